@@ -1,0 +1,1 @@
+"""Pretrain and evaluate COSMOS: cross-modality self-distillation for vision-language models."""

@@ -1,0 +1,60 @@
+"""The batch that a step trains on."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One rank's part of a step. B samples, n local crops, K captions, L tokens.
+
+    The first two captions are the global ones. Pixels are normalised by CLIP's mean and standard deviation.
+    """
+
+    global_crops: Tensor
+    """(B, 2, 3, S, S) float32"""
+    local_crops: Tensor
+    """(B, n, 3, s, s) float32"""
+    tokens: Tensor
+    """(B, K, L) int64, padded with 0 behind the end-of-text token"""
+    keys: tuple[str, ...]
+    """the samples' names"""
+    num_replaced: int = 0
+    """damaged samples in whose place others were read"""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which it is copied to a GPU without waiting."""
+        return replace(
+            self,
+            global_crops=self.global_crops.pin_memory(),
+            local_crops=self.local_crops.pin_memory(),
+            tokens=self.tokens.pin_memory(),
+        )
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on `device`."""
+        return replace(
+            self,
+            global_crops=self.global_crops.to(device, non_blocking=True),
+            local_crops=self.local_crops.to(device, non_blocking=True),
+            tokens=self.tokens.to(device, non_blocking=True),
+        )
+
+    def split(self, parts: int) -> list["Batch"]:
+        """The batch in `parts` consecutive parts of nearly the same size (`parts` <= B)."""
+        bounds = [round(i * len(self) / parts) for i in range(parts + 1)]
+        return [
+            Batch(
+                self.global_crops[start:stop],
+                self.local_crops[start:stop],
+                self.tokens[start:stop],
+                self.keys[start:stop],
+            )
+            for start, stop in pairwise(bounds)
+        ]

@@ -1,0 +1,1 @@
+"""Zero-shot evaluation: a suite takes an encoder and a dataset and yields named values."""

@@ -1,0 +1,1 @@
+"""Student, teacher, cross-attention, loss, and the checkpoint format they are published in."""

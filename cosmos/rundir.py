@@ -1,0 +1,86 @@
+"""The one owner of paths inside a run directory.
+
+runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt,
+            checkpoints/{step-00001234.pt, latest}, results/<suite>.json
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cosmos.files import write_text
+from cosmos.params import Params, differences, fingerprint, load_params
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run directory: where each of its files lies."""
+
+    path: Path
+
+    @property
+    def params(self) -> Path:
+        """The resolved parameters."""
+        return self.path / "params.yaml"
+
+    @property
+    def provenance(self) -> Path:
+        """What the run was made from and on."""
+        return self.path / "provenance.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line per logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def log(self) -> Path:
+        """What the command said."""
+        return self.path / "log.txt"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def latest(self) -> Path:
+        """The pointer: a text file that holds the name of the newest whole checkpoint."""
+        return self.checkpoints / "latest"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint of the state after `step` steps."""
+        return self.checkpoints / f"step-{step:08d}.pt"
+
+    def result(self, suite: str) -> Path:
+        """The results of an evaluation suite."""
+        return self.path / "results" / f"{suite}.json"
+
+
+def run_name(experiment: str, params: Params) -> str:
+    """The default name of a run: its experiment and the fingerprint of its parameters."""
+    return f"{Path(experiment).stem if experiment else 'default'}-{fingerprint(params)}"
+
+
+def open_run(path: Path, params: Params) -> RunDir:
+    """The run directory at `path` for a pretraining with `params`, made if need be.
+
+    Raises ValueError where another pretraining lives there, naming the keys that differ.
+    """
+    run = RunDir(path)
+    if run.params.exists():
+        old = saved_params(run)
+        if fingerprint(old) != fingerprint(params):
+            changes = "\n  ".join(d for d in differences(old, params) if not d.startswith("evaluate."))
+            raise ValueError(
+                f"{path} holds a run with other parameters:\n  {changes}\n"
+                "name another run with --run, or delete the directory to start afresh"
+            )
+    write_text(run.params, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
+    return run
+
+
+def saved_params(run: RunDir) -> Params:
+    """The parameters that a run was started with."""
+    return load_params(base=run.params)

@@ -1,0 +1,1 @@
+"""Schedules, optimiser, one step, save and resume, and the loop around them."""

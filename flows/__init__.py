@@ -1,0 +1,1 @@
+"""Prefect flows over cosmos: orchestration only."""
