@@ -1,0 +1,135 @@
+"""The student's model: open_clip's CLIP with token mappings and cross-attention pools."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from cosmos.model.cross_attention import CrossAttentionPool
+from cosmos.model.towers import architecture, encode_image, encode_text, end_states, image_states, text_states
+from cosmos.params import LossParams, ModelParams
+
+NUM_GLOBAL = 2
+"""Global views of a sample, in each modality; the first of them lends its tokens to the other modality."""
+
+
+@dataclass(frozen=True)
+class StudentViews:
+    """Normalised embeddings of a batch's views, view first. V image views and K captions of B samples."""
+
+    image: Tensor
+    """(V, B, D) f: image embeddings"""
+    text: Tensor
+    """(K, B, D) g: text embeddings"""
+    image_distill: Tensor
+    """(V, B, D) c: what image views are distilled by: cross-modal embeddings, or f itself"""
+    text_distill: Tensor
+    """(K, B, D) d: what text views are distilled by: cross-modal embeddings, or g itself"""
+    logit_scale: Tensor
+    """() factor of the contrastive logits"""
+    distill_logit_scale: Tensor
+    """() factor of the distillation logits"""
+    logit_bias: Tensor
+    """() added to the contrastive logits of SigLIP; 0 for CLIP"""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The fields, in order."""
+        return tuple(vars(self).values())
+
+
+@dataclass(frozen=True)
+class TeacherViews:
+    """Normalised embeddings of the two global views of each modality, without gradients."""
+
+    image: Tensor
+    """(2, B, D) f'"""
+    text: Tensor
+    """(2, B, D) g'"""
+
+
+class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
+    """COSMOS (arXiv 2412.01814).
+
+    Parameters have the names of published checkpoints, which is why this is a CLIP and does not hold one.
+    """
+
+    def __init__(self, model: ModelParams, loss: LossParams, image_size: int) -> None:
+        arch = architecture(model, image_size)
+        siglip = (
+            {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
+            if loss.contrastive == "siglip"
+            else {}
+        )
+        super().__init__(arch.embed_dim, arch.vision, arch.text, quick_gelu=arch.quick_gelu, **siglip)
+        dim, heads = arch.embed_dim, model.cross_attention_heads
+        if dim % heads:
+            raise ValueError(
+                f"model.cross_attention_heads: {heads} does not divide the embedding's width {dim}"
+            )
+        self.image_token_mapping = nn.Linear(arch.vision.width, dim)
+        self.text_token_mapping = nn.Linear(arch.text.width, dim)
+        self.visual.attn_cross_pool = CrossAttentionPool(dim, heads)
+        self.text_attn_cross_pool = CrossAttentionPool(dim, heads)
+        self.distill_logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.uses_cross_attention = loss.distillation == "cross-modal"
+        self._freeze_unused(loss)
+
+    def _freeze_unused(self, loss: LossParams) -> None:
+        """Parameters that the objective never reaches get no gradient; a process group would wait for it."""
+        unused: list[nn.Module] = []
+        if not self.uses_cross_attention:
+            unused = [self.image_token_mapping, self.text_token_mapping]
+            unused += [self.visual.attn_cross_pool, self.text_attn_cross_pool]
+        for module in unused:
+            module.requires_grad_(False)
+        self.distill_logit_scale.requires_grad_(loss.distillation != "none")
+
+    def forward(self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor) -> StudentViews:
+        """Every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""
+        if self.uses_cross_attention:
+            f, image_tokens = self._image_views(global_crops, local_crops)
+            g, text_tokens = self._text_views(tokens)
+            c = f + self.text_attn_cross_pool(f, text_tokens)
+            d = g + self.visual.attn_cross_pool(g, image_tokens)
+        else:
+            f, _ = self._image_views(global_crops, local_crops)
+            g = by_view(encode_text(self, tokens.transpose(0, 1).flatten(0, 1)), tokens.shape[1])
+            c, d = f, g
+        bias = f.new_zeros(()) if self.logit_bias is None else self.logit_bias
+        f, g, c, d = (normalize(views.float(), dim=-1) for views in (f, g, c, d))
+        return StudentViews(f, g, c, d, self.logit_scale.exp(), self.distill_logit_scale.exp(), bias)
+
+    def _image_views(self, global_crops: Tensor, local_crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (V, B, D) and the mapped patches (B, N, D) of global crop 1."""
+        size = len(global_crops)
+        states = image_states(self.visual, global_crops.transpose(0, 1).flatten(0, 1))
+        classes = [by_view(states[:, 0], NUM_GLOBAL)]
+        if local_crops.shape[1]:
+            local = image_states(self.visual, local_crops.transpose(0, 1).flatten(0, 1))
+            classes.append(by_view(local[:, 0], local_crops.shape[1]))
+        return torch.cat(classes) @ self.visual.proj, self.image_token_mapping(states[:size, 1:])
+
+    def _text_views(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (K, B, D) and all mapped states (B, L, D) of global caption 1, padding included."""
+        first, rest = tokens[:, 0], tokens[:, 1:]
+        states = text_states(self, first)
+        embedding = end_states(states, first) @ self.text_projection
+        others = encode_text(self, rest.transpose(0, 1).flatten(0, 1))
+        views = torch.cat([embedding[None], by_view(others, rest.shape[1])])
+        return views, self.text_token_mapping(states)
+
+    @torch.no_grad()
+    def global_views(self, global_crops: Tensor, tokens: Tensor) -> TeacherViews:
+        """The teacher's embeddings of the global views: (B, 2, 3, S, S), (B, K, L) -> (2, B, D)."""
+        images = encode_image(self, global_crops.transpose(0, 1).flatten(0, 1))
+        texts = encode_text(self, tokens[:, :NUM_GLOBAL].transpose(0, 1).flatten(0, 1))
+        f, g = (normalize(by_view(e, NUM_GLOBAL).float(), dim=-1) for e in (images, texts))
+        return TeacherViews(f, g)
+
+
+def by_view(embeddings: Tensor, views: int) -> Tensor:
+    """(views x B, D), view major -> (views, B, D)."""
+    return embeddings.reshape(views, -1, embeddings.shape[-1])

@@ -1,0 +1,133 @@
+"""The losses over the whole batch of all ranks.
+
+For views X (|X| views of B rows) and Y, nce(X, Y, t) is the mean over all pairs (x, y) of
+1/2 [CE(t x y^T) + CE(t y x^T)] with labels on the diagonal (COSMOS, arXiv 2412.01814, section 3).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from cosmos.distributed import gather_rows, rank, world_size
+from cosmos.model.cosmos import NUM_GLOBAL, StudentViews, TeacherViews
+from cosmos.params import DistillTermParams, LossParams
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of a rank's rows, and what it is made of. All are scalars."""
+
+    total: Tensor
+    contrastive: Tensor
+    distill: Tensor
+    image_to_image: Tensor
+    image_to_text: Tensor
+    text_to_image: Tensor
+    text_to_text: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Views (V, B, D) of this rank's samples beside those of the samples of all N/B ranks, (V, N, D)."""
+
+    mine: Tensor
+    all: Tensor
+
+    def of(self, views: slice) -> "Rows":
+        """Some of the views."""
+        return Rows(self.mine[views], self.all[views])
+
+
+def gathered(*views: Tensor) -> list[Rows]:
+    """Rows of several stacks of views (V_i, B, D), gathered from all ranks at once."""
+    if world_size() == 1:
+        return [Rows(mine, mine) for mine in views]
+    everything = gather_rows(torch.cat(views).transpose(0, 1)).transpose(0, 1)
+    parts = torch.split(everything, [len(mine) for mine in views])
+    return [Rows(mine, part) for mine, part in zip(views, parts, strict=True)]
+
+
+def similarities(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+    """scale x y^T of every pair of views: (V, B, D), (K, N, D) -> (V, K, B, N)."""
+    return torch.einsum("vbd,knd->vkbn", scale * x, y)
+
+
+def own_logits(logits: Tensor) -> Tensor:
+    """The logit of each of my rows with its own column: (V, K, B, N) -> (V, K, B)."""
+    return logits.diagonal(offset=rank() * logits.shape[-2], dim1=-2, dim2=-1)
+
+
+def cross_entropy(logits: Tensor) -> Tensor:
+    """Mean over rows of CE with the row's own column as label: (V, K, B, N) -> (V, K)."""
+    return (logits.logsumexp(dim=-1) - own_logits(logits)).mean(dim=-1)
+
+
+def nce(x: Rows, y: Rows, scale: Tensor) -> Tensor:
+    """nce of every pair of views: (V, K)."""
+    forth = similarities(x.mine, y.all, scale)
+    # a process on its own has all rows: both directions are one matrix, read along one side and the other
+    alone = x.all is x.mine
+    back = forth.transpose(-1, -2) if alone else similarities(y.mine, x.all, scale).transpose(0, 1)
+    return (cross_entropy(forth) + cross_entropy(back)) / 2
+
+
+def sigmoid(x: Rows, y: Rows, scale: Tensor, bias: Tensor) -> Tensor:
+    """SigLIP's loss (arXiv 2303.15343, algorithm 1) of every pair of views: (V, K).
+
+    Each of the N x N pairs is a binary decision, so my rows of x against all of y are already all of mine.
+    """
+    logits = similarities(x.mine, y.all, scale) + bias
+    own = own_logits(logits)
+    others = logsigmoid(-logits).sum(dim=-1) - logsigmoid(-own)
+    return -(logsigmoid(own) + others).mean(dim=-1)
+
+
+def term_weights(loss: LossParams) -> DistillTermParams:
+    """Weights of the four terms under the chosen kind of distillation."""
+    single = DistillTermParams(image_to_image=0, image_to_text=0, text_to_image=0, text_to_text=0)
+    match loss.distillation:
+        case "image-only":
+            return single.model_copy(update={"image_to_image": 1.0})
+        case "text-only":
+            return single.model_copy(update={"text_to_text": 1.0})
+        case "none":
+            return single
+        case _:
+            return loss.distill_terms
+
+
+def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses]:
+    """The objective of `loss`, in float32 whatever the views were computed in.
+
+    Averaged over the ranks it is the loss of the whole batch, and so are its gradients.
+    """
+    weights = term_weights(loss).model_dump()
+
+    def contrastive(student: StudentViews) -> Tensor:
+        image, text = gathered(student.image[:NUM_GLOBAL], student.text)
+        if loss.contrastive == "siglip":
+            return sigmoid(image, text, student.logit_scale, student.logit_bias).mean()
+        return nce(image, text, student.logit_scale).mean()
+
+    def distill_terms(student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
+        if not any(weights.values()):
+            return {name: torch.zeros_like(student.logit_scale) for name in weights}
+        c, d, f, g = gathered(student.image_distill, student.text_distill, teacher.image, teacher.text)
+        pairs = {
+            "image_to_image": (c, f),
+            "image_to_text": (c, g),
+            "text_to_image": (d, f),
+            "text_to_text": (d, g),
+        }
+        return {name: nce(*pairs[name], student.distill_logit_scale).mean() for name in weights}
+
+    def objective(student: StudentViews, teacher: TeacherViews) -> Losses:
+        clip, terms = contrastive(student), distill_terms(student, teacher)
+        distill = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+        total = loss.contrastive_weight * clip + loss.distill_weight * distill
+        return Losses(total, clip, distill, **terms)
+
+    return objective

@@ -1,0 +1,42 @@
+"""The EMA teacher: a copy of the student that follows it."""
+
+import copy
+import math
+
+import torch
+
+from cosmos.model.cosmos import Cosmos
+
+MAX_LOG_SCALE = math.log(100)
+
+
+def make_teacher(student: Cosmos) -> Cosmos:
+    """A copy of `student` that never gets gradients."""
+    teacher = copy.deepcopy(student)
+    teacher.requires_grad_(False)
+    teacher.eval()
+    return teacher
+
+
+@torch.no_grad()
+def follow(teacher: Cosmos, student: Cosmos, momentum: float) -> None:
+    """teacher <- momentum x teacher + (1 - momentum) x student, over all parameters."""
+    followers, leaders = list(teacher.parameters()), list(student.parameters())
+    torch._foreach_mul_(followers, momentum)
+    torch._foreach_add_(followers, leaders, alpha=1 - momentum)
+
+
+@torch.no_grad()
+def clamp_scales(model: Cosmos) -> None:
+    """Keeps both logit scales within [1, 100]."""
+    model.logit_scale.clamp_(0, MAX_LOG_SCALE)
+    model.distill_logit_scale.clamp_(0, MAX_LOG_SCALE)
+
+
+@torch.no_grad()
+def distance(teacher: Cosmos, student: Cosmos) -> float:
+    """|teacher - student| / |student| over all parameters (Euclidean norms)."""
+    leaders = list(student.parameters())
+    gaps = torch._foreach_sub(list(teacher.parameters()), leaders)
+    norms = [torch.stack(torch._foreach_norm(tensors)).norm() for tensors in (list(gaps), leaders)]
+    return float(norms[0] / norms[1])

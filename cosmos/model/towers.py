@@ -1,0 +1,157 @@
+"""CLIP's two towers, from open_clip: which architecture, and the states that COSMOS needs of each.
+
+open_clip owns parameters, initialisation and blocks. Its own `forward` gives no states of padded text and
+takes no crops smaller than the position grid, so the order in which its modules are called is written here.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from cosmos.params import ModelParams
+
+TEXT_GROUPS = 4
+"""Groups of similar length that captions are encoded in: enough that short ones do not pay for the longest,
+few enough that each keeps a processor busy."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The arguments of open_clip's CLIP."""
+
+    embed_dim: int
+    vision: CLIPVisionCfg
+    text: CLIPTextCfg
+    quick_gelu: bool
+
+
+def architecture(model: ModelParams, image_size: int) -> Architecture:
+    """The towers that `model` names, for global crops of `image_size` pixels.
+
+    Raises ValueError for a name that open_clip does not know and for a config that is not a plain ViT.
+    """
+    config = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
+    vision = CLIPVisionCfg(**{**config["vision_cfg"], "image_size": image_size})
+    text = CLIPTextCfg(**config["text_cfg"])
+    odd = [*_unsupported(vision, "vision"), *_unsupported(text, "text")]
+    if odd:
+        raise ValueError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
+    if image_size % int(vision.patch_size):
+        raise ValueError(
+            f"views.image_size: {image_size} is not a multiple of the patch size {vision.patch_size}"
+        )
+    return Architecture(config["embed_dim"], vision, text, config.get("quick_gelu", False))
+
+
+def inline_config(model: ModelParams) -> dict[str, Any]:
+    """An inline architecture in the form of open_clip's own configs."""
+    vision, text = model.inline.vision, model.inline.text
+    return {
+        "embed_dim": model.inline.embed_dim,
+        "vision_cfg": vision.model_dump(),
+        "text_cfg": text.model_dump(),
+    }
+
+
+def named_config(name: str) -> dict[str, Any]:
+    """open_clip's config of that name. ValueError lists the ViT configs when there is none."""
+    config: dict[str, Any] | None = open_clip.get_model_config(name)
+    if config is None:
+        known = ", ".join(n for n in open_clip.list_models() if n.startswith("ViT-"))
+        raise ValueError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {known}")
+    return config
+
+
+_VARIABLE = {
+    "layers",
+    "width",
+    "head_width",
+    "heads",
+    "mlp_ratio",
+    "patch_size",
+    "image_size",
+    "context_length",
+}
+_VARIABLE |= {"vocab_size", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
+
+
+def _unsupported(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
+    """Settings that change what a plain CLIP ViT computes, and that `image_states` would not follow."""
+    values = ((field.name, getattr(config, field.name), field.default) for field in fields(config))
+    return [
+        f"{tower}.{name}={value}" for name, value, plain in values if name not in _VARIABLE and value != plain
+    ]
+
+
+def position_embedding(visual: nn.Module, height: int, width: int) -> Tensor:
+    """Position embedding of an image of `height` x `width` patches, (1 + height x width, C).
+
+    The grid's own embedding where the sizes agree. Otherwise its patch part is resized by bicubic
+    interpolation with scale factor (patches + 0.1) / side of the grid, as DINO does; the class position is
+    untouched.
+    """
+    table: Tensor = visual.positional_embedding  # type: ignore[assignment]
+    side = math.isqrt(table.shape[0] - 1)
+    if (height, width) == (side, side):
+        return table
+    grid = table[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    scale = ((height + 0.1) / side, (width + 0.1) / side)
+    resized = interpolate(grid.float(), scale_factor=scale, mode="bicubic", align_corners=False)
+    return torch.cat([table[:1], resized.flatten(2).squeeze(0).T.to(table.dtype)])
+
+
+def image_states(visual: nn.Module, images: Tensor) -> Tensor:
+    """States of the class token and the patches after the last norm: (B, 3, H, W) -> (B, 1 + patches, C)."""
+    patches: Tensor = visual.conv1(images)  # type: ignore[operator]
+    positions = position_embedding(visual, *patches.shape[-2:])
+    tokens = patches.flatten(2).transpose(1, 2)
+    first = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)  # type: ignore[operator]
+    states = torch.cat([first, tokens], dim=1) + positions.to(tokens.dtype)
+    return visual.ln_post(visual.transformer(visual.ln_pre(states)))  # type: ignore[operator,no-any-return]
+
+
+def text_states(clip: CLIP, tokens: Tensor) -> Tensor:
+    """States of every token after the last norm: (B, L) -> (B, L, C).
+
+    L may be below the context length: attention is causal, so later tokens change nothing.
+    """
+    length = tokens.shape[1]
+    states = clip.token_embedding(tokens) + clip.positional_embedding[:length]
+    states = clip.transformer(states, attn_mask=clip.attn_mask[:length, :length])
+    normalised: Tensor = clip.ln_final(states)
+    return normalised
+
+
+def end_states(states: Tensor, tokens: Tensor) -> Tensor:
+    """The state at each caption's end-of-text token, which has the largest id: (B, L, C) -> (B, C)."""
+    return states[torch.arange(len(states), device=states.device), tokens.argmax(dim=-1)]
+
+
+def encode_image(clip: CLIP, images: Tensor) -> Tensor:
+    """Image embeddings, not normalised: (B, 3, H, W) -> (B, D)."""
+    embeddings: Tensor = image_states(clip.visual, images)[:, 0] @ clip.visual.proj
+    return embeddings
+
+
+def encode_text(clip: CLIP, tokens: Tensor) -> Tensor:
+    """Text embeddings, not normalised: (B, L) -> (B, D).
+
+    Only the state at the end of text counts and attention is causal, so captions are sorted by length and
+    each group is cut to its longest: exact, at a fraction of the cost.
+    """
+    lengths = tokens.argmax(dim=-1) + 1
+    order = lengths.argsort(stable=True)
+    groups = order.tensor_split(TEXT_GROUPS) if len(order) >= 8 * TEXT_GROUPS else (order,)
+    longest = torch.stack([lengths[group[-1]] for group in groups]).tolist()
+    ends = [
+        end_states(text_states(clip, tokens[group, :length]), tokens[group, :length])
+        for group, length in zip(groups, longest, strict=True)
+    ]
+    embeddings: Tensor = torch.cat(ends)[order.argsort()] @ clip.text_projection
+    return embeddings
