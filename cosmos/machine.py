@@ -7,13 +7,15 @@ every setting.
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Machine(BaseSettings):
@@ -28,13 +30,13 @@ class Machine(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    data_root: Path = Path("data")
+    data_root: Folder = Path("data")
     """folder of prepared datasets, one folder each"""
-    source_root: Path = Path()
+    source_root: Folder = Path()
     """folder that relative paths of sources (data.annotations, data.images, ...) start from"""
-    runs_root: Path = Path("runs")
+    runs_root: Folder = Path("runs")
     """folder of run directories"""
-    cache_root: Path = Path.home() / ".cache" / "cosmos-pretraining"
+    cache_root: Folder = Path.home() / ".cache" / "cosmos-pretraining"
     """folder for copies of remote shards and for downloaded checkpoints"""
     cached_shards: Annotated[int, Field(gt=0)] = 16
     """copies of remote shards that are kept at a time"""

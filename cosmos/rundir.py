@@ -13,6 +13,10 @@ from cosmos.files import write_text
 from cosmos.params import Params, differences, fingerprint, load_params
 
 
+class Interrupted(Exception):  # noqa: N818 - no error: the run can go on
+    """A run was asked to stop; all is saved."""
+
+
 @dataclass(frozen=True)
 class RunDir:
     """A run directory: where each of its files lies."""

@@ -1,0 +1,181 @@
+"""The published checkpoint format: read by path or hub name, written, and exported as a plain CLIP.
+
+A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly prefixed `module.`) and `epoch`;
+ours adds `config`, so that a file says by itself which model it holds.
+"""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cosmos.files import replacing, write_json
+from cosmos.model.cosmos import Cosmos
+from cosmos.model.towers import inline_config
+from cosmos.params import LossParams, ModelParams
+
+HUB_REPOSITORY = "sankim2/cosmos"
+"""Where the authors of COSMOS publish their checkpoints."""
+
+PUBLISHED = {
+    f"cosmos_{arch}_{data}": name
+    for arch, name in (("vitb16", "ViT-B-16"), ("vitb32", "ViT-B-32"))
+    for data in ("cc3m", "cc12m", "yfcc15m", "merged30m", "pixelprose")
+}
+"""Published checkpoints and their architectures."""
+
+PUBLISHED_IMAGE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a checkpoint's model was built from."""
+
+    model: ModelParams
+    loss: LossParams
+    image_size: int
+
+    def build(self) -> Cosmos:
+        """The model, freshly initialised."""
+        return Cosmos(self.model, self.loss, self.image_size)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's weights, and what else it holds."""
+
+    path: Path
+    student: dict[str, Tensor]
+    teacher: dict[str, Tensor]
+    extra: dict[str, Any]
+    """everything else: epoch, step, optimizer, ..."""
+
+    @property
+    def config(self) -> ModelConfig | None:
+        """The model's configuration, where the file holds one (published files do not)."""
+        config = self.extra.get("config")
+        if config is None:
+            return None
+        return ModelConfig(ModelParams(**config["model"]), LossParams(**config["loss"]), config["image_size"])
+
+    def load(self, which: str, config: ModelConfig) -> Cosmos:
+        """The `student` or `teacher` as a model; ValueError names what does not fit `config`."""
+        state = self.student if which == "student" else self.teacher
+        model = config.build()
+        load_state(model, state, f"{self.path}: {which}")
+        return model
+
+
+def fetch(name: str, cache: Path) -> Path:
+    """The file of a checkpoint: a local path, or `published:<name>` from the hub, kept in `cache`.
+
+    Raises ValueError for an unknown name, a missing file and a hub that cannot be reached.
+    """
+    if not name.startswith("published:"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ValueError(
+                f"{path}: no such checkpoint; give a file, or published: and one of {list(PUBLISHED)}"
+            )
+        return path
+    published = name.removeprefix("published:")
+    if published not in PUBLISHED:
+        raise ValueError(f"{name}: no such published checkpoint; there are {', '.join(PUBLISHED)}")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(HUB_REPOSITORY, f"{published}.pt", cache_dir=cache))
+    except OSError as error:
+        raise ValueError(
+            f"{name}: could not be downloaded from the hub ({error}); give a local file"
+        ) from None
+
+
+def published_config(name: str) -> ModelConfig | None:
+    """The configuration of a checkpoint by its published name (file stem or `published:` name)."""
+    stem = Path(name.removeprefix("published:")).stem
+    if stem not in PUBLISHED:
+        return None
+    return ModelConfig(ModelParams(architecture=PUBLISHED[stem]), LossParams(), PUBLISHED_IMAGE_SIZE)
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads tensors and plain values alone: nothing in the file is ever executed.
+
+    Raises ValueError where the file is damaged, holds other objects, or is no checkpoint of this format.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{path}: not a checkpoint that can be read safely: {reason}") from None
+    if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():
+        raise ValueError(
+            f"{path}: a checkpoint holds `student` and `teacher`; this holds {_summary(content)}"
+        )
+    student, teacher = (plain_names(content.pop(which)) for which in ("student", "teacher"))
+    return Checkpoint(path, student, teacher, content)
+
+
+def _summary(content: object) -> str:
+    return ", ".join(map(str, list(content)[:8])) if isinstance(content, dict) else type(content).__name__
+
+
+def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the `module.` that DistributedDataParallel puts before its names."""
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
+    """Loads `state` into `model`; ValueError names what is missing, unexpected or misshapen."""
+    own = model.state_dict()
+    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if own[name].shape != state[name].shape
+    ]
+    problems = (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", sorted(shapes)))
+    found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems if names)
+    if found:
+        raise ValueError(
+            f"{source} does not fit the model ({found}); is model.architecture the checkpoint's?"
+        )
+    model.load_state_dict(state)
+
+
+def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
+    """Writes a checkpoint in the published format, atomically; `extra` goes beside the weights."""
+    described = {
+        "model": config.model.model_dump(),
+        "loss": config.loss.model_dump(),
+        "image_size": config.image_size,
+    }
+    content = {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": described, **extra}
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:
+    """Writes the CLIP inside `model` as a state dict that open_clip loads (`pretrained=path`).
+
+    For an inline architecture open_clip's config is written beside it, as `<stem>.json`
+    (`open_clip.add_model_config(path.with_suffix(".json"))`).
+    """
+    extra = (
+        "visual.attn_cross_pool.",
+        "text_attn_cross_pool.",
+        "image_token_mapping.",
+        "text_token_mapping.",
+    )
+    state = model.state_dict()
+    clip = {n: v for n, v in state.items() if not n.startswith(extra) and n != "distill_logit_scale"}
+    with replacing(path) as temporary:
+        torch.save(clip, temporary)
+    if config.model.architecture == "inline":
+        description = inline_config(config.model)
+        description["vision_cfg"]["image_size"] = config.image_size
+        write_json(path.with_suffix(".json"), description)

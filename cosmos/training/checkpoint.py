@@ -1,0 +1,79 @@
+"""Save and resume: a checkpoint in the published format that also holds everything a resumed run needs."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cosmos.files import write_text
+from cosmos.model import checkpoints
+from cosmos.rundir import RunDir
+from cosmos.training.step import Learner
+
+logger = logging.getLogger(__name__)
+
+
+def save(run: RunDir, learner: Learner, step: int, epoch: int, keep: int, progress: dict[str, Any]) -> Path:
+    """Writes the state after `step` steps, points `latest` at it, and drops all but the newest `keep`.
+
+    `progress` is the position in the data and the counters of the run. A kill at any moment leaves the old
+    checkpoint or the new one, whole.
+    """
+    path = run.checkpoint(step)
+    checkpoints.write(
+        path,
+        learner.student,
+        learner.teacher,
+        learner.config,
+        name=run.path.name,
+        epoch=epoch,
+        step=step,
+        optimizer=learner.optimizer.state_dict(),
+        scaler=learner.scaler.state_dict(),
+        rng=random_state(learner.ranks.device),
+        progress=progress,
+    )
+    write_text(run.latest, path.name + "\n")
+    for old in newest_first(run)[keep:]:
+        old.unlink()
+    return path
+
+
+def newest_first(run: RunDir) -> list[Path]:
+    """The run's checkpoints, the newest first."""
+    return sorted(run.checkpoints.glob("step-*.pt"), reverse=True)
+
+
+def latest(run: RunDir) -> checkpoints.Checkpoint | None:
+    """The newest checkpoint that can be read; None where there is none. Damaged ones are named and passed."""
+    for path in newest_first(run):
+        try:
+            return checkpoints.read(path)
+        except ValueError as error:
+            logger.warning("passing over a damaged checkpoint: %s", error)
+    return None
+
+
+def resume(learner: Learner, checkpoint: checkpoints.Checkpoint) -> None:
+    """Puts weights, teacher, optimiser, scaler and random state back as they were saved."""
+    checkpoints.load_state(learner.student, checkpoint.student, f"{checkpoint.path}: student")
+    checkpoints.load_state(learner.teacher, checkpoint.teacher, f"{checkpoint.path}: teacher")
+    learner.optimizer.load_state_dict(checkpoint.extra["optimizer"])
+    learner.scaler.load_state_dict(checkpoint.extra["scaler"])
+    restore_random_state(checkpoint.extra["rng"], learner.ranks.device)
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """State of torch's generators on the CPU and on `device`; views draw from generators of their own."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Puts `random_state` back, as far as this device has the generator."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

@@ -1,0 +1,171 @@
+"""One training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from cosmos.data.batch import Batch
+from cosmos.distributed import Ranks, any_rank
+from cosmos.machine import Machine
+from cosmos.model.checkpoints import ModelConfig
+from cosmos.model.cosmos import Cosmos, StudentViews, TeacherViews
+from cosmos.model.loss import Losses, make_loss
+from cosmos.model.teacher import clamp_scales, follow, make_teacher
+from cosmos.params import Params
+from cosmos.training.optimizer import make_optimizer
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step found out."""
+
+    losses: Losses
+    grad_norm: Tensor
+    is_finite: bool
+    """False: loss or gradient were not finite on some rank, and no weight was updated. (fp16's scaler deals
+    with infinite gradients by itself.)"""
+    stop_requested: bool
+    """some rank was asked to stop"""
+
+
+class Learner:
+    """Student, teacher, optimiser and scaler, and how they take a step."""
+
+    def __init__(self, params: Params, machine: Machine, ranks: Ranks) -> None:
+        self.params, self.machine, self.ranks = params.pretrain, machine, ranks
+        self.config = ModelConfig(params.model, params.loss, params.views.image_size)
+        torch.manual_seed(params.pretrain.seed)
+        self.student: Cosmos = self.config.build().to(ranks.device)
+        self.teacher = make_teacher(self.student)
+        self.student.set_grad_checkpointing(machine.activation_checkpointing)
+        if machine.compile:
+            compile_transformers(self.student)
+            compile_transformers(self.teacher)
+        self.replica = replicate(self.student, ranks)
+        self.optimizer = make_optimizer(self.student, params.pretrain)
+        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=params.pretrain.precision == "fp16")
+        self.loss = make_loss(params.loss)
+
+    def step(self, batch: Batch, learning_rate: float, momentum: float, stop_requested: bool) -> StepResult:
+        """One step on this rank's part of the batch.
+
+        Where the loss is not finite, no rank changes a weight.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad()
+        batch = batch.to(self.ranks.device)
+        with self.autocast():
+            teacher = self.teacher.global_views(batch.global_crops, batch.tokens)
+        losses = self.backward(batch, teacher)
+        self.scaler.unscale_(self.optimizer)
+        grad_norm = nn.utils.clip_grad_norm_(
+            self.student.parameters(), self.params.clip_grad_norm or torch.inf
+        )
+        # one exchange and one wait for the device per step answers both questions
+        finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
+        flags = torch.stack([~finite, torch.tensor(stop_requested, device=self.ranks.device)])
+        not_finite, stop = any_rank(flags.to(torch.uint8)).bool().tolist()
+        if not_finite:
+            self.scaler.update()
+        else:
+            self.update(momentum)
+        return StepResult(losses, grad_norm, not not_finite, stop)
+
+    def update(self, momentum: float) -> None:
+        """Teacher, optimiser and scales, from the gradients."""
+        if self.params.teacher_update == "before":
+            follow(self.teacher, self.student, momentum)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.params.teacher_update == "after":
+            follow(self.teacher, self.student, momentum)
+        clamp_scales(self.student)
+        clamp_scales(self.teacher)
+
+    def backward(self, batch: Batch, teacher: TeacherViews) -> Losses:
+        """Gradients of the loss of the whole batch, over ranks and micro-batches."""
+        parts = batch.split(min(self.machine.micro_batches, len(batch)))
+        if len(parts) > 1:
+            return self.backward_in_parts(parts, teacher)
+        losses = self.loss(self.views(self.replica, batch), teacher)
+        torch.autograd.backward(self.scaler.scale(losses.total))
+        return losses
+
+    def backward_in_parts(self, parts: list[Batch], teacher: TeacherViews) -> Losses:
+        """The same gradients with the activations of one micro-batch at a time (GradCache, arXiv 2101.06983).
+
+        Contrastive losses do not add up over micro-batches. So all embeddings are computed first, without
+        gradients; the loss of all of them gives the gradient of each embedding; and each micro-batch,
+        computed again, carries its embeddings' gradients back to the parameters.
+        """
+        with torch.no_grad():
+            views = [self.views(self.student, part) for part in parts]
+        cached = concatenated(views)
+        losses = self.loss(cached, teacher)
+        torch.autograd.backward(self.scaler.scale(losses.total))
+        start = 0
+        for i, part in enumerate(parts):
+            is_last = i == len(parts) - 1
+            stop = start + len(part)
+            with nullcontext() if is_last else self.unsynchronised():
+                carry_back(self.views(self.replica, part), cached, slice(start, stop), is_last)
+            start = stop
+        return losses
+
+    def views(self, model: nn.Module, batch: Batch) -> StudentViews:
+        """The student's embeddings of a batch, under autocast."""
+        with self.autocast():
+            views: StudentViews = model(batch.global_crops, batch.local_crops, batch.tokens)
+        return views
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The arithmetic that `pretrain.precision` asks for."""
+        dtype = AUTOCAST.get(self.params.precision)
+        return torch.autocast(self.ranks.device.type, dtype) if dtype else nullcontext()
+
+    def unsynchronised(self) -> AbstractContextManager[None]:
+        """No exchange of gradients: the last micro-batch exchanges the sum."""
+        return self.replica.no_sync() if isinstance(self.replica, DistributedDataParallel) else nullcontext()
+
+
+def concatenated(views: list[StudentViews]) -> StudentViews:
+    """Views of all micro-batches as leaves that collect gradients."""
+    columns = list(zip(*(v.tensors() for v in views), strict=True))
+    joined = [torch.cat(column, dim=1) if column[0].ndim else column[0] for column in columns]
+    return StudentViews(*(tensor.detach().requires_grad_() for tensor in joined))
+
+
+def carry_back(views: StudentViews, cached: StudentViews, rows: slice, is_last: bool) -> None:
+    """Backward through one micro-batch's views, from the gradients that its rows of the cache collected.
+
+    Scales are one for all micro-batches: the last one carries their gradient.
+    """
+    outputs, gradients = [], []
+    for output, leaf in zip(views.tensors(), cached.tensors(), strict=True):
+        if leaf.grad is None or not output.requires_grad:
+            continue
+        outputs.append(output)
+        gradients.append(leaf.grad[:, rows] if leaf.ndim else leaf.grad * float(is_last))
+    torch.autograd.backward(outputs, gradients)
+
+
+def replicate(student: Cosmos, ranks: Ranks) -> nn.Module:
+    """The student, wrapped so that its gradients are averaged over the ranks where there are several."""
+    if ranks.world_size == 1:
+        return student
+    device_ids = [ranks.device] if ranks.device.type == "cuda" else None
+    return DistributedDataParallel(
+        student, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def compile_transformers(model: Cosmos) -> None:
+    """Compiles both towers' blocks in place; names of parameters stay."""
+    model.visual.transformer.compile()
+    model.transformer.compile()
