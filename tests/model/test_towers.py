@@ -1,0 +1,82 @@
+import pytest
+import torch
+from torch.nn.functional import interpolate
+
+from cosmos.model.cosmos import Cosmos
+from cosmos.model.towers import (
+    architecture,
+    encode_image,
+    encode_text,
+    end_states,
+    position_embedding,
+    text_states,
+)
+from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
+
+SMALL = ModelParams(
+    inline=InlineParams(
+        embed_dim=16,
+        vision=VisionParams(width=16, layers=2, head_width=8, patch_size=8),
+        text=TextParams(width=16, layers=2, heads=2, vocab_size=64, context_length=12),
+    )
+)
+
+
+def model() -> Cosmos:
+    torch.manual_seed(0)
+    return Cosmos(SMALL, LossParams(), 32)
+
+
+def captions(count: int) -> torch.Tensor:
+    tokens = torch.randint(1, 60, (count, 12), generator=torch.Generator().manual_seed(1))
+    for i, row in enumerate(tokens):
+        end = 1 + i % 11
+        row[end], row[end + 1 :] = 63, 0
+    return tokens
+
+
+@torch.no_grad()
+def test_embeddings_are_those_of_open_clip() -> None:
+    clip, images, tokens = model(), torch.randn(3, 3, 32, 32), captions(5)
+    torch.testing.assert_close(encode_image(clip, images), clip.encode_image(images))
+    torch.testing.assert_close(encode_text(clip, tokens), clip.encode_text(tokens))
+
+
+@torch.no_grad()
+def test_captions_sorted_and_cut_by_length_give_the_same_embeddings_in_the_given_order() -> None:
+    clip, tokens = model(), captions(70)
+    whole = end_states(text_states(clip, tokens), tokens) @ clip.text_projection
+    torch.testing.assert_close(encode_text(clip, tokens), whole, atol=1e-6, rtol=1e-5)
+
+
+def test_positions_of_a_local_crop_are_resized_and_the_class_keeps_its_own() -> None:
+    visual = model().visual
+    resized = position_embedding(visual, 2, 2)
+    grid = visual.positional_embedding[1:].T.reshape(1, 16, 4, 4)
+    scale = (2 + 0.1) / 4
+    expected = interpolate(grid, scale_factor=(scale, scale), mode="bicubic")
+    assert resized.shape == (5, 16)
+    torch.testing.assert_close(resized[0], visual.positional_embedding[0])
+    torch.testing.assert_close(resized[1:], expected[0].flatten(1).T)
+    assert position_embedding(visual, 4, 4) is visual.positional_embedding
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-32", "ViT-B-16-quickgelu"])
+def test_open_clip_vits_are_known_by_name(name: str) -> None:
+    arch = architecture(ModelParams(architecture=name), 224)
+    assert (arch.embed_dim, arch.vision.width) == (512, 768)
+    assert arch.quick_gelu == name.endswith("quickgelu")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("ViT-B-17", "ViT-B-16"), ("coca_ViT-B-32", "not a plain ViT"), ("ViT-B-16-SigLIP", "not a plain ViT")],
+)
+def test_other_architectures_are_refused_with_what_is_wrong(name: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        architecture(ModelParams(architecture=name), 224)
+
+
+def test_an_image_size_that_does_not_fit_the_patches_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"views\.image_size: 100"):
+        architecture(ModelParams(architecture="ViT-B-16"), 100)

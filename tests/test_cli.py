@@ -1,0 +1,62 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cosmos", *arguments], capture_output=True, text=True, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["prepare"], ["pretrain"], ["evaluate"], ["evaluate", "retrieval"], ["export"]]
+)
+def test_help_answers_without_importing_torch(command: list[str]) -> None:
+    arguments = ["cosmos", *command, "--help"]
+    code = f"""
+import sys
+from cosmos.cli import main
+sys.argv = {arguments}
+try:
+    main()
+finally:
+    assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: cosmos")
+
+
+def test_help_names_default_and_meaning_of_a_knob() -> None:
+    text = " ".join(cosmos("pretrain", "--help").stdout.split())
+    assert "--pretrain.epochs int passes over the training split (default: 10)" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pretrain", "--pretrain.epochs", "many"], "pretrain.epochs"),
+        (["pretrain", "--pretrain.epoch", "3"], "--pretrain.epoch"),
+        (["pretrain", "--experiment", "no-such"], "experiments/no-such.yaml: no such file"),
+        (["pretrain", "--views.local_size", "30"], "views.local_size: 30 is not a multiple"),
+        (
+            ["evaluate", "retrieval", "--checkpoint", "published:cosmos_vitl14"],
+            "no such published checkpoint",
+        ),
+    ],
+)
+def test_mistakes_end_in_a_message_that_names_them(arguments: list[str], message: str) -> None:
+    done = cosmos(*arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_of_a_project_the_missing_file_is_named(tmp_path: Path) -> None:
+    done = cosmos("pretrain", cwd=tmp_path)
+    assert "params.yaml: no such file; run from the root of the project" in done.stderr

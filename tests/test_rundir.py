@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.params import Params, merged
+from cosmos.rundir import RunDir, open_run, run_name, saved_params
+
+
+def with_epochs(epochs: int) -> Params:
+    return Params.model_validate(merged(Params().model_dump(), {"pretrain": {"epochs": epochs}}))
+
+
+def test_a_run_keeps_the_parameters_it_was_started_with(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", with_epochs(3))
+    assert saved_params(run) == with_epochs(3)
+    assert open_run(tmp_path / "run", with_epochs(3)) == run
+
+
+def test_another_pretraining_in_the_same_directory_is_refused_with_what_differs(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", with_epochs(3))
+    with pytest.raises(ValueError, match=r"pretrain\.epochs: 3 -> 4(.|\n)*--run"):
+        open_run(tmp_path / "run", with_epochs(4))
+
+
+def test_runs_are_named_by_experiment_and_parameters() -> None:
+    assert run_name("", Params()).startswith("default-")
+    assert run_name("experiments/clip.yaml", Params()).startswith("clip-")
+    assert run_name("", with_epochs(3)) != run_name("", with_epochs(4))
+
+
+def test_checkpoints_sort_by_step() -> None:
+    run = RunDir(Path("runs/x"))
+    assert sorted([run.checkpoint(100), run.checkpoint(9)]) == [run.checkpoint(9), run.checkpoint(100)]

@@ -1,0 +1,197 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.multiprocessing.spawn import spawn
+
+from cosmos.data.batch import Batch
+from cosmos.distributed import Ranks, process_group
+from cosmos.machine import Machine
+from cosmos.params import (
+    Distillation,
+    InlineParams,
+    LossParams,
+    ModelParams,
+    Params,
+    PretrainParams,
+    TextParams,
+    ViewParams,
+    VisionParams,
+)
+from cosmos.training.step import Learner
+
+CPU = Ranks(0, 1, torch.device("cpu"))
+KINDS: list[Distillation] = ["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
+
+
+def tiny_params(pretrain: PretrainParams | None = None, loss: LossParams | None = None) -> Params:
+    inline = InlineParams(
+        embed_dim=16,
+        vision=VisionParams(width=16, layers=2, head_width=8, patch_size=8),
+        text=TextParams(width=16, layers=2, heads=2, vocab_size=64, context_length=12),
+    )
+    return Params(
+        model=ModelParams(inline=inline),
+        views=ViewParams(image_size=32, local_size=16, num_local_crops=2, num_captions=4),
+        pretrain=pretrain or PretrainParams(batch_size=8),
+        loss=loss or LossParams(),
+    )
+
+
+def random_batch(size: int = 8, seed: int = 0) -> Batch:
+    g = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(1, 60, (size, 4, 12), generator=g)
+    for row in tokens.flatten(0, 1):
+        end = int(torch.randint(2, 12, (), generator=g))
+        row[end], row[end + 1 :] = 63, 0
+    return Batch(
+        torch.randn(size, 2, 3, 32, 32, generator=g),
+        torch.randn(size, 2, 3, 16, 16, generator=g),
+        tokens,
+        tuple(map(str, range(size))),
+    )
+
+
+def weights_after(
+    params: Params, machine: Machine, batches: list[Batch], ranks: Ranks = CPU
+) -> dict[str, Tensor]:
+    """Weights of student and teacher after a step on each batch, and the last loss."""
+    learner = Learner(params, machine, ranks)
+    for batch in batches:
+        result = learner.step(batch, 1e-2, 0.9, stop_requested=False)
+    models = {"student": learner.student, "teacher": learner.teacher}
+    weights = {f"{which}.{n}": v for which, m in models.items() for n, v in m.state_dict().items()}
+    return weights | {"loss": result.losses.total.detach()}
+
+
+def assert_same(ours: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, value in expected.items():
+        mine = ours[name]
+        if name.endswith(
+            "in_proj_bias"
+        ):  # the key's third has no gradient but for rounding, which Adam amplifies
+            third = len(value) // 3
+            mine, value = (torch.cat([v[:third], v[2 * third :]]) for v in (mine, value))
+        torch.testing.assert_close(mine, value, atol=2e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("contrastive", ["clip", "siglip"])
+def test_four_micro_batches_give_the_gradients_of_the_whole_batch(
+    kind: Distillation, contrastive: str
+) -> None:
+    loss = LossParams.model_validate({"distillation": kind, "contrastive": contrastive})
+    gradients = []
+    for parts in (1, 4):
+        learner = Learner(tiny_params(loss=loss), Machine(micro_batches=parts), CPU)
+        batch = random_batch()
+        learner.backward(batch, learner.teacher.global_views(batch.global_crops, batch.tokens))
+        gradients.append({n: p.grad for n, p in learner.student.named_parameters() if p.requires_grad})
+    for name, gradient in gradients[0].items():
+        assert gradient is not None, f"{name} is trained but gets no gradient"
+        torch.testing.assert_close(gradients[1][name], gradient, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_four_micro_batches_give_the_weights_of_the_whole_batch() -> None:
+    batches = [random_batch(seed=s) for s in range(3)]
+    whole = weights_after(tiny_params(), Machine(), batches)
+    assert_same(weights_after(tiny_params(), Machine(micro_batches=4), batches), whole)
+
+
+def test_activation_checkpointing_changes_no_weight() -> None:
+    batches = [random_batch(seed=s) for s in range(2)]
+    whole = weights_after(tiny_params(), Machine(), batches)
+    assert_same(weights_after(tiny_params(), Machine(activation_checkpointing=True), batches), whole)
+
+
+def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> None:
+    import os
+
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
+    torch.set_num_threads(1)
+    with process_group("cpu") as ranks:
+        mine = [random_batch(seed=s).split(2)[rank] for s in range(3)]
+        weights = weights_after(tiny_params(loss=loss), Machine(micro_batches=micro_batches), mine, ranks)
+        torch.save(weights, Path(folder) / f"{rank}.pt")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("micro_batches", "loss"),
+    [
+        (1, LossParams()),
+        (2, LossParams()),
+        (1, LossParams(contrastive="siglip")),
+        (1, LossParams(distillation="none")),
+        (1, LossParams(distillation="image-only")),
+    ],
+)
+def test_two_ranks_give_the_loss_and_weights_of_one_process(
+    tmp_path: Path, micro_batches: int, loss: LossParams
+) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    spawn(run_rank, (str(tmp_path), micro_batches, loss), nprocs=2)  # type: ignore[no-untyped-call]
+    results = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    alone = weights_after(tiny_params(loss=loss), Machine(), [random_batch(seed=s) for s in range(3)])
+    mean_loss = torch.stack([r.pop("loss") for r in results]).mean()
+    torch.testing.assert_close(mean_loss, alone.pop("loss"), atol=1e-5, rtol=0)
+    for weights in results:
+        assert_same(weights, alone)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast_trains_close_to_float32(precision: str) -> None:
+    pretrain = PretrainParams.model_validate({"batch_size": 8, "precision": precision})
+    exact = weights_after(tiny_params(), Machine(), [random_batch()])
+    rough = weights_after(tiny_params(pretrain), Machine(), [random_batch()])
+    assert math.isclose(float(rough["loss"]), float(exact["loss"]), rel_tol=0.05)
+    assert all(value.dtype == torch.float32 for value in rough.values())
+
+
+def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
+    learner = Learner(tiny_params(), Machine(), CPU)
+    losses = [float(learner.step(random_batch(), 1e-2, 0.9, False).losses.total) for _ in range(5)]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("precision", ["float32", "fp16"])
+def test_a_loss_that_is_not_finite_changes_no_weight_and_the_next_step_goes_on(precision: str) -> None:
+    pretrain = PretrainParams.model_validate({"batch_size": 8, "precision": precision})
+    learner = Learner(tiny_params(pretrain), Machine(), CPU)
+    before = {n: v.clone() for n, v in learner.student.state_dict().items()}
+    bad = random_batch()
+    bad.global_crops[0] = math.nan
+    assert not learner.step(bad, 1e-2, 0.9, False).is_finite
+    for name, value in learner.student.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=0, rtol=0)
+    assert learner.step(random_batch(), 1e-2, 0.9, False).is_finite
+
+
+def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:
+    before = weights_after(tiny_params(), Machine(), [random_batch()])
+    start = Learner(tiny_params(), Machine(), CPU).student.state_dict()
+    name = "visual.conv1.weight"
+    torch.testing.assert_close(before[f"teacher.{name}"], start[name])
+    after = weights_after(
+        tiny_params(PretrainParams(batch_size=8, teacher_update="after")), Machine(), [random_batch()]
+    )
+    torch.testing.assert_close(
+        after[f"teacher.{name}"], 0.9 * start[name] + 0.1 * after[f"student.{name}"], atol=1e-7, rtol=0
+    )
+
+
+def test_logit_scales_stay_between_one_and_a_hundred() -> None:
+    learner = Learner(tiny_params(), Machine(), CPU)
+    with torch.no_grad():
+        learner.student.logit_scale.fill_(9.0)
+        learner.teacher.distill_logit_scale.fill_(-2.0)
+    learner.step(random_batch(), 1e-3, 0.9, False)
+    assert float(learner.student.logit_scale.exp()) == pytest.approx(100)
+    assert float(learner.teacher.distill_logit_scale) == 0
