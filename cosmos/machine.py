@@ -38,7 +38,7 @@ class Machine(BaseSettings):
     """folder of run directories"""
     cache_root: Folder = Path.home() / ".cache" / "cosmos-pretraining"
     """folder for copies of remote shards and for downloaded checkpoints"""
-    cached_shards: Annotated[int, Field(gt=0)] = 16
+    cached_shards: Annotated[int, Field(gt=0)] = 32
     """copies of remote shards that are kept at a time"""
     storage_options: dict[str, Any] = {}
     """options of fsspec for remote shards, as JSON: endpoint, anonymous access, ..."""

@@ -77,15 +77,15 @@ class ViewParams(Section):
     """side of global crops and of evaluated images, in pixels"""
     local_size: Positive = 32
     """side of local image crops, in pixels"""
-    num_local_crops: Natural = 4
+    num_local_crops: Natural = 2
     """local image crops of a sample, beside its two global ones"""
     crop_scale: Annotated[float, Field(gt=0.05, lt=1)] = 0.4
     """share of the image's area at which local crops end and global ones begin"""
-    num_captions: Annotated[int, Field(ge=2)] = 6
+    num_captions: Annotated[int, Field(ge=2)] = 4
     """captions of a sample: two global ones, the rest local"""
     caption_mode: Literal["textcrop", "random", "raw", "short", "long"] = "textcrop"
     """how captions are drawn from a sample's sentences"""
-    max_sentences: Positive = 5
+    max_sentences: Positive = 3
     """sentences in a global caption: drawn uniformly from 1 to this"""
 
 
@@ -170,9 +170,9 @@ class LossParams(Section):
 class PretrainParams(Section):
     """Optimisation."""
 
-    epochs: Positive = 10
+    epochs: Positive = 5
     """passes over the training split"""
-    batch_size: Positive = 96
+    batch_size: Positive = 64
     """samples of a step, over all ranks and micro-batches"""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """peak learning rate"""
@@ -186,7 +186,7 @@ class PretrainParams(Section):
     """AdamW's weight decay, on matrices alone"""
     warmup_steps: Natural = 20
     """steps over which the learning rate rises linearly"""
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.99
+    momentum: Annotated[float, Field(ge=0, le=1)] = 0.96
     """momentum of the teacher: what it keeps of itself at a step"""
     momentum_schedule: Literal["fixed", "cosine"] = "fixed"
     """fixed, or rising to 1 over training along a half cosine"""

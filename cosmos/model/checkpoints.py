@@ -4,7 +4,6 @@ A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly pre
 ours adds `config`, so that a file says by itself which model it holds.
 """
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +108,9 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such checkpoint") from None
+    except Exception as error:  # a damaged stream can end in any exception of the unpickler
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"{path}: not a checkpoint that can be read safely: {reason}") from None
     if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():

@@ -1,0 +1,109 @@
+"""Retrieval metrics from embeddings: ours beside the straightforward implementation.
+
+The straightforward one holds the whole similarity matrix and sorts every row and every column of it. Both give
+the same metrics, which is checked. Memory is the peak above what the process had before.
+
+    python benchmarks/retrieval.py [--images 1000] [--captions 5000] [--width 512] [--json]
+    python benchmarks/retrieval.py --images 5000 --captions 25000    # COCO's size; 9 GB for the straightforward one
+"""
+
+import argparse
+import json
+import math
+import resource
+import subprocess
+import sys
+import time
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cosmos.evaluation.retrieval import RECALLS, retrieval_metrics
+
+
+def random_embeddings(num_images: int, num_captions: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Captions lie around their images, so that ranks are neither all 0 nor random."""
+    torch.manual_seed(0)
+    images = normalize(torch.randn(num_images, width), dim=-1)
+    owners = torch.arange(num_captions) % num_images
+    noise = normalize(torch.randn(num_captions, width), dim=-1)
+    return images, normalize(images[owners] + 4 * noise, dim=-1), owners
+
+
+def summary(direction: str, ranks: Tensor) -> dict[str, float]:
+    found = ranks.double()
+    return {
+        **{f"{direction}_R@{k}": float((found < k).double().mean()) for k in RECALLS},
+        f"{direction}_mean_rank": float(found.mean()) + 1,
+        f"{direction}_median_rank": math.floor(float(found.quantile(0.5))) + 1.0,
+    }
+
+
+def straightforward(images: Tensor, texts: Tensor, owners: Tensor) -> dict[str, float]:
+    similarity = images @ texts.T
+    captions_in_order = similarity.argsort(dim=1, descending=True)
+    is_own = owners[captions_in_order] == torch.arange(len(images))[:, None]
+    images_in_order = similarity.T.argsort(dim=1, descending=True)
+    by_image, by_caption = (
+        is_own.int().argmax(dim=1),
+        (images_in_order == owners[:, None]).int().argmax(dim=1),
+    )
+    return summary("image_to_text", by_image) | summary("text_to_image", by_caption)
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(kind: str, sizes: list[int]) -> dict[str, float]:
+    """Seconds, peak memory above the start, and the metrics."""
+    embeddings = random_embeddings(*sizes)
+    metrics_of = straightforward if kind == "straightforward" else retrieval_metrics
+    metrics_of(*random_embeddings(50, 100, sizes[2]))  # warms up threads and kernels
+    before, began = peak_megabytes(), time.perf_counter()
+    metrics = metrics_of(*embeddings)
+    return {"seconds": time.perf_counter() - began, "megabytes": peak_megabytes() - before, **metrics}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--captions", type=int, default=5000)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=["ours", "straightforward"], help="measure one, in this process")
+    arguments = parser.parse_args()
+    sizes = [arguments.images, arguments.captions, arguments.width]
+    if arguments.only:
+        print(json.dumps(measure(arguments.only, sizes)))
+        return
+    results = {kind: in_own_process(kind, sizes) for kind in ("straightforward", "ours")}
+    mine, plain = results["ours"], results["straightforward"]
+    different = [
+        name for name in plain.keys() - {"seconds", "megabytes"} if abs(mine[name] - plain[name]) > 1e-6
+    ]
+    if different:
+        sys.exit(f"the two give different metrics: {', '.join(sorted(different))}")
+    ratios = {f"{name}_ratio": mine[name] / plain[name] for name in ("seconds", "megabytes")}
+    if arguments.json:
+        print(json.dumps({**results, **ratios}, indent=2))
+        return
+    for kind, figures in results.items():
+        print(f"{kind:16}{figures['seconds']:8.3f} s{figures['megabytes']:10.0f} MB")
+    print(f"{'ratio':16}{ratios['seconds_ratio']:8.2f}  {ratios['megabytes_ratio']:10.2f}")
+
+
+def in_own_process(kind: str, sizes: list[int]) -> dict[str, float]:
+    """Measured in a process of its own, so that the peak of memory is its own."""
+    options = zip(("--images", "--captions", "--width"), map(str, sizes), strict=True)
+    command = [sys.executable, __file__, "--only", kind, *(part for option in options for part in option)]
+    done = subprocess.run(command, check=True, capture_output=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+if __name__ == "__main__":
+    main()

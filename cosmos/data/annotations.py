@@ -1,0 +1,207 @@
+"""Caption files of the usual datasets -> images with their captions.
+
+The files are strangers': sizes are capped, and `path_below` keeps an image's path inside its folder.
+"""
+
+import csv
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cosmos.data.captions import clean, clean_all
+
+MAX_JSON_BYTES = 4 * 2**30
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaptionedImage:
+    """An image file and what is said of it."""
+
+    image: str
+    """path below the folder of images"""
+    captions: tuple[str, ...]
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """The file `name` (with `/` between its parts) in `folder`. ValueError when it would lie outside."""
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in name or "\\" in name:
+        raise ValueError(f"{name!r}: not a path below {folder}")
+    return folder / name
+
+
+def read_captions_csv(path: Path) -> list[CaptionedImage]:
+    """Images of a CSV with the header `image,caption` (Flickr8k's), a caption per row.
+
+    Rows of an image belong together wherever they are; images come in the order of their first rows.
+    Images without captions are left out, with a warning that counts them. ValueError names file and line.
+    """
+    return with_captions(path, parse_captions_csv(path))
+
+
+def read_coco(path: Path) -> list[CaptionedImage]:
+    """Images of a COCO captions JSON: `images` with id, file_name; `annotations` with image_id, caption.
+
+    All captions are kept. Images without captions are left out, with a warning that counts them. ValueError
+    names file and entry.
+    """
+    return with_captions(path, parse_coco(path))
+
+
+def read_flickr30k(path: Path) -> list[CaptionedImage]:
+    """Images of a JSON list of `{"image": ..., "caption": [...]}`.
+
+    Images without captions are left out, with a warning that counts them. ValueError names file and entry.
+    """
+    return with_captions(path, parse_flickr30k(path))
+
+
+def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
+    """Images of one split of a Karpathy-style JSON: `images` with filename, filepath, split, sentences[].raw.
+
+    `restval` belongs to the split `train`, as is usual. Images without captions are left out, with a warning
+    that counts them. ValueError names file and entry, and the splits that there are.
+    """
+    entries = list(_entries(path, _object(path, read_json(path)).get("images"), "images"))
+    splits = sorted({_karpathy_split(where, entry) for where, entry in entries})
+    if split not in splits:
+        raise ValueError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits)}")
+    images = [
+        _karpathy_image(where, entry) for where, entry in entries if _karpathy_split(where, entry) == split
+    ]
+    return with_captions(path, images)
+
+
+def with_captions(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
+    """The images that have captions; a warning counts the others, ValueError says that there are none."""
+    captioned = [image for image in images if image.captions]
+    if not captioned:
+        raise ValueError(f"{path}: no image with captions in it; is it the right file?")
+    if len(captioned) < len(images):
+        log.warning("%s: left out %d images without captions", path, len(images) - len(captioned))
+    return captioned
+
+
+def parse_captions_csv(path: Path) -> list[CaptionedImage]:
+    """As `read_captions_csv`, with the images that have no captions."""
+    captions: dict[str, list[str]] = {}
+    for line, image, caption in _csv_rows(path):
+        if not image.strip():
+            raise ValueError(f"{path}, line {line}: no image in it; correct or remove the line")
+        captions.setdefault(image.strip(), []).extend(clean_all([caption]))
+    return [CaptionedImage(image, tuple(texts)) for image, texts in captions.items()]
+
+
+def parse_coco(path: Path) -> list[CaptionedImage]:
+    """As `read_coco`, with the images that have no captions."""
+    content = _object(path, read_json(path))
+    names: dict[Any, str] = {}
+    for where, entry in _entries(path, content.get("images"), "images"):
+        identity = _value(where, entry, "id", int | str)
+        if identity in names:
+            raise ValueError(f"{where}: id {identity} is another image's; the file is damaged")
+        names[identity] = _value(where, entry, "file_name", str)
+    captions: dict[Any, list[str]] = {identity: [] for identity in names}
+    for where, entry in _entries(path, content.get("annotations"), "annotations"):
+        identity = _value(where, entry, "image_id", int | str)
+        if identity not in captions:
+            raise ValueError(f"{where}: image_id {identity} is no image's id; the file is damaged")
+        captions[identity].extend(clean_all([_value(where, entry, "caption", str)]))
+    return _unique(path, [CaptionedImage(names[key], tuple(captions[key])) for key in names])
+
+
+def parse_flickr30k(path: Path) -> list[CaptionedImage]:
+    """As `read_flickr30k`, with the images that have no captions."""
+    images = []
+    for where, entry in _entries(path, read_json(path), ""):
+        texts = _value(where, entry, "caption", list | str)
+        captions = clean_all(texts if isinstance(texts, list) else [texts])
+        images.append(CaptionedImage(_value(where, entry, "image", str), tuple(captions)))
+    return _unique(path, images)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. ValueError when it is missing, larger than MAX_JSON_BYTES, or not JSON."""
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """(line, image, caption) of the rows below the header `image,caption`."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            header = [name.strip() for name in next(rows, [])]
+            if header != ["image", "caption"]:
+                raise ValueError(f"{path}, line 1: expected the header image,caption, found {header}")
+            for row in rows:
+                if len(row) != 2:
+                    raise ValueError(
+                        f"{path}, line {rows.line_num}: {len(row)} fields in place of image and caption; "
+                        "put captions that have commas in double quotes"
+                    )
+                yield rows.line_num, row[0], row[1]
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
+
+
+def _entries(path: Path, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it is, entry) of the objects of a JSON list."""
+    place = f"{path}: {key}" if key else f"{path}: "
+    if not isinstance(entries, list):
+        raise ValueError(f"{place.rstrip(': ')}: expected a list; is it the right kind of captions file?")
+    for number, entry in enumerate(entries):
+        where = f"{place}[{number}]"
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where}: expected an object, found {type(entry).__name__}")
+        yield where, entry
+
+
+def _object(path: Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected an object; is it the right kind of captions file?")
+    return content
+
+
+def _value(where: str, entry: dict[str, Any], key: str, kind: Any) -> Any:
+    value = entry.get(key)
+    if not isinstance(value, kind) or value == "":
+        raise ValueError(f"{where}: {key} is {value!r:.80}; is it the right kind of captions file?")
+    return value
+
+
+def _karpathy_split(where: str, entry: dict[str, Any]) -> str:
+    split: str = _value(where, entry, "split", str)
+    return "train" if split == "restval" else split
+
+
+def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
+    folder, name = entry.get("filepath", ""), _value(where, entry, "filename", str)
+    sentences = _value(where, entry, "sentences", list)
+    captions = (clean(_value(f"{where}.sentences", sentence, "raw", str)) for sentence in sentences)
+    return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))
+
+
+def _unique(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
+    seen: dict[str, int] = {}
+    for number, image in enumerate(images):
+        if image.image in seen:
+            raise ValueError(
+                f"{path}: image {image.image!r} is there twice ({seen[image.image]} and {number}); "
+                "put its captions into one entry"
+            )
+        seen[image.image] = number
+    return images

@@ -1,0 +1,89 @@
+"""Small datasets of the demo world for every evaluation suite, in forms that the suites read anyway."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cosmos.data.demo_world.captions import full
+from cosmos.data.demo_world.draw import draw, draw_mask, jpeg
+from cosmos.data.demo_world.scene import BACKGROUNDS, SHAPES, Scene, changed, make_scene, relation
+from cosmos.files import replacing, write_json, write_text
+
+NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 15, 50
+OPPOSITE = {
+    "to the left of": "to the right of",
+    "to the right of": "to the left of",
+    "above": "below",
+    "below": "above",
+}
+
+
+def write_sets(folder: Path, side: int, seed: int) -> None:
+    """Writes segmentation/, classification/ and perception/ into `folder`, unless that is done."""
+    done = folder / "complete.json"
+    description = {"image_size": side, "seed": seed}
+    if done.exists() and json.loads(done.read_text()) == description:
+        return
+    write_segmentation(folder / "segmentation", side, seed)
+    write_classification(folder / "classification", side, seed)
+    write_perception(folder / "perception", side, seed)
+    write_json(done, description)
+
+
+def write_segmentation(folder: Path, side: int, seed: int) -> None:
+    """classes.txt (a class per line, synonyms after commas, background first), images/*.jpg, masks/*.png."""
+    write_text(
+        folder / "classes.txt", "\n".join([", ".join(f"{b} background" for b in BACKGROUNDS), *SHAPES]) + "\n"
+    )
+    for i in range(NUM_SEGMENTED):
+        rng = np.random.default_rng([seed, 2, i])
+        scene = make_scene(rng)
+        write_bytes(folder / "images" / f"{i:04d}.jpg", jpeg(draw(scene, side, rng)))
+        (folder / "masks").mkdir(exist_ok=True)
+        with replacing(folder / "masks" / f"{i:04d}.png") as temporary:
+            draw_mask(scene, side).save(temporary, "PNG")
+
+
+def write_classification(folder: Path, side: int, seed: int) -> None:
+    """<shape>/*.jpg: scenes of a single object."""
+    counts = dict.fromkeys(SHAPES, 0)
+    rng = np.random.default_rng([seed, 3])
+    while min(counts.values()) < NUM_PER_CLASS:
+        scene = make_scene(rng, num_objects=1)
+        shape = scene.objects[0].shape
+        if counts[shape] < NUM_PER_CLASS:
+            write_bytes(folder / shape / f"{counts[shape]:04d}.jpg", jpeg(draw(scene, side, rng)))
+            counts[shape] += 1
+
+
+def write_perception(folder: Path, side: int, seed: int) -> None:
+    """SugarCrepe's form: files of {id: {filename, caption, negative_caption}}, and images/."""
+    kinds = {"replace_att": "colour", "replace_obj": "shape", "replace_rel": "relation"}
+    for number, (name, kind) in enumerate(kinds.items()):
+        items = {}
+        for i in range(NUM_PER_FILE):
+            rng = np.random.default_rng([seed, 4, number, i])
+            scene = make_scene(rng, num_objects=2)
+            caption, negative = caption_pair(scene, kind, rng)
+            filename = f"{name}_{i:04d}.jpg"
+            write_bytes(folder / "images" / filename, jpeg(draw(scene, side, rng)))
+            items[str(i)] = {"filename": filename, "caption": caption, "negative_caption": negative}
+        write_json(folder / f"{name}.json", items)
+
+
+def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str, str]:
+    """A caption of two objects, and a false one that differs in one colour, shape or relation."""
+    first, second = scene.objects
+    words = relation(first, second, "horizontal") or relation(first, second, "vertical")
+    true = f"{full(first)} {words} {full(second)}"
+    if kind == "relation":
+        return true, f"{full(first)} {OPPOSITE[words]} {full(second)}"
+    first, second = changed(rng, scene, kind).objects
+    return true, f"{full(first)} {words} {full(second)}"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,94 @@
+"""What there is to see: scenes of one to four objects, described before they are drawn."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart")
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "white", "black")
+TEXTURES = ("plain", "striped", "dotted", "checked")
+SIZES = ("small", "large")
+BACKGROUNDS = ("grey", "cream", "pale blue", "pale green", "lavender", "dark blue")
+CLASHES = {"cream": {"white", "yellow"}, "dark blue": {"black", "blue", "purple"}, "grey": {"white"}}
+"""Colours that do not stand out from a background."""
+
+Axis = Literal["horizontal", "vertical"]
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object; lengths are shares of the image's side."""
+
+    shape: str
+    colour: str
+    texture: str
+    size: str
+    x: float
+    y: float
+    radius: float
+    angle: float
+    """degrees"""
+
+    @property
+    def place(self) -> str:
+        """The quarter of the image that it is in."""
+        return f"{'top' if self.y < 0.5 else 'bottom'} {'left' if self.x < 0.5 else 'right'}"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Objects on a background, each in a quarter of its own."""
+
+    objects: tuple[Object, ...]
+    background: str
+
+
+def make_scene(rng: np.random.Generator, num_objects: int | None = None) -> Scene:
+    """A random scene; of one to four objects unless their number is given."""
+    count = num_objects or int(rng.choice([1, 2, 3, 4], p=[0.15, 0.35, 0.3, 0.2]))
+    background = pick(rng, BACKGROUNDS)
+    colours = [colour for colour in COLOURS if colour not in CLASHES.get(background, set())]
+    quarters = rng.permutation(4)[:count]
+    return Scene(tuple(make_object(rng, int(quarter), colours) for quarter in quarters), background)
+
+
+def make_object(rng: np.random.Generator, quarter: int, colours: Sequence[str]) -> Object:
+    """A random object in one quarter (0 top left, 1 top right, 2 bottom left, 3 bottom right)."""
+    size = pick(rng, SIZES)
+    radius = rng.uniform(0.1, 0.125) if size == "small" else rng.uniform(0.175, 0.205)
+    room = 0.24 - radius  # an object may touch its neighbour's quarter, but stays inside the image
+    x = 0.25 + 0.5 * (quarter % 2) + rng.uniform(-room, room)
+    y = 0.25 + 0.5 * (quarter // 2) + rng.uniform(-room, room)
+    kinds = pick(rng, SHAPES), pick(rng, colours), pick(rng, TEXTURES)
+    return Object(*kinds, size, x, y, radius, rng.uniform(-14, 14))
+
+
+def pick(rng: np.random.Generator, values: Sequence[str]) -> str:
+    """One of `values`."""
+    return values[int(rng.integers(len(values)))]
+
+
+def relation(first: Object, second: Object, axis: Axis) -> str:
+    """Where `first` is, seen from `second`; "" where they are side by side in that direction."""
+    if axis == "horizontal":
+        words, gap = ("to the left of", "to the right of"), second.x - first.x
+    else:
+        words, gap = ("above", "below"), second.y - first.y
+    if first.place.split()[axis == "horizontal"] == second.place.split()[axis == "horizontal"]:
+        return ""
+    return words[0] if gap > 0 else words[1]
+
+
+def changed(rng: np.random.Generator, scene: Scene, attribute: str) -> Scene:
+    """The scene with another `colour` or `shape` of one object, one that no object of it has."""
+    i = int(rng.integers(len(scene.objects)))
+    item = scene.objects[i]
+    if attribute == "colour":
+        present = {o.colour for o in scene.objects}
+        item = replace(item, colour=pick(rng, [c for c in COLOURS if c not in present]))
+    else:
+        present = {o.shape for o in scene.objects}
+        item = replace(item, shape=pick(rng, [s for s in SHAPES if s not in present]))
+    return replace(scene, objects=(*scene.objects[:i], item, *scene.objects[i + 1 :]))

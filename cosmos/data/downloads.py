@@ -1,0 +1,77 @@
+"""What img2dataset downloaded: images with their URLs, as files in folders or in webdataset's tars."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from cosmos.data.indexing import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
+from cosmos.data.manifest import Skipped
+from cosmos.data.records import Span
+from cosmos.data.sample import DamagedSampleError
+from cosmos.data.shards import parse_annotation
+
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+
+
+class Download(NamedTuple):
+    """An image that was downloaded."""
+
+    url: str
+    key: str
+    image: Span
+
+
+class Downloads(NamedTuple):
+    """Images that were downloaded, in the order of their paths, and those without a readable URL."""
+
+    found: list[Download]
+    skipped: list[Skipped]
+
+
+def find_downloads(folder: Path) -> Downloads:
+    """All images below img2dataset's output folder, in either of its formats.
+
+    Images without JSON beside them are passed over, and so is JSON without an image: links that were dead.
+    """
+    downloads = Downloads([], [])
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".tar":
+            _add_tar(downloads, path)
+        elif path.suffix == ".json" and (image := _image_beside(path)):
+            _add(downloads, path.stem, Span(str(image)), Span(str(path)))
+    return downloads
+
+
+def _add_tar(downloads: Downloads, path: Path) -> None:
+    try:
+        for entry in scan_tar(path):
+            image, annotation = image_part(entry), entry.parts.get("json")
+            if image and annotation:
+                key = f"{path.stem}-{entry.key}"
+                _add(downloads, key, Span(str(path), *image), Span(str(path), *annotation))
+    except DamagedSampleError as error:
+        downloads.skipped.append(Skipped(str(path), str(error)))
+
+
+def _add(downloads: Downloads, key: str, image: Span, annotation: Span) -> None:
+    try:
+        downloads.found.append(Download(_url(annotation), key, image))
+    except ValueError as error:
+        downloads.skipped.append(Skipped(f"{annotation.path}: {key}", str(error)))
+
+
+def _url(annotation: Span) -> str:
+    value = parse_annotation(annotation.read(MAX_ANNOTATION_BYTES), is_text=False)
+    url = value.get("url") if isinstance(value, dict) else None
+    if not isinstance(url, str):
+        raise ValueError("its JSON has no url; expected what img2dataset writes")
+    return url
+
+
+def image_part(entry: TarEntry) -> tuple[int, int] | None:
+    """(offset, size) of the image among the members of a sample."""
+    return next((entry.parts[name] for name in IMAGE_EXTENSIONS if name in entry.parts), None)
+
+
+def _image_beside(path: Path) -> Path | None:
+    candidates = (path.with_suffix(f".{extension}") for extension in IMAGE_EXTENSIONS)
+    return next((image for image in candidates if image.is_file()), None)

@@ -1,0 +1,127 @@
+"""Images: decoding what strangers sent, random views for pretraining, the one view for evaluation."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from io import BytesIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms import InterpolationMode
+
+from cosmos.data.sample import DamagedSampleError
+from cosmos.params import ViewParams
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
+
+View = Callable[[Image.Image], Image.Image]
+
+_SMALLEST_LOCAL_CROP = 0.05
+"""Share of the image's area."""
+
+
+def decode(data: bytes, max_pixels: int) -> Image.Image:
+    """The RGB image in `data`, as it lies in the file: neither rotated by EXIF nor blended with a background.
+
+    Raises DamagedSampleError for what is no image, is cut off or has more than `max_pixels` pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(BytesIO(data), formats=FORMATS)
+        if image.width * image.height <= max_pixels:
+            return _to_rgb(image)
+    except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
+        raise DamagedSampleError(f"image cannot be decoded: {error}") from error
+    raise DamagedSampleError(
+        f"image of {image.width} x {image.height} pixels; data.max_pixels allows {max_pixels}"
+    )
+
+
+def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
+    """CLIP's transform for evaluation: an RGB image -> (3, size, size) float32, normalised.
+
+    The short side is resized to `size` (bicubic), then the centre is cropped.
+    """
+    transform: Callable[[Image.Image], Tensor] = transforms.Compose(
+        [
+            transforms.Resize(size, InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize(CLIP_MEAN, CLIP_STD),
+        ]
+    )
+    return transform
+
+
+class ImageViews:
+    """Random views of an image: two global crops, then n local ones. Source: COSMOS, image views.
+
+    Randomness comes from torch's generator. The image is decoded once for all views, and pixels stay bytes
+    until the views of one size are normalised together.
+    """
+
+    def __init__(self, views: ViewParams) -> None:
+        large, small = (views.crop_scale, 1.0), (_SMALLEST_LOCAL_CROP, views.crop_scale)
+        solarise = transforms.RandomSolarize(threshold=128, p=0.2)
+        self._globals = (
+            _view(views.image_size, large, blur=1.0),
+            _view(views.image_size, large, solarise, blur=0.1),
+        )
+        self._locals = (_view(views.local_size, small, blur=0.5),) * views.num_local_crops
+        self._local_size = views.local_size
+
+    def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
+        """An RGB image -> global crops (2, 3, S, S) and local crops (n, 3, s, s), float32, normalised."""
+        global_crops = _normalised([view(image) for view in self._globals])
+        if not self._locals:
+            return global_crops, torch.empty(0, 3, self._local_size, self._local_size)
+        return global_crops, _normalised([view(image) for view in self._locals])
+
+
+def _view(size: int, area: tuple[float, float], *more: View, blur: float) -> View:
+    """A random view of `size` pixels, of a share of the image's `area`, blurred at probability `blur`."""
+    jitter = transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
+    view: View = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(size, area, (3 / 4, 4 / 3), InterpolationMode.BICUBIC),
+            transforms.RandomHorizontalFlip(0.5),
+            transforms.RandomApply([jitter], 0.8),
+            transforms.RandomGrayscale(0.2),
+            transforms.RandomApply([_blurred], blur),
+            *more,
+        ]
+    )
+    return view
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """`image` under a Gaussian of random width, sigma ~ U(0.1, 2.0) pixels."""
+    sigma = torch.empty(1).uniform_(0.1, 2.0).item()
+    return image.filter(ImageFilter.GaussianBlur(sigma))
+
+
+def _normalised(images: Sequence[Image.Image]) -> Tensor:
+    """V RGB images of one size -> (V, 3, S, S) float32, scaled to [0, 1] and normalised."""
+    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
+    scaled = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return scaled.sub_(mean).div_(std)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise ValueError("its pixels have 32 bits, of unknown range")
+    if image.mode.startswith("I;16"):
+        # Pillow would clip 16 bits to 255 and leave a white image.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode == "P":
+        # A palette may be transparent in parts, of which Pillow warns unless it can keep them.
+        image = image.convert("RGBA")
+    return image.convert("RGB")

@@ -1,0 +1,168 @@
+"""Where the samples of a tar lie in it, so that any of them is one read away."""
+
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cosmos.data.sample import DamagedSampleError
+from cosmos.files import replacing
+
+MAX_IMAGE_BYTES = 256 * 2**20
+MAX_ANNOTATION_BYTES = 2**20
+MAX_KEY_CHARACTERS = 80
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class Located(NamedTuple):
+    """A sample's name and the bytes of its image and annotation in a tar."""
+
+    key: str
+    image_offset: int
+    image_size: int
+    annotation_offset: int
+    annotation_size: int
+    is_text: bool = False
+    """the annotation is a caption in plain text, not JSON"""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardIndex:
+    """The samples of a shard of N samples, in order."""
+
+    keys: NDArray[np.bytes_]
+    """(N,) names in ASCII"""
+    spans: NDArray[np.int64]
+    """(N, 4): offset and size of the image, offset and size of the annotation, in bytes"""
+    is_text: NDArray[np.bool_]
+    """(N,): the annotation is a caption in plain text, not JSON"""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, position: int) -> Located:
+        image_offset, image_size, annotation_offset, annotation_size = self.spans[position].tolist()
+        key, is_text = self.keys[position].decode(), bool(self.is_text[position])
+        return Located(key, image_offset, image_size, annotation_offset, annotation_size, is_text)
+
+    @classmethod
+    def of(cls, samples: Iterable[Located]) -> Self:
+        """The index that lists `samples`. ValueError names a key that is there twice."""
+        rows = list(samples)
+        seen: set[str] = set()
+        for row in rows:
+            if row.key in seen:
+                raise ValueError(f"two samples of a shard have the key {row.key!r}; keys must be unique")
+            seen.add(row.key)
+        return cls(
+            np.array([row.key.encode("ascii") for row in rows], dtype=np.bytes_),
+            np.array([row[1:5] for row in rows], dtype=np.int64).reshape(-1, 4),
+            np.array([row.is_text for row in rows], dtype=np.bool_),
+        )
+
+    def write(self, path: Path) -> None:
+        """Writes the index to `path`, atomically; equal indexes give equal files."""
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, keys=self.keys, spans=self.spans, is_text=self.is_text)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The index in the file `path`. DamagedSampleError when it is missing or broken."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["keys"], arrays["spans"], arrays["is_text"])
+        except Exception as error:  # a damaged zip can raise nearly anything
+            raise DamagedSampleError(
+                f"{path}: not an index ({error}); delete it and run `cosmos prepare` again"
+            ) from None
+
+
+def index_path(folder: Path, shard: str) -> Path:
+    """The index of the shard at `shard`: a file name in `folder`, or a path or URL elsewhere."""
+    return folder / f"{shard_stem(shard)}.idx.npz"
+
+
+def shard_stem(shard: str) -> str:
+    """What files about a shard are named by; shards of one name in different folders differ in it."""
+    stem = PurePosixPath(shard).stem
+    return stem if "/" not in shard else f"{safe_key(stem)}-{_digest(shard)}"
+
+
+def safe_key(name: str) -> str:
+    """`name` as a sample's key: letters, digits, `_` and `-`, at most MAX_KEY_CHARACTERS."""
+    key = _UNSAFE.sub("_", name) or "_"
+    return key if len(key) <= MAX_KEY_CHARACTERS else f"{key[: MAX_KEY_CHARACTERS - 13]}-{_digest(name)}"
+
+
+def unique_keys(names: Iterable[str]) -> Iterator[str]:
+    """A key for each name, in order; names whose keys would be the same get a number behind it."""
+    used: set[str] = set()
+    for name in names:
+        base = key = safe_key(name)
+        number = 1
+        while key in used:
+            number += 1
+            key = f"{base}-{number}"
+        used.add(key)
+        yield key
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+class TarEntry(NamedTuple):
+    """Neighbouring members of a tar with the same key: one sample in webdataset's format."""
+
+    key: str
+    """the members' path up to the first dot of the file name"""
+    parts: dict[str, tuple[int, int]]
+    """(offset, size) by lower-case extension"""
+
+
+def scan_tar(path: Path) -> Iterator[TarEntry]:
+    """The samples of an uncompressed tar in webdataset's format, in order; folders and links are passed over.
+
+    Raises DamagedSampleError, behind the last whole sample, when the file is no tar or ends too early.
+    """
+    entry: TarEntry | None = None
+    for name, offset, size in _members(path):
+        key, extension = _split_name(name)
+        if entry is None or key != entry.key or extension in entry.parts:
+            if entry is not None:
+                yield entry
+            entry = TarEntry(key, {})
+        entry.parts[extension] = (offset, size)
+    if entry is not None:
+        yield entry
+
+
+def _members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of the files in a tar."""
+    try:
+        end = path.stat().st_size
+        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            while (member := tar.next()) is not None:
+                if member.offset_data + member.size > end:
+                    raise tarfile.ReadError("it ends in the middle of a file")
+                if member.isreg() and not member.issparse():
+                    yield member.name, member.offset_data, member.size
+            # tarfile takes a broken header for the end; the true end is zeros, or nothing.
+            file.seek(tar.offset)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise tarfile.ReadError(f"no header at byte {tar.offset}")
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DamagedSampleError(f"{path}: not a whole, uncompressed tar ({error})") from None
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    folder, _, file = name.rpartition("/")
+    stem, _, extension = file.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), extension.lower()

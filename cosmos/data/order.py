@@ -1,0 +1,124 @@
+"""The sequence of samples that training sees: a function of seed and step, nothing else.
+
+A step's samples do not depend on how many processes read them, nor on whether training was interrupted.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARDS_PER_WINDOW = 16
+"""Shards whose samples are mixed. Enough to mix well, few enough that reading stays almost sequential and
+that a window's remote shards fit into the cache."""
+
+_SHARDS_STREAM, _WINDOW_STREAM, _SAMPLE_STREAM = range(3)
+"""First word of the seed of each kind of draw, so that no two kinds share their random numbers."""
+
+
+def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """The source of everything random about a sample in an epoch."""
+    return _generator(_SAMPLE_STREAM, seed, epoch, index)
+
+
+def _generator(stream: int, seed: int, epoch: int, number: int) -> np.random.Generator:
+    return np.random.default_rng((stream, seed, epoch, number))
+
+
+def shard_ranges(shard_sizes: Sequence[int]) -> tuple[range, ...]:
+    """The indices of each shard's samples when all samples are counted through, shard after shard."""
+    stops = list(accumulate(shard_sizes))
+    return tuple(range(stop - size, stop) for size, stop in zip(shard_sizes, stops, strict=True))
+
+
+def nth_index(shards: Sequence[range], position: int) -> int:
+    """The index at `position` in `shards`, one after the other."""
+    stops = list(accumulate(map(len, shards)))
+    shard = bisect_right(stops, position)
+    return shards[shard][position - stops[shard]]
+
+
+class SampleOrder:
+    """Batches of (epoch, index) for every step of a run.
+
+    An epoch shuffles the shards, then the samples inside each window of SHARDS_PER_WINDOW shards. It has
+    N // batch_size steps; the samples that remain, others in each epoch, are not seen in it.
+
+    Raises ValueError when there are fewer samples than a batch takes.
+    """
+
+    def __init__(self, shards: Sequence[range], batch_size: int, seed: int) -> None:
+        self.shards = tuple(shards)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_samples = sum(map(len, self.shards))
+        self.steps_per_epoch = self.num_samples // batch_size
+        if not self.num_samples:
+            raise ValueError("no sample can be read; run `cosmos prepare` for this dataset again")
+        if not self.steps_per_epoch:
+            raise ValueError(
+                f"pretrain.batch_size: {batch_size} is more than the {self.num_samples} samples that can be"
+                f" read; set it to {self.num_samples} or less, or prepare more data"
+            )
+        self._epoch = _Epoch(self.shards, seed, 0)
+
+    def batch(self, step: int) -> list[tuple[int, int]]:
+        """The samples of a step, over all ranks, as (epoch, index)."""
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch.epoch:
+            self._epoch = _Epoch(self.shards, self.seed, epoch)
+        start = step_in_epoch * self.batch_size
+        return [(epoch, index) for index in self._epoch.indices(start, start + self.batch_size)]
+
+    def part(self, step: int, rank: int, world_size: int) -> list[tuple[int, int]]:
+        """A rank's samples of a step: the rank-th of `world_size` equal, consecutive slices of the batch.
+
+        Raises ValueError when the ranks cannot share the batch equally.
+        """
+        size = batch_per_rank(self.batch_size, world_size)
+        return self.batch(step)[rank * size : (rank + 1) * size]
+
+
+def batch_per_rank(batch_size: int, world_size: int) -> int:
+    """Samples of a step on each rank. ValueError when the ranks cannot share the batch equally."""
+    if batch_size % world_size:
+        nearest = max(1, round(batch_size / world_size)) * world_size
+        raise ValueError(
+            f"pretrain.batch_size: {batch_size} samples cannot be shared equally by {world_size} ranks;"
+            f" {nearest} would do"
+        )
+    return batch_size // world_size
+
+
+class _Epoch:
+    """The samples of an epoch in order, of which one window at a time is in memory."""
+
+    def __init__(self, shards: Sequence[range], seed: int, epoch: int) -> None:
+        self.epoch = epoch
+        self._seed = seed
+        shuffled = [shards[i] for i in _generator(_SHARDS_STREAM, seed, epoch, 0).permutation(len(shards))]
+        firsts = range(0, len(shuffled), SHARDS_PER_WINDOW)
+        self._windows = [shuffled[first : first + SHARDS_PER_WINDOW] for first in firsts]
+        self._stops = list(accumulate(sum(map(len, window)) for window in self._windows))
+        self._loaded = -1
+        self._samples: NDArray[np.int64] = np.empty(0, np.int64)
+
+    def indices(self, start: int, stop: int) -> list[int]:
+        """The indices at positions `start` to `stop` of the epoch."""
+        found: list[int] = []
+        while len(found) < stop - start:
+            window = bisect_right(self._stops, start + len(found))
+            samples = self._window(window)
+            behind = self._stops[window] - start - len(found)
+            first = len(samples) - behind
+            found += samples[first : first + stop - start - len(found)].tolist()
+        return found
+
+    def _window(self, number: int) -> NDArray[np.int64]:
+        if number != self._loaded:
+            samples = np.concatenate([np.asarray(shard, np.int64) for shard in self._windows[number]])
+            self._samples = _generator(_WINDOW_STREAM, self._seed, self.epoch, number).permutation(samples)
+            self._loaded = number
+        return self._samples

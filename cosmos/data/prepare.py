@@ -1,0 +1,253 @@
+"""`cosmos prepare`: a source -> shards with a manifest, in parallel, continued where it was killed.
+
+    <data_root>/<name>/params.json                       what it is prepared from
+                       {train,heldout}/shard-00000.tar   samples
+                                       shard-00000.idx.npz, shard-00000.json
+                                                         their index; what became of the shard's inputs
+                                       manifest.json     written last: the split is finished
+                       evaluation/                       of the demo world: datasets for evaluation
+                       skipped.json                      after a failure: all inputs that cannot be used
+
+A shard whose files are there is not written again. Shards that exist already are indexed where they are.
+"""
+
+import json
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cosmos.data.demo_world import write_evaluation_sets
+from cosmos.data.existing import find_shards, shards_schema
+from cosmos.data.jobs import IndexShard, Job, Outcome, WriteShard, do, is_whole, recorded
+from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
+from cosmos.data.sources import open_source
+from cosmos.files import write_json
+from cosmos.machine import Machine
+from cosmos.params import DataParams
+from cosmos.provenance import code_version
+
+PARAMS_FILE = "params.json"
+SKIPPED_FILE = "skipped.json"
+NUM_SHOWN = 20
+MAX_PROCESSES = 8
+
+
+def prepare(params: DataParams, machine: Machine, processes: int | None = None) -> dict[str, Manifest]:
+    """Prepares the dataset `params.name` below `machine.data_root`; the manifest of each of its splits.
+
+    Returns at once when it is prepared already. `processes` work on a shard each at a time; None: as many as
+    there are cores, at most MAX_PROCESSES.
+
+    Raises ValueError that names the wrong key, file or folder and the remedy: among others when the folder
+    was prepared from other parameters, and when more than `params.max_skipped` of the inputs cannot be used.
+    """
+    folder = machine.data_root / params.name
+    _check_same_params(folder, params)
+    if finished := _finished(folder, params):
+        return finished
+    plan = _plan(params, machine, folder)
+    write_json(folder / PARAMS_FILE, _deciding(params))
+    outcomes = _do_all(plan, processes or _default_processes())
+    manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
+    _check_usable(folder, params, manifests)
+    if params.source == "demo":
+        write_evaluation_sets(params, folder / "evaluation")
+    for split, manifest in manifests.items():
+        manifest.write(folder / split)
+    (folder / SKIPPED_FILE).unlink(missing_ok=True)
+    return manifests
+
+
+# What is there already.
+
+
+def _deciding(params: DataParams) -> dict[str, Any]:
+    """The parameters that decide what is in the shards, as JSON has them."""
+    unused = {"max_skipped"} if params.source == "demo" else {"max_skipped", "demo"}
+    return params.model_dump(mode="json", exclude=unused)
+
+
+def _check_same_params(folder: Path, params: DataParams) -> None:
+    path = folder / PARAMS_FILE
+    remedy = f"delete {folder} or choose another data.name"
+    if not path.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder}: holds files, but no {PARAMS_FILE} that says what of; {remedy}")
+        return
+    try:
+        old, new = json.loads(path.read_text(encoding="utf-8")), _deciding(params)
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); {remedy}") from None
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if keys:
+        changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
+        raise ValueError(f"{folder}: was prepared from other parameters ({changes}); {remedy}")
+
+
+def _splits(params: DataParams) -> tuple[str, ...]:
+    has_heldout = params.source == "demo" or (params.source != "shards" and params.num_heldout > 0)
+    return ("train", "heldout") if has_heldout else ("train",)
+
+
+def _finished(folder: Path, params: DataParams) -> dict[str, Manifest]:
+    """The manifests of a dataset that is finished and whole; else nothing."""
+    try:
+        manifests = {split: Manifest.read(folder / split) for split in _splits(params)}
+    except ValueError:
+        return {}
+    is_all_there = all(
+        is_whole(folder / split, shard) for split, manifest in manifests.items() for shard in manifest.shards
+    )
+    return manifests if is_all_there else {}
+
+
+# What is to be done.
+
+
+@dataclass(frozen=True)
+class _Plan:
+    schema: CaptionSchema
+    jobs: tuple[Job, ...]
+    skipped: tuple[Skipped, ...]
+    """what was found unusable while inputs were listed"""
+    unit: str
+    """what jobs count their inputs in"""
+
+
+def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
+    plan = _plan_indexing if params.source == "shards" else _plan_writing
+    return plan(params, machine, folder)
+
+
+def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
+    source = open_source(params, machine)
+    size = params.samples_per_shard
+    jobs = tuple(
+        WriteShard(
+            folder / split,
+            f"shard-{start // size:05d}.tar",
+            inputs[start : start + size],
+            source.read,
+            params.max_pixels,
+        )
+        for split, inputs in source.splits.items()
+        for start in range(0, len(inputs), size)
+    )
+    return _Plan(source.schema, jobs, source.skipped, "samples")
+
+
+def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
+    shards = find_shards(params.annotations, machine)
+    schema = shards_schema(shards[0], machine)
+    jobs = tuple(
+        IndexShard(folder / "train", shard, number, machine, schema, params.max_pixels)
+        for number, shard in enumerate(shards)
+    )
+    return _Plan(schema, jobs, (), "shards")
+
+
+# Doing it.
+
+
+def _default_processes() -> int:
+    return min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+def _do_all(plan: _Plan, processes: int) -> list[Outcome]:
+    """The outcomes of the plan's jobs, in its order; jobs that are recorded as done are not done again."""
+    outcomes = {number: outcome for number, job in enumerate(plan.jobs) if (outcome := recorded(job))}
+    to_do = {number: job for number, job in enumerate(plan.jobs) if number not in outcomes}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(plan.unit))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task("prepare", total=sum(job.num_inputs for job in plan.jobs))
+        progress.advance(task, sum(plan.jobs[number].num_inputs for number in outcomes))
+        for number, outcome in _results(to_do, processes):
+            outcomes[number] = outcome
+            progress.advance(task, plan.jobs[number].num_inputs)
+    return [outcomes[number] for number in range(len(plan.jobs))]
+
+
+def _results(jobs: dict[int, Job], processes: int) -> Iterator[tuple[int, Outcome]]:
+    """(number, outcome) of each job, in the order in which they are done."""
+    if min(processes, len(jobs)) <= 1:
+        yield from ((number, do(job)) for number, job in jobs.items())
+        return
+    # Processes are spawned, since clients of object storage have threads, which do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_end_with_parent)
+    try:
+        numbers = {pool.submit(do, job): number for number, job in jobs.items()}
+        for future in as_completed(numbers):
+            yield numbers[future], future.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            "a process that prepared a shard was killed, most likely for want of memory; run again where"
+            " there is more of it: finished shards are kept"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """Makes this process end when its parent is killed; else it would wait for work for ever."""
+
+    def wait() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+# What came out.
+
+
+def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[Outcome], folder: Path) -> Manifest:
+    done = [outcome for job, outcome in zip(plan.jobs, outcomes, strict=True) if job.folder == folder]
+    listed = plan.skipped if folder.name == "train" else ()
+    return Manifest(
+        schema=plan.schema,
+        shards=tuple(outcome.shard for outcome in done if outcome.shard.num_samples),
+        skipped=listed + tuple(skipped for outcome in done for skipped in outcome.skipped),
+        source=params.model_dump(mode="json"),
+        code_version=code_version(),
+    )
+
+
+def _check_usable(folder: Path, params: DataParams, manifests: dict[str, Manifest]) -> None:
+    """ValueError when too many inputs were skipped, or a split has no sample."""
+    skipped = [entry for manifest in manifests.values() for entry in manifest.skipped]
+    num_inputs = len(skipped) + sum(manifest.num_samples for manifest in manifests.values())
+    if len(skipped) > params.max_skipped * num_inputs:
+        write_json(folder / SKIPPED_FILE, [asdict(entry) for entry in skipped])
+        raise ValueError(_skipped_message(folder, params, skipped, num_inputs))
+    for split, manifest in manifests.items():
+        if not manifest.num_samples:
+            raise ValueError(f"{folder / split}: no sample in it; are data.source and its paths right?")
+
+
+def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped], num_inputs: int) -> str:
+    return "\n".join(
+        (
+            f"{len(skipped)} of {num_inputs} inputs ({len(skipped) / num_inputs:.1%}) cannot be used, more "
+            f"than data.max_skipped allows ({params.max_skipped:.1%}):",
+            *(f"  {_printable(entry.input)}: {_printable(entry.reason)}" for entry in skipped[:NUM_SHOWN]),
+            f"All of them are in {folder / SKIPPED_FILE}. Correct them and delete {folder}; or run again "
+            "with a larger --data.max_skipped: what is prepared is kept",
+        )
+    )
+
+
+def _printable(text: str) -> str:
+    """A stranger's text without what would move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

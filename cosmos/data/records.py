@@ -1,0 +1,134 @@
+"""Where an image-caption pair lies before it is in a shard, and how it is read from there."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from cosmos.data.captions import caption_form, captions_in
+from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
+from cosmos.data.manifest import CaptionSchema, Skipped
+from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.shards import annotation_bytes
+from cosmos.params import DataParams
+
+NUM_PROBED = 1000
+"""records that are looked at to find out which schema the captions have"""
+
+
+class Input(Protocol):
+    """One input of a source: cheap to pickle, named for people."""
+
+    @property
+    def name(self) -> str:
+        """Which input it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a source offers: inputs of each split, in the order of the shards, and how to read one."""
+
+    schema: CaptionSchema
+    splits: dict[str, Sequence[Input]]
+    read: Callable[[Any], Sample]
+    """input -> sample; raises DamagedSampleError that names the input. Can be pickled"""
+    skipped: tuple[Skipped, ...] = ()
+    """what was found unusable while inputs were listed"""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes of a file, or `size` of them from `offset`."""
+
+    path: str
+    offset: int = 0
+    size: int = -1
+
+    def read(self, limit: int) -> bytes:
+        """The bytes. DamagedSampleError when they are missing, or more than `limit`."""
+        try:
+            with Path(self.path).open("rb") as file:
+                file.seek(self.offset)
+                content = file.read(limit + 1 if self.size < 0 else min(self.size, limit + 1))
+        except OSError as error:
+            raise DamagedSampleError(f"{self.path}: {error.strerror}") from None
+        if len(content) > limit:
+            raise DamagedSampleError(f"{self.path}: more than the {limit} bytes that are allowed")
+        if len(content) < self.size:
+            raise DamagedSampleError(f"{self.path}: ends too early")
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image and its captions, or where they are written."""
+
+    key: str
+    image: Span
+    captions: Span | tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The image's file, and its place in it if that is a tar."""
+        return self.image.path if self.image.size < 0 else f"{self.image.path} at byte {self.image.offset}"
+
+
+Parse = Callable[[str, bytes], Any]
+"""(path, content of an annotation) -> what `captions.caption_form` takes; ValueError when it is broken"""
+
+
+def read_record(record: Record, schema: CaptionSchema, parse: Parse) -> Sample:
+    """The sample that a record stands for. DamagedSampleError when a file or its captions are unusable."""
+    value = _caption_value(record, parse)
+    try:
+        annotation = captions_in(schema, value)
+        annotation_bytes(annotation)
+    except ValueError as error:
+        raise DamagedSampleError(f"{record.name}: {error}") from None
+    return Sample(record.key, record.image.read(MAX_IMAGE_BYTES), annotation)
+
+
+def detect_schema(where: str, records: Sequence[Record], parse: Parse) -> CaptionSchema:
+    """The schema of the first usable captions among the first NUM_PROBED records.
+
+    ValueError, naming `where`, when there are none.
+    """
+    problem = "no inputs"
+    for record in records[:NUM_PROBED]:
+        try:
+            return caption_form(_caption_value(record, parse))[0]
+        except ValueError as error:
+            problem = f"{record.name}: {error}"
+    raise ValueError(f"{where}: found no image with captions ({problem}); is data.source right?")
+
+
+def split_inputs(inputs: Sequence[Input], params: DataParams) -> dict[str, Sequence[Input]]:
+    """Shuffles by `params.seed` and sets `params.num_heldout` apart, as split `heldout` if there are any.
+
+    ValueError when nothing is left to train on.
+    """
+    if not inputs:
+        raise ValueError(
+            f"data.source: no images for {params.source}; are data.annotations and data.images right?"
+        )
+    if params.num_heldout >= len(inputs):
+        raise ValueError(
+            f"data.num_heldout: {params.num_heldout} of {len(inputs)} samples leave none to train on"
+        )
+    order = np.random.default_rng(params.seed).permutation(len(inputs))
+    shuffled = [inputs[i] for i in order]
+    splits: dict[str, Sequence[Input]] = {"train": shuffled[params.num_heldout :]}
+    return splits | ({"heldout": shuffled[: params.num_heldout]} if params.num_heldout else {})
+
+
+def _caption_value(record: Record, parse: Parse) -> Any:
+    if not isinstance(record.captions, Span):
+        return record.captions
+    content = record.captions.read(MAX_ANNOTATION_BYTES)
+    try:
+        return parse(record.captions.path, content)
+    except ValueError as error:
+        raise DamagedSampleError(f"{record.captions.path}: {error}") from None

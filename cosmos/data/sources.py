@@ -1,0 +1,131 @@
+"""Sources of image-caption pairs -> the inputs that shards are written from.
+
+Each source is a function of (params, machine); `open_source` picks it by `data.source`. Shards that exist
+already are not rewritten and have a module of their own, `existing`.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from cosmos.data.annotations import (
+    CaptionedImage,
+    parse_captions_csv,
+    parse_coco,
+    parse_flickr30k,
+    path_below,
+)
+from cosmos.data.demo_world import draw_sample
+from cosmos.data.indexing import unique_keys
+from cosmos.data.manifest import Skipped
+from cosmos.data.records import Input, Record, Source, Span, detect_schema, read_record, split_inputs
+from cosmos.data.sample import Sample
+from cosmos.data.shards import parse_annotation
+from cosmos.data.tables import open_table
+from cosmos.machine import Machine
+from cosmos.params import DataParams
+
+Split = Literal["train", "heldout"]
+
+FOLDER_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+def open_source(params: DataParams, machine: Machine) -> Source:
+    """Lists the inputs of `params.source`, shuffled and split by `params.seed`.
+
+    ValueError names the file, folder or key that is wrong, and what would do.
+    """
+    if params.source != "demo" and not machine.source(params.images).is_dir():
+        raise ValueError(f"{machine.source(params.images)}: no such folder; correct data.images")
+    openers: dict[str, Callable[[DataParams, Machine], Source]] = {
+        "demo": _open_demo,
+        "captions-csv": partial(_open_captions_file, parse_captions_csv),
+        "coco": partial(_open_captions_file, parse_coco),
+        "flickr30k": partial(_open_captions_file, parse_flickr30k),
+        "folder": _open_folder,
+        "dreamlip": partial(open_table, schema="dreamlip"),
+        "pixelprose": partial(open_table, schema="pixelprose"),
+    }
+    return openers[params.source](params, machine)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoImage:
+    """An image of the procedural world, not yet drawn."""
+
+    split: Split
+    index: int
+
+    @property
+    def name(self) -> str:
+        """Which image it is."""
+        return f"demo {self.split} {self.index}"
+
+
+def _open_demo(params: DataParams, machine: Machine) -> Source:
+    del machine  # the world lies nowhere
+    splits: dict[str, Sequence[Input]] = {
+        "train": [DemoImage("train", index) for index in range(params.demo.num_train)],
+        "heldout": [DemoImage("heldout", index) for index in range(params.demo.num_heldout)],
+    }
+    return Source("dreamlip", splits, partial(_draw, params))
+
+
+def _draw(params: DataParams, image: DemoImage) -> Sample:
+    return draw_sample(params, image.split, image.index)
+
+
+def _open_captions_file(
+    parse: Callable[[Path], list[CaptionedImage]], params: DataParams, machine: Machine
+) -> Source:
+    """A file that has all captions, beside a folder of images."""
+    folder = machine.source(params.images)
+    images = parse(machine.source(params.annotations))
+    records, skipped = [], []
+    for key, image in zip(unique_keys(_stem(image.image) for image in images), images, strict=True):
+        try:
+            records.append(Record(key, Span(str(path_below(folder, image.image))), image.captions))
+        except ValueError as error:
+            skipped.append(Skipped(image.image, str(error)))
+    read = partial(read_record, schema="captions", parse=_parse_file)
+    return Source("captions", split_inputs(records, params), read, tuple(skipped))
+
+
+def _open_folder(params: DataParams, machine: Machine) -> Source:
+    """A folder of images, each with a .json or .txt of the same name beside it."""
+    folder = machine.source(params.images)
+    images = _images_below(folder)
+    keys = unique_keys(_stem(image.relative_to(folder).as_posix()) for image in images)
+    records, skipped = [], []
+    for key, image in zip(keys, images, strict=True):
+        annotation = next((path for path in _annotations_of(image) if path.is_file()), None)
+        if annotation is None:
+            skipped.append(Skipped(str(image), "no .json or .txt of the same name beside it"))
+        else:
+            records.append(Record(key, Span(str(image)), Span(str(annotation))))
+    schema = detect_schema(str(folder), records, _parse_file)
+    read = partial(read_record, schema=schema, parse=_parse_file)
+    return Source(schema, split_inputs(records, params), read, tuple(skipped))
+
+
+def _images_below(folder: Path) -> list[Path]:
+    """All images in `folder` and its folders, sorted, so that the order is the same on every machine."""
+    paths = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    return sorted(path for path in paths if path.suffix.lower() in FOLDER_EXTENSIONS)
+
+
+def _annotations_of(image: Path) -> tuple[Path, Path]:
+    return image.with_suffix(".json"), image.with_suffix(".txt")
+
+
+def _parse_file(path: str, content: bytes) -> Any:
+    value = parse_annotation(content, is_text=path.endswith(".txt"))
+    return value.splitlines() if isinstance(value, str) else value
+
+
+def _stem(name: str) -> str:
+    """A path without its extension."""
+    return name.rpartition(".")[0] or name

@@ -1,0 +1,186 @@
+"""DreamLIP's and PixelProse's tables of captions: CSV or JSON lines, a row per image, tens of gigabytes."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cosmos.data.annotations import path_below
+from cosmos.data.captions import DREAMLIP_KEYS
+from cosmos.data.downloads import find_downloads
+from cosmos.data.indexing import MAX_ANNOTATION_BYTES, unique_keys
+from cosmos.data.manifest import CaptionSchema, Skipped
+from cosmos.data.records import Parse, Record, Source, Span, read_record, split_inputs
+from cosmos.machine import Machine
+from cosmos.params import DataParams
+
+LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
+"""Names, in lower case, of the column that says where an image is; the first of them that there is counts."""
+
+CAPTION_COLUMNS: dict[str, tuple[str, ...]] = {
+    "dreamlip": DREAMLIP_KEYS,
+    "pixelprose": ("original_caption", "vlm_caption"),
+}
+
+log = logging.getLogger(__name__)
+
+
+def open_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> Source:
+    """The images in `data.images` that `data.annotations` has a row for.
+
+    A row's location is a URL that img2dataset downloaded, or a path below `data.images`. Downloads without a
+    row are skipped inputs; rows whose URL was never downloaded are only counted in the log, since links die.
+    Takes a few hundred bytes of memory per row. ValueError names the file and what is wrong with it.
+    """
+    table, folder = machine.source(params.annotations), machine.source(params.images)
+    rows = locate_rows(table, schema)
+    records, skipped = _join(rows, folder)
+    if not records:
+        raise ValueError(
+            f"{folder}: holds none of the images that {table} names; set data.images to the folder that "
+            "img2dataset wrote into"
+        )
+    if missing := len(rows) - len(records):
+        log.info("%s: %d of %d rows have no image in %s", table, missing, len(rows), folder)
+    read = partial(read_record, schema=schema, parse=_parser(table))
+    return Source(schema, split_inputs(records, params), read, tuple(skipped))
+
+
+def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
+    """Where the row of each image lies in the table, by the image's URL or path; the first row of it counts.
+
+    ValueError names the file, and the line or columns, when it is no CSV or JSON lines with these captions.
+    """
+    try:
+        if table.suffix == ".jsonl":
+            return _locate_json_lines(table, schema)
+        if table.suffix == ".csv":
+            return _locate_csv_rows(table, schema)
+    except OSError as error:
+        raise ValueError(f"{table}: cannot be read ({error.strerror}); correct data.annotations") from None
+    raise ValueError(
+        f"{table}: expected a .csv or .jsonl file; turn Parquet into one with "
+        "pandas.read_parquet(...).to_json(..., orient='records', lines=True)"
+    )
+
+
+def _join(rows: dict[str, Span], folder: Path) -> tuple[list[Record], list[Skipped]]:
+    """Rows and the images in `folder` as records, in the order of the images."""
+    places: list[tuple[str, Span, Span]] = []
+    downloads = find_downloads(folder)
+    skipped, used = downloads.skipped, set()
+    for url, key, image in downloads.found:
+        if url not in rows:
+            skipped.append(Skipped(f"{image.path}: {key}", f"no row for {url}"))
+        elif url not in used:
+            used.add(url)
+            places.append((key, image, rows[url]))
+    for location, row in rows.items():
+        if "://" not in location:
+            try:
+                places.append((location, Span(str(path_below(folder, location))), row))
+            except ValueError as error:
+                skipped.append(Skipped(location, str(error)))
+    keys = unique_keys(key for key, _, _ in places)
+    return [Record(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
+
+
+def _locate_csv_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
+    rows: dict[str, Span] = {}
+    with table.open("rb") as file:
+        located = _csv_rows(table, file)
+        header = next(located, ([], 0, 0))[0]
+        column = header.index(_location_column(table, header, schema))
+        for row, offset, size in located:
+            if len(row) > column and row[column].strip():
+                rows.setdefault(row[column].strip(), Span(str(table), offset, size))
+    return rows
+
+
+def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int]]:
+    """(cells, offset, size) of each row; offset and size in bytes."""
+    end = start = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal end
+        for _, size, line in _lines(table, file):
+            end += size
+            yield line.decode("utf-8", "replace")
+
+    reader = csv.reader(lines())
+    try:
+        for row in reader:
+            yield row, start, end - start
+            start = end
+    except csv.Error as error:
+        raise ValueError(
+            f"{table}, line {reader.line_num}: {error}; is a double quote missing or too many?"
+        ) from None
+
+
+def _locate_json_lines(table: Path, schema: CaptionSchema) -> dict[str, Span]:
+    rows: dict[str, Span] = {}
+    with table.open("rb") as file:
+        for number, (offset, size, line) in enumerate(_lines(table, file), 1):
+            if line.strip():
+                row = _json_row(f"{table}, line {number}", line)
+                location = row.get(_location_column(table, list(row), schema))
+                if isinstance(location, str) and location.strip():
+                    rows.setdefault(location.strip(), Span(str(table), offset, size))
+    return rows
+
+
+def _json_row(where: str, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error}); correct or remove the line") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where}: expected an object; correct or remove the line")
+    return row
+
+
+def _lines(table: Path, file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
+    """(offset, size, line) of each line, in bytes; a mark of the byte order is no part of the first line."""
+    offset = 0
+    while line := file.readline(MAX_ANNOTATION_BYTES + 1):
+        if len(line) > MAX_ANNOTATION_BYTES:
+            raise ValueError(
+                f"{table}: a line is longer than {MAX_ANNOTATION_BYTES} bytes; is it a text file?"
+            )
+        yield offset, len(line), line.removeprefix(b"\xef\xbb\xbf") if offset == 0 else line
+        offset += len(line)
+
+
+def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> str:
+    lower = {column.strip().lower(): column for column in columns}
+    location = next((lower[name] for name in LOCATION_COLUMNS if name in lower), None)
+    if location is None or not any(name in columns for name in CAPTION_COLUMNS[schema]):
+        raise ValueError(
+            f"{table}: expected a column of URLs or paths ({', '.join(LOCATION_COLUMNS)}) and columns of "
+            f"captions ({', '.join(CAPTION_COLUMNS[schema])}); found {', '.join(columns)}"
+        )
+    return location
+
+
+def _parser(table: Path) -> Parse:
+    """How a row of the table, cut out of it, is read."""
+    if table.suffix == ".jsonl":
+        return _parse_json_row
+    with table.open("rb") as file:
+        return partial(_parse_csv_row, next(_csv_rows(table, file))[0])
+
+
+def _parse_json_row(path: str, content: bytes) -> Any:
+    return _json_row(path, content)
+
+
+def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
+    cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
+    if len(cells) != len(header):
+        raise ValueError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
+    return dict(zip(header, cells, strict=True))

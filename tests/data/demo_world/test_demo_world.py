@@ -1,0 +1,140 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from cosmos.data.captions import DREAMLIP_KEYS
+from cosmos.data.demo_world import draw_sample, write_evaluation_sets
+from cosmos.data.demo_world.captions import annotate, full
+from cosmos.data.demo_world.draw import draw_mask
+from cosmos.data.demo_world.evaluation_sets import caption_pair
+from cosmos.data.demo_world.scene import CLASHES, SHAPES, changed, make_scene, relation
+from cosmos.params import DataParams, DemoParams
+
+PARAMS = DataParams(demo=DemoParams(image_size=64))
+seeds = st.integers(0, 10_000)
+
+
+def test_a_sample_is_a_pure_function_of_seed_split_and_index() -> None:
+    assert draw_sample(PARAMS, "train", 7) == draw_sample(PARAMS, "train", 7)
+    others = [draw_sample(PARAMS, "train", 8), draw_sample(PARAMS, "heldout", 7)]
+    others.append(draw_sample(PARAMS.model_copy(update={"seed": 1}), "train", 7))
+    assert draw_sample(PARAMS, "train", 7).image not in [other.image for other in others]
+
+
+def test_images_have_the_size_asked_for_and_annotations_dreamlips_form() -> None:
+    sample = draw_sample(PARAMS, "train", 0)
+    assert Image.open(io.BytesIO(sample.image)).size == (64, 64)
+    assert tuple(sorted(sample.annotation)) == tuple(sorted(DREAMLIP_KEYS))
+    assert all(isinstance(s, str) for sentences in sample.annotation.values() for s in sentences)
+    assert all(len(sample.annotation[k]) > 1 for k in DREAMLIP_KEYS if k.startswith("long"))
+
+
+def test_few_held_out_scenes_share_a_raw_caption() -> None:
+    captions = {draw_sample(PARAMS, "heldout", i).annotation["raw_caption"][0] for i in range(200)}
+    assert len(captions) >= 195
+
+
+@settings(deadline=None)
+@given(seeds)
+def test_scenes_have_one_to_four_objects_apart_from_each_other_and_visible(seed: int) -> None:
+    scene = make_scene(np.random.default_rng(seed))
+    assert 1 <= len(scene.objects) <= 4
+    assert len({o.place for o in scene.objects}) == len(scene.objects)
+    for item in scene.objects:
+        assert item.radius < item.x < 1 - item.radius
+        assert item.radius < item.y < 1 - item.radius
+        assert item.colour not in CLASHES.get(scene.background, set())
+
+
+@settings(deadline=None)
+@given(seeds)
+def test_the_raw_caption_names_every_object_and_says_what_is_true(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scene = make_scene(rng)
+    raw = annotate(scene, rng)["raw_caption"][0]
+    assert all(full(item) in raw for item in scene.objects)
+    assert raw.endswith(f"on a {scene.background} background")
+    if len(scene.objects) > 1:
+        first, second = scene.objects[:2]
+        words = [relation(first, second, axis) for axis in ("horizontal", "vertical")]
+        assert any(w and f"{full(first)} {w} {full(second)}" in raw for w in words)
+
+
+@settings(deadline=None)
+@given(seeds)
+def test_relations_agree_with_places(seed: int) -> None:
+    scene = make_scene(np.random.default_rng(seed), num_objects=2)
+    first, second = scene.objects
+    if relation(first, second, "horizontal") == "to the left of":
+        assert first.x < second.x
+        assert relation(second, first, "horizontal") == "to the right of"
+    if relation(first, second, "vertical") == "above":
+        assert first.y < second.y
+
+
+@settings(deadline=None, max_examples=30)
+@given(seeds)
+def test_masks_show_every_object_where_it_is(seed: int) -> None:
+    scene = make_scene(np.random.default_rng(seed))
+    mask = np.asarray(draw_mask(scene, 96))
+    assert set(np.unique(mask)) == {0, *(1 + SHAPES.index(o.shape) for o in scene.objects)}
+    for item in scene.objects:
+        if item.shape != "ring":  # whose middle is empty
+            assert mask[int(item.y * 96), int(item.x * 96)] == 1 + SHAPES.index(item.shape)
+
+
+@settings(deadline=None)
+@given(seeds, st.sampled_from(["colour", "shape", "relation"]))
+def test_a_negative_caption_differs_in_one_thing_and_is_false(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    scene = make_scene(rng, num_objects=2)
+    caption, negative = caption_pair(scene, kind, rng)
+    assert caption != negative
+    if kind != "relation":
+        other = changed(np.random.default_rng(seed), scene, kind)
+        assert sum(a != b for a, b in zip(scene.objects, other.objects, strict=True)) == 1
+        assert {getattr(o, kind) for o in other.objects} != {getattr(o, kind) for o in scene.objects}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sets")
+    write_evaluation_sets(PARAMS, folder)
+    return folder
+
+
+def test_segmentation_has_a_mask_of_known_labels_for_every_image(sets: Path) -> None:
+    classes = (sets / "segmentation" / "classes.txt").read_text().splitlines()
+    assert classes[1:] == list(SHAPES)
+    images = sorted((sets / "segmentation" / "images").iterdir())
+    assert images
+    for image in images:
+        mask = np.asarray(Image.open(sets / "segmentation" / "masks" / f"{image.stem}.png"))
+        assert mask.dtype == np.uint8
+        assert mask.max() < len(classes)
+
+
+def test_every_class_has_a_folder_of_images(sets: Path) -> None:
+    folders = sorted((sets / "classification").iterdir())
+    assert [f.name for f in folders] == sorted(SHAPES)
+    assert len({len(list(f.iterdir())) for f in folders}) == 1
+
+
+@pytest.mark.parametrize("name", ["replace_att", "replace_obj", "replace_rel"])
+def test_perception_files_have_sugarcrepes_form(sets: Path, name: str) -> None:
+    items = json.loads((sets / "perception" / f"{name}.json").read_text())
+    for item in items.values():
+        assert item.keys() == {"filename", "caption", "negative_caption"}
+        assert (sets / "perception" / "images" / item["filename"]).is_file()
+
+
+def test_sets_that_are_complete_are_left_alone(sets: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in sets.rglob("*")}
+    write_evaluation_sets(PARAMS, sets)
+    assert {p: p.stat().st_mtime_ns for p in sets.rglob("*")} == before

@@ -1,0 +1,54 @@
+"""Small photographs of nothing, and where they lie."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cosmos.data.sample import Sample
+from cosmos.machine import Machine
+from cosmos.params import DataParams
+
+
+def image_bytes(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (24, 20)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def samples(number: int) -> list[Sample]:
+    return [Sample(f"s{i}", image_bytes(i), {"captions": [f"thing {i}", "a thing"]}) for i in range(number)]
+
+
+def write_images(folder: Path, names: list[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed, name in enumerate(names):
+        (folder / name).write_bytes(image_bytes(seed))
+
+
+def machine(folder: Path, **settings: Any) -> Machine:
+    return Machine(
+        data_root=folder / "data",
+        source_root=folder / "source",
+        cache_root=folder / "cache",
+        **settings,
+    )
+
+
+def flickr8k(folder: Path, number: int = 6, **changes: Any) -> DataParams:
+    """A captions file with `number` images below the source_root of `machine(folder)`; its parameters."""
+    names = [f"{i}.jpg" for i in range(number)]
+    write_images(folder / "source" / "images", names)
+    rows = "".join(f'{name},"A thing , number {name}"\n{name},A thing\n' for name in names)
+    (folder / "source" / "captions.csv").write_text("image,caption\n" + rows)
+    settings = {
+        "name": "things",
+        "source": "captions-csv",
+        "annotations": "captions.csv",
+        "images": "images",
+        "samples_per_shard": 2,
+    }
+    return DataParams(**{**settings, **changes})

@@ -1,0 +1,175 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.data import annotations
+from cosmos.data.annotations import (
+    CaptionedImage,
+    path_below,
+    read_captions_csv,
+    read_coco,
+    read_flickr30k,
+    read_karpathy,
+)
+
+
+def as_json(folder: Path, value: Any) -> Path:
+    path = folder / "captions.json"
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def as_csv(folder: Path, text: str) -> Path:
+    path = folder / "captions.txt"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_of_an_image_are_grouped_in_the_order_of_first_rows(tmp_path: Path) -> None:
+    path = as_csv(tmp_path, 'image,caption\nb.jpg,"one , two"\na.jpg,three\nb.jpg, four \n')
+    assert read_captions_csv(path) == [
+        CaptionedImage("b.jpg", ("one , two", "four")),
+        CaptionedImage("a.jpg", ("three",)),
+    ]
+
+
+def test_images_without_captions_are_left_out_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = as_csv(tmp_path, "image,caption\na.jpg,\nb.jpg,two\n")
+    with caplog.at_level(logging.WARNING):
+        assert read_captions_csv(path) == [CaptionedImage("b.jpg", ("two",))]
+    assert "left out 1 images" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "line 1: expected the header"),
+        ("a.jpg,one\n", "line 1: expected the header"),
+        ("image,caption\na.jpg,one,two\n", "line 2: 3 fields .* double quotes"),
+        ("image,caption\n ,one\n", "line 2: no image"),
+        ("image,caption\n", "no image with captions"),
+        ("image,caption\na.jpg," + "x" * 200_000, "not a CSV"),
+    ],
+)
+def test_a_broken_csv_is_refused_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"captions.txt.*{problem}"):
+        read_captions_csv(as_csv(tmp_path, text))
+
+
+def test_coco_joins_captions_to_images_by_id(tmp_path: Path) -> None:
+    content = {
+        "images": [
+            {"id": 2, "file_name": "b.jpg"},
+            {"id": 1, "file_name": "a.jpg"},
+            {"id": 3, "file_name": "c"},
+        ],
+        "annotations": [
+            {"image_id": 1, "caption": "one"},
+            {"image_id": 2, "caption": "two"},
+            {"image_id": 1, "caption": "three"},
+        ],
+    }
+    assert read_coco(as_json(tmp_path, content)) == [
+        CaptionedImage("b.jpg", ("two",)),
+        CaptionedImage("a.jpg", ("one", "three")),
+    ]
+
+
+IMAGES = [{"id": 1, "file_name": "a.jpg"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ([], "expected an object"),
+        ({}, "images: expected a list"),
+        ({"images": [3]}, r"images\[0\]: expected an object"),
+        ({"images": [{"id": 1}]}, r"images\[0\]: file_name is None"),
+        ({"images": IMAGES * 2}, r"images\[1\]: id 1 is another"),
+        ({"images": [*IMAGES, {"id": 2, "file_name": "a.jpg"}], "annotations": []}, "'a.jpg' is there twice"),
+        ({"images": IMAGES, "annotations": [{"image_id": 9}]}, r"annotations\[0\]: image_id 9 is no image"),
+        ({"images": IMAGES, "annotations": [{"image_id": 1, "caption": 3}]}, "caption is 3"),
+    ],
+)
+def test_a_broken_coco_file_is_refused_with_its_entry(tmp_path: Path, content: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=f"captions.json.*{problem}"):
+        read_coco(as_json(tmp_path, content))
+
+
+def test_flickr30k_is_a_list_of_images_with_captions(tmp_path: Path) -> None:
+    path = as_json(
+        tmp_path, [{"image": "d/a.jpg", "caption": ["one", "two"]}, {"image": "b", "caption": "three"}]
+    )
+    assert read_flickr30k(path) == [
+        CaptionedImage("d/a.jpg", ("one", "two")),
+        CaptionedImage("b", ("three",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ({}, "expected a list"),
+        ([{"image": "a"}], r"\[0\]: caption is None"),
+        ([{"image": "a", "caption": ["x"]}] * 2, r"twice \(0 and 1\)"),
+    ],
+)
+def test_a_broken_flickr30k_file_is_refused_with_its_entry(
+    tmp_path: Path, content: Any, problem: str
+) -> None:
+    with pytest.raises(ValueError, match=f"captions.json.*{problem}"):
+        read_flickr30k(as_json(tmp_path, content))
+
+
+def karpathy(split: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"split": split, "filename": name, "sentences": [{"raw": f"about {name}"}], **more}
+
+
+def test_karpathy_gives_one_split_and_counts_restval_as_train(tmp_path: Path) -> None:
+    images = [karpathy("train", "a"), karpathy("restval", "b", filepath="val2014"), karpathy("test", "c")]
+    path = as_json(tmp_path, {"images": images})
+    assert read_karpathy(path, "train") == [
+        CaptionedImage("a", ("about a",)),
+        CaptionedImage("val2014/b", ("about b",)),
+    ]
+    with pytest.raises(ValueError, match="no images of split 'val'; its splits are test, train"):
+        read_karpathy(path, "val")
+
+
+READERS: list[Callable[[Path], Any]] = [read_captions_csv, read_coco, read_flickr30k]
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) -> None:
+    with pytest.raises(ValueError, match=r"nothing: cannot be read.*correct the path"):
+        read(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "captions.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"captions.json: not JSON"):
+        read_coco(path)
+
+
+def test_a_huge_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(annotations, "MAX_JSON_BYTES", 10)
+    with pytest.raises(ValueError, match="larger than 10 bytes"):
+        read_coco(as_json(tmp_path, {"images": []}))
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a/../../b", "", ".", "a\0b", "..\\a"])
+def test_a_path_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a path below"):
+        path_below(tmp_path, name)
+
+
+def test_a_path_may_go_down(tmp_path: Path) -> None:
+    assert path_below(tmp_path, "a/b..c.jpg") == tmp_path / "a" / "b..c.jpg"

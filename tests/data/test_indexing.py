@@ -1,0 +1,151 @@
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmos.data.indexing import (
+    MAX_KEY_CHARACTERS,
+    Located,
+    ShardIndex,
+    index_path,
+    safe_key,
+    scan_tar,
+    unique_keys,
+)
+from cosmos.data.sample import DamagedSampleError
+
+located = st.builds(
+    Located,
+    key=st.text().map(safe_key),
+    image_offset=st.integers(0, 2**62),
+    image_size=st.integers(0, 2**40),
+    annotation_offset=st.integers(0, 2**62),
+    annotation_size=st.integers(0, 2**40),
+    is_text=st.booleans(),
+)
+
+
+@given(rows=st.lists(located, max_size=5, unique_by=lambda row: row.key))
+def test_an_index_holds_what_it_was_made_of(rows: list[Located]) -> None:
+    index = ShardIndex.of(rows)
+    assert [index[i] for i in range(len(index))] == rows
+
+
+def test_an_index_survives_the_disk_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
+    index = ShardIndex.of([Located("a", 1, 2, 3, 4), Located("b", 5, 6, 7, 2**40, True)])
+    index.write(tmp_path / "one.npz")
+    index.write(tmp_path / "two.npz")
+    assert ShardIndex.read(tmp_path / "one.npz")[1] == Located("b", 5, 6, 7, 2**40, True)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_two_samples_of_one_key_are_refused() -> None:
+    with pytest.raises(ValueError, match="key 'a'"):
+        ShardIndex.of([Located("a", 1, 2, 3, 4), Located("a", 5, 6, 7, 8)])
+
+
+def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pickled.npz", keys=np.array([{}], dtype=object))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no zip")
+    for name in ("pickled.npz", "broken.npz", "missing.npz"):
+        with pytest.raises(DamagedSampleError, match=rf"{name}: not an index .* run `cosmos prepare` again"):
+            ShardIndex.read(tmp_path / name)
+
+
+@given(st.text())
+def test_a_key_is_short_and_harmless_in_a_tar_and_stays_as_it_is(name: str) -> None:
+    key = safe_key(name)
+    assert key.isascii()
+    assert key.replace("-", "a").replace("_", "a").isalnum()
+    assert len(key) <= MAX_KEY_CHARACTERS
+    assert safe_key(key) == key
+
+
+@given(st.lists(st.sampled_from(["a", "a.b", "a_b", "a-2", "a", "a-2-2"])))
+def test_keys_of_all_names_are_different(names: list[str]) -> None:
+    keys = list(unique_keys(names))
+    assert len(set(keys)) == len(keys) == len(names)
+
+
+def test_shards_of_one_name_in_two_folders_have_indexes_of_their_own(tmp_path: Path) -> None:
+    paths = {index_path(tmp_path, shard) for shard in ("s3://a/0.tar", "s3://b/0.tar", "/a/0.tar", "0.tar")}
+    assert len(paths) == 4
+    assert {path.parent for path in paths} == {tmp_path}
+
+
+def make_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_neighbours_with_one_key_are_a_sample(tmp_path: Path) -> None:
+    path = make_tar(
+        tmp_path / "a.tar",
+        [("d.x/0.JPG", b"image"), ("d.x/0.json", b"{}"), ("1.cls.txt", b"7"), ("1.txt", b"")],
+    )
+    content = path.read_bytes()
+    entries = list(scan_tar(path))
+    assert [(entry.key, sorted(entry.parts)) for entry in entries] == [
+        ("d.x/0", ["jpg", "json"]),
+        ("1", ["cls.txt", "txt"]),
+    ]
+    offset, size = entries[0].parts["jpg"]
+    assert content[offset : offset + size] == b"image"
+
+
+def test_the_same_key_again_begins_another_sample(tmp_path: Path) -> None:
+    entries = scan_tar(make_tar(tmp_path / "a.tar", [("0.jpg", b"one"), ("0.jpg", b"two")]))
+    assert [entry.key for entry in entries] == ["0", "0"]
+
+
+def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, kind in (
+            ("a.jpg", tarfile.SYMTYPE),
+            ("b.jpg", tarfile.LNKTYPE),
+            ("c.jpg", tarfile.DIRTYPE),
+        ):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            tar.addfile(member)
+    assert list(scan_tar(path)) == []
+
+
+def keys_until_error(path: Path, problem: str) -> list[str]:
+    keys: list[str] = []
+    with pytest.raises(DamagedSampleError, match=problem):
+        keys.extend(entry.key for entry in scan_tar(path))
+    return keys
+
+
+@pytest.mark.parametrize(("end", "whole"), [(700, []), (1200, []), (2000, ["0"]), (2600, ["0"])])
+def test_a_tar_that_ends_too_early_gives_the_samples_before_and_then_an_error(
+    tmp_path: Path, end: int, whole: list[str]
+) -> None:
+    path = make_tar(tmp_path / "a.tar", [("0.jpg", b"x" * 400), ("1.jpg", b"y" * 400), ("2.jpg", b"z" * 400)])
+    path.write_bytes(path.read_bytes()[:end])
+    assert keys_until_error(path, r"a.tar: not a whole, uncompressed tar") == whole
+
+
+def test_a_broken_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "a.tar", [("0.jpg", b"x"), ("1.jpg", b"y"), ("2.jpg", b"z")])
+    content = bytearray(path.read_bytes())
+    content[2 * 1024 : 2 * 1024 + 512] = b"\x07" * 512
+    path.write_bytes(content)
+    assert keys_until_error(path, "no header at byte 2048") == ["0"]
+
+
+def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("0.jpg"))
+    with pytest.raises(DamagedSampleError, match="uncompressed"):
+        list(scan_tar(tmp_path / "a.tar"))

@@ -1,0 +1,153 @@
+import os
+import pickle
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cosmos.data.indexing import index_path, safe_key
+from cosmos.data.manifest import Manifest, ShardInfo
+from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.shards import ShardedSamples, image_extension, write_shard
+from tests.data.examples import image_bytes, machine, samples
+
+WORDS = st.text(st.characters(categories=("L", "N")), min_size=1)
+
+
+def write_split(folder: Path, *shards: list[Sample]) -> ShardedSamples:
+    infos = [write_shard(folder / f"shard-{i:05d}.tar", shard) for i, shard in enumerate(shards)]
+    write_manifest(folder, infos)
+    return ShardedSamples(folder, machine(folder))
+
+
+def write_manifest(folder: Path, shards: list[ShardInfo]) -> None:
+    Manifest("captions", tuple(shards), (), {}, "test").write(folder)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@given(st.lists(st.tuples(st.text(), st.lists(WORDS, min_size=1)), max_size=4))
+def test_samples_come_back_as_they_were_written(
+    tmp_path: Path, contents: list[tuple[str, list[str]]]
+) -> None:
+    written = [
+        Sample(f"{i}-{safe_key(key)[:60]}", image_bytes(i), {"captions": captions})
+        for i, (key, captions) in enumerate(contents)
+    ]
+    read = write_split(tmp_path / "split", written)
+    assert [read.read(i) for i in range(len(read))] == written
+
+
+def test_samples_are_counted_through_all_shards_even_empty_ones(tmp_path: Path) -> None:
+    things = samples(5)
+    read = write_split(tmp_path, things[:2], [], things[2:])
+    assert read.shard_sizes == (2, 0, 3)
+    assert [read.read(i).key for i in (4, 0, 2, 1, 3)] == ["s4", "s0", "s2", "s1", "s3"]
+    for index in (-1, 5):
+        with pytest.raises(IndexError, match="of 5"):
+            read.read(index)
+
+
+def test_equal_samples_give_equal_files(tmp_path: Path) -> None:
+    one, two = (write_shard(tmp_path / name / "s.tar", samples(3)) for name in "ab")
+    assert one == two
+    for name in ("s.tar", "s.idx.npz"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_shard_is_a_plain_tar_in_webdataset_s_format(tmp_path: Path) -> None:
+    image = image_bytes(kind="PNG")
+    write_shard(tmp_path / "s.tar", [*samples(1), Sample("last", image, {"captions": ["é"]})])
+    with tarfile.open(tmp_path / "s.tar") as tar:
+        assert tar.getnames() == ["s0.jpg", "s0.json", "last.png", "last.json"]
+        assert {(member.mtime, member.uid, member.gid, member.mode) for member in tar} == {(0, 0, 0, 0o644)}
+        content = tar.extractfile("last.png")
+        assert content is not None
+        assert content.read() == image
+
+
+def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="key 's0'"):
+        write_shard(tmp_path / "s.tar", samples(1) * 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"),
+    [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tiff")],
+)
+def test_the_extension_is_told_by_the_content(kind: str, extension: str) -> None:
+    assert image_extension(Sample("x", image_bytes(kind=kind), {})) == extension
+
+
+def test_what_is_no_image_is_refused() -> None:
+    with pytest.raises(DamagedSampleError, match="x: not a JPEG"):
+        image_extension(Sample("x", b"<svg/>", {}))
+
+
+def test_a_missing_or_truncated_shard_is_damaged_and_the_others_are_read(tmp_path: Path) -> None:
+    things = samples(6)
+    read = write_split(tmp_path, things[:2], things[2:4], things[4:])
+    (tmp_path / "shard-00000.tar").unlink()
+    os.truncate(tmp_path / "shard-00001.tar", 1000)
+    assert read.damaged_shards() == [
+        "shard-00000.tar: No such file or directory",
+        "shard-00001.tar: has 1000 bytes, not 10240",
+    ]
+    with pytest.raises(DamagedSampleError, match=r"shard-00000.tar: no such shard; run `cosmos prepare`"):
+        read.read(0)
+    with pytest.raises(DamagedSampleError, match=r"has 1000 bytes, the manifest says 10240"):
+        read.read(2)
+    assert read.read(4) == things[4]
+
+
+def test_a_shard_that_is_truncated_while_it_is_open_is_damaged(tmp_path: Path) -> None:
+    read = write_split(tmp_path, samples(3))
+    read.read(0)
+    os.truncate(tmp_path / "shard-00000.tar", 1000)
+    with pytest.raises(DamagedSampleError, match="sample s2: the shard ends in the middle"):
+        read.read(2)
+
+
+@pytest.mark.parametrize("content", [b'{"captions":"', b"\xff" * 20, b'{"captions":[]}     '])
+def test_a_broken_annotation_is_damaged_and_named(tmp_path: Path, content: bytes) -> None:
+    read = write_split(tmp_path, samples(1))
+    shard = tmp_path / "shard-00000.tar"
+    whole = shard.read_bytes()
+    at = whole.index(b'{"captions"')
+    shard.write_bytes(whole[:at] + content + whole[at + len(content) :])
+    with pytest.raises(DamagedSampleError, match=r"shard-00000.tar: sample s0: (broken JSON|no captions)"):
+        read.read(0)
+
+
+def test_an_index_that_belongs_to_another_shard_is_refused(tmp_path: Path) -> None:
+    read = write_split(tmp_path, samples(1), samples(2))
+    index_path(tmp_path, "shard-00001.tar").replace(index_path(tmp_path, "shard-00000.tar"))
+    with pytest.raises(DamagedSampleError, match="its index is another's"):
+        read.read(0)
+
+
+def test_threads_and_forks_and_pickles_read_the_same(tmp_path: Path) -> None:
+    things = samples(12)
+    read = write_split(tmp_path, things[:6], things[6:])
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(read.read, [*range(12)] * 5)) == things * 5
+    assert pickle.loads(pickle.dumps(read)).read(7) == things[7]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if read.read(8) == things[8] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert read.read(9) == things[9]
+
+
+def test_a_bounded_number_of_shards_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosmos.data.shards.OPEN_SHARDS", 2)
+    things = samples(8)
+    read = write_split(tmp_path, *([thing] for thing in things))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert [read.read(i) for i in range(8)] == things
+    assert len(list(Path("/proc/self/fd").iterdir())) - before == 2
+    del read
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

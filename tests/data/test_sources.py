@@ -1,0 +1,163 @@
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.data.records import Source
+from cosmos.data.sample import DamagedSampleError
+from cosmos.data.sources import open_source
+from cosmos.params import DataParams
+from tests.data.examples import flickr8k, image_bytes, machine, write_images
+
+
+def opened(folder: Path, params: DataParams) -> Source:
+    return open_source(params, machine(folder))
+
+
+def captions_by_key(source: Source, split: str = "train") -> dict[str, Any]:
+    samples = map(pickle.loads(pickle.dumps(source.read)), source.splits[split])
+    return {sample.key: sample.annotation["captions"] for sample in samples}
+
+
+def test_a_captions_file_gives_its_images_and_captions(tmp_path: Path) -> None:
+    source = opened(tmp_path, flickr8k(tmp_path, number=3))
+    assert captions_by_key(source) == {str(i): [f"A thing , number {i}.jpg", "A thing"] for i in range(3)}
+    sample = source.read(source.splits["train"][0])
+    assert sample.image == image_bytes(int(sample.key))
+
+
+def test_coco_and_flickr30k_are_read_by_their_names(tmp_path: Path) -> None:
+    write_images(tmp_path / "source" / "images", ["a.jpg"])
+    files = {
+        "coco": {
+            "images": [{"id": 1, "file_name": "a.jpg"}],
+            "annotations": [{"image_id": 1, "caption": "one"}],
+        },
+        "flickr30k": [{"image": "a.jpg", "caption": ["one"]}],
+    }
+    for name, content in files.items():
+        (tmp_path / "source" / name).write_text(json.dumps(content))
+        params = DataParams.model_validate({"source": name, "annotations": name, "images": "images"})
+        assert captions_by_key(opened(tmp_path, params)) == {"a": ["one"]}
+
+
+def test_the_held_out_split_is_drawn_by_seed_and_shares_nothing_with_training(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path, number=20, num_heldout=5)
+    again, other = opened(tmp_path, params), opened(tmp_path, params.model_copy(update={"seed": 1}))
+    source = opened(tmp_path, params)
+    keys = {split: list(captions_by_key(source, split)) for split in source.splits}
+    assert {split: len(names) for split, names in keys.items()} == {"train": 15, "heldout": 5}
+    assert not set(keys["train"]) & set(keys["heldout"])
+    assert keys["train"] != sorted(keys["train"], key=int)
+    assert keys["train"] == list(captions_by_key(again))
+    assert keys["train"] != list(captions_by_key(other))
+
+
+def test_too_many_held_out_samples_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"data.num_heldout: 6 of 6 samples leave none to train on"):
+        opened(tmp_path, flickr8k(tmp_path, number=6, num_heldout=6))
+
+
+def test_missing_images_and_images_without_captions_are_damaged_samples(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path, number=1)
+    with (tmp_path / "source" / "captions.csv").open("a") as file:
+        file.write("gone.jpg,a thing\nsilent.jpg, \n")
+    source = opened(tmp_path, params)
+    problems = []
+    for item in source.splits["train"]:
+        try:
+            source.read(item)
+        except DamagedSampleError as error:
+            problems.append(str(error))
+    assert len(problems) == 2
+    assert any("gone.jpg: No such file" in problem for problem in problems)
+    assert any("silent.jpg: no captions" in problem for problem in problems)
+
+
+def test_a_path_that_leaves_the_folder_is_skipped(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path, number=2)
+    (tmp_path / "source" / "secret.jpg").write_bytes(image_bytes())
+    with (tmp_path / "source" / "captions.csv").open("a") as file:
+        file.write("../secret.jpg,a thing\n")
+    source = opened(tmp_path, params)
+    assert [entry.input for entry in source.skipped] == ["../secret.jpg"]
+    assert len(source.splits["train"]) == 2
+
+
+def test_a_captions_file_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no images for captions-csv; are data.annotations"):
+        opened(tmp_path, flickr8k(tmp_path, number=0))
+
+
+def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path).model_copy(update={"images": "nowhere"})
+    with pytest.raises(ValueError, match=r"nowhere: no such folder; correct data.images"):
+        opened(tmp_path, params)
+
+
+FOLDER = DataParams(source="folder", images="images")
+
+
+def test_a_folder_has_captions_beside_its_images(tmp_path: Path) -> None:
+    images = tmp_path / "source" / "images"
+    write_images(images, ["a.jpg", "lonely.png"])
+    write_images(images / "deep", ["a.JPG", "b.webp"])
+    (images / "a.txt").write_text("one\n\ntwo\n")
+    (images / "deep" / "a.json").write_text('["three"]')
+    (images / "deep" / "b.json").write_text('{"caption": "four", "width": 7}')
+    source = opened(tmp_path, FOLDER)
+    assert captions_by_key(source) == {"a": ["one", "two"], "deep_a": ["three"], "deep_b": ["four"]}
+    assert [entry.input for entry in source.skipped] == [str(images / "lonely.png")]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "schema"),
+    [
+        ({"raw_caption": "dog", "longSV_captions": "A dog. It runs."}, "dreamlip"),
+        ({"original_caption": "dog", "vlm_caption": "A dog."}, "pixelprose"),
+    ],
+)
+def test_the_schema_of_a_folder_is_that_of_its_first_captions(
+    tmp_path: Path, annotation: dict[str, str], schema: str
+) -> None:
+    images = tmp_path / "source" / "images"
+    write_images(images, ["a.jpg", "b.jpg", "c.jpg"])
+    (images / "a.json").write_text("{")
+    (images / "b.json").write_text(json.dumps(annotation))
+    (images / "c.txt").write_text("a dog")
+    source = opened(tmp_path, FOLDER)
+    assert source.schema == schema
+    by_name = {Path(item.name).stem: item for item in source.splits["train"]}
+    assert source.read(by_name["b"]).key == "b"
+    with pytest.raises(DamagedSampleError, match=r"a.json: broken JSON"):
+        source.read(by_name["a"])
+    with pytest.raises(DamagedSampleError, match=rf"c.jpg: captions are in the form 'captions'.*'{schema}'"):
+        source.read(by_name["c"])
+
+
+def test_a_folder_without_captions_is_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "source" / "images", ["a.jpg"])
+    with pytest.raises(ValueError, match=r"images: found no image with captions .*is data.source right"):
+        opened(tmp_path, FOLDER)
+
+
+def test_captions_that_are_too_large_are_damaged(tmp_path: Path) -> None:
+    images = tmp_path / "source" / "images"
+    write_images(images, ["a.jpg", "b.jpg"])
+    (images / "a.txt").write_text("a dog")
+    (images / "b.txt").write_text("a dog\n" * 200_000)
+    source = opened(tmp_path, FOLDER)
+    by_name = {Path(item.name).stem: item for item in source.splits["train"]}
+    with pytest.raises(DamagedSampleError, match=r"b.txt: more than the 1048576 bytes"):
+        source.read(by_name["b"])
+
+
+def test_the_demo_world_is_drawn_in_the_sizes_of_its_parameters(tmp_path: Path) -> None:
+    params = DataParams.model_validate({"demo": {"num_train": 3, "num_heldout": 2}})
+    source = opened(tmp_path, params)
+    assert {split: len(items) for split, items in source.splits.items()} == {"train": 3, "heldout": 2}
+    samples = [source.read(item) for items in source.splits.values() for item in items]
+    assert len({sample.key for sample in samples}) == len({sample.image for sample in samples}) == 5
+    assert samples[0].annotation["raw_caption"]
