@@ -22,14 +22,14 @@ demo: setup ## make a small world, pretrain on it, evaluate retrieval
 	$(BIN)/cosmos evaluate retrieval --run demo
 
 test: check ## everything in check, and the tests that take minutes
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -n 2 -m slow
 
 check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow"
 
 bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/step.py

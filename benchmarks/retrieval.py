@@ -1,10 +1,10 @@
 """Retrieval metrics from embeddings: ours beside the straightforward implementation.
 
-The straightforward one holds the whole similarity matrix and sorts every row and every column of it. Both give
-the same metrics, which is checked. Memory is the peak above what the process had before.
+The straightforward one holds the whole similarity matrix and sorts its rows and its columns. Both give the
+same metrics, which is checked. Memory is the peak above what the process had before.
 
     python benchmarks/retrieval.py [--images 1000] [--captions 5000] [--width 512] [--json]
-    python benchmarks/retrieval.py --images 5000 --captions 25000    # COCO's size; 9 GB for the straightforward one
+    python benchmarks/retrieval.py --images 5000 --captions 25000    # COCO's size
 """
 
 import argparse
@@ -21,6 +21,9 @@ from torch.nn.functional import normalize
 
 from cosmos.evaluation.retrieval import RECALLS, retrieval_metrics
 
+TOLERANCE = 1e-3
+"""Products of matrices round by their shape, and a neighbour or two change places."""
+
 
 def random_embeddings(num_images: int, num_captions: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Captions lie around their images, so that ranks are neither all 0 nor random."""
@@ -28,7 +31,7 @@ def random_embeddings(num_images: int, num_captions: int, width: int) -> tuple[T
     images = normalize(torch.randn(num_images, width), dim=-1)
     owners = torch.arange(num_captions) % num_images
     noise = normalize(torch.randn(num_captions, width), dim=-1)
-    return images, normalize(images[owners] + 4 * noise, dim=-1), owners
+    return images, normalize(images[owners] + 8 * noise, dim=-1), owners
 
 
 def summary(direction: str, ranks: Tensor) -> dict[str, float]:
@@ -83,7 +86,7 @@ def main() -> None:
     results = {kind: in_own_process(kind, sizes) for kind in ("straightforward", "ours")}
     mine, plain = results["ours"], results["straightforward"]
     different = [
-        name for name in plain.keys() - {"seconds", "megabytes"} if abs(mine[name] - plain[name]) > 1e-6
+        name for name in plain.keys() - {"seconds", "megabytes"} if abs(mine[name] - plain[name]) > TOLERANCE
     ]
     if different:
         sys.exit(f"the two give different metrics: {', '.join(sorted(different))}")

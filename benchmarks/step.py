@@ -59,7 +59,7 @@ def nce(x: list[Tensor], y: list[Tensor], scale: Tensor) -> Tensor:
 def straightforward(student: Cosmos, teacher: Cosmos, batch: Batch) -> Tensor:
     crops = [*batch.global_crops.unbind(1), *batch.local_crops.unbind(1)]
     images = [image_states(student.visual, crop) for crop in crops]
-    texts = [text_states(student, tokens) for tokens in batch.tokens.unbind(1)]
+    texts = [text_states(student, student.token_embedding(tokens)) for tokens in batch.tokens.unbind(1)]
     f = [states[:, 0] @ student.visual.proj for states in images]
     g = [
         end_states(states, tokens) @ student.text_projection
@@ -72,7 +72,11 @@ def straightforward(student: Cosmos, teacher: Cosmos, batch: Batch) -> Tensor:
     with torch.no_grad():
         f_teacher = [normalize(encode_image(teacher, crop), dim=-1) for crop in crops[:2]]
         g_teacher = [
-            normalize(end_states(text_states(teacher, tokens), tokens) @ teacher.text_projection, dim=-1)
+            normalize(
+                end_states(text_states(teacher, teacher.token_embedding(tokens)), tokens)
+                @ teacher.text_projection,
+                dim=-1,
+            )
             for tokens in batch.tokens[:, :2].unbind(1)
         ]
     f, g = [[normalize(v, dim=-1) for v in views] for views in (f[:2], g)]

@@ -103,14 +103,18 @@ def _chunks(rows: Tensor, num_candidates: int) -> tuple[Tensor, ...]:
 
 def _ranks(chunks: Iterable[Tensor], query_images: Tensor, candidate_images: Tensor) -> Ranks:
     """Ranks from chunks of rows of scores (Q, N), in order. Own candidates are those of the same image."""
-    ranks, tied, first = [], [], 0
+    # Small results allocated between large chunks would keep the chunks' memory from being used again.
+    ranks = torch.empty(len(query_images), dtype=torch.long, device=query_images.device)
+    tied = torch.empty_like(ranks, dtype=torch.bool)
+    first = 0
     for scores in chunks:
-        own = query_images[first : first + len(scores), None] == candidate_images
+        here = slice(first, first + len(scores))
+        own = query_images[here, None] == candidate_images
         best = scores.masked_fill(~own, -torch.inf).amax(dim=1, keepdim=True)
-        ranks.append((scores > best).sum(dim=1))
-        tied.append(((scores == best) & ~own).any(dim=1))
-        first += len(scores)
-    return Ranks(torch.cat(ranks), torch.cat(tied))
+        ranks[here] = torch.count_nonzero(scores > best, dim=1)
+        tied[here] = ((scores == best) & ~own).any(dim=1)
+        first = here.stop
+    return Ranks(ranks, tied)
 
 
 def _summary(direction: str, found: Ranks) -> dict[str, float]:

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cosmos.model.cross_attention import CrossAttentionPool
-from cosmos.model.towers import architecture, encode_image, encode_text, end_states, image_states, text_states
+from cosmos.model.towers import (
+    architecture,
+    encode_embedded_text,
+    encode_image,
+    encode_text,
+    end_states,
+    image_states,
+    text_states,
+)
 from cosmos.params import LossParams, ModelParams
 
 NUM_GLOBAL = 2
@@ -114,11 +122,13 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
 
     def _text_views(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (K, B, D) and all mapped states (B, L, D) of global caption 1, padding included."""
-        first, rest = tokens[:, 0], tokens[:, 1:]
-        states = text_states(self, first)
-        embedding = end_states(states, first) @ self.text_projection
-        others = encode_text(self, rest.transpose(0, 1).flatten(0, 1))
-        views = torch.cat([embedding[None], by_view(others, rest.shape[1])])
+        # looked up once: the gradient of each look-up is as large as the vocabulary
+        embedded = self.token_embedding(tokens)
+        states = text_states(self, embedded[:, 0])
+        first = end_states(states, tokens[:, 0]) @ self.text_projection
+        rest = (part[:, 1:].transpose(0, 1).flatten(0, 1) for part in (tokens, embedded))
+        others = encode_embedded_text(self, *rest)
+        views = torch.cat([first[None], by_view(others, tokens.shape[1] - 1)])
         return views, self.text_token_mapping(states)
 
     @torch.no_grad()

@@ -116,13 +116,13 @@ def image_states(visual: nn.Module, images: Tensor) -> Tensor:
     return visual.ln_post(visual.transformer(visual.ln_pre(states)))  # type: ignore[operator,no-any-return]
 
 
-def text_states(clip: CLIP, tokens: Tensor) -> Tensor:
-    """States of every token after the last norm: (B, L) -> (B, L, C).
+def text_states(clip: CLIP, embedded: Tensor) -> Tensor:
+    """States of every token after the last norm, from the tokens' embeddings: (B, L, C) -> (B, L, C).
 
     L may be below the context length: attention is causal, so later tokens change nothing.
     """
-    length = tokens.shape[1]
-    states = clip.token_embedding(tokens) + clip.positional_embedding[:length]
+    length = embedded.shape[1]
+    states = embedded + clip.positional_embedding[:length]
     states = clip.transformer(states, attn_mask=clip.attn_mask[:length, :length])
     normalised: Tensor = clip.ln_final(states)
     return normalised
@@ -140,7 +140,12 @@ def encode_image(clip: CLIP, images: Tensor) -> Tensor:
 
 
 def encode_text(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Text embeddings, not normalised: (B, L) -> (B, D).
+    """Text embeddings, not normalised: (B, L) -> (B, D)."""
+    return encode_embedded_text(clip, tokens, clip.token_embedding(tokens))
+
+
+def encode_embedded_text(clip: CLIP, tokens: Tensor, embedded: Tensor) -> Tensor:
+    """Text embeddings, not normalised, from tokens and their embeddings: (B, L), (B, L, C) -> (B, D).
 
     Only the state at the end of text counts and attention is causal, so captions are sorted by length and
     each group is cut to its longest: exact, at a fraction of the cost.
@@ -150,7 +155,7 @@ def encode_text(clip: CLIP, tokens: Tensor) -> Tensor:
     groups = order.tensor_split(TEXT_GROUPS) if len(order) >= 8 * TEXT_GROUPS else (order,)
     longest = torch.stack([lengths[group[-1]] for group in groups]).tolist()
     ends = [
-        end_states(text_states(clip, tokens[group, :length]), tokens[group, :length])
+        end_states(text_states(clip, embedded[group, :length]), tokens[group, :length])
         for group, length in zip(groups, longest, strict=True)
     ]
     embeddings: Tensor = torch.cat(ends)[order.argsort()] @ clip.text_projection

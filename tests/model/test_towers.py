@@ -45,7 +45,7 @@ def test_embeddings_are_those_of_open_clip() -> None:
 @torch.no_grad()
 def test_captions_sorted_and_cut_by_length_give_the_same_embeddings_in_the_given_order() -> None:
     clip, tokens = model(), captions(70)
-    whole = end_states(text_states(clip, tokens), tokens) @ clip.text_projection
+    whole = end_states(text_states(clip, clip.token_embedding(tokens)), tokens) @ clip.text_projection
     torch.testing.assert_close(encode_text(clip, tokens), whole, atol=1e-6, rtol=1e-5)
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cosmos.data.demo_world.scene import Axis, Object, Scene, pick, relation
+from cosmos.data.demo_world.scene import Object, Scene, pick, relation
 
 NUMBERS = ("no", "one", "two", "three", "four")
 MARKS = {"plain": "plain", "striped": "covered in stripes", "dotted": "covered in dots", "checked": "checked"}
@@ -15,10 +15,10 @@ def annotate(scene: Scene, rng: np.random.Generator) -> dict[str, list[str]]:
     return {
         "raw_caption": [raw(scene, rng)],
         "shortIB_captions": [f"{opening(rng)} {listed([brief(o) for o in scene.objects])}"],
-        "shortSV_captions": [related(scene, rng)],
+        "shortSV_captions": [related(scene)],
         "shortLLA_captions": [counted(scene, rng)],
         "longIB_captions": [counted(scene, rng), *(appearance(o, rng) for o in scene.objects)],
-        "longSV_captions": [related(scene, rng), *relations(scene), ground(scene, rng)],
+        "longSV_captions": [related(scene), *relations(scene), ground(scene, rng)],
         "longLLA_captions": [*(location(o, rng) for o in scene.objects), ground(scene, rng)],
     }
 
@@ -46,37 +46,29 @@ def listed(words: list[str]) -> str:
 def raw(scene: Scene, rng: np.random.Generator) -> str:
     """One sentence that names every object, as a person would write it."""
     first, *others = scene.objects
-    said = sentence_of_pair(scene, rng) if others else f"{full(first)} in the {first.place}"
+    said = sentence_of_pair(scene) if others else f"{full(first)} in the {first.place}"
     rest = [full(o) for o in others[1:]]
     tail = f", with {listed(rest)}" if rest else ""
     return f"{said}{tail} on a {scene.background} background"
 
 
-def sentence_of_pair(scene: Scene, rng: np.random.Generator) -> str:
+def sentence_of_pair(scene: Scene) -> str:
     """The first two objects and how they lie to each other."""
     first, second = scene.objects[:2]
-    words = [w for axis in AXES if (w := relation(first, second, axis))]
-    return f"{full(first)} {pick(rng, words)} {full(second)}"
+    return f"{full(first)} {relation(first, second)} {full(second)}"
 
 
-AXES: tuple[Axis, ...] = ("horizontal", "vertical")
-
-
-def related(scene: Scene, rng: np.random.Generator) -> str:
+def related(scene: Scene) -> str:
     """How the first two objects lie to each other, or where the only one is."""
     if len(scene.objects) == 1:
         return f"{brief(scene.objects[0])} in the {scene.objects[0].place} of the image"
-    return sentence_of_pair(scene, rng)
+    return sentence_of_pair(scene)
 
 
 def relations(scene: Scene) -> list[str]:
-    """A sentence for each two neighbours in the scene's order and each direction in which they differ."""
-    pairs = [(a, b, axis) for a, b in pairwise(scene.objects) for axis in AXES]
-    return [
-        f"The {a.colour} {a.shape} is {w} the {b.colour} {b.shape}"
-        for a, b, x in pairs
-        if (w := relation(a, b, x))
-    ]
+    """A sentence for each two neighbours in the scene's order."""
+    said = "The {a.colour} {a.shape} is {words} the {b.colour} {b.shape}"
+    return [said.format(a=a, b=b, words=relation(a, b)) for a, b in pairwise(scene.objects)]
 
 
 def counted(scene: Scene, rng: np.random.Generator) -> str:
@@ -97,7 +89,7 @@ def appearance(item: Object, rng: np.random.Generator) -> str:
 
 
 def location(item: Object, rng: np.random.Generator) -> str:
-    """One object and the quarter that it is in."""
+    """One object and the half that it is in."""
     form = pick(
         rng, ("In the {place} there is {what}", "{what} lies in the {place}", "The {place} shows {what}")
     )

@@ -10,13 +10,8 @@ from cosmos.data.demo_world.draw import draw, draw_mask, jpeg
 from cosmos.data.demo_world.scene import BACKGROUNDS, SHAPES, Scene, changed, make_scene, relation
 from cosmos.files import replacing, write_json, write_text
 
-NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 15, 50
-OPPOSITE = {
-    "to the left of": "to the right of",
-    "to the right of": "to the left of",
-    "above": "below",
-    "below": "above",
-}
+NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 200, 25, 200
+OPPOSITE = {"above": "below", "below": "above"}
 
 
 def write_sets(folder: Path, side: int, seed: int) -> None:
@@ -64,7 +59,7 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
         items = {}
         for i in range(NUM_PER_FILE):
             rng = np.random.default_rng([seed, 4, number, i])
-            scene = make_scene(rng, num_objects=2)
+            scene = make_pair(rng)
             caption, negative = caption_pair(scene, kind, rng)
             filename = f"{name}_{i:04d}.jpg"
             write_bytes(folder / "images" / filename, jpeg(draw(scene, side, rng)))
@@ -72,10 +67,18 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
         write_json(folder / f"{name}.json", items)
 
 
+def make_pair(rng: np.random.Generator) -> Scene:
+    """A scene of two objects, one above the other."""
+    while True:
+        scene = make_scene(rng, num_objects=2)
+        if scene.objects[0].is_high != scene.objects[1].is_high:
+            return scene
+
+
 def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str, str]:
     """A caption of two objects, and a false one that differs in one colour, shape or relation."""
     first, second = scene.objects
-    words = relation(first, second, "horizontal") or relation(first, second, "vertical")
+    words = relation(first, second)
     true = f"{full(first)} {words} {full(second)}"
     if kind == "relation":
         return true, f"{full(first)} {OPPOSITE[words]} {full(second)}"

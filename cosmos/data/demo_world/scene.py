@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
@@ -13,8 +12,6 @@ SIZES = ("small", "large")
 BACKGROUNDS = ("grey", "cream", "pale blue", "pale green", "lavender", "dark blue")
 CLASHES = {"cream": {"white", "yellow"}, "dark blue": {"black", "blue", "purple"}, "grey": {"white"}}
 """Colours that do not stand out from a background."""
-
-Axis = Literal["horizontal", "vertical"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,14 @@ class Object:
     """degrees"""
 
     @property
+    def is_high(self) -> bool:
+        """Whether it is in the upper half of the image."""
+        return self.y < 0.5
+
+    @property
     def place(self) -> str:
-        """The quarter of the image that it is in."""
-        return f"{'top' if self.y < 0.5 else 'bottom'} {'left' if self.x < 0.5 else 'right'}"
+        """The half of the image that it is in. Nothing says left or right: views are flipped at random."""
+        return "upper half" if self.is_high else "lower half"
 
 
 @dataclass(frozen=True)
@@ -70,15 +72,11 @@ def pick(rng: np.random.Generator, values: Sequence[str]) -> str:
     return values[int(rng.integers(len(values)))]
 
 
-def relation(first: Object, second: Object, axis: Axis) -> str:
-    """Where `first` is, seen from `second`; "" where they are side by side in that direction."""
-    if axis == "horizontal":
-        words, gap = ("to the left of", "to the right of"), second.x - first.x
-    else:
-        words, gap = ("above", "below"), second.y - first.y
-    if first.place.split()[axis == "horizontal"] == second.place.split()[axis == "horizontal"]:
-        return ""
-    return words[0] if gap > 0 else words[1]
+def relation(first: Object, second: Object) -> str:
+    """Where `first` is, seen from `second`."""
+    if first.is_high == second.is_high:
+        return "next to"
+    return "above" if first.is_high else "below"
 
 
 def changed(rng: np.random.Generator, scene: Scene, attribute: str) -> Scene:
