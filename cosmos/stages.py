@@ -16,8 +16,8 @@ from cosmos.data.prepare import prepare as prepare_data
 from cosmos.data.shards import ShardedSamples
 from cosmos.distributed import Ranks, barrier, pick_device, process_group
 from cosmos.evaluation.embed import Encoder
-from cosmos.evaluation.suite import SUITES, OpenSuite
-from cosmos.files import replacing, write_json
+from cosmos.evaluation.suite import SUITES
+from cosmos.files import replacing, write_json, write_text
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
@@ -25,7 +25,7 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder, encoder_of, open_clip_baseline
 from cosmos.params import Params
 from cosmos.report.contact_sheet import contact_sheet
-from cosmos.report.tables import retrieval_table
+from cosmos.report.tables import results_markdown, results_table
 from cosmos.rundir import RunDir, open_run
 from cosmos.training.checkpoint import newest_first
 from cosmos.training.step import Learner
@@ -165,6 +165,7 @@ def evaluate(
         "suite": suite_name,
         "dataset": suite.dataset,
         **suite.size,
+        "chance": suite.chance,
         "checkpoint": name,
         "code_version": provenance.code_version(),
         "models": models,
@@ -175,8 +176,10 @@ def evaluate(
         else run_path / "results" / f"{suite_name}-{label(name)}.json"
     )
     write_json(target, result)
+    title = f"{suite.name} on {suite.dataset}: {name}"
+    write_text(target.with_suffix(".md"), results_markdown(title, models, suite.chance))
     if not quiet:
-        show(suite, models, name)
+        Console().print(results_table(title, models, suite.chance))
         print(f"results: {target}")
     return result
 
@@ -212,12 +215,6 @@ def encoders(
 def config_of(params: Params) -> ModelConfig:
     """The model that the parameters describe."""
     return ModelConfig(params.model, params.loss, params.views.image_size)
-
-
-def show(suite: OpenSuite, models: dict[str, dict[str, float]], checkpoint: str) -> None:
-    """Prints a table of results."""
-    title = f"{suite.name} on {suite.dataset}: {checkpoint}"
-    Console().print(retrieval_table(title, models, 1 / suite.size["num_images"]))
 
 
 def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cosmos.data.batch import Batch
 from cosmos.distributed import Ranks
+from cosmos.evaluation.retrieval import similarity_metrics
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.params import (
@@ -140,3 +141,9 @@ def test_schedules_agree() -> None:
     momenta = [schedules.momentum(step, 100, published) for step in range(100)]
     np.testing.assert_allclose(rates, ARRAYS["schedule.lr_cosine_5e-4_warmup10_total100"], atol=1e-12)
     np.testing.assert_allclose(momenta, ARRAYS["schedule.momentum_cosine_0.996_100"], atol=1e-12)
+
+
+def test_retrieval_metrics_agree() -> None:
+    metrics = similarity_metrics(array("retrieval.similarity"), array("retrieval.caption_to_image"))
+    for name, expected in META["retrieval"].items():
+        assert metrics[name] == pytest.approx(expected, abs=1e-6), name

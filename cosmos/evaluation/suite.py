@@ -1,6 +1,6 @@
 """What all suites share: a named suite, whose dataset is open, takes an encoder and yields named values."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,27 +25,6 @@ class OpenSuite:
     """what guessing is expected to score, for those metrics that have such a value"""
     measure: Callable[[Encoder], dict[str, float]]
     """an encoder's metrics, by name"""
-
-
-@dataclass(frozen=True)
-class SuiteResult:
-    """The figures of one model in one suite."""
-
-    suite: str
-    dataset: str
-    model: str
-    """student, teacher, or baseline"""
-    metrics: dict[str, float]
-    chance: dict[str, float]
-    size: dict[str, int]
-
-
-def run_suite(suite: OpenSuite, encoders: Iterable[tuple[str, Encoder]]) -> list[SuiteResult]:
-    """Measures each named encoder. An iterator of encoders is asked for one at a time, to save memory."""
-    return [
-        SuiteResult(suite.name, suite.dataset, model, suite.measure(encoder), suite.chance, suite.size)
-        for model, encoder in encoders
-    ]
 
 
 def open_retrieval(params: Params, machine: Machine, quiet: bool) -> OpenSuite:

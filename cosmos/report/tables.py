@@ -49,11 +49,6 @@ def results_table(title: str, rows: Mapping[str, Figures], chance: Figures) -> T
     return table
 
 
-def retrieval_table(title: str, rows: Mapping[str, Figures], chance: float) -> Table:
-    """`results_table` where all that is known of guessing is its R@1."""
-    return results_table(title, rows, {f"{direction}_R@1": chance for direction in _DIRECTIONS})
-
-
 def results_markdown(title: str, rows: Mapping[str, Figures], chance: Figures) -> str:
     """The same table in Markdown, with the title above it and notes on ties below."""
     shown = {_escaped(name): figures for name, figures in rows.items()}
