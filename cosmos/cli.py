@@ -69,8 +69,8 @@ class Prepare(ParamsCommand):
         self.show(stages.prepare(self.params(), Machine(), quiet=self.as_json))
 
 
-class Pretrain(ParamsCommand):
-    """Pretrain a model; the same command again continues where it stopped."""
+class RunCommand(ParamsCommand):
+    """A command about a run, which its parameters name."""
 
     run: str = ""
     """name of the run directory; without one: the experiment's name and a hash of the parameters"""
@@ -85,43 +85,37 @@ class Pretrain(ParamsCommand):
     pretrain: PretrainParams = PretrainParams()
     """optimisation"""
     evaluate: EvaluateParams = EvaluateParams()
-    """evaluation while training"""
+    """zero-shot evaluation, while training and after"""
+
+    def directory(self, params: Params, machine: Machine) -> Path:
+        """The run directory."""
+        return machine.runs_root / (self.run or run_name(self.experiment, params))
+
+
+class Pretrain(RunCommand):
+    """Pretrain a model; the same command again continues where it stopped."""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         from cosmos import stages
 
         params, machine = self.params(), Machine()
-        run = machine.runs_root / (self.run or run_name(self.experiment, params))
+        run = self.directory(params, machine)
         self.show(stages.pretrain(params, machine, run, quiet=self.as_json))
 
 
-class Retrieval(ParamsCommand):
+class Retrieval(RunCommand):
     """Zero-shot image-text retrieval: recall at 1, 5, 10 in both directions."""
 
-    run: str = ""
-    """name of the run directory whose newest checkpoint is evaluated; results are written there"""
     checkpoint: str = ""
-    """another checkpoint: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:laion2b_s34b_b79k"""
-    data: DataParams = DataParams()
-    """which prepared dataset"""
-    views: ViewParams = ViewParams()
-    """size of images, for a checkpoint that does not say its own"""
-    model: ModelParams = ModelParams()
-    """architecture, for a checkpoint that does not say its own"""
-    loss: LossParams = LossParams()
-    """objective and parameters, which name the run"""
-    pretrain: PretrainParams = PretrainParams()
-    """optimisation parameters, which name the run"""
-    evaluate: EvaluateParams = EvaluateParams()
-    """what to evaluate on"""
+    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         from cosmos import stages
 
         params, machine = self.params(), Machine()
-        run = machine.runs_root / (self.run or run_name(self.experiment, params))
+        run = self.directory(params, machine)
         self.show(stages.evaluate("retrieval", params, machine, run, self.checkpoint, quiet=self.as_json))
 
 
