@@ -33,6 +33,8 @@ check: setup ## format, lint, types, import contracts, fast tests
 
 bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/views.py
+	$(BIN)/python benchmarks/retrieval.py
 
 clean: ## remove what was made here: environment, data, runs, caches
 	rm -rf $(VENV) data runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -194,7 +194,11 @@ class Cosmos(BaseSettings):
 
 def main() -> None:
     """Entry point. What a user can mend ends in a message, not in a traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
+    terminal = logging.WARNING if sys.stderr.isatty() else logging.INFO
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger().handlers[0].setLevel(terminal)
+    logging.getLogger("cosmos").setLevel(logging.INFO)
     try:
         CliApp.run(Cosmos)
     except ValidationError as error:

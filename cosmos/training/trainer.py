@@ -152,7 +152,14 @@ class Trainer:
             line = self.line(result, num_samples)
             if metrics:
                 metrics.log(line)
-                logger.debug("step %d: loss %.4f", self.step, line["loss"])
+                rate = line["samples_per_second"]
+                logger.info(
+                    "step %d of %d: loss %.4f, %.1f samples/s",
+                    self.step,
+                    plan.total_steps,
+                    line["loss"],
+                    rate,
+                )
         every = pretrain.evaluate_every_epochs
         if every and plan.ends_epoch(self.step) and plan.epoch(self.step) % every == 0:
             self.evaluate_models(metrics)
