@@ -25,6 +25,9 @@ _FIGURES = {
 
 _ABSENT = "-"
 
+_TOLD_TIES = 0.0005
+"""Smallest share of tied queries that is told: among many candidates, a few floats are equal by accident."""
+
 
 def results_table(title: str, rows: Mapping[str, Figures], chance: Figures) -> Table:
     """Retrieval metrics as a table for the terminal: a row for each model, then one for guessing.
@@ -81,7 +84,7 @@ def _tie_notes(rows: Mapping[str, Figures]) -> list[str]:
         f"{name} {short}: {figures[key]:.1%} of queries tie with a wrong candidate; ties count as won"
         for name, figures in rows.items()
         for direction, short in _DIRECTIONS.items()
-        if figures.get(key := f"{direction}_ties", 0) > 0
+        if figures.get(key := f"{direction}_ties", 0) >= _TOLD_TIES
     ]
 
 

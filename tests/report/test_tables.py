@@ -41,6 +41,12 @@ def test_guessing_has_a_row_too_with_what_is_known_of_it() -> None:
     assert row(text, "chance") == ["chance", "0.2", "-", "-", "-", "-", "0.4", "-", "-", "-", "-"]
 
 
+def test_a_few_accidental_ties_among_many_queries_are_not_told() -> None:
+    few = METRICS | {"text_to_image_ties": 3 / 25_000}
+    assert "queries tie" not in shown(results_table("retrieval", {"student": few}, CHANCE))
+    assert "queries tie" not in results_markdown("retrieval", {"student": few}, CHANCE)
+
+
 def test_the_table_fits_a_terminal_of_eighty_columns() -> None:
     text = shown(results_table("retrieval", {"student": METRICS, "teacher": METRICS}, CHANCE))
     assert max(map(len, text.splitlines())) <= 80
