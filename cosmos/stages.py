@@ -159,6 +159,7 @@ def evaluate(
     run = RunDir(run_path)
     name = checkpoint or newest(run)
     suite = SUITES[suite_name](params, machine, quiet)
+    source = retrieval_source(params, machine)
     device = pick_device(machine.device)
     models = {which: suite.measure(encoder) for which, encoder in encoders(name, params, machine, device)}
     result = {
@@ -166,6 +167,7 @@ def evaluate(
         "dataset": suite.dataset,
         **suite.size,
         "chance": suite.chance,
+        "data": {str(source): provenance.sha256(source)},
         "checkpoint": name,
         "code_version": provenance.code_version(),
         "models": models,
@@ -182,6 +184,14 @@ def evaluate(
         Console().print(results_table(title, models, suite.chance))
         print(f"results: {target}")
     return result
+
+
+def retrieval_source(params: Params, machine: Machine) -> Path:
+    """The file that says what the dataset holds: the manifest of shards, or the captions file."""
+    retrieval = params.evaluate.retrieval
+    if retrieval.layout == "shards":
+        return machine.dataset(params.data.name, retrieval.split) / MANIFEST_FILE
+    return machine.source(retrieval.annotations)
 
 
 def label(checkpoint: str) -> str:

@@ -101,6 +101,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert measured.returncode == 0, measured.stderr
     found = json.loads(measured.stdout)
     assert found["num_images"] == 12
+    assert [Path(source).name for source in found["data"]] == ["manifest.json"]
     assert found["models"].keys() == {"student", "teacher"}
     assert json.loads((run / "results" / "retrieval.json").read_text()) == found
 
