@@ -12,13 +12,15 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.data.sample import DamagedSampleError
+from cosmos.data.verify import FORMATS
 from cosmos.params import ViewParams
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
+MAX_ASPECT = 50
+"""Largest ratio of the sides of an image that is evaluated whole. A line of pixels, a hundred bytes as a
+file, would be resized to gigabytes before all but its middle is thrown away."""
 
 View = Callable[[Image.Image], Image.Image]
 
@@ -47,10 +49,12 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
 def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
     """CLIP's transform for evaluation: an RGB image -> (3, size, size) float32, normalised.
 
-    The short side is resized to `size` (bicubic), then the centre is cropped.
+    The short side is resized to `size` (bicubic), then the centre is cropped. Of an image that is more than
+    MAX_ASPECT times as long as wide only the middle is resized.
     """
     transform: Callable[[Image.Image], Tensor] = transforms.Compose(
         [
+            _middle,
             transforms.Resize(size, InterpolationMode.BICUBIC),
             transforms.CenterCrop(size),
             transforms.ToTensor(),
@@ -58,6 +62,15 @@ def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
         ]
     )
     return transform
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """`image`, or its middle when it is longer than MAX_ASPECT times its width."""
+    most = MAX_ASPECT * min(image.size)
+    if max(image.size) <= most:
+        return image
+    left, upper = (max(0, (side - most) // 2) for side in image.size)
+    return image.crop((left, upper, min(image.width, left + most), min(image.height, upper + most)))
 
 
 class ImageViews:

@@ -82,8 +82,8 @@ def sample_order(samples: ShardedSamples, params: Params) -> SampleOrder:
 
     Raises ValueError when they are fewer than a batch takes.
     """
-    # Each entry is a shard's path, or `path: what is wrong`.
-    damaged = {entry.partition(": ")[0] for entry in samples.damaged_shards()}
+    # Each entry is `path: what is wrong`; a path may hold a colon too.
+    damaged = {entry.rpartition(": ")[0] for entry in samples.damaged_shards()}
     ranges = zip(samples.manifest.shards, shard_ranges(samples.shard_sizes), strict=True)
     readable = [indices for shard, indices in ranges if shard.path not in damaged]
     return SampleOrder(readable, params.pretrain.batch_size, params.pretrain.seed)

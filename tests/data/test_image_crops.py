@@ -8,7 +8,14 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode, evaluation_transform
+from cosmos.data.image_crops import (
+    CLIP_MEAN,
+    CLIP_STD,
+    MAX_ASPECT,
+    ImageViews,
+    decode,
+    evaluation_transform,
+)
 from cosmos.data.sample import DamagedSampleError
 from cosmos.params import ViewParams
 
@@ -96,6 +103,25 @@ class TestEvaluation:
         image = photograph(width, height)
         expected = image_transform(32, is_train=False)(image)
         assert torch.equal(evaluation_transform(32)(image), expected)
+
+    @pytest.mark.parametrize("turn", [False, True])
+    def test_a_line_of_pixels_is_not_blown_up_to_gigabytes(
+        self, turn: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        line = np.zeros((5001, 1, 3), np.uint8)
+        line[2500 - 200 : 2500 + 201] = 255
+        image = Image.fromarray(line.transpose(1, 0, 2) if turn else line)
+        resize, areas = Image.Image.resize, list[int]()
+
+        def recording(image: Image.Image, size: tuple[int, int], *more: Any, **options: Any) -> Image.Image:
+            areas.append(size[0] * size[1])
+            return resize(image, size, *more, **options)
+
+        monkeypatch.setattr(Image.Image, "resize", recording)
+        pixels = evaluation_transform(32)(image).numpy() * STD + MEAN
+        assert pixels.shape == (3, 32, 32)
+        assert np.allclose(pixels, 1, atol=1e-5), "the crop is of the middle"
+        assert max(areas) <= 32 * 32 * MAX_ASPECT
 
 
 class TestViews:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,16 @@ class TestDamage:
         assert keys == {*range(7), *range(14, 21)}
         assert sum(batch.num_replaced for batch in found) == 0
         assert "1 of 3 shards are damaged, so 7 of 21 samples are left out: shard-00001.tar" in caplog.text
+
+    def test_a_damaged_shard_is_left_out_wherever_it_lies(self, tmp_path: Path) -> None:
+        elsewhere = tmp_path / "photographs: web"
+        whole = write_samples(elsewhere, map(sample, range(NUM_SHARDS * SAMPLES_PER_SHARD)))
+        found = [replace(shard, path=str(elsewhere / shard.path)) for shard in whole.manifest.shards]
+        folder = tmp_path / "train"
+        replace(whole.manifest, shards=tuple(found)).write(folder)
+        (elsewhere / "shard-00001.tar").unlink()
+        order = sample_order(ShardedSamples(folder, Machine()), params())
+        assert order.shards == (range(7), range(14, 21))
 
     def test_only_the_first_rank_warns(
         self, own_samples: ShardedSamples, tmp_path: Path, caplog: pytest.LogCaptureFixture
