@@ -128,24 +128,24 @@ def parse_flickr30k(path: Path) -> list[CaptionedImage]:
 def read_json(path: Path) -> Any:
     """The content of a JSON file. ValueError when it is missing, larger than MAX_JSON_BYTES, or not JSON."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        if path.stat().st_size <= MAX_JSON_BYTES:
+            return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a plain ValueError
         raise ValueError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
+    raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line, image, caption) of the rows below the header `image,caption`."""
+    """(line, image, caption) of the rows below the header `image,caption`; blank lines are passed over."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             header = [name.strip() for name in next(rows, [])]
             if header != ["image", "caption"]:
                 raise ValueError(f"{path}, line 1: expected the header image,caption, found {header}")
-            for row in rows:
+            for row in filter(None, rows):
                 if len(row) != 2:
                     raise ValueError(
                         f"{path}, line {rows.line_num}: {len(row)} fields in place of image and caption; "
@@ -158,9 +158,9 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
         raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
-def _entries(path: Path, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it is, entry) of the objects of a JSON list."""
-    place = f"{path}: {key}" if key else f"{path}: "
+def _entries(parent: Path | str, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where it is, entry) of the objects of the JSON list that `parent` has at `key`."""
+    place = f"{parent}: {key}"
     if not isinstance(entries, list):
         raise ValueError(f"{place.rstrip(': ')}: expected a list; is it the right kind of captions file?")
     for number, entry in enumerate(entries):
@@ -190,8 +190,8 @@ def _karpathy_split(where: str, entry: dict[str, Any]) -> str:
 
 def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
     folder, name = entry.get("filepath", ""), _value(where, entry, "filename", str)
-    sentences = _value(where, entry, "sentences", list)
-    captions = (clean(_value(f"{where}.sentences", sentence, "raw", str)) for sentence in sentences)
+    sentences = _entries(where, _value(where, entry, "sentences", list), "sentences")
+    captions = (clean(_value(place, sentence, "raw", str)) for place, sentence in sentences)
     return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))
 
 

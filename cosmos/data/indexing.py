@@ -77,11 +77,23 @@ class ShardIndex:
         """The index in the file `path`. DamagedSampleError when it is missing or broken."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls(arrays["keys"], arrays["spans"], arrays["is_text"])
+                index = cls(arrays["keys"], arrays["spans"], arrays["is_text"])
+            index._check()
+            return index
         except Exception as error:  # a damaged zip can raise nearly anything
             raise DamagedSampleError(
                 f"{path}: not an index ({error}); delete it and run `cosmos prepare` again"
             ) from None
+
+    def _check(self) -> None:
+        """ValueError when the arrays are not what `of` makes."""
+        rows = self.keys.size
+        if (self.keys.shape, self.spans.shape, self.is_text.shape) != ((rows,), (rows, 4), (rows,)):
+            raise ValueError("its arrays are of different lengths")
+        if self.keys.dtype.kind != "S" or self.spans.dtype != np.int64 or self.is_text.dtype != np.bool_:
+            raise ValueError("its arrays are of other types")
+        if not self.keys.tobytes().isascii() or (self.spans < 0).any():
+            raise ValueError("it holds keys or places that cannot be")
 
 
 def index_path(folder: Path, shard: str) -> Path:

@@ -102,7 +102,10 @@ class _OpenShard:
         """`size` bytes from `offset`."""
         if not 0 <= size <= limit:
             raise DamagedSampleError(f"{where}: {size} bytes are more than the {limit} that are allowed")
-        content = os.pread(self._descriptor, size, offset)
+        try:
+            content = os.pread(self._descriptor, size, offset)
+        except OSError as error:  # a disk or a network file system that fails
+            raise DamagedSampleError(f"{where}: cannot be read ({error.strerror})") from None
         if len(content) != size:
             raise DamagedSampleError(f"{where}: the shard ends in the middle of it")
         return content

@@ -37,6 +37,11 @@ def test_rows_of_an_image_are_grouped_in_the_order_of_first_rows(tmp_path: Path)
     ]
 
 
+def test_blank_lines_of_a_csv_are_passed_over(tmp_path: Path) -> None:
+    path = as_csv(tmp_path, "image,caption\na.jpg,one\n\nb.jpg,two\n\n")
+    assert [image.image for image in read_captions_csv(path)] == ["a.jpg", "b.jpg"]
+
+
 def test_images_without_captions_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +147,22 @@ def test_karpathy_gives_one_split_and_counts_restval_as_train(tmp_path: Path) ->
         read_karpathy(path, "val")
 
 
+@pytest.mark.parametrize(
+    ("sentences", "problem"),
+    [
+        ("one", r"images\[0\]: sentences is 'one'"),
+        ([{"raw": "one"}, "two"], r"images\[0\]: sentences\[1\]: expected an object, found str"),
+        ([{"raw": 3}], r"images\[0\]: sentences\[0\]: raw is 3"),
+    ],
+)
+def test_a_broken_karpathy_file_is_refused_with_its_entry(
+    tmp_path: Path, sentences: Any, problem: str
+) -> None:
+    path = as_json(tmp_path, {"images": [karpathy("test", "a", sentences=sentences)]})
+    with pytest.raises(ValueError, match=rf"captions.json: {problem}"):
+        read_karpathy(path, "test")
+
+
 READERS: list[Callable[[Path], Any]] = [read_captions_csv, read_coco, read_flickr30k]
 
 
@@ -151,7 +172,7 @@ def test_a_missing_file_is_named(tmp_path: Path, read: Callable[[Path], Any]) ->
         read(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000, b"1" * 5000])
 def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "captions.json"
     path.write_bytes(content)

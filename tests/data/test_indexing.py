@@ -1,6 +1,7 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,25 @@ def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
     for name in ("pickled.npz", "broken.npz", "missing.npz"):
         with pytest.raises(DamagedSampleError, match=rf"{name}: not an index .* run `cosmos prepare` again"):
             ShardIndex.read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"spans": np.zeros((1, 4), np.int64)},
+        {"spans": np.full((2, 4), -1)},
+        {"spans": np.zeros((2, 4))},
+        {"keys": np.array([b"a", b"\xff"])},
+        {"keys": np.array(["a", "b"])},
+        {"keys": np.array(b"a")},
+        {"is_text": np.zeros(3, np.bool_)},
+    ],
+)
+def test_an_index_of_impossible_content_is_damaged(tmp_path: Path, damage: dict[str, Any]) -> None:
+    index = ShardIndex.of([Located("a", 1, 2, 3, 4), Located("b", 5, 6, 7, 8)])
+    np.savez(tmp_path / "one.npz", **{**vars(index), **damage})
+    with pytest.raises(DamagedSampleError, match=r"one.npz: not an index \(it"):
+        ShardIndex.read(tmp_path / "one.npz")
 
 
 @given(st.text())

@@ -2,6 +2,7 @@ import os
 import pickle
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,17 @@ def test_a_shard_that_is_truncated_while_it_is_open_is_damaged(tmp_path: Path) -
     os.truncate(tmp_path / "shard-00000.tar", 1000)
     with pytest.raises(DamagedSampleError, match="sample s2: the shard ends in the middle"):
         read.read(2)
+
+
+def test_a_shard_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
+    read = write_split(tmp_path, samples(1))
+    shard = tmp_path / "shard-00000.tar"
+    shard.unlink()
+    shard.mkdir()  # it opens, and every read of it fails
+    info = replace(read.manifest.shards[0], num_bytes=shard.stat().st_size)
+    write_manifest(tmp_path, [info])
+    with pytest.raises(DamagedSampleError, match="sample s0: cannot be read"):
+        ShardedSamples(tmp_path, machine(tmp_path)).read(0)
 
 
 @pytest.mark.parametrize("content", [b'{"captions":"', b"\xff" * 20, b'{"captions":[]}     '])
