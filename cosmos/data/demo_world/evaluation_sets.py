@@ -68,10 +68,11 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
 
 
 def make_pair(rng: np.random.Generator) -> Scene:
-    """A scene of two objects, one above the other."""
+    """A scene of two objects, one above the other, that a caption tells apart."""
     while True:
         scene = make_scene(rng, num_objects=2)
-        if scene.objects[0].is_high != scene.objects[1].is_high:
+        first, second = scene.objects
+        if first.is_high != second.is_high and full(first) != full(second):
             return scene
 
 

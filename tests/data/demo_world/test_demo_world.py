@@ -100,6 +100,7 @@ def test_a_negative_caption_differs_in_one_thing_and_is_false(seed: int, kind: s
     scene = make_pair(rng)
     caption, negative = caption_pair(scene, kind, rng)
     assert caption != negative
+    assert len({full(item) for item in scene.objects}) == 2, "twins would make an exchanged relation true"
     if kind != "relation":
         other = changed(np.random.default_rng(seed), scene, kind)
         assert sum(a != b for a, b in zip(scene.objects, other.objects, strict=True)) == 1
