@@ -82,7 +82,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         plan = Plan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
         learner = Learner(params, machine, ranks)
         with log_file(run, ranks):
-            trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks, quiet))
+            trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
             say(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
             if trainer.step < plan.total_steps:
                 if ranks.is_first:
@@ -129,7 +129,7 @@ def log_file(run: RunDir, ranks: Ranks) -> Iterator[None]:
         handler.close()
 
 
-def in_training(params: Params, machine: Machine, ranks: Ranks, quiet: bool) -> Evaluate:
+def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:
     """Retrieval on the configured dataset, of the models as they are."""
 
     def evaluate_now(models: dict[str, Cosmos]) -> dict[str, float]:
@@ -217,14 +217,9 @@ def encoders(
         yield "baseline", open_clip_baseline(name, device)
         return
     checkpoint = checkpoints.read(checkpoints.fetch(name, machine.cache_root))
-    config = checkpoint.config or checkpoints.published_config(name) or config_of(params)
+    config = checkpoint.config or checkpoints.published_config(name) or ModelConfig.of(params)
     for which in params.evaluate.models:
         yield which, encoder_of(checkpoint, which, config, device)
-
-
-def config_of(params: Params) -> ModelConfig:
-    """The model that the parameters describe."""
-    return ModelConfig(params.model, params.loss, params.views.image_size)
 
 
 def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:

@@ -6,7 +6,7 @@ ours adds `config`, so that a file says by itself which model it holds.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from cosmos.files import replacing, write_json
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
-from cosmos.params import LossParams, ModelParams
+from cosmos.params import LossParams, ModelParams, Params
 
 HUB_REPOSITORY = "sankim2/cosmos"
 """Where the authors of COSMOS publish their checkpoints."""
@@ -36,6 +36,11 @@ class ModelConfig:
     model: ModelParams
     loss: LossParams
     image_size: int
+
+    @classmethod
+    def of(cls, params: Params) -> Self:
+        """The model that the parameters describe."""
+        return cls(params.model, params.loss, params.views.image_size)
 
     def build(self) -> Cosmos:
         """The model, freshly initialised."""

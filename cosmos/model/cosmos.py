@@ -98,10 +98,10 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
     def forward(self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor) -> StudentViews:
         """Every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""
         if self.uses_cross_attention:
-            f, image_tokens = self._image_views(global_crops, local_crops)
+            f, patches = self._image_views(global_crops, local_crops)
             g, text_tokens = self._text_views(tokens)
             c = f + self.text_attn_cross_pool(f, text_tokens)
-            d = g + self.visual.attn_cross_pool(g, image_tokens)
+            d = g + self.visual.attn_cross_pool(g, self.image_token_mapping(patches))
         else:
             f, _ = self._image_views(global_crops, local_crops)
             g = by_view(encode_text(self, tokens.transpose(0, 1).flatten(0, 1)), tokens.shape[1])
@@ -111,14 +111,14 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         return StudentViews(f, g, c, d, self.logit_scale.exp(), self.distill_logit_scale.exp(), bias)
 
     def _image_views(self, global_crops: Tensor, local_crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (V, B, D) and the mapped patches (B, N, D) of global crop 1."""
+        """Embeddings (V, B, D) and the states of the patches (B, N, C) of global crop 1."""
         size = len(global_crops)
         states = image_states(self.visual, global_crops.transpose(0, 1).flatten(0, 1))
         classes = [by_view(states[:, 0], NUM_GLOBAL)]
         if local_crops.shape[1]:
             local = image_states(self.visual, local_crops.transpose(0, 1).flatten(0, 1))
             classes.append(by_view(local[:, 0], local_crops.shape[1]))
-        return torch.cat(classes) @ self.visual.proj, self.image_token_mapping(states[:size, 1:])
+        return torch.cat(classes) @ self.visual.proj, states[:size, 1:]
 
     def _text_views(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings (K, B, D) and all mapped states (B, L, D) of global caption 1, padding included."""

@@ -38,7 +38,7 @@ class Learner:
 
     def __init__(self, params: Params, machine: Machine, ranks: Ranks) -> None:
         self.params, self.machine, self.ranks = params.pretrain, machine, ranks
-        self.config = ModelConfig(params.model, params.loss, params.views.image_size)
+        self.config = ModelConfig.of(params)
         torch.manual_seed(params.pretrain.seed)
         self.student: Cosmos = self.config.build().to(ranks.device)
         self.teacher = make_teacher(self.student)
