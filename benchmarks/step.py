@@ -86,7 +86,7 @@ def straightforward(student: Cosmos, teacher: Cosmos, batch: Batch) -> Tensor:
 
 
 def ours(learner: Learner, batch: Batch) -> Tensor:
-    teacher = learner.teacher.global_views(batch.global_crops, batch.tokens)
+    teacher = learner.teach(batch)
     return learner.backward(batch, teacher).total
 
 

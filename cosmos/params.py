@@ -249,6 +249,7 @@ class Params(Section):
         problems = [
             *_data_problems(self.data),
             *_architecture_problems(self),
+            *_loss_problems(self.loss),
             *_retrieval_problems(self.evaluate),
         ]
         if problems:
@@ -295,6 +296,15 @@ def _architecture_problems(params: Params) -> list[str]:
         if size % unit
     ]
     return problems
+
+
+def _loss_problems(loss: LossParams) -> list[str]:
+    has_terms = loss.distillation in ("cross-modal", "no-cross-attention")
+    if not has_terms and loss.distill_terms != DistillTermParams():
+        return [f"loss.distill_terms: distillation {loss.distillation} does not weight the four terms"]
+    if has_terms and not any(loss.distill_terms.model_dump().values()):
+        return ["loss.distill_terms: no term has a weight; for none at all set loss.distillation to none"]
+    return []
 
 
 def _retrieval_problems(evaluate: EvaluateParams) -> list[str]:

@@ -5,7 +5,16 @@ import pytest
 import yaml
 
 from cosmos.machine import Machine
-from cosmos.params import Params, differences, experiment_file, fingerprint, load_params, merged, read_mapping
+from cosmos.params import (
+    DistillTermParams,
+    Params,
+    differences,
+    experiment_file,
+    fingerprint,
+    load_params,
+    merged,
+    read_mapping,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,6 +70,14 @@ def test_overlays_and_overrides_replace_single_values(tmp_path: Path) -> None:
         ({"data": {"name": "../escape"}}, r"data\.name"),
         ({"evaluate": {"retrieval": {"layout": "coco"}}}, r"evaluate\.retrieval: layout coco needs"),
         ({"loss": {"distillation": "both"}}, r"loss\.distillation: .*'cross-modal'"),
+        (
+            {"loss": {"distillation": "none", "distill_terms": {"text_to_text": 1}}},
+            r"loss\.distill_terms: distillation none does not weight",
+        ),
+        (
+            {"loss": {"distill_terms": dict.fromkeys(DistillTermParams.model_fields, 0)}},
+            r"loss\.distill_terms: no term has a weight",
+        ),
     ],
 )
 def test_wrong_parameters_are_refused_with_their_path(override: dict[str, Any], message: str) -> None:

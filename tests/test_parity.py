@@ -84,7 +84,7 @@ def test_features_and_losses_of_each_step_agree(step: int) -> None:
     learner = make_learner()
     take_steps(learner, step)
     b = batch(step)
-    teacher = learner.teacher.global_views(b.global_crops, b.tokens)
+    teacher = learner.teach(b)
     with torch.no_grad():
         student = learner.student(b.global_crops, b.local_crops, b.tokens)
         losses = learner.loss(student, teacher)
@@ -107,7 +107,7 @@ def test_features_and_losses_of_each_step_agree(step: int) -> None:
 def test_gradient_norms_of_every_parameter_agree() -> None:
     learner = make_learner()
     b = batch(0)
-    learner.backward(b, learner.teacher.global_views(b.global_crops, b.tokens))
+    learner.backward(b, learner.teach(b))
     for name, parameter in learner.student.named_parameters():
         expected = float(ARRAYS[f"step0.grad_norm.{name}"])
         if np.isnan(expected):

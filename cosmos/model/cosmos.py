@@ -58,6 +58,10 @@ class TeacherViews:
     """(2, B, D) g'"""
 
 
+NOTHING_TAUGHT = TeacherViews(torch.empty(0), torch.empty(0))
+"""In place of a teacher's views, for a loss that distils nothing."""
+
+
 class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
     """COSMOS (arXiv 2412.01814).
 

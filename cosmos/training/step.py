@@ -11,7 +11,7 @@ from cosmos.data.batch import Batch
 from cosmos.distributed import Ranks, any_rank
 from cosmos.machine import Machine
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.model.cosmos import Cosmos, StudentViews, TeacherViews
+from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import Losses, make_loss
 from cosmos.model.teacher import clamp_scales, follow, make_teacher
 from cosmos.params import Params
@@ -49,6 +49,7 @@ class Learner:
         self.replica = replicate(self.student, ranks)
         self.optimizer = make_optimizer(self.student, params.pretrain)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=params.pretrain.precision == "fp16")
+        self.distills = params.loss.distillation != "none"
         self.loss = make_loss(params.loss)
 
     def step(self, batch: Batch, learning_rate: float, momentum: float, stop_requested: bool) -> StepResult:
@@ -60,9 +61,7 @@ class Learner:
             group["lr"] = learning_rate
         self.optimizer.zero_grad()
         batch = batch.to(self.ranks.device)
-        with self.autocast():
-            teacher = self.teacher.global_views(batch.global_crops, batch.tokens)
-        losses = self.backward(batch, teacher)
+        losses = self.backward(batch, self.teach(batch))
         self.scaler.unscale_(self.optimizer)
         grad_norm = nn.utils.clip_grad_norm_(
             self.student.parameters(), self.params.clip_grad_norm or torch.inf
@@ -76,6 +75,13 @@ class Learner:
         else:
             self.update(momentum)
         return StepResult(losses, grad_norm, not not_finite, stop)
+
+    def teach(self, batch: Batch) -> TeacherViews:
+        """The teacher's embeddings of a batch; none where nothing is distilled."""
+        if not self.distills:
+            return NOTHING_TAUGHT
+        with self.autocast():
+            return self.teacher.global_views(batch.global_crops, batch.tokens)
 
     def update(self, momentum: float) -> None:
         """Teacher, optimiser and scales, from the gradients."""

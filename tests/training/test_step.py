@@ -87,7 +87,7 @@ def test_four_micro_batches_give_the_gradients_of_the_whole_batch(
     for parts in (1, 4):
         learner = Learner(tiny_params(loss=loss), Machine(micro_batches=parts), CPU)
         batch = random_batch()
-        learner.backward(batch, learner.teacher.global_views(batch.global_crops, batch.tokens))
+        learner.backward(batch, learner.teach(batch))
         gradients.append({n: p.grad for n, p in learner.student.named_parameters() if p.requires_grad})
     for name, gradient in gradients[0].items():
         assert gradient is not None, f"{name} is trained but gets no gradient"
@@ -185,6 +185,15 @@ def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:
     torch.testing.assert_close(
         after[f"teacher.{name}"], 0.9 * start[name] + 0.1 * after[f"student.{name}"], atol=1e-7, rtol=0
     )
+
+
+def test_a_loss_that_distils_nothing_needs_no_pass_of_the_teacher() -> None:
+    learner = Learner(tiny_params(loss=LossParams(distillation="none")), Machine(), CPU)
+    calls: list[object] = []
+    learner.teacher.visual.conv1.register_forward_pre_hook(lambda *call: calls.append(call))
+    result = learner.step(random_batch(), 1e-2, 0.9, False)
+    assert result.is_finite
+    assert not calls
 
 
 def test_logit_scales_stay_between_one_and_a_hundred() -> None:
