@@ -92,9 +92,9 @@ class ViewParams(Section):
 class VisionParams(Section):
     """Image tower of an inline architecture: a ViT."""
 
-    width: Positive = 128
+    width: Positive = 96
     """channels"""
-    layers: Positive = 4
+    layers: Positive = 3
     """transformer blocks"""
     head_width: Positive = 32
     """channels of an attention head"""
@@ -105,11 +105,11 @@ class VisionParams(Section):
 class TextParams(Section):
     """Text tower of an inline architecture: a causal transformer."""
 
-    width: Positive = 128
+    width: Positive = 96
     """channels"""
-    layers: Positive = 4
+    layers: Positive = 3
     """transformer blocks"""
-    heads: Positive = 4
+    heads: Positive = 3
     """attention heads"""
     vocab_size: Positive = 49408
     """tokens of the vocabulary"""
@@ -170,9 +170,9 @@ class LossParams(Section):
 class PretrainParams(Section):
     """Optimisation."""
 
-    epochs: Positive = 5
+    epochs: Positive = 3
     """passes over the training split"""
-    batch_size: Positive = 64
+    batch_size: Positive = 32
     """samples of a step, over all ranks and micro-batches"""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """peak learning rate"""

@@ -13,6 +13,7 @@ from cosmos import provenance
 from cosmos.data.loader import make_loader, sample_order
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.prepare import prepare as prepare_data
+from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
 from cosmos.distributed import Ranks, barrier, pick_device, process_group
 from cosmos.evaluation.embed import Encoder
@@ -42,18 +43,27 @@ def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, 
     summary = {split: describe(machine.dataset(params.data.name, split), m) for split, m in manifests.items()}
     preview = machine.data_root / params.data.name / "preview.png"
     if not preview.exists():
-        samples = ShardedSamples(machine.dataset(params.data.name, "train"), machine)
-        sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
-        with replacing(preview) as temporary:
-            sheet.save(temporary, "PNG")
+        draw_preview(ShardedSamples(machine.dataset(params.data.name, "train"), machine), preview)
     if not quiet:
         for split, found in summary.items():
             print(
                 f"{split}: {found['num_samples']} samples in {found['num_shards']} shards, "
                 f"{found['num_skipped']} inputs skipped; {found['manifest']}"
             )
-        print(f"a look at some of them: {preview}")
+        if preview.exists():
+            print(f"a look at some of them: {preview}")
     return {**summary, "preview": str(preview)}
+
+
+def draw_preview(samples: ShardedSamples, preview: Path) -> None:
+    """A picture of the first samples. What keeps one from being shown is told, and is no failure."""
+    try:
+        sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
+    except DamagedSampleError as error:
+        logger.warning("no preview: %s", error)
+        return
+    with replacing(preview) as temporary:
+        sheet.save(temporary, "PNG")
 
 
 def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:

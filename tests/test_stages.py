@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from cosmos.data.prepare import prepare
+from cosmos.data.shards import ShardedSamples
 from cosmos.model import checkpoints
+from cosmos.stages import draw_preview
 from cosmos.tracking import read_metrics
+from tests.data.examples import flickr8k, machine
 
 ROOT = Path(__file__).parent.parent
 TINY = """
@@ -74,6 +78,18 @@ def test_prepare_with_other_parameters_is_refused(place: Path) -> None:
     done = cosmos(place, "prepare", "--data.seed", "5")
     assert done.returncode == 1
     assert "data.seed: 0 -> 5" in done.stderr
+
+
+def test_a_sample_that_cannot_be_shown_leaves_a_dataset_without_a_preview(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = machine(tmp_path)
+    prepare(flickr8k(tmp_path), here, processes=1)
+    folder = here.dataset("things", "train")
+    os.truncate(folder / "shard-00000.tar", 512)
+    draw_preview(ShardedSamples(folder, here), tmp_path / "preview.png")
+    assert not (tmp_path / "preview.png").exists()
+    assert "no preview: shard-00000.tar: has 512 bytes" in caplog.text
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from cosmos.data.sample import DamagedSampleError, Sample
-from cosmos.data.text_crops import evaluation_captions
+from cosmos.data.text_crops import sentence_pool
 
 THUMBNAIL = 160
 """side of a thumbnail, in pixels"""
@@ -24,7 +24,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
-    """Thumbnails in rows of `columns`, each with the sample's first raw caption below it.
+    """Thumbnails in rows of `columns`, each with a caption of the sample below it: its raw one if it has one.
 
     Works for every form of annotation. Characters that the font lacks are drawn as boxes.
     Raises ValueError without samples or columns, and DamagedSampleError, which names the sample, when an
@@ -67,7 +67,7 @@ def _thumbnail(sample: Sample) -> Image.Image:
 
 def _caption_lines(sample: Sample, font: Font) -> list[str]:
     try:
-        caption = evaluation_captions(sample.annotation)[0]
+        caption = sentence_pool(sample.annotation, "textcrop")[0]
     except DamagedSampleError as error:
         raise DamagedSampleError(f"{sample.key}: {error}") from error
     return wrapped(_printable(caption), font)

@@ -31,9 +31,11 @@ def sample(annotation: dict[str, Any], image: bytes = encoded(), key: str = "one
         {"raw_caption": ["a red square"], "longIB_captions": []},
         {"original_caption": "a red square", "caption": "x"},
         {"captions": ["a red square", "a square"]},
+        {"raw_caption": [], "longIB_captions": ["a red square", "a square"]},
+        {"original_caption": "", "caption": "a red square. A square."},
     ],
 )
-def test_every_form_of_annotation_shows_its_first_raw_caption(annotation: dict[str, Any]) -> None:
+def test_every_form_of_annotation_shows_its_raw_caption_or_else_its_first(annotation: dict[str, Any]) -> None:
     expected = contact_sheet([sample({"captions": ["a red square"]})])
     assert np.array_equal(np.asarray(contact_sheet([sample(annotation)])), np.asarray(expected))
     assert not np.array_equal(
