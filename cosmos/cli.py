@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from cosmos.machine import Machine
+from cosmos.overlays import explain, load_params
 from cosmos.params import (
     DataParams,
     EvaluateParams,
@@ -26,8 +27,6 @@ from cosmos.params import (
     Params,
     PretrainParams,
     ViewParams,
-    explain,
-    load_params,
 )
 from cosmos.rundir import Interrupted, run_name
 
@@ -203,7 +202,7 @@ def main() -> None:
         CliApp.run(Cosmos)
     except ValidationError as error:
         sys.exit(f"cosmos: the command line does not fit:\n{explain(error)}")
-    except (ValueError, SettingsError, FloatingPointError) as error:
+    except (ValueError, OSError, SettingsError, FloatingPointError) as error:
         sys.exit(f"cosmos: {error}")
     except Interrupted as stop:
         print(f"cosmos: {stop}; the same command continues", file=sys.stderr)

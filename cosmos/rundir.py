@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from cosmos.files import write_text
-from cosmos.params import Params, differences, fingerprint, load_params
+from cosmos.overlays import load_params
+from cosmos.params import Params, differences, fingerprint
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the run can go on

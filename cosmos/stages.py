@@ -140,10 +140,15 @@ def log_file(run: RunDir, ranks: Ranks) -> Iterator[None]:
 
 
 def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:
-    """Retrieval on the configured dataset, of the models as they are."""
+    """Retrieval on the configured dataset, of the models as they are.
+
+    The dataset is opened now, where it will be needed: what it lacks shows before the first step.
+    """
+    if not params.pretrain.evaluate_every_epochs:
+        return lambda models: {}
+    suite = SUITES["retrieval"](params, machine, True)
 
     def evaluate_now(models: dict[str, Cosmos]) -> dict[str, float]:
-        suite = SUITES["retrieval"](params, machine, True)
         figures: dict[str, float] = {}
         for name in params.evaluate.models:
             model = models[name]
@@ -152,6 +157,8 @@ def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:
             encoder = CosmosEncoder(model, params.views.image_size, ranks.device)
             figures |= {f"{name}/{metric}": value for metric, value in suite.measure(encoder).items()}
             model.train(training)
+        first = ", ".join(f"{name} {value:.1%}" for name, value in figures.items() if name.endswith("R@1"))
+        logger.info("%s on %s: %s", suite.name, suite.dataset, first)
         return figures
 
     return evaluate_now

@@ -34,7 +34,7 @@ finally:
 
 def test_help_names_default_and_meaning_of_a_knob() -> None:
     text = " ".join(cosmos("pretrain", "--help").stdout.split())
-    assert "--pretrain.epochs int passes over the training split (default: 5)" in text
+    assert "--pretrain.epochs int passes over the training split (default: 3)" in text
 
 
 @pytest.mark.parametrize(

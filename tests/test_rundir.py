@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.params import Params, merged
+from cosmos.overlays import merged
+from cosmos.params import Params
 from cosmos.rundir import RunDir, open_run, run_name, saved_params
 
 

@@ -186,6 +186,13 @@ def test_pretraining_without_data_says_what_makes_it(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_what_evaluation_lacks_shows_before_the_first_step(place: Path) -> None:
+    done = cosmos(place, "pretrain", "--run", "unevaluated", "--evaluate.retrieval.split", "test")
+    assert done.returncode == 1
+    assert "has no split 'test', only heldout, train" in done.stderr
+    assert not (place / "runs" / "unevaluated" / "metrics.jsonl").exists()
+
+
 def test_evaluating_a_run_that_is_not_there_says_what_makes_one(place: Path) -> None:
     done = cosmos(place, "evaluate", "retrieval", "--run", "none")
     assert done.returncode == 1

@@ -154,15 +154,25 @@ def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
 
 
 def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
-    """Writes a checkpoint in the published format, atomically; `extra` goes beside the weights."""
+    """Writes a checkpoint in the published format, atomically; `extra` goes beside the weights.
+
+    Raises ValueError, and leaves no trace, where it cannot be written: most likely the disk is full.
+    """
     described = {
         "model": config.model.model_dump(),
         "loss": config.loss.model_dump(),
         "image_size": config.image_size,
     }
     content = {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": described, **extra}
-    with replacing(path) as temporary:
-        torch.save(content, temporary)
+    try:
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
+    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{path}: cannot be written ({reason}); checkpoints before it are whole: make room, and the same "
+            "command continues"
+        ) from None
 
 
 def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:

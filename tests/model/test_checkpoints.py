@@ -1,4 +1,5 @@
 import pickle
+import resource
 from pathlib import Path
 
 import open_clip
@@ -37,6 +38,19 @@ def test_what_is_written_is_read_back_and_says_its_own_configuration(tmp_path: P
     model = checkpoint.load("teacher", CONFIG)
     for name, value in model.state_dict().items():
         assert torch.equal(value, checkpoint.teacher[name])
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_and_names_the_one_that_failed(tmp_path: Path) -> None:
+    before = written(tmp_path).read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+    try:
+        with pytest.raises(ValueError, match=r"c\.pt: cannot be written .* make room"):
+            written(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
+    assert (tmp_path / "c.pt").read_bytes() == before
 
 
 def test_a_prefix_of_distributed_training_is_taken_off(tmp_path: Path) -> None:

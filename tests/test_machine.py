@@ -1,0 +1,23 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.machine import Machine
+from cosmos.overlays import read_mapping
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_example_of_a_machine_names_every_setting_with_its_default() -> None:
+    example = read_mapping(ROOT / "machine.example.yaml")
+    defaults = Machine(_env_file=None)
+    assert example.keys() == Machine.model_fields.keys()
+    assert Machine(**example) == defaults
+
+
+def test_the_machine_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "machine.yaml").write_text("workers: 7\nruns_root: elsewhere\n")
+    monkeypatch.setenv("COSMOS_WORKERS", "5")
+    machine = Machine()
+    assert (machine.workers, machine.runs_root) == (5, Path("elsewhere"))
