@@ -162,6 +162,11 @@ class LossParams(Section):
     distill_terms: DistillTermParams = DistillTermParams()
     """weights inside the distillation loss"""
 
+    @property
+    def distills(self) -> bool:
+        """Whether there is a distillation loss at all, and so a use for the teacher's embeddings."""
+        return self.distillation != "none"
+
 
 class PretrainParams(Section):
     """Optimisation."""

@@ -116,14 +116,18 @@ def read(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path}: not a checkpoint that can be read safely: {reason}") from None
+        raise ValueError(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
     if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():
         raise ValueError(
             f"{path}: a checkpoint holds `student` and `teacher`; this holds {_summary(content)}"
         )
     student, teacher = (plain_names(content.pop(which)) for which in ("student", "teacher"))
     return Checkpoint(path, student, teacher, content)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what an error says; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _summary(content: object) -> str:
@@ -168,10 +172,9 @@ def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **e
         with replacing(path) as temporary:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
-        reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{path}: cannot be written ({reason}); checkpoints before it are whole: make room, and the same "
-            "command continues"
+            f"{path}: cannot be written ({_reason(error)}); checkpoints before it are whole: "
+            "make room, and the same command continues"
         ) from None
 
 

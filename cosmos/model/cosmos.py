@@ -97,7 +97,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
             unused += [self.visual.attn_cross_pool, self.text_attn_cross_pool]
         for module in unused:
             module.requires_grad_(False)
-        self.distill_logit_scale.requires_grad_(loss.distillation != "none")
+        self.distill_logit_scale.requires_grad_(loss.distills)
 
     def forward(self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor) -> StudentViews:
         """Every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""

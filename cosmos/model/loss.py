@@ -113,7 +113,7 @@ def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses
         return nce(image, text, student.logit_scale).mean()
 
     def distill_terms(student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
-        if loss.distillation == "none":
+        if not loss.distills:
             return {name: torch.zeros_like(student.logit_scale) for name in weights}
         c, d, f, g = gathered(student.image_distill, student.text_distill, teacher.image, teacher.text)
         pairs = {

@@ -49,7 +49,7 @@ class Learner:
         self.replica = replicate(self.student, ranks)
         self.optimizer = make_optimizer(self.student, params.pretrain)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=params.pretrain.precision == "fp16")
-        self.distills = params.loss.distillation != "none"
+        self.distills = params.loss.distills
         self.loss = make_loss(params.loss)
 
     def step(self, batch: Batch, learning_rate: float, momentum: float, stop_requested: bool) -> StepResult:
