@@ -16,10 +16,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: setup ## make a small world, pretrain on it, evaluate retrieval
+demo: setup ## make a small world, pretrain on it, evaluate by every suite
 	$(BIN)/cosmos prepare
 	$(BIN)/cosmos pretrain --run demo
-	$(BIN)/cosmos evaluate retrieval --run demo
+	$(BIN)/cosmos evaluate --run demo
 
 test: check ## everything in check, and the tests that take minutes
 	$(BIN)/pytest -q -n 2 -m slow
@@ -35,6 +35,7 @@ bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/segmentation.py
 
 clean: ## remove what was made here: environment, data, runs, caches
 	rm -rf $(VENV) data runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,10 +1,15 @@
-"""The `cosmos` command. Parsing knows only settings; what a command needs is imported when it runs."""
+"""The `cosmos` command.
+
+It knows only settings: what a command needs is imported when they are in order, so that help and mistakes
+answer at once.
+"""
 
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
@@ -17,18 +22,18 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from cosmos.evaluate_params import EvaluateParams, SuiteName
 from cosmos.machine import Machine
 from cosmos.overlays import explain, load_params
 from cosmos.params import (
     DataParams,
-    EvaluateParams,
     LossParams,
     ModelParams,
     Params,
     PretrainParams,
     ViewParams,
 )
-from cosmos.rundir import Interrupted, run_name
+from cosmos.rundir import Interrupted, checkpoint_label, run_name
 
 EXIT_INTERRUPTED = 75
 """A run that was asked to stop and can go on (EX_TEMPFAIL): schedulers start it again."""
@@ -63,9 +68,10 @@ class Prepare(ParamsCommand):
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        from cosmos import stages
+        params, machine = self.params(), Machine()
+        from cosmos.stages.prepare import prepare
 
-        self.show(stages.prepare(self.params(), Machine(), quiet=self.as_json))
+        self.show(prepare(params, machine, quiet=self.as_json))
 
 
 class RunCommand(ParamsCommand):
@@ -86,49 +92,63 @@ class RunCommand(ParamsCommand):
     evaluate: EvaluateParams = EvaluateParams()
     """zero-shot evaluation, while training and after"""
 
-    def directory(self, params: Params, machine: Machine) -> Path:
-        """The run directory."""
-        return machine.runs_root / (self.run or run_name(self.experiment, params))
-
 
 class Pretrain(RunCommand):
     """Pretrain a model; the same command again continues where it stopped."""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        from cosmos import stages
-
         params, machine = self.params(), Machine()
-        run = self.directory(params, machine)
-        self.show(stages.pretrain(params, machine, run, quiet=self.as_json))
+        from cosmos.stages.pretrain import pretrain
+
+        run = machine.runs_root / (self.run or run_name(self.experiment, params))
+        self.show(pretrain(params, machine, run, quiet=self.as_json))
 
 
-class Retrieval(RunCommand):
-    """Zero-shot image-text retrieval: recall at 1, 5, 10 in both directions."""
+class Evaluate(RunCommand):
+    """Measure a checkpoint, zero-shot: every suite, or those that are named.
 
+    Which datasets a suite measures is set by evaluate.<suite>.datasets; `cosmos datasets` lists them.
+    """
+
+    suites: CliPositionalArg[list[SuiteName]] = list(get_args(SuiteName))
+    """retrieval, classification, segmentation, perception; without one: all"""
     checkpoint: str = ""
-    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai"""
+    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai;
+    without --run, the run directory is called after it"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        from cosmos import stages
-
         params, machine = self.params(), Machine()
-        run = self.directory(params, machine)
-        self.show(stages.evaluate("retrieval", params, machine, run, self.checkpoint, quiet=self.as_json))
+        from cosmos.stages.evaluate import evaluate
+
+        name = self.run or checkpoint_label(self.checkpoint) or run_name(self.experiment, params)
+        run = machine.runs_root / name
+        outcome = evaluate(self.suites, params, machine, run, self.checkpoint, quiet=self.as_json)
+        self.show(outcome.results)
+        if outcome.problems:
+            raise ValueError("\n  ".join(["not everything was measured:", *outcome.problems]))
 
 
-class Evaluate(BaseModel):
-    """Measure a checkpoint, zero-shot."""
+class Datasets(ParamsCommand):
+    """List the datasets of evaluation: layout, size, licence, and whether they are on this machine."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
-    retrieval: CliSubCommand[Retrieval]
-    """image-text retrieval"""
+    names: CliPositionalArg[list[str]] = []
+    """datasets to show in detail; without one: all, in a table"""
+    download: bool = False
+    """fetch the named ones that are missing, where torchvision can"""
+    data: DataParams = DataParams()
+    """which prepared dataset heldout, train and demo belong to"""
+    evaluate: EvaluateParams = EvaluateParams()
+    """sets of your own"""
 
     def cli_cmd(self) -> None:
-        """Runs the suite."""
-        CliApp.run_subcommand(self)
+        """Runs the command."""
+        params, machine = self.params(), Machine()
+        from cosmos.stages.datasets import datasets
+
+        listed = datasets(self.names, params, machine, self.download, quiet=self.as_json)
+        self.show([asdict(item) for item in listed])
 
 
 class Export(BaseModel):
@@ -145,9 +165,9 @@ class Export(BaseModel):
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        from cosmos import stages
+        from cosmos.stages.export import export
 
-        print(stages.export(self.checkpoint, self.output, self.which, Machine()))
+        print(export(self.checkpoint, self.output, self.which, Machine()))
 
 
 class Cosmos(BaseSettings):
@@ -171,6 +191,8 @@ class Cosmos(BaseSettings):
     """pretrain a model, or continue"""
     evaluate: CliSubCommand[Evaluate]
     """measure a checkpoint, zero-shot"""
+    datasets: CliSubCommand[Datasets]
+    """list the datasets of evaluation"""
     export: CliSubCommand[Export]
     """write the plain CLIP inside a checkpoint"""
 

@@ -5,14 +5,16 @@ process is alone, and everything here is the identity.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,28 @@ def any_rank(flags: Tensor) -> Tensor:
     largest = flags.clone()
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return largest
+
+
+def together(compute: Callable[[], T]) -> list[T]:
+    """What every rank computed, by rank, on every rank. A ValueError of one is raised on all of them.
+
+    What is computed is pickled on its way: plain values and tensors on the CPU.
+    """
+    if world_size() == 1:
+        return [compute()]
+    mine: T | ValueError
+    try:
+        mine = compute()
+    except ValueError as error:
+        mine = error
+    found: list[T | ValueError] = [mine] * world_size()
+    dist.all_gather_object(found, mine)
+    results = []
+    for item in found:
+        if isinstance(item, ValueError):
+            raise item
+        results.append(item)
+    return results
 
 
 def barrier() -> None:

@@ -34,6 +34,8 @@ class Machine(BaseSettings):
     """folder of prepared datasets, one folder each"""
     source_root: Folder = Path()
     """folder that relative paths of sources (data.annotations, data.images, ...) start from"""
+    datasets_root: Folder = Path("datasets")
+    """folder of evaluation datasets; `cosmos datasets` shows what it expects there"""
     runs_root: Folder = Path("runs")
     """folder of run directories"""
     cache_root: Folder = Path.home() / ".cache" / "cosmos-pretraining"
@@ -62,6 +64,8 @@ class Machine(BaseSettings):
     """newest checkpoints that are kept"""
     evaluation_batch_size: Annotated[int, Field(gt=0)] = 128
     """images or captions that are encoded at a time"""
+    window_batch_size: Annotated[int, Field(gt=0)] = 8
+    """windows of images that are encoded at a time in segmentation; a GPU takes more"""
 
     @classmethod
     def settings_customise_sources(

@@ -9,23 +9,13 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Weight = Annotated[float, Field(ge=0)]
+from cosmos.evaluate_params import EvaluateParams
+from cosmos.section import Natural, Positive, Section, Share, Weight
 
 Source = Literal["demo", "captions-csv", "coco", "flickr30k", "folder", "dreamlip", "pixelprose", "shards"]
 Distillation = Literal["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
-
-
-class Section(BaseModel):
-    """A frozen group of knobs that refuses keys it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
 
 
 class DemoParams(Section):
@@ -207,28 +197,6 @@ class PretrainParams(Section):
     """seed of initial weights, order of samples and views"""
 
 
-class RetrievalParams(Section):
-    """Where `cosmos evaluate retrieval` finds images and captions."""
-
-    layout: Literal["shards", "coco", "coco-karpathy", "flickr30k", "flickr8k"] = "shards"
-    """form of the dataset: shards are those of data.name"""
-    split: str = "heldout"
-    """split of the shards, or of a Karpathy-style JSON"""
-    annotations: str = ""
-    """captions file (every layout but shards), below the machine's source_root"""
-    images: str = ""
-    """folder of images (every layout but shards), below the machine's source_root"""
-
-
-class EvaluateParams(Section):
-    """Zero-shot evaluation."""
-
-    models: tuple[Literal["student", "teacher"], ...] = ("student", "teacher")
-    """which of a checkpoint's two models are evaluated"""
-    retrieval: RetrievalParams = RetrievalParams()
-    """image-text retrieval"""
-
-
 class Params(Section):
     """Everything that decides a result, by section."""
 
@@ -251,7 +219,6 @@ class Params(Section):
             *_data_problems(self.data),
             *_architecture_problems(self),
             *_loss_problems(self.loss),
-            *_retrieval_problems(self.evaluate),
         ]
         if problems:
             raise ValueError("; ".join(problems))
@@ -308,13 +275,6 @@ def _loss_problems(loss: LossParams) -> list[str]:
     return []
 
 
-def _retrieval_problems(evaluate: EvaluateParams) -> list[str]:
-    retrieval = evaluate.retrieval
-    if retrieval.layout == "shards" or (retrieval.annotations and retrieval.images):
-        return []
-    return [f"evaluate.retrieval: layout {retrieval.layout} needs both annotations and images"]
-
-
 def fingerprint(params: Params) -> str:
     """Eight hex digits that differ between parameters that pretrain differently.
 
@@ -334,4 +294,5 @@ def differences(old: Params, new: Params) -> list[str]:
         return leaves
 
     before, after = flat(old.model_dump()), flat(new.model_dump())
-    return [f"{key}: {before[key]} -> {after[key]}" for key in before if before[key] != after[key]]
+    keys = dict.fromkeys([*before, *after])
+    return [f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

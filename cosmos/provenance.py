@@ -14,6 +14,9 @@ from typing import Any
 from cosmos.files import write_json
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
+COMPUTING = ("data", "model", "evaluation")
+"""Parts of the library that decide an embedding or a figure."""
+
 MAX_DIFF_CHARS = 200_000
 
 
@@ -55,6 +58,16 @@ def git(*arguments: str) -> str:
 def code_version() -> str:
     """The commit of this code, `-dirty` if it was changed since; the package's version without git."""
     return git("describe", "--always", "--dirty") or installed("cosmos-pretraining")
+
+
+def source_digest() -> str:
+    """Differs once code or a package that figures are computed with does."""
+    root = Path(__file__).parent
+    files = sorted(path for part in COMPUTING for path in (root / part).rglob("*.py"))
+    whole = hashlib.sha256("".join(installed(name) for name in PACKAGES[1:]).encode())
+    for path in files:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
 
 
 def installed(package: str) -> str:

@@ -1,7 +1,7 @@
 """The one owner of paths inside a run directory.
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt,
-            checkpoints/{step-00001234.pt, latest}, results/<suite>.json
+            checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/
 """
 
 from dataclasses import dataclass
@@ -58,14 +58,25 @@ class RunDir:
         """The checkpoint of the state after `step` steps."""
         return self.checkpoints / f"step-{step:08d}.pt"
 
-    def result(self, suite: str) -> Path:
-        """The results of an evaluation suite."""
-        return self.path / "results" / f"{suite}.json"
+    @property
+    def embeddings(self) -> Path:
+        """Folder of cached embeddings, which can be computed again."""
+        return self.path / "embeddings"
+
+    def result(self, suite: str, checkpoint: str = "") -> Path:
+        """The results of an evaluation suite: of the run's newest checkpoint, or of the one that is named."""
+        own = not checkpoint or checkpoint_label(checkpoint) == self.path.name
+        return self.path / "results" / f"{suite if own else f'{suite}-{checkpoint_label(checkpoint)}'}.json"
 
 
 def run_name(experiment: str, params: Params) -> str:
     """The default name of a run: its experiment and the fingerprint of its parameters."""
     return f"{Path(experiment).stem if experiment else 'default'}-{fingerprint(params)}"
+
+
+def checkpoint_label(checkpoint: str) -> str:
+    """A checkpoint's name, fit for a file's name."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in checkpoint.strip("/"))[-80:].strip("-.")
 
 
 def open_run(path: Path, params: Params) -> RunDir:

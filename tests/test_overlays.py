@@ -38,7 +38,12 @@ def test_overlays_and_overrides_replace_single_values(tmp_path: Path) -> None:
         ({"data": {"source": "coco"}}, r"data\.annotations: source coco needs"),
         ({"data": {"source": "folder"}}, r"data\.images: source folder needs"),
         ({"data": {"name": "../escape"}}, r"data\.name"),
-        ({"evaluate": {"retrieval": {"layout": "coco"}}}, r"evaluate\.retrieval: layout coco needs"),
+        ({"evaluate": {"retrieval": {"layout": "coco"}}}, r"evaluate\.retrieval\.layout: no such key"),
+        ({"evaluate": {"models": []}}, r"evaluate\.models: .*at least 1 item"),
+        (
+            {"evaluate": {"segmentation": {"own": {"mine": {"images": "a"}}}}},
+            r"evaluate\.segmentation\.own\.mine\.classes: Field required",
+        ),
         ({"loss": {"distillation": "both"}}, r"loss\.distillation: .*'cross-modal'"),
         (
             {"loss": {"distillation": "none", "distill_terms": {"text_to_text": 1}}},

@@ -12,9 +12,12 @@ from torch import Tensor
 
 from cosmos.data.batch import Batch
 from cosmos.distributed import Ranks
+from cosmos.evaluate_params import Attention, SegmentationProtocol
 from cosmos.evaluation.retrieval import similarity_metrics
+from cosmos.evaluation.segmentation import SegmentationLogits, cut_windows, predict, segmentation_logits
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
+from cosmos.model.encoders import CosmosEncoder
 from cosmos.params import (
     InlineParams,
     ModelParams,
@@ -30,6 +33,7 @@ from cosmos.training.step import Learner
 DIRECTORY = Path(os.environ.get("COSMOS_PARITY_DIR", Path(__file__).parent / "data" / "parity"))
 META: dict[str, Any] = json.loads((DIRECTORY / "meta.json").read_text())
 ARRAYS = np.load(DIRECTORY / "arrays.npz")
+ATTENTION: dict[str, Attention] = {"csa=True": "csa", "csa=False": "plain"}
 CHECKPOINT = checkpoints.read(DIRECTORY / "checkpoint.pt")
 AFTER = checkpoints.read(DIRECTORY / "after3steps.pt")
 
@@ -147,3 +151,34 @@ def test_retrieval_metrics_agree() -> None:
     metrics = similarity_metrics(array("retrieval.similarity"), array("retrieval.caption_to_image"))
     for name, expected in META["retrieval"].items():
         assert metrics[name] == pytest.approx(expected, abs=1e-6), name
+
+
+def teacher_logits(attention: Attention) -> SegmentationLogits:
+    c = META["config"]
+    encoder = CosmosEncoder(make_learner().teacher.eval(), c["image_size"], torch.device("cpu"), "float32")
+    windows = cut_windows(array("seg.image")[0], c["image_size"])
+    (patches,) = encoder.encode_patches(windows, [attention])
+    height, width = c["seg_ori"]
+    cosines = patches @ array("seg.query_features").T
+    return segmentation_logits(cosines, tuple(c["seg_hw"]), c["image_size"], (height, width))
+
+
+@pytest.mark.parametrize("csa", ATTENTION)
+def test_segmentation_logits_agree(csa: str) -> None:
+    ours = teacher_logits(ATTENTION[csa]).whole()
+    torch.testing.assert_close(ours, array(f"seg.logits.{csa}")[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in ARRAYS.files if name.startswith("seg.pred.")])
+def test_segmentations_agree(name: str) -> None:
+    csa = name.split(".")[2]
+    prob_thd, area_thd = thresholds(name)
+    protocol = SegmentationProtocol(logit_scale=40, prob_thd=prob_thd, area_thd=area_thd)
+    num_queries = array("seg.query_idx").bincount().tolist()
+    assert predict(teacher_logits(ATTENTION[csa]), num_queries, protocol).equal(array(name)[0])
+
+
+def thresholds(name: str) -> tuple[float, float | None]:
+    """Of a name as seg.pred.csa=True.prob_thd=0.4.area_thd=None."""
+    prob_thd, area_thd = name.split(".prob_thd=")[1].split(".area_thd=")
+    return float(prob_thd), None if area_thd == "None" else float(area_thd)

@@ -4,7 +4,7 @@ import pytest
 
 from cosmos.overlays import merged
 from cosmos.params import Params
-from cosmos.rundir import RunDir, open_run, run_name, saved_params
+from cosmos.rundir import RunDir, checkpoint_label, open_run, run_name, saved_params
 
 
 def with_epochs(epochs: int) -> Params:
@@ -32,3 +32,12 @@ def test_runs_are_named_by_experiment_and_parameters() -> None:
 def test_checkpoints_sort_by_step() -> None:
     run = RunDir(Path("runs/x"))
     assert sorted([run.checkpoint(100), run.checkpoint(9)]) == [run.checkpoint(9), run.checkpoint(100)]
+
+
+def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -> None:
+    run = RunDir(Path("runs/x"))
+    own, other = run.result("retrieval"), run.result("retrieval", "runs/y/step-00000009.pt")
+    assert own.name == "retrieval.json"
+    assert other.name == "retrieval-runs-y-step-00000009.pt.json"
+    published = RunDir(Path("runs") / checkpoint_label("published:cosmos_vitb16_cc3m"))
+    assert published.result("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"

@@ -14,6 +14,8 @@ from typing import Any
 from cosmos.data.captions import clean, clean_all
 
 MAX_JSON_BYTES = 4 * 2**30
+MAX_TEXT_BYTES = 64 * 2**20
+"""Largest files that are read; text is lists of names, questions or examples."""
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +137,18 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a plain ValueError
         raise ValueError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
     raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
+
+
+def read_text(path: Path) -> str:
+    """A small text file in UTF-8. ValueError when it cannot be read, is too large or in another encoding."""
+    try:
+        if path.stat().st_size <= MAX_TEXT_BYTES:
+            return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
+    raise ValueError(f"{path}: larger than {MAX_TEXT_BYTES} bytes; is it the right file?")
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:

@@ -1,19 +1,39 @@
-"""Embeddings of many images and captions, in batches."""
+"""Embeddings of many images and captions: computed in batches, once, by all processes together."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, TypeVar
 
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset
 
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.tokenizer import Tokenizer
+from cosmos.distributed import rank, together, world_size
+from cosmos.evaluate_params import Attention
+from cosmos.evaluation.cache import Cache
+from cosmos.evaluation.images import Images, digest
 from cosmos.machine import Machine
+
+T = TypeVar("T")
+
+SECONDS_BETWEEN_PARTS = 60
+"""Time after which embeddings are added to the cache: what a kill can cost."""
+
+NAMES_AT_A_TIME = 64
+"""Class names whose prompts are batched together: enough that batches are full and of similar length."""
+
+NOT_FINITE = (
+    "is not finite; take a checkpoint from before the training diverged, or evaluate.precision float32"
+)
 
 
 class Encoder(Protocol):
@@ -41,49 +61,139 @@ class Encoder(Protocol):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), normalised."""
 
-
-class Images(Protocol):
-    """Images by index, read and decoded when asked for. Worker processes get copies."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def read(self, index: int) -> Image.Image:
-        """The RGB image. DamagedSampleError names it and says why it cannot be read."""
+    def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+        """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised."""
 
 
-def embed_images(encoder: Encoder, images: Images, machine: Machine, quiet: bool = False) -> Tensor:
-    """Embeddings of N images, (N, D) on the CPU, in their order. `quiet` shows no progress.
+@dataclass(frozen=True)
+class Embedder:
+    """An encoder, and all that embedding whole datasets with it takes.
 
-    Worker processes decode. Torch's random state stays as it was, so that evaluation does not change what
-    training does next. Raises ValueError that names the first image that cannot be read: figures of a part of
-    a dataset would pass for those of the whole.
+    In a process group every rank embeds its share, and each gets the whole. Torch's random state stays as it
+    was, so that evaluation does not change what training does next.
     """
-    loader: DataLoader[Tensor | DamagedSampleError] = DataLoader(
-        _Transformed(images, encoder.image_size),
-        batch_size=machine.evaluation_batch_size,
-        collate_fn=_stacked,
-        num_workers=machine.workers,
-        pin_memory=encoder.device.type == "cuda",
-        generator=torch.Generator(),
-    )
-    return _embedded(encoder.encode_images, _sound(loader), "images", len(images), quiet)
+
+    encoder: Encoder
+    machine: Machine
+    cache: Cache
+    quiet: bool
+    """show no progress"""
+
+    def images(self, images: Images) -> Tensor:
+        """Embeddings of N images, (N, D) on the CPU, in their order.
+
+        Worker processes decode. Raises ValueError that names the first image that cannot be read, or whose
+        embedding is not finite: figures of a part of a dataset would pass for those of the whole.
+        """
+
+        def compute(keys: Sequence[str]) -> Iterable[tuple[Sequence[str], Tensor]]:
+            indices = [places[key] for key in keys]
+            batches = zip(_split(keys, size), self._image_batches(images, indices), strict=True)
+            for part, batch in batches:
+                yield part, self.encoder.encode_images(batch)
+
+        size = self.machine.evaluation_batch_size
+        places = {images.key(index): index for index in range(len(images))}
+        return self._rows(images.collection, list(places), compute, "images")
+
+    def texts(self, captions: Sequence[str]) -> Tensor:
+        """Embeddings of N captions, (N, D) on the CPU, in their order.
+
+        Equal captions are encoded once, so that they tie exactly. Batches hold captions of similar length,
+        which an encoder can cut to the longest of them. Raises ValueError for a vocabulary smaller than
+        CLIP's, and names the caption whose embedding is not finite.
+        """
+        return self._rows("captions", captions, self._encode_texts, "captions")
+
+    def classes(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Embeddings of C class names, (C, D) on the CPU: mean over the prompts, normalised before and after.
+
+        A template has {} in the place of the name. Source: CLIP, prompt ensembling.
+        """
+
+        def compute(keys: Sequence[str]) -> Iterable[tuple[Sequence[str], Tensor]]:
+            for some in _split(keys, NAMES_AT_A_TIME):
+                prompts = [template.replace("{}", name) for name in some for template in templates]
+                parts = self._encode_texts(prompts)
+                found = {key: row for part in parts for key, row in zip(*part, strict=True)}
+                rows = torch.stack([found[prompt] for prompt in prompts])
+                yield some, normalize(rows.view(len(some), len(templates), -1).mean(dim=1), dim=-1)
+
+        return self._rows(f"classes {digest(templates)}", names, compute, "class names")
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.encoder.context_length, self.encoder.vocab_size)
+
+    def _encode_texts(self, captions: Sequence[str]) -> Iterable[tuple[Sequence[str], Tensor]]:
+        """Batches of the captions without their repetitions, each with its embeddings."""
+        unique = list(dict.fromkeys(captions))
+        tokens = self._tokenizer.encode(unique)
+        # The end of text has the largest id. Longest first: memory that does not suffice shows at once.
+        order = tokens.argmax(dim=1).argsort(descending=True, stable=True)
+        for part in torch.split(order, self.machine.evaluation_batch_size):
+            yield [unique[i] for i in part.tolist()], self.encoder.encode_texts(tokens[part])
+
+    def _image_batches(self, images: Images, indices: Sequence[int]) -> Iterable[Tensor]:
+        loader: DataLoader[Tensor | DamagedSampleError] = DataLoader(
+            _Transformed(images, indices, self.encoder.image_size),
+            batch_size=self.machine.evaluation_batch_size,
+            collate_fn=_stacked,
+            num_workers=self.machine.workers,
+            pin_memory=self.encoder.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+        return sound(loader)
+
+    @torch.inference_mode()
+    def _rows(
+        self,
+        collection: str,
+        keys: Sequence[str],
+        compute: Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Tensor]]],
+        what: str,
+    ) -> Tensor:
+        """The rows of `keys`, from the cache or computed; `compute` yields keys with their rows, in parts."""
+        known = self.cache.read(collection)
+        # What one rank has not seen, all compute: file systems show a new part to some hosts before others.
+        lists = together(lambda: [key for key in dict.fromkeys(keys) if key not in known])
+        missing = list(dict.fromkeys(key for part in lists for key in part))
+        mine = missing[rank() :: world_size()]
+        for computed in together(lambda: self._computed(collection, mine, compute, what)):
+            known |= computed
+        return torch.stack([known[key] for key in keys])
+
+    def _computed(
+        self,
+        collection: str,
+        keys: Sequence[str],
+        compute: Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Tensor]]],
+        what: str,
+    ) -> dict[str, Tensor]:
+        """Rows of keys that are not in the cache, and are there afterwards."""
+        rows: dict[str, Tensor] = {}
+        fresh: dict[str, Tensor] = {}
+        saved = time.monotonic()
+        with progress(what, len(keys), self.quiet or not keys) as advance:
+            for some, embedded in compute(keys) if keys else ():
+                fresh |= zip(some, _finite(some, embedded.cpu()), strict=True)
+                advance(len(some))
+                if time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
+                    self.cache.add(collection, list(fresh), torch.stack(list(fresh.values())))
+                    rows, fresh, saved = rows | fresh, {}, time.monotonic()
+        if fresh:
+            self.cache.add(collection, list(fresh), torch.stack(list(fresh.values())))
+        return rows | fresh
 
 
-def embed_texts(encoder: Encoder, captions: Sequence[str], machine: Machine, quiet: bool = False) -> Tensor:
-    """Embeddings of N captions, (N, D) on the CPU, in their order. `quiet` shows no progress.
-
-    Equal captions are encoded once, so that they tie exactly. Batches hold captions of similar length, which
-    an encoder can cut to the longest of them. Raises ValueError for a vocabulary smaller than CLIP's.
-    """
-    tokenizer = Tokenizer(encoder.context_length, encoder.vocab_size)
-    places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
-    tokens = tokenizer.encode(list(places))
-    # The end of text has the largest id. Longest first: memory that does not suffice shows at once.
-    order = tokens.argmax(dim=1).argsort(descending=True, stable=True)
-    batches = (tokens[part] for part in torch.split(order, machine.evaluation_batch_size))
-    unique = _embedded(encoder.encode_texts, batches, "captions", len(places), quiet)[order.argsort()]
-    return unique[[places[caption] for caption in captions]]
+@contextmanager
+def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on the error stream, from the first rank unless `quiet`; yields what advances it."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    hidden = quiet or rank() > 0
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
 
 
 class _Transformed(Dataset[Tensor | DamagedSampleError]):
@@ -92,16 +202,16 @@ class _Transformed(Dataset[Tensor | DamagedSampleError]):
     A damaged image is returned as its error: raised in a worker, its message would arrive as a traceback.
     """
 
-    def __init__(self, images: Images, image_size: int) -> None:
-        self._images = images
+    def __init__(self, images: Images, indices: Sequence[int], image_size: int) -> None:
+        self._images, self._indices = images, indices
         self._transform = evaluation_transform(image_size)
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._indices)
 
     def __getitem__(self, index: int) -> Tensor | DamagedSampleError:
         try:
-            return self._transform(self._images.read(index))
+            return self._transform(self._images.read(self._indices[index]))
         except DamagedSampleError as error:
             return error
 
@@ -112,24 +222,21 @@ def _stacked(items: Sequence[Tensor | DamagedSampleError]) -> Tensor | DamagedSa
     return next(errors, None) or torch.stack([item for item in items if isinstance(item, Tensor)])
 
 
-def _sound(batches: Iterable[Tensor | DamagedSampleError]) -> Iterable[Tensor]:
-    for batch in batches:
-        if isinstance(batch, DamagedSampleError):
-            raise ValueError(
-                f"{batch}; evaluation leaves no image out: mend it, or remove it with its captions"
-            )
-        yield batch
+def sound(items: Iterable[T | DamagedSampleError]) -> Iterator[T]:
+    """What was read, until the first error: ValueError says what to do about it."""
+    for item in items:
+        if isinstance(item, DamagedSampleError):
+            raise ValueError(f"{item}; evaluation leaves no image out: mend or remove it")
+        yield item
 
 
-@torch.inference_mode()
-def _embedded(
-    encode: Callable[[Tensor], Tensor], batches: Iterable[Tensor], name: str, total: int, quiet: bool
-) -> Tensor:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    parts = []
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=quiet) as progress:
-        task = progress.add_task(name, total=total)
-        for batch in batches:
-            parts.append(encode(batch).cpu())
-            progress.advance(task, len(batch))
-    return torch.cat(parts)
+def _split(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _finite(keys: Sequence[str], rows: Tensor) -> Tensor:
+    """The rows; ValueError names the first that holds NaN or infinities."""
+    bad = (~rows.isfinite()).any(dim=1).nonzero().flatten().tolist()
+    if bad:
+        raise ValueError(f"the embedding of {keys[bad[0]]!r:.200} {NOT_FINITE}")
+    return rows

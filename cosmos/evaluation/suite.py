@@ -1,52 +1,71 @@
-"""What all suites share: a named suite, whose dataset is open, takes an encoder and yields named values."""
+"""The four suites. Each is a set of cards; a card opens a dataset, which measures an encoder."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
-import torch
+from cosmos.evaluate_params import EvaluateParams
+from cosmos.evaluation import classification_sets, perception_sets, retrieval_sets, segmentation_sets
+from cosmos.evaluation.card import Card
 
-from cosmos.evaluation.datasets import RetrievalDataset, open_retrieval_dataset
-from cosmos.evaluation.embed import Encoder, embed_images, embed_texts
-from cosmos.evaluation.retrieval import chance_metrics, retrieval_metrics
-from cosmos.machine import Machine
-from cosmos.params import Params
+BUILT_IN = (
+    *retrieval_sets.CARDS,
+    *classification_sets.CARDS,
+    *segmentation_sets.CARDS,
+    *perception_sets.CARDS,
+)
 
 
 @dataclass(frozen=True)
-class OpenSuite:
-    """A suite whose dataset was found whole."""
+class Suite:
+    """The datasets that one suite knows, and those of them that the parameters ask for."""
 
     name: str
-    dataset: str
-    size: dict[str, int]
-    """what its figures are of: num_images, num_captions, ..."""
-    chance: dict[str, float]
-    """what guessing is expected to score, for those metrics that have such a value"""
-    measure: Callable[[Encoder], dict[str, float]]
-    """an encoder's metrics, by name"""
+    cards: dict[str, Card]
+    datasets: tuple[str, ...]
+
+    def wanted(self) -> list[Card]:
+        """The cards of the datasets asked for. ValueError for a name that there is none of."""
+        unknown = [name for name in self.datasets if name not in self.cards]
+        if unknown:
+            raise ValueError(
+                f"evaluate.{self.name}.datasets: no {', '.join(unknown)}; there are {', '.join(self.cards)}"
+            )
+        return [self.cards[name] for name in dict.fromkeys(self.datasets)]
 
 
-def open_retrieval(params: Params, machine: Machine, quiet: bool) -> OpenSuite:
-    """Image-text retrieval on the dataset of `evaluate.retrieval`. ValueError says what it lacks."""
-    dataset = open_retrieval_dataset(params, machine)
-    num_images, owners = len(dataset.images), torch.tensor(dataset.caption_to_image)
-    return OpenSuite(
-        name="retrieval",
-        dataset=dataset.name,
-        size={"num_images": num_images, "num_captions": len(dataset.captions)},
-        chance=chance_metrics(num_images, owners),
-        measure=partial(_measure_retrieval, dataset, machine, quiet),
+def suites(evaluate: EvaluateParams) -> dict[str, Suite]:
+    """Every suite by name, with the sets of one's own that the parameters describe."""
+    return {suite.name: suite for suite in _suites(evaluate)}
+
+
+def _suites(evaluate: EvaluateParams) -> Iterator[Suite]:
+    retrieval, classification = evaluate.retrieval, evaluate.classification
+    segmentation, perception = evaluate.segmentation, evaluate.perception
+    yield _suite(
+        "retrieval", retrieval.datasets, [retrieval_sets.own_card(*item) for item in retrieval.own.items()]
+    )
+    yield _suite(
+        "classification",
+        classification.datasets,
+        [classification_sets.own_card(*item) for item in classification.own.items()],
+    )
+    yield _suite(
+        "segmentation",
+        segmentation.datasets,
+        [segmentation_sets.own_card(*item) for item in segmentation.own.items()],
+    )
+    yield _suite(
+        "perception",
+        perception.datasets,
+        [perception_sets.own_card(*item) for item in perception.own.items()],
     )
 
 
-def _measure_retrieval(
-    dataset: RetrievalDataset, machine: Machine, quiet: bool, encoder: Encoder
-) -> dict[str, float]:
-    images = embed_images(encoder, dataset.images, machine, quiet)
-    texts = embed_texts(encoder, dataset.captions, machine, quiet)
-    return retrieval_metrics(images, texts, torch.tensor(dataset.caption_to_image))
-
-
-SUITES: dict[str, Callable[[Params, Machine, bool], OpenSuite]] = {"retrieval": open_retrieval}
-"""Every suite by name: opens its dataset; True shows no progress."""
+def _suite(name: str, datasets: tuple[str, ...], own: list[Card]) -> Suite:
+    cards = {card.name: card for card in BUILT_IN if card.suite == name}
+    taken = sorted(cards.keys() & {card.name for card in own})
+    if taken:
+        raise ValueError(
+            f"evaluate.{name}.own: {', '.join(taken)} is the name of another dataset; choose another"
+        )
+    return Suite(name, {**cards, **{card.name: card for card in own}}, datasets)

@@ -66,10 +66,16 @@ class Checkpoint:
         return ModelConfig(ModelParams(**config["model"]), LossParams(**config["loss"]), config["image_size"])
 
     def load(self, which: str, config: ModelConfig) -> Cosmos:
-        """The `student` or `teacher` as a model; ValueError names what does not fit `config`."""
+        """The `student` or `teacher` as a model; ValueError names what does not fit `config`.
+
+        The model takes the checkpoint's own tensors: they are in memory once.
+        """
         state = self.student if which == "student" else self.teacher
         model = config.build()
-        load_state(model, state, f"{self.path}: {which}")
+        check_state(model, state, f"{self.path}: {which}")
+        model.load_state_dict(
+            {name: state[name].to(value.dtype) for name, value in model.state_dict().items()}, assign=True
+        )
         return model
 
 
@@ -109,10 +115,11 @@ def published_config(name: str) -> ModelConfig | None:
 def read(path: Path) -> Checkpoint:
     """Reads tensors and plain values alone: nothing in the file is ever executed.
 
+    Tensors are mapped, not copied: of a file that also holds an optimiser's state, only what is used is read.
     Raises ValueError where the file is damaged, holds other objects, or is no checkpoint of this format.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such checkpoint") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
@@ -140,7 +147,13 @@ def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
-    """Loads `state` into `model`; ValueError names what is missing, unexpected or misshapen."""
+    """Copies `state` into `model`; ValueError names what is missing, unexpected or misshapen."""
+    check_state(model, state, source)
+    model.load_state_dict(state)
+
+
+def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
+    """ValueError names what of `state` is missing, unexpected or misshapen for `model`."""
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
@@ -154,7 +167,6 @@ def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
         raise ValueError(
             f"{source} does not fit the model ({found}); is model.architecture the checkpoint's?"
         )
-    model.load_state_dict(state)
 
 
 def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:

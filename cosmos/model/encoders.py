@@ -1,15 +1,21 @@
 """Models as evaluation sees them: images and captions in, normalised embeddings out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import open_clip
 import torch
+from open_clip.model import CLIPVisionCfg
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from cosmos.evaluate_params import Attention
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
-from cosmos.model.towers import encode_image, encode_text, named_config
+from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
+
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class CosmosEncoder:
     model: Cosmos
     image_size: int
     device: torch.device
+    precision: Precision
 
     @property
     def context_length(self) -> int:
@@ -33,12 +40,20 @@ class CosmosEncoder:
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), normalised."""
-        return normalize(encode_image(self.model, images.to(self.device)).float(), dim=-1)
+        with autocast(self.device, self.precision):
+            return unit(encode_image(self.model, images.to(self.device)))
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), normalised."""
-        return normalize(encode_text(self.model, tokens.to(self.device)).float(), dim=-1)
+        with autocast(self.device, self.precision):
+            return unit(encode_text(self.model, tokens.to(self.device)))
+
+    @torch.inference_mode()
+    def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+        """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised."""
+        with autocast(self.device, self.precision):
+            return [unit(p) for p in patch_embeddings(self.model.visual, images.to(self.device), attention)]
 
 
 @dataclass(frozen=True)
@@ -50,28 +65,59 @@ class OpenClipEncoder:
     context_length: int
     vocab_size: int
     device: torch.device
+    precision: Precision
+    odd_settings: tuple[str, ...]
+    """what sets its image tower apart from a plain ViT; empty for a plain one"""
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), normalised."""
-        return normalize(self.model.encode_image(images.to(self.device)).float(), dim=-1)  # type: ignore[operator]
+        with autocast(self.device, self.precision):
+            return unit(self.model.encode_image(images.to(self.device)))  # type: ignore[operator]
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), normalised."""
-        return normalize(self.model.encode_text(tokens.to(self.device)).float(), dim=-1)  # type: ignore[operator]
+        with autocast(self.device, self.precision):
+            return unit(self.model.encode_text(tokens.to(self.device)))  # type: ignore[operator]
+
+    @torch.inference_mode()
+    def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+        """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised.
+
+        Raises ValueError for an image tower that is no plain ViT: its patches have no embeddings.
+        """
+        if self.odd_settings:
+            raise ValueError(
+                f"segmentation needs a model whose image tower is a plain ViT; this one has "
+                f"{', '.join(self.odd_settings)}; take another, as open_clip:ViT-B-16:openai"
+            )
+        visual: nn.Module = self.model.visual  # type: ignore[assignment]
+        with autocast(self.device, self.precision):
+            return [unit(p) for p in patch_embeddings(visual, images.to(self.device), attention)]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context that an encoder computes in; float32 is no autocast."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "float32")
+
+
+def unit(embeddings: Tensor) -> Tensor:
+    """(..., D) in any precision -> float32 of norm 1."""
+    return normalize(embeddings.float(), dim=-1)
 
 
 def encoder_of(
-    checkpoint: Checkpoint, which: str, config: ModelConfig, device: torch.device
+    checkpoint: Checkpoint, which: str, config: ModelConfig, device: torch.device, precision: Precision
 ) -> CosmosEncoder:
     """The `student` or `teacher` of a checkpoint, on `device`."""
     model = checkpoint.load(which, config)
     model.eval()
-    return CosmosEncoder(model.to(device), config.image_size, device)
+    return CosmosEncoder(model.to(device), config.image_size, device, precision)
 
 
-def open_clip_baseline(name: str, device: torch.device) -> OpenClipEncoder:
+def open_clip_baseline(name: str, device: torch.device, precision: Precision) -> OpenClipEncoder:
     """The baseline that `open_clip:<architecture>:<pretrained tag>` names; open_clip downloads it.
 
     Raises ValueError for a name that open_clip does not know, and for a model with another tokenizer or
@@ -83,7 +129,8 @@ def open_clip_baseline(name: str, device: torch.device) -> OpenClipEncoder:
         raise ValueError(
             f"{name}: write open_clip:<architecture>:<tag>, as open_clip:ViT-B-32:openai"
         ) from None
-    text = named_config(architecture)["text_cfg"]
+    config = named_config(architecture)
+    text = config["text_cfg"]
     if "hf_tokenizer_name" in text or "hf_model_name" in text:
         raise ValueError(
             f"{name}: its tokenizer is not CLIP's; only models with CLIP's tokenizer are evaluated"
@@ -93,12 +140,21 @@ def open_clip_baseline(name: str, device: torch.device) -> OpenClipEncoder:
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{name}: open_clip could not load it ({error})") from None
     model.eval()
-    visual = model.visual
+    return baseline_encoder(name, model, config, device, precision)
+
+
+def baseline_encoder(
+    name: str, model: nn.Module, config: dict[str, Any], device: torch.device, precision: Precision
+) -> OpenClipEncoder:
+    """A model of open_clip, built from `config`. ValueError for other image statistics than CLIP's."""
+    visual: Any = model.visual
     if tuple(visual.image_mean) != open_clip.OPENAI_DATASET_MEAN:
         raise ValueError(
             f"{name}: it was trained with other image statistics than CLIP's, which are not supported"
         )
     size = visual.image_size
     image_size = size[0] if isinstance(size, tuple) else size
-    length = text.get("context_length", 77)
-    return OpenClipEncoder(model, int(image_size), length, text.get("vocab_size", 49408), device)
+    text = config["text_cfg"]
+    length, vocabulary = text.get("context_length", 77), text.get("vocab_size", 49408)
+    odd = tuple(unsupported(CLIPVisionCfg(**config["vision_cfg"]), "vision"))
+    return OpenClipEncoder(model, int(image_size), length, vocabulary, device, precision, odd)

@@ -5,15 +5,18 @@ takes no crops smaller than the position grid, so the order in which its modules
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
+from cosmos.evaluate_params import Attention
 from cosmos.params import ModelParams
 
 TEXT_GROUPS = 4
@@ -39,7 +42,7 @@ def architecture(model: ModelParams, image_size: int) -> Architecture:
     config = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
     vision = CLIPVisionCfg(**{**config["vision_cfg"], "image_size": image_size})
     text = CLIPTextCfg(**config["text_cfg"])
-    odd = [*_unsupported(vision, "vision"), *_unsupported(text, "text")]
+    odd = [*unsupported(vision, "vision"), *unsupported(text, "text")]
     if odd:
         raise ValueError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
     if image_size % int(vision.patch_size):
@@ -81,7 +84,7 @@ _VARIABLE = {
 _VARIABLE |= {"vocab_size", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
 
 
-def _unsupported(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
+def unsupported(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
     """Settings that change what a plain CLIP ViT computes, and that `image_states` would not follow."""
     values = ((field.name, getattr(config, field.name), field.default) for field in fields(config))
     return [
@@ -108,12 +111,48 @@ def position_embedding(visual: nn.Module, height: int, width: int) -> Tensor:
 
 def image_states(visual: nn.Module, images: Tensor) -> Tensor:
     """States of the class token and the patches after the last norm: (B, 3, H, W) -> (B, 1 + patches, C)."""
+    states, _ = _first_states(visual, images)
+    return visual.ln_post(visual.transformer(states))  # type: ignore[operator,no-any-return]
+
+
+def _first_states(visual: nn.Module, images: Tensor) -> tuple[Tensor, torch.Size]:
+    """What the first block takes, (B, 3, H, W) -> (B, 1 + patches, C), and patches per column and row."""
     patches: Tensor = visual.conv1(images)  # type: ignore[operator]
-    positions = position_embedding(visual, *patches.shape[-2:])
+    grid = patches.shape[-2:]
     tokens = patches.flatten(2).transpose(1, 2)
     first = visual.class_embedding.to(tokens.dtype).expand(tokens.shape[0], 1, -1)  # type: ignore[operator]
-    states = torch.cat([first, tokens], dim=1) + positions.to(tokens.dtype)
-    return visual.ln_post(visual.transformer(visual.ln_pre(states)))  # type: ignore[operator,no-any-return]
+    states = torch.cat([first, tokens], dim=1) + position_embedding(visual, *grid).to(tokens.dtype)
+    return visual.ln_pre(states), grid  # type: ignore[operator]
+
+
+def patch_embeddings(visual: nn.Module, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+    """Embeddings of the patches, not normalised, for each kind of attention in the last block.
+
+    (B, 3, H, W) -> (B, rows, columns, D) each. A patch is embedded as the class token is: `ln_post`, then
+    `proj`. The blocks before the last run once, whatever is asked for.
+    """
+    states, grid = _first_states(visual, images)
+    *earlier, last = visual.transformer.resblocks  # type: ignore[union-attr,misc]
+    for block in earlier:
+        states = block(states)
+    ends = {"plain": last, "csa": partial(correlative_block, last)}
+    patches = (visual.ln_post(ends[kind](states)[:, 1:]) for kind in attention)  # type: ignore[operator]
+    return [(found @ visual.proj).reshape(len(images), *grid, -1) for found in patches]
+
+
+def correlative_block(block: nn.Module, states: Tensor) -> Tensor:
+    """open_clip's residual block with correlative self-attention: (B, T, C) -> (B, T, C).
+
+    Its attention weights are softmax(q q^T d^-1/2) + softmax(k k^T d^-1/2), d the width of a head: a sum, not
+    a mean. Source: SCLIP.
+    """
+    attn: nn.MultiheadAttention = block.attn  # type: ignore[assignment]
+    projected = linear(block.ln_1(states), attn.in_proj_weight, attn.in_proj_bias)  # type: ignore[operator]
+    heads = projected.reshape(*projected.shape[:2], 3, attn.num_heads, attn.head_dim)
+    q, k, v = heads.permute(2, 0, 3, 1, 4)
+    attended = scaled_dot_product_attention(q, q, v) + scaled_dot_product_attention(k, k, v)
+    states = states + block.ls_1(attn.out_proj(attended.transpose(1, 2).flatten(2)))  # type: ignore[operator]
+    return states + block.ls_2(block.mlp(block.ln_2(states)))  # type: ignore[operator,no-any-return]
 
 
 def text_states(clip: CLIP, embedded: Tensor) -> Tensor:

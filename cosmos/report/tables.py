@@ -1,98 +1,213 @@
 """Results as tables: for the terminal, and in Markdown.
 
-Names of datasets, checkpoints and models may come from strangers: they are never read as markup, and control
-characters in them are shown, not sent to the terminal.
+Names of datasets, checkpoints, models and metrics may come from strangers: they are never read as markup, and
+control characters in them are shown, not sent to the terminal.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-Figures = Mapping[str, float]
+from cosmos.report.published import Figures, differences
 
-_DIRECTIONS = {"image_to_text": "I2T", "text_to_image": "T2I"}
-_FIGURES = {
-    "R@1": ("R@1", "{:.1%}"),
-    "R@5": ("R@5", "{:.1%}"),
-    "R@10": ("R@10", "{:.1%}"),
-    "mean_rank": ("mean rank", "{:.1f}"),
-    "median_rank": ("median rank", "{:.0f}"),
-}
-"""Heading and format of what a table shows of each direction."""
+
+@dataclass(frozen=True)
+class Measured:
+    """What a checkpoint's models score on a dataset, and what there is to compare it with."""
+
+    dataset: str
+    checkpoint: str
+    models: Mapping[str, Figures]
+    """figures of the student, the teacher or the baseline"""
+    chance: Figures
+    """what guessing scores; empty where nothing is known of it"""
+    published: Figures
+    """what is published of the checkpoint's teacher; empty where nothing is"""
+    note: str = ""
+    """what a reader should know of the dataset, such as that a part of it is missing"""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as tables show it."""
+
+    metric: str
+    heading: str
+    form: str = ".1%"
+    """format of its values; of percentages the sign is left out"""
+
+    def cell(self, figures: Figures, sign: str = "") -> str:
+        """The metric's value, or `-` where there is none. `sign`: how a format says which signs are shown."""
+        if self.metric not in figures:
+            return _ABSENT
+        return format(figures[self.metric], sign + self.form).removesuffix("%")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line below a dataset's name."""
+
+    name: str
+    cells: tuple[str, ...]
+    style: str = ""
+
 
 _ABSENT = "-"
 
+_NAMES_WIDTH = 15
+"""Characters of a line of names in the terminal: as many as retrieval's figures leave of eighty."""
+
+_SIGNED = "+z"
+"""A plus or minus sign always, and no minus before what rounds to zero."""
+
+_COMPARED = ("teacher", "baseline")
+"""Models that published figures are compared with, the first that was measured: those are a teacher's."""
+
+_COLUMNS = {
+    "retrieval": tuple(
+        Column(f"{direction}_{metric}", f"{short} {heading}", form)
+        for direction, short in (("image_to_text", "I2T"), ("text_to_image", "T2I"))
+        for metric, heading, form in (
+            ("R@1", "R@1", ".1%"),
+            ("R@5", "R@5", ".1%"),
+            ("R@10", "R@10", ".1%"),
+            ("mean_rank", "mean rank", ".1f"),
+            ("median_rank", "median rank", ".0f"),
+        )
+    ),
+    "classification": (
+        Column("top1", "top-1"),
+        Column("top5", "top-5"),
+        Column("mean_per_class", "mean per class"),
+    ),
+    "segmentation": (
+        Column("csa_mIoU", "CSA mIoU"),
+        Column("csa_accuracy", "CSA accuracy"),
+        Column("plain_mIoU", "plain mIoU"),
+        Column("plain_accuracy", "plain accuracy"),
+    ),
+}
+"""What tables show of the suites whose datasets all have the same metrics."""
+
+_TIES = {
+    "image_to_text_ties": "I2T: {:.1%} of queries tie with a wrong candidate; ties count as won",
+    "text_to_image_ties": "T2I: {:.1%} of queries tie with a wrong candidate; ties count as won",
+    "ties": "top-1: {:.1%} of images tie with a wrong class; a tie counts as its chance of being won",
+}
+"""Notes on metrics that say how far ties make others look better than they are."""
+
 _TOLD_TIES = 0.0005
-"""Smallest share of tied queries that is told: among many candidates, a few floats are equal by accident."""
+"""Smallest share of ties that is told: among many candidates, a few floats are equal by accident."""
 
 
-def results_table(title: str, rows: Mapping[str, Figures], chance: Figures) -> Table:
-    """Retrieval metrics as a table for the terminal: a row for each model, then one for guessing.
+def results_table(title: str, suite: str, measured: Sequence[Measured]) -> Group:
+    """Results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
 
-    Recalls are in percent; ranks count from 1. Metrics that a row lacks are shown as `-`.
+    Below each dataset's name stand its models, what is published, by how much the teacher (or baseline)
+    exceeds that, and guessing. Shares are in percent; ranks count from 1. What is not known is shown as `-`.
     """
-    shown = {_printable(name): figures for name, figures in rows.items()}
-    table = Table(
-        title=Text(_printable(title)),
-        title_justify="left",
-        caption=Text("\n".join(_tie_notes(shown))),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("model", overflow="fold")
-    for heading in _headings():
-        table.add_column(heading.replace(" ", "\n"), justify="right", no_wrap=True)
-    for name, figures in shown.items():
-        table.add_row(Text(name), *_cells(figures))
-    table.add_row("chance", *_cells(chance), style="dim")
+    parts: list[Text | Table] = []
+    for (checkpoint, columns), part in _grouped(suite, measured).items():
+        notes = map(Text, _notes(part, printable))
+        parts += [Text(printable(f"{title}: {checkpoint}")), _table(columns, part), *notes, Text()]
+    return Group(*parts)
+
+
+def results_markdown(title: str, suite: str, measured: Sequence[Measured]) -> str:
+    """The same tables in Markdown, each with the title above it and its notes below."""
+    tables = _grouped(suite, measured).items()
+    return "\n".join(_markdown(f"{title}: {name}", columns, part) for (name, columns), part in tables)
+
+
+def _grouped(
+    suite: str, measured: Sequence[Measured]
+) -> dict[tuple[str, tuple[Column, ...]], list[Measured]]:
+    """What belongs in a table together: what has the same checkpoint and columns."""
+    groups: dict[tuple[str, tuple[Column, ...]], list[Measured]] = {}
+    for one in measured:
+        columns = _COLUMNS[suite] if suite in _COLUMNS else _own_columns(one)
+        groups.setdefault((one.checkpoint, columns), []).append(one)
+    return groups
+
+
+def _own_columns(one: Measured) -> tuple[Column, ...]:
+    """The metrics that models were measured by, but not those of single classes."""
+    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in figures)
+    return tuple(Column(metric, metric) for metric in metrics if "/" not in metric)
+
+
+def _table(columns: Sequence[Column], measured: Sequence[Measured]) -> Table:
+    """A table in which headings and names are folded where there is no room for them, but no figure is."""
+    blocks = [(Text(printable(one.dataset), style="bold"), _rows(one, columns)) for one in measured]
+    rows = [row for _, block in blocks for row in block]
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("", overflow="fold", width=_NAMES_WIDTH)
+    for number, column in enumerate(columns):
+        heading = Text(re.sub("[ _]", "\n", printable(column.heading)))
+        widest = max(len(row.cells[number]) for row in rows)
+        table.add_column(heading, justify="right", overflow="fold", min_width=widest)
+    for dataset, block in blocks:
+        table.add_row(dataset)
+        for row in block:
+            table.add_row(Text(f"  {printable(row.name)}"), *row.cells, style=row.style)
     return table
 
 
-def results_markdown(title: str, rows: Mapping[str, Figures], chance: Figures) -> str:
-    """The same table in Markdown, with the title above it and notes on ties below."""
-    shown = {_escaped(name): figures for name, figures in rows.items()}
+def _markdown(title: str, columns: Sequence[Column], measured: Sequence[Measured]) -> str:
     lines = [
-        ("model", *_headings()),
-        (":--", *["--:"] * len(_headings())),
-        *((name, *_cells(figures)) for name, figures in shown.items()),
-        ("chance", *_cells(chance)),
+        ("dataset", "model", *(_escaped(column.heading) for column in columns)),
+        (":--", ":--", *["--:"] * len(columns)),
+        *(
+            (_escaped(one.dataset), _escaped(row.name), *row.cells)
+            for one in measured
+            for row in _rows(one, columns)
+        ),
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([f"**{_escaped(title)}**", table, *_tie_notes(shown)]) + "\n"
+    return "\n\n".join([f"**{_escaped(title)}**", table, *_notes(measured, _escaped)]) + "\n"
 
 
-def _headings() -> list[str]:
-    return [f"{short} {heading}" for short in _DIRECTIONS.values() for heading, _ in _FIGURES.values()]
+def _rows(one: Measured, columns: Sequence[Column]) -> list[Row]:
+    """A dataset's models, then what they are compared with, as far as there is something."""
+    rows = [Row(name, _cells(figures, columns)) for name, figures in one.models.items()]
+    if one.published:
+        compared: Figures = next((one.models[name] for name in _COMPARED if name in one.models), {})
+        rows += [
+            Row("published", _cells(one.published, columns)),
+            Row("difference", _cells(differences(compared, one.published), columns, _SIGNED)),
+        ]
+    if one.chance:
+        rows.append(Row("chance", _cells(one.chance, columns), style="dim"))
+    return rows
 
 
-def _cells(figures: Figures) -> list[str]:
-    """The figures of a row, in the order of the headings."""
-    return [
-        form.format(figures[key]).removesuffix("%") if (key := f"{direction}_{name}") in figures else _ABSENT
-        for direction in _DIRECTIONS
-        for name, (_, form) in _FIGURES.items()
+def _cells(figures: Figures, columns: Sequence[Column], sign: str = "") -> tuple[str, ...]:
+    return tuple(column.cell(figures, sign) for column in columns)
+
+
+def _notes(measured: Sequence[Measured], literal: Callable[[str], str]) -> list[str]:
+    """A line for each dataset's note, and for all that ties make look better. Names are made `literal`."""
+    notes = [f"{literal(one.dataset)}: {literal(one.note)}" for one in measured if one.note]
+    ties = [
+        f"{literal(one.dataset)}, {literal(name)} {note.format(figures[metric])}"
+        for one in measured
+        for name, figures in one.models.items()
+        for metric, note in _TIES.items()
+        if figures.get(metric, 0) >= _TOLD_TIES
     ]
+    return notes + ties
 
 
-def _tie_notes(rows: Mapping[str, Figures]) -> list[str]:
-    """A line for each row and direction in which ties make ranks look better than they are."""
-    return [
-        f"{name} {short}: {figures[key]:.1%} of queries tie with a wrong candidate; ties count as won"
-        for name, figures in rows.items()
-        for direction, short in _DIRECTIONS.items()
-        if figures.get(key := f"{direction}_ties", 0) >= _TOLD_TIES
-    ]
-
-
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """`text` with its control characters, line breaks and direction marks as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _escaped(text: str) -> str:
     """`text` as Markdown that shows it literally, on one line."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", _printable(text))
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(text))

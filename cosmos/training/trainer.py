@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cosmos.data.batch import Batch
-from cosmos.distributed import barrier, mean_over_ranks
+from cosmos.distributed import mean_over_ranks
 from cosmos.machine import Machine
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
@@ -165,11 +165,10 @@ class Trainer:
             self.evaluate_models(metrics)
 
     def evaluate_models(self, metrics: Metrics | None) -> None:
-        """Evaluates student and teacher on the first rank, while the others wait."""
+        """Evaluates student and teacher, all ranks together."""
+        figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
         if metrics:
-            figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
             metrics.log({"step": self.step, "epoch": self.plan.epoch(self.step), "evaluation": figures})
-        barrier()
         self.stopwatch.read()
 
     def line(self, result: StepResult, num_samples: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cosmos.data.annotations import (
     read_coco,
     read_flickr30k,
     read_karpathy,
+    read_text,
 )
 
 
@@ -194,3 +195,14 @@ def test_a_path_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
 
 def test_a_path_may_go_down(tmp_path: Path) -> None:
     assert path_below(tmp_path, "a/b..c.jpg") == tmp_path / "a" / "b..c.jpg"
+
+
+def test_a_text_file_in_another_encoding_or_of_any_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_bytes("bœuf\nélan\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"classes\.txt: not in UTF-8 .*; save it as UTF-8"):
+        read_text(path)
+    with path.open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match=r"classes\.txt: larger than .* bytes; is it the right file\?"):
+        read_text(path)

@@ -1,19 +1,23 @@
 """Images of one colour, and an encoder that knows colours by name."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import avg_pool2d, normalize
 
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode
 from cosmos.data.manifest import CaptionSchema, Manifest
 from cosmos.data.sample import DamagedSampleError, Sample
 from cosmos.data.shards import write_shard
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
+from cosmos.evaluate_params import Attention
+from cosmos.evaluation.cache import Cache, NoCache
+from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.machine import Machine
 
 CPU = torch.device("cpu")
@@ -60,9 +64,13 @@ def machine(folder: Path, workers: int = 0, evaluation_batch_size: int = 2) -> M
 @dataclass(frozen=True)
 class ImagesInMemory:
     encoded: list[bytes]
+    collection: str = "in memory"
 
     def __len__(self) -> int:
         return len(self.encoded)
+
+    def key(self, index: int) -> str:
+        return f"picture {index}"
 
     def read(self, index: int) -> Image.Image:
         try:
@@ -81,8 +89,11 @@ class ColourEncoder:
     device: torch.device = CPU
     token_batches: list[Tensor] = field(default_factory=list)
     """the batches of captions that it was given"""
+    image_batches: list[Tensor] = field(default_factory=list)
+    """the batches of images that it was given"""
 
     def encode_images(self, images: Tensor) -> Tensor:
+        self.image_batches.append(images)
         means = images.mean(dim=(2, 3)) * torch.tensor(CLIP_STD) + torch.tensor(CLIP_MEAN)
         return normalize(means - 0.5, dim=-1)
 
@@ -92,3 +103,15 @@ class ColourEncoder:
         which = (tokens[:, None] == words).all(dim=2).double().argmax(dim=1)
         colours = torch.tensor(list(COLOURS.values()))[which] / 255
         return normalize(colours - 0.5, dim=-1)
+
+    def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+        """Four patches: the mean colours of the quarters."""
+        quarters = avg_pool2d(images, self.image_size // 2).permute(0, 2, 3, 1)
+        colours = quarters * torch.tensor(CLIP_STD) + torch.tensor(CLIP_MEAN)
+        return [normalize(colours - 0.5, dim=-1) for _ in attention]
+
+
+def embedder(
+    folder: Path, encoder: Encoder, cache: Cache | None = None, workers: int = 0, quiet: bool = True
+) -> Embedder:
+    return Embedder(encoder, machine(folder, workers), cache or NoCache(), quiet)

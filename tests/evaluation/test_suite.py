@@ -1,34 +1,49 @@
-from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from cosmos.data.sample import Sample
-from cosmos.evaluation.suite import SUITES
-from cosmos.params import DataParams, Params
-from tests.evaluation.examples import COLOURS, ColourEncoder, image_bytes, machine, write_split
-
-PARAMS = Params(data=DataParams(name="colours"))
+from cosmos.evaluate_params import ClassificationSet, EvaluateParams, SuiteName
+from cosmos.evaluation.suite import BUILT_IN, suites
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Below it, a held-out split of images of one colour with its name for a caption."""
-    samples = [Sample(colour, image_bytes(colour), {"captions": [colour]}) for colour in COLOURS]
-    write_split(tmp_path / "data" / "colours" / "heldout", samples)
-    return tmp_path
+def with_classification(datasets: tuple[str, ...], own: tuple[str, ...] = ()) -> EvaluateParams:
+    described = {name: ClassificationSet(images="photos") for name in own}
+    default = EvaluateParams()
+    changed = default.classification.model_copy(update={"datasets": datasets, "own": described})
+    return default.model_copy(update={"classification": changed})
 
 
-def test_retrieval_measures_an_encoder_on_the_configured_dataset(root: Path) -> None:
-    suite = SUITES["retrieval"](PARAMS, machine(root), True)
-    metrics = suite.measure(ColourEncoder())
-    assert suite.dataset == "colours/heldout"
-    assert suite.size == {"num_images": 5, "num_captions": 5}
-    assert metrics["image_to_text_R@1"] == metrics["text_to_image_R@1"] == 1
-    assert metrics["image_to_text_ties"] == metrics["text_to_image_ties"] == 0
-    assert suite.chance["text_to_image_R@1"] == pytest.approx(0.2)
-    assert suite.chance.keys() <= metrics.keys()
+def test_there_are_the_suites_that_the_command_knows() -> None:
+    assert tuple(suites(EvaluateParams())) == get_args(SuiteName)
+    assert {card.suite for card in BUILT_IN} == set(get_args(SuiteName))
 
 
-def test_a_dataset_that_is_not_there_is_refused_before_a_model_is_needed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cosmos prepare"):
-        SUITES["retrieval"](PARAMS, machine(tmp_path), True)
+def test_no_two_datasets_of_a_suite_have_one_name() -> None:
+    names = [(card.suite, card.name) for card in BUILT_IN]
+    assert len(names) == len(set(names))
+
+
+def test_every_card_says_what_people_ask_of_a_dataset() -> None:
+    for card in BUILT_IN:
+        assert card.title, card.name
+        assert card.layout, card.name
+        assert card.size, card.name
+        assert card.licence, card.name
+
+
+def test_the_datasets_that_the_parameters_name_are_wanted_once_each_in_their_order() -> None:
+    evaluate = with_classification(("mine", "cifar10", "mine"), own=("mine",))
+    assert [card.name for card in suites(evaluate)["classification"].wanted()] == ["mine", "cifar10"]
+
+
+def test_a_name_that_is_no_dataset_is_refused_with_those_there_are() -> None:
+    suite = suites(with_classification(("cifar11",)))["classification"]
+    with pytest.raises(
+        ValueError, match=r"evaluate\.classification\.datasets: no cifar11; there are .*cifar10"
+    ):
+        suite.wanted()
+
+
+def test_a_set_of_ones_own_cannot_take_the_name_of_another() -> None:
+    with pytest.raises(ValueError, match=r"evaluate\.classification\.own: cifar10 is the name of another"):
+        suites(with_classification((), own=("cifar10",)))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import interpolate
@@ -5,9 +7,12 @@ from torch.nn.functional import interpolate
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import (
     architecture,
+    correlative_block,
     encode_image,
     encode_text,
     end_states,
+    image_states,
+    patch_embeddings,
     position_embedding,
     text_states,
 )
@@ -59,6 +64,63 @@ def test_positions_of_a_local_crop_are_resized_and_the_class_keeps_its_own() -> 
     torch.testing.assert_close(resized[0], visual.positional_embedding[0])
     torch.testing.assert_close(resized[1:], expected[0].flatten(1).T)
     assert position_embedding(visual, 4, 4) is visual.positional_embedding
+
+
+@torch.no_grad()
+def test_patches_are_embedded_as_the_class_token_is_and_lie_in_rows_and_columns() -> None:
+    visual = model().eval().visual
+    images = torch.randn(2, 3, 24, 40)
+    (patches,) = patch_embeddings(visual, images, ["plain"])
+    states = image_states(visual, images)[:, 1:] @ visual.proj
+    assert patches.shape == (2, 3, 5, 16)
+    torch.testing.assert_close(patches[:, 1, 2], states[:, 1 * 5 + 2])
+
+
+def by_hand(block: Any, states: torch.Tensor) -> torch.Tensor:
+    """A block with correlative self-attention, a head at a time."""
+    attn = block.attn
+    q, k, v = (block.ln_1(states) @ attn.in_proj_weight.T + attn.in_proj_bias).chunk(3, dim=-1)
+    attended = []
+    for head in torch.arange(attn.embed_dim).chunk(attn.num_heads):
+        by_queries, by_keys = (
+            (x[..., head] @ x[..., head].transpose(1, 2) / attn.head_dim**0.5).softmax(dim=-1) for x in (q, k)
+        )
+        attended.append((by_queries + by_keys) @ v[..., head])
+    between: torch.Tensor = states + attn.out_proj(torch.cat(attended, dim=-1))
+    after: torch.Tensor = between + block.mlp(block.ln_2(between))
+    return after
+
+
+@torch.no_grad()
+def test_correlative_attention_is_a_sum_of_two_softmaxes_of_queries_and_of_keys() -> None:
+    block = model().eval().visual.transformer.resblocks[-1]
+    states = torch.randn(2, 7, 16)
+    torch.testing.assert_close(correlative_block(block, states), by_hand(block, states))
+
+
+@torch.no_grad()
+def test_correlative_attention_is_the_last_blocks_alone() -> None:
+    visual = model().eval().visual
+    images, seen = torch.randn(2, 3, 32, 32), []
+    *_, last = visual.transformer.resblocks
+    handle = last.register_forward_pre_hook(lambda _, states: seen.append(states[0]))
+    image_states(visual, images)
+    handle.remove()
+    expected = visual.ln_post(by_hand(last, seen[0]))[:, 1:] @ visual.proj
+    (patches,) = patch_embeddings(visual, images, ["csa"])
+    torch.testing.assert_close(patches.flatten(1, 2), expected)
+
+
+@torch.no_grad()
+def test_both_kinds_of_attention_run_the_blocks_before_the_last_once() -> None:
+    visual = model().eval().visual
+    images = torch.randn(2, 3, 32, 32)
+    calls: list[Any] = []
+    visual.transformer.resblocks[0].register_forward_hook(lambda *_: calls.append(None))
+    plain, csa = patch_embeddings(visual, images, ["plain", "csa"])
+    assert len(calls) == 1
+    torch.testing.assert_close(patch_embeddings(visual, images, ["csa"])[0], csa)
+    assert not plain.allclose(csa)
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-32", "ViT-B-16-quickgelu"])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cosmos.data.demo_world.scene import SHAPES, Object, Scene
+from cosmos.data.demo_world.scene import COLOURS, Object, Scene
 
 OVERSAMPLING = 3
 JPEG_QUALITY = 92
@@ -53,10 +53,10 @@ def draw(scene: Scene, side: int, rng: np.random.Generator) -> Image.Image:
 
 
 def draw_mask(scene: Scene, side: int) -> Image.Image:
-    """Which shape covers each pixel: 0 background, 1 + index in SHAPES otherwise; 8-bit."""
+    """The colour of what covers each pixel: 0 background, 1 + index in COLOURS otherwise; 8-bit."""
     labels = np.zeros((side, side), dtype=np.uint8)
     for item in scene.objects:
-        labels[outline(item, side)] = 1 + SHAPES.index(item.shape)
+        labels[outline(item, side)] = 1 + COLOURS.index(item.colour)
     return Image.fromarray(labels)
 
 

@@ -13,7 +13,7 @@ from cosmos.data.demo_world import draw_sample, write_evaluation_sets
 from cosmos.data.demo_world.captions import annotate, full
 from cosmos.data.demo_world.draw import draw_mask
 from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair
-from cosmos.data.demo_world.scene import CLASHES, SHAPES, changed, make_scene, relation
+from cosmos.data.demo_world.scene import CLASHES, COLOURS, changed, make_scene, relation
 from cosmos.params import DataParams, DemoParams
 
 PARAMS = DataParams(demo=DemoParams(image_size=64))
@@ -87,10 +87,10 @@ def test_nothing_says_left_or_right_since_views_are_flipped(seed: int) -> None:
 def test_masks_show_every_object_where_it_is(seed: int) -> None:
     scene = make_scene(np.random.default_rng(seed))
     mask = np.asarray(draw_mask(scene, 96))
-    assert set(np.unique(mask)) == {0, *(1 + SHAPES.index(o.shape) for o in scene.objects)}
+    assert set(np.unique(mask)) == {0, *(1 + COLOURS.index(o.colour) for o in scene.objects)}
     for item in scene.objects:
         if item.shape != "ring":  # whose middle is empty
-            assert mask[int(item.y * 96), int(item.x * 96)] == 1 + SHAPES.index(item.shape)
+            assert mask[int(item.y * 96), int(item.x * 96)] == 1 + COLOURS.index(item.colour)
 
 
 @settings(deadline=None)
@@ -116,7 +116,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_segmentation_has_a_mask_of_known_labels_for_every_image(sets: Path) -> None:
     classes = (sets / "segmentation" / "classes.txt").read_text().splitlines()
-    assert classes[1:] == list(SHAPES)
+    assert classes[1:] == list(COLOURS)
     images = sorted((sets / "segmentation" / "images").iterdir())
     assert images
     for image in images:
@@ -127,7 +127,7 @@ def test_segmentation_has_a_mask_of_known_labels_for_every_image(sets: Path) -> 
 
 def test_every_class_has_a_folder_of_images(sets: Path) -> None:
     folders = sorted((sets / "classification").iterdir())
-    assert [f.name for f in folders] == sorted(SHAPES)
+    assert [f.name for f in folders] == sorted(COLOURS)
     assert len({len(list(f.iterdir())) for f in folders}) == 1
 
 
@@ -143,3 +143,15 @@ def test_sets_that_are_complete_are_left_alone(sets: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in sets.rglob("*")}
     write_evaluation_sets(PARAMS, sets)
     assert {p: p.stat().st_mtime_ns for p in sets.rglob("*")} == before
+
+
+@pytest.mark.parametrize("damage", ["an image deleted", "a record cut short"])
+def test_sets_that_are_not_whole_are_drawn_again(sets: Path, damage: str) -> None:
+    image, record = sets / "segmentation" / "images" / "0003.jpg", sets / "complete.json"
+    before = image.read_bytes(), record.read_text()
+    if damage == "an image deleted":
+        image.unlink()
+    else:
+        record.write_text(before[1][:10])
+    write_evaluation_sets(PARAMS, sets)
+    assert (image.read_bytes(), record.read_text()) == before

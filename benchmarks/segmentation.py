@@ -1,0 +1,173 @@
+"""Segmentation of images of COCO-Object's shape: ours beside the straightforward implementation.
+
+640 x 480 pixels, 113 queries of 81 classes, a ViT-B/16 of random weights in float32, correlative attention.
+The straightforward one encodes windows one at a time, pads the logits of each to the whole image, and takes
+the softmax of queries x height x width; it merges synonyms in a loop over classes, where a product with a
+mask of classes x queries would take another 10 GiB. Both give the same figures, which is checked. Memory is
+the peak above what the process had with its model, and the peak of the whole process.
+
+    python benchmarks/segmentation.py [--images 2] [--json]
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, normalize, pad
+
+from cosmos.evaluate_params import SegmentationProtocol
+from cosmos.evaluation.card import Figures
+from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.segment import SegmentationDataset, measure, read_labels, resize, resized_size
+from cosmos.evaluation.segmentation import confusion, segmentation_metrics, window_starts
+from cosmos.machine import Machine
+from cosmos.model.cosmos import Cosmos
+from cosmos.model.encoders import CosmosEncoder
+from cosmos.params import LossParams, ModelParams
+
+WIDTH, HEIGHT, IMAGE_SIZE = 640, 480, 224
+NUM_SYNONYMS = (33, *[1] * 80)
+"""Queries of each class: words for background, then a name for each of 80 objects."""
+
+PROTOCOL = SegmentationProtocol(logit_scale=50.0, prob_thd=0.01)
+"""COCO-Object's, but for the threshold, which the even probabilities of random weights would not reach."""
+
+MEASURES = ("seconds", "megabytes", "peak_megabytes")
+
+TOLERANCE = 1e-3
+"""Both round, and a pixel between two classes takes the other."""
+
+
+class RandomQueries:
+    """A cache of random embeddings of the query words, so that no text is encoded."""
+
+    def __init__(self, words: Sequence[str], width: int) -> None:
+        rows = normalize(torch.randn(len(words), width, generator=torch.Generator().manual_seed(0)), dim=-1)
+        self.rows = dict(zip(words, rows, strict=True))
+
+    def read(self, collection: str) -> dict[str, Tensor]:
+        return dict(self.rows)
+
+    def add(self, collection: str, keys: Sequence[str], rows: Tensor) -> None:
+        raise AssertionError(f"{keys} are none of the queries")
+
+
+def random_dataset(folder: Path, num_images: int) -> SegmentationDataset:
+    """Blocks of random colours, and blocks of random labels."""
+    generator = np.random.default_rng(0)
+    for i in range(num_images):
+        colours, labels = generator.integers(0, 256, (12, 16, 3)), generator.integers(0, 81, (6, 8))
+        Image.fromarray(colours.astype(np.uint8)).resize((WIDTH, HEIGHT)).save(folder / f"{i}.jpg")
+        mask = Image.fromarray(labels.astype(np.uint8))
+        mask.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST).save(folder / f"{i}.png")
+    images = ImageFiles(folder, tuple(folder / f"{i}.jpg" for i in range(num_images)), WIDTH * HEIGHT)
+    masks = tuple(folder / f"{i}.png" for i in range(num_images))
+    classes = tuple(
+        tuple(f"class {c} word {word}" for word in range(count)) for c, count in enumerate(NUM_SYNONYMS)
+    )
+    names = tuple(words[0] for words in classes)
+    return SegmentationDataset("random", images, masks, classes, names, PROTOCOL)
+
+
+def straightforward(dataset: SegmentationDataset, embedder: Embedder) -> Figures:
+    queries = embedder.classes([word for words in dataset.classes for word in words], ("{}",))
+    total = torch.zeros(81, 81, dtype=torch.long)
+    for i, path in enumerate(dataset.masks):
+        image = dataset.images.read(i)
+        labels = read_labels(path, image.size, 81, PROTOCOL)
+        pixels = resize(image, resized_size(image.size, PROTOCOL.short_side, IMAGE_SIZE))
+        predicted = segment(window_logits(embedder, pixels, queries), labels.shape)
+        total += confusion(labels, predicted, 81)
+    metrics = segmentation_metrics(total, [words[0] for words in dataset.classes])
+    return {f"csa_{name}": value for name, value in metrics.items()}
+
+
+def window_logits(embedder: Embedder, pixels: Tensor, queries: Tensor) -> Tensor:
+    height, width = pixels.shape[1:]
+    logits, count = torch.zeros(len(queries), height, width), torch.zeros(height, width)
+    for y in window_starts(height, IMAGE_SIZE):
+        for x in window_starts(width, IMAGE_SIZE):
+            window = pixels[None, :, y : y + IMAGE_SIZE, x : x + IMAGE_SIZE]
+            (patches,) = embedder.encoder.encode_patches(window, ["csa"])
+            enlarged = interpolate((patches @ queries.T).permute(0, 3, 1, 2), IMAGE_SIZE, mode="bilinear")[0]
+            logits += pad(enlarged, (x, width - x - IMAGE_SIZE, y, height - y - IMAGE_SIZE))
+            count[y : y + IMAGE_SIZE, x : x + IMAGE_SIZE] += 1
+    return logits / count
+
+
+def segment(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    probabilities = (interpolate(logits[None], size, mode="bilinear")[0] * PROTOCOL.logit_scale).softmax(0)
+    classes = torch.stack([part.amax(0) for part in torch.split(probabilities, list(NUM_SYNONYMS))])
+    best, predicted = classes.max(dim=0)
+    predicted[best < PROTOCOL.prob_thd] = 0
+    return predicted
+
+
+def measured(kind: str, num_images: int) -> dict[str, float]:
+    """Seconds for the dataset, peaks of memory above the start and of the whole process, and the figures."""
+    torch.manual_seed(0)
+    model = Cosmos(ModelParams(architecture="ViT-B-16"), LossParams(), IMAGE_SIZE).eval()
+    encoder = CosmosEncoder(model, IMAGE_SIZE, torch.device("cpu"), "float32")
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = random_dataset(Path(folder), num_images)
+        queries = RandomQueries([word for words in dataset.classes for word in words], 512)
+        embedder = Embedder(encoder, Machine(workers=0), queries, quiet=True)
+        before, began = peak_megabytes(), time.perf_counter()
+        figures = (
+            measure(dataset, ["csa"], embedder) if kind == "ours" else straightforward(dataset, embedder)
+        )
+        seconds = time.perf_counter() - began
+    peak = peak_megabytes()
+    return {"seconds": seconds, "megabytes": peak - before, "peak_megabytes": peak, **figures}
+
+
+def peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--only", choices=["ours", "straightforward"], help="measure one, in this process")
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(measured(arguments.only, arguments.images)))
+        return
+    results = {kind: in_own_process(kind, arguments.images) for kind in ("straightforward", "ours")}
+    mine, plain = results["ours"], results["straightforward"]
+    if any(abs(mine[name] - plain[name]) > TOLERANCE for name in plain if name.startswith("csa_")):
+        sys.exit("the two give different figures")
+    ratios = {f"{name}_ratio": mine[name] / plain[name] for name in MEASURES}
+    if arguments.json:
+        print(json.dumps({**results, **ratios}, indent=2))
+        return
+    print(" " * 16 + "".join(f"{name:>16}" for name in MEASURES))
+    for kind, figures in results.items():
+        print(f"{kind:16}" + "".join(f"{figures[name]:16.1f}" for name in MEASURES))
+    print(f"{'ratio':16}" + "".join(f"{ratio:16.2f}" for ratio in ratios.values()))
+
+
+def in_own_process(kind: str, num_images: int) -> dict[str, float]:
+    """Measured in a process of its own, so that the peak of memory is its own."""
+    command = [sys.executable, __file__, "--only", kind, "--images", str(num_images)]
+    done = subprocess.run(command, check=True, capture_output=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+if __name__ == "__main__":
+    main()

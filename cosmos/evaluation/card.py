@@ -1,0 +1,49 @@
+"""What the suites know of a dataset before it is opened, and what they get when it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos.evaluation.embed import Embedder
+from cosmos.machine import Machine
+from cosmos.params import Params
+
+Figures = dict[str, float]
+"""Metrics by name. Shares lie between 0 and 1."""
+
+
+@dataclass(frozen=True)
+class OpenDataset:
+    """A dataset that was found whole."""
+
+    size: dict[str, int]
+    """what its figures are of: num_images, num_captions, num_classes, ..."""
+    chance: Figures
+    """what guessing is expected to score, for those metrics that have such a value"""
+    sources: tuple[Path, ...]
+    """files that say what it holds: the manifest, the captions file, the list of images, ..."""
+    fingerprint: str
+    """differs once an image, a label or a setting that figures depend on does"""
+    measure: Callable[[Embedder], Figures]
+    """an encoder's metrics, by name"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A dataset that a suite can measure: what it is, what it expects on disk, how it is opened."""
+
+    suite: str
+    name: str
+    title: str
+    layout: tuple[str, ...]
+    """files and folders, as paths below the machine's datasets_root"""
+    size: str
+    """how much there is of it, for people: images, captions or classes, and what it takes on disk"""
+    licence: str
+    """under which terms it may be used, in a few words"""
+    num_images: int
+    """images of the published dataset; 0 where there is no such number"""
+    open: Callable[[Params, Machine], OpenDataset]
+    """finds it on disk; ValueError names what is missing or wrong, before anything is computed"""
+    download: Callable[[Path], object] | None = None
+    """fetches it into the given datasets_root, where torchvision can"""

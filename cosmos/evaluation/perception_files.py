@@ -1,0 +1,144 @@
+"""Annotations of perception datasets as strangers write them: SugarCrepe's, MMVP-VLM's and Winoground's."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cosmos.data.annotations import read_json, read_text
+from cosmos.data.captions import clean
+
+
+@dataclass(frozen=True)
+class HardNegative:
+    """An entry of a SugarCrepe file."""
+
+    image: str
+    caption: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A row of MMVP's Questions.csv."""
+
+    line: int
+    number: int
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """A line of Winoground's examples.jsonl: two images and the caption of each."""
+
+    images: tuple[str, str]
+    captions: tuple[str, str]
+
+
+def read_hard_negatives(path: Path) -> list[HardNegative]:
+    """Entries of a file `{id: {filename, caption, negative_caption}}`. ValueError names file and entry."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not content:
+        raise ValueError(
+            f"{path}: expected an object of entries with filename, caption and negative_caption; is it the"
+            " right file?"
+        )
+    return [_hard_negative(f"{path}: entry {name!r}", entry) for name, entry in content.items()]
+
+
+def read_statements(path: Path) -> list[tuple[Statement, Statement]]:
+    """Pairs of statements in a CSV with columns id, type, statement: numbers 2k - 1 and 2k of a type.
+
+    ValueError names file and line of a row that is not in this form, or has no partner.
+    """
+    statements = list(_statements(path))
+    known = {(statement.kind, statement.number): statement for statement in statements}
+    if not statements:
+        raise ValueError(f"{path}: no statements in it; is it the right file?")
+    for statement in statements:
+        number, kind = statement.number, statement.kind
+        if known[kind, number] is not statement:
+            raise ValueError(
+                f"{path}, line {statement.line}: id {number} of type {kind!r} is there twice; remove one"
+            )
+        if (kind, _partner(number)) not in known:
+            raise ValueError(
+                f"{path}, line {statement.line}: id {number} of type {kind!r} has no partner"
+                f" {_partner(number)} of this type; add it, or remove the line"
+            )
+    return [(first, known[first.kind, first.number + 1]) for first in statements if first.number % 2]
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Examples of a file with a JSON object per line: image_0, image_1, caption_0, caption_1.
+
+    Names of images may come without their .png. ValueError names file and line.
+    """
+    lines = enumerate(read_text(path).split("\n"), 1)
+    examples = [_example(f"{path}, line {number}", line) for number, line in lines if line.strip()]
+    if not examples:
+        raise ValueError(f"{path}: no examples in it; is it the right file?")
+    return examples
+
+
+def _hard_negative(where: str, entry: Any) -> HardNegative:
+    filename = _string(where, entry, "filename")
+    caption, negative = _string(where, entry, "caption"), _string(where, entry, "negative_caption")
+    return HardNegative(filename, clean(caption), clean(negative))
+
+
+def _example(where: str, line: str) -> Example:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: not JSON ({error}); was it downloaded whole?") from None
+    first, second = (_with_suffix(_string(where, entry, key)) for key in ("image_0", "image_1"))
+    caption, other = (clean(_string(where, entry, key)) for key in ("caption_0", "caption_1"))
+    return Example((first, second), (caption, other))
+
+
+def _with_suffix(name: str) -> str:
+    return name if PurePosixPath(name).suffix else f"{name}.png"
+
+
+def _string(where: str, entry: Any, key: str) -> str:
+    """The string that an entry, hopefully an object, has at `key`. ValueError when it is none, or empty."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{where}: {key} is {value!r:.80}; expected text, correct or remove the entry")
+    return value
+
+
+def _statements(path: Path) -> Iterator[Statement]:
+    """Rows of a CSV with columns id (or question id), type and statement; blank lines are passed over."""
+    rows = csv.reader(StringIO(read_text(path)))
+    try:
+        header = [name.strip().lower() for name in next(rows, [])]
+        columns = ["id" if name == "question id" else name for name in header]
+        if sorted(columns) != ["id", "statement", "type"]:
+            raise ValueError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
+        for row in filter(None, rows):
+            yield _statement(path, rows.line_num, columns, row)
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV ({error}); save it as one") from None
+
+
+def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]) -> Statement:
+    values = dict(zip(columns, map(str.strip, row), strict=False))
+    if len(row) != len(columns) or not all(values.values()):
+        raise ValueError(
+            f"{path}, line {line}: expected id, type and statement, found {row}; put statements that have"
+            " commas in double quotes"
+        )
+    if not re.fullmatch("[0-9]{1,9}", values["id"]):
+        raise ValueError(f"{path}, line {line}: id is {values['id']!r:.80}; expected a number")
+    return Statement(line, int(values["id"]), values["type"], values["statement"])
+
+
+def _partner(number: int) -> int:
+    return number + 1 if number % 2 else number - 1

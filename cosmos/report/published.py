@@ -1,0 +1,36 @@
+"""Figures that COSMOS's authors report for their checkpoints, to set one's own beside.
+
+Source: COSMOS (arXiv 2412.01814). They are the teacher's, and shares between 0 and 1. Segmentation is with
+correlative self-attention.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+Figures = Mapping[str, float]
+"""Metrics by name."""
+
+_PUBLISHED: Mapping[str, Mapping[str, Mapping[str, Figures]]] = json.loads(
+    Path(__file__).with_name("published.json").read_text(encoding="utf-8")
+)
+"""Figures by checkpoint, suite and dataset."""
+
+PUBLISHED_CHECKPOINTS = tuple(_PUBLISHED)
+"""Names of the checkpoints that have published figures."""
+
+
+def published_figures(checkpoint: str, suite: str, dataset: str) -> Figures:
+    """What is published of a checkpoint on a dataset: no metrics where nothing is.
+
+    Raises ValueError for a checkpoint without any published figures.
+    """
+    if checkpoint not in _PUBLISHED:
+        known = ", ".join(PUBLISHED_CHECKPOINTS)
+        raise ValueError(f"{checkpoint!r}: no checkpoint with published figures; there are {known}")
+    return _PUBLISHED[checkpoint].get(suite, {}).get(dataset, {})
+
+
+def differences(ours: Figures, published: Figures) -> Figures:
+    """Ours minus published, for the metrics that both have."""
+    return {metric: ours[metric] - figure for metric, figure in published.items() if metric in ours}

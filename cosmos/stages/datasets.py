@@ -1,0 +1,127 @@
+"""Datasets: which ones the suites can measure, what each expects on disk, and whether it is there."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cosmos.evaluation.card import Card
+from cosmos.evaluation.suite import suites
+from cosmos.machine import Machine
+from cosmos.params import Params
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A dataset, and how it stands on this machine."""
+
+    suite: str
+    name: str
+    title: str
+    layout: tuple[str, ...]
+    size: str
+    licence: str
+    can_be_downloaded: bool
+    present: bool
+    """whether the suite can measure it"""
+    complete: bool
+    """whether it holds as many images as were published"""
+    state: str
+    """the same for people: what is there, or what is missing"""
+
+
+def datasets(
+    names: Sequence[str], params: Params, machine: Machine, download: bool = False, quiet: bool = False
+) -> list[Listed]:
+    """Lists the datasets of these names, or all; `download` fetches those that are missing first.
+
+    Raises ValueError for a name that there is none of, and for one that cannot be downloaded.
+    """
+    cards = chosen(names, params)
+    if download:
+        for card in cards:
+            fetch(card, params, machine)
+    listed = [look(card, params, machine) for card in cards]
+    if not quiet:
+        show(listed, bool(names), machine)
+    return listed
+
+
+def chosen(names: Sequence[str], params: Params) -> list[Card]:
+    """The cards of these names, of all where there are none."""
+    cards = [card for suite in suites(params.evaluate).values() for card in suite.cards.values()]
+    unknown = sorted(set(names) - {card.name for card in cards})
+    if unknown:
+        known = ", ".join(dict.fromkeys(card.name for card in cards))
+        raise ValueError(f"no dataset {', '.join(unknown)}; there are {known}")
+    return [card for card in cards if card.name in names or not names]
+
+
+def fetch(card: Card, params: Params, machine: Machine) -> None:
+    """Downloads a dataset that is not there."""
+    if look(card, params, machine).present:
+        return
+    if card.download is None:
+        raise ValueError(
+            f"{card.name}: cannot be downloaded by a program; put it below {machine.datasets_root}:"
+            f" {', '.join(card.layout)}"
+        )
+    machine.datasets_root.mkdir(parents=True, exist_ok=True)
+    try:
+        card.download(machine.datasets_root)
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f"{card.name}: the download failed ({error}); run the command again") from None
+
+
+def look(card: Card, params: Params, machine: Machine) -> Listed:
+    """How a dataset stands on this machine."""
+    try:
+        num_images = card.open(params, machine).size["num_images"]
+        present, complete = True, num_images >= card.num_images
+        state = f"{num_images:,} images" + ("" if complete else f" of {card.num_images:,}")
+    except (ValueError, OSError) as error:
+        present, complete, state = False, False, str(error)
+    return Listed(
+        suite=card.suite,
+        name=card.name,
+        title=card.title,
+        layout=card.layout,
+        size=card.size,
+        licence=card.licence,
+        can_be_downloaded=card.download is not None,
+        present=present,
+        complete=complete,
+        state=state,
+    )
+
+
+def show(listed: Sequence[Listed], in_detail: bool, machine: Machine) -> None:
+    """Prints a table of all, or all that is known of some."""
+    console = Console()
+    if not in_detail:
+        console.print(table(listed))
+        console.print(
+            f"below {machine.datasets_root}; `cosmos datasets NAME` shows the layout of one", style="dim"
+        )
+        return
+    for item in listed:
+        console.print(Text(f"{item.suite}: {item.name}", "bold"))
+        for key, value in asdict(item).items():
+            if key not in ("suite", "name"):
+                lines = value if isinstance(value, tuple) else (str(value),)
+                console.print(Text(f"  {key.replace('_', ' '):18} " + f"\n{'':21}".join(lines)))
+
+
+def table(listed: Sequence[Listed]) -> Table:
+    """A row for each dataset."""
+    rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in ("suite", "dataset", "size", "licence", "here"):
+        rows.add_column(heading, overflow="fold")
+    for item in listed:
+        here = ("yes" if item.complete else item.state) if item.present else "no"
+        style = "" if item.present else "dim"
+        rows.add_row(item.suite, Text(item.name), Text(item.size), Text(item.licence), here, style=style)
+    return rows

@@ -1,0 +1,22 @@
+"""Export: the plain CLIP inside a checkpoint, for open_clip."""
+
+from pathlib import Path
+
+from cosmos.machine import Machine
+from cosmos.model import checkpoints
+
+
+def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
+    """Writes the plain CLIP inside a checkpoint; says how open_clip loads it."""
+    found = checkpoints.read(checkpoints.fetch(checkpoint, machine.cache_root))
+    config = found.config or checkpoints.published_config(checkpoint)
+    if config is None:
+        raise ValueError(f"{checkpoint}: does not say its architecture, and has no published name")
+    checkpoints.export_clip(found.load(which, config), config, output)
+    if config.model.architecture != "inline":
+        return f"open_clip.create_model('{config.model.architecture}', pretrained='{output}')"
+    description = output.with_suffix(".json")
+    return (
+        f"open_clip.add_model_config('{description}')\n"
+        f"open_clip.create_model('{output.stem}', pretrained='{output}')"
+    )

@@ -1,0 +1,31 @@
+"""What a stage says: to a person, and into the run's log."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cosmos.distributed import Ranks
+from cosmos.rundir import RunDir
+
+
+def say(text: str, ranks: Ranks, quiet: bool) -> None:
+    """Prints for a person, from the first rank."""
+    if ranks.is_first and not quiet:
+        print(text, flush=True)
+
+
+@contextmanager
+def log_file(run: RunDir, ranks: Ranks) -> Iterator[None]:
+    """What is logged goes to the run's log as well."""
+    if not ranks.is_first:
+        yield
+        return
+    run.path.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(run.log, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger("cosmos").addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger("cosmos").removeHandler(handler)
+        handler.close()

@@ -1,0 +1,57 @@
+"""Prepare: a source of images and captions becomes shards, a manifest, and a picture of some samples."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.data.prepare import prepare as prepare_data
+from cosmos.data.sample import DamagedSampleError
+from cosmos.data.shards import ShardedSamples
+from cosmos.files import replacing
+from cosmos.machine import Machine
+from cosmos.params import Params
+from cosmos.report.contact_sheet import contact_sheet
+
+logger = logging.getLogger(__name__)
+
+NUM_PREVIEWED = 24
+
+
+def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
+    """Shards, manifests and a picture of some samples; returns what is where."""
+    manifests = prepare_data(params.data, machine)
+    summary = {split: describe(machine.dataset(params.data.name, split), m) for split, m in manifests.items()}
+    preview = machine.data_root / params.data.name / "preview.png"
+    if not preview.exists():
+        draw_preview(ShardedSamples(machine.dataset(params.data.name, "train"), machine), preview)
+    if not quiet:
+        for split, found in summary.items():
+            print(
+                f"{split}: {found['num_samples']} samples in {found['num_shards']} shards, "
+                f"{found['num_skipped']} inputs skipped; {found['manifest']}"
+            )
+        if preview.exists():
+            print(f"a look at some of them: {preview}")
+    return {**summary, "preview": str(preview)}
+
+
+def draw_preview(samples: ShardedSamples, preview: Path) -> None:
+    """A picture of the first samples. What keeps one from being shown is told, and is no failure."""
+    try:
+        sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
+    except DamagedSampleError as error:
+        logger.warning("no preview: %s", error)
+        return
+    with replacing(preview) as temporary:
+        sheet.save(temporary, "PNG")
+
+
+def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
+    """The figures of a split that people ask for first."""
+    return {
+        "manifest": str(folder / MANIFEST_FILE),
+        "num_samples": manifest.num_samples,
+        "num_shards": len(manifest.shards),
+        "num_skipped": len(manifest.skipped),
+    }

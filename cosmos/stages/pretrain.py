@@ -1,0 +1,109 @@
+"""Pretrain: a run directory goes from wherever it stands to its last checkpoint."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cosmos import provenance
+from cosmos.data.loader import make_loader, sample_order
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.shards import ShardedSamples
+from cosmos.distributed import Ranks, barrier, process_group
+from cosmos.evaluation.cache import NoCache
+from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.suite import suites
+from cosmos.machine import Machine
+from cosmos.model.cosmos import Cosmos
+from cosmos.model.encoders import CosmosEncoder
+from cosmos.params import Params
+from cosmos.rundir import RunDir, open_run
+from cosmos.stages.logs import log_file, say
+from cosmos.training.step import Learner
+from cosmos.training.trainer import Evaluate, Plan, Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
+    """Trains, from wherever the run at `path` stands, to the end; returns where the checkpoint is.
+
+    Raises Interrupted when a signal asked to stop, FloatingPointError when the loss stays non-finite, and
+    ValueError for data or parameters that do not fit.
+    """
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
+    folder = machine.dataset(params.data.name, "train")
+    samples = ShardedSamples(folder, machine)
+    with process_group(machine.device) as ranks:
+        run = open_run_together(path, params, ranks)
+        order = sample_order(samples, params)
+        plan = Plan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
+        learner = Learner(params, machine, ranks)
+        with log_file(run, ranks):
+            trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
+            say(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
+            if trainer.step < plan.total_steps:
+                if ranks.is_first:
+                    provenance.record(run.provenance, {"train": folder / MANIFEST_FILE}, str(ranks.device))
+                left = plan.total_steps - trainer.step
+                batches = make_loader(
+                    samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left
+                )
+                with closing(batches):
+                    trainer.train(batches)
+            barrier()
+        checkpoint = run.checkpoint(plan.total_steps)
+        say(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)
+        return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
+
+
+def open_run_together(path: Path, params: Params, ranks: Ranks) -> RunDir:
+    """The run directory, opened by the first rank before the others look."""
+    if ranks.is_first:
+        open_run(path, params)
+    barrier()
+    return RunDir(path)
+
+
+def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:
+    """Retrieval on the configured datasets, of the models as they are, by all ranks together.
+
+    The datasets are opened now, where they will be needed: what they lack shows before the first step.
+    """
+    if not params.pretrain.evaluate_every_epochs:
+        return lambda models: {}
+    cards = suites(params.evaluate)["retrieval"].wanted()
+    datasets = {card.name: card.open(params, machine) for card in cards}
+
+    def evaluate_now(models: dict[str, Cosmos]) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        for which in params.evaluate.models:
+            with evaluating(models[which]) as model:
+                encoder = CosmosEncoder(
+                    model, params.views.image_size, ranks.device, params.evaluate.precision
+                )
+                embedder = Embedder(encoder, machine, NoCache(), quiet=True)
+                for name, dataset in datasets.items():
+                    found = dataset.measure(embedder)
+                    figures |= {f"{which}/{name}/{metric}": value for metric, value in found.items()}
+        if ranks.is_first:
+            first = (f"{name} {value:.1%}" for name, value in figures.items() if name.endswith("R@1"))
+            logger.info("retrieval: %s", ", ".join(first))
+        return figures
+
+    return evaluate_now
+
+
+@contextmanager
+def evaluating(model: Cosmos) -> Iterator[Cosmos]:
+    """The model in evaluation mode, and back in the one that it was in."""
+    training = model.training
+    model.eval()
+    try:
+        yield model
+    finally:
+        model.train(training)

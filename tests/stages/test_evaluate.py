@@ -1,0 +1,218 @@
+"""An untrained model of a few numbers, on pictures of one colour."""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from cosmos.data.sample import Sample
+from cosmos.machine import Machine
+from cosmos.model import checkpoints
+from cosmos.model.checkpoints import ModelConfig
+from cosmos.overlays import merged
+from cosmos.params import Params
+from cosmos.rundir import RunDir
+from cosmos.stages.evaluate import Outcome, evaluate
+from tests.evaluation.examples import COLOURS, image_bytes, write_images, write_split
+
+SIZES = {"width": 16, "layers": 1}
+TINY = {
+    "data": {"name": "colours"},
+    "views": {"image_size": 16, "local_size": 8},
+    "model": {
+        "inline": {
+            "embed_dim": 16,
+            "vision": {**SIZES, "head_width": 8, "patch_size": 8},
+            "text": {**SIZES, "heads": 2},
+        }
+    },
+    "evaluate": {
+        "classification": {
+            "datasets": ["colours"],
+            "own": {"colours": {"images": "classes"}, "none": {"images": "nowhere"}},
+        }
+    },
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with a held-out split, class folders and a run whose two models differ."""
+    samples = [Sample(colour, image_bytes(colour), {"captions": [colour]}) for colour in COLOURS]
+    write_split(tmp_path / "data" / "colours" / "heldout", samples)
+    write_images(tmp_path / "classes", {f"{colour}/1.png": colour for colour in COLOURS})
+    write_run(tmp_path / "runs" / "tiny", seed=0)
+    return tmp_path
+
+
+def params(**evaluate: Any) -> Params:
+    return Params.model_validate(merged(merged(Params().model_dump(), TINY), {"evaluate": evaluate}))
+
+
+def write_run(path: Path, seed: int) -> None:
+    torch.manual_seed(seed)
+    config = ModelConfig.of(params())
+    checkpoints.write(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
+
+
+def here(folder: Path) -> Machine:
+    return Machine(
+        data_root=folder / "data", source_root=folder, runs_root=folder / "runs", device="cpu", workers=0
+    )
+
+
+def run(folder: Path, *suites: str, checkpoint: str = "", **evaluate_params: Any) -> Outcome:
+    """Evaluates the run of `place`."""
+    path = folder / "runs" / "tiny"
+    return evaluate(suites, params(**evaluate_params), here(folder), path, checkpoint, quiet=True)
+
+
+def saved(folder: Path, suite: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "runs" / "tiny" / "results" / f"{suite}.json").read_text())
+    return content
+
+
+def test_every_suite_that_is_named_writes_its_results_and_a_table(place: Path) -> None:
+    outcome = run(place, "retrieval", "classification")
+    assert outcome.problems == []
+    entry = outcome.results["classification"]["colours"]
+    assert (entry["num_images"], entry["num_classes"]) == (5, 5)
+    assert entry["models"].keys() == {"student", "teacher"}
+    assert entry["chance"]["top1"] == pytest.approx(0.2)
+    assert saved(place, "classification")["datasets"] == outcome.results["classification"]
+    table = (place / "runs" / "tiny" / "results" / "retrieval.md").read_text()
+    assert "heldout" in table
+    assert "teacher" in table
+
+
+def test_figures_name_checkpoint_data_and_code(place: Path) -> None:
+    entry = run(place, "retrieval").results["retrieval"]["heldout"]
+    assert entry["checkpoint"].endswith("step-00000003.pt")
+    assert len(entry["checkpoint_sha256"]) == 64
+    assert [Path(source).name for source in entry["data"]] == ["manifest.json"]
+    assert entry["code_version"]
+
+
+def test_student_and_teacher_are_measured_apart_and_one_can_be_left_out(place: Path) -> None:
+    both = run(place, "classification").results["classification"]["colours"]["models"]
+    student = run(place, "classification", models=["student"]).results["classification"]["colours"]["models"]
+    assert both["student"] != both["teacher"]
+    assert student["student"] == both["student"]
+
+
+def test_a_dataset_that_is_missing_is_told_and_keeps_no_other_from_being_measured(place: Path) -> None:
+    outcome = run(place, "classification", "retrieval", classification={"datasets": ["none", "colours"]})
+    assert outcome.results.keys() == {"classification", "retrieval"}
+    assert outcome.results["classification"].keys() == {"colours"}
+    assert len(outcome.problems) == 1
+    assert "classification on none" in outcome.problems[0]
+
+
+def test_without_any_dataset_nothing_is_computed(place: Path) -> None:
+    with pytest.raises(ValueError, match=r"classification on none: .*nowhere"):
+        run(place, "classification", classification={"datasets": ["none"]})
+    assert not (place / "runs" / "tiny" / "embeddings").exists()
+
+
+def test_a_failure_keeps_the_results_of_what_was_finished(place: Path) -> None:
+    (place / "classes" / "red" / "2.png").write_bytes(b"not an image")
+    outcome = run(place, "retrieval", "classification")
+    assert outcome.results.keys() == {"retrieval"}
+    assert "red/2.png: image cannot be decoded" in outcome.problems[0]
+    assert "heldout" in saved(place, "retrieval")["datasets"]
+
+
+def test_a_diverged_checkpoint_is_refused_by_name(place: Path) -> None:
+    config = ModelConfig.of(params())
+    model = config.build()
+    torch.nn.init.constant_(model.text_projection, torch.nan)
+    checkpoints.write(RunDir(place / "runs" / "tiny").checkpoint(4), model, model, config)
+    outcome = run(place, "retrieval")
+    assert "is not finite; take a checkpoint from before the training diverged" in outcome.problems[0]
+    assert outcome.results == {}
+
+
+def test_what_was_measured_is_not_measured_again_until_something_changes(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def measured() -> int:
+        caplog.clear()
+        with caplog.at_level("INFO", logger="cosmos"):
+            run(place, "classification")
+        return caplog.text.count("measured in")
+
+    assert measured() == 2
+    assert measured() == 0
+    write_images(place / "classes", {"red/2.png": "red"})
+    assert measured() == 2
+    write_run(place / "runs" / "tiny", seed=1)
+    assert measured() == 2
+
+
+def test_a_second_dataset_of_a_suite_joins_the_first(place: Path) -> None:
+    write_images(place / "others", {"red/1.png": "red", "blue/1.png": "blue"})
+    own = {"others": {"images": "others"}}
+    run(place, "classification")
+    run(place, "classification", classification={"datasets": ["others"], "own": own})
+    assert saved(place, "classification")["datasets"].keys() == {"colours", "others"}
+
+
+def test_an_image_is_encoded_once_for_all_that_is_asked_of_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    original = checkpoints.Checkpoint.load
+
+    def watched(self: checkpoints.Checkpoint, which: str, config: ModelConfig) -> Any:
+        model = original(self, which, config)
+        model.visual.conv1.register_forward_pre_hook(lambda module, inputs: encoded.append(len(inputs[0])))
+        return model
+
+    monkeypatch.setattr(checkpoints.Checkpoint, "load", watched)
+    run(place, "classification")
+    assert sum(encoded) == 2 * 5
+    (place / "names.txt").write_text("".join(f"a {colour} thing\n" for colour in sorted(COLOURS)))
+    own = {"renamed": {"images": "classes", "class_names": "names.txt"}}
+    run(place, "classification", classification={"datasets": ["renamed"], "own": own})
+    assert sum(encoded) == 2 * 5
+
+
+def test_published_figures_stand_beside_a_checkpoints_own(place: Path) -> None:
+    name = "cosmos_vitb16_cc3m"
+    with pytest.raises(ValueError, match=r"evaluate\.published: no 'cosmos_vitb99'; there are .*vitb16_cc3m"):
+        run(place, "retrieval", published="cosmos_vitb99")
+    assert run(place, "retrieval", published=name).results["retrieval"]["heldout"]["published"] == {}
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(place: Path) -> None:
+    alone = run(place, "retrieval", "classification").results
+    write_run(place / "runs" / "shared", seed=0)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    spawn(evaluate_rank, (str(place), port), nprocs=2)  # type: ignore[no-untyped-call]
+    for suite, dataset in (("retrieval", "heldout"), ("classification", "colours")):
+        found = json.loads((place / "runs" / "shared" / "results" / f"{suite}.json").read_text())
+        expected = alone[suite][dataset]["models"]
+        for which, figures in found["datasets"][dataset]["models"].items():
+            assert figures == pytest.approx(expected[which])
+
+
+def evaluate_rank(rank: int, folder: str, port: str) -> None:
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), **address}
+    place = Path(folder)
+    evaluate(
+        ["retrieval", "classification"], params(), here(place), place / "runs" / "shared", "", quiet=True
+    )
+
+
+def test_evaluating_a_run_that_is_not_there_says_what_makes_one(place: Path) -> None:
+    with pytest.raises(ValueError, match="no checkpoint; `cosmos pretrain` makes one"):
+        evaluate(["retrieval"], params(), here(place), place / "runs" / "none", "", quiet=True)
