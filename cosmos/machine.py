@@ -62,10 +62,10 @@ class Machine(BaseSettings):
     """minutes between checkpoints"""
     keep_checkpoints: Annotated[int, Field(gt=0)] = 2
     """newest checkpoints that are kept"""
-    evaluation_batch_size: Annotated[int, Field(gt=0)] = 128
-    """images or captions that are encoded at a time"""
-    window_batch_size: Annotated[int, Field(gt=0)] = 8
-    """windows of images that are encoded at a time in segmentation; a GPU takes more"""
+    evaluation_batch_size: Annotated[int, Field(ge=0)] = 0
+    """images or captions that are encoded at a time; 0: 32 on a CPU, 256 on a GPU"""
+    window_batch_size: Annotated[int, Field(ge=0)] = 0
+    """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
 
     @classmethod
     def settings_customise_sources(

@@ -52,6 +52,8 @@ def prepare(params: DataParams, machine: Machine, processes: int | None = None) 
     """
     folder = machine.data_root / params.name
     _check_same_params(folder, params)
+    if params.source == "demo":
+        write_evaluation_sets(params, folder / "evaluation")
     if finished := _finished(folder, params):
         return finished
     plan = _plan(params, machine, folder)
@@ -59,8 +61,6 @@ def prepare(params: DataParams, machine: Machine, processes: int | None = None) 
     outcomes = _do_all(plan, processes or _default_processes())
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, manifests)
-    if params.source == "demo":
-        write_evaluation_sets(params, folder / "evaluation")
     for split, manifest in manifests.items():
         manifest.write(folder / split)
     (folder / SKIPPED_FILE).unlink(missing_ok=True)

@@ -4,12 +4,34 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+from torch import Tensor
+
 from cosmos.evaluation.embed import Embedder
 from cosmos.machine import Machine
 from cosmos.params import Params
 
 Figures = dict[str, float]
 """Metrics by name. Shares lie between 0 and 1."""
+
+
+@dataclass(frozen=True)
+class SegmentedImage:
+    """An image, and the class of each of its pixels."""
+
+    image: Image.Image
+    """RGB"""
+    labels: Tensor
+    """(H, W) on the CPU: what is true, -1 where nothing counts"""
+    predicted: Tensor
+    """(H, W) on the CPU: what an encoder says"""
+    class_names: tuple[str, ...]
+
+
+def no_pictures(embedder: Embedder) -> list[SegmentedImage]:
+    """Of a dataset whose answers are no pictures."""
+    del embedder
+    return []
 
 
 @dataclass(frozen=True)
@@ -26,6 +48,8 @@ class OpenDataset:
     """differs once an image, a label or a setting that figures depend on does"""
     measure: Callable[[Embedder], Figures]
     """an encoder's metrics, by name"""
+    pictures: Callable[[Embedder], list[SegmentedImage]] = no_pictures
+    """some of an encoder's answers, to look at"""
 
 
 @dataclass(frozen=True)

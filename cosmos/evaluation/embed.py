@@ -79,6 +79,20 @@ class Embedder:
     quiet: bool
     """show no progress"""
 
+    @property
+    def batch_size(self) -> int:
+        """Images or captions that are encoded at a time."""
+        return self.machine.evaluation_batch_size or (256 if self._on_gpu else 32)
+
+    @property
+    def window_batch_size(self) -> int:
+        """Windows of images that are encoded at a time."""
+        return self.machine.window_batch_size or (64 if self._on_gpu else 4)
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.encoder.device.type != "cpu"
+
     def images(self, images: Images) -> Tensor:
         """Embeddings of N images, (N, D) on the CPU, in their order.
 
@@ -92,7 +106,7 @@ class Embedder:
             for part, batch in batches:
                 yield part, self.encoder.encode_images(batch)
 
-        size = self.machine.evaluation_batch_size
+        size = self.batch_size
         places = {images.key(index): index for index in range(len(images))}
         return self._rows(images.collection, list(places), compute, "images")
 
@@ -131,13 +145,13 @@ class Embedder:
         tokens = self._tokenizer.encode(unique)
         # The end of text has the largest id. Longest first: memory that does not suffice shows at once.
         order = tokens.argmax(dim=1).argsort(descending=True, stable=True)
-        for part in torch.split(order, self.machine.evaluation_batch_size):
+        for part in torch.split(order, self.batch_size):
             yield [unique[i] for i in part.tolist()], self.encoder.encode_texts(tokens[part])
 
     def _image_batches(self, images: Images, indices: Sequence[int]) -> Iterable[Tensor]:
         loader: DataLoader[Tensor | DamagedSampleError] = DataLoader(
             _Transformed(images, indices, self.encoder.image_size),
-            batch_size=self.machine.evaluation_batch_size,
+            batch_size=self.batch_size,
             collate_fn=_stacked,
             num_workers=self.machine.workers,
             pin_memory=self.encoder.device.type == "cuda",
@@ -188,10 +202,11 @@ class Embedder:
 
 @contextmanager
 def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar on the error stream, from the first rank unless `quiet`; yields what advances it."""
+    """A bar on the first rank's terminal, unless `quiet`; yields what advances it."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    hidden = quiet or rank() > 0
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:
+    console = Console(stderr=True)
+    hidden = quiet or rank() > 0 or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count: bar.advance(task, count)
 

@@ -18,7 +18,7 @@ from cosmos.data.indexing import MAX_IMAGE_BYTES
 from cosmos.data.sample import DamagedSampleError
 from cosmos.distributed import rank, together, world_size
 from cosmos.evaluate_params import Attention, SegmentationProtocol
-from cosmos.evaluation.card import Figures
+from cosmos.evaluation.card import Figures, SegmentedImage
 from cosmos.evaluation.embed import NOT_FINITE, Embedder, Encoder, progress, sound
 from cosmos.evaluation.images import Images
 from cosmos.evaluation.prompts import IMAGENET_TEMPLATES
@@ -33,6 +33,9 @@ from cosmos.evaluation.segmentation import (
 
 MAX_LONG_SIDE = 2048
 """Pixels that a long side is resized to at most."""
+
+NUM_PICTURES = 8
+"""Images that are shown of a dataset."""
 
 MASK_FORMATS = ("PNG", "BMP", "TIFF")
 """Formats of masks: those that keep every label."""
@@ -68,8 +71,7 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
             f"{dataset.name}: short_side {short_side} is less than the {window} pixels that the model sees; "
             f"raise it to {window} or more, or take a model of smaller images"
         )
-    words = [word for words in dataset.classes for word in words]
-    queries = embedder.classes(words, IMAGENET_TEMPLATES)
+    queries = _queries(dataset, embedder)
     counts = torch.stack(together(lambda: _confusions(dataset, attention, embedder, queries))).sum(dim=0)
     try:
         found = [segmentation_metrics(matrix, dataset.names) for matrix in counts]
@@ -82,29 +84,62 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
     }
 
 
+def pictures(
+    dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder
+) -> list[SegmentedImage]:
+    """Some images of a dataset, and their pixels' classes by the first kind of attention."""
+    some = range(0, len(dataset.images), max(1, len(dataset.images) // NUM_PICTURES))[:NUM_PICTURES]
+    found = _predictions(dataset, attention[:1], embedder, _queries(dataset, embedder), some)
+    return [
+        SegmentedImage(dataset.images.read(number), sample.labels, predicted.cpu(), dataset.names)
+        for number, (sample, (predicted,)) in zip(some, found, strict=True)
+    ]
+
+
+def _queries(dataset: SegmentationDataset, embedder: Embedder) -> Tensor:
+    """Embeddings of the query words, (Q, D)."""
+    return embedder.classes([word for words in dataset.classes for word in words], IMAGENET_TEMPLATES)
+
+
 def _confusions(
     dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder, queries: Tensor
 ) -> Tensor:
     """(attention, C, C) int64 on the CPU: confusion matrices of this rank's images."""
+    mine, num_classes = range(len(dataset.images))[rank() :: world_size()], len(dataset.classes)
+    device = embedder.encoder.device
+    counts = torch.zeros(len(attention), num_classes, num_classes, dtype=torch.long, device=device)
+    with progress("images", len(mine), embedder.quiet) as advance:
+        for sample, predictions in _predictions(dataset, attention, embedder, queries, mine):
+            labels = sample.labels.to(device)
+            for count, predicted in zip(counts, predictions, strict=True):
+                count += confusion(labels, predicted, num_classes)
+            advance(1)
+    return counts.cpu()
+
+
+def _predictions(
+    dataset: SegmentationDataset,
+    attention: Sequence[Attention],
+    embedder: Embedder,
+    queries: Tensor,
+    indices: Sequence[int],
+) -> Iterator[tuple["_Sample", list[Tensor]]]:
+    """Images at these places, each with its pixels' classes (H, W) by every kind of attention."""
     encoder, machine = embedder.encoder, embedder.machine
-    mine = range(len(dataset.images))[rank() :: world_size()]
     loader: DataLoader[_Sample | DamagedSampleError] = DataLoader(
-        _Samples(dataset, mine, encoder.image_size),
+        _Samples(dataset, indices, encoder.image_size),
         batch_size=None,
         num_workers=machine.workers,
         generator=torch.Generator(),
     )
-    num_classes, num_queries = len(dataset.classes), [len(words) for words in dataset.classes]
-    counts = torch.zeros(len(attention), num_classes, num_classes, dtype=torch.long, device=encoder.device)
-    windows = _encoded_windows(sound(loader), attention, encoder, queries, machine.window_batch_size)
-    with progress("images", len(mine), embedder.quiet) as advance:
-        for sample, patches in _by_sample(windows):
-            labels = sample.labels.to(encoder.device)
-            for count, kind in zip(counts, patches.unbind(1), strict=True):
-                logits = segmentation_logits(kind, sample.resized, encoder.image_size, sample.size)
-                count += confusion(labels, predict(logits, num_queries, dataset.protocol), num_classes)
-            advance(1)
-    return counts.cpu()
+    num_queries = [len(words) for words in dataset.classes]
+    windows = _encoded_windows(sound(loader), attention, encoder, queries, embedder.window_batch_size)
+    for sample, patches in _by_sample(windows):
+        logits = (
+            segmentation_logits(kind, sample.resized, encoder.image_size, sample.size)
+            for kind in patches.unbind(1)
+        )
+        yield sample, [predict(one, num_queries, dataset.protocol) for one in logits]
 
 
 def _encoded_windows(

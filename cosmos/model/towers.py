@@ -191,7 +191,7 @@ def encode_embedded_text(clip: CLIP, tokens: Tensor, embedded: Tensor) -> Tensor
     """
     lengths = tokens.argmax(dim=-1) + 1
     order = lengths.argsort(stable=True)
-    groups = order.tensor_split(TEXT_GROUPS) if len(order) >= 8 * TEXT_GROUPS else (order,)
+    groups = order.tensor_split(TEXT_GROUPS) if len(order) >= 16 * TEXT_GROUPS else (order,)
     longest = torch.stack([lengths[group[-1]] for group in groups]).tolist()
     ends = [
         end_states(text_states(clip, embedded[group, :length]), tokens[group, :length])

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
 from cosmos.report.tables import printable
@@ -66,6 +66,15 @@ class Segmented:
         labels: list[int] = np.unique([np.asarray(self.label), np.asarray(self.prediction)]).tolist()
         return labels
 
+    def colours(self) -> tuple[Colour, ...]:
+        """256 colours by label. A class that is called by a colour's name has that colour."""
+        colours = list(class_colours())
+        for label, name in enumerate(self.class_names):
+            if name in ImageColor.colormap:
+                red, green, blue = ImageColor.getrgb(name)[:3]
+                colours[label] = (red, green, blue)
+        return tuple(colours)
+
     def name(self, label: int) -> str:
         """What the legend calls a label."""
         return "ignored" if label == IGNORED else _short(printable(self.class_names[label]))
@@ -74,7 +83,8 @@ class Segmented:
 def segmentation_sheet(samples: Sequence[Segmented]) -> Image.Image:
     """A row of image, ground truth and prediction for each sample, above a legend of its classes.
 
-    A class has the same colour on every sheet; ignored pixels are grey. Raises ValueError without samples.
+    A label has the same colour on every sheet, unless its class is called by a colour's name; ignored pixels
+    are grey. Raises ValueError without samples.
     """
     if not samples:
         raise ValueError("a sheet of segmentations needs at least one sample")
@@ -154,10 +164,11 @@ def _lefts() -> Iterable[int]:
 
 def _panels(one: Segmented) -> Image.Image:
     """The three pictures of a sample, each in the middle of its column."""
+    colours = one.colours()
     pictures = [
         _fitted(one.image.convert("RGB"), Image.Resampling.LANCZOS),
-        _fitted(_coloured(one.label), Image.Resampling.NEAREST),
-        _fitted(_coloured(one.prediction), Image.Resampling.NEAREST),
+        _fitted(_coloured(one.label, colours), Image.Resampling.NEAREST),
+        _fitted(_coloured(one.prediction, colours), Image.Resampling.NEAREST),
     ]
     strip = Image.new("RGB", (_WIDTH, pictures[0].height), "white")
     for left, picture in zip(_lefts(), pictures, strict=True):
@@ -172,14 +183,15 @@ def _fitted(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
     return picture.resize((width, height), resampling)
 
 
-def _coloured(labels: Labels) -> Image.Image:
+def _coloured(labels: Labels, colours: Sequence[Colour]) -> Image.Image:
     """Labels (H, W) as an RGB picture."""
-    return Image.fromarray(np.array(class_colours(), np.uint8)[np.asarray(labels)])
+    return Image.fromarray(np.array(colours, np.uint8)[np.asarray(labels)])
 
 
 def _legend(one: Segmented) -> Image.Image:
     """A chip and a name for each class that occurs, from left to right, on as many lines as that takes."""
-    entries = [(class_colours()[label], one.name(label)) for label in one.occurring()]
+    colours = one.colours()
+    entries = [(colours[label], one.name(label)) for label in one.occurring()]
     places = _flowing([_CHIP + _GAP + round(_font().getlength(name)) for _, name in entries])
     strip = Image.new("RGB", (_WIDTH, places[-1][1] + _LINE + _MARGIN), "white")
     pen = ImageDraw.Draw(strip)

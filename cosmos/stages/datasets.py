@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 from rich import box
 from rich.console import Console
@@ -101,27 +102,35 @@ def look(card: Card, params: Params, machine: Machine) -> Listed:
 def show(listed: Sequence[Listed], in_detail: bool, machine: Machine) -> None:
     """Prints a table of all, or all that is known of some."""
     console = Console()
-    if not in_detail:
-        console.print(table(listed))
-        console.print(
-            f"below {machine.datasets_root}; `cosmos datasets NAME` shows the layout of one", style="dim"
-        )
+    if in_detail:
+        for item in listed:
+            console.print(Text(f"{item.suite}: {item.name}", "bold"), description(item), "")
         return
-    for item in listed:
-        console.print(Text(f"{item.suite}: {item.name}", "bold"))
-        for key, value in asdict(item).items():
-            if key not in ("suite", "name"):
-                lines = value if isinstance(value, tuple) else (str(value),)
-                console.print(Text(f"  {key.replace('_', ' '):18} " + f"\n{'':21}".join(lines)))
+    console.print(table(listed))
+    console.print(
+        f"below {machine.datasets_root}; `cosmos datasets NAME` shows the layout of one", style="dim"
+    )
 
 
 def table(listed: Sequence[Listed]) -> Table:
-    """A row for each dataset."""
-    rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("suite", "dataset", "size", "licence", "here"):
+    """A row for each dataset, suite by suite."""
+    rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("dataset", "here", "size", "licence"):
         rows.add_column(heading, overflow="fold")
-    for item in listed:
-        here = ("yes" if item.complete else item.state) if item.present else "no"
-        style = "" if item.present else "dim"
-        rows.add_row(item.suite, Text(item.name), Text(item.size), Text(item.licence), here, style=style)
+    for suite, items in groupby(listed, key=lambda item: item.suite):
+        rows.add_row(Text(suite, "bold"))
+        for item in items:
+            here = ("yes" if item.complete else "in part") if item.present else "no"
+            style = "" if item.present else "dim"
+            rows.add_row(Text(f"  {item.name}"), here, Text(item.size), Text(item.licence), style=style)
     return rows
+
+
+def description(item: Listed) -> Table:
+    """All that is known of a dataset, a line for each thing."""
+    lines = Table.grid(padding=(0, 2))
+    for key, value in asdict(item).items():
+        if key not in ("suite", "name"):
+            text = "\n".join(value) if isinstance(value, tuple) else str(value)
+            lines.add_row(f"  {key.replace('_', ' ')}", Text(text, overflow="fold"))
+    return lines

@@ -13,17 +13,18 @@ from rich.console import Console
 from cosmos import provenance
 from cosmos.distributed import Ranks, barrier, process_group
 from cosmos.evaluation.cache import CacheFolder
-from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.images import digest
 from cosmos.evaluation.suite import suites
-from cosmos.files import write_text
+from cosmos.files import replacing, write_text
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.encoders import encoder_of, open_clip_baseline
 from cosmos.params import Params
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
+from cosmos.report.segmentations import IGNORED, Segmented, segmentation_sheet
 from cosmos.report.tables import Measured, results_markdown, results_table
 from cosmos.results import Entry, Figures, Results
 from cosmos.rundir import RunDir
@@ -172,12 +173,29 @@ def measure_one(session: Session, which: str, embedder: Embedder, card: Card, da
     if which not in models:
         started = time.monotonic()
         models = {**models, which: dataset.measure(embedder)}
+        draw(session, which, card, dataset.pictures(embedder))
         if session.ranks.is_first:
             seconds = time.monotonic() - started
             logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, which, seconds)
     if session.ranks.is_first:
         results.put(card.name, entry(session, card, dataset, identity, models))
     barrier()
+
+
+def draw(session: Session, which: str, card: Card, pictures: Sequence[SegmentedImage]) -> None:
+    """A sheet of what a model makes of some images, beside the results."""
+    if not pictures or not session.ranks.is_first:
+        return
+    sheet = segmentation_sheet([shown(picture) for picture in pictures])
+    results = session.results(card.suite).path
+    with replacing(results.with_name(f"{results.stem}-{card.name}-{which}.png")) as temporary:
+        sheet.save(temporary, "PNG")
+
+
+def shown(picture: SegmentedImage) -> Segmented:
+    """A picture as the sheet takes it."""
+    labels = picture.labels.where(picture.labels >= 0, IGNORED).to(torch.uint8)
+    return Segmented(picture.image, labels, picture.predicted.to(torch.uint8), picture.class_names)
 
 
 def entry(

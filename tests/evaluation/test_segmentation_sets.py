@@ -13,9 +13,11 @@ from cosmos.evaluate_params import EvaluateParams, SegmentationParams, Segmentat
 from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.card import Card, OpenDataset
 from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.paired_images import read_classes
 from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
+from cosmos.evaluation.published_segmentation import PUBLISHED
 from cosmos.evaluation.segment import SegmentationDataset
-from cosmos.evaluation.segmentation_sets import CARDS, PUBLISHED, own_card, read_classes
+from cosmos.evaluation.segmentation_sets import CARDS, own_card
 from cosmos.machine import Machine
 from cosmos.params import DataParams, Params
 from tests.evaluation.examples import ColourEncoder

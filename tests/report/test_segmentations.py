@@ -131,3 +131,10 @@ def test_a_label_without_a_name_is_named() -> None:
 def test_a_sheet_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="needs at least one sample"):
         segmentation_sheet([])
+
+
+def test_a_class_that_is_called_by_a_colours_name_has_that_colour() -> None:
+    white, labels = Image.new("RGB", (4, 4), "white"), np.array([[0, 1, 2, 2]] * 4, np.uint8)
+    one = Segmented(white, labels, labels, ("background", "red", "sheep"))
+    assert one.colours()[1] == (255, 0, 0)
+    assert (one.colours()[0], one.colours()[2]) == (class_colours()[0], class_colours()[2])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
 from cosmos.data.sample import Sample
@@ -180,6 +181,22 @@ def test_an_image_is_encoded_once_for_all_that_is_asked_of_it(
     own = {"renamed": {"images": "classes", "class_names": "names.txt"}}
     run(place, "classification", classification={"datasets": ["renamed"], "own": own})
     assert sum(encoded) == 2 * 5
+
+
+def test_segmentations_can_be_looked_at(place: Path) -> None:
+    write_images(place / "images", {f"{colour}.png": colour for colour in COLOURS})
+    (place / "masks").mkdir()
+    for label, colour in enumerate(COLOURS):
+        Image.new("L", (12, 10), label).save(place / "masks" / f"{colour}.png")
+    (place / "classes.txt").write_text("".join(f"{colour}\n" for colour in COLOURS))
+    described = {"classes": "classes.txt", "images": "images", "masks": "masks", "image_suffix": ".png"}
+    own = {"flags": {**described, "short_side": 16}}
+    outcome = run(place, "segmentation", segmentation={"datasets": ["flags"], "own": own})
+    figures = outcome.results["segmentation"]["flags"]["models"]["teacher"]
+    assert {"csa_mIoU", "plain_mIoU", "csa_accuracy", "plain_accuracy"} <= figures.keys()
+    for which in ("student", "teacher"):
+        with Image.open(place / "runs" / "tiny" / "results" / f"segmentation-flags-{which}.png") as sheet:
+            assert sheet.width > 500
 
 
 def test_published_figures_stand_beside_a_checkpoints_own(place: Path) -> None:

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.evaluate_params import SuiteName
+from cosmos.evaluation.card import Card, OpenDataset, no_pictures
+from cosmos.machine import Machine
+from cosmos.params import Params
+from cosmos.stages.datasets import Listed, datasets, fetch
+from tests.evaluation.examples import write_images
+from tests.stages.examples import cosmos
+
+
+def here(folder: Path) -> Machine:
+    return Machine(datasets_root=folder, data_root=folder / "data")
+
+
+def listed(folder: Path, *names: str) -> dict[str, Listed]:
+    return {item.name: item for item in datasets(names, Params(), here(folder), quiet=True)}
+
+
+def write_flickr8k(folder: Path) -> None:
+    write_images(folder / "flickr8k" / "Images", {"1.jpg": "red", "2.jpg": "blue"})
+    (folder / "flickr8k" / "captions.txt").write_text("image,caption\n1.jpg,red\n2.jpg,blue\n")
+
+
+def test_all_datasets_of_all_suites_are_listed_with_what_people_ask(tmp_path: Path) -> None:
+    found = datasets((), Params(), here(tmp_path), quiet=True)
+    assert {item.suite for item in found} == set(SuiteName.__args__)  # type: ignore[attr-defined]
+    assert len(found) > 30
+    for item in found:
+        assert item.layout
+        assert item.size
+        assert item.licence
+        assert not item.present
+        assert item.state
+
+
+def test_a_dataset_is_absent_in_part_or_complete(tmp_path: Path) -> None:
+    assert "captions.txt: no such file" in listed(tmp_path, "flickr8k")["flickr8k"].state
+    write_flickr8k(tmp_path)
+    part = listed(tmp_path, "flickr8k")["flickr8k"]
+    assert (part.present, part.complete, part.state) == (True, False, "2 images of 8,091")
+    (tmp_path / "flickr8k" / "Images" / "2.jpg").unlink()
+    damaged = listed(tmp_path, "flickr8k")["flickr8k"]
+    assert not damaged.present
+    assert "1 of 2 images are missing" in damaged.state
+
+
+def test_a_name_that_is_no_dataset_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no dataset voc22; there are heldout, .*voc21"):
+        listed(tmp_path, "voc20", "voc22")
+
+
+def test_what_no_program_can_download_is_told_with_where_it_belongs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"imagenet: cannot be downloaded .*imagenet/val/<wnid>/\*\.JPEG"):
+        datasets(["imagenet"], Params(), here(tmp_path), download=True, quiet=True)
+
+
+def card(download: Any) -> Card:
+    """A dataset that is there once the file `here` is."""
+
+    def opened(params: Params, machine: Machine) -> OpenDataset:
+        if not (machine.datasets_root / "here").exists():
+            raise ValueError("not here")
+        return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: {}, no_pictures)
+
+    return Card("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, opened, download)
+
+
+def test_a_download_fetches_what_is_missing_and_only_that(tmp_path: Path) -> None:
+    fetched: list[Path] = []
+
+    def download(root: Path) -> None:
+        fetched.append(root)
+        (root / "here").touch()
+
+    root = tmp_path / "datasets"
+    fetch(card(download), Params(), here(root))
+    fetch(card(download), Params(), here(root))
+    assert fetched == [root]
+
+
+def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
+    def download(root: Path) -> None:
+        raise OSError("the host is down")
+
+    with pytest.raises(ValueError, match=r"mine: the download failed \(the host is down\); run .* again"):
+        fetch(card(download), Params(), here(tmp_path))
+
+
+def test_the_command_prints_a_table_the_layout_of_one_and_json(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text("{}\n")
+    write_flickr8k(tmp_path)
+    root = {"DATASETS_ROOT": str(tmp_path)}
+    table = cosmos(tmp_path, "datasets", **root)
+    assert table.returncode == 0, table.stderr
+    assert "coco-object" in table.stdout
+    assert "in part" in table.stdout
+    detail = cosmos(tmp_path, "datasets", "flickr8k", **root)
+    assert "flickr8k/captions.txt" in detail.stdout
+    found = json.loads(cosmos(tmp_path, "datasets", "flickr8k", "voc20", "--json", **root).stdout)
+    assert [item["name"] for item in found] == ["flickr8k", "voc20"]
