@@ -31,7 +31,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     run = place / "runs" / "whole"
     lines = read_metrics(run / "metrics.jsonl")
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 16))
-    assert "teacher/image_to_text_R@1" in lines[-1]["evaluation"]
+    assert "teacher/heldout/image_to_text_R@1" in lines[-1]["evaluation"]
     provenance = json.loads((run / "provenance.json").read_text())
     assert provenance["data"].keys() == {"train"}
     assert provenance["sessions"][0]["packages"]["torch"]
@@ -43,13 +43,16 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert other.returncode == 1
     assert "pretrain.seed: 0 -> 1" in other.stderr
 
-    measured = cosmos(place, "evaluate", "retrieval", "--run", "whole", "--json")
+    measured = cosmos(place, "evaluate", "--run", "whole", "--json")
     assert measured.returncode == 0, measured.stderr
     found = json.loads(measured.stdout)
-    assert found["num_images"] == 12
-    assert [Path(source).name for source in found["data"]] == ["manifest.json"]
-    assert found["models"].keys() == {"student", "teacher"}
-    assert json.loads((run / "results" / "retrieval.json").read_text()) == found
+    assert list(found) == ["retrieval", "classification", "segmentation", "perception"]
+    heldout = found["retrieval"]["heldout"]
+    assert heldout["num_images"] == 12
+    assert [Path(source).name for source in heldout["data"]] == ["manifest.json"]
+    assert heldout["models"].keys() == {"student", "teacher"}
+    for suite, datasets in found.items():
+        assert json.loads((run / "results" / f"{suite}.json").read_text())["datasets"] == datasets
 
     exported = subprocess.run(
         [sys.executable, "-m", "cosmos", "export", result["checkpoint"], str(place / "clip.pt")],
