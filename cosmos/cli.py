@@ -125,7 +125,8 @@ class Evaluate(RunCommand):
         name = self.run or checkpoint_label(self.checkpoint) or run_name(self.experiment, params)
         run = machine.runs_root / name
         outcome = evaluate(self.suites, params, machine, run, self.checkpoint, quiet=self.as_json)
-        self.show(outcome.results)
+        if outcome.is_first:
+            self.show(outcome.results)
         if outcome.problems:
             raise ValueError("\n  ".join(["not everything was measured:", *outcome.problems]))
 

@@ -4,15 +4,19 @@ Launchers export RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (torc
 process is alone, and everything here is the identity.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -32,17 +36,18 @@ class Ranks:
 
 
 @contextmanager
-def process_group(device: str) -> Iterator[Ranks]:
+def process_group(device: str, timeout: timedelta) -> Iterator[Ranks]:
     """The group of the environment's variables, taken down at the end; `device` as in Machine.
 
-    Raises ValueError for a device that is not there.
+    `timeout` is how long ranks wait for each other before they give up. Raises ValueError for a device that
+    is not there.
     """
     rank, world_size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     ranks = Ranks(rank, world_size, pick_device(device, int(os.environ.get("LOCAL_RANK", "0"))))
     if ranks.device.type == "cuda":
         torch.cuda.set_device(ranks.device)
     if world_size > 1:
-        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+        dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo", timeout=timeout)
     try:
         yield ranks
     finally:
@@ -133,6 +138,7 @@ def together(compute: Callable[[], T]) -> list[T]:
     try:
         mine = compute()
     except ValueError as error:
+        logger.error("rank %d: %s", rank(), error)  # now: others may take their time
         mine = error
     found: list[T | ValueError] = [mine] * world_size()
     dist.all_gather_object(found, mine)

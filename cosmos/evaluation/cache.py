@@ -59,9 +59,12 @@ class CacheFolder:
         return rows
 
     def add(self, collection: str, keys: Sequence[str], rows: Tensor) -> None:
-        """Keeps rows (N, D) under N keys, as a part of their own."""
-        with replacing(self._place(collection) / f"{uuid.uuid4().hex}.pt") as temporary:
-            torch.save({"keys": list(keys), "rows": rows}, temporary)
+        """Keeps rows (N, D) under N keys, as a part of their own. What cannot be written is told, no more."""
+        try:
+            with replacing(self._place(collection) / f"{uuid.uuid4().hex}.pt") as temporary:
+                torch.save({"keys": list(keys), "rows": rows}, temporary)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+            log.warning("%s: embeddings cannot be kept (%s); make room", self.folder, error)
 
     def _place(self, collection: str) -> Path:
         return self.folder / digest([collection])

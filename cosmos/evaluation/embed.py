@@ -173,8 +173,8 @@ class Embedder:
         lists = together(lambda: [key for key in dict.fromkeys(keys) if key not in known])
         missing = list(dict.fromkeys(key for part in lists for key in part))
         mine = missing[rank() :: world_size()]
-        for computed in together(lambda: self._computed(collection, mine, compute, what)):
-            known |= computed
+        for computed, rows in together(lambda: self._computed(collection, mine, compute, what)):
+            known |= zip(computed, rows, strict=True)
         return torch.stack([known[key] for key in keys])
 
     def _computed(
@@ -183,21 +183,28 @@ class Embedder:
         keys: Sequence[str],
         compute: Callable[[Sequence[str]], Iterable[tuple[Sequence[str], Tensor]]],
         what: str,
-    ) -> dict[str, Tensor]:
-        """Rows of keys that are not in the cache, and are there afterwards."""
-        rows: dict[str, Tensor] = {}
-        fresh: dict[str, Tensor] = {}
-        saved = time.monotonic()
-        with progress(what, len(keys), self.quiet or not keys) as advance:
-            for some, embedded in compute(keys) if keys else ():
-                fresh |= zip(some, _finite(some, embedded.cpu()), strict=True)
-                advance(len(some))
-                if time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
-                    self.cache.add(collection, list(fresh), torch.stack(list(fresh.values())))
-                    rows, fresh, saved = rows | fresh, {}, time.monotonic()
-        if fresh:
-            self.cache.add(collection, list(fresh), torch.stack(list(fresh.values())))
-        return rows | fresh
+    ) -> tuple[list[str], Tensor]:
+        """Keys that are not in the cache and their rows, which are there afterwards: as far as they came."""
+        order, parts = list[str](), list[Tensor]()
+        kept, saved = 0, time.monotonic()
+        try:
+            with progress(what, len(keys), self.quiet or not keys) as advance:
+                for some, embedded in compute(keys) if keys else ():
+                    parts.append(_finite(some, embedded.cpu()))
+                    order += some
+                    advance(len(some))
+                    if time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
+                        kept, saved = self._keep(collection, order, parts, kept), time.monotonic()
+        finally:
+            self._keep(collection, order, parts, kept)
+        # One tensor: rows of their own would each be sent to other ranks with the whole of their batch.
+        return order, torch.cat(parts) if parts else torch.empty(0)
+
+    def _keep(self, collection: str, order: list[str], parts: list[Tensor], kept: int) -> int:
+        """Adds the rows from number `kept` on to the cache; returns how many are kept now."""
+        if len(order) > kept:
+            self.cache.add(collection, order[kept:], torch.cat(parts)[kept:].clone())
+        return len(order)
 
 
 @contextmanager

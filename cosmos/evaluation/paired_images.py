@@ -123,13 +123,17 @@ def found_stems(folders: PairedFolders) -> list[str]:
         if not folder.is_dir():
             raise ValueError(f"{folder}: no such folder; {folders.remedy}")
     images = set(_stems_below(folders.images, folders.image_suffix))
+    masks = set(_stems_below(folders.masks, folders.mask_suffix))
+    if folders.images == folders.masks and folders.mask_suffix.endswith(folders.image_suffix):
+        # Side by side, what ends like a mask ends like an image as well: a_mask.png beside a.png.
+        images -= {f"{stem}{folders.mask_suffix}".removesuffix(folders.image_suffix) for stem in masks}
     if not images:
         raise ValueError(f"{folders.images}: no images (*{folders.image_suffix}) in it; {folders.remedy}")
-    return sorted(images.union(_stems_below(folders.masks, folders.mask_suffix)))
+    return sorted(images | masks)
 
 
 def _stems_below(folder: Path, suffix: str) -> Iterable[str]:
-    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
     names = (path.relative_to(folder).as_posix() for path in paths)
     return (name.removesuffix(suffix) for name in names if name.endswith(suffix))
 

@@ -1,5 +1,6 @@
 """Measures the segmentation of a dataset: images are read and resized, windows encoded, pixels counted."""
 
+import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from cosmos.evaluation.segmentation import (
     segmentation_logits,
     segmentation_metrics,
 )
+
+logger = logging.getLogger(__name__)
 
 MAX_LONG_SIDE = 2048
 """Pixels that a long side is resized to at most."""
@@ -63,13 +66,13 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
     """<attention>_mIoU, _accuracy and _IoU/<class>, for every kind of attention in one pass.
 
     In a process group each rank takes its share of the images. Raises ValueError that names the image or mask
-    that cannot be read or does not fit, and for images that are resized to less than a window.
+    that cannot be read or does not fit.
     """
     window, short_side = embedder.encoder.image_size, dataset.protocol.short_side
-    if short_side < window:
-        raise ValueError(
-            f"{dataset.name}: short_side {short_side} is less than the {window} pixels that the model sees; "
-            f"raise it to {window} or more, or take a model of smaller images"
+    if short_side < window and rank() == 0:
+        logger.warning(
+            "%s: images are enlarged to the %d pixels that the model sees: short_side is %d",
+            *(dataset.name, window, short_side),
         )
     queries = _queries(dataset, embedder)
     counts = torch.stack(together(lambda: _confusions(dataset, attention, embedder, queries))).sum(dim=0)
@@ -89,11 +92,16 @@ def pictures(
 ) -> list[SegmentedImage]:
     """Some images of a dataset, and their pixels' classes by the first kind of attention."""
     some = range(0, len(dataset.images), max(1, len(dataset.images) // NUM_PICTURES))[:NUM_PICTURES]
-    found = _predictions(dataset, attention[:1], embedder, _queries(dataset, embedder), some)
-    return [
-        SegmentedImage(dataset.images.read(number), sample.labels, predicted.cpu(), dataset.names)
-        for number, (sample, (predicted,)) in zip(some, found, strict=True)
-    ]
+    queries = _queries(dataset, embedder)
+
+    def found() -> list[SegmentedImage]:
+        predictions = _predictions(dataset, attention[:1], embedder, queries, some)
+        return [
+            SegmentedImage(dataset.images.read(number), sample.labels, predicted.cpu(), dataset.names)
+            for number, (sample, (predicted,)) in zip(some, predictions, strict=True)
+        ]
+
+    return together(found)[0]
 
 
 def _queries(dataset: SegmentationDataset, embedder: Embedder) -> Tensor:

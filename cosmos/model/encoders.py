@@ -136,7 +136,11 @@ def open_clip_baseline(name: str, device: torch.device, precision: Precision) ->
             f"{name}: its tokenizer is not CLIP's; only models with CLIP's tokenizer are evaluated"
         )
     try:
-        model = open_clip.create_model(architecture, pretrained=tag, device=device)
+        # open_clip only warns where weights were trained with another activation than the architecture's.
+        quick_gelu = bool((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("quick_gelu"))
+        model = open_clip.create_model(
+            architecture, pretrained=tag, device=device, force_quick_gelu=quick_gelu
+        )
     except (RuntimeError, OSError) as error:
         raise ValueError(f"{name}: open_clip could not load it ({error})") from None
     model.eval()

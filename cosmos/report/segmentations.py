@@ -69,7 +69,7 @@ class Segmented:
     def colours(self) -> tuple[Colour, ...]:
         """256 colours by label. A class that is called by a colour's name has that colour."""
         colours = list(class_colours())
-        for label, name in enumerate(self.class_names):
+        for label, name in enumerate(self.class_names[:IGNORED]):
             if name in ImageColor.colormap:
                 red, green, blue = ImageColor.getrgb(name)[:3]
                 colours[label] = (red, green, blue)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from rich.console import Console
 
 from cosmos import provenance
-from cosmos.distributed import Ranks, barrier, process_group
+from cosmos.distributed import Ranks, process_group, together
 from cosmos.evaluation.cache import CacheFolder
 from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
 from cosmos.evaluation.embed import Embedder, Encoder
@@ -20,7 +21,7 @@ from cosmos.evaluation.suite import suites
 from cosmos.files import replacing, write_text
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
-from cosmos.model.checkpoints import ModelConfig
+from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import encoder_of, open_clip_baseline
 from cosmos.params import Params
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
@@ -32,6 +33,9 @@ from cosmos.stages.logs import log_file
 from cosmos.training.checkpoint import newest_first
 
 logger = logging.getLogger(__name__)
+
+PATIENCE = timedelta(days=2)
+"""How long a rank waits for another, whose share of a large dataset may take hours longer."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ class Subject:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of its file; "" for a baseline, whose weights open_clip keeps."""
-        return "" if self.is_baseline else provenance.sha256(self.path)
+        """Hash of its file; "" for a baseline whose weights open_clip keeps."""
+        path = Path(self.name.split(":", 2)[-1]).expanduser() if self.is_baseline else self.path
+        return provenance.sha256(path) if path.is_file() else ""
 
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
         """The models of it that are to be evaluated, by name, one in memory at a time."""
@@ -63,10 +68,21 @@ class Subject:
         if self.is_baseline:
             yield "baseline", open_clip_baseline(self.name, device, precision)
             return
-        checkpoint = checkpoints.read(self.path)
-        config = checkpoint.config or checkpoints.published_config(self.name) or ModelConfig.of(params)
         for which in params.evaluate.models:
-            yield which, encoder_of(checkpoint, which, config, device, precision)
+            yield which, encoder_of(self.checkpoint, which, self.config(params), device, precision)
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        """What its file holds."""
+        return checkpoints.read(self.path)
+
+    def config(self, params: Params) -> ModelConfig:
+        """What its models are built from: as the file says, its published name, or else the parameters."""
+        return self.checkpoint.config or checkpoints.published_config(self.name) or ModelConfig.of(params)
+
+    def identity(self, params: Params) -> str:
+        """Differs once weights or what is made of them do."""
+        return f"{self.sha256} {self.name if self.is_baseline else self.config(params)}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,9 @@ class Outcome:
     results: dict[str, dict[str, Entry]]
     """entries of the datasets that were measured, by suite and dataset"""
     problems: list[str]
-    """why the other datasets were not"""
+    """why others were not"""
+    is_first: bool
+    """whether this process is the one that speaks"""
 
 
 @dataclass(frozen=True)
@@ -98,8 +116,8 @@ class Session:
 
     def identity(self, *parts: str) -> str:
         """Differs once the checkpoint, the arithmetic, the code or one of the parts does."""
-        subject, precision = self.subject, self.params.evaluate.precision
-        return digest([subject.sha256 or subject.name, precision, provenance.source_digest(), *parts])
+        subject, precision = self.subject.identity(self.params), self.params.evaluate.precision
+        return digest([subject, precision, provenance.source_digest(), *parts])
 
 
 def evaluate(
@@ -118,16 +136,18 @@ def evaluate(
     published_name(subject, params)
     known = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in known[name].wanted()]
-    opened, problems = open_datasets(cards, params, machine)
-    if not opened:
-        raise ValueError("\n".join(problems))
-    with process_group(machine.device) as ranks, log_file(run, ranks):
-        session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
-        tell(ranks, *problems)
-        measured, failed = measure(session, opened)
-        for name in dict.fromkeys(card.suite for card in measured):
-            show(session, name, [card.name for card in measured if card.suite == name])
-        return Outcome(found(session, measured), problems + failed)
+    with process_group(machine.device, PATIENCE) as ranks:
+        opened, problems = open_datasets(cards, params, machine)
+        if not opened:
+            raise ValueError("\n".join(problems))
+        with log_file(run, ranks):
+            session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
+            tell(ranks, *problems)
+            measured, failed = measure(session, opened)
+            for name in dict.fromkeys(card.suite for card in measured):
+                show(session, name, [card.name for card in measured if card.suite == name])
+            results = together(lambda: found(session, measured) if ranks.is_first else {})[0]
+        return Outcome(results, problems + failed, ranks.is_first)
 
 
 def tell(ranks: Ranks, *problems: str) -> None:
@@ -143,48 +163,66 @@ def open_datasets(
     opened, problems = [], []
     for card in cards:
         try:
-            opened.append((card, card.open(params, machine)))
-        except (ValueError, OSError) as error:
+            opened.append((card, open_together(card, params, machine)))
+        except ValueError as error:
             problems.append(f"{card.suite} on {card.name}: {error}")
     return opened, problems
 
 
+def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
+    """The dataset, which every rank must find alike. ValueError says what one of them lacks."""
+    found: list[OpenDataset] = []
+
+    def opened() -> str:
+        try:
+            found.append(card.open(params, machine))
+        except OSError as error:
+            raise ValueError(str(error)) from None
+        return found[0].fingerprint
+
+    if len(set(together(opened))) > 1:
+        raise ValueError(
+            "hosts have different copies of it; put it on a shared disk, or copy it with its times"
+        )
+    return found[0]
+
+
 def measure(session: Session, opened: Sequence[tuple[Card, OpenDataset]]) -> tuple[list[Card], list[str]]:
-    """Measures every model on every dataset; returns the cards of those that it could, and what failed."""
-    failed: dict[Card, str] = {}
+    """Measures every model on every dataset; returns those with figures of any model, and what failed."""
+    measured, failed = dict[Card, None](), list[str]()
     for which, encoder in session.subject.encoders(session.params, session.ranks.device):
         cache = CacheFolder(session.run.embeddings / session.identity(which, str(encoder.image_size)))
         embedder = Embedder(encoder, session.machine, cache, session.quiet)
         for card, dataset in opened:
-            if card in failed:
-                continue
             try:
                 measure_one(session, which, embedder, card, dataset)
+                measured[card] = None
             except ValueError as error:
-                failed[card] = f"{card.suite} on {card.name}: {error}"
-                tell(session.ranks, failed[card])
-    return [card for card, _ in opened if card not in failed], list(failed.values())
+                failed.append(f"{card.suite} on {card.name}, {which}: {error}")
+                tell(session.ranks, failed[-1])
+    return list(measured), failed
 
 
 def measure_one(session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset) -> None:
     """Measures one model on one dataset, unless that is done, and writes its figures."""
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
-    models = results.measured(card.name, identity)
-    if which not in models:
-        started = time.monotonic()
+    # As the first rank sees it: file systems show a change to some hosts before others.
+    models = together(lambda: results.measured(card.name, identity))[0]
+    is_new, started = which not in models, time.monotonic()
+    if is_new:
         models = {**models, which: dataset.measure(embedder)}
-        draw(session, which, card, dataset.pictures(embedder))
+    if session.ranks.is_first:
+        results.put(card.name, entry(session, card, dataset, identity, models))
+    if is_new:
         if session.ranks.is_first:
             seconds = time.monotonic() - started
             logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, which, seconds)
-    if session.ranks.is_first:
-        results.put(card.name, entry(session, card, dataset, identity, models))
-    barrier()
+        draw(session, which, card, dataset.pictures(embedder))
 
 
 def draw(session: Session, which: str, card: Card, pictures: Sequence[SegmentedImage]) -> None:
     """A sheet of what a model makes of some images, beside the results."""
-    if not pictures or not session.ranks.is_first:
+    if not pictures or not session.ranks.is_first or len(pictures[0].class_names) > IGNORED:
         return
     sheet = segmentation_sheet([shown(picture) for picture in pictures])
     results = session.results(card.suite).path
@@ -239,7 +277,7 @@ def measured_row(dataset: str, entry: Entry) -> Measured:
     """An entry, for a table."""
     return Measured(
         dataset=dataset,
-        checkpoint=entry["checkpoint"],
+        checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
         models=entry["models"],
         chance=entry["chance"],
         published=entry["published"].get("figures", {}),

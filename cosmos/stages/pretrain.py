@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from cosmos.training.trainer import Evaluate, Plan, Trainer
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = timedelta(minutes=30)
+"""How long a rank waits for another: longer than an evaluation's share can differ."""
+
 
 def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
     """Trains, from wherever the run at `path` stands, to the end; returns where the checkpoint is.
@@ -38,7 +42,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
     samples = ShardedSamples(folder, machine)
-    with process_group(machine.device) as ranks:
+    with process_group(machine.device, PATIENCE) as ranks:
         run = open_run_together(path, params, ranks)
         order = sample_order(samples, params)
         plan = Plan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)

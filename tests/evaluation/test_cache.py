@@ -32,3 +32,11 @@ def test_a_damaged_part_is_passed_over_and_told(tmp_path: Path, caplog: pytest.L
 def test_no_cache_keeps_nothing() -> None:
     NoCache().add("photos", ["a"], torch.zeros(1, 1))
     assert NoCache().read("photos") == {}
+
+
+def test_a_disk_that_takes_no_more_is_told_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    CacheFolder(tmp_path / "file").add("photos", ["a"], torch.zeros(1, 1))
+    assert "embeddings cannot be kept" in caplog.text

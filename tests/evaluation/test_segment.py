@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -178,7 +179,7 @@ def test_windows_of_several_images_share_a_batch(tmp_path: Path) -> None:
 def run_rank(rank: int, folder: str) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=f"{20_000 + os.getppid() % 10_000}")
-    with process_group("cpu"):
+    with process_group("cpu", timedelta(minutes=5)):
         figures = measure(stripes(Path(folder) / str(rank), *MANY), ["csa"], embedder())
         one = stripes(Path(folder) / str(rank), MANY[0])
         alone = measure(one, ["csa"], embedder())
@@ -206,12 +207,14 @@ def test_an_image_is_named_by_its_mask_when_its_embedding_is_not_finite(tmp_path
         measure(dataset, ["csa"], embedder(BrokenColours()))
 
 
-def test_a_short_side_below_the_models_image_size_is_refused(tmp_path: Path) -> None:
-    dataset = stripes(tmp_path, (["red"], [0]), protocol=SegmentationProtocol(short_side=7))
-    with pytest.raises(
-        ValueError, match="stripes: short_side 7 is less than the 8 pixels that the model sees"
-    ):
-        measure(dataset, ["csa"], embedder())
+def test_images_are_enlarged_to_what_the_model_sees_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    small, large = (
+        stripes(tmp_path, (["red"], [0]), protocol=SegmentationProtocol(short_side=side)) for side in (7, 8)
+    )
+    assert measure(small, ["csa"], embedder()) == measure(large, ["csa"], embedder())
+    assert caplog.text.count("stripes: images are enlarged to the 8 pixels that the model sees") == 1
 
 
 def test_a_set_whose_pixels_are_all_ignored_is_refused(tmp_path: Path) -> None:

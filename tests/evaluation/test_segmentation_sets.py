@@ -299,6 +299,16 @@ def test_a_mask_without_its_image_is_named(tmp_path: Path) -> None:
         open_own(tmp_path)
 
 
+def test_images_and_masks_may_lie_side_by_side(tmp_path: Path) -> None:
+    write_own(tmp_path)
+    write_image(tmp_path / "both" / "a.png")
+    write_mask(tmp_path / "both" / "a_mask.png")
+    side_by_side = {"images": "both", "masks": "both", "image_suffix": ".png", "mask_suffix": "_mask.png"}
+    dataset = held(open_own(tmp_path, **side_by_side))
+    assert [mask.name for mask in dataset.masks] == ["a_mask.png"]
+    assert len(dataset.images) == 1
+
+
 def test_listed_files_that_are_missing_are_counted_and_the_first_named(tmp_path: Path) -> None:
     write_voc(tmp_path / "VOC2012", "Segmentation", "SegmentationClass")
     listed = [f"2007_{number:06d}" for number in range(8)] + ["2007_000033"]

@@ -138,3 +138,9 @@ def test_a_class_that_is_called_by_a_colours_name_has_that_colour() -> None:
     one = Segmented(white, labels, labels, ("background", "red", "sheep"))
     assert one.colours()[1] == (255, 0, 0)
     assert (one.colours()[0], one.colours()[2]) == (class_colours()[0], class_colours()[2])
+
+
+def test_more_classes_than_labels_of_a_byte_have_colours_as_far_as_those_go() -> None:
+    white, labels = Image.new("RGB", (4, 4), "white"), np.zeros((4, 4), np.uint8)
+    names = ("background", *["orange"] * 299)
+    assert len(Segmented(white, labels, labels, names).colours()) == 256

@@ -138,6 +138,16 @@ def test_a_diverged_checkpoint_is_refused_by_name(place: Path) -> None:
     assert outcome.results == {}
 
 
+def test_a_diverged_student_keeps_no_teacher_from_being_measured(place: Path) -> None:
+    config = ModelConfig.of(params())
+    student, teacher = config.build(), config.build()
+    torch.nn.init.constant_(student.text_projection, torch.nan)
+    checkpoints.write(RunDir(place / "runs" / "tiny").checkpoint(4), student, teacher, config)
+    outcome = run(place, "retrieval")
+    assert outcome.results["retrieval"]["heldout"]["models"].keys() == {"teacher"}
+    assert outcome.problems[0].startswith("retrieval on heldout, student: the embedding of")
+
+
 def test_what_was_measured_is_not_measured_again_until_something_changes(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

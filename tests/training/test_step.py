@@ -1,4 +1,5 @@
 import math
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,7 @@ def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> No
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
     torch.set_num_threads(1)
-    with process_group("cpu") as ranks:
+    with process_group("cpu", timedelta(minutes=5)) as ranks:
         mine = [random_batch(seed=s).split(2)[rank] for s in range(3)]
         weights = weights_after(tiny_params(loss=loss), Machine(micro_batches=micro_batches), mine, ranks)
         torch.save(weights, Path(folder) / f"{rank}.pt")
