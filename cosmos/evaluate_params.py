@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cosmos.section import Positive, Section, Share
+from cosmos.section import Positive, Precision, Section, Share
 
 SuiteName = Literal["retrieval", "classification", "segmentation", "perception"]
 Attention = Literal["csa", "plain"]
@@ -127,7 +127,7 @@ class EvaluateParams(Section):
 
     models: Annotated[tuple[Literal["student", "teacher"], ...], Field(min_length=1)] = ("student", "teacher")
     """which of a checkpoint's two models are evaluated"""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Precision = "float32"
     """arithmetic of the encoders: float32, or autocast to bfloat16 or float16"""
     published: str = ""
     """published checkpoint whose figures are set beside the results; without one, the checkpoint itself"""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from cosmos.evaluate_params import EvaluateParams
-from cosmos.section import Natural, Positive, Section, Share, Weight
+from cosmos.section import Natural, Positive, Precision, Section, Share, Weight
 
 Source = Literal["demo", "captions-csv", "coco", "flickr30k", "folder", "dreamlip", "pixelprose", "shards"]
 Distillation = Literal["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
@@ -183,7 +183,7 @@ class PretrainParams(Section):
     """fixed, or rising to 1 over training along a half cosine"""
     teacher_update: Literal["before", "after"] = "before"
     """teacher follows the student from before (as published) or after the step's optimiser update"""
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Precision = "float32"
     """arithmetic: float32, or autocast to bfloat16 or float16 (with a gradient scaler)"""
     clip_grad_norm: Weight = 0.0
     """largest norm of the gradient; 0: unbounded"""

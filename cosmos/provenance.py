@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ def code_version() -> str:
     return git("describe", "--always", "--dirty") or installed("cosmos-pretraining")
 
 
+@cache
 def source_digest() -> str:
     """Differs once code or a package that figures are computed with does."""
     root = Path(__file__).parent

@@ -1,6 +1,6 @@
 """What groups of parameters are made of: a frozen section, and the ranges that numbers come in."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,6 +8,7 @@ Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Precision = Literal["float32", "bf16", "fp16"]
 
 
 class Section(BaseModel):

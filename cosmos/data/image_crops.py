@@ -123,9 +123,13 @@ def _blurred(image: Image.Image) -> Image.Image:
 def _normalised(images: Sequence[Image.Image]) -> Tensor:
     """V RGB images of one size -> (V, 3, S, S) float32, scaled to [0, 1] and normalised."""
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
-    scaled = pixels.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return normalise(pixels.to(torch.float32, memory_format=torch.contiguous_format))
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """(..., 3, H, W) float32 between 0 and 255, scaled to [0, 1] and normalised, in place."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return scaled.sub_(mean).div_(std)
+    return pixels.div_(255).sub_(mean).div_(std)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

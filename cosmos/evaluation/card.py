@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from PIL import Image
 from torch import Tensor
@@ -71,3 +72,23 @@ class Card:
     """finds it on disk; ValueError names what is missing or wrong, before anything is computed"""
     download: Callable[[Path], object] | None = None
     """fetches it into the given datasets_root, where torchvision can"""
+
+    @classmethod
+    def own(
+        cls, suite: str, name: str, layout: tuple[str, ...], opening: Callable[[Params, Machine], OpenDataset]
+    ) -> Self:
+        """The card of a set of one's own, of which no more is known."""
+        return cls(suite, name, "a set of your own", layout, "", "yours", 0, opening)
+
+    @classmethod
+    def demo(
+        cls, suite: str, title: str, size: str, opening: Callable[[Params, Machine], OpenDataset]
+    ) -> Self:
+        """The card of a suite's set of the demo world."""
+        layout = (f"drawn by `cosmos prepare`: evaluation/{suite} of data.name, below data_root",)
+        return cls(suite, "demo", title, layout, size, "that of this project", 0, opening)
+
+
+def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
+    """Where a suite's set of the demo world lies."""
+    return machine.data_root / params.data.name / "evaluation" / suite

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cosmos.data.annotations import read_text
 from cosmos.evaluate_params import ClassificationSet
-from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.card import Card, OpenDataset, demo_folder
 from cosmos.evaluation.images import DEMO_REMEDY, ImageFiles
 from cosmos.evaluation.labelled_images import ClassificationDataset, read_class_folders
 from cosmos.evaluation.prompts import CLASSIFICATION, Prompts
@@ -13,22 +13,16 @@ from cosmos.evaluation.published_classification import PUBLISHED_CARDS
 from cosmos.machine import Machine
 from cosmos.params import Params
 
+SUITE = "classification"
+
 DEMO_TEMPLATES = ("a {} shape", "a large {} object", "A picture of a {} figure", "There is one {} shape")
 """As the demo world's captions speak of things."""
 
 
 def own_card(name: str, described: ClassificationSet) -> Card:
     """The card of a folder of class folders that evaluate.classification.own describes."""
-    return Card(
-        suite="classification",
-        name=name,
-        title="a set of your own",
-        layout=(f"{described.images}/<class>/*.jpg",),
-        size="",
-        licence="yours",
-        num_images=0,
-        open=partial(_open_own, name, described),
-    )
+    layout = (f"{described.images}/<class>/*.jpg",)
+    return Card.own(SUITE, name, layout, partial(_open_own, name, described))
 
 
 def own_prompts(
@@ -69,7 +63,7 @@ def _open_own(name: str, described: ClassificationSet, params: Params, machine: 
 
 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
-    folder = machine.data_root / params.data.name / "evaluation" / "classification"
+    folder = demo_folder(SUITE, params, machine)
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; {DEMO_REMEDY}")
     found = read_class_folders(folder)
@@ -99,16 +93,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     return names
 
 
-_DEMO = Card(
-    suite="classification",
-    name="demo",
-    title="colours of the demo world's objects",
-    layout=("drawn by `cosmos prepare`: evaluation/classification of data.name, below data_root",),
-    size="200 images of 10 colours; 1 MB",
-    licence="that of this project",
-    num_images=0,
-    open=_open_demo,
-)
+_DEMO = Card.demo(SUITE, "colours of the demo world's objects", "200 images of 10 colours; 1 MB", _open_demo)
 
 CARDS = (_DEMO, *PUBLISHED_CARDS)
 """Datasets of this suite."""

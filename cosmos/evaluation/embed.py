@@ -185,26 +185,20 @@ class Embedder:
         what: str,
     ) -> tuple[list[str], Tensor]:
         """Keys that are not in the cache and their rows, which are there afterwards: as far as they came."""
-        order, parts = list[str](), list[Tensor]()
+        batches: list[tuple[Sequence[str], Tensor]] = []
         kept, saved = 0, time.monotonic()
         try:
             with progress(what, len(keys), self.quiet or not keys) as advance:
                 for some, embedded in compute(keys) if keys else ():
-                    parts.append(_finite(some, embedded.cpu()))
-                    order += some
+                    batches.append((some, _finite(some, embedded.cpu())))
                     advance(len(some))
                     if time.monotonic() - saved > SECONDS_BETWEEN_PARTS:
-                        kept, saved = self._keep(collection, order, parts, kept), time.monotonic()
+                        self.cache.add(collection, *_joined(batches[kept:]))
+                        kept, saved = len(batches), time.monotonic()
         finally:
-            self._keep(collection, order, parts, kept)
-        # One tensor: rows of their own would each be sent to other ranks with the whole of their batch.
-        return order, torch.cat(parts) if parts else torch.empty(0)
-
-    def _keep(self, collection: str, order: list[str], parts: list[Tensor], kept: int) -> int:
-        """Adds the rows from number `kept` on to the cache; returns how many are kept now."""
-        if len(order) > kept:
-            self.cache.add(collection, order[kept:], torch.cat(parts)[kept:].clone())
-        return len(order)
+            if batches[kept:]:
+                self.cache.add(collection, *_joined(batches[kept:]))
+        return _joined(batches)
 
 
 @contextmanager
@@ -254,6 +248,12 @@ def sound(items: Iterable[T | DamagedSampleError]) -> Iterator[T]:
 
 def _split(keys: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _joined(batches: Sequence[tuple[Sequence[str], Tensor]]) -> tuple[list[str], Tensor]:
+    """All keys, and all rows in one tensor: a row of its own would be pickled with the whole of its batch."""
+    rows = torch.cat([rows for _, rows in batches]) if batches else torch.empty(0)
+    return [key for keys, _ in batches for key in keys], rows
 
 
 def _finite(keys: Sequence[str], rows: Tensor) -> Tensor:

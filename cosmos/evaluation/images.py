@@ -1,13 +1,14 @@
 """Images as suites see them, whatever form they have on disk. They stay there until they are needed."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
+from cosmos.data.annotations import path_below
 from cosmos.data.image_crops import decode
 from cosmos.data.indexing import MAX_IMAGE_BYTES
 from cosmos.data.sample import DamagedSampleError
@@ -113,6 +114,27 @@ def digest(parts: Iterable[str]) -> str:
     for part in parts:
         whole.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return whole.hexdigest()[:16]
+
+
+def locate(
+    listed_in: Path,
+    folder: Path,
+    names: Sequence[str],
+    remedy: str,
+    place: Callable[[Path, str], Path] = path_below,
+) -> list[Path]:
+    """Files in `folder` that `listed_in` names; `place` says where a name is, hopefully below the folder.
+
+    ValueError for a missing folder, names that lead outside, and files that are missing: how many, and which.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; {remedy}")
+    try:
+        paths = [place(folder, name) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{listed_in}: {error}; correct the name") from None
+    check_present(listed_in, "images", list(dict.fromkeys(paths)), remedy)
+    return paths
 
 
 def check_file(path: Path, remedy: str) -> None:

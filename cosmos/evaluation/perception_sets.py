@@ -7,17 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from cosmos.data.annotations import path_below
 from cosmos.evaluate_params import PerceptionSet
-from cosmos.evaluation.card import Card, Figures, OpenDataset
+from cosmos.evaluation.card import Card, Figures, OpenDataset, demo_folder
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.images import (
     DEMO_REMEDY,
     PUBLISHED_REMEDY,
     ImageFiles,
     check_file,
-    check_present,
     digest,
+    locate,
 )
 from cosmos.evaluation.perception import (
     COMPOSITION_CHANCE,
@@ -73,14 +72,7 @@ class ImageFolder:
 
     def locate(self, listed_in: Path, names: Sequence[str]) -> list[Path]:
         """Files of the images that `listed_in` names. ValueError says how many are missing, and which."""
-        if not self.path.is_dir():
-            raise ValueError(f"{self.path}: no such folder; {self.remedy}")
-        try:
-            paths = [path_below(self.path, name) for name in names]
-        except ValueError as error:
-            raise ValueError(f"{listed_in}: {error}; correct the name") from None
-        check_present(listed_in, "images", list(dict.fromkeys(paths)), self.remedy)
-        return paths
+        return locate(listed_in, self.path, names, self.remedy)
 
     def shared(self, paths: Sequence[Path]) -> SharedImages:
         """The images of items, by their files."""
@@ -179,9 +171,7 @@ def open_examples(file: Path, folder: ImageFolder) -> OpenDataset:
 def own_card(name: str, description: PerceptionSet) -> Card:
     """The card of a set of one's own."""
     layout = (description.annotations, description.images)
-    return Card(
-        SUITE, name, "a set of your own", layout, "", "yours", 0, partial(_open_own, name, description)
-    )
+    return Card.own(SUITE, name, layout, partial(_open_own, name, description))
 
 
 def _open_own(name: str, description: PerceptionSet, params: Params, machine: Machine) -> OpenDataset:
@@ -191,7 +181,7 @@ def _open_own(name: str, description: PerceptionSet, params: Params, machine: Ma
 
 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
-    folder = machine.data_root / params.data.name / "evaluation" / SUITE
+    folder = demo_folder(SUITE, params, machine)
     return _open_folder(folder, ImageFolder(folder / "images", params.data.max_pixels, DEMO_REMEDY))
 
 
@@ -245,14 +235,10 @@ def _open_pairs(
 
 
 CARDS = (
-    Card(
+    Card.demo(
         SUITE,
-        "demo",
         "true and false captions of the demo world",
-        ("drawn by `cosmos prepare`: evaluation/perception of data.name, below data_root",),
         "600 images, 600 captions and near misses; 2 MB",
-        "that of this project",
-        0,
         _open_demo,
     ),
     Card(

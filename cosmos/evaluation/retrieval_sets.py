@@ -29,8 +29,8 @@ from cosmos.evaluation.images import (
     Images,
     ShardImages,
     check_file,
-    check_present,
     digest,
+    locate,
 )
 from cosmos.evaluation.retrieval import chance_metrics, retrieval_metrics
 from cosmos.machine import Machine
@@ -73,8 +73,9 @@ def read_captions_file(file: CaptionsFile, max_pixels: int) -> RetrievalDataset:
     """The dataset that a captions file describes. ValueError names what is missing or in another form."""
     check_file(file.annotations, file.remedy)
     captioned = file.read(file.annotations)
-    paths = _locate(file, [item.image for item in captioned])
-    images = ImageFiles(file.images, paths, max_pixels)
+    names = [item.image for item in captioned]
+    paths = locate(file.annotations, file.images, names, file.remedy, _image_path)
+    images = ImageFiles(file.images, tuple(paths), max_pixels)
     return _dataset(str(file.annotations), images, [item.captions for item in captioned])
 
 
@@ -105,7 +106,7 @@ def own_card(name: str, description: RetrievalSet) -> Card:
         )
 
     layout = (description.annotations, description.images)
-    return Card(SUITE, name, "a set of your own", layout, "", "yours", 0, partial(_open_file, file))
+    return Card.own(SUITE, name, layout, partial(_open_file, file))
 
 
 def _readers(split: str) -> dict[str, Callable[[Path], list[CaptionedImage]]]:
@@ -138,18 +139,6 @@ def _open(dataset: RetrievalDataset, source: Path) -> OpenDataset:
         fingerprint=digest([images.collection, *keys, *dataset.captions, *map(str, owners)]),
         measure=partial(measure, dataset),
     )
-
-
-def _locate(file: CaptionsFile, names: Sequence[str]) -> tuple[Path, ...]:
-    """The image files that a captions file names. ValueError says how many are missing, and which."""
-    if not file.images.is_dir():
-        raise ValueError(f"{file.images}: no such folder; {file.remedy}")
-    try:
-        paths = tuple(_image_path(file.images, name) for name in names)
-    except ValueError as error:
-        raise ValueError(f"{file.annotations}: {error}") from None
-    check_present(file.annotations, "images", paths, file.remedy)
-    return paths
 
 
 def _image_path(folder: Path, name: str) -> Path:

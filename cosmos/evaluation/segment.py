@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
-from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, MAX_ASPECT
+from cosmos.data.image_crops import MAX_ASPECT, normalise
 from cosmos.data.indexing import MAX_IMAGE_BYTES
 from cosmos.data.sample import DamagedSampleError
 from cosmos.distributed import rank, together, world_size
@@ -244,9 +244,7 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Tensor:
     Bilinear without antialiasing and rounded to bytes, as OpenCV does it for the published pipeline.
     """
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
-    resized = interpolate(pixels, size=size, mode="bilinear", align_corners=False)[0].round_()
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
-    return resized.div_(255).sub_(mean).div_(std)
+    return normalise(interpolate(pixels, size=size, mode="bilinear", align_corners=False)[0].round_())
 
 
 def read_labels(

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from cosmos.evaluate_params import SegmentationProtocol, SegmentationSet
-from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.card import Card, OpenDataset, demo_folder
 from cosmos.evaluation.images import DEMO_REMEDY, check_file
 from cosmos.evaluation.paired_images import (
     Described,
@@ -24,12 +24,11 @@ SUITE = "segmentation"
 def own_card(name: str, description: SegmentationSet) -> Card:
     """The card of a set of one's own."""
     layout = (description.classes, description.images, description.masks)
-    opening = partial(_open_own, name, description)
-    return Card(SUITE, name, "a set of your own", layout, "", "yours", 0, opening)
+    return Card.own(SUITE, name, layout, partial(_open_own, name, description))
 
 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
-    folder = machine.data_root / params.data.name / "evaluation" / SUITE
+    folder = demo_folder(SUITE, params, machine)
     folders = PairedFolders(folder / "images", ".jpg", folder / "masks", ".png", DEMO_REMEDY)
     protocol = SegmentationProtocol(short_side=128, logit_scale=40)
     described = _described("demo", folders, folder / "classes.txt", protocol, has_background=True)
@@ -61,16 +60,7 @@ def _described(
     return Described(name, folders, classes, names, protocol, (class_file,))
 
 
-_DEMO = Card(
-    SUITE,
-    "demo",
-    "scenes of the demo world",
-    ("drawn by `cosmos prepare`: evaluation/segmentation of data.name, below data_root",),
-    "100 images of 10 colours; 1 MB",
-    "that of this project",
-    0,
-    _open_demo,
-)
+_DEMO = Card.demo(SUITE, "scenes of the demo world", "100 images of 10 colours; 1 MB", _open_demo)
 
 CARDS = (_DEMO, *PUBLISHED_CARDS)
 """Datasets of this suite."""

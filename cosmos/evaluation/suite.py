@@ -1,7 +1,8 @@
 """The four suites. Each is a set of cards; a card opens a dataset, which measures an encoder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 
 from cosmos.evaluate_params import EvaluateParams
 from cosmos.evaluation import classification_sets, perception_sets, retrieval_sets, segmentation_sets
@@ -41,31 +42,22 @@ def suites(evaluate: EvaluateParams) -> dict[str, Suite]:
 def _suites(evaluate: EvaluateParams) -> Iterator[Suite]:
     retrieval, classification = evaluate.retrieval, evaluate.classification
     segmentation, perception = evaluate.segmentation, evaluate.perception
-    yield _suite(
-        "retrieval", retrieval.datasets, [retrieval_sets.own_card(*item) for item in retrieval.own.items()]
-    )
-    yield _suite(
-        "classification",
-        classification.datasets,
-        [classification_sets.own_card(*item) for item in classification.own.items()],
-    )
-    yield _suite(
-        "segmentation",
-        segmentation.datasets,
-        [segmentation_sets.own_card(*item) for item in segmentation.own.items()],
-    )
-    yield _suite(
-        "perception",
-        perception.datasets,
-        [perception_sets.own_card(*item) for item in perception.own.items()],
-    )
+    own = starmap(retrieval_sets.own_card, retrieval.own.items())
+    yield _suite("retrieval", retrieval.datasets, own)
+    own = starmap(classification_sets.own_card, classification.own.items())
+    yield _suite("classification", classification.datasets, own)
+    own = starmap(segmentation_sets.own_card, segmentation.own.items())
+    yield _suite("segmentation", segmentation.datasets, own)
+    own = starmap(perception_sets.own_card, perception.own.items())
+    yield _suite("perception", perception.datasets, own)
 
 
-def _suite(name: str, datasets: tuple[str, ...], own: list[Card]) -> Suite:
+def _suite(name: str, datasets: tuple[str, ...], own_cards: Iterable[Card]) -> Suite:
+    own = {card.name: card for card in own_cards}
     cards = {card.name: card for card in BUILT_IN if card.suite == name}
-    taken = sorted(cards.keys() & {card.name for card in own})
+    taken = sorted(cards.keys() & own.keys())
     if taken:
         raise ValueError(
             f"evaluate.{name}.own: {', '.join(taken)} is the name of another dataset; choose another"
         )
-    return Suite(name, {**cards, **{card.name: card for card in own}}, datasets)
+    return Suite(name, cards | own, datasets)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import open_clip
 import torch
@@ -14,8 +14,7 @@ from cosmos.evaluate_params import Attention
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
-
-Precision = Literal["float32", "bf16", "fp16"]
+from cosmos.section import Precision
 
 
 @dataclass(frozen=True)

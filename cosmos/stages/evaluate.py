@@ -133,7 +133,7 @@ def evaluate(
         torch.set_num_threads(machine.threads)
     run = RunDir(path)
     subject = Subject(checkpoint or newest(run), machine)
-    published_name(subject, params)
+    published_name(subject, params)  # a name that there is none of is refused now
     known = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in known[name].wanted()]
     with process_group(machine.device, PATIENCE) as ranks:

@@ -12,12 +12,12 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import (
     CosmosEncoder,
     OpenClipEncoder,
-    Precision,
     baseline_encoder,
     open_clip_baseline,
 )
 from cosmos.model.towers import architecture, inline_config
 from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
+from cosmos.section import Precision
 
 CPU = torch.device("cpu")
 SMALL = ModelParams(
