@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -91,7 +91,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-        dist.all_gather_into_tensor(gathered, rows.contiguous())
+        dist.all_gather_single(gathered, rows.contiguous())
         return gathered
 
     @staticmethod
@@ -118,11 +118,11 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     return total / world_size()
 
 
-def any_rank(flags: Tensor) -> Tensor:
-    """Elementwise: whether the flag is set on any rank. Flags are numbers, 0 or 1."""
+def max_over_ranks(values: Tensor) -> Tensor:
+    """Elementwise: the largest value of all ranks."""
     if world_size() == 1:
-        return flags
-    largest = flags.clone()
+        return values
+    largest = values.clone()
     dist.all_reduce(largest, dist.ReduceOp.MAX)
     return largest
 
@@ -148,6 +148,12 @@ def together(compute: Callable[[], T]) -> list[T]:
             raise item
         results.append(item)
     return results
+
+
+def on_first_rank(compute: Callable[[], T]) -> T:
+    """What the first rank alone computed, on every rank. A ValueError is raised on all of them."""
+    found = together(lambda: compute() if rank() == 0 else None)
+    return cast(T, found[0])
 
 
 def barrier() -> None:

@@ -1,7 +1,8 @@
 """The one owner of paths inside a run directory.
 
-runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt,
-            checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/
+runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
+            checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/,
+            job.json, jobs/
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,11 @@ from cosmos.params import Params, differences, fingerprint
 
 
 class Interrupted(Exception):  # noqa: N818 - no error: the run can go on
-    """A run was asked to stop; all is saved."""
+    """A run was asked to stop by `signal` (0: by no signal), the same on all ranks; all is saved."""
+
+    def __init__(self, message: str, signal: int = 0) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ class RunDir:
     def log(self) -> Path:
         """What the command said."""
         return self.path / "log.txt"
+
+    @property
+    def lease(self) -> Path:
+        """Which process writes into this run: the one that took it last."""
+        return self.path / "writer.json"
+
+    @property
+    def job(self) -> Path:
+        """The job that the run was last submitted as."""
+        return self.path / "job.json"
+
+    @property
+    def jobs(self) -> Path:
+        """Folder of submissions: their scripts, logs and frozen code."""
+        return self.path / "jobs"
 
     @property
     def checkpoints(self) -> Path:

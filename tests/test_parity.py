@@ -80,7 +80,7 @@ def take_steps(learner: Learner, count: int) -> None:
     for step in range(count):
         rate = schedules.learning_rate(step, 10, params().pretrain)
         assert rate == pytest.approx(float(ARRAYS[f"step{step}.lr"]), rel=1e-9)
-        learner.step(batch(step), rate, META["momentum"], stop_requested=False)
+        learner.step(batch(step), rate, META["momentum"])
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])

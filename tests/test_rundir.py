@@ -1,10 +1,11 @@
+import signal
 from pathlib import Path
 
 import pytest
 
 from cosmos.overlays import merged
 from cosmos.params import Params
-from cosmos.rundir import RunDir, checkpoint_label, open_run, run_name, saved_params
+from cosmos.rundir import Interrupted, RunDir, checkpoint_label, open_run, run_name, saved_params
 
 
 def with_epochs(epochs: int) -> Params:
@@ -32,6 +33,17 @@ def test_runs_are_named_by_experiment_and_parameters() -> None:
 def test_checkpoints_sort_by_step() -> None:
     run = RunDir(Path("runs/x"))
     assert sorted([run.checkpoint(100), run.checkpoint(9)]) == [run.checkpoint(9), run.checkpoint(100)]
+
+
+def test_what_a_launcher_and_a_writer_leave_lies_beside_the_rest() -> None:
+    run = RunDir(Path("runs/x"))
+    assert [run.job.name, run.jobs.name, run.lease.name] == ["job.json", "jobs", "writer.json"]
+
+
+def test_an_interruption_says_which_signal_asked_for_it() -> None:
+    assert Interrupted("stopped").signal == 0
+    stop = Interrupted("stopped", signal.SIGUSR2)
+    assert (str(stop), stop.signal) == ("stopped", signal.SIGUSR2)
 
 
 def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -> None:

@@ -13,7 +13,7 @@ from cosmos import provenance
 from cosmos.data.loader import make_loader, sample_order
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards import ShardedSamples
-from cosmos.distributed import Ranks, barrier, process_group
+from cosmos.distributed import Ranks, barrier, on_first_rank, process_group
 from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.suite import suites
@@ -21,7 +21,7 @@ from cosmos.machine import Machine
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.params import Params
-from cosmos.rundir import RunDir, open_run
+from cosmos.rundir import open_run
 from cosmos.stages.logs import log_file, say
 from cosmos.training.step import Learner
 from cosmos.training.trainer import Evaluate, Plan, Trainer
@@ -35,24 +35,24 @@ PATIENCE = timedelta(minutes=30)
 def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
     """Trains, from wherever the run at `path` stands, to the end; returns where the checkpoint is.
 
-    Raises Interrupted when a signal asked to stop, FloatingPointError when the loss stays non-finite, and
-    ValueError for data or parameters that do not fit.
+    Raises Interrupted when a signal asked to stop, FloatingPointError when the loss stays non-finite,
+    Superseded when another process took over the run, and ValueError for data or parameters that do not fit.
     """
     if machine.threads:
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
     samples = ShardedSamples(folder, machine)
     with process_group(machine.device, PATIENCE) as ranks:
-        run = open_run_together(path, params, ranks)
+        run = on_first_rank(lambda: open_run(path, params))
         order = sample_order(samples, params)
         plan = Plan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
         learner = Learner(params, machine, ranks)
         with log_file(run, ranks):
             trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
             say(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
-            if trainer.step < plan.total_steps:
-                if ranks.is_first:
-                    provenance.record(run.provenance, {"train": folder / MANIFEST_FILE}, str(ranks.device))
+            if not trainer.is_complete:
+                data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
+                on_first_rank(lambda: provenance.record(run.provenance, data, device))
                 left = plan.total_steps - trainer.step
                 batches = make_loader(
                     samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left
@@ -63,14 +63,6 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         checkpoint = run.checkpoint(plan.total_steps)
         say(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)
         return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
-
-
-def open_run_together(path: Path, params: Params, ranks: Ranks) -> RunDir:
-    """The run directory, opened by the first rank before the others look."""
-    if ranks.is_first:
-        open_run(path, params)
-    barrier()
-    return RunDir(path)
 
 
 def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from cosmos.files import write_text
+from cosmos.files import replacing, write_text
+from cosmos.lease import Lease
 from cosmos.model import checkpoints
 from cosmos.rundir import RunDir
 from cosmos.training.step import Learner
@@ -14,26 +15,30 @@ from cosmos.training.step import Learner
 logger = logging.getLogger(__name__)
 
 
-def save(run: RunDir, learner: Learner, step: int, epoch: int, keep: int, progress: dict[str, Any]) -> Path:
+def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progress: dict[str, Any]) -> Path:
     """Writes the state after `step` steps, points `latest` at it, and drops all but the newest `keep`.
 
     `progress` is the position in the data and the counters of the run. A kill at any moment leaves the old
-    checkpoint or the new one, whole.
+    checkpoint or the new one, whole. Raises Superseded, and changes nothing, where the lease is lost.
     """
+    run = lease.run
     path = run.checkpoint(step)
-    checkpoints.write(
-        path,
-        learner.student,
-        learner.teacher,
-        learner.config,
-        name=run.path.name,
-        epoch=epoch,
-        step=step,
-        optimizer=learner.optimizer.state_dict(),
-        scaler=learner.scaler.state_dict(),
-        rng=random_state(learner.ranks.device),
-        progress=progress,
-    )
+    lease.check()
+    with replacing(path) as temporary:
+        checkpoints.write(
+            temporary,
+            learner.student,
+            learner.teacher,
+            learner.config,
+            name=run.path.name,
+            epoch=epoch,
+            step=step,
+            optimizer=learner.optimizer.state_dict(),
+            scaler=learner.scaler.state_dict(),
+            rng=random_state(learner.ranks.device),
+            progress=progress,
+        )
+        lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
     write_text(run.latest, path.name + "\n")
     for old in newest_first(run)[keep:]:
         old.unlink()
@@ -43,6 +48,12 @@ def save(run: RunDir, learner: Learner, step: int, epoch: int, keep: int, progre
 def newest_first(run: RunDir) -> list[Path]:
     """The run's checkpoints, the newest first."""
     return sorted(run.checkpoints.glob("step-*.pt"), reverse=True)
+
+
+def remove_halves(run: RunDir) -> None:
+    """Removes what is left of checkpoints in whose midst a process was killed."""
+    for path in run.checkpoints.glob(".step-*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def latest(run: RunDir) -> checkpoints.Checkpoint | None:

@@ -9,23 +9,28 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
 class StopRequest:
-    """Whether a signal has asked to stop."""
+    """Which signal has asked to stop."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.signal = 0
+        """its number, of several the largest, as among ranks; 0: none has"""
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. A second Ctrl-C interrupts at once."""
-        if self.requested and number == signal.SIGINT:
+        """The signal handler. Ctrl-C after another request interrupts at once."""
+        if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.requested = True
+        self.signal = max(self.signal, number)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Notes SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block."""
+    """Notes SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block.
+
+    One that is ignored stays ignored: a launcher may shield its job from the terminal's Ctrl-C.
+    """
     request = StopRequest()
-    before = {number: signal.signal(number, request.note) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, request.note) for number in heeded}
     try:
         yield request
     finally:

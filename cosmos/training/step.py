@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks, any_rank
+from cosmos.distributed import Ranks, max_over_ranks
 from cosmos.machine import Machine
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
@@ -29,8 +29,10 @@ class StepResult:
     is_finite: bool
     """False: loss or gradient were not finite on some rank, and no weight was updated. (fp16's scaler deals
     with infinite gradients by itself.)"""
-    stop_requested: bool
-    """some rank was asked to stop"""
+    stop_signal: int
+    """the signal that asked some rank to stop, of several the largest; 0: none"""
+    save_due: bool
+    """some rank's clock says that it is time to save"""
 
 
 class Learner:
@@ -52,10 +54,18 @@ class Learner:
         self.distills = params.loss.distills
         self.loss = make_loss(params.loss)
 
-    def step(self, batch: Batch, learning_rate: float, momentum: float, stop_requested: bool) -> StepResult:
+    def step(
+        self,
+        batch: Batch,
+        learning_rate: float,
+        momentum: float,
+        stop_signal: int = 0,
+        save_due: bool = False,
+    ) -> StepResult:
         """One step on this rank's part of the batch.
 
-        Where the loss is not finite, no rank changes a weight.
+        Where the loss is not finite, no rank changes a weight. All ranks learn of a signal or a save that is
+        due on one of them.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -66,15 +76,16 @@ class Learner:
         grad_norm = nn.utils.clip_grad_norm_(
             self.student.parameters(), self.params.clip_grad_norm or torch.inf
         )
-        # one exchange and one wait for the device per step answers both questions
+        # one exchange and one wait for the device per step answers all three questions
         finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
-        flags = torch.stack([~finite, torch.tensor(stop_requested, device=self.ranks.device)])
-        not_finite, stop = any_rank(flags.to(torch.uint8)).bool().tolist()
+        asked = torch.tensor([stop_signal, save_due], dtype=torch.uint8, device=self.ranks.device)
+        answers = max_over_ranks(torch.cat([(~finite).to(torch.uint8).reshape(1), asked]))
+        not_finite, stop_signal, save_due = answers.tolist()
         if not_finite:
             self.scaler.update()
         else:
             self.update(momentum)
-        return StepResult(losses, grad_norm, not not_finite, stop)
+        return StepResult(losses, grad_norm, not not_finite, stop_signal, bool(save_due))
 
     def teach(self, batch: Batch) -> TeacherViews:
         """The teacher's embeddings of a batch; none where nothing is distilled."""
@@ -167,7 +178,7 @@ def replicate(student: Cosmos, ranks: Ranks) -> nn.Module:
         return student
     device_ids = [ranks.device] if ranks.device.type == "cuda" else None
     return DistributedDataParallel(
-        student, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        student, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
 
 

@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cosmos.data.batch import Batch
-from cosmos.distributed import mean_over_ranks
+from cosmos.distributed import mean_over_ranks, on_first_rank
+from cosmos.lease import Lease
 from cosmos.machine import Machine
+from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
 from cosmos.params import Params
 from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking import Metrics
+from cosmos.tracking import Metrics, read_metrics
 from cosmos.training import checkpoint, schedules
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.step import Learner, StepResult
@@ -96,33 +98,46 @@ class Trainer:
         self.run, self.params, self.machine = run, params, machine
         self.learner, self.plan, self.evaluate = learner, plan, evaluate
         self.step, self.counters = 0, Counters()
-        found = checkpoint.latest(run)
-        if found:
+        self.lease, path = on_first_rank(lambda: take_over(run))
+        if path:
+            found = checkpoints.read(path)
             checkpoint.resume(learner, found)
             self.step, self.counters = found.extra["step"], Counters(**found.extra["progress"])
         self.saved_at, self.saved_step = time.monotonic(), self.step
+        self.owes_evaluation = self.ends_in_evaluation() and not on_first_rank(self.is_evaluated)
         self.stopwatch = Stopwatch()
         self.is_first = learner.ranks.is_first
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.step == self.plan.total_steps and not self.owes_evaluation
 
     def train(self, batches: Iterable[Batch]) -> Path:
         """Trains on `batches`, which start at the step where the run stands; returns the last checkpoint.
 
         Raises Interrupted when a signal asked to stop (all is saved), FloatingPointError when the loss stays
-        non-finite, naming the last good checkpoint.
+        non-finite, naming the last good checkpoint, and Superseded when another process took over the run.
         """
         metrics = Metrics(self.run.metrics, self.step) if self.is_first else None
         with stop_on_signals() as stop, self.progress_bar() as bar:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
+            if self.owes_evaluation:  # a save comes before its step's evaluation
+                self.evaluate_models(metrics)
             self.stopwatch = Stopwatch()
             for batch in self.stopwatch.timed(batches):
                 result = self.take_step(batch, stop)
                 bar.update(task, completed=self.step, loss=f"loss {result.losses.total.item():.3f}")
                 self.report(metrics, result, len(batch))
-                self.save_if_due(result.stop_requested)
-                if result.stop_requested and self.step < self.plan.total_steps:
+                if self.is_save_due(result):
+                    self.save()
+                if result.stop_signal and not self.is_complete:
                     raise Interrupted(
-                        f"stopped after step {self.step}; {self.run.checkpoint(self.step)} holds it all"
+                        f"stopped after step {self.step}; {self.run.checkpoint(self.step)} holds it all",
+                        result.stop_signal,
                     )
+                if self.owes_evaluation:
+                    self.evaluate_models(metrics)
         self.save()
         return self.run.checkpoint(self.step)
 
@@ -130,8 +145,9 @@ class Trainer:
         """One step; a non-finite loss is passed over as long as that is allowed."""
         learning_rate = schedules.learning_rate(self.step, self.plan.total_steps, self.params.pretrain)
         momentum = schedules.momentum(self.step, self.plan.total_steps, self.params.pretrain)
-        result = self.learner.step(batch, learning_rate, momentum, stop.requested)
+        result = self.learner.step(batch, learning_rate, momentum, stop.signal, self.is_late())
         self.step += 1
+        self.owes_evaluation = self.ends_in_evaluation()
         self.counters.replaced_samples += batch.num_replaced
         self.counters.skipped_in_a_row = 0 if result.is_finite else self.counters.skipped_in_a_row + 1
         self.counters.skipped_steps += not result.is_finite
@@ -145,30 +161,43 @@ class Trainer:
         return result
 
     def report(self, metrics: Metrics | None, result: StepResult, num_samples: int) -> None:
-        """Logs a line where one is due, and evaluates where that is due."""
-        pretrain, plan = self.params.pretrain, self.plan
-        last = self.step == plan.total_steps
-        if last or self.step % pretrain.log_every_steps == 0:
-            line = self.line(result, num_samples)
-            if metrics:
-                metrics.log(line)
-                rate = line["samples_per_second"]
-                logger.info(
-                    "step %d of %d: loss %.4f, %.1f samples/s",
-                    self.step,
-                    plan.total_steps,
-                    line["loss"],
-                    rate,
-                )
-        every = pretrain.evaluate_every_epochs
-        if every and plan.ends_epoch(self.step) and plan.epoch(self.step) % every == 0:
-            self.evaluate_models(metrics)
+        """Logs a line where one is due."""
+        total = self.plan.total_steps
+        if self.step < total and self.step % self.params.pretrain.log_every_steps:
+            return
+        line = self.line(result, num_samples)
+        self.log(metrics, line)
+        if metrics:
+            rate = line["samples_per_second"]
+            logger.info("step %d of %d: loss %.4f, %.1f samples/s", self.step, total, line["loss"], rate)
+
+    def log(self, metrics: Metrics | None, line: dict[str, Any]) -> None:
+        """Appends a line of metrics from the first rank, as long as the run is this process's to write."""
+
+        def write() -> None:
+            self.lease.check()
+            assert metrics
+            metrics.log(line)
+
+        on_first_rank(write)
+
+    def ends_in_evaluation(self) -> bool:
+        """Whether the step at which the run stands ends in an evaluation."""
+        every, plan = self.params.pretrain.evaluate_every_epochs, self.plan
+        due = every and plan.ends_epoch(self.step) and plan.epoch(self.step) % every == 0
+        return self.step > 0 and bool(due)
+
+    def is_evaluated(self) -> bool:
+        """Whether the evaluation of the step at which the run stands is in its metrics."""
+        lines = read_metrics(self.run.metrics)
+        return any(line["step"] == self.step and "evaluation" in line for line in lines)
 
     def evaluate_models(self, metrics: Metrics | None) -> None:
         """Evaluates student and teacher, all ranks together."""
         figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
-        if metrics:
-            metrics.log({"step": self.step, "epoch": self.plan.epoch(self.step), "evaluation": figures})
+        epoch = self.plan.epoch(self.step)
+        self.log(metrics, {"step": self.step, "epoch": epoch, "evaluation": figures})
+        self.owes_evaluation = False
         self.stopwatch.read()
 
     def line(self, result: StepResult, num_samples: int) -> dict[str, Any]:
@@ -198,21 +227,27 @@ class Trainer:
             **asdict(self.counters),
         }
 
-    def save_if_due(self, stop_requested: bool) -> None:
-        """Saves when the machine's interval of steps or minutes is over, or a stop was asked for."""
+    def is_late(self) -> bool:
+        """Whether the machine's interval between checkpoints is over by this rank's clock."""
+        return time.monotonic() - self.saved_at > 60 * self.machine.checkpoint_every_minutes
+
+    def is_save_due(self, result: StepResult) -> bool:
+        """Whether the interval of steps or minutes is over, a stop was asked for, or an evaluation comes.
+
+        An evaluation may outlast what is left of a job: what was trained is saved before it, not after.
+        """
         every = self.machine.checkpoint_every_steps
-        by_step = every and self.step % every == 0
-        # the first rank's clock decides for nobody else: only it writes
-        by_time = time.monotonic() - self.saved_at > 60 * self.machine.checkpoint_every_minutes
-        if stop_requested or by_step or by_time:
-            self.save()
+        by_step = every > 0 and self.step % every == 0
+        return by_step or result.save_due or result.stop_signal > 0 or self.owes_evaluation
 
     def save(self) -> None:
         """Writes a checkpoint of the current step, from the first rank, unless that is done."""
-        if self.is_first and self.saved_step != self.step:
-            epoch = self.plan.epoch(self.step)
-            checkpoint.save(
-                self.run, self.learner, self.step, epoch, self.machine.keep_checkpoints, asdict(self.counters)
+        if self.saved_step != self.step:
+            epoch, keep = self.plan.epoch(self.step), self.machine.keep_checkpoints
+            on_first_rank(
+                lambda: checkpoint.save(
+                    self.lease, self.learner, self.step, epoch, keep, asdict(self.counters)
+                )
             )
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
@@ -227,3 +262,11 @@ class Trainer:
             console=Console(stderr=True),
             disable=not self.is_first,
         )
+
+
+def take_over(run: RunDir) -> tuple[Lease, Path | None]:
+    """Becomes the one that writes into the run, and only then looks for its newest checkpoint."""
+    lease = Lease.take(run)
+    checkpoint.remove_halves(run)
+    found = checkpoint.latest(run)
+    return lease, found.path if found else None

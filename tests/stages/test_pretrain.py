@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ from cosmos.tracking import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 
 
-def final_weights(folder: Path, run: str) -> dict[str, torch.Tensor]:
-    saved = checkpoints.read(folder / "runs" / run / "checkpoints" / "step-00000015.pt")
+def final_weights(folder: Path, run: str, step: int = 15) -> dict[str, torch.Tensor]:
+    saved = checkpoints.read(folder / "runs" / run / "checkpoints" / f"step-{step:08}.pt")
     return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
 
 
@@ -109,6 +110,44 @@ def test_a_termination_signal_leaves_with_75_and_the_same_command_continues(plac
     assert process.returncode == 75
     assert b"the same command continues" in message
     assert cosmos(place, "pretrain", "--run", "stopped").returncode == 0
+
+
+@pytest.mark.slow
+def test_of_two_processes_on_one_run_the_later_one_goes_on_and_the_earlier_one_stops(place: Path) -> None:
+    longer = ("--pretrain.epochs", "12")
+    settings = environment(place, CHECKPOINT_EVERY_STEPS="1", WORKERS="0")
+
+    def start(run: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(place, "pretrain", "--run", run, *longer),
+            cwd=ROOT, env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def wait_for(process: subprocess.Popen[str], lines: int) -> None:
+        while process.poll() is None and len(read_metrics(metrics)) < lines:
+            time.sleep(0.02)
+
+    metrics = place / "runs" / "twice" / "metrics.jsonl"
+    undisturbed = start("once")
+    assert undisturbed.wait() == 0
+    orphan = start("twice")
+    wait_for(orphan, 10)
+    orphan.send_signal(signal.SIGSTOP)  # its node seems gone, and comes back as the run goes on elsewhere
+    step = read_metrics(metrics)[-1]["step"]
+    later = start("twice")
+    wait_for(later, step + 10)
+    orphan.send_signal(signal.SIGCONT)
+    _, said = orphan.communicate()
+    assert orphan.returncode == 1
+    assert f"writer.json: process {later.pid} on {socket.gethostname()} took over this run" in said
+    assert "Traceback" not in said
+    assert later.wait() == 0
+    steps = [line["step"] for line in read_metrics(metrics) if "loss" in line]
+    assert steps == list(range(1, 61))
+    evaluated = [line["step"] for line in read_metrics(metrics) if "evaluation" in line]
+    assert evaluated == [15, 30, 45, 60]
+    expected, found = final_weights(place, "once", 60), final_weights(place, "twice", 60)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_pretraining_without_data_says_what_makes_it(tmp_path: Path) -> None:

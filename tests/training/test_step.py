@@ -1,4 +1,5 @@
 import math
+import signal
 from datetime import timedelta
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def weights_after(
     """Weights of student and teacher after a step on each batch, and the last loss."""
     learner = Learner(params, machine, ranks)
     for batch in batches:
-        result = learner.step(batch, 1e-2, 0.9, stop_requested=False)
+        result = learner.step(batch, 1e-2, 0.9)
     models = {"student": learner.student, "teacher": learner.teacher}
     weights = {f"{which}.{n}": v for which, m in models.items() for n, v in m.state_dict().items()}
     return weights | {"loss": result.losses.total.detach()}
@@ -158,7 +159,7 @@ def test_autocast_trains_close_to_float32(precision: str) -> None:
 
 def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
     learner = Learner(tiny_params(), Machine(), CPU)
-    losses = [float(learner.step(random_batch(), 1e-2, 0.9, False).losses.total) for _ in range(5)]
+    losses = [float(learner.step(random_batch(), 1e-2, 0.9).losses.total) for _ in range(5)]
     assert losses[-1] < losses[0]
 
 
@@ -169,10 +170,18 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_the_next_step_goes_on(p
     before = {n: v.clone() for n, v in learner.student.state_dict().items()}
     bad = random_batch()
     bad.global_crops[0] = math.nan
-    assert not learner.step(bad, 1e-2, 0.9, False).is_finite
+    assert not learner.step(bad, 1e-2, 0.9).is_finite
     for name, value in learner.student.state_dict().items():
         torch.testing.assert_close(value, before[name], atol=0, rtol=0)
-    assert learner.step(random_batch(), 1e-2, 0.9, False).is_finite
+    assert learner.step(random_batch(), 1e-2, 0.9).is_finite
+
+
+def test_a_signal_and_a_save_that_is_due_come_back_as_they_were_asked_for() -> None:
+    learner = Learner(tiny_params(), Machine(), CPU)
+    asked = learner.step(random_batch(), 1e-2, 0.9, signal.SIGTERM, save_due=True)
+    assert (asked.stop_signal, asked.save_due) == (signal.SIGTERM, True)
+    quiet = learner.step(random_batch(), 1e-2, 0.9)
+    assert (quiet.stop_signal, quiet.save_due) == (0, False)
 
 
 def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:
@@ -192,7 +201,7 @@ def test_a_loss_that_distils_nothing_needs_no_pass_of_the_teacher() -> None:
     learner = Learner(tiny_params(loss=LossParams(distillation="none")), Machine(), CPU)
     calls: list[object] = []
     learner.teacher.visual.conv1.register_forward_pre_hook(lambda *call: calls.append(call))
-    result = learner.step(random_batch(), 1e-2, 0.9, False)
+    result = learner.step(random_batch(), 1e-2, 0.9)
     assert result.is_finite
     assert not calls
 
@@ -202,6 +211,6 @@ def test_logit_scales_stay_between_one_and_a_hundred() -> None:
     with torch.no_grad():
         learner.student.logit_scale.fill_(9.0)
         learner.teacher.distill_logit_scale.fill_(-2.0)
-    learner.step(random_batch(), 1e-3, 0.9, False)
+    learner.step(random_batch(), 1e-3, 0.9)
     assert float(learner.student.logit_scale.exp()) == pytest.approx(100)
     assert float(learner.teacher.distill_logit_scale) == 0

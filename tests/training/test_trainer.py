@@ -3,14 +3,21 @@
 import math
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch.multiprocessing.spawn import spawn
 
 from cosmos.data.batch import Batch
+from cosmos.distributed import process_group
+from cosmos.lease import Lease, Superseded
 from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
@@ -19,7 +26,7 @@ from cosmos.rundir import Interrupted, RunDir
 from cosmos.tracking import read_metrics
 from cosmos.training import checkpoint
 from cosmos.training.step import Learner
-from cosmos.training.trainer import Plan, Trainer
+from cosmos.training.trainer import Evaluate, Plan, Trainer
 from tests.training.test_step import CPU, random_batch, tiny_params
 
 PLAN = Plan(steps_per_epoch=3, total_steps=6)
@@ -34,9 +41,11 @@ def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
     return {f"{name}/scale": float(model.logit_scale.detach()) for name, model in models.items()}
 
 
-def make_trainer(folder: Path, p: Params, machine: Machine | None = None) -> Trainer:
+def make_trainer(
+    folder: Path, p: Params, machine: Machine | None = None, evaluate: Evaluate = no_figures
+) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2)
-    return Trainer(RunDir(folder), p, machine, Learner(p, machine, CPU), PLAN, no_figures)
+    return Trainer(RunDir(folder), p, machine, Learner(p, machine, CPU), PLAN, evaluate)
 
 
 def batches(start: int, stop: int = 6) -> Iterator[Batch]:
@@ -46,6 +55,37 @@ def batches(start: int, stop: int = 6) -> Iterator[Batch]:
 def weights(path: Path) -> dict[str, torch.Tensor]:
     saved = checkpoints.read(path)
     return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
+
+
+def signalled(step: int, number: signal.Signals) -> Iterator[Batch]:
+    """Batches; the signal comes with the one after `step` steps."""
+    for done, batch in enumerate(batches(0)):
+        if done == step:
+            os.kill(os.getpid(), number)
+        yield batch
+
+
+class Killed(BaseException):
+    """Ends a run where it stands: nothing in the loop catches it."""
+
+
+def killed_in(evaluation: int) -> Evaluate:
+    """An evaluation that ends the run when it is called for the time of this number."""
+    calls: list[object] = []
+
+    def evaluate(models: dict[str, Cosmos]) -> dict[str, float]:
+        calls.append(models)
+        if len(calls) == evaluation:
+            raise Killed
+        return no_figures(models)
+
+    return evaluate
+
+
+def logged(folder: Path) -> list[tuple[int, str]]:
+    """Steps and kinds of the lines of metrics, in their order."""
+    lines = read_metrics(folder / "metrics.jsonl")
+    return [(line["step"], "evaluation" if "evaluation" in line else "loss") for line in lines]
 
 
 def test_a_run_that_stops_and_resumes_ends_in_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
@@ -76,18 +116,148 @@ def test_student_and_teacher_are_evaluated_every_so_many_epochs(tmp_path: Path) 
     assert found[0]["evaluation"].keys() == {"student/scale", "teacher/scale"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
-def test_a_signal_saves_at_the_next_step_and_leaves(tmp_path: Path, number: signal.Signals) -> None:
-    def signalled() -> Iterator[Batch]:
+@pytest.mark.parametrize(("evaluation", "step"), [(1, 3), (2, 6)])
+def test_killed_in_an_evaluation_a_run_loses_no_step_and_evaluates_once(
+    tmp_path: Path, evaluation: int, step: int
+) -> None:
+    p, machine = params(evaluate_every_epochs=1), Machine()
+    whole = weights(make_trainer(tmp_path / "whole", p, machine).train(batches(0)))
+    with pytest.raises(Killed):
+        make_trainer(tmp_path / "killed", p, machine, killed_in(evaluation)).train(batches(0))
+    again = make_trainer(tmp_path / "killed", p, machine)
+    assert (again.step, again.is_complete) == (step, False)
+    resumed = weights(again.train(batches(step)))
+    assert again.is_complete
+    assert logged(tmp_path / "killed") == logged(tmp_path / "whole")
+    assert logged(tmp_path / "whole").count((step, "evaluation")) == 1
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_killed_after_an_evaluation_a_run_does_not_evaluate_again(tmp_path: Path) -> None:
+    p = params(evaluate_every_epochs=1)
+    make_trainer(tmp_path, p, Machine()).train(batches(0, 3))
+    again = make_trainer(tmp_path, p, Machine(), killed_in(1))
+    with pytest.raises(Killed):
+        again.train(batches(3))
+    assert logged(tmp_path) == [
+        *((s, "loss") for s in (1, 2, 3)),
+        (3, "evaluation"),
+        *((s, "loss") for s in (4, 5, 6)),
+    ]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
+    make_trainer(tmp_path, params(evaluate_every_epochs=1)).train(batches(0))
+    assert make_trainer(tmp_path, params(evaluate_every_epochs=1)).is_complete
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_warning_in_the_step_before_an_evaluation_leaves_without_it(
+    tmp_path: Path, heeded: None, step: int
+) -> None:
+    p = params(evaluate_every_epochs=step // PLAN.steps_per_epoch)
+    with pytest.raises(Interrupted, match=f"stopped after step {step}"):
+        make_trainer(tmp_path, p).train(signalled(step - 1, signal.SIGUSR2))
+    assert (step, "evaluation") not in logged(tmp_path)
+    again = make_trainer(tmp_path, p)
+    assert again.step == step
+    again.train(batches(step))
+    assert logged(tmp_path).count((step, "evaluation")) == 1
+
+
+def test_a_warning_in_an_evaluation_is_obeyed_after_it(tmp_path: Path, heeded: None) -> None:
+    def warned(models: dict[str, Cosmos]) -> dict[str, float]:
+        assert (tmp_path / "checkpoints" / "step-00000003.pt").exists()
+        os.kill(os.getpid(), signal.SIGUSR2)
+        return no_figures(models)
+
+    with pytest.raises(Interrupted, match="stopped after step 4") as stop:
+        make_trainer(tmp_path, params(evaluate_every_epochs=1), Machine(), warned).train(batches(0))
+    assert stop.value.signal == signal.SIGUSR2
+
+
+def test_another_that_takes_over_stops_this_one_at_its_next_line(tmp_path: Path) -> None:
+    def taken_over() -> Iterator[Batch]:
         for step, batch in enumerate(batches(0)):
-            if step == 2:
-                os.kill(os.getpid(), number)
+            if step == 3:
+                Lease.take(RunDir(tmp_path))
             yield batch
 
-    with pytest.raises(Interrupted, match="stopped after step 3"):
-        make_trainer(tmp_path, params()).train(signalled())
+    with pytest.raises(Superseded, match="took over this run"):
+        make_trainer(tmp_path, params()).train(taken_over())
+    assert logged(tmp_path) == [(1, "loss"), (2, "loss"), (3, "loss")]
+    assert make_trainer(tmp_path, params()).step == 2
+
+
+def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(tmp_path, params())
+    trainer.train(batches(0, 2))
+    before = sorted((tmp_path / "checkpoints").iterdir())
+    write = checkpoints.write
+
+    def slow_write(*args: Any, **extra: Any) -> None:
+        write(*args, **extra)
+        Lease.take(RunDir(tmp_path))
+
+    monkeypatch.setattr(checkpoints, "write", slow_write)
+    trainer.step = 3
+    with pytest.raises(Superseded):
+        trainer.save()
+    assert sorted((tmp_path / "checkpoints").iterdir()) == before
+
+
+def train_one_of_two(rank: int, folder: str) -> None:
+    """A rank of a run that another takes over in its third step; what it raised is left behind."""
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
+    torch.set_num_threads(1)
+    run, p, machine = RunDir(Path(folder) / "run"), params(log_every_steps=2), Machine()
+    with process_group("cpu", timedelta(minutes=5)) as ranks:
+        learner = Learner(p, machine, ranks)
+
+        def mine() -> Iterator[Batch]:
+            for step, batch in enumerate(batches(0)):
+                if step == 2 and ranks.is_first:
+                    Lease.take(run)
+                yield batch.split(2)[rank]
+
+        try:
+            Trainer(run, p, machine, learner, PLAN, no_figures).train(mine())
+        except ValueError as error:
+            (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {time.monotonic()}")
+
+
+@pytest.mark.slow
+def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    spawn(train_one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    said = [(tmp_path / f"{rank}.txt").read_text().split() for rank in (0, 1)]
+    assert [name for name, _ in said] == ["Superseded", "Superseded"]
+    assert abs(float(said[0][1]) - float(said[1][1])) < 5
+    assert logged(tmp_path / "run") == [(2, "loss")]
+
+
+def test_the_clock_of_the_machine_makes_checkpoints_due(tmp_path: Path) -> None:
+    make_trainer(tmp_path, params(), Machine(checkpoint_every_minutes=1e-9, keep_checkpoints=9)).train(
+        batches(0)
+    )
+    saved = sorted(p.name for p in (tmp_path / "checkpoints").glob("step-*"))
+    assert saved == [f"step-{step:08}.pt" for step in range(1, 7)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_a_signal_saves_at_the_next_step_and_leaves(
+    tmp_path: Path, heeded: None, number: signal.Signals
+) -> None:
+    with pytest.raises(Interrupted, match="stopped after step 3") as stop:
+        make_trainer(tmp_path, params()).train(signalled(2, number))
+    assert stop.value.signal == number
     assert make_trainer(tmp_path, params()).step == 3
-    assert signal.getsignal(number) is not None
+    assert signal.getsignal(number) == signal.SIG_DFL
 
 
 def test_old_checkpoints_go_and_the_pointer_names_the_newest(tmp_path: Path) -> None:
@@ -140,3 +310,11 @@ def test_the_optimiser_and_random_state_come_back(tmp_path: Path) -> None:
     assert found is not None
     checkpoint.resume(trainer.learner, found)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_halves_of_checkpoints_from_a_killed_process_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    half = tmp_path / "checkpoints" / ".step-00000002.pt.node0.12.tmp"
+    half.write_bytes(b"half")
+    make_trainer(tmp_path, params())
+    assert not half.exists()
