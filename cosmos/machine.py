@@ -5,7 +5,7 @@ every setting.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import (
@@ -14,6 +14,10 @@ from pydantic_settings import (
     SettingsConfigDict,
     YamlConfigSettingsSource,
 )
+
+from cosmos.request import JobRequest
+
+ClusterName = Literal["auto", "slurm", "local", "debug"]
 
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
@@ -25,6 +29,7 @@ class Machine(BaseSettings):
         env_prefix="COSMOS_",
         env_file=".env",
         yaml_file="machine.yaml",
+        env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
         use_attribute_docstrings=True,
@@ -66,6 +71,11 @@ class Machine(BaseSettings):
     """images or captions that are encoded at a time; 0: 32 on a CPU, 256 on a GPU"""
     window_batch_size: Annotated[int, Field(ge=0)] = 0
     """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
+    cluster: ClusterName = "auto"
+    """where pretraining runs: as a Slurm job, as processes of their own on this machine (local), or in the
+    command itself (debug); auto: Slurm where one answers, or else the command itself"""
+    slurm: JobRequest = JobRequest()
+    """what a job asks for, on Slurm and (as far as it applies) locally"""
 
     @classmethod
     def settings_customise_sources(

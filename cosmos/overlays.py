@@ -1,36 +1,113 @@
-"""Where Params come from: params.yaml, then an overlay, then overrides; never the environment."""
+"""Where Params come from: params.yaml, then an experiment's file, then overrides; never the environment.
 
+An experiment's file holds sections of Params, and a head that decides no result. It may extend others.
+"""
+
+import os.path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from cosmos.params import Params
+from cosmos.request import JobRequest
+from cosmos.section import Section
 
 PARAMS_FILE = Path("params.yaml")
+EXPERIMENTS = Path("experiments")
+
+
+class Head(Section):
+    """What an experiment's file says beside parameters."""
+
+    about: str = ""
+    """what it is, in a line"""
+    cost: str = ""
+    """GPUs and steps, in a line"""
+    expected: str = ""
+    """what comes out, where that is no published figure, in a line"""
+    extends: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    """files that it builds on, named from its own folder; later ones win over earlier ones"""
+    slurm: JobRequest = JobRequest()
+    """what a job needs"""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An experiment's file, as it stands."""
+
+    path: Path
+    head: Head
+    values: dict[str, Any]
+    """sections of Params, not yet validated"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment, with all that it extends."""
+
+    name: str
+    params: Params
+    needs: dict[str, Any]
+    """keys of JobRequest that it or what it extends sets"""
+    about: str
+    cost: str
+    expected: str
 
 
 def load_params(
     experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
 ) -> Params:
-    """Params from `base`, then the overlay named by `experiment` (a path, or a name below experiments/), then
-    `overrides`.
+    """The parameters of an experiment; see `load_experiment`."""
+    return load_experiment(experiment, overrides, base).params
 
+
+def load_experiment(
+    experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
+) -> Experiment:
+    """The experiment that is named (a path, a name below experiments/, or "" for `base` alone).
+
+    Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
     Raises ValueError that names each wrong key by its path and says what would do.
     """
-    layers = [(str(base), read_mapping(base))]
-    if experiment:
-        layers.append((str(experiment_file(experiment)), read_mapping(experiment_file(experiment))))
-    layers.append(("the command line", overrides or {}))
-    values: dict[str, Any] = {}
-    for _, layer in layers:
-        values = merged(values, layer)
+    overlays = lineage(experiment_file(experiment)) if experiment else []
+    head = overlays[-1].head if overlays else Head()
+    return Experiment(
+        name=Path(experiment).stem or "default",
+        params=_resolved(base, overlays, overrides or {}),
+        needs=_all_merged(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
+        about=head.about,
+        cost=head.cost,
+        expected=head.expected,
+    )
+
+
+def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
+    """What the file at `path` extends, then the file; each file once, and after all that it extends itself.
+
+    `extending` led here. Raises ValueError for a circle, and for a file that is missing or wrong.
+    """
+    if path in extending:
+        circle = " -> ".join(map(str, (*extending[extending.index(path) :], path)))
+        raise ValueError(f"{path}: extends itself ({circle}); take one of these out of its `extends`")
+    overlay = read_overlay(path)
+    parents = (parent_file(path, name) for name in overlay.head.extends)
+    before = [one for parent in parents for one in lineage(parent, (*extending, path))]
+    return list({one.path: one for one in (*before, overlay)}.values())
+
+
+def read_overlay(path: Path) -> Overlay:
+    """The experiment's file at `path`. ValueError names what is wrong with its head."""
+    values = read_mapping(path)
+    head = {key: values.pop(key) for key in Head.model_fields if key in values}
     try:
-        return Params.model_validate(values)
+        return Overlay(path, Head.model_validate(head), values)
     except ValidationError as error:
-        sources = ", ".join(name for name, layer in layers if layer)
-        raise ValueError(f"parameters from {sources}:\n{explain(error)}") from None
+        raise ValueError(f"{path}:\n{explain(error)}") from None
 
 
 def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -62,9 +139,19 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def experiment_file(experiment: str) -> Path:
-    """The overlay that `experiment` names: a path to a YAML file, or a file's stem in experiments/."""
-    path = Path(experiment)
-    return path if path.suffix in (".yaml", ".yml") else Path("experiments") / f"{experiment}.yaml"
+    """The file that `experiment` names: a path to a YAML file, or a name below experiments/."""
+    path = _yaml_file(Path(experiment))
+    return path if path == Path(experiment) else EXPERIMENTS / path
+
+
+def parent_file(path: Path, name: str) -> Path:
+    """The file that the one at `path` extends by this name. ValueError when there is none."""
+    parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
+    if not parent.is_file():
+        raise ValueError(
+            f"{path}: extends {name}, but there is no {parent}; names in `extends` start from {path.parent}"
+        )
+    return parent
 
 
 def explain(error: ValidationError) -> str:
@@ -74,7 +161,29 @@ def explain(error: ValidationError) -> str:
         path = ".".join(map(str, problem["loc"]))
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            message = "no such key; `cosmos pretrain --help` lists them all"
+            listing = "machine.example.yaml" if problem["loc"][0] == "slurm" else "`cosmos pretrain --help`"
+            message = f"no such key; {listing} lists them all"
         given = "" if isinstance(problem["input"], dict | BaseModel) else f" (given: {problem['input']!r})"
         lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
     return "\n".join(lines)
+
+
+def _resolved(base: Path, overlays: list[Overlay], overrides: dict[str, Any]) -> Params:
+    layers = {
+        str(base): read_mapping(base),
+        **{str(overlay.path): overlay.values for overlay in overlays},
+        "the command line": overrides,
+    }
+    try:
+        return Params.model_validate(_all_merged(layers.values()))
+    except ValidationError as error:
+        sources = ", ".join(name for name, layer in layers.items() if layer)
+        raise ValueError(f"parameters from {sources}:\n{explain(error)}") from None
+
+
+def _all_merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return reduce(merged, layers, {})
+
+
+def _yaml_file(path: Path) -> Path:
+    return path if path.suffix in (".yaml", ".yml") else Path(f"{path}.yaml")

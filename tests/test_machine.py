@@ -8,7 +8,10 @@ from cosmos.overlays import read_mapping
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_example_of_a_machine_names_every_setting_with_its_default() -> None:
+def test_the_example_of_a_machine_names_every_setting_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("COSMOS_CLUSTER", raising=False)
     example = read_mapping(ROOT / "machine.example.yaml")
     defaults = Machine(_env_file=None)
     assert example.keys() == Machine.model_fields.keys()
@@ -21,3 +24,10 @@ def test_the_machine_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("COSMOS_WORKERS", "5")
     machine = Machine()
     assert (machine.workers, machine.runs_root) == (5, Path("elsewhere"))
+
+
+def test_a_single_key_of_a_job_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_SLURM__PARTITION", "gpu")
+    monkeypatch.setenv("COSMOS_SLURM__SBATCH", '["--exclusive"]')
+    request = Machine().slurm
+    assert (request.partition, request.sbatch) == ("gpu", ("--exclusive",))
