@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check bench slurm-up slurm-down clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
 
 setup: $(STAMP) ## install everything into .venv
 
@@ -21,21 +21,28 @@ demo: setup ## make a small world, pretrain on it, evaluate by every suite
 	$(BIN)/cosmos pretrain --run demo
 	$(BIN)/cosmos evaluate --run demo
 
-test: check ## everything in check, and the tests that take minutes
-	$(BIN)/pytest -q -n 2 -m slow
+test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
+	$(BIN)/pytest -q -n 2 -m "slow and not slurm"
+	$(BIN)/pytest -q -m slurm
 
 check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow and not slurm"
 
 bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/segmentation.py
+
+slurm-up: ## a real two-node Slurm on this machine (Debian or Ubuntu, as root), for its tests and for trying
+	bash tests/slurm/cluster.sh up
+
+slurm-down: ## take that Slurm away again, with its jobs and accounts
+	bash tests/slurm/cluster.sh down
 
 clean: ## remove what was made here: environment, data, runs, caches
 	rm -rf $(VENV) data runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -24,7 +24,7 @@ from pydantic_settings import (
 
 from cosmos.evaluate_params import EvaluateParams, SuiteName
 from cosmos.machine import Machine
-from cosmos.overlays import explain, load_params
+from cosmos.overlays import Experiment, explain, load_experiment
 from cosmos.params import (
     DataParams,
     LossParams,
@@ -39,25 +39,34 @@ EXIT_INTERRUPTED = 75
 """A run that was asked to stop and can go on (EX_TEMPFAIL): schedulers start it again."""
 
 
-class ParamsCommand(BaseModel):
-    """A command that works from params.yaml, an experiment overlay, and overrides of single parameters."""
+class Command(BaseModel):
+    """A command that a program may ask for JSON."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
-    experiment: str = ""
-    """overlay of params.yaml: a file, or the name of one in experiments/"""
     as_json: bool = Field(default=False, alias="json")
     """print the result as JSON, for programs"""
-
-    def params(self) -> Params:
-        """The resolved parameters."""
-        given = self.model_dump(exclude_unset=True)
-        return load_params(self.experiment, {k: v for k, v in given.items() if k in Params.model_fields})
 
     def show(self, value: Any) -> None:
         """Prints a result as JSON, where that was asked for."""
         if self.as_json:
             print(json.dumps(value, indent=2))
+
+
+class ParamsCommand(Command):
+    """A command that works from params.yaml, an experiment overlay, and overrides of single parameters."""
+
+    experiment: str = ""
+    """overlay of params.yaml: a file, or the name of one in experiments/"""
+
+    def loaded(self) -> Experiment:
+        """The experiment, with the command line's overrides."""
+        given = self.model_dump(exclude_unset=True)
+        return load_experiment(self.experiment, {k: v for k, v in given.items() if k in Params.model_fields})
+
+    def params(self) -> Params:
+        """The resolved parameters."""
+        return self.loaded().params
 
 
 class Prepare(ParamsCommand):
@@ -94,15 +103,74 @@ class RunCommand(ParamsCommand):
 
 
 class Pretrain(RunCommand):
-    """Pretrain a model; the same command again continues where it stopped."""
+    """Pretrain a model, here or as a Slurm job; the same command again continues where it stopped."""
+
+    dry_run: bool = Field(default=False, alias="dry-run")
+    """print the resolved parameters and the script that sbatch would get, and do nothing"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        params, machine = self.params(), Machine()
-        from cosmos.stages.pretrain import pretrain
+        experiment, machine = self.loaded(), Machine()
+        from cosmos.stages.jobs import dry_run, launch_pretraining
 
-        run = machine.runs_root / (self.run or run_name(self.experiment, params))
-        self.show(pretrain(params, machine, run, quiet=self.as_json))
+        run = machine.runs_root / (self.run or run_name(self.experiment, experiment.params))
+        act = dry_run if self.dry_run else launch_pretraining
+        self.show(act(experiment, machine, run, quiet=self.as_json))
+
+
+class Jobs(Command):
+    """List the jobs of runs: state, nodes, step, samples per second, time left."""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import jobs
+
+        self.show([asdict(job) for job in jobs(machine, quiet=self.as_json)])
+
+
+class Attach(Command):
+    """Follow a run's job until it ends; Ctrl-C leaves it running."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import attach
+
+        self.show(attach(self.run, machine, quiet=self.as_json))
+
+
+class Cancel(Command):
+    """End a run's job; what it saved stays."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import cancel
+
+        self.show(cancel(self.run, machine, quiet=self.as_json))
+
+
+class Experiments(Command):
+    """List the experiments: what they train, what they need, what they are expected to score."""
+
+    names: CliPositionalArg[list[str]] = []
+    """experiments to show in detail; without one: all, in a table"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.experiments import experiments, refuse_invalid
+
+        listed = experiments(self.names, machine, quiet=self.as_json)
+        self.show([asdict(item) for item in listed])
+        refuse_invalid(listed)
 
 
 class Evaluate(RunCommand):
@@ -189,7 +257,15 @@ class Cosmos(BaseSettings):
     prepare: CliSubCommand[Prepare]
     """turn a source of images and captions into shards"""
     pretrain: CliSubCommand[Pretrain]
-    """pretrain a model, or continue"""
+    """pretrain a model, here or as a Slurm job, or continue"""
+    jobs: CliSubCommand[Jobs]
+    """list the jobs of runs"""
+    attach: CliSubCommand[Attach]
+    """follow a run's job"""
+    cancel: CliSubCommand[Cancel]
+    """end a run's job"""
+    experiments: CliSubCommand[Experiments]
+    """list the experiments, with what they need and should score"""
     evaluate: CliSubCommand[Evaluate]
     """measure a checkpoint, zero-shot"""
     datasets: CliSubCommand[Datasets]

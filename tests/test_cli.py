@@ -14,7 +14,18 @@ def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["prepare"], ["pretrain"], ["evaluate"], ["evaluate", "retrieval"], ["export"]]
+    "command",
+    [
+        [],
+        ["prepare"],
+        ["pretrain"],
+        ["jobs"],
+        ["attach", "run"],
+        ["experiments"],
+        ["evaluate"],
+        ["evaluate", "retrieval"],
+        ["export"],
+    ],
 )
 def test_help_answers_without_importing_torch(command: list[str]) -> None:
     arguments = ["cosmos", *command, "--help"]

@@ -1,0 +1,53 @@
+"""Launch: submit unless that is done already, and wait."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cosmos.launch.clusters import resolve
+from cosmos.launch.outcome import Outcome
+from cosmos.launch.slurm import SlurmSilentError
+from cosmos.launch.submission import Call, Submission, alone, recall, submit
+from cosmos.launch.watch import Show, wait
+from cosmos.machine import ClusterName
+from cosmos.request import JobRequest
+
+
+def launch(
+    calls: Sequence[Call],
+    request: JobRequest,
+    cluster: ClusterName,
+    record: Path,
+    folder: Path,
+    label: str,
+    show: Show,
+) -> list[Outcome]:
+    """Runs `calls`, several of them as an array, and waits for how each of them ends.
+
+    The submission is on record in the file `record`: the same call again finds the jobs that wait, run or
+    have finished, and waits for those. Where they have ended and a call has no value, all are submitted
+    again. What jobs need and leave is below `folder`; `label` is in their names in the queue; `show` gets
+    text for a person.
+
+    Raises ValueError where the cluster refuses the job or does not answer.
+    """
+    submission, is_new = submit_once(calls, request, cluster, record, folder, label)
+    if not is_new:
+        show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
+    return wait(submission, show, from_start=is_new)
+
+
+def submit_once(
+    calls: Sequence[Call], request: JobRequest, cluster: ClusterName, record: Path, folder: Path, label: str
+) -> tuple[Submission, bool]:
+    """The submission on record, where it is alive or finished, or a new one; and whether it is new."""
+    with alone(record):
+        try:
+            known = recall(record)
+            if known and (known.is_finished() or known.is_alive()):
+                return known, False
+        except SlurmSilentError as error:
+            raise ValueError(
+                f"{record} tells of a job, and Slurm does not say how it stands ({error}); try again once "
+                "`scontrol ping` answers"
+            ) from None
+        return submit(calls, request, resolve(cluster), record, folder, label), True

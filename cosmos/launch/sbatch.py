@@ -1,0 +1,152 @@
+"""Jobs of sbatch, through submitit: the script, and its submission."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.helpers import clean_env
+
+from cosmos.launch import slurm
+from cosmos.launch.slurm import JobState
+from cosmos.launch.task import Task, code_folder
+from cosmos.request import JobRequest
+
+
+class SlurmCluster:
+    """Jobs of sbatch, through submitit."""
+
+    def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
+        """Runs sbatch. ValueError says what it says."""
+        if not slurm.answers():
+            raise ValueError(
+                "no Slurm answers here (`scontrol ping`); run this on a login node, or set COSMOS_CLUSTER to "
+                "local or debug"
+            )
+        executor = _Executor.of(request, name, folder)
+        inside = "SLURM_JOB_ID" in os.environ
+        surroundings: AbstractContextManager[Any] = clean_env() if inside else nullcontext()
+        try:
+            with surroundings:
+                return _submit(executor, tasks)
+        except submitit.core.utils.FailedJobError as error:
+            raise ValueError(f"sbatch refused the job: {error}\n--dry-run shows the script") from None
+
+    def find(self, name: str, since: str) -> str:
+        """Asks the queue and, where there is one, the accounting database."""
+        return slurm.find(name, since)
+
+    def look(self, job_id: str, num_calls: int) -> list[JobState]:
+        """Asks the queue and, where there is one, the accounting database."""
+        return slurm.look(job_id, num_calls)
+
+    def cancel(self, job_id: str) -> None:
+        """Runs scancel."""
+        slurm.cancel(job_id)
+
+
+class _Executor(submitit.SlurmExecutor):
+    """submitit's, which also writes scripts where there is no Slurm."""
+
+    @classmethod
+    def affinity(cls) -> int:
+        return 2
+
+    @classmethod
+    def of(cls, request: JobRequest, name: str, folder: Path) -> "_Executor":
+        executor = cls(folder)
+        executor.update_parameters(**sbatch_parameters(request, name, folder))
+        return executor
+
+    def script(self) -> str:
+        return self._make_submission_file_text(self._submitit_command_str, "")
+
+
+def _submit(executor: Any, tasks: Sequence[Task]) -> str:
+    """One job for one task, an array for several."""
+    if len(tasks) == 1:
+        return str(executor.submit(tasks[0]).job_id)
+    with executor.batch():
+        jobs = [executor.submit(task) for task in tasks]
+    return str(jobs[0].job_id).partition("_")[0]
+
+
+def sbatch_script(request: JobRequest, name: str, folder: Path) -> str:
+    """The script that sbatch gets for a job of one call."""
+    return _Executor.of(request, name, folder).script()
+
+
+def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str, Any]:
+    """What submitit is told of a job."""
+    wanted: dict[str, Any] = {
+        "job_name": name,
+        "nodes": request.nodes,
+        "ntasks_per_node": request.ranks_per_node,
+        "cpus_per_task": request.cpus_per_task,
+        "gpus_per_node": request.gpus_per_node,
+        "mem": f"{round(request.memory_gb * 1024)}M" if request.memory_gb else "",
+        "time": request.minutes,
+        "partition": request.partition,
+        "account": request.account,
+        "qos": request.qos,
+        "constraint": request.constraint,
+    }
+    return {
+        **{key: value for key, value in wanted.items() if value},
+        "array_parallelism": request.array_parallelism,
+        "signal_delay_s": request.warning_seconds,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "additional_parameters": {"requeue": True, **dict(map(_option, request.sbatch))},
+        "setup": [*code_setup(folder), *request.setup],
+        "srun_args": [
+            f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
+            "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
+            "--wait=0",  # and one that stopped early must not have the first one ended while it saves
+        ],
+        "teardown": requeue_where_it_helps(folder),
+    }
+
+
+def _option(text: str) -> tuple[str, str | bool]:
+    """`--mail-type=END` or `--exclusive`, as submitit takes them."""
+    key, equals, value = text.removeprefix("--").partition("=")
+    return key, value if equals else True
+
+
+def code_setup(folder: Path) -> list[str]:
+    """Shell lines that make Python take the submission's copy of the code, whatever the working directory."""
+    path = shlex.quote(str(code_folder(folder)))
+    return ["export PYTHONSAFEPATH=1", f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+
+
+def requeue_where_it_helps(folder: Path) -> list[str]:
+    """Shell lines after srun: a job starts again that stopped early, or failed for no fault of its own.
+
+    Ranks that were warned or terminated save and end well, but no value is there; before they can listen they
+    die of the signal (status 140, 143). When a node is gone, those on the others end with errors, so that the
+    job would fail before Slurm notices the node; a step of one process on every node tells: where it cannot
+    start, a node is gone. A job that Slurm has requeued itself, or that was cancelled, no longer runs.
+    """
+    return [
+        "status=$?",
+        "again() {",
+        '  echo "$1"',
+        '  [ "$(squeue --noheader --states=all --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ] &&',
+        '    scontrol requeue "$SLURM_JOB_ID"',
+        "}",
+        'nodes="$SLURM_JOB_NUM_NODES"',
+        f'value={shlex.quote(str(folder))}/value-"${{SLURM_ARRAY_TASK_ID:-0}}".pkl',
+        'if [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
+        '  again "stopped before it began; requeued"',
+        'elif [ "$status" -eq 0 ] && [ ! -e "$value" ]; then',
+        '  again "stopped early; requeued"',
+        'elif [ "$status" -ne 0 ] && [ "$nodes" -gt 1 ]; then',
+        '  timeout 60 srun --overlap --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 true ||',
+        '    again "a node of $SLURM_JOB_NODELIST does not answer; requeued"',
+        "fi",
+        'exit "$status"',
+    ]

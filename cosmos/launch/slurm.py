@@ -1,0 +1,166 @@
+"""What Slurm says of jobs, with and without accounting, and what it is told."""
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+FINAL_STATES = {
+    "COMPLETED": "ended without leaving a value",
+    "FAILED": "failed",
+    "CANCELLED": "was cancelled",
+    "TIMEOUT": "ran into its time limit before it could save; raise slurm.minutes or slurm.warning_seconds",
+    "NODE_FAIL": "was ended by the failure of a node",
+    "OUT_OF_MEMORY": "ran out of memory; slurm.memory_gb, COSMOS_WORKERS or COSMOS_MICRO_BATCHES would help",
+    "PREEMPTED": "was preempted for good",
+    "BOOT_FAIL": "was ended by a node that did not boot",
+    "DEADLINE": "missed its deadline",
+    "REVOKED": "was revoked",
+    "GONE": "is no longer there, and left no value",
+}
+"""States after which nothing runs any more, and why there is no value then, in words that follow `job 12`.
+
+GONE is ours: nobody knows the job any longer.
+"""
+
+
+class SlurmSilentError(Exception):
+    """The controller does not answer; jobs may well go on."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job, or an element of an array, as Slurm sees it."""
+
+    state: str
+    reason: str = ""
+    nodes: str = ""
+    time_left: str = ""
+    """until the time limit, as Slurm writes it: 1-02:03:04"""
+    exit_status: str = ""
+    """`1` or `signal 9`; "" while it runs"""
+    requeues: int = 0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing of it runs or will run."""
+        return self.state in FINAL_STATES
+
+
+def answers() -> bool:
+    """Whether there is a Slurm here, and its controller answers."""
+    return bool(shutil.which("sbatch")) and _ask("scontrol", "ping").returncode == 0
+
+
+def look(job_id: str, num_calls: int) -> list[JobState]:
+    """The state of a job, by call: one, or those of an array's elements.
+
+    Raises SlurmSilentError when the controller does not answer.
+    """
+    known = _from_queue(job_id)
+    if len(known) < num_calls:
+        known = {**_from_accounting(job_id), **known}
+    if num_calls == 1:
+        return [known.get(job_id, JobState("GONE"))]
+    return [known.get(f"{job_id}_{index}", JobState("GONE")) for index in range(num_calls)]
+
+
+def find(name: str, since: str) -> str:
+    """The id of the job or array of that name, submitted after `since`; "" where there is none.
+
+    Raises SlurmSilentError when the controller does not answer.
+    """
+    queued = _ask("squeue", "--noheader", "--all", "--states=all", f"--name={name}", "--format=%F")
+    if queued.returncode:
+        raise SlurmSilentError(queued.stderr.strip())
+    recorded = _ask(
+        "sacct", "-X", "--noheader", "--parsable2", f"--name={name}", f"--starttime={since}", "--format=JobID"
+    )
+    ids = [*queued.stdout.split(), *(line.split("_")[0] for line in recorded.stdout.split())]
+    return ids[0] if ids else ""
+
+
+def cancel(job_id: str) -> None:
+    """Ends a job; one that has ended already is left alone."""
+    done = _ask("scancel", job_id)
+    if done.returncode:
+        raise ValueError(f"scancel {job_id}: {done.stderr.strip()}")
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+    if not shutil.which(command[0]):
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not on this machine")
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def _from_queue(job_id: str) -> dict[str, JobState]:
+    """What the controller knows: jobs that wait, run, or ended a few minutes ago."""
+    asked = _ask("scontrol", "--oneliner", "show", "job", job_id)
+    if asked.returncode:
+        if not answers():
+            raise SlurmSilentError(asked.stderr.strip())
+        return {}
+    left = _time_left(job_id)
+    return {
+        name: state for line in asked.stdout.splitlines() for name, state in _parse_job(line, left).items()
+    }
+
+
+def _time_left(job_id: str) -> dict[str, str]:
+    """Time until the limit, by the raw id of jobs that run."""
+    asked = _ask("squeue", "--noheader", "--states=running", f"--jobs={job_id}", "--format=%A %L")
+    return dict(line.split(maxsplit=1) for line in asked.stdout.splitlines())
+
+
+def _parse_job(line: str, time_left: dict[str, str]) -> dict[str, JobState]:
+    """A line of `scontrol show job`, by job id; elements of an array that still wait share one line."""
+    fields = dict(reversed(re.findall(r"(\w+)=(\S*)", line)))  # the first of a name counts
+    if "JobId" not in fields:
+        return {}
+    nodes = fields.get("NodeList", "")
+    state = JobState(
+        fields["JobState"],
+        "" if fields.get("Reason") == "None" else fields.get("Reason", ""),
+        "" if nodes == "(null)" else nodes,
+        time_left.get(fields["JobId"], ""),
+        _exit_status(fields.get("ExitCode", "")),
+        int(fields.get("Restarts", "0")),
+    )
+    if "ArrayTaskId" not in fields:
+        return {fields["JobId"]: state}
+    return {f"{fields['ArrayJobId']}_{index}": state for index in _indices(fields["ArrayTaskId"])}
+
+
+def _from_accounting(job_id: str) -> dict[str, JobState]:
+    """What the accounting database knows, also of jobs that ended long ago; {} where there is none."""
+    columns = "JobID,State,ExitCode,NodeList"
+    asked = _ask("sacct", "-X", "--noheader", "--parsable2", f"--jobs={job_id}", f"--format={columns}")
+    found = dict[str, JobState]()
+    for line in asked.stdout.splitlines():
+        name, state, exit_code, nodes = line.split("|")
+        # `CANCELLED by 1000`
+        job = JobState(state.split()[0], nodes=nodes, exit_status=_exit_status(exit_code))
+        main, _, element = name.partition("_")
+        found |= (
+            {f"{main}_{index}": job for index in _indices(element.strip("[]"))} if element else {name: job}
+        )
+    return found
+
+
+def _indices(text: str) -> list[int]:
+    """`3`, `3-5,8` or `3-63%8`, as numbers."""
+    numbers: list[int] = []
+    for part in text.split("%")[0].split(","):
+        first, _, last = part.partition("-")
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def _exit_status(code: str) -> str:
+    """Slurm's `status:signal`, in words."""
+    status, _, number = code.partition(":")
+    if number not in ("", "0"):
+        return f"signal {number}"
+    if status in ("", "0"):
+        return ""
+    return f"{status} (signal {int(status) - 128})" if int(status) > 128 else status

@@ -1,0 +1,187 @@
+"""Submitting once: what was submitted is on record before it can be lost, and is found again."""
+
+import fcntl
+import json
+import pickle
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cosmos import provenance
+from cosmos.files import write_json, write_text
+from cosmos.launch.clusters import Cluster, cluster_of
+from cosmos.launch.outcome import CallFiles
+from cosmos.launch.task import Task, code_folder
+from cosmos.machine import ClusterName
+from cosmos.request import JobRequest
+
+IN_FLIGHT = 30.0
+"""Seconds within which a submission that was begun shows up in the queue, or never will."""
+
+Call = Callable[[], Any]
+"""A stage call that can be pickled: functools.partial of a function, or a dataclass with `__call__`."""
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job, or an array of jobs, that was submitted; job.json in JSON."""
+
+    cluster: ClusterName
+    token: str
+    """unique: the job's folder and its name in the queue end in it"""
+    name: str
+    """the job's name in the queue"""
+    folder: Path
+    """script, logs, code and what the calls leave"""
+    num_calls: int
+    max_requeues: int
+    submitted: str
+    """local time, ISO"""
+    job_id: str
+    """"" from before it is submitted until its id is known"""
+
+    @property
+    def calls(self) -> list[CallFiles]:
+        """The files of each call."""
+        return [CallFiles(self.folder, index) for index in range(self.num_calls)]
+
+    @property
+    def on(self) -> Cluster:
+        """Where it runs."""
+        return cluster_of(self.cluster)
+
+    def is_finished(self) -> bool:
+        """Whether every call has returned."""
+        return all(call.has_value() for call in self.calls)
+
+    def num_failures(self) -> int:
+        """Ranks that have left a failure."""
+        return sum(1 for _ in self.folder.glob("failure-*.json"))
+
+    def is_alive(self) -> bool:
+        """Whether something of it waits or runs. SlurmSilentError when nobody can say."""
+        return not all(state.is_final for state in self.on.look(self.job_id, self.num_calls))
+
+
+def read_record(record: Path) -> Submission | None:
+    """The submission that a record tells of; None without one. ValueError where it is damaged."""
+    try:
+        values = json.loads(record.read_text(encoding="utf-8"))
+        return Submission(**{**values, "folder": Path(values["folder"])})
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{record}: not a record of a job ({error}); look for the job with squeue, then delete the file"
+        ) from None
+
+
+def submit(
+    calls: Sequence[Call], request: JobRequest, cluster: ClusterName, record: Path, folder: Path, label: str
+) -> Submission:
+    """Submits `calls` as one job or array on `cluster` (resolved), on record from before it begins.
+
+    Their files are in a new folder below `folder`; `label` is the part of the job's name that people know.
+    ValueError where the job is refused; then nothing is on record.
+    """
+    token = secrets.token_hex(4)
+    place = (folder / token).absolute()
+    place.mkdir(parents=True)
+    place.chmod(0o700)  # calls are pickled there, and with them the machine's settings
+    provenance.freeze(code_folder(place))
+    submission = Submission(
+        cluster,
+        token,
+        f"{label}-{token}",
+        place,
+        len(calls),
+        request.max_requeues,
+        datetime.now().isoformat(timespec="seconds"),
+        "",
+    )
+    before = record.read_text(encoding="utf-8") if record.exists() else ""
+    write(record, submission)
+    tasks = [
+        Task(pickle.dumps(call), files, record.absolute(), token, request.max_requeues)
+        for call, files in zip(calls, submission.calls, strict=True)
+    ]
+    try:
+        job_id = submission.on.submit(tasks, request, submission.name, place)
+    except ValueError:
+        restore(record, before)
+        raise
+    submission = replace(submission, job_id=job_id)
+    write(record, submission)
+    return submission
+
+
+def write(record: Path, submission: Submission) -> None:
+    """Puts a submission on record."""
+    write_json(record, {**asdict(submission), "folder": str(submission.folder)})
+
+
+def restore(record: Path, text: str) -> None:
+    """What was on record before a submission that was refused."""
+    if text:
+        write_text(record, text)
+    else:
+        record.unlink()
+
+
+def recall(record: Path) -> Submission | None:
+    """The submission on record, with its job's id; None where there is none, or it never reached the queue.
+
+    A command that was killed between submitting and writing the id down leaves a record without one: the job
+    is then found by its name.
+    """
+    known = read_record(record)
+    if known is None or known.job_id:
+        return known
+    while True:
+        if job_id := known.on.find(known.name, known.submitted):
+            found = replace(known, job_id=job_id)
+            hand_over_calls(found)
+            write(record, found)
+            return found
+        if age(known) > IN_FLIGHT:
+            return None
+        time.sleep(1)
+
+
+def age(submission: Submission) -> float:
+    """Seconds since it was begun."""
+    return (datetime.now() - datetime.fromisoformat(submission.submitted)).total_seconds()
+
+
+def hand_over_calls(submission: Submission) -> None:
+    """Gives pickled calls the names under which the job looks for them, as submitit does after submitting."""
+    job_id, is_array = submission.job_id, submission.num_calls > 1
+    names = [
+        f"{job_id}_{i}_submitted.pkl" if is_array else f"{job_id}_submitted.pkl"
+        for i in range(submission.num_calls)
+    ]
+    missing = [name for name in names if not (submission.folder / name).exists()]
+    unnamed = sorted(
+        (path for path in submission.folder.glob("*.pkl") if len(path.stem) == 32),
+        key=lambda path: path.stat().st_mtime_ns,
+    )
+    for name, path in zip(missing, unnamed, strict=False):
+        path.rename(submission.folder / name)
+
+
+@contextmanager
+def alone(record: Path) -> Iterator[None]:
+    """One command at a time decides whether to submit; the others wait.
+
+    File systems without locks do without: the record's token still lets only one of two jobs run.
+    """
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.with_suffix(".lock").open("w") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,250 @@
+"""What runs inside a job: ranks find each other, the call runs, and its value or failure is left behind."""
+
+import json
+import os
+import pickle
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import submitit
+
+from cosmos.files import write_json
+from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
+from cosmos.rundir import Interrupted
+
+RENDEZVOUS_PATIENCE = 600.0
+"""Seconds that ranks wait for the first one to say where it is: nodes do not start alike."""
+
+LOCAL_REQUEUE = 144
+"""Exit status that makes submitit's local controller start a job again."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a process stands in its job."""
+
+    cluster: str
+    job_id: str
+    rank: int
+    num_ranks: int
+    local_rank: int
+    nodes: tuple[str, ...]
+    requeues: int
+    log: Path
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call as a job runs it; submitit pickles it.
+
+    The call itself is pickled inside, so that signals are heeded before what it needs is imported.
+    """
+
+    call: bytes
+    files: CallFiles
+    record: Path
+    """the submission's record, which names the token of the submission that counts"""
+    token: str
+    max_requeues: int
+
+    def __call__(self) -> None:
+        """Runs the call; its value, or what stopped it, is in the folder."""
+        place = find_place(self.files)
+        try:
+            self.run(place)
+        except Exception as error:
+            self.files.write_failure(describe(error, place))
+            end_other_ranks(place)
+            raise
+
+    def run(self, place: Place) -> None:
+        """Runs the call at its place in the job."""
+        try:
+            with interrupting_signals():
+                self.begin(place)
+                value = pickle.loads(self.call)()
+        except Interrupted as stop:
+            self.stop(place, stop)
+        else:
+            if place.rank == 0:
+                self.files.write_value(value)
+
+    def begin(self, place: Place) -> None:
+        """Notes the attempt and tells the process its rank, unless this job should not run at all."""
+        if place.rank == 0:
+            self.files.begin(attempt_at(place))
+        self.check_token()
+        if place.requeues > self.max_requeues:
+            raise ValueError(too_often(self.max_requeues))
+        export_ranks(place, self.files)
+
+    def check_token(self) -> None:
+        """Two submissions never train one run: the record's is the one that counts."""
+        try:
+            token = json.loads(self.record.read_text(encoding="utf-8"))["token"]
+        except FileNotFoundError:
+            raise ValueError(f"{self.record} is gone: its run was deleted while this job waited") from None
+        if token != self.token:
+            raise ValueError(
+                f"{self.record} names a later submission ({token}); this job ({self.token}) stops"
+            )
+
+    def stop(self, place: Place, stop: Interrupted) -> None:
+        """All is saved. On Slurm the job's script has it started again, where that is not done already."""
+        if place.rank == 0:
+            print(stop, flush=True)
+            if place.cluster == "local" and stop.signal == signal.SIGUSR2:
+                start_again(place, self.files)
+        # no failure, so that srun does not end the ranks that are still on their way here
+        sys.exit(0)
+
+
+def code_folder(folder: Path) -> Path:
+    """Where a submission keeps its copy of the code."""
+    return folder / "code"
+
+
+def too_often(limit: int) -> str:
+    """Why a job is not started once more."""
+    return (
+        f"the job was requeued {limit} times, as often as slurm.max_requeues allows; all is saved, and "
+        "the same command submits it again"
+    )
+
+
+def describe(error: BaseException, place: Place) -> RankFailure:
+    """The failure of a rank, for the folder."""
+    text = "".join(traceback.format_exception(error))
+    host, name = socket.gethostname(), type(error).__name__
+    return RankFailure(place.rank, place.requeues, host, name, text, time.time())
+
+
+def find_place(files: CallFiles) -> Place:
+    """Where this process stands, from submitit's view of the environment."""
+    environment = submitit.JobEnvironment()
+    return Place(
+        environment.cluster,
+        environment.job_id,
+        environment.global_rank,
+        environment.num_tasks,
+        environment.local_rank,
+        tuple(environment.hostnames),
+        requeues_so_far(environment.cluster, files),
+        Path(str(environment.paths.stdout)),
+    )
+
+
+def attempt_at(place: Place) -> Attempt:
+    """The start that happens now."""
+    return Attempt(place.job_id, place.requeues, socket.gethostname(), place.log, time.time())
+
+
+def requeues_so_far(cluster: str, files: CallFiles) -> int:
+    """Times that this job was started again; Slurm counts for itself."""
+    if cluster == "slurm":
+        return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    return int(json.loads(files.requeues.read_text())) if files.requeues.exists() else 0
+
+
+def export_ranks(place: Place, files: CallFiles) -> None:
+    """Exports torchrun's names for rank and rendezvous, and COSMOS_JOB for provenance."""
+    job = {
+        "cluster": place.cluster,
+        "id": place.job_id,
+        "requeues": place.requeues,
+        "nodes": list(place.nodes),
+    }
+    os.environ.update(
+        RANK=str(place.rank),
+        WORLD_SIZE=str(place.num_ranks),
+        LOCAL_RANK=str(place.local_rank),
+        COSMOS_JOB=json.dumps(job),
+    )
+    if place.num_ranks > 1:
+        address, port = rendezvous(place, files)
+        os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+
+
+def rendezvous(place: Place, files: CallFiles) -> tuple[str, int]:
+    """Address and port of the first rank, which picks a free port and says so in the job's folder."""
+    path = files.rendezvous(place.requeues)
+    if place.rank == 0:
+        address = place.nodes[0] if place.cluster == "slurm" else "127.0.0.1"
+        write_json(path, {"address": address, "port": reserve_port()})
+    waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
+    while not path.exists():
+        if time.monotonic() > waited_until:
+            raise ValueError(
+                f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"
+            )
+        time.sleep(0.2)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found["address"], found["port"]
+
+
+def reserve_port() -> int:
+    """A free port that stays ours until the process group listens on it.
+
+    The socket is bound and never listens: Linux then gives the port to nobody who does not ask for it by
+    number, and lets a second socket with SO_REUSEADDR (torch's) bind and listen.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("", 0))
+    port: int = holder.getsockname()[1]
+    holder.detach()  # open until the process ends
+    return port
+
+
+@contextmanager
+def interrupting_signals() -> Iterator[None]:
+    """A warning or a termination interrupts at once; training's own handlers wait for a step's end.
+
+    Afterwards signals are ignored: what is left to do takes no time.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(number).name}", number)
+
+    numbers = (signal.SIGUSR2, signal.SIGTERM)
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def start_again(place: Place, files: CallFiles) -> None:
+    """Has submitit's local controller start this job again, from the beginning of its call."""
+    files.rendezvous(place.requeues).unlink(missing_ok=True)
+    write_json(files.requeues, place.requeues + 1)
+    sys.exit(LOCAL_REQUEUE)
+
+
+def end_other_ranks(place: Place) -> None:
+    """A rank that failed leaves the others waiting: srun ends them, and here submitit's controller does."""
+    if place.cluster == "local" and place.num_ranks > 1:
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
+def run_inline(task: Task, place: Place) -> None:
+    """Runs a task in this process. Exceptions of the call are in the folder; interruptions are raised."""
+    task.files.begin(attempt_at(place))
+    try:
+        value = pickle.loads(task.call)()
+    except Interrupted:
+        raise
+    except Exception as error:
+        task.files.write_failure(describe(error, place))
+        return
+    task.files.write_value(value)

@@ -1,0 +1,265 @@
+"""Pretraining as a job, and the jobs of all runs: list, attach, cancel.
+
+Nothing here imports torch: submitting and looking take no more than the scheduler's answer.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cosmos.data.manifest import Manifest
+from cosmos.data.order import batch_per_rank
+from cosmos.launch.clusters import resolve
+from cosmos.launch.once import submit_once
+from cosmos.launch.outcome import Outcome
+from cosmos.launch.sbatch import sbatch_script
+from cosmos.launch.slurm import JobState, SlurmSilentError
+from cosmos.launch.submission import Submission, read_record, recall
+from cosmos.launch.watch import in_words, wait
+from cosmos.machine import Machine
+from cosmos.overlays import Experiment
+from cosmos.params import Params
+from cosmos.request import JobRequest
+from cosmos.rundir import RunDir, open_run, saved_params
+from cosmos.tracking import read_metrics
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """The stage call that a job gets; torch is imported where it runs."""
+
+    params: Params
+    machine: Machine
+    path: Path
+    quiet: bool = False
+
+    def __call__(self) -> dict[str, Any]:
+        """Runs the stage."""
+        from cosmos.stages.pretrain import pretrain
+
+        return pretrain(self.params, self.machine, self.path, self.quiet)
+
+
+def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
+    """Pretrains where the machine says: in this process, or as a job that is waited for.
+
+    Raises ValueError with what the job's failing rank said, where it failed.
+    """
+    path = path.absolute()
+    cluster = resolve(machine.cluster)
+    if cluster == "debug":
+        refuse_beside_job(RunDir(path))
+        return Pretraining(experiment.params, machine, path, quiet)()
+    request = machine.slurm.over(experiment.needs)
+    check_before_queue(experiment.params, machine, request)
+    run = open_run(path, experiment.params)
+    call = Pretraining(experiment.params, machine, path)
+    submission, is_new = submit_once([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+    show(f"job {submission.job_id}: {'submitted' if is_new else 'attached'}; {submission.folder}\n", quiet)
+    return follow(submission, path.name, quiet, from_start=is_new)
+
+
+def check_before_queue(params: Params, machine: Machine, request: JobRequest) -> None:
+    """Finds now what a job would find after its time in the queue."""
+    Manifest.read(machine.dataset(params.data.name, "train"))
+    batch_per_rank(params.pretrain.batch_size, request.num_ranks)
+
+
+def refuse_beside_job(run: RunDir) -> None:
+    """ValueError where a job trains this run already."""
+    known = read_record(run.job)
+    if not known or known.is_finished():
+        return
+    with suppress_silence():
+        if known.is_alive():
+            raise ValueError(
+                f"job {known.job_id} trains {run.path}; `cosmos attach {run.path.name}` shows it, "
+                f"`cosmos cancel {run.path.name}` ends it"
+            )
+
+
+@contextmanager
+def suppress_silence() -> Iterator[None]:
+    """Goes on without an answer of a scheduler that gives none."""
+    try:
+        yield
+    except SlurmSilentError as error:
+        print(f"Slurm does not answer: {error}", file=sys.stderr)
+
+
+def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
+    """Waits for a pretraining's job, its log streaming; Ctrl-C leaves the job running."""
+    try:
+        outcome = wait(submission, lambda text: show(text, quiet), from_start)[0]
+    except KeyboardInterrupt:
+        commands = f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
+        print(f"\njob {submission.job_id} goes on: {commands}", file=sys.stderr)
+        raise
+    return delivered(outcome)
+
+
+def delivered(outcome: Outcome) -> dict[str, Any]:
+    """What a job returned. ValueError says why there is nothing."""
+    if outcome.failure:
+        raise ValueError(str(outcome.failure))
+    value: dict[str, Any] = outcome.value
+    return value
+
+
+def show(text: str, quiet: bool) -> None:
+    """A job's log, for a person; beside JSON, it goes to the error stream."""
+    stream = sys.stderr if quiet else sys.stdout
+    stream.write(text)
+    stream.flush()
+
+
+def dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
+    """What would run, and the script that sbatch would get; nothing is written or submitted."""
+    request = machine.slurm.over(experiment.needs)
+    folder = RunDir(path.absolute()).jobs / "TOKEN"
+    params = experiment.params.model_dump(mode="json")
+    script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
+    if not quiet:
+        print(f"# {path / 'params.yaml'}\n{yaml.safe_dump(params, sort_keys=False)}")
+        print(f"# what sbatch gets (TOKEN: eight letters and digits of the submission)\n{script}")
+    return {"run": str(path), "params": params, "request": request.model_dump(mode="json"), "script": script}
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """The job of a run, and how far the run is."""
+
+    run: str
+    job_id: str
+    cluster: str
+    state: str
+    """in words: running on node[0-1], pending (Resources), finished, failed, ..."""
+    nodes: str
+    requeues: int
+    step: int
+    total_steps: int
+    samples_per_second: float
+    seconds_left: float
+    """of training, at this rate"""
+    time_left: str
+    """of the job, until its limit"""
+    seconds_silent: float
+    """since the run last wrote a line of metrics"""
+
+
+def jobs(machine: Machine, quiet: bool) -> list[RunJob]:
+    """The jobs of all runs, the newest first."""
+    records = sorted(machine.runs_root.glob("*/job.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    rows = [run_job(RunDir(record.parent)) for record in records]
+    if not quiet:
+        print_jobs(rows, machine)
+    return rows
+
+
+def run_job(run: RunDir) -> RunJob:
+    """The job of one run."""
+    submission = read_record(run.job)
+    assert submission is not None
+    state = current_state(submission)
+    lines = [line for line in read_metrics(run.metrics) if "loss" in line]
+    last: dict[str, Any] = lines[-1] if lines else {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
+    params = saved_params(run).pretrain
+    total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
+    rate = last["samples_per_second"]
+    return RunJob(
+        run.path.name,
+        submission.job_id,
+        submission.cluster,
+        "finished" if submission.is_finished() else in_words(state, submission.max_requeues),
+        state.nodes,
+        state.requeues,
+        last["step"],
+        total,
+        rate,
+        (total - last["step"]) * params.batch_size / rate if rate else 0.0,
+        state.time_left,
+        time.time() - run.metrics.stat().st_mtime if run.metrics.exists() else 0.0,
+    )
+
+
+def current_state(submission: Submission) -> JobState:
+    """How a run's job stands; a scheduler that is silent leaves that open."""
+    if not submission.job_id:
+        return JobState("SUBMITTING")
+    try:
+        return submission.on.look(submission.job_id, 1)[0]
+    except SlurmSilentError:
+        return JobState("UNKNOWN", "Slurm does not answer")
+
+
+def print_jobs(rows: list[RunJob], machine: Machine) -> None:
+    """The table for a person."""
+    if not rows:
+        print(f"no jobs in {machine.runs_root}; `COSMOS_CLUSTER=slurm cosmos pretrain` submits one")
+        return
+    table = Table(
+        "run", "job", "state", "step", "samples/s", "left", "limit", "last line", box=box.SIMPLE_HEAD
+    )
+    for row in rows:
+        alive = row.state.split()[0] in ("running", "completing")
+        table.add_row(
+            row.run,
+            row.job_id,
+            row.state,
+            f"{row.step}/{row.total_steps}" if row.total_steps else "",
+            f"{row.samples_per_second:.1f}" if row.samples_per_second else "",
+            duration(row.seconds_left) if alive and row.total_steps else "",
+            row.time_left,
+            f"{duration(row.seconds_silent)} ago" if row.step else "",
+        )
+    Console().print(table)
+
+
+def duration(seconds: float) -> str:
+    """A time to read: 42 s, 12 min, 3 h 05 min, 2 d 4 h."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if hours < 2:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{int(hours)} h {int(minutes % 60):02} min"
+    return f"{int(hours // 24)} d {int(hours % 24)} h"
+
+
+def attach(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Follows a run's job until it ends; returns what it returned."""
+    return follow(submission_of(name, machine), name, quiet, from_start=False)
+
+
+def cancel(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Ends a run's job. What is saved stays."""
+    submission = submission_of(name, machine)
+    over = submission.is_finished() or not submission.is_alive()
+    if not over:
+        submission.on.cancel(submission.job_id)
+    if not quiet:
+        said = (
+            "had ended already" if over else "cancelled; the same pretrain command goes on from the last save"
+        )
+        print(f"job {submission.job_id}: {said}")
+    return {"run": name, "job": submission.job_id, "cancelled": not over}
+
+
+def submission_of(name: str, machine: Machine) -> Submission:
+    """The submission of a run. ValueError where there is none."""
+    submission = recall(RunDir(machine.runs_root / name).job)
+    if submission is None:
+        known = sorted(record.parent.name for record in machine.runs_root.glob("*/job.json"))
+        have = f"these runs have: {', '.join(known)}" if known else "no run has"
+        raise ValueError(f"{machine.runs_root / name} has no job; {have}")
+    return submission

@@ -1,0 +1,92 @@
+"""Calls for jobs to run, and what a launch needs."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cosmos.launch.once import launch
+from cosmos.launch.outcome import Outcome
+from cosmos.launch.submission import Call
+from cosmos.machine import ClusterName
+from cosmos.request import JobRequest
+from cosmos.rundir import Interrupted
+
+SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def fail_on(rank: int) -> str:
+    if int(os.environ.get("RANK", "0")) == rank:
+        raise KeyError("sample 7 has no caption")
+    time.sleep(600)
+    return "never"
+
+
+def describe_ranks() -> dict[str, str]:
+    """What the launcher exports, once all ranks have met."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    sizes: list[object] = [None] * dist.get_world_size()
+    dist.all_gather_object(sizes, os.environ["RANK"])
+    dist.destroy_process_group()
+    return {"ranks": ",".join(map(str, sizes)), "port": os.environ["MASTER_PORT"]}
+
+
+def count_starts(file: Path, interruptions: int) -> int:
+    """Stopped by a warning so many times, each time after it began; returns how often it began."""
+    starts = len(file.read_text()) if file.exists() else 0
+    file.write_text("x" * (starts + 1))
+    if starts < interruptions:
+        raise Interrupted("asked to stop", signal.SIGUSR2)
+    return starts + 1
+
+
+def code_that_runs() -> str:
+    import cosmos
+
+    return str(Path(cosmos.__file__).parent)
+
+
+def exit_without_a_word() -> None:
+    os._exit(3)
+
+
+def wait_for(file: Path) -> str:
+    while not file.exists():
+        time.sleep(0.1)
+    return file.read_text()
+
+
+def mark_and_wait(folder: Path, index: int, seconds: float) -> int:
+    """Leaves a file while it runs, and returns how many files there were."""
+    mine = folder / f"running-{index}"
+    mine.touch()
+    time.sleep(seconds)
+    found = len(list(folder.glob("running-*")))
+    mine.unlink()
+    return found
+
+
+@dataclass
+class Launcher:
+    """`launch` in a folder of its own, with what it says."""
+
+    cluster: ClusterName
+    folder: Path
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "job.json"
+
+    def __call__(self, *calls: Call, request: JobRequest = SMALL) -> Sequence[Outcome]:
+        return launch(
+            calls, request, self.cluster, self.record, self.folder / "jobs", "test", self.said.append
+        )

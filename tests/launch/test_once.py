@@ -1,0 +1,148 @@
+"""Launching, on every cluster that is here."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cosmos.launch.once import submit_once
+from cosmos.launch.submission import Call, read_record
+from cosmos.request import JobRequest
+from tests.launch import examples
+from tests.launch.conftest import ROOT
+from tests.launch.examples import SMALL, Launcher
+
+
+def test_a_call_delivers_its_value(launcher: Launcher) -> None:
+    (outcome,) = launcher(partial(examples.add, 2, 3))
+    assert (outcome.value, outcome.failure) == (5, None)
+
+
+def test_the_same_launch_again_runs_nothing_and_delivers_the_same(launcher: Launcher, tmp_path: Path) -> None:
+    call = partial(examples.count_starts, tmp_path / "starts", 0)
+    assert [launcher(call)[0].value, launcher(call)[0].value] == [1, 1]
+    assert any("attached" in said for said in launcher.said)
+
+
+def test_a_failure_comes_with_traceback_and_log_and_a_new_launch_tries_again(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    failure = launcher(partial(examples.fail_on, 0))[0].failure
+    assert failure is not None
+    assert failure.rank is not None
+    assert failure.rank.rank == 0
+    assert "KeyError: 'sample 7 has no caption'" in str(failure)
+    assert f"log: {launcher.folder / 'jobs'}" in str(failure)
+    assert launcher(partial(examples.add, 2, 3))[0].value == 5
+
+
+def test_several_calls_are_one_array_and_each_has_its_outcome(launcher: Launcher) -> None:
+    calls: list[Call] = [
+        partial(examples.add, 1, 1),
+        partial(examples.fail_on, 0),
+        partial(examples.add, 2, 2),
+    ]
+    first, second, third = launcher(*calls)
+    assert (first.value, third.value) == (2, 4)
+    assert second.failure is not None
+    record = read_record(launcher.record)
+    assert record is not None
+    assert record.num_calls == 3
+
+
+def test_ranks_meet_at_a_port_that_was_free(job_launcher: Launcher) -> None:
+    request = SMALL.model_copy(update={"tasks_per_node": 2})
+    (outcome,) = job_launcher(examples.describe_ranks, request=request)
+    assert outcome.failure is None, str(outcome.failure)
+    assert outcome.value["ranks"] == "0,1"
+
+
+def test_a_rank_that_fails_is_named_and_the_others_are_ended(job_launcher: Launcher) -> None:
+    request = SMALL.model_copy(update={"tasks_per_node": 2})
+    failure = job_launcher(partial(examples.fail_on, 1), request=request)[0].failure
+    assert failure is not None
+    assert failure.rank is not None
+    assert failure.rank.rank == 1
+
+
+def test_a_warning_starts_the_job_again_where_it_was(job_launcher: Launcher, tmp_path: Path) -> None:
+    (outcome,) = job_launcher(partial(examples.count_starts, tmp_path / "starts", 2))
+    assert outcome.value == 3
+    record = read_record(job_launcher.record)
+    assert record is not None
+    assert [attempt.requeues for attempt in record.calls[0].attempts()] == [0, 1, 2]
+
+
+def test_a_job_is_requeued_so_many_times_and_no_more(job_launcher: Launcher, tmp_path: Path) -> None:
+    request = SMALL.model_copy(update={"max_requeues": 1})
+    call = partial(examples.count_starts, tmp_path / "starts", 9)
+    failure = job_launcher(call, request=request)[0].failure
+    assert "requeued 1 times, as often as slurm.max_requeues allows" in str(failure)
+    assert (tmp_path / "starts").read_text() == "xx"
+
+
+def test_a_job_that_dies_without_a_word_is_noticed(job_launcher: Launcher) -> None:
+    failure = job_launcher(examples.exit_without_a_word)[0].failure
+    assert failure is not None
+    assert failure.rank is None
+    assert "log: " in str(failure)
+
+
+def test_a_job_runs_the_code_of_its_submission(job_launcher: Launcher) -> None:
+    (outcome,) = job_launcher(examples.code_that_runs)
+    assert Path(outcome.value).is_relative_to(job_launcher.folder / "jobs")
+
+
+def test_an_array_runs_a_few_at_a_time(job_launcher: Launcher, tmp_path: Path) -> None:
+    request = SMALL.model_copy(update={"array_parallelism": 2})
+    calls = [partial(examples.mark_and_wait, tmp_path, index, 1.0) for index in range(5)]
+    found = job_launcher(*calls, request=request)
+    assert max(outcome.value for outcome in found) <= 2
+
+
+def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launcher, tmp_path: Path) -> None:
+    call = partial(examples.wait_for, tmp_path / "signal")
+    code = (
+        "import pickle, sys; from pathlib import Path; from tests.launch.examples import Launcher;"
+        "Launcher(sys.argv[1], Path(sys.argv[2]))(pickle.loads(bytes.fromhex(sys.argv[3])))"
+    )
+    command = [sys.executable, "-c", code, job_launcher.cluster, str(tmp_path), pickle.dumps(call).hex()]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
+    while not (job_launcher.record.exists() and (known := read_record(job_launcher.record)) and known.job_id):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    again, is_new = submit_once(
+        [call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test"
+    )
+    assert (again.job_id, is_new) == (known.job_id, False)
+    (tmp_path / "signal").write_text("go")
+    assert job_launcher(call)[0].value == "go"
+
+
+def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
+    call = partial(examples.wait_for, tmp_path / "never")
+    submission, _ = submit_once(
+        [call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test"
+    )
+    while not submission.calls[0].attempts():
+        time.sleep(0.1)
+    submission.on.cancel(submission.job_id)
+    began = time.monotonic()
+    while submission.is_alive():
+        assert time.monotonic() - began < 60
+        time.sleep(0.2)
+    assert not submission.is_finished()
+
+
+def test_several_nodes_need_slurm(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"slurm\.nodes: 2 nodes need Slurm"):
+        Launcher("local", tmp_path)(partial(examples.add, 1, 1), request=JobRequest(nodes=2))
+    assert not (tmp_path / "job.json").exists()

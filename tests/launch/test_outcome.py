@@ -1,0 +1,69 @@
+from pathlib import Path
+
+from cosmos.launch.outcome import Attempt, CallFiles, Failure, Outcome, RankFailure, last_lines
+
+
+def attempt(requeues: int) -> Attempt:
+    return Attempt("12", requeues, "node0", Path("log"), 1.5)
+
+
+def failed(rank: int, time: float, requeues: int = 0) -> RankFailure:
+    return RankFailure(rank, requeues, f"node{rank}", "KeyError", f"Traceback of {rank}", time)
+
+
+def test_the_rank_that_failed_first_is_the_cause(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 3)
+    assert call.first_failure() is None
+    for rank, time in [(0, 20.5), (1, 20.1), (2, 21.0)]:
+        call.write_failure(failed(rank, time))
+    assert call.first_failure() == failed(1, 20.1)
+    assert CallFiles(tmp_path, 4).first_failure() is None
+
+
+def test_only_the_last_attempt_s_failures_count(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    call.begin(attempt(0))
+    call.write_failure(failed(0, 1.0))
+    assert call.first_failure() == failed(0, 1.0)
+    call.begin(attempt(1))
+    assert call.first_failure() is None
+    call.write_failure(failed(1, 3.0, requeues=0))  # of a process that outlived its node
+    assert call.first_failure() is None
+    call.write_failure(failed(1, 2.0, requeues=1))
+    assert call.first_failure() == failed(1, 2.0, requeues=1)
+    assert call.attempts() == [attempt(0), attempt(1)]
+
+
+def test_a_line_that_was_cut_short_is_no_attempt(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    call.begin(attempt(0))
+    with (tmp_path / "attempts-0.jsonl").open("a") as file:
+        file.write('{"job_id": "1')
+    assert call.attempts() == [attempt(0)]
+
+
+def test_values_come_back_as_they_were(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    assert not call.has_value()
+    call.write_value({"steps": 3})
+    assert call.has_value()
+    assert call.value() == {"steps": 3}
+    assert Outcome.of(call.value()).failure is None
+
+
+def test_a_failure_tells_cause_traceback_status_and_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    text = str(Failure("12", "failed", "1", failed(3, 1.0), log)).splitlines()
+    assert text == [
+        "job 12: failed",
+        "rank 3 on node3 failed first:",
+        "Traceback of 3",
+        f"exit status 1, log: {log}",
+    ]
+
+
+def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("\n".join(f"line {i}" for i in range(100)))
+    assert last_lines(log, 2) == ["line 98", "line 99"]
+    assert last_lines(tmp_path / "none", 5) == []
