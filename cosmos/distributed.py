@@ -48,11 +48,10 @@ def process_group(device: str, timeout: timedelta) -> Iterator[Ranks]:
         torch.cuda.set_device(ranks.device)
     if world_size > 1:
         dist.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo", timeout=timeout)
-    try:
-        yield ranks
-    finally:
-        if world_size > 1:
-            dist.destroy_process_group()
+    yield ranks
+    # not after an exception: taking the group down could wait for ranks that are gone
+    if world_size > 1:
+        dist.destroy_process_group()
 
 
 def pick_device(device: str, local_rank: int = 0) -> torch.device:

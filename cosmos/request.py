@@ -1,12 +1,49 @@
 """What a job asks of the cluster: nodes, GPUs, memory, time, and the lines that a site's sbatch wants."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints, model_validator
 
 from cosmos.section import Natural, Positive, Section, Weight
 
-SbatchOption = Annotated[str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\n]*)?$")]
+_RELIED_ON = (
+    "output",
+    "error",
+    "open-mode",
+    "signal",
+    "requeue",
+    "no-requeue",
+    "job-name",
+    "array",
+    "parsable",
+)
+OURS = {
+    **{f"--{name}": "the job relies on its own" for name in (*_RELIED_ON, "wait", "wrap", "test-only")},
+    "--nodes": "set slurm.nodes",
+    "--gpus-per-node": "set slurm.gpus_per_node; for a kind of GPU add --gres or slurm.constraint",
+    "--ntasks-per-node": "set slurm.tasks_per_node",
+    "--ntasks": "set slurm.nodes and slurm.tasks_per_node",
+    "--cpus-per-task": "set slurm.cpus_per_task",
+    "--mem": "set slurm.memory_gb",
+    "--time": "set slurm.minutes",
+    "--partition": "set slurm.partition",
+    "--account": "set slurm.account",
+    "--qos": "set slurm.qos",
+    "--constraint": "set slurm.constraint",
+}
+"""Options of sbatch that are not for `slurm.sbatch`, and what to do instead."""
+
+
+def _not_ours(option: str) -> str:
+    name = option.partition("=")[0]
+    if name in OURS:
+        raise ValueError(f"{name} cannot be given here: {OURS[name]}")
+    return option
+
+
+SbatchOption = Annotated[
+    str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\n]*)?$"), AfterValidator(_not_ours)
+]
 
 
 class JobRequest(Section):
@@ -42,6 +79,15 @@ class JobRequest(Section):
     """seconds before the time limit at which a job is warned, saves and is requeued"""
     max_requeues: Natural = 20
     """times that one submission is requeued; the same command submits it again"""
+
+    @model_validator(mode="after")
+    def _leaves_time(self) -> Self:
+        if self.warning_seconds >= 60 * self.minutes:
+            raise ValueError(
+                f"warning_seconds: {self.warning_seconds} s before the limit of {self.minutes} min, the job "
+                "has not begun"
+            )
+        return self
 
     @property
     def ranks_per_node(self) -> int:

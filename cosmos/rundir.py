@@ -15,8 +15,11 @@ from cosmos.overlays import load_params
 from cosmos.params import Params, differences, fingerprint
 
 
-class Interrupted(Exception):  # noqa: N818 - no error: the run can go on
-    """A run was asked to stop by `signal` (0: by no signal), the same on all ranks; all is saved."""
+class Interrupted(BaseException):
+    """A run was asked to stop by `signal` (0: by no signal), the same on all ranks; all is saved.
+
+    No Exception, since code that passes over those must not pass over this.
+    """
 
     def __init__(self, message: str, signal: int = 0) -> None:
         super().__init__(message)

@@ -33,3 +33,17 @@ def test_a_site_s_own_sbatch_lines_are_taken_as_they_are(line: str) -> None:
 def test_lines_that_are_no_long_option_are_refused(line: str) -> None:
     with pytest.raises(ValidationError, match="sbatch"):
         JobRequest(sbatch=(line,))
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [("--output=x", "relies on its own"), ("--wait", "relies on its own"), ("--time=5", "set slurm.minutes")],
+)
+def test_lines_that_would_undo_the_job_s_own_are_refused(line: str, remedy: str) -> None:
+    with pytest.raises(ValidationError, match=remedy):
+        JobRequest(sbatch=(line,))
+
+
+def test_a_warning_comes_after_the_start() -> None:
+    with pytest.raises(ValidationError, match=r"warning_seconds: 120 s before the limit of 2 min"):
+        JobRequest(minutes=2, warning_seconds=120)

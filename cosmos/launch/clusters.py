@@ -23,14 +23,14 @@ class Cluster(Protocol):
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
         """Submits one job, or an array of jobs, and returns its id. ValueError where it is refused."""
 
-    def find(self, name: str, since: str) -> str:
-        """The id of the job of that name, submitted after `since` (ISO time); "" where there is none."""
+    def find(self, name: str) -> str:
+        """The id of the job of that name; "" where there is none. SlurmSilentError when nobody answers."""
 
-    def look(self, job_id: str, num_calls: int) -> list[JobState]:
+    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
         """How it stands, by call. SlurmSilentError when nobody answers."""
 
-    def cancel(self, job_id: str) -> None:
-        """Ends it."""
+    def cancel(self, job_id: str, name: str) -> None:
+        """Ends it. ValueError where that is refused."""
 
 
 class DebugCluster:
@@ -42,23 +42,33 @@ class DebugCluster:
             run_inline(task, Place("debug", name, 0, 1, 0, (), 0, folder / "log.txt"))
         return name
 
-    def find(self, name: str, since: str) -> str:
+    def find(self, name: str) -> str:
         """Nothing outlives the process."""
         return ""
 
-    def look(self, job_id: str, num_calls: int) -> list[JobState]:
+    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
         """All is over."""
         return [JobState("COMPLETED")] * num_calls
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, name: str) -> None:
         """There is nothing to end."""
 
 
 def resolve(cluster: ClusterName) -> ClusterName:
-    """The cluster that `auto` stands for: Slurm where one answers and this is no job's process already."""
+    """The cluster that `auto` stands for: Slurm where there is one and this is no job's process already.
+
+    Raises ValueError where a Slurm is configured and does not answer: the login node is no place to train on.
+    """
     if cluster != "auto":
         return cluster
-    return "slurm" if not any(name in os.environ for name in DISTRIBUTED) and slurm.answers() else "debug"
+    if any(name in os.environ for name in DISTRIBUTED) or not slurm.is_configured():
+        return "debug"
+    if not slurm.answers():
+        raise ValueError(
+            "this machine's Slurm does not answer (`scontrol ping`); try again once it does, or set "
+            "COSMOS_CLUSTER=debug to pretrain in this process"
+        )
+    return "slurm"
 
 
 def cluster_of(name: ClusterName) -> Cluster:

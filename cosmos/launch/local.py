@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from submitit.helpers import environment_variables
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 from cosmos.request import JobRequest
+
+MAX_REQUEUES = 5
+"""submitit's local controller starts a job six times at most."""
 
 CONTROLLER = "submitit.local._local"
 """The module that a job's first process runs, with the submission's folder as its argument."""
@@ -54,6 +57,8 @@ class LocalCluster:
             raise ValueError(
                 f"slurm.nodes: {request.nodes} nodes need Slurm; COSMOS_CLUSTER=local is one machine"
             )
+        allowed = min(request.max_requeues, MAX_REQUEUES)
+        tasks = [replace(task, max_requeues=allowed) for task in tasks]
         with _surviving(folder):
             if len(tasks) == 1:
                 return str(_local_executor(request, folder).submit(tasks[0]).job_id)
@@ -61,31 +66,30 @@ class LocalCluster:
             one = JobRequest(minutes=request.minutes * len(tasks))
             return str(_local_executor(one, folder).submit(array).job_id)
 
-    def find(self, name: str, since: str) -> str:
+    def find(self, name: str) -> str:
         """The process that was started with the folder of that name's token."""
-        asked = subprocess.run(["ps", "-eo", "pid=,command="], capture_output=True, text=True, check=True)
+        listing = ["ps", "-ww", "-eo", "pid=,command="]
+        asked = subprocess.run(listing, capture_output=True, text=True, check=True)
         token = name.rpartition("-")[2]
         processes = (line.split() for line in asked.stdout.splitlines())
         found = (words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token)
         return next(found, "")
 
-    def look(self, job_id: str, num_calls: int) -> list[JobState]:
-        """Whether the process is still there, and is the one that was started."""
-        asked = subprocess.run(
-            ["ps", "-o", "command=", "-p", job_id], capture_output=True, text=True, check=False
-        )
-        state = "RUNNING" if CONTROLLER in asked.stdout.split() else "GONE"
-        return [JobState(state)] * num_calls
+    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
+        """Whether the process is still there; a number alone may have gone to another."""
+        return [JobState("RUNNING" if self.find(name) == job_id else "GONE")] * num_calls
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, name: str) -> None:
         """Asks the processes to stop; a pretraining saves first."""
-        if not self.look(job_id, 1)[0].is_final:
+        if self.find(name) == job_id:
             os.kill(int(job_id), signal.SIGTERM)
 
 
 def _local_executor(request: JobRequest, folder: Path) -> submitit.LocalExecutor:
     executor = submitit.LocalExecutor(folder)
+    visible = [int(gpu) for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.isdigit()]
     executor.update_parameters(
+        visible_gpus=visible,
         timeout_min=request.minutes,
         signal_delay_s=request.warning_seconds,
         tasks_per_node=request.ranks_per_node,
@@ -97,11 +101,42 @@ def _local_executor(request: JobRequest, folder: Path) -> submitit.LocalExecutor
 
 @contextmanager
 def _surviving(folder: Path) -> Iterator[None]:
-    """Processes started inside take the submission's copy of the code, and do not hear a Ctrl-C."""
+    """Processes started inside take the submission's copy of the code, and outlive command and terminal.
+
+    They do not hear Ctrl-C or the terminal's end, and do not hold on to what the command reads and writes.
+    """
     path = os.pathsep.join(filter(None, [str(code_folder(folder)), os.environ.get("PYTHONPATH", "")]))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with (
+        environment_variables(PYTHONPATH=path, PYTHONSAFEPATH="1"),
+        _ignoring(signal.SIGINT, signal.SIGHUP),
+        _standard_streams(folder / "controller.txt"),
+    ):
+        yield
+
+
+@contextmanager
+def _ignoring(*numbers: signal.Signals) -> Iterator[None]:
+    """Signals that are ignored inside, and by processes that are started there."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
-        with environment_variables(PYTHONPATH=path, PYTHONSAFEPATH="1"):
-            yield
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _standard_streams(log: Path) -> Iterator[None]:
+    """Inside, this process and those that it starts read nothing, and write into `log`."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in range(3)]
+    with Path(os.devnull).open("rb") as nothing, log.open("ab") as file:
+        for number, stream in enumerate((nothing, file, file)):
+            os.dup2(stream.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, copy in enumerate(kept):
+            os.dup2(copy, number)
+            os.close(copy)

@@ -28,26 +28,27 @@ def launch(
     again. What jobs need and leave is below `folder`; `label` is in their names in the queue; `show` gets
     text for a person.
 
-    Raises ValueError where the cluster refuses the job or does not answer.
+    A record stands for its calls: whoever changes them takes another, or deletes it. Raises ValueError where
+    the cluster refuses the job or does not answer.
     """
-    submission, is_new = submit_once(calls, request, cluster, record, folder, label)
-    if not is_new:
-        show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
-    return wait(submission, show, from_start=is_new)
-
-
-def submit_once(
-    calls: Sequence[Call], request: JobRequest, cluster: ClusterName, record: Path, folder: Path, label: str
-) -> tuple[Submission, bool]:
-    """The submission on record, where it is alive or finished, or a new one; and whether it is new."""
     with alone(record):
-        try:
-            known = recall(record)
-            if known and (known.is_finished() or known.is_alive()):
-                return known, False
-        except SlurmSilentError as error:
-            raise ValueError(
-                f"{record} tells of a job, and Slurm does not say how it stands ({error}); try again once "
-                "`scontrol ping` answers"
-            ) from None
-        return submit(calls, request, resolve(cluster), record, folder, label), True
+        known = standing(record)
+        submission = known or submit(calls, request, resolve(cluster), record, folder, label)
+    if known:
+        show(f"job {known.job_id}, submitted {known.submitted}: attached\n")
+    return wait(submission, show, from_start=not known)
+
+
+def standing(record: Path) -> Submission | None:
+    """The submission on record, where it is alive or finished. For use `alone`.
+
+    Raises ValueError where the cluster does not say so.
+    """
+    try:
+        known = recall(record)
+        return known if known and (known.is_finished() or known.is_alive()) else None
+    except SlurmSilentError as error:
+        raise ValueError(
+            f"{record} tells of a job, and Slurm does not say how it stands ({error}); try again once "
+            "`scontrol ping` answers"
+        ) from None

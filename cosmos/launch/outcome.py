@@ -94,8 +94,8 @@ class CallFiles:
             temporary.write_bytes(pickle.dumps(value))
 
     def has_value(self) -> bool:
-        """Whether the call returned."""
-        return self._value.exists()
+        """Whether the call returned. The folder is listed: NFS remembers that a file was not there."""
+        return any(path == self._value for path in self.folder.iterdir())
 
     def value(self) -> Any:
         """What the call returned. The file is our own job's, in a folder that only its owner may write."""
@@ -107,14 +107,17 @@ class CallFiles:
         write_json(self.folder / name, asdict(failure))
 
     def first_failure(self) -> RankFailure | None:
-        """What went wrong first since the last start: the other ranks mostly lost a peer."""
-        attempts = self.attempts()
-        requeues = attempts[-1].requeues if attempts else 0
-        found = (
+        """What went wrong first in the last start: the other ranks mostly lost a peer."""
+        found = [
             RankFailure(**json.loads(path.read_text(encoding="utf-8")))
-            for path in self.folder.glob(f"failure-{self.index}-{requeues}-*.json")
-        )
-        return min(found, key=lambda failure: failure.time, default=None)
+            for path in self.folder.glob(f"failure-{self.index}-*.json")
+        ]
+        starts = [
+            *(attempt.requeues for attempt in self.attempts()),
+            *(failure.requeues for failure in found),
+        ]
+        last = (failure for failure in found if failure.requeues == max(starts))
+        return min(last, key=lambda failure: failure.time, default=None)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 import os
 import shlex
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.helpers import clean_env
+from submitit.core.utils import FailedJobError, FailedSubmissionError
+from submitit.helpers import clean_env, environment_variables
 
 from cosmos.launch import slurm
 from cosmos.launch.slurm import JobState
@@ -27,23 +27,23 @@ class SlurmCluster:
                 "local or debug"
             )
         executor = _Executor.of(request, name, folder)
-        inside = "SLURM_JOB_ID" in os.environ
-        surroundings: AbstractContextManager[Any] = clean_env() if inside else nullcontext()
+        # variables of a job around us, and SBATCH_*, would come before what the script says
+        where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         try:
-            with surroundings:
+            with clean_env(), environment_variables(**where):
                 return _submit(executor, tasks)
-        except submitit.core.utils.FailedJobError as error:
+        except (FailedJobError, FailedSubmissionError) as error:
             raise ValueError(f"sbatch refused the job: {error}\n--dry-run shows the script") from None
 
-    def find(self, name: str, since: str) -> str:
+    def find(self, name: str) -> str:
         """Asks the queue and, where there is one, the accounting database."""
-        return slurm.find(name, since)
+        return slurm.find(name)
 
-    def look(self, job_id: str, num_calls: int) -> list[JobState]:
+    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
         """Asks the queue and, where there is one, the accounting database."""
         return slurm.look(job_id, num_calls)
 
-    def cancel(self, job_id: str) -> None:
+    def cancel(self, job_id: str, name: str) -> None:
         """Runs scancel."""
         slurm.cancel(job_id)
 
@@ -97,17 +97,20 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
     return {
         **{key: value for key, value in wanted.items() if value},
         "array_parallelism": request.array_parallelism,
-        "signal_delay_s": request.warning_seconds,
         "stderr_to_stdout": True,
         "wckey": None,
-        "additional_parameters": {"requeue": True, **dict(map(_option, request.sbatch))},
-        "setup": [*code_setup(folder), *request.setup],
+        "additional_parameters": {
+            **dict(map(_option, request.sbatch)),
+            "requeue": True,
+            "signal": f"USR2@{request.warning_seconds}",
+        },
+        "setup": [*request.setup, *code_setup(folder)],
         "srun_args": [
             f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
             "--wait=0",  # and one that stopped early must not have the first one ended while it saves
         ],
-        "teardown": requeue_where_it_helps(folder),
+        "teardown": requeue_where_it_helps(folder, request.max_requeues),
     }
 
 
@@ -123,30 +126,43 @@ def code_setup(folder: Path) -> list[str]:
     return ["export PYTHONSAFEPATH=1", f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"']
 
 
-def requeue_where_it_helps(folder: Path) -> list[str]:
+def requeue_where_it_helps(folder: Path, max_requeues: int) -> list[str]:
     """Shell lines after srun: a job starts again that stopped early, or failed for no fault of its own.
 
     Ranks that were warned or terminated save and end well, but no value is there; before they can listen they
-    die of the signal (status 140, 143). When a node is gone, those on the others end with errors, so that the
-    job would fail before Slurm notices the node; a step of one process on every node tells: where it cannot
-    start, a node is gone. A job that Slurm has requeued itself, or that was cancelled, no longer runs.
+    die of the signal (status 140, 143), as they do where another rank failed, which then says so in the
+    folder. When a node is gone, those on the others end with errors, so that the job would fail before Slurm
+    notices the node; a step of one process on every node tells: where it cannot start, a node is gone. A job
+    that Slurm has requeued itself, or that was cancelled, no longer runs.
+
+    One start more than `max_requeues` allows is for the job to say so.
     """
     return [
         "status=$?",
-        "again() {",
-        '  echo "$1"',
-        '  [ "$(squeue --noheader --states=all --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ] &&',
-        '    scontrol requeue "$SLURM_JOB_ID"',
-        "}",
+        f"folder={shlex.quote(str(folder))}",
         'nodes="$SLURM_JOB_NUM_NODES"',
-        f'value={shlex.quote(str(folder))}/value-"${{SLURM_ARRAY_TASK_ID:-0}}".pkl',
-        'if [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
-        '  again "stopped before it began; requeued"',
-        'elif [ "$status" -eq 0 ] && [ ! -e "$value" ]; then',
-        '  again "stopped early; requeued"',
+        'restarts="${SLURM_RESTART_COUNT:-0}"',
+        'index="${SLURM_ARRAY_TASK_ID:-0}"',
+        'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$index}"',
+        'job="${job:-$SLURM_JOB_ID}"',
+        "again() {",
+        f'  [ "$restarts" -le {max_requeues} ] || return',
+        "  for try in $(seq 20); do",
+        '    state=$(squeue --noheader --states=all --jobs="$job" --format=%T) && break',
+        "    sleep 6",
+        "  done",
+        '  [ "$state" = RUNNING ] || return',
+        '  echo "$1: requeued"',
+        '  until scontrol requeue "$job" || [ $((try += 1)) -gt 20 ]; do sleep 6; done',
+        "}",
+        'if [ "$status" -eq 0 ] && [ ! -e "$folder/value-$index.pkl" ]; then',
+        '  again "stopped early"',
+        'elif [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
+        '  failures="$folder/failure-$index-$restarts-*.json"',
+        '  compgen -G "$failures" >/dev/null || again "stopped before it began"',
         'elif [ "$status" -ne 0 ] && [ "$nodes" -gt 1 ]; then',
         '  timeout 60 srun --overlap --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 true ||',
-        '    again "a node of $SLURM_JOB_NODELIST does not answer; requeued"',
+        '    again "a node of $SLURM_JOB_NODELIST does not answer"',
         "fi",
         'exit "$status"',
     ]

@@ -1,15 +1,17 @@
 """What Slurm says of jobs, with and without accounting, and what it is told."""
 
+import os
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 FINAL_STATES = {
     "COMPLETED": "ended without leaving a value",
     "FAILED": "failed",
     "CANCELLED": "was cancelled",
-    "TIMEOUT": "ran into its time limit before it could save; raise slurm.minutes or slurm.warning_seconds",
+    "TIMEOUT": "ran into its time limit before it could be requeued; raise slurm.warning_seconds",
     "NODE_FAIL": "was ended by the failure of a node",
     "OUT_OF_MEMORY": "ran out of memory; slurm.memory_gb, COSMOS_WORKERS or COSMOS_MICRO_BATCHES would help",
     "PREEMPTED": "was preempted for good",
@@ -52,6 +54,13 @@ def answers() -> bool:
     return bool(shutil.which("sbatch")) and _ask("scontrol", "ping").returncode == 0
 
 
+def is_configured() -> bool:
+    """Whether this machine belongs to a cluster, be its controller there or not."""
+    return (
+        bool(shutil.which("sbatch")) and Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists()
+    )
+
+
 def look(job_id: str, num_calls: int) -> list[JobState]:
     """The state of a job, by call: one, or those of an array's elements.
 
@@ -59,14 +68,16 @@ def look(job_id: str, num_calls: int) -> list[JobState]:
     """
     known = _from_queue(job_id)
     if len(known) < num_calls:
-        known = {**_from_accounting(job_id), **known}
+        # what the controller has forgotten does not run, whatever the accounts say
+        ended = {name: state for name, state in _from_accounting(job_id).items() if state.is_final}
+        known = {**ended, **known}
     if num_calls == 1:
         return [known.get(job_id, JobState("GONE"))]
     return [known.get(f"{job_id}_{index}", JobState("GONE")) for index in range(num_calls)]
 
 
-def find(name: str, since: str) -> str:
-    """The id of the job or array of that name, submitted after `since`; "" where there is none.
+def find(name: str) -> str:
+    """The id of the job or array of that name, submitted in the last week; "" where there is none.
 
     Raises SlurmSilentError when the controller does not answer.
     """
@@ -74,7 +85,13 @@ def find(name: str, since: str) -> str:
     if queued.returncode:
         raise SlurmSilentError(queued.stderr.strip())
     recorded = _ask(
-        "sacct", "-X", "--noheader", "--parsable2", f"--name={name}", f"--starttime={since}", "--format=JobID"
+        "sacct",
+        "-X",
+        "--noheader",
+        "--parsable2",
+        f"--name={name}",
+        "--starttime=now-7days",
+        "--format=JobID",
     )
     ids = [*queued.stdout.split(), *(line.split("_")[0] for line in recorded.stdout.split())]
     return ids[0] if ids else ""
@@ -90,16 +107,17 @@ def cancel(job_id: str) -> None:
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which(command[0]):
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not on this machine")
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    whole_lists = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # of an array's elements
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=whole_lists)
 
 
 def _from_queue(job_id: str) -> dict[str, JobState]:
     """What the controller knows: jobs that wait, run, or ended a few minutes ago."""
     asked = _ask("scontrol", "--oneliner", "show", "job", job_id)
     if asked.returncode:
-        if not answers():
-            raise SlurmSilentError(asked.stderr.strip())
-        return {}
+        if "Invalid job id" in asked.stderr:
+            return {}
+        raise SlurmSilentError(asked.stderr.strip())
     left = _time_left(job_id)
     return {
         name: state for line in asked.stdout.splitlines() for name, state in _parse_job(line, left).items()
@@ -109,7 +127,7 @@ def _from_queue(job_id: str) -> dict[str, JobState]:
 def _time_left(job_id: str) -> dict[str, str]:
     """Time until the limit, by the raw id of jobs that run."""
     asked = _ask("squeue", "--noheader", "--states=running", f"--jobs={job_id}", "--format=%A %L")
-    return dict(line.split(maxsplit=1) for line in asked.stdout.splitlines())
+    return dict(line.split(maxsplit=1) for line in asked.stdout.splitlines() if line.strip())
 
 
 def _parse_job(line: str, time_left: dict[str, str]) -> dict[str, JobState]:
@@ -148,11 +166,12 @@ def _from_accounting(job_id: str) -> dict[str, JobState]:
 
 
 def _indices(text: str) -> list[int]:
-    """`3`, `3-5,8` or `3-63%8`, as numbers."""
+    """`3`, `3-5,8`, `0-30:2` or `3-63%8`, as numbers."""
     numbers: list[int] = []
     for part in text.split("%")[0].split(","):
-        first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
+        span, _, step = part.partition(":")
+        first, _, last = span.partition("-")
+        numbers += range(int(first), int(last or first) + 1, int(step or 1))
     return numbers
 
 

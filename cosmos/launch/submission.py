@@ -4,11 +4,12 @@ import fcntl
 import json
 import pickle
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from cosmos import provenance
 from cosmos.files import write_json, write_text
 from cosmos.launch.clusters import Cluster, cluster_of
 from cosmos.launch.outcome import CallFiles
+from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
 from cosmos.machine import ClusterName
 from cosmos.request import JobRequest
+from cosmos.rundir import checkpoint_label
 
-IN_FLIGHT = 30.0
+IN_FLIGHT = 60.0
 """Seconds within which a submission that was begun shows up in the queue, or never will."""
 
 Call = Callable[[], Any]
@@ -41,7 +44,9 @@ class Submission:
     num_calls: int
     max_requeues: int
     submitted: str
-    """local time, ISO"""
+    """UTC, ISO"""
+    host: str
+    """the machine that submitted it"""
     job_id: str
     """"" from before it is submitted until its id is known"""
 
@@ -52,8 +57,14 @@ class Submission:
 
     @property
     def on(self) -> Cluster:
-        """Where it runs."""
+        """Where it runs. ValueError for processes of another machine, of which nothing is known here."""
+        if self.cluster == "local" and self.host != socket.gethostname():
+            raise ValueError(f"job {self.job_id} is a process of {self.host}; ask there")
         return cluster_of(self.cluster)
+
+    def look(self) -> list[JobState]:
+        """How it stands, by call. SlurmSilentError when nobody can say."""
+        return self.on.look(self.job_id, self.name, self.num_calls)
 
     def is_finished(self) -> bool:
         """Whether every call has returned."""
@@ -65,7 +76,11 @@ class Submission:
 
     def is_alive(self) -> bool:
         """Whether something of it waits or runs. SlurmSilentError when nobody can say."""
-        return not all(state.is_final for state in self.on.look(self.job_id, self.num_calls))
+        return not all(state.is_final for state in self.look())
+
+    def cancel(self) -> None:
+        """Ends it. ValueError where that is refused."""
+        self.on.cancel(self.job_id, self.name)
 
 
 def read_record(record: Path) -> Submission | None:
@@ -91,17 +106,20 @@ def submit(
     """
     token = secrets.token_hex(4)
     place = (folder / token).absolute()
+    if "%" in str(place):
+        raise ValueError(f"{folder}: Slurm gives % a meaning in paths; name a folder without")
     place.mkdir(parents=True)
     place.chmod(0o700)  # calls are pickled there, and with them the machine's settings
     provenance.freeze(code_folder(place))
     submission = Submission(
         cluster,
         token,
-        f"{label}-{token}",
+        f"{checkpoint_label(label)}-{token}",
         place,
         len(calls),
         request.max_requeues,
-        datetime.now().isoformat(timespec="seconds"),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        socket.gethostname(),
         "",
     )
     before = record.read_text(encoding="utf-8") if record.exists() else ""
@@ -113,11 +131,20 @@ def submit(
     try:
         job_id = submission.on.submit(tasks, request, submission.name, place)
     except ValueError:
-        restore(record, before)
+        if not found_in_queue(submission):
+            restore(record, before)
         raise
     submission = replace(submission, job_id=job_id)
     write(record, submission)
     return submission
+
+
+def found_in_queue(submission: Submission) -> bool:
+    """Whether a job is there although its submission failed: sbatch may not have waited for the answer."""
+    try:
+        return bool(submission.on.find(submission.name))
+    except SlurmSilentError:
+        return True  # for all that is known
 
 
 def write(record: Path, submission: Submission) -> None:
@@ -143,19 +170,19 @@ def recall(record: Path) -> Submission | None:
     if known is None or known.job_id:
         return known
     while True:
-        if job_id := known.on.find(known.name, known.submitted):
+        if job_id := known.on.find(known.name):
             found = replace(known, job_id=job_id)
             hand_over_calls(found)
             write(record, found)
             return found
-        if age(known) > IN_FLIGHT:
+        if not 0 <= age(known) <= IN_FLIGHT:
             return None
         time.sleep(1)
 
 
 def age(submission: Submission) -> float:
     """Seconds since it was begun."""
-    return (datetime.now() - datetime.fromisoformat(submission.submitted)).total_seconds()
+    return (datetime.now(UTC) - datetime.fromisoformat(submission.submitted)).total_seconds()
 
 
 def hand_over_calls(submission: Submission) -> None:

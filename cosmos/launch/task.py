@@ -1,6 +1,7 @@
 """What runs inside a job: ranks find each other, the call runs, and its value or failure is left behind."""
 
 import json
+import logging
 import os
 import pickle
 import signal
@@ -58,6 +59,8 @@ class Task:
     def __call__(self) -> None:
         """Runs the call; its value, or what stopped it, is in the folder."""
         place = find_place(self.files)
+        logging.basicConfig(format="%(message)s", stream=sys.stdout)
+        logging.getLogger("cosmos").setLevel(logging.INFO)
         try:
             self.run(place)
         except Exception as error:
@@ -115,8 +118,8 @@ def code_folder(folder: Path) -> Path:
 def too_often(limit: int) -> str:
     """Why a job is not started once more."""
     return (
-        f"the job was requeued {limit} times, as often as slurm.max_requeues allows; all is saved, and "
-        "the same command submits it again"
+        f"the job was requeued {limit} times, as often as slurm.max_requeues (at most 5 without Slurm) "
+        "allows; all is saved, and the same command submits it again"
     )
 
 
@@ -233,7 +236,7 @@ def start_again(place: Place, files: CallFiles) -> None:
 
 def end_other_ranks(place: Place) -> None:
     """A rank that failed leaves the others waiting: srun ends them, and here submitit's controller does."""
-    if place.cluster == "local" and place.num_ranks > 1:
+    if place.cluster == "local" and place.num_ranks > 1 and str(os.getppid()) == place.job_id:
         os.kill(os.getppid(), signal.SIGTERM)
 
 

@@ -19,23 +19,32 @@ TICK = 0.5
 SHORTEST_POLL, LONGEST_POLL = 2.0, 30.0
 """Seconds between questions to the scheduler, at first and in the long run."""
 
-GRACE = 10.0
+GRACE = 15.0
 """Seconds that a shared file system may take to show what a job wrote last."""
 
 SHOWN_LINES = 20
 """Lines of a log that show what came before one looked."""
 
+TOLD_LINES = 40
+"""Lines at a log's end in which Slurm may say why a job failed."""
+
 MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError")
 """Exceptions of Python and torch that say that memory ran out."""
 
-MEMORY_LINE = re.compile(r"^slurmstepd\S*: error: .*(exceeded.* memory limit|oom_kill event)", re.IGNORECASE)
-"""What Slurm's daemon writes into the log of a job that it, or the kernel, ended for its memory."""
-
-KILLED = ("signal 9", "137 (signal 9)")
-"""Exit statuses of a killed process."""
-
-LIKELY_MEMORY = "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
+KILLED = "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
 """Why a job failed whose process was killed by somebody who left no word."""
+
+STEP_CANCELLED = "had its step cancelled; the same command goes on from the last save"
+"""Why a job failed whose processes somebody killed through Slurm, with scancel JOB.STEP."""
+
+TELLING_LINES = (
+    (r"slurmstepd\S*: error: .*(exceeded.* memory limit|oom_kill event)", FINAL_STATES["OUT_OF_MEMORY"]),
+    (r"srun: error: \S+ tasks? \S+: Out Of Memory", FINAL_STATES["OUT_OF_MEMORY"]),
+    (r"slurmstepd\S*: error: \*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*$", STEP_CANCELLED),
+    (r"srun: error: \S+ tasks? \S+: Killed", KILLED),
+    (r"srun: error: \S+ tasks? \S+: Exited", FINAL_STATES["FAILED"]),
+)
+"""What Slurm's programs write into the log of a job that failed, and why it did; the first line decides."""
 
 
 class Watcher:
@@ -50,17 +59,19 @@ class Watcher:
     def update(self) -> None:
         """Asks how the jobs stand, unless that was done a moment ago.
 
-        A new failure in the folder is a reason to ask soon; otherwise questions become rarer with time.
+        A new failure in the folder, or an answer that all is over, is a reason to ask again soon; otherwise
+        questions become rarer with time.
         """
         waited, failures = time.monotonic() - self.asked, self.submission.num_failures()
-        if waited < (self.poll if failures == self.failures else SHORTEST_POLL):
+        unsettled = failures != self.failures or self.all_final
+        if waited < (SHORTEST_POLL if unsettled else self.poll):
             return
         self.asked, self.poll, self.failures = time.monotonic(), min(LONGEST_POLL, self.poll * 1.1), failures
         try:
-            self.states = self.submission.on.look(self.submission.job_id, self.submission.num_calls)
+            self.states = self.submission.look()
             self.silent = False
         except SlurmSilentError:
-            self.silent = True
+            self.states, self.silent = (), True
 
     @property
     def all_final(self) -> bool:
@@ -168,8 +179,14 @@ def cause(state: JobState, rank: RankFailure | None, log: Path) -> str:
     """Why a job has no value, in one line."""
     if rank and rank.error in MEMORY_ERRORS:
         return FINAL_STATES["OUT_OF_MEMORY"]
-    if state.state == "FAILED" and any(map(MEMORY_LINE.search, last_lines(log, SHOWN_LINES))):
-        return FINAL_STATES["OUT_OF_MEMORY"]
-    if state.state == "FAILED" and state.exit_status in KILLED:
-        return LIKELY_MEMORY
-    return FINAL_STATES[state.state]
+    if rank and state.state in ("GONE", "COMPLETED"):
+        return FINAL_STATES["FAILED"]
+    if rank or state.state != "FAILED":
+        return FINAL_STATES[state.state]
+    told = (
+        meaning
+        for line in last_lines(log, TOLD_LINES)
+        for pattern, meaning in TELLING_LINES
+        if re.match(pattern, line)
+    )
+    return next(told, FINAL_STATES["FAILED"])

@@ -3,10 +3,9 @@
 Nothing here imports torch: submitting and looking take no more than the scheduler's answer.
 """
 
+import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,11 @@ from rich.table import Table
 from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
 from cosmos.launch.clusters import resolve
-from cosmos.launch.once import submit_once
+from cosmos.launch.once import standing
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.slurm import JobState, SlurmSilentError
-from cosmos.launch.submission import Submission, read_record, recall
+from cosmos.launch.submission import Submission, alone, read_record, submit
 from cosmos.launch.watch import in_words, wait
 from cosmos.machine import Machine
 from cosmos.overlays import Experiment
@@ -57,15 +56,24 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     path = path.absolute()
     cluster = resolve(machine.cluster)
     if cluster == "debug":
-        refuse_beside_job(RunDir(path))
+        refuse_beside_job(RunDir(path), machine)
         return Pretraining(experiment.params, machine, path, quiet)()
     request = machine.slurm.over(experiment.needs)
-    check_before_queue(experiment.params, machine, request)
-    run = open_run(path, experiment.params)
-    call = Pretraining(experiment.params, machine, path)
-    submission, is_new = submit_once([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
-    show(f"job {submission.job_id}: {'submitted' if is_new else 'attached'}; {submission.folder}\n", quiet)
-    return follow(submission, path.name, quiet, from_start=is_new)
+    run = RunDir(path)
+    with alone(run.job):
+        open_run(path, experiment.params)
+        known = standing(run.job)
+        if not known:
+            check_before_queue(experiment.params, machine, request)
+        call = Pretraining(experiment.params, machine, path)
+        submission = known or submit([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+    show(f"job {submission.job_id}: {'attached' if known else 'submitted'}; {submission.folder}\n", quiet)
+    return follow(submission, name_of(run, machine), quiet, from_start=not known)
+
+
+def name_of(run: RunDir, machine: Machine) -> str:
+    """What `--run` calls a run."""
+    return os.path.relpath(run.path, machine.runs_root.absolute())
 
 
 def check_before_queue(params: Params, machine: Machine, request: JobRequest) -> None:
@@ -74,26 +82,18 @@ def check_before_queue(params: Params, machine: Machine, request: JobRequest) ->
     batch_per_rank(params.pretrain.batch_size, request.num_ranks)
 
 
-def refuse_beside_job(run: RunDir) -> None:
-    """ValueError where a job trains this run already."""
-    known = read_record(run.job)
-    if not known or known.is_finished():
+def refuse_beside_job(run: RunDir, machine: Machine) -> None:
+    """ValueError where a job trains this run already, or nobody can say that none does."""
+    if not run.job.exists():
         return
-    with suppress_silence():
-        if known.is_alive():
-            raise ValueError(
-                f"job {known.job_id} trains {run.path}; `cosmos attach {run.path.name}` shows it, "
-                f"`cosmos cancel {run.path.name}` ends it"
-            )
-
-
-@contextmanager
-def suppress_silence() -> Iterator[None]:
-    """Goes on without an answer of a scheduler that gives none."""
-    try:
-        yield
-    except SlurmSilentError as error:
-        print(f"Slurm does not answer: {error}", file=sys.stderr)
+    with alone(run.job):
+        known = standing(run.job)
+    if known and not known.is_finished():
+        name = name_of(run, machine)
+        raise ValueError(
+            f"job {known.job_id} trains {run.path}; `cosmos attach {name}` shows it, "
+            f"`cosmos cancel {name}` ends it"
+        )
 
 
 def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
@@ -158,25 +158,38 @@ class RunJob:
 
 def jobs(machine: Machine, quiet: bool) -> list[RunJob]:
     """The jobs of all runs, the newest first."""
-    records = sorted(machine.runs_root.glob("*/job.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    rows = [run_job(RunDir(record.parent)) for record in records]
+    records = sorted(records_in(machine), key=lambda p: p.stat().st_mtime, reverse=True)
+    rows = [run_job(RunDir(record.parent), machine) for record in records]
     if not quiet:
         print_jobs(rows, machine)
     return rows
 
 
-def run_job(run: RunDir) -> RunJob:
-    """The job of one run."""
-    submission = read_record(run.job)
-    assert submission is not None
-    state = current_state(submission)
+def records_in(machine: Machine) -> list[Path]:
+    """The records of jobs: of runs, and of runs that lie together in a folder."""
+    return [*machine.runs_root.glob("*/job.json"), *machine.runs_root.glob("*/*/job.json")]
+
+
+def run_job(run: RunDir, machine: Machine) -> RunJob:
+    """The job of one run. What cannot be read is its state."""
+    name = name_of(RunDir(run.path.absolute()), machine)
+    try:
+        submission = read_record(run.job)
+        assert submission is not None
+        return described(run, name, submission, current_state(submission))
+    except ValueError as error:
+        return RunJob(name, "", "", str(error), "", 0, 0, 0, 0.0, 0.0, "", 0.0)
+
+
+def described(run: RunDir, name: str, submission: Submission, state: JobState) -> RunJob:
+    """The job of one run, and how far the run is."""
     lines = [line for line in read_metrics(run.metrics) if "loss" in line]
     last: dict[str, Any] = lines[-1] if lines else {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
     params = saved_params(run).pretrain
     total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
     rate = last["samples_per_second"]
     return RunJob(
-        run.path.name,
+        name,
         submission.job_id,
         submission.cluster,
         "finished" if submission.is_finished() else in_words(state, submission.max_requeues),
@@ -196,7 +209,7 @@ def current_state(submission: Submission) -> JobState:
     if not submission.job_id:
         return JobState("SUBMITTING")
     try:
-        return submission.on.look(submission.job_id, 1)[0]
+        return submission.look()[0]
     except SlurmSilentError:
         return JobState("UNKNOWN", "Slurm does not answer")
 
@@ -244,9 +257,9 @@ def attach(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 def cancel(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     """Ends a run's job. What is saved stays."""
     submission = submission_of(name, machine)
-    over = submission.is_finished() or not submission.is_alive()
+    over = submission.is_finished() or not is_alive(submission)
     if not over:
-        submission.on.cancel(submission.job_id)
+        submission.cancel()
     if not quiet:
         said = (
             "had ended already" if over else "cancelled; the same pretrain command goes on from the last save"
@@ -255,11 +268,27 @@ def cancel(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     return {"run": name, "job": submission.job_id, "cancelled": not over}
 
 
+def is_alive(submission: Submission) -> bool:
+    """Whether it waits or runs. ValueError where nobody can say."""
+    try:
+        return submission.is_alive()
+    except SlurmSilentError as error:
+        raise ValueError(
+            f"job {submission.job_id}: Slurm does not answer ({error}); try again once `scontrol ping` does"
+        ) from None
+
+
 def submission_of(name: str, machine: Machine) -> Submission:
-    """The submission of a run. ValueError where there is none."""
-    submission = recall(RunDir(machine.runs_root / name).job)
-    if submission is None:
-        known = sorted(record.parent.name for record in machine.runs_root.glob("*/job.json"))
-        have = f"these runs have: {', '.join(known)}" if known else "no run has"
+    """The submission of a run. ValueError where there is none, or nobody can say how it stands."""
+    record = RunDir(machine.runs_root / name).job
+    submission = None
+    if record.exists():
+        with alone(record):
+            submission = read_record(record) if (known := standing(record)) is None else known
+    if submission is None or not submission.job_id:
+        known_runs = sorted(
+            str(record.parent.relative_to(machine.runs_root)) for record in records_in(machine)
+        )
+        have = f"these runs have: {', '.join(known_runs)}" if known_runs else "no run has"
         raise ValueError(f"{machine.runs_root / name} has no job; {have}")
     return submission

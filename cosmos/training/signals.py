@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from cosmos.rundir import Interrupted
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
 
 
@@ -14,12 +16,26 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal = 0
         """its number, of several the largest, as among ranks; 0: none has"""
+        self._message = ""
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The signal handler. Ctrl-C after another request interrupts at once."""
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = max(self.signal, number)
+        if self._message:
+            raise Interrupted(self._message, self.signal)
+
+    @contextmanager
+    def obeyed_at_once(self, message: str) -> Iterator[None]:
+        """Inside, where all is saved and nothing is to be finished, a signal raises Interrupted(message)."""
+        self._message = message
+        try:
+            if self.signal:
+                raise Interrupted(message, self.signal)
+            yield
+        finally:
+            self._message = ""
 
 
 @contextmanager

@@ -123,7 +123,7 @@ class Trainer:
         with stop_on_signals() as stop, self.progress_bar() as bar:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
-                self.evaluate_models(metrics)
+                self.evaluate_models(metrics, stop)
             self.stopwatch = Stopwatch()
             for batch in self.stopwatch.timed(batches):
                 result = self.take_step(batch, stop)
@@ -137,7 +137,7 @@ class Trainer:
                         result.stop_signal,
                     )
                 if self.owes_evaluation:
-                    self.evaluate_models(metrics)
+                    self.evaluate_models(metrics, stop)
         self.save()
         return self.run.checkpoint(self.step)
 
@@ -192,9 +192,10 @@ class Trainer:
         lines = read_metrics(self.run.metrics)
         return any(line["step"] == self.step and "evaluation" in line for line in lines)
 
-    def evaluate_models(self, metrics: Metrics | None) -> None:
+    def evaluate_models(self, metrics: Metrics | None, stop: StopRequest) -> None:
         """Evaluates student and teacher, all ranks together."""
-        figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
+        with stop.obeyed_at_once(f"stopped in the evaluation after step {self.step}, which is saved"):
+            figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
         epoch = self.plan.epoch(self.step)
         self.log(metrics, {"step": self.step, "epoch": epoch, "evaluation": figures})
         self.owes_evaluation = False

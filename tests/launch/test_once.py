@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.launch.once import submit_once
-from cosmos.launch.submission import Call, read_record
+from cosmos.launch.once import standing
+from cosmos.launch.submission import Call, read_record, submit
 from cosmos.request import JobRequest
 from tests.launch import examples
 from tests.launch.conftest import ROOT
@@ -83,7 +83,7 @@ def test_a_job_is_requeued_so_many_times_and_no_more(job_launcher: Launcher, tmp
     request = SMALL.model_copy(update={"max_requeues": 1})
     call = partial(examples.count_starts, tmp_path / "starts", 9)
     failure = job_launcher(call, request=request)[0].failure
-    assert "requeued 1 times, as often as slurm.max_requeues allows" in str(failure)
+    assert "requeued 1 times, as often as slurm.max_requeues" in str(failure)
     assert (tmp_path / "starts").read_text() == "xx"
 
 
@@ -119,22 +119,17 @@ def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launch
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    again, is_new = submit_once(
-        [call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test"
-    )
-    assert (again.job_id, is_new) == (known.job_id, False)
+    assert standing(job_launcher.record) == known
     (tmp_path / "signal").write_text("go")
     assert job_launcher(call)[0].value == "go"
 
 
 def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
     call = partial(examples.wait_for, tmp_path / "never")
-    submission, _ = submit_once(
-        [call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test"
-    )
+    submission = submit([call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test")
     while not submission.calls[0].attempts():
         time.sleep(0.1)
-    submission.on.cancel(submission.job_id)
+    submission.cancel()
     began = time.monotonic()
     while submission.is_alive():
         assert time.monotonic() - began < 60

@@ -1,0 +1,75 @@
+"""The script that sbatch gets, without a Slurm."""
+
+import subprocess
+from pathlib import Path
+
+from cosmos.launch.sbatch import sbatch_script
+from cosmos.request import JobRequest
+
+
+def script(folder: Path, **request: object) -> list[str]:
+    return sbatch_script(JobRequest.model_validate(request), "cosmos-run-a1", folder).splitlines()
+
+
+def test_what_is_asked_for_is_in_the_script(tmp_path: Path) -> None:
+    lines = script(
+        tmp_path,
+        nodes=4,
+        gpus_per_node=8,
+        cpus_per_task=6,
+        memory_gb=1.5,
+        minutes=90,
+        partition="gpu",
+        account="vision",
+        qos="long",
+        constraint="a100",
+        warning_seconds=300,
+    )
+    for line in [
+        "--job-name=cosmos-run-a1",
+        "--nodes=4",
+        "--gpus-per-node=8",
+        "--ntasks-per-node=8",
+        "--cpus-per-task=6",
+        "--mem=1536M",
+        "--time=90",
+        "--partition=gpu",
+        "--account=vision",
+        "--qos=long",
+        "--constraint=a100",
+        "--signal=USR2@300",
+        "--requeue",
+        "--open-mode=append",
+    ]:
+        assert f"#SBATCH {line}" in lines
+
+
+def test_what_is_not_asked_for_is_left_to_the_site(tmp_path: Path) -> None:
+    options = {line.split()[1].split("=")[0] for line in script(tmp_path) if line.startswith("#SBATCH")}
+    assert options.isdisjoint({"--partition", "--account", "--qos", "--constraint", "--mem", "--wckey"})
+    assert options.isdisjoint({"--gpus-per-node"})
+
+
+def test_a_site_s_own_lines_and_commands_are_taken_over(tmp_path: Path) -> None:
+    lines = script(
+        tmp_path, sbatch=["--reservation=spring break", "--exclusive"], setup=["module load cuda/12.8"]
+    )
+    assert "#SBATCH --reservation='spring break'" in lines
+    assert "#SBATCH --exclusive" in lines
+    srun = next(index for index, line in enumerate(lines) if line.startswith("srun"))
+    assert lines.index("module load cuda/12.8") < srun
+
+
+def test_the_copy_of_the_code_comes_first_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder; with $odd 'signs'"
+    lines = script(folder)
+    exports = "\n".join(line for line in lines if line.startswith("export PYTHON"))
+    found = subprocess.run(
+        ["bash", "-c", f"PYTHONPATH=before\n{exports}\necho $PYTHONPATH"], capture_output=True, text=True
+    )
+    assert found.stdout.strip() == f"{folder}/code:before"
+
+
+def test_bash_understands_the_script(tmp_path: Path) -> None:
+    text = "\n".join(script(tmp_path / "it's here", nodes=2))
+    assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0

@@ -1,0 +1,105 @@
+"""What Slurm prints, as it was printed by a real one."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cosmos.launch import slurm
+from cosmos.launch.slurm import JobState
+
+RUNNING = (
+    "JobId=12 JobName=cosmos-JobState=odd UserId=root(0) JobState=RUNNING Reason=None Dependency=(null) "
+    "Requeue=1 Restarts=1 BatchFlag=1 ExitCode=0:0 RunTime=00:00:21 TimeLimit=00:20:00 NodeList=node[0-1] "
+    "NumNodes=2 Command=/tmp/x.sh TresPerNode=gres:gpu:2"
+)
+ELEMENTS = """\
+JobId=21 ArrayJobId=20 ArrayTaskId=1 JobName=x JobState=FAILED Reason=NonZeroExitCode Restarts=0 ExitCode=3:0 NodeList=node0
+JobId=20 ArrayJobId=20 ArrayTaskId=2-6:2,7%2 JobName=x JobState=PENDING Reason=JobArrayTaskLimit Restarts=0 ExitCode=0:0 NodeList=(null)
+"""  # noqa: E501
+
+
+def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **said: str) -> None:
+    """Programs that print what they are told, and no others of Slurm's."""
+    for name, text in said.items():
+        (folder / name).write_text(f"#!/bin/sh\ncat <<'END'\n{text}\nEND\n")
+        (folder / name).chmod(0o755)
+    (folder / "cat").symlink_to("/bin/cat")
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def test_a_job_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, scontrol=RUNNING, squeue="12 19:39")
+    assert slurm.look("12", 1) == [JobState("RUNNING", "", "node[0-1]", "19:39", "", 1)]
+
+
+def test_elements_of_an_array_that_wait_share_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, scontrol=ELEMENTS, squeue="")
+    states = slurm.look("20", 8)
+    waiting = [index for index, state in enumerate(states) if state.state == "PENDING"]
+    assert waiting == [2, 4, 6, 7]
+    assert (states[0].state, states[1].state) == ("GONE", "FAILED")
+    assert states[1].exit_status == "3"
+    assert states[2].reason == "JobArrayTaskLimit"
+
+
+def test_accounting_remembers_what_the_queue_forgot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = "20_0|COMPLETED|0:0|node0\n20_1|CANCELLED by 1000|0:9|node1\n20_[2-3%2]|FAILED|1:0|node1"
+    programs(tmp_path, monkeypatch, scontrol="", squeue="", sacct=recorded)
+    states = slurm.look("20", 4)
+    assert [state.state for state in states] == ["COMPLETED", "CANCELLED", "FAILED", "FAILED"]
+    assert states[1].exit_status == "signal 9"
+
+
+def test_what_the_queue_forgot_does_not_run_whatever_the_accounts_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(tmp_path, monkeypatch, scontrol="", squeue="", sacct="20|RUNNING|0:0|node0")
+    assert slurm.look("20", 1) == [JobState("GONE")]
+
+
+def test_without_accounting_a_forgotten_job_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, squeue="")
+    (tmp_path / "scontrol").write_text(
+        "#!/bin/sh\necho slurm_load_jobs: Invalid job id specified >&2; exit 1\n"
+    )
+    (tmp_path / "scontrol").chmod(0o755)
+    assert slurm.look("20", 1) == [JobState("GONE")]
+    assert slurm.look("20", 1)[0].is_final
+
+
+def test_a_silent_controller_is_no_end_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, sbatch="")
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    with pytest.raises(slurm.SlurmSilentError, match="Unable to contact"):
+        slurm.look("20", 1)
+    assert not slurm.answers()
+
+
+def test_a_job_is_found_by_its_name_in_the_queue_or_the_accounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(tmp_path, monkeypatch, squeue="20\n20", sacct="")
+    assert slurm.find("name") == "20"
+    (tmp_path / "squeue").write_text("#!/bin/sh\n")
+    (tmp_path / "sacct").write_text("#!/bin/sh\necho 20_0; echo 20_1\n")
+    assert slurm.find("name") == "20"
+    (tmp_path / "sacct").unlink()
+    assert slurm.find("name") == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [("0:0", ""), ("1:0", "1"), ("0:9", "signal 9"), ("137:0", "137 (signal 9)")]
+)
+def test_exit_statuses_are_told_in_words(
+    code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(tmp_path, monkeypatch, scontrol=f"JobId=1 JobState=FAILED ExitCode={code}", squeue="")
+    assert slurm.look("1", 1)[0].exit_status == words
+
+
+def test_there_is_no_slurm_where_there_is_no_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not slurm.answers()
+    assert os.environ["PATH"] == str(tmp_path)

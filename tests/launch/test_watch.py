@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
+from cosmos.launch.slurm import FINAL_STATES, JobState
+from cosmos.launch.watch import Tail, cause, in_words
+
+
+def failed(error: str) -> RankFailure:
+    return RankFailure(0, 0, "node0", error, "Traceback", 1.0)
+
+
+@pytest.mark.parametrize("state", sorted(FINAL_STATES))
+def test_every_final_state_has_words(state: str, tmp_path: Path) -> None:
+    assert cause(JobState(state), None, tmp_path / "log") == FINAL_STATES[state]
+
+
+@pytest.mark.parametrize("error", ["OutOfMemoryError", "MemoryError"])
+def test_a_rank_that_ran_out_of_memory_says_so(error: str, tmp_path: Path) -> None:
+    assert "ran out of memory" in cause(JobState("FAILED"), failed(error), tmp_path / "log")
+    assert cause(JobState("FAILED"), failed("KeyError"), tmp_path / "log") == "failed"
+
+
+MEMORY = "slurmstepd-node0: error: StepId=48.0 exceeded memory limit (2172145664 > 2097152000), being killed"
+KERNEL = "slurmstepd: error: Detected 1 oom_kill event in StepId=48.0. Some tasks have been OOM Killed."
+CANCELLED = "slurmstepd-node0: error: *** STEP 48.0 ON node0 CANCELLED AT 2026-11-24T12:36:16 ***"
+KILLED = "srun: error: node1: task 1: Killed"
+EXITED = "srun: error: node1: task 1: Exited with exit code 1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([MEMORY, CANCELLED, KILLED], "ran out of memory"),
+        ([KERNEL, KILLED], "ran out of memory"),
+        (["srun: error: node1: tasks 0-1: Out Of Memory"], "ran out of memory"),
+        ([CANCELLED, KILLED, KILLED], "had its step cancelled"),
+        ([KILLED, CANCELLED], "had a process killed"),
+        ([EXITED, CANCELLED, KILLED], "failed"),
+        ([CANCELLED.replace("16 ***", "16 DUE TO NODE FAILURE ***")], "failed"),
+        ([], "failed"),
+    ],
+)
+def test_the_first_that_slurm_says_in_the_log_is_the_cause(
+    lines: list[str], words: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("\n".join(["step 1", *lines, ""]))
+    state = JobState("FAILED", exit_status="137 (signal 9)")
+    assert cause(state, None, log).startswith(words)
+    assert cause(state, failed("KeyError"), log) == "failed"
+
+
+def test_states_in_words() -> None:
+    assert in_words(JobState("PENDING", "Resources"), 20) == "pending (Resources)"
+    waiting = JobState("PENDING", "BeginTime", requeues=2)
+    assert in_words(waiting, 20) == "pending (BeginTime) - requeued 2 of at most 20 times"
+    assert in_words(JobState("RUNNING", nodes="node[0-1]"), 20) == "running on node[0-1]"
+
+
+def test_a_log_is_followed_line_by_line_through_attempts(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    tail = Tail(call, from_start=True)
+    assert tail.news() == ""
+    log = tmp_path / "log"
+    call.begin(Attempt("1", 0, "node0", log, 1.0))
+    log.write_text("one\ntwo")
+    assert tail.news() == "one\n"
+    log.write_text("one\ntwo\nthree\n")
+    assert tail.news() == "two\nthree\n"
+    other = tmp_path / "other"
+    call.begin(Attempt("2", 1, "node0", other, 2.0))
+    other.write_text("four\n")
+    assert tail.news() == "four\n"
+
+
+def test_who_attaches_sees_the_last_lines_and_then_all(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    log = tmp_path / "log"
+    call.begin(Attempt("1", 0, "node0", log, 1.0))
+    log.write_text("".join(f"{i}\n" for i in range(100)))
+    tail = Tail(call, from_start=False)
+    assert tail.news().splitlines() == [str(i) for i in range(80, 100)]
+    with log.open("a") as file:
+        file.write("".join(f"{i}\n" for i in range(100, 150)))
+    assert len(tail.news().splitlines()) == 50
