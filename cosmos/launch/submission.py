@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import pickle
 import secrets
 import socket
@@ -22,6 +23,8 @@ from cosmos.launch.task import Task, code_folder
 from cosmos.machine import ClusterName
 from cosmos.request import JobRequest
 from cosmos.rundir import checkpoint_label
+
+logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 60.0
 """Seconds within which a submission that was begun shows up in the queue, or never will."""
@@ -169,6 +172,7 @@ def recall(record: Path) -> Submission | None:
     known = read_record(record)
     if known is None or known.job_id:
         return known
+    logger.warning("%s: a submission was cut short; looking for its job, for a minute at most", record)
     while True:
         if job_id := known.on.find(known.name):
             found = replace(known, job_id=job_id)

@@ -154,8 +154,8 @@ alive() {
 start() {
     alive "$1" && return
     case $1 in
-        node*) launch slurmd -N "$1" ;;
-        slurm*) launch "$1" ;;
+        node*) launch slurmd -N "$1" || give_up "$1 to start" ;;
+        slurm*) launch "$1" || give_up "$1 to start" ;;
         *) "start_$1" ;;
     esac
     await 20 "$1 to start" alive "$1"

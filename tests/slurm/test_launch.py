@@ -1,12 +1,15 @@
 """Arrays, and a Slurm without accounting."""
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cosmos.launch import slurm
+from cosmos.launch.once import standing
+from cosmos.launch.submission import submit, write
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
@@ -70,3 +73,15 @@ def test_a_job_that_takes_more_memory_than_it_asked_for_is_told_so(launcher: Lau
     failure = launcher(partial(examples.hoard, 1500), request=request)[0].failure
     assert failure is not None
     assert failure.cause.startswith("ran out of memory")
+
+
+def test_a_command_killed_between_sbatch_and_its_record_finds_the_job_by_its_name(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    call = partial(examples.wait_for, tmp_path / "signal")
+    sent = submit([call], SMALL, "slurm", launcher.record, tmp_path / "jobs", "test")
+    write(launcher.record, replace(sent, job_id=""))
+    (sent.folder / f"{sent.job_id}_submitted.pkl").rename(sent.folder / f"{'0' * 32}.pkl")
+    assert standing(launcher.record) == sent
+    (tmp_path / "signal").write_text("go")
+    assert launcher(call)[0].value == "go"

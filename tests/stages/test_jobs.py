@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ def about_jobs(place: Path, *arguments: str, **machine: str) -> subprocess.Compl
     env = environment(place, **machine)
     call = [sys.executable, "-m", "cosmos", *arguments]
     return subprocess.run(call, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+@contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Processes that are started inside hear Ctrl-C, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_dry_run_shows_parameters_and_script_and_does_nothing(place: Path) -> None:
@@ -94,11 +106,17 @@ def test_a_job_of_this_machine_ends_as_the_command_would_have(place: Path) -> No
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> None:
     (place / "long").mkdir()
-    long = (place / "tiny.yaml").read_text().replace("epochs: 3,", "epochs: 500,")
+    long = (
+        (place / "tiny.yaml")
+        .read_text()
+        .replace("epochs: 3,", "epochs: 500,")
+        .replace("every_epochs: 3", "every_epochs: 0")
+    )
     (place / "long" / "tiny.yaml").write_text(long)
     arguments = command(place / "long", "pretrain", "--run", "left")
     env = environment(place, **LOCAL)
-    process = subprocess.Popen(arguments, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
+    with heeding_ctrl_c():
+        process = subprocess.Popen(arguments, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True)
     run = place / "runs" / "left"
     while process.poll() is None and len(read_metrics(run / "metrics.jsonl")) < 3:
         time.sleep(0.1)
