@@ -59,7 +59,7 @@ class LocalCluster:
             )
         allowed = min(request.max_requeues, MAX_REQUEUES)
         tasks = [replace(task, max_requeues=allowed) for task in tasks]
-        with _surviving(folder):
+        with _surviving(folder, threads_of(request)):
             if len(tasks) == 1:
                 return str(_local_executor(request, folder).submit(tasks[0]).job_id)
             array = _LocalArray(tuple(tasks), request, folder)
@@ -99,15 +99,24 @@ def _local_executor(request: JobRequest, folder: Path) -> submitit.LocalExecutor
     return executor
 
 
+def threads_of(request: JobRequest) -> int:
+    """Threads of a process's arithmetic: its share of this machine's cores, as far as it asked for them."""
+    return max(1, min(request.cpus_per_task, (os.cpu_count() or 1) // request.ranks_per_node))
+
+
 @contextmanager
-def _surviving(folder: Path) -> Iterator[None]:
+def _surviving(folder: Path, threads: int) -> Iterator[None]:
     """Processes started inside take the submission's copy of the code, and outlive command and terminal.
 
     They do not hear Ctrl-C or the terminal's end, and do not hold on to what the command reads and writes.
     """
     path = os.pathsep.join(filter(None, [str(code_folder(folder)), os.environ.get("PYTHONPATH", "")]))
     with (
-        environment_variables(PYTHONPATH=path, PYTHONSAFEPATH="1"),
+        environment_variables(
+            PYTHONPATH=path,
+            PYTHONSAFEPATH="1",
+            OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)),
+        ),
         _ignoring(signal.SIGINT, signal.SIGHUP),
         _standard_streams(folder / "controller.txt"),
     ):

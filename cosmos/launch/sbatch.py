@@ -104,7 +104,7 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
             "requeue": True,
             "signal": f"USR2@{request.warning_seconds}",
         },
-        "setup": [*request.setup, *code_setup(folder)],
+        "setup": [*request.setup, *code_setup(folder), threads_setup(request)],
         "srun_args": [
             f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
@@ -124,6 +124,11 @@ def code_setup(folder: Path) -> list[str]:
     """Shell lines that make Python take the submission's copy of the code, whatever the working directory."""
     path = shlex.quote(str(code_folder(folder)))
     return ["export PYTHONSAFEPATH=1", f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+
+
+def threads_setup(request: JobRequest) -> str:
+    """A shell line that keeps a process's arithmetic on its own cores: it would take all of the node's."""
+    return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{request.cpus_per_task}}}"'
 
 
 def requeue_where_it_helps(folder: Path, max_requeues: int) -> list[str]:

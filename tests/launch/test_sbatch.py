@@ -70,6 +70,10 @@ def test_the_copy_of_the_code_comes_first_whatever_its_folder_is_called(tmp_path
     assert found.stdout.strip() == f"{folder}/code:before"
 
 
+def test_a_process_computes_on_the_cores_it_asked_for(tmp_path: Path) -> None:
+    assert 'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-6}"' in script(tmp_path, cpus_per_task=6)
+
+
 def test_bash_understands_the_script(tmp_path: Path) -> None:
     text = "\n".join(script(tmp_path / "it's here", nodes=2))
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0

@@ -19,7 +19,7 @@ from tests.stages.examples import ROOT, TINY, command, environment
 pytestmark = pytest.mark.slurm
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
-STEPS = {"short": 15, "long": 400, "longer": 800}
+STEPS = {"short": 15, "long": 240, "longer": 700}
 """Steps of each experiment: enough to be disturbed in their midst; enough for Slurm to notice a lost node."""
 
 
