@@ -132,7 +132,7 @@ def wait(submission: Submission, show: Show, from_start: bool) -> list[Outcome]:
     """
     watcher, told, final_since = Watcher(submission), "", 0.0
     tails = [Tail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
-    while not all(call.has_value() for call in submission.calls):
+    while not submission.is_finished():
         watcher.update()
         if str(watcher) != told and (watcher.states or watcher.silent):
             told = str(watcher)

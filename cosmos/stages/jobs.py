@@ -89,11 +89,12 @@ def refuse_beside_job(run: RunDir, machine: Machine) -> None:
     with alone(run.job):
         known = standing(run.job)
     if known and not known.is_finished():
-        name = name_of(run, machine)
-        raise ValueError(
-            f"job {known.job_id} trains {run.path}; `cosmos attach {name}` shows it, "
-            f"`cosmos cancel {name}` ends it"
-        )
+        raise ValueError(f"job {known.job_id} trains {run.path}; {ways_on(name_of(run, machine))}")
+
+
+def ways_on(name: str) -> str:
+    """What a person can do about a run's job."""
+    return f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
 
 
 def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
@@ -101,8 +102,7 @@ def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> 
     try:
         outcome = wait(submission, lambda text: show(text, quiet), from_start)[0]
     except KeyboardInterrupt:
-        commands = f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
-        print(f"\njob {submission.job_id} goes on: {commands}", file=sys.stderr)
+        print(f"\njob {submission.job_id} goes on: {ways_on(name)}", file=sys.stderr)
         raise
     return delivered(outcome)
 
@@ -284,7 +284,7 @@ def submission_of(name: str, machine: Machine) -> Submission:
     submission = None
     if record.exists():
         with alone(record):
-            submission = read_record(record) if (known := standing(record)) is None else known
+            submission = standing(record) or read_record(record)
     if submission is None or not submission.job_id:
         known_runs = sorted(
             str(record.parent.relative_to(machine.runs_root)) for record in records_in(machine)
