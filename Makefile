@@ -16,13 +16,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
-demo: setup ## make a small world, pretrain on it, evaluate by every suite
-	$(BIN)/cosmos prepare
-	$(BIN)/cosmos pretrain --run demo
-	$(BIN)/cosmos evaluate --run demo
+demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by every suite, report
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@echo "look at pipeline/report/report.html; dvc metrics show has the figures"
 
 test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
-	$(BIN)/pytest -q -n 2 -m "slow and not slurm"
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow and not slurm"
 	$(BIN)/pytest -q -m slurm
 
 check: setup ## format, lint, types, import contracts, fast tests
@@ -45,4 +44,4 @@ slurm-down: ## take that Slurm away again, with its jobs and accounts
 	bash tests/slurm/cluster.sh down
 
 clean: ## remove what was made here: environment, data, runs, caches
-	rm -rf $(VENV) data runs build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) data runs build .dvc/cache .dvc/tmp $(addprefix pipeline/,data .data-* model model.run results report curves.csv) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

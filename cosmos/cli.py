@@ -8,9 +8,11 @@ import json
 import logging
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -23,8 +25,10 @@ from pydantic_settings import (
 )
 
 from cosmos.evaluate_params import EvaluateParams, SuiteName
+from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
+from cosmos.files import write_text
 from cosmos.machine import Machine
-from cosmos.overlays import Experiment, explain, load_experiment
+from cosmos.overlays import Experiment, dumped, explain, load_experiment
 from cosmos.params import (
     DataParams,
     LossParams,
@@ -34,9 +38,6 @@ from cosmos.params import (
     ViewParams,
 )
 from cosmos.rundir import Interrupted, checkpoint_label, run_name
-
-EXIT_INTERRUPTED = 75
-"""A run that was asked to stop and can go on (EX_TEMPFAIL): schedulers start it again."""
 
 
 class Command(BaseModel):
@@ -57,7 +58,7 @@ class ParamsCommand(Command):
     """A command that works from params.yaml, an experiment overlay, and overrides of single parameters."""
 
     experiment: str = ""
-    """overlay of params.yaml: a file, or the name of one in experiments/"""
+    """overlay of params.yaml: a file, or the name of one in experiments/; without one, params.yaml says"""
 
     def loaded(self) -> Experiment:
         """The experiment, with the command line's overrides."""
@@ -74,20 +75,23 @@ class Prepare(ParamsCommand):
 
     data: DataParams = DataParams()
     """what to prepare"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the dataset once it is finished, in place of the machine's data_root"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         params, machine = self.params(), Machine()
-        from cosmos.stages.prepare import prepare
+        from cosmos.stages.prepare import prepare, prepare_into
 
-        self.show(prepare(params, machine, quiet=self.as_json))
+        if self.output:
+            self.show(prepare_into(self.output, params, machine, quiet=self.as_json))
+        else:
+            self.show(prepare(params, machine, quiet=self.as_json))
 
 
-class RunCommand(ParamsCommand):
-    """A command about a run, which its parameters name."""
+class SectionsCommand(ParamsCommand):
+    """A command that works from all parameters."""
 
-    run: str = ""
-    """name of the run directory; without one: the experiment's name and a hash of the parameters"""
     data: DataParams = DataParams()
     """which prepared dataset (the other settings of `data` belong to prepare)"""
     views: ViewParams = ViewParams()
@@ -102,20 +106,55 @@ class RunCommand(ParamsCommand):
     """zero-shot evaluation, while training and after"""
 
 
+class ShowParams(SectionsCommand):
+    """Print the resolved parameters: those of params.yaml, an experiment and overrides.
+
+    They have the form of an experiment's file, which says the same without any other.
+    """
+
+    output: Path | None = None
+    """file to write instead"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        experiment = self.loaded()
+        if self.output:
+            write_text(self.output, dumped(experiment))
+        elif not self.as_json:
+            print(dumped(experiment), end="")
+        self.show(yaml.safe_load(dumped(experiment)))
+
+
+class RunCommand(SectionsCommand):
+    """A command about a run, which its parameters name."""
+
+    run: str = ""
+    """name of the run directory; without one: the experiment's name and a hash of the parameters"""
+
+
 class Pretrain(RunCommand):
     """Pretrain a model, here or as a Slurm job; the same command again continues where it stopped."""
 
     dry_run: bool = Field(default=False, alias="dry-run")
     """print the resolved parameters and the script that sbatch would get, and do nothing"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the finished run's checkpoint, parameters, provenance and metrics;
+    without --run, the run is one that the same data, parameters and code have alone"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         experiment, machine = self.loaded(), Machine()
         from cosmos.stages.jobs import dry_run, launch_pretraining
+        from cosmos.stages.pretrain_into import pretrain_into, state_name
 
-        run = machine.runs_root / (self.run or run_name(self.experiment, experiment.params))
-        act = dry_run if self.dry_run else launch_pretraining
-        self.show(act(experiment, machine, run, quiet=self.as_json))
+        own_name = state_name if self.output else lambda one, _: run_name(one)
+        run = machine.runs_root / (self.run or own_name(experiment, machine))
+        if self.dry_run:
+            self.show(dry_run(experiment, machine, run, quiet=self.as_json))
+        elif self.output:
+            self.show(pretrain_into(self.output, experiment, machine, run, quiet=self.as_json))
+        else:
+            self.show(launch_pretraining(experiment, machine, run, quiet=self.as_json))
 
 
 class Jobs(Command):
@@ -184,19 +223,21 @@ class Evaluate(RunCommand):
     checkpoint: str = ""
     """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai;
     without --run, the run directory is called after it"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the results of this evaluation alone, once all of it is measured"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        params, machine = self.params(), Machine()
-        from cosmos.stages.evaluate import evaluate
+        experiment, machine = self.loaded(), Machine()
+        from cosmos.stages.evaluations import evaluate_into, launch_evaluation
 
-        name = self.run or checkpoint_label(self.checkpoint) or run_name(self.experiment, params)
-        run = machine.runs_root / name
-        outcome = evaluate(self.suites, params, machine, run, self.checkpoint, quiet=self.as_json)
-        if outcome.is_first:
-            self.show(outcome.results)
-        if outcome.problems:
-            raise ValueError("\n  ".join(["not everything was measured:", *outcome.problems]))
+        run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
+        act = partial(evaluate_into, self.output) if self.output else launch_evaluation
+        evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
+        if evaluated.is_first:
+            self.show(evaluated.results)
+        if evaluated.problems:
+            raise ValueError("\n  ".join(["not everything was measured:", *evaluated.problems]))
 
 
 class Datasets(ParamsCommand):
@@ -218,6 +259,19 @@ class Datasets(ParamsCommand):
 
         listed = datasets(self.names, params, machine, self.download, quiet=self.as_json)
         self.show([asdict(item) for item in listed])
+
+
+class Report(Command):
+    """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
+
+    folder: CliPositionalArg[Path]
+    """folder that `dvc repro` fills: pipeline"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        from cosmos.stages.report import report
+
+        self.show(report(self.folder, quiet=self.as_json))
 
 
 class Export(BaseModel):
@@ -254,6 +308,8 @@ class Cosmos(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    params: CliSubCommand[ShowParams]
+    """print the resolved parameters"""
     prepare: CliSubCommand[Prepare]
     """turn a source of images and captions into shards"""
     pretrain: CliSubCommand[Pretrain]
@@ -270,6 +326,8 @@ class Cosmos(BaseSettings):
     """measure a checkpoint, zero-shot"""
     datasets: CliSubCommand[Datasets]
     """list the datasets of evaluation"""
+    report: CliSubCommand[Report]
+    """write the report of a pipeline"""
     export: CliSubCommand[Export]
     """write the plain CLIP inside a checkpoint"""
 
@@ -301,8 +359,11 @@ def main() -> None:
         CliApp.run(Cosmos)
     except ValidationError as error:
         sys.exit(f"cosmos: the command line does not fit:\n{explain(error)}")
-    except (ValueError, OSError, SettingsError, FloatingPointError) as error:
+    except (ValueError, SettingsError, FloatingPointError) as error:
         sys.exit(f"cosmos: {error}")
+    except OSError as error:
+        print(f"cosmos: {error}", file=sys.stderr)
+        sys.exit(EXIT_IO_ERROR)
     except Interrupted as stop:
         print(f"cosmos: {stop}; the same command continues", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -72,8 +72,8 @@ class Machine(BaseSettings):
     window_batch_size: Annotated[int, Field(ge=0)] = 0
     """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
     cluster: ClusterName = "auto"
-    """where pretraining runs: as a Slurm job, as processes of their own on this machine (local), or in the
-    command itself (debug); auto: Slurm where one answers, or else the command itself"""
+    """where pretraining and evaluation run: as a Slurm job, as processes of their own on this machine
+    (local), or in the command itself (debug); auto: Slurm where one answers, or else the command itself"""
     slurm: JobRequest = JobRequest()
     """what a job asks for, on Slurm and (as far as it applies) locally"""
 

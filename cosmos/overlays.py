@@ -1,6 +1,7 @@
 """Where Params come from: params.yaml, then an experiment's file, then overrides; never the environment.
 
 An experiment's file holds sections of Params, and a head that decides no result. It may extend others.
+params.yaml names the experiment that is in force where none is asked for.
 """
 
 import os.path
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from cosmos.params import Params
 from cosmos.request import JobRequest
@@ -19,11 +20,15 @@ from cosmos.section import Section
 
 PARAMS_FILE = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
+EXPERIMENT_KEY = "experiment"
+"""Key of params.yaml beside the sections of Params: the experiment in force."""
 
 
 class Head(Section):
     """What an experiment's file says beside parameters."""
 
+    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
+    """what its runs are called after; without one: the file's name"""
     about: str = ""
     """what it is, in a line"""
     cost: str = ""
@@ -69,21 +74,41 @@ def load_params(
 def load_experiment(
     experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
 ) -> Experiment:
-    """The experiment that is named (a path, a name below experiments/, or "" for `base` alone).
+    """The experiment that is named: a path, a name below experiments/, or "" for the one that `base` names.
 
     Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
     Raises ValueError that names each wrong key by its path and says what would do.
     """
+    values = read_mapping(base)
+    named = values.pop(EXPERIMENT_KEY, "")
+    if not isinstance(named, str):
+        raise ValueError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
+    experiment = experiment or named
     overlays = lineage(experiment_file(experiment)) if experiment else []
     head = overlays[-1].head if overlays else Head()
+    layers = {str(base): values, **{str(overlay.path): overlay.values for overlay in overlays}}
     return Experiment(
-        name=Path(experiment).stem or "default",
-        params=_resolved(base, overlays, overrides or {}),
+        name=head.name or Path(experiment).stem or "default",
+        params=_resolved({**layers, "the command line": overrides or {}}),
         needs=_all_merged(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
         about=head.about,
         cost=head.cost,
         expected=head.expected,
     )
+
+
+def dumped(experiment: Experiment) -> str:
+    """A whole experiment as the text of an experiment's file, which says the same without any other."""
+    head = Head(
+        name=experiment.name,
+        about=experiment.about,
+        cost=experiment.cost,
+        expected=experiment.expected,
+        slurm=JobRequest.model_validate(experiment.needs),
+    )
+    said = {key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value}
+    values = {**said, **experiment.params.model_dump(mode="json")}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
@@ -168,12 +193,8 @@ def explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _resolved(base: Path, overlays: list[Overlay], overrides: dict[str, Any]) -> Params:
-    layers = {
-        str(base): read_mapping(base),
-        **{str(overlay.path): overlay.values for overlay in overlays},
-        "the command line": overrides,
-    }
+def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
+    """Parameters of layers by where they come from, the later ones over the earlier ones."""
     try:
         return Params.model_validate(_all_merged(layers.values()))
     except ValidationError as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosmos.files import write_json
+from cosmos.versions import recorded
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 COMPUTING = ("data", "model", "evaluation")
@@ -37,6 +38,7 @@ def record(path: Path, data: dict[str, Path], device: str) -> None:
         path,
         {
             "data": {name: sha256(file) for name, file in data.items()},
+            "dvc": dict(claim for file in data.values() for claim in recorded(file).items()),
             "requeues": requeues(sessions),
             "sessions": sessions,
         },
@@ -146,9 +148,9 @@ def freeze(folder: Path) -> Path:
 
 
 @cache
-def source_digest() -> str:
-    """Differs once code or a package that figures are computed with does."""
-    files = sorted(path for part in COMPUTING for path in (PACKAGE / part).rglob("*.py"))
+def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
+    """Differs once the code of these parts of the library, or a package that it computes with, does."""
+    files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
     whole = hashlib.sha256("".join(installed(name) for name in PACKAGES[1:]).encode())
     for path in files:
         whole.update(path.read_bytes())

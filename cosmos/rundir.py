@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from cosmos.files import write_text
-from cosmos.overlays import load_params
+from cosmos.overlays import Experiment, load_params
 from cosmos.params import Params, differences, fingerprint
 
 
@@ -82,6 +82,11 @@ class RunDir:
         return self.checkpoints / f"step-{step:08d}.pt"
 
     @property
+    def saved(self) -> list[Path]:
+        """The checkpoints that there are, the newest first."""
+        return sorted(self.checkpoints.glob("step-*.pt"), reverse=True)
+
+    @property
     def embeddings(self) -> Path:
         """Folder of cached embeddings, which can be computed again."""
         return self.path / "embeddings"
@@ -92,9 +97,9 @@ class RunDir:
         return self.path / "results" / f"{suite if own else f'{suite}-{checkpoint_label(checkpoint)}'}.json"
 
 
-def run_name(experiment: str, params: Params) -> str:
+def run_name(experiment: Experiment) -> str:
     """The default name of a run: its experiment and the fingerprint of its parameters."""
-    return f"{Path(experiment).stem if experiment else 'default'}-{fingerprint(params)}"
+    return f"{experiment.name}-{fingerprint(experiment.params)}"
 
 
 def checkpoint_label(checkpoint: str) -> str:

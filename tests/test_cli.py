@@ -1,8 +1,10 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +19,7 @@ def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
     "command",
     [
         [],
+        ["params"],
         ["prepare"],
         ["pretrain"],
         ["jobs"],
@@ -24,6 +27,7 @@ def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
         ["experiments"],
         ["evaluate"],
         ["evaluate", "retrieval"],
+        ["report"],
         ["export"],
     ],
 )
@@ -67,3 +71,20 @@ def test_mistakes_end_in_a_message_that_names_them(arguments: list[str], message
 def test_outside_of_a_project_the_missing_file_is_named(tmp_path: Path) -> None:
     done = cosmos("pretrain", cwd=tmp_path)
     assert "params.yaml: no such file; run from the root of the project" in done.stderr
+
+
+def test_resolved_parameters_are_printed_or_written_down(tmp_path: Path) -> None:
+    asked = ["params", "--experiment", "clip", "--pretrain.epochs", "5"]
+    printed = cosmos(*asked).stdout
+    assert yaml.safe_load(printed) == json.loads(cosmos(*asked, "--json").stdout)
+    assert cosmos(*asked, "--output", str(tmp_path / "resolved.yaml")).stdout == ""
+    assert (tmp_path / "resolved.yaml").read_text() == printed
+    found = yaml.safe_load(printed)
+    assert (found["name"], found["pretrain"]["epochs"]) == ("clip", 5)
+
+
+def test_a_disk_that_fails_has_an_exit_status_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = cosmos("params", "--output", str(tmp_path / "file" / "resolved.yaml"))
+    assert done.returncode == 74
+    assert done.stderr.startswith("cosmos: ")

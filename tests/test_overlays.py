@@ -8,7 +8,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosmos.overlays import experiment_file, lineage, load_experiment, load_params, merged, read_mapping
+from cosmos.overlays import (
+    dumped,
+    experiment_file,
+    lineage,
+    load_experiment,
+    load_params,
+    merged,
+    read_mapping,
+)
 from cosmos.params import DistillTermParams, Params
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +48,29 @@ def nested(leaves: dict[str, int]) -> dict[str, Any]:
 
 
 def test_params_yaml_and_the_defaults_in_the_code_say_the_same() -> None:
-    assert read_mapping(ROOT / "params.yaml") == Params().model_dump(mode="json")
+    assert read_mapping(ROOT / "params.yaml") == {"experiment": "", **Params().model_dump(mode="json")}
+
+
+def test_params_yaml_names_the_experiment_that_is_in_force_where_none_is_asked_for(tmp_path: Path) -> None:
+    base = write(tmp_path, params={"experiment": str(tmp_path / "small.yaml"), "pretrain": {"epochs": 3}})
+    write(tmp_path, small={"pretrain": {"epochs": 1}}, other={"pretrain": {"seed": 5}})
+    in_force, asked_for = load_experiment("", base=base), load_experiment(str(tmp_path / "other"), base=base)
+    assert (in_force.name, in_force.params.pretrain.epochs) == ("small", 1)
+    assert (asked_for.name, asked_for.params.pretrain.epochs) == ("other", 3)
+
+
+def test_an_experiment_in_force_that_is_no_name_is_refused(tmp_path: Path) -> None:
+    base = write(tmp_path, params={"experiment": ["clip"]})
+    with pytest.raises(ValueError, match=r"params\.yaml: experiment: expected the name .* found \['clip'\]"):
+        load_experiment("", base=base)
+
+
+@pytest.mark.parametrize("name", ["", "siglip", "vitb16-cc3m", "vitb16-cc3m-no-text-crops"])
+def test_a_resolved_experiment_is_a_file_that_says_the_same_on_its_own(name: str, tmp_path: Path) -> None:
+    resolved = load_experiment(str(ROOT / "experiments" / name) if name else "", base=ROOT / "params.yaml")
+    (tmp_path / "experiment.yaml").write_text(dumped(resolved))
+    alone = write(tmp_path, params={})
+    assert load_experiment(str(tmp_path / "experiment.yaml"), base=alone) == resolved
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.yaml")), ids=lambda p: p.stem)

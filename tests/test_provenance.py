@@ -152,3 +152,15 @@ def test_a_broken_job_is_refused_by_the_name_of_its_variable(
     monkeypatch.setenv("COSMOS_JOB", broken)
     with pytest.raises(ValueError, match=r"COSMOS_JOB: .*unset it"):
         provenance.job()
+
+
+def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    manifest = tmp_path / "data" / "manifest.json"
+    manifest.write_text("{}")
+    for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
+        subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
+    record(tmp_path / "provenance.json", {"train": manifest}, "cpu")
+    content = json.loads((tmp_path / "provenance.json").read_text())
+    assert content["dvc"]["data"].endswith(".dir")
+    assert content["data"] == {"train": provenance.sha256(manifest)}

@@ -3,13 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.overlays import merged
+from cosmos.overlays import Experiment, merged
 from cosmos.params import Params
 from cosmos.rundir import Interrupted, RunDir, checkpoint_label, open_run, run_name, saved_params
 
 
 def with_epochs(epochs: int) -> Params:
     return Params.model_validate(merged(Params().model_dump(), {"pretrain": {"epochs": epochs}}))
+
+
+def named(name: str, params: Params) -> Experiment:
+    return Experiment(name, params, needs={}, about="", cost="", expected="")
 
 
 def test_a_run_keeps_the_parameters_it_was_started_with(tmp_path: Path) -> None:
@@ -25,9 +29,8 @@ def test_another_pretraining_in_the_same_directory_is_refused_with_what_differs(
 
 
 def test_runs_are_named_by_experiment_and_parameters() -> None:
-    assert run_name("", Params()).startswith("default-")
-    assert run_name("experiments/clip.yaml", Params()).startswith("clip-")
-    assert run_name("", with_epochs(3)) != run_name("", with_epochs(4))
+    assert run_name(named("clip", with_epochs(3))).startswith("clip-")
+    assert run_name(named("clip", with_epochs(3))) != run_name(named("clip", with_epochs(4)))
 
 
 def test_checkpoints_sort_by_step() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos.data.existing import index_shard
 from cosmos.data.indexing import index_path, shard_stem
-from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
+from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
 from cosmos.data.records import Input
 from cosmos.data.remote import is_remote
 from cosmos.data.sample import DamagedSampleError, Sample
@@ -33,6 +33,8 @@ class WriteShard:
 
     folder: Path
     shard: str
+    root: Path
+    """where the source lies: what is recorded does not tell"""
     inputs: Sequence[Input]
     read: Callable[[Any], Sample]
     max_pixels: int
@@ -45,7 +47,7 @@ class WriteShard:
     @property
     def fingerprint(self) -> str:
         """Differs between other inputs in the same place."""
-        names = "\0".join(item.name for item in self.inputs)
+        names = "\0".join(paths_below(self.root, item.name) for item in self.inputs)
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def __call__(self) -> Outcome:
@@ -62,7 +64,7 @@ class WriteShard:
                 verify_image(item.name, sample.image, self.max_pixels)
                 image_extension(sample)
             except DamagedSampleError as error:
-                skipped.append(Skipped(item.name, str(error)))
+                skipped.append(Skipped(item.name, str(error)).below(self.root))
             else:
                 yield sample
 

@@ -1,6 +1,7 @@
 """The manifest of a split: which shards it has, what is in them, what was left out and why."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -36,6 +37,15 @@ class Skipped:
     input: str
     reason: str
 
+    def below(self, root: Path) -> Self:
+        """The same, with paths that start from `root`."""
+        return type(self)(paths_below(root, self.input), paths_below(root, self.reason))
+
+
+def paths_below(root: Path, text: str) -> str:
+    """`text` with paths that start from `root`, so that it is the same wherever a source lies."""
+    return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", "", text)
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -46,7 +56,6 @@ class Manifest:
     skipped: tuple[Skipped, ...]
     source: dict[str, Any]
     """the `data` section that it was prepared from"""
-    code_version: str
 
     @property
     def num_samples(self) -> int:
@@ -68,7 +77,6 @@ class Manifest:
                 shards=tuple(ShardInfo(**shard) for shard in value["shards"]),
                 skipped=tuple(Skipped(**skipped) for skipped in value["skipped"]),
                 source=value["source"],
-                code_version=value["code_version"],
             )
         except FileNotFoundError:
             raise ValueError(f"{path}: no such file; `cosmos prepare` makes it") from None

@@ -33,7 +33,6 @@ from cosmos.data.sources import open_source
 from cosmos.files import write_json
 from cosmos.machine import Machine
 from cosmos.params import DataParams
-from cosmos.provenance import code_version
 
 PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"
@@ -135,6 +134,7 @@ def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
         WriteShard(
             folder / split,
             f"shard-{start // size:05d}.tar",
+            machine.source_root,
             inputs[start : start + size],
             source.read,
             params.max_pixels,
@@ -142,7 +142,8 @@ def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
         for split, inputs in source.splits.items()
         for start in range(0, len(inputs), size)
     )
-    return _Plan(source.schema, jobs, source.skipped, "samples")
+    skipped = tuple(entry.below(machine.source_root) for entry in source.skipped)
+    return _Plan(source.schema, jobs, skipped, "samples")
 
 
 def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
@@ -220,7 +221,6 @@ def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[Outcome], fold
         shards=tuple(outcome.shard for outcome in done if outcome.shard.num_samples),
         skipped=listed + tuple(skipped for outcome in done for skipped in outcome.skipped),
         source=params.model_dump(mode="json"),
-        code_version=code_version(),
     )
 
 

@@ -66,7 +66,7 @@ def resolve(cluster: ClusterName) -> ClusterName:
     if not slurm.answers():
         raise ValueError(
             "this machine's Slurm does not answer (`scontrol ping`); try again once it does, or set "
-            "COSMOS_CLUSTER=debug to pretrain in this process"
+            "COSMOS_CLUSTER=debug to work in this process"
         )
     return "slurm"
 

@@ -1,4 +1,4 @@
-"""The published checkpoint format: read by path or hub name, written, and exported as a plain CLIP.
+"""The published checkpoint format: read by path, revision or hub name, written, and exported as a plain CLIP.
 
 A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly prefixed `module.`) and `epoch`;
 ours adds `config`, so that a file says by itself which model it holds.
@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from cosmos import versions
 from cosmos.files import replacing, write_json
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
@@ -80,15 +81,18 @@ class Checkpoint:
 
 
 def fetch(name: str, cache: Path) -> Path:
-    """The file of a checkpoint: a local path, or `published:<name>` from the hub, kept in `cache`.
+    """The file of a checkpoint: a path, dvc:REV:PATH, or published:NAME from the hub, kept in `cache`.
 
-    Raises ValueError for an unknown name, a missing file and a hub that cannot be reached.
+    Raises ValueError for an unknown name, a missing file and a hub or remote that cannot be reached.
     """
+    if name.startswith(versions.PREFIX):
+        return versions.fetch(name, cache / "dvc")
     if not name.startswith("published:"):
         path = Path(name).expanduser()
         if not path.is_file():
             raise ValueError(
-                f"{path}: no such checkpoint; give a file, or published: and one of {list(PUBLISHED)}"
+                f"{path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
+                f"{list(PUBLISHED)}"
             )
         return path
     published = name.removeprefix("published:")

@@ -57,6 +57,17 @@ class Row:
     style: str = ""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Datasets that were measured by the same metrics on the same checkpoint, as text."""
+
+    checkpoint: str
+    headings: tuple[str, ...]
+    blocks: tuple[tuple[str, list[Row]], ...]
+    """datasets with their rows, which have a cell for each heading"""
+    notes: list[str]
+
+
 _ABSENT = "-"
 
 _NAMES_WIDTH = 15
@@ -122,6 +133,19 @@ def results_markdown(title: str, suite: str, measured: Sequence[Measured]) -> st
     """The same tables in Markdown, each with the title above it and its notes below."""
     tables = _grouped(suite, measured).items()
     return "\n".join(_markdown(f"{title}: {name}", columns, part) for (name, columns), part in tables)
+
+
+def comparisons(suite: str, measured: Sequence[Measured]) -> list[Comparison]:
+    """The same tables as plain text, in which names are as they were given."""
+    return [
+        Comparison(
+            checkpoint=checkpoint,
+            headings=tuple(column.heading for column in columns),
+            blocks=tuple((one.dataset, _rows(one, columns)) for one in part),
+            notes=_notes(part, str),
+        )
+        for (checkpoint, columns), part in _grouped(suite, measured).items()
+    ]
 
 
 def _grouped(

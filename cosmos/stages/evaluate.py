@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -26,11 +26,11 @@ from cosmos.model.encoders import encoder_of, open_clip_baseline
 from cosmos.params import Params
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
 from cosmos.report.segmentations import IGNORED, Segmented, segmentation_sheet
-from cosmos.report.tables import Measured, results_markdown, results_table
+from cosmos.report.tables import results_table
 from cosmos.results import Entry, Figures, Results
 from cosmos.rundir import RunDir
+from cosmos.stages.evaluated import Evaluated, markdown, measured_row, newest, of_models, picture
 from cosmos.stages.logs import log_file
-from cosmos.training.checkpoint import newest_first
 
 logger = logging.getLogger(__name__)
 
@@ -62,13 +62,17 @@ class Subject:
         path = Path(self.name.split(":", 2)[-1]).expanduser() if self.is_baseline else self.path
         return provenance.sha256(path) if path.is_file() else ""
 
+    def models(self, params: Params) -> tuple[str, ...]:
+        """The names of its models that are to be evaluated."""
+        return ("baseline",) if self.is_baseline else params.evaluate.models
+
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
         """The models of it that are to be evaluated, by name, one in memory at a time."""
         precision = params.evaluate.precision
         if self.is_baseline:
             yield "baseline", open_clip_baseline(self.name, device, precision)
             return
-        for which in params.evaluate.models:
+        for which in self.models(params):
             yield which, encoder_of(self.checkpoint, which, self.config(params), device, precision)
 
     @cached_property
@@ -83,18 +87,6 @@ class Subject:
     def identity(self, params: Params) -> str:
         """Differs once weights or what is made of them do."""
         return f"{self.sha256} {self.name if self.is_baseline else self.config(params)}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an evaluation ended with."""
-
-    results: dict[str, dict[str, Entry]]
-    """entries of the datasets that were measured, by suite and dataset"""
-    problems: list[str]
-    """why others were not"""
-    is_first: bool
-    """whether this process is the one that speaks"""
 
 
 @dataclass(frozen=True)
@@ -122,7 +114,7 @@ class Session:
 
 def evaluate(
     names: Sequence[str], params: Params, machine: Machine, path: Path, checkpoint: str, quiet: bool = False
-) -> Outcome:
+) -> Evaluated:
     """Measures a checkpoint (the run's newest where none is named) by the suites of these names.
 
     Writes results/<suite>.json and .md, an entry for each dataset. What was measured before, with nothing
@@ -144,10 +136,10 @@ def evaluate(
             session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
             tell(ranks, *problems)
             measured, failed = measure(session, opened)
-            for name in dict.fromkeys(card.suite for card in measured):
-                show(session, name, [card.name for card in measured if card.suite == name])
-            results = together(lambda: found(session, measured) if ranks.is_first else {})[0]
-        return Outcome(results, problems + failed, ranks.is_first)
+            for suite, entries in measured.items():
+                show(session, suite, entries)
+            results = together(lambda: asked_for(session, measured))[0]
+        return Evaluated(results, problems + failed, ranks.is_first)
 
 
 def tell(ranks: Ranks, *problems: str) -> None:
@@ -187,53 +179,65 @@ def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
     return found[0]
 
 
-def measure(session: Session, opened: Sequence[tuple[Card, OpenDataset]]) -> tuple[list[Card], list[str]]:
-    """Measures every model on every dataset; returns those with figures of any model, and what failed."""
-    measured, failed = dict[Card, None](), list[str]()
+def measure(
+    session: Session, opened: Sequence[tuple[Card, OpenDataset]]
+) -> tuple[dict[str, dict[str, Entry]], list[str]]:
+    """Measures every model on every dataset.
+
+    Returns the entries of datasets with figures of any model, by suite and dataset, and what failed.
+    """
+    measured, failed = dict[str, dict[str, Entry]](), list[str]()
     for which, encoder in session.subject.encoders(session.params, session.ranks.device):
         cache = CacheFolder(session.run.embeddings / session.identity(which, str(encoder.image_size)))
         embedder = Embedder(encoder, session.machine, cache, session.quiet)
         for card, dataset in opened:
             try:
-                measure_one(session, which, embedder, card, dataset)
-                measured[card] = None
+                written = measure_one(session, which, embedder, card, dataset)
+                measured.setdefault(card.suite, {})[card.name] = written
             except ValueError as error:
                 failed.append(f"{card.suite} on {card.name}, {which}: {error}")
                 tell(session.ranks, failed[-1])
-    return list(measured), failed
+    return measured, failed
 
 
-def measure_one(session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset) -> None:
-    """Measures one model on one dataset, unless that is done, and writes its figures."""
+def measure_one(session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset) -> Entry:
+    """Measures one model on one dataset, unless that is done, and writes its figures.
+
+    Returns the dataset's entry, and {} on all ranks but the first.
+    """
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
     # As the first rank sees it: file systems show a change to some hosts before others.
     models = together(lambda: results.measured(card.name, identity))[0]
     is_new, started = which not in models, time.monotonic()
     if is_new:
         models = {**models, which: dataset.measure(embedder)}
+    written: Entry = {}
     if session.ranks.is_first:
-        results.put(card.name, entry(session, card, dataset, identity, models))
+        written = entry(session, card, dataset, identity, models)
+        if not is_new:  # the code that measured, not the code that looked
+            written["code_version"] = results.entries()[card.name]["code_version"]
+        results.put(card.name, written)
     if is_new:
         if session.ranks.is_first:
             seconds = time.monotonic() - started
             logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, which, seconds)
         draw(session, which, card, dataset.pictures(embedder))
+    return written
 
 
 def draw(session: Session, which: str, card: Card, pictures: Sequence[SegmentedImage]) -> None:
     """A sheet of what a model makes of some images, beside the results."""
     if not pictures or not session.ranks.is_first or len(pictures[0].class_names) > IGNORED:
         return
-    sheet = segmentation_sheet([shown(picture) for picture in pictures])
-    results = session.results(card.suite).path
-    with replacing(results.with_name(f"{results.stem}-{card.name}-{which}.png")) as temporary:
+    sheet = segmentation_sheet([shown(one) for one in pictures])
+    with replacing(picture(session.results(card.suite).path, card.name, which)) as temporary:
         sheet.save(temporary, "PNG")
 
 
-def shown(picture: SegmentedImage) -> Segmented:
+def shown(answer: SegmentedImage) -> Segmented:
     """A picture as the sheet takes it."""
-    labels = picture.labels.where(picture.labels >= 0, IGNORED).to(torch.uint8)
-    return Segmented(picture.image, labels, picture.predicted.to(torch.uint8), picture.class_names)
+    labels = answer.labels.where(answer.labels >= 0, IGNORED).to(torch.uint8)
+    return Segmented(answer.image, labels, answer.predicted.to(torch.uint8), answer.class_names)
 
 
 def entry(
@@ -260,37 +264,27 @@ def entry(
     }
 
 
-def show(session: Session, suite: str, datasets: Sequence[str]) -> None:
+def show(session: Session, suite: str, measured: Mapping[str, Entry]) -> None:
     """Writes the Markdown table of a results file, and prints that of the datasets just measured."""
     results = session.results(suite)
     if not session.ranks.is_first:
         return
-    rows = {name: measured_row(name, entry) for name, entry in results.entries().items()}
-    markdown = results.path.with_suffix(".md")
-    write_text(markdown, results_markdown(suite, suite, list(rows.values())))
+    write_text(results.path.with_suffix(".md"), markdown(suite, {**results.entries(), **measured}))
     if not session.quiet:
-        Console().print(results_table(suite, suite, [rows[name] for name in datasets]))
+        rows = [measured_row(name, one) for name, one in measured.items()]
+        Console().print(results_table(suite, suite, rows))
         print(f"results: {results.path}")
 
 
-def measured_row(dataset: str, entry: Entry) -> Measured:
-    """An entry, for a table."""
-    return Measured(
-        dataset=dataset,
-        checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
-        models=entry["models"],
-        chance=entry["chance"],
-        published=entry["published"].get("figures", {}),
-        note=entry["note"],
-    )
-
-
-def found(session: Session, measured: Sequence[Card]) -> dict[str, dict[str, Entry]]:
-    """The entries of these datasets, by suite."""
-    suites: dict[str, dict[str, Entry]] = {}
-    for card in measured:
-        suites.setdefault(card.suite, {})[card.name] = session.results(card.suite).entries()[card.name]
-    return suites
+def asked_for(session: Session, measured: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
+    """What was measured, without models that only an evaluation before asked for."""
+    if not session.ranks.is_first:
+        return {}
+    models = session.subject.models(session.params)
+    return {
+        suite: {name: of_models(one, models) for name, one in entries.items()}
+        for suite, entries in measured.items()
+    }
 
 
 def published_name(subject: Subject, params: Params) -> str:
@@ -302,13 +296,3 @@ def published_name(subject: Subject, params: Params) -> str:
     if asked not in ("", *PUBLISHED_CHECKPOINTS):
         raise ValueError(f"evaluate.published: no {asked!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}")
     return asked or (own if own in PUBLISHED_CHECKPOINTS else "")
-
-
-def newest(run: RunDir) -> str:
-    """The newest checkpoint of a run. ValueError says what makes one."""
-    checkpoints = newest_first(run)
-    if not checkpoints:
-        raise ValueError(
-            f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
-        )
-    return str(checkpoints[0])

@@ -175,14 +175,17 @@ def run_job(run: RunDir, machine: Machine) -> RunJob:
     name = name_of(RunDir(run.path.absolute()), machine)
     try:
         submission = read_record(run.job)
-        assert submission is not None
-        return described(run, name, submission, current_state(submission))
+        if submission is None:
+            return described(run, name, "", "debug", "in the command itself", JobState(""))
+        state = current_state(submission)
+        words = "finished" if submission.is_finished() else in_words(state, submission.max_requeues)
+        return described(run, name, submission.job_id, submission.cluster, words, state)
     except ValueError as error:
         return RunJob(name, "", "", str(error), "", 0, 0, 0, 0.0, 0.0, "", 0.0)
 
 
-def described(run: RunDir, name: str, submission: Submission, state: JobState) -> RunJob:
-    """The job of one run, and how far the run is."""
+def described(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
+    """The job of one run, and how far the run is; `words` say how the job stands."""
     lines = [line for line in read_metrics(run.metrics) if "loss" in line]
     last: dict[str, Any] = lines[-1] if lines else {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
     params = saved_params(run).pretrain
@@ -190,9 +193,9 @@ def described(run: RunDir, name: str, submission: Submission, state: JobState) -
     rate = last["samples_per_second"]
     return RunJob(
         name,
-        submission.job_id,
-        submission.cluster,
-        "finished" if submission.is_finished() else in_words(state, submission.max_requeues),
+        job_id,
+        cluster,
+        words,
         state.nodes,
         state.requeues,
         last["step"],

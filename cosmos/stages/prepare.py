@@ -1,21 +1,27 @@
 """Prepare: a source of images and captions becomes shards, a manifest, and a picture of some samples."""
 
 import logging
+import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cosmos import provenance
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.prepare import prepare as prepare_data
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
-from cosmos.files import replacing
+from cosmos.files import replacing, take_place, write_text
 from cosmos.machine import Machine
 from cosmos.params import Params
 from cosmos.report.contact_sheet import contact_sheet
+from cosmos.versions import recorded
 
 logger = logging.getLogger(__name__)
 
 NUM_PREVIEWED = 24
+PREPARING = ("data",)
+"""Parts of the library that decide what a dataset holds."""
 
 
 def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
@@ -34,6 +40,38 @@ def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, 
         if preview.exists():
             print(f"a look at some of them: {preview}")
     return {**summary, "preview": str(preview)}
+
+
+def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
+    """Prepares beside `output`, where it goes on after an interruption, and then moves it to `output`.
+
+    Only what the same parameters and code began is gone on with. Returns what `prepare` returns.
+    """
+    state = sha256(
+        f"{params.data.model_dump_json()} {provenance.source_digest(PREPARING)}".encode()
+    ).hexdigest()
+    there = machine.model_copy(update={"data_root": output})
+    if not is_left(output, state, there.dataset(params.data.name, "train") / MANIFEST_FILE):
+        work = output.with_name(f".{output.name}-{state[:8]}")
+        prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
+        take_place(work, output)
+        write_text(state_file(output), state)
+        for begun in output.parent.glob(f".{output.name}-*"):  # and interrupted, of something else
+            shutil.rmtree(begun, ignore_errors=True)
+    return prepare(params, there, quiet)
+
+
+def is_left(output: Path, state: str, manifest: Path) -> bool:
+    """Whether `output` is of this state already, but DVC could not take it over: disks do get full."""
+    made_from = state_file(output)
+    return (
+        made_from.exists() and made_from.read_text() == state and manifest.exists() and not recorded(manifest)
+    )
+
+
+def state_file(output: Path) -> Path:
+    """The file that says what `output` was made from."""
+    return output.with_name(f"{output.name}.state")
 
 
 def draw_preview(samples: ShardedSamples, preview: Path) -> None:

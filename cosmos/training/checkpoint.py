@@ -40,14 +40,9 @@ def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progr
         )
         lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
     write_text(run.latest, path.name + "\n")
-    for old in newest_first(run)[keep:]:
+    for old in run.saved[keep:]:
         old.unlink()
     return path
-
-
-def newest_first(run: RunDir) -> list[Path]:
-    """The run's checkpoints, the newest first."""
-    return sorted(run.checkpoints.glob("step-*.pt"), reverse=True)
 
 
 def remove_halves(run: RunDir) -> None:
@@ -58,7 +53,7 @@ def remove_halves(run: RunDir) -> None:
 
 def latest(run: RunDir) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that can be read; None where there is none. Damaged ones are named and passed."""
-    for path in newest_first(run):
+    for path in run.saved:
         try:
             return checkpoints.read(path)
         except ValueError as error:

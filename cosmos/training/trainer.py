@@ -152,7 +152,7 @@ class Trainer:
         self.counters.skipped_in_a_row = 0 if result.is_finite else self.counters.skipped_in_a_row + 1
         self.counters.skipped_steps += not result.is_finite
         if self.counters.skipped_in_a_row > self.params.pretrain.max_nonfinite_steps:
-            saved = checkpoint.newest_first(self.run)
+            saved = self.run.saved
             raise FloatingPointError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
                 f"the last good checkpoint is {saved[0] if saved else 'none yet'}; "

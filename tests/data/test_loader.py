@@ -60,7 +60,7 @@ def write_samples(folder: Path, samples: Iterable[Sample]) -> ShardedSamples:
     while rest:
         part, rest = rest[:SAMPLES_PER_SHARD], rest[SAMPLES_PER_SHARD:]
         shards.append(write_shard(folder / f"shard-{len(shards):05d}.tar", part))
-    Manifest("captions", tuple(shards), (), {}, "test").write(folder)
+    Manifest("captions", tuple(shards), (), {}).write(folder)
     return ShardedSamples(folder, Machine())
 
 

@@ -68,7 +68,6 @@ def test_the_manifest_says_what_is_in_the_shards_and_where_it_comes_from(tmp_pat
     assert Manifest.read(folder) == manifest
     assert manifest.schema == "captions"
     assert DataParams.model_validate(manifest.source) == params
-    assert manifest.code_version
     for shard in manifest.shards:
         content = (folder / shard.path).read_bytes()
         assert (shard.num_bytes, shard.sha256) == (len(content), sha256(content).hexdigest())
@@ -81,6 +80,34 @@ def test_several_processes_write_the_same_files_as_one(tmp_path: Path) -> None:
     (tmp_path / "data").rename(tmp_path / "moved")
     prepare(params, machine(tmp_path), processes=2)
     assert hashes(tmp_path / "data") == alone
+
+
+def test_the_same_data_gives_the_same_files_wherever_and_whenever_it_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = machine(tmp_path / "here"), machine(tmp_path / "there")
+    params = flickr8k(tmp_path / "here", max_skipped=0.6, max_pixels=10_000, num_heldout=4)
+    damage(tmp_path / "here")
+    with (here.source_root / "captions.csv").open("a") as file:
+        file.write("../outside.jpg,a thing\n")
+    prepare(params, here, processes=1)
+    elsewhere = tmp_path / "another source" / "of images"
+    elsewhere.parent.mkdir()
+    here.source_root.rename(elsewhere)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    prepare(params, there.model_copy(update={"source_root": elsewhere}), processes=1)
+    assert hashes(there.data_root) == hashes(here.data_root)
+    for path in here.data_root.rglob("*.json"):
+        assert str(tmp_path) not in path.read_text()
+
+
+@pytest.mark.slow
+def test_the_demo_world_is_the_same_wherever_it_is_prepared(tmp_path: Path) -> None:
+    demo = {"num_train": 3, "num_heldout": 2, "image_size": 32}
+    params = DataParams.model_validate({"name": "demo", "demo": demo})
+    for name in ("here", "there"):
+        prepare(params, machine(tmp_path / name), processes=1)
+    assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
 
 
 def test_a_finished_dataset_is_returned_at_once_even_when_its_source_is_gone(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def write_split(folder: Path, *shards: list[Sample]) -> ShardedSamples:
 
 
 def write_manifest(folder: Path, shards: list[ShardInfo]) -> None:
-    Manifest("captions", tuple(shards), (), {}, "test").write(folder)
+    Manifest("captions", tuple(shards), (), {}).write(folder)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)

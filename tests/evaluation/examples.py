@@ -48,7 +48,7 @@ def write_images(folder: Path, names: dict[str, str]) -> None:
 def write_split(folder: Path, samples: list[Sample], schema: CaptionSchema = "captions") -> None:
     """A prepared split of one shard."""
     folder.mkdir(parents=True)
-    Manifest(schema, (write_shard(folder / "shard-00000.tar", samples),), (), {}, "test").write(folder)
+    Manifest(schema, (write_shard(folder / "shard-00000.tar", samples),), (), {}).write(folder)
 
 
 def machine(folder: Path, workers: int = 0, evaluation_batch_size: int = 2) -> Machine:

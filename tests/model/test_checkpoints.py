@@ -11,6 +11,7 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.teacher import make_teacher
 from cosmos.model.towers import encode_image, encode_text
 from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
+from tests.workspaces import commit, git
 
 CONFIG = ModelConfig(
     ModelParams(
@@ -114,6 +115,22 @@ def test_a_published_name_is_found_in_the_hub_cache(tmp_path: Path) -> None:
     written(snapshot).rename(snapshot / "cosmos_vitb16_cc3m.pt")
     path = checkpoints.fetch("published:cosmos_vitb16_cc3m", tmp_path)
     assert checkpoints.read(path).extra["epoch"] == 3
+
+
+def test_a_checkpoint_as_it_was_at_a_revision_is_kept_below_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkout" / ".dvc").mkdir(parents=True)
+    written(tmp_path / "checkout")
+    git(tmp_path / "checkout", "init", "--quiet")
+    commit(tmp_path / "checkout")
+    monkeypatch.chdir(tmp_path / "checkout")
+    (tmp_path / "checkout" / "c.pt").unlink()
+    path = checkpoints.fetch("dvc:HEAD:c.pt", tmp_path / "cache")
+    assert path.parent == tmp_path / "cache" / "dvc"
+    assert checkpoints.read(path).extra["epoch"] == 3
+    with pytest.raises(ValueError, match="expected dvc:REV:PATH"):
+        checkpoints.fetch("dvc:c.pt", tmp_path / "cache")
 
 
 def test_a_hub_that_cannot_be_reached_is_an_error_with_a_remedy(tmp_path: Path) -> None:

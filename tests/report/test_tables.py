@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 from rich.console import Console, Group
 
-from cosmos.report.tables import Measured, results_markdown, results_table
+from cosmos.report.tables import Measured, comparisons, results_markdown, results_table
 
 RETRIEVAL = {
     f"{direction}_{name}": value
@@ -225,3 +225,17 @@ def test_markdown_holds_the_same_figures() -> None:
     assert lines[2].startswith("| dataset | model | I2T R\\@1 | I2T R\\@5 | I2T R\\@10 | I2T mean rank |")
     assert lines[4].startswith("| coco\\-val2017 | student | 53.1 | 80.0 | 100.0 | 105.2 | 42 | 53.1")
     assert lines[5].startswith("| coco\\-val2017 | chance | 0.2 | - |")
+
+
+def test_the_content_of_tables_is_what_they_show_with_names_as_they_were_given() -> None:
+    results = [measured({"teacher": {"top1": 0.383}}, HOSTILE, note="half", chance={"top1": 0.1})]
+    (one,) = comparisons("classification", results)
+    assert one.checkpoint == "last.pt"
+    assert one.headings == ("top-1", "top-5", "mean per class")
+    ((dataset, rows),) = one.blocks
+    assert dataset == HOSTILE
+    assert [(row.name, *row.cells) for row in rows] == [
+        ("teacher", "38.3", "-", "-"),
+        ("chance", "10.0", "-", "-"),
+    ]
+    assert one.notes == [f"{HOSTILE}: half"]

@@ -11,63 +11,23 @@ import torch
 from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
-from cosmos.data.sample import Sample
-from cosmos.machine import Machine
+from cosmos import provenance
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.overlays import merged
-from cosmos.params import Params
 from cosmos.rundir import RunDir
-from cosmos.stages.evaluate import Outcome, evaluate
-from tests.evaluation.examples import COLOURS, image_bytes, write_images, write_split
-
-SIZES = {"width": 16, "layers": 1}
-TINY = {
-    "data": {"name": "colours"},
-    "views": {"image_size": 16, "local_size": 8},
-    "model": {
-        "inline": {
-            "embed_dim": 16,
-            "vision": {**SIZES, "head_width": 8, "patch_size": 8},
-            "text": {**SIZES, "heads": 2},
-        }
-    },
-    "evaluate": {
-        "classification": {
-            "datasets": ["colours"],
-            "own": {"colours": {"images": "classes"}, "none": {"images": "nowhere"}},
-        }
-    },
-}
+from cosmos.stages.evaluate import evaluate
+from cosmos.stages.evaluated import Evaluated
+from tests.evaluation.examples import COLOURS, write_images
+from tests.stages.colours import here, make_place, params, write_flags, write_run
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a held-out split, class folders and a run whose two models differ."""
-    samples = [Sample(colour, image_bytes(colour), {"captions": [colour]}) for colour in COLOURS]
-    write_split(tmp_path / "data" / "colours" / "heldout", samples)
-    write_images(tmp_path / "classes", {f"{colour}/1.png": colour for colour in COLOURS})
-    write_run(tmp_path / "runs" / "tiny", seed=0)
+    make_place(tmp_path)
     return tmp_path
 
 
-def params(**evaluate: Any) -> Params:
-    return Params.model_validate(merged(merged(Params().model_dump(), TINY), {"evaluate": evaluate}))
-
-
-def write_run(path: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    config = ModelConfig.of(params())
-    checkpoints.write(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
-
-
-def here(folder: Path) -> Machine:
-    return Machine(
-        data_root=folder / "data", source_root=folder, runs_root=folder / "runs", device="cpu", workers=0
-    )
-
-
-def run(folder: Path, *suites: str, checkpoint: str = "", **evaluate_params: Any) -> Outcome:
+def run(folder: Path, *suites: str, checkpoint: str = "", **evaluate_params: Any) -> Evaluated:
     """Evaluates the run of `place`."""
     path = folder / "runs" / "tiny"
     return evaluate(suites, params(**evaluate_params), here(folder), path, checkpoint, quiet=True)
@@ -104,6 +64,26 @@ def test_student_and_teacher_are_measured_apart_and_one_can_be_left_out(place: P
     student = run(place, "classification", models=["student"]).results["classification"]["colours"]["models"]
     assert both["student"] != both["teacher"]
     assert student["student"] == both["student"]
+
+
+def test_models_that_an_evaluation_before_asked_for_stay_in_the_file_alone(place: Path) -> None:
+    run(place, "classification", models=["teacher"])
+    both = run(place, "classification").results["classification"]["colours"]["models"]
+    student = run(place, "classification", models=["student"]).results["classification"]["colours"]
+    assert list(both) == ["student", "teacher"]
+    assert student["models"].keys() == student["difference"].keys() == {"student"}
+    assert saved(place, "classification")["datasets"]["colours"]["models"] == both
+
+
+def test_figures_name_the_code_that_measured_them_not_the_one_that_found_them(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(place, "retrieval")
+    monkeypatch.setattr(provenance, "code_version", lambda: "a later commit")
+    assert run(place, "retrieval") == before
+    assert (
+        run(place, "classification").results["classification"]["colours"]["code_version"] == "a later commit"
+    )
 
 
 def test_a_dataset_that_is_missing_is_told_and_keeps_no_other_from_being_measured(place: Path) -> None:
@@ -194,14 +174,7 @@ def test_an_image_is_encoded_once_for_all_that_is_asked_of_it(
 
 
 def test_segmentations_can_be_looked_at(place: Path) -> None:
-    write_images(place / "images", {f"{colour}.png": colour for colour in COLOURS})
-    (place / "masks").mkdir()
-    for label, colour in enumerate(COLOURS):
-        Image.new("L", (12, 10), label).save(place / "masks" / f"{colour}.png")
-    (place / "classes.txt").write_text("".join(f"{colour}\n" for colour in COLOURS))
-    described = {"classes": "classes.txt", "images": "images", "masks": "masks", "image_suffix": ".png"}
-    own = {"flags": {**described, "short_side": 16}}
-    outcome = run(place, "segmentation", segmentation={"datasets": ["flags"], "own": own})
+    outcome = run(place, "segmentation", segmentation=write_flags(place))
     figures = outcome.results["segmentation"]["flags"]["models"]["teacher"]
     assert {"csa_mIoU", "plain_mIoU", "csa_accuracy", "plain_accuracy"} <= figures.keys()
     for which in ("student", "teacher"):

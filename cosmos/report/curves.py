@@ -1,0 +1,107 @@
+"""The course of a pretraining: its lines as a table of plain text, and as pictures."""
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from statistics import median
+from typing import Any
+
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from cosmos.params import DistillTermParams
+
+Line = Mapping[str, Any]
+"""A line of metrics.jsonl."""
+
+TOTALS = ("loss", "contrastive", "distill")
+TERMS = tuple(f"distill_{term}" for term in DistillTermParams.model_fields)
+
+_COLOURS = ("#3b82f6", "#d97706", "#16a34a", "#db2777")
+"""Told apart, and seen, on white and on black."""
+
+_FRAME = "#808080"
+
+_STYLE = {
+    "svg.fonttype": "none",  # words remain words, in the page's font
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.edgecolor": _FRAME,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _FRAME,
+    "ytick.color": _FRAME,
+    "grid.color": _FRAME,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1.2,
+}
+
+_UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""Metadata that would differ between two drawings of the same, or that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over the steps that share an axis."""
+
+    title: str
+    svg: str
+
+
+def with_loss(lines: Sequence[Line]) -> list[Line]:
+    """The lines that tell of steps: not of evaluations, nor of steps that were passed over."""
+    return [line for line in lines if line.get("loss") is not None]
+
+
+def figures(lines: Sequence[Line]) -> dict[str, float]:
+    """What a pretraining ended with: the losses of its last line; and how fast it was, for the most part."""
+    last, rates = lines[-1], [line["samples_per_second"] for line in lines]
+    losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
+    ended = {"steps": last["step"], "samples": last["samples"]}
+    return {**ended, **losses, "samples_per_second": median(rates)}
+
+
+def csv_text(lines: Sequence[Line]) -> str:
+    """The lines as CSV, with a column for whatever any of them has. What is not known is left empty."""
+    columns = dict.fromkeys(column for line in lines for column in line)
+    text = StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def loss_charts(lines: Sequence[Line]) -> tuple[Chart, ...]:
+    """The loss with its two parts, and the terms of its distillation, but for what is always zero: off."""
+    charts = ("Loss", TOTALS), ("Terms of the distillation", TERMS)
+    present = [
+        (title, [c for c in columns if any(line.get(c) for line in lines)]) for title, columns in charts
+    ]
+    return tuple(Chart(title, _svg(title, lines, columns)) for title, columns in present if columns)
+
+
+def _svg(title: str, lines: Sequence[Line], columns: Sequence[str]) -> str:
+    """An <svg> element that shows these columns over the steps: the same curves are the same text.
+
+    No id in it is in one with another title, so that both may stand on a page.
+    """
+    with style.context(["default", _STYLE, {"svg.hashsalt": title}]):
+        figure = Figure(figsize=(6, 3.4), layout="constrained")
+        axes = figure.add_subplot(xlabel="step")
+        for column, colour in zip(columns, _COLOURS, strict=False):
+            known = [(line["step"], line[column]) for line in lines if line.get(column) is not None]
+            marker = "o" if len(known) == 1 else ""
+            label = column.removeprefix("distill_").replace("_", " ")
+            axes.plot(*zip(*known, strict=True), color=colour, label=label, marker=marker, linewidth=1.5)
+        axes.grid()
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+        figure.legend(loc="outside upper left", ncols=len(columns))
+        text = StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata=_UNSAID)
+    return re.sub(r'<g id="[^"]*"', "<g", text.getvalue()[text.getvalue().index("<svg") :])

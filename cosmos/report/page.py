@@ -1,0 +1,86 @@
+"""The report as one HTML page that needs nothing beside itself: no network, no script.
+
+Names of datasets, checkpoints and models may come from strangers: they are never read as markup, and control
+characters in them are shown.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from cosmos.report.curves import Chart
+from cosmos.report.tables import Comparison, printable
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A line of a list: what it is about, and what is said of it."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG file that becomes a part of the page."""
+
+    caption: str
+    path: Path
+
+    @property
+    def uri(self) -> str:
+        """Its bytes, as an address."""
+        return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """What a suite measured."""
+
+    name: str
+    tables: Sequence[Comparison]
+    sources: Sequence[Fact]
+    """on what, with what and by what it was measured"""
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page says."""
+
+    title: str
+    about: Sequence[Fact]
+    suites: Sequence[SuiteResults]
+    training: str
+    """what the pretraining came to, in a line"""
+    charts: Sequence[Chart]
+    parameters: Sequence[Fact]
+    """those that differ from the defaults"""
+    provenance: Sequence[Fact]
+    previews: Sequence[Picture]
+    """what the data looks like"""
+
+
+def render(page: Page) -> str:
+    """The page as HTML. The same page is the same text."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(page=page)
+
+
+def _shown(value: Any) -> Any:
+    """What a template puts into the page: text that is not its own markup without control characters."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,244 @@
+"""The pipeline of dvc.yaml, for whoever drives it: DVC runs its stages, with parameters of one's own."""
+
+import fcntl
+import json
+import logging
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+
+from cosmos.evaluate_params import SuiteName
+from cosmos.exits import EXIT_IO_ERROR
+from cosmos.files import write_text
+from cosmos.machine import ClusterName, Machine
+from cosmos.overlays import EXPERIMENT_KEY, PARAMS_FILE, Experiment, load_experiment
+from cosmos.request import JobRequest
+from cosmos.results import Results
+from cosmos.rundir import RunDir
+from cosmos.stages import jobs
+from cosmos.stages.pretrain_into import pointer
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
+"""Stages of dvc.yaml in their order, but for `params`, which all of them begin with."""
+
+FOLDER = Path("pipeline")
+MODEL = FOLDER / "model"
+RESULTS = FOLDER / "results"
+
+BEFORE = Path(".dvc/tmp/params-before.yaml")
+"""params.yaml as it was, for as long as other parameters are in force."""
+LOCK = Path(".dvc/tmp/workspace.lock")
+
+TICK = 5.0
+NUM_TOLD = 20
+
+
+class StageFailedError(RuntimeError):
+    """A stage did not end well."""
+
+    def __init__(self, stage: str, lines: list[str]) -> None:
+        said = "\n  ".join(lines[-NUM_TOLD:])
+        super().__init__(f"{stage} failed:\n  {said}")
+        self.stage = stage
+        statuses = re.findall(r"exited with (\d+)$", "\n".join(lines), re.MULTILINE)
+        self.status = int(statuses[-1]) if statuses else 0
+        """exit status of its command; 0 where it was DVC that failed"""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a second try may succeed with nothing mended."""
+        return self.status == EXIT_IO_ERROR
+
+
+@contextmanager
+def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
+    """For its duration, params.yaml of the workspace says this experiment and these values.
+
+    Afterwards it is as it was; after a crash, as soon as this is used again. One process has the workspace at
+    a time, others wait: also for a `dvc repro` that is left of a process that was killed.
+    `experiment`: "" for the one in params.yaml. Raises ValueError for wrong parameters.
+    """
+    with alone(root):
+        put_back(root)
+        base = root / PARAMS_FILE
+        resolved = load_experiment(experiment, overrides, base)
+        named = {EXPERIMENT_KEY: experiment} if experiment else {}
+        if named or overrides:
+            before = base.read_text(encoding="utf-8")
+            write_text(root / BEFORE, before)
+            write_text(base, edited(before, named | overrides))
+        try:
+            yield resolved
+        finally:
+            put_back(root)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """One process at a time. What `reproduce` starts holds the lock too, should this process be killed."""
+    lock = root / LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    logger.warning("another run works in %s; waiting for it", root)
+                told = True
+                time.sleep(1)
+        yield
+
+
+def put_back(root: Path) -> None:
+    """Gives params.yaml the text that it had before."""
+    before = root / BEFORE
+    if before.exists():
+        write_text(root / PARAMS_FILE, before.read_text(encoding="utf-8"))
+        before.unlink()
+
+
+def edited(text: str, values: dict[str, Any]) -> str:
+    """YAML with these values in place of its own, and its comments."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1000
+    document = yaml.load(text)
+    replace_values(document, values)
+    stream = StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue()
+
+
+def replace_values(document: dict[str, Any], values: dict[str, Any]) -> None:
+    """Sets leaves of a nested mapping, in place."""
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(document.get(key), dict):
+            replace_values(document[key], value)
+        else:
+            document[key] = value
+
+
+def settings(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
+    """Variables that tell a command where to run, and what its jobs ask for, as far as that was said."""
+    asked = request.model_dump(mode="json", exclude_unset=True)
+    said = {key: value if isinstance(value, str) else json.dumps(value) for key, value in asked.items()}
+    return {"COSMOS_CLUSTER": cluster, **{f"COSMOS_SLURM__{key.upper()}": v for key, v in said.items()}}
+
+
+def reproduce(
+    root: Path,
+    stage: str,
+    settings: Mapping[str, str],
+    on_line: Callable[[str], None],
+    on_tick: Callable[[], None],
+) -> None:
+    """`dvc repro STAGE`, with `settings` in its environment.
+
+    Passes on what it prints, and calls `on_tick` every few seconds, in the calling thread. An exception in
+    the meantime stops it as Ctrl-C does: a pretraining saves, or leaves its job running.
+    Raises StageFailedError.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", stage],
+        cwd=root,
+        env={**os.environ, **settings, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        close_fds=False,  # the workspace's lock is handed on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # nohup has it ignored
+    )
+    lines = list[str]()
+    try:
+        for line in ticking(process, on_tick):
+            lines.append(line)
+            on_line(line)
+    except BaseException:
+        interrupt(process)
+        raise
+    if process.wait():
+        raise StageFailedError(stage, [line for line in lines if line.strip()])
+
+
+def ticking(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
+    """The lines that a process prints, with a tick in between every few seconds."""
+    assert process.stdout is not None
+    printed: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            printed.put(line)
+        printed.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    next_tick = time.monotonic() + TICK
+    while True:
+        try:
+            line = printed.get(timeout=max(0.0, next_tick - time.monotonic()))
+        except queue.Empty:
+            on_tick()
+            next_tick = time.monotonic() + TICK
+            continue
+        if not line:
+            return
+        yield line.rstrip("\n")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Stops DVC and the command of its stage, as Ctrl-C in a terminal does, and waits for them."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+
+
+def run_directory(root: Path) -> RunDir | None:
+    """The run that the pipeline's pretraining works in, or last worked in; None before the first."""
+    file = pointer(root / MODEL)
+    return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
+
+
+def progress(root: Path) -> jobs.RunJob | None:
+    """How far the pipeline's pretraining is; None where there is none."""
+    run = run_directory(root)
+    return jobs.run_job(run, Machine()) if run and run.params.exists() else None
+
+
+def cancel(root: Path) -> str:
+    """Ends the job of the pipeline's pretraining, where one is alive; says what was done."""
+    run, machine = run_directory(root), Machine()
+    if run is None or not run.job.exists():
+        return "the pipeline's pretraining has no job"
+    ended = jobs.cancel(jobs.name_of(RunDir(run.path.absolute()), machine), machine, quiet=True)
+    return f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}"
+
+
+def results(root: Path) -> list[dict[str, Any]]:
+    """What the pipeline measured: a row of suite, dataset, model and figures for each model on a dataset."""
+    return [
+        {"suite": suite, "dataset": dataset, "model": model, **figures}
+        for suite in get_args(SuiteName)
+        for dataset, entry in Results(root / RESULTS / suite / f"{suite}.json", suite).entries().items()
+        for model, figures in entry["models"].items()
+    ]

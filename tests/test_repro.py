@@ -1,0 +1,197 @@
+"""The pipeline through a real DVC, from a fresh checkout: what runs, what is skipped, what survives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cosmos.stages.pipeline import STAGES
+from cosmos.tracking import read_metrics
+from tests.stages.examples import TINY
+from tests.workspaces import checkout, commit, dvc, git, set_parameter, settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
+
+ALL = ["params", *STAGES]
+SMALL = TINY + "evaluate: {models: [teacher], segmentation: {attention: [plain]}}\n"
+LASTING = TINY.replace("epochs: 3", "epochs: 30").replace("every_epochs: 3", "every_epochs: 0")
+
+
+def stages_run(done: subprocess.CompletedProcess[str]) -> list[str]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Of what the pipeline made, by path."""
+    lock = yaml.safe_load((folder / "dvc.lock").read_text())
+    return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+
+def pretrained_steps(folder: Path) -> list[int]:
+    run = folder / (folder / "pipeline" / "model.run").read_text().strip()
+    return [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
+
+
+@contextmanager
+def repro_begun(folder: Path, steps: int) -> Iterator["subprocess.Popen[str]"]:
+    """A `dvc repro pretrain` that has come to so many steps; at the end, it is ended."""
+    process = subprocess.Popen(
+        ["dvc", "repro", "pretrain"],
+        cwd=folder,
+        env=settings(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "pipeline" / "model.run").exists() or len(pretrained_steps(folder)) < steps:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def small_disk(folder: Path, options: str) -> Iterator[None]:
+    """A disk of its own at `folder`, with these options."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("disks can be mounted by root alone")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose pipeline has run."""
+    folder = checkout(tmp_path_factory.mktemp("repro") / "checkout", SMALL)
+    assert stages_run(dvc(folder, "repro")) == ALL
+    commit(folder)
+    return folder
+
+
+def test_all_that_the_pipeline_makes_is_there(place: Path) -> None:
+    pipeline = place / "pipeline"
+    figures = json.loads((pipeline / "metrics.json").read_text())
+    assert set(figures) == {"pretrain", "retrieval", "classification", "segmentation", "perception"}
+    assert figures["pretrain"]["steps"] == 15
+    assert (pipeline / "report" / "report.html").stat().st_size > 1000
+    assert (pipeline / "data" / "demo" / "preview.png").exists()
+
+
+def test_a_second_time_nothing_runs(place: Path) -> None:
+    done = dvc(place, "repro")
+    assert stages_run(done) == []
+    assert "Data and pipelines are up to date." in done.stdout
+
+
+def test_a_loss_weight_concerns_pretraining_and_what_follows_and_going_back_restores(place: Path) -> None:
+    before = hashes(place)
+    set_parameter(place, "distill_weight: 1.0", "distill_weight: 0.5")
+    assert stages_run(dvc(place, "repro")) == [stage for stage in ALL if stage != "prepare"]
+    shown = dvc(place, "params", "diff", "--targets", "pipeline/experiment.yaml").stdout
+    assert "loss.distill_weight" in shown
+    assert "retrieval.heldout.teacher" in dvc(place, "metrics", "diff").stdout
+    assert hashes(place)["pipeline/model"] != before["pipeline/model"]
+    set_parameter(place, "distill_weight: 0.5", "distill_weight: 1.0")
+    assert "Stage 'pretrain' is cached - skipping run" in dvc(place, "repro").stdout
+    assert hashes(place) == before
+
+
+def test_a_change_inside_the_overlay_runs_what_it_touches(place: Path) -> None:
+    (place / "experiments" / "tiny.yaml").write_text(SMALL.replace("plain", "csa"))
+    assert stages_run(dvc(place, "repro")) == ["params", "evaluate@segmentation", "report"]
+    (place / "experiments" / "tiny.yaml").write_text(SMALL)
+    assert dvc(place, "repro").returncode == 0
+
+
+def test_experiments_of_dvc_set_parameters_and_are_compared(place: Path) -> None:
+    done = dvc(
+        place, "exp", "run", "--name", "retrieval-of-train", "-S", "evaluate.retrieval.datasets=[train]"
+    )
+    assert stages_run(done) == ["params", "evaluate@retrieval", "report"]
+    shown = dvc(place, "exp", "show", "--csv").stdout
+    assert "retrieval-of-train" in shown
+    assert "retrieval.train.teacher.image_to_text_R@1" in shown
+    assert dvc(place, "plots", "diff", "HEAD", "--json").returncode == 0
+    git(place, "checkout", "params.yaml")
+    assert dvc(place, "repro").returncode == 0
+
+
+def test_what_is_pushed_comes_back_with_the_same_hashes(place: Path) -> None:
+    before = hashes(place)
+    assert dvc(place, "push").returncode == 0
+    shutil.rmtree(place / ".dvc" / "cache")
+    for made in ("data", "model", "results", "report", "curves.csv"):
+        path = place / "pipeline" / made
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    pulled = dvc(place, "pull")
+    assert pulled.returncode == 0, pulled.stderr
+    assert dvc(place, "status").stdout.strip() == "Data and pipelines are up to date."
+    assert hashes(place) == before
+
+
+def test_a_remote_that_went_away_is_named_and_nothing_is_lost(place: Path) -> None:
+    before = hashes(place)
+    storage = place.parent / "cosmos-storage"
+    storage.rename(place.parent / "away")
+    storage.write_text("no folder")
+    pushed = dvc(place, "push")
+    assert pushed.returncode != 0
+    assert "cosmos-storage" in pushed.stderr
+    assert dvc(place, "status").stdout.strip() == "Data and pipelines are up to date."
+    storage.unlink()
+    (place.parent / "away").rename(storage)
+    assert dvc(place, "push").returncode == 0
+    assert hashes(place) == before
+
+
+def test_an_interrupted_pretraining_goes_on_and_a_second_repro_meanwhile_is_refused(tmp_path: Path) -> None:
+    folder = checkout(tmp_path / "checkout", LASTING)
+    with repro_begun(folder, steps=20) as first:
+        second = dvc(folder, "repro", "pretrain")
+        assert second.returncode != 0
+        assert "is busy, it is being blocked by" in second.stderr
+        assert str(first.pid) in second.stderr
+        os.killpg(first.pid, signal.SIGINT)
+        said, _ = first.communicate()
+        assert "the same command continues" in said
+    stopped_at = pretrained_steps(folder)[-1]
+    assert 20 <= stopped_at < 150
+    again = dvc(folder, "repro", "pretrain")
+    assert stages_run(again) == ["pretrain"]
+    assert f"step {stopped_at} of 150" in again.stdout
+    assert pretrained_steps(folder) == list(range(1, 151))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [("size=2m", "No space left on device"), ("ro", "Read-only file system")]
+)
+def test_a_cache_that_cannot_be_written_costs_no_training(tmp_path: Path, options: str, message: str) -> None:
+    folder = checkout(tmp_path / "checkout")
+    with small_disk(folder / ".dvc" / "cache", options):
+        failed = dvc(folder, "repro", "pretrain")
+        assert failed.returncode != 0
+        assert message in failed.stderr
+    again = dvc(folder, "repro", "pretrain")
+    assert again.returncode == 0, again.stderr
+    assert pretrained_steps(folder) == list(range(1, 16))
