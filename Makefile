@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench slurm-up slurm-down clean
+.PHONY: help setup demo test check bench serve serve-down slurm-up slurm-down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -37,6 +37,12 @@ bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/segmentation.py
 
+serve: setup ## a Prefect server with the flows and a worker, on this machine alone (docs/prefect.md)
+	$(BIN)/python -m flows.server up
+
+serve-down: ## end that worker and server; jobs go on
+	$(BIN)/python -m flows.server down
+
 slurm-up: ## a real two-node Slurm on this machine (Debian or Ubuntu, as root), for its tests and for trying
 	bash tests/slurm/cluster.sh up
 
@@ -44,4 +50,4 @@ slurm-down: ## take that Slurm away again, with its jobs and accounts
 	bash tests/slurm/cluster.sh down
 
 clean: ## remove what was made here: environment, data, runs, caches
-	rm -rf $(VENV) data runs build .dvc/cache .dvc/tmp $(addprefix pipeline/,data .data-* model model.run results report curves.csv) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) data runs build .prefect .dvc/cache .dvc/tmp $(addprefix pipeline/,data .data-* model model.run results report curves.csv) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

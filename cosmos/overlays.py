@@ -22,6 +22,8 @@ PARAMS_FILE = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
 EXPERIMENT_KEY = "experiment"
 """Key of params.yaml beside the sections of Params: the experiment in force."""
+OVERRIDES_KEY = "overrides"
+"""Another: sections whose values win over those of the experiment in force."""
 
 
 class Head(Section):
@@ -80,13 +82,17 @@ def load_experiment(
     Raises ValueError that names each wrong key by its path and says what would do.
     """
     values = read_mapping(base)
-    named = values.pop(EXPERIMENT_KEY, "")
-    if not isinstance(named, str):
-        raise ValueError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
+    named, winning = in_force(base, values)
+    if experiment:
+        winning = {}
     experiment = experiment or named
     overlays = lineage(experiment_file(experiment)) if experiment else []
     head = overlays[-1].head if overlays else Head()
-    layers = {str(base): values, **{str(overlay.path): overlay.values for overlay in overlays}}
+    layers = {
+        str(base): values,
+        **{str(overlay.path): overlay.values for overlay in overlays},
+        f"{OVERRIDES_KEY} in {base}": winning,
+    }
     return Experiment(
         name=head.name or Path(experiment).stem or "default",
         params=_resolved({**layers, "the command line": overrides or {}}),
@@ -95,6 +101,16 @@ def load_experiment(
         cost=head.cost,
         expected=head.expected,
     )
+
+
+def in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Takes out of the values of `base` the experiment that it names, and what is to win over that."""
+    named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
+    if not isinstance(named, str):
+        raise ValueError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
+    if not isinstance(winning, dict):
+        raise ValueError(f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {winning!r}")
+    return named, winning
 
 
 def dumped(experiment: Experiment) -> str:

@@ -48,7 +48,11 @@ def nested(leaves: dict[str, int]) -> dict[str, Any]:
 
 
 def test_params_yaml_and_the_defaults_in_the_code_say_the_same() -> None:
-    assert read_mapping(ROOT / "params.yaml") == {"experiment": "", **Params().model_dump(mode="json")}
+    assert read_mapping(ROOT / "params.yaml") == {
+        "experiment": "",
+        "overrides": {},
+        **Params().model_dump(mode="json"),
+    }
 
 
 def test_params_yaml_names_the_experiment_that_is_in_force_where_none_is_asked_for(tmp_path: Path) -> None:
@@ -57,6 +61,20 @@ def test_params_yaml_names_the_experiment_that_is_in_force_where_none_is_asked_f
     in_force, asked_for = load_experiment("", base=base), load_experiment(str(tmp_path / "other"), base=base)
     assert (in_force.name, in_force.params.pretrain.epochs) == ("small", 1)
     assert (asked_for.name, asked_for.params.pretrain.epochs) == ("other", 3)
+
+
+def test_overrides_in_params_yaml_win_over_the_experiment_in_force_but_not_over_one_asked_for(
+    tmp_path: Path,
+) -> None:
+    base = write(
+        tmp_path,
+        params={"experiment": str(tmp_path / "small"), "overrides": {"pretrain": {"epochs": 7}}},
+        small={"pretrain": {"epochs": 1, "seed": 4}},
+    )
+    in_force = load_experiment("", base=base).params.pretrain
+    assert (in_force.epochs, in_force.seed) == (7, 4)
+    assert load_experiment(str(tmp_path / "small"), base=base).params.pretrain.epochs == 1
+    assert load_experiment("", {"pretrain": {"epochs": 9}}, base).params.pretrain.epochs == 9
 
 
 def test_an_experiment_in_force_that_is_no_name_is_refused(tmp_path: Path) -> None:

@@ -222,13 +222,13 @@ def test_versions_travel_through_object_storage(
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    dvc(repository, "remote", "add", "--force", "--default", "storage", "s3://bucket/storage")
+    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
     dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", bucket)
     before = recorded(repository / "made" / "data" / "manifest.json")
-    dvc(repository, "push")
+    dvc(repository, "push", "--all-commits")
     for path in (".dvc/cache", "made", "raw"):
         shutil.rmtree(repository / path)
-    assert fetch("dvc:HEAD:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
     dvc(repository, "pull")
     assert "up to date" in dvc(repository, "status")
     assert recorded(repository / "made" / "data" / "manifest.json") == before
@@ -240,7 +240,7 @@ def test_object_storage_that_is_gone_is_named(
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    dvc(repository, "remote", "add", "--force", "--default", "storage", "s3://bucket/storage")
+    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
     dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", "http://127.0.0.1:9")
     shutil.rmtree(repository / ".dvc" / "cache")
     for path in ("made/model.pt", "made/data/manifest.json"):

@@ -23,7 +23,16 @@ from cosmos.evaluate_params import SuiteName
 from cosmos.exits import EXIT_IO_ERROR
 from cosmos.files import write_text
 from cosmos.machine import ClusterName, Machine
-from cosmos.overlays import EXPERIMENT_KEY, PARAMS_FILE, Experiment, load_experiment
+from cosmos.overlays import (
+    EXPERIMENT_KEY,
+    OVERRIDES_KEY,
+    PARAMS_FILE,
+    Experiment,
+    in_force,
+    load_experiment,
+    merged,
+    read_mapping,
+)
 from cosmos.request import JobRequest
 from cosmos.results import Results
 from cosmos.rundir import RunDir
@@ -66,7 +75,7 @@ class StageFailedError(RuntimeError):
 
 @contextmanager
 def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
-    """For its duration, params.yaml of the workspace says this experiment and these values.
+    """For its duration, params.yaml of the workspace says this experiment, with these values over it.
 
     Afterwards it is as it was; after a crash, as soon as this is used again. One process has the workspace at
     a time, others wait: also for a `dvc repro` that is left of a process that was killed.
@@ -76,11 +85,12 @@ def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterat
         put_back(root)
         base = root / PARAMS_FILE
         resolved = load_experiment(experiment, overrides, base)
-        named = {EXPERIMENT_KEY: experiment} if experiment else {}
-        if named or overrides:
+        if experiment or overrides:
             before = base.read_text(encoding="utf-8")
             write_text(root / BEFORE, before)
-            write_text(base, edited(before, named | overrides))
+            named, winning = in_force(base, read_mapping(base))
+            values = (experiment, overrides) if experiment else (named, merged(winning, overrides))
+            write_text(base, edited(before, dict(zip((EXPERIMENT_KEY, OVERRIDES_KEY), values, strict=True))))
         try:
             yield resolved
         finally:
@@ -116,24 +126,15 @@ def put_back(root: Path) -> None:
 
 
 def edited(text: str, values: dict[str, Any]) -> str:
-    """YAML with these values in place of its own, and its comments."""
+    """YAML with these keys in place of its own, and its comments."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000
     document = yaml.load(text)
-    replace_values(document, values)
+    document.update(values)
     stream = StringIO()
     yaml.dump(document, stream)
     return stream.getvalue()
-
-
-def replace_values(document: dict[str, Any], values: dict[str, Any]) -> None:
-    """Sets leaves of a nested mapping, in place."""
-    for key, value in values.items():
-        if isinstance(value, dict) and isinstance(document.get(key), dict):
-            replace_values(document[key], value)
-        else:
-            document[key] = value
 
 
 def settings(cluster: ClusterName, request: JobRequest) -> dict[str, str]:

@@ -13,12 +13,18 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.overlays import read_mapping
+from cosmos.overlays import load_experiment
 from cosmos.request import JobRequest
 from cosmos.stages.pipeline import StageFailedError, edited, parameters, reproduce, settings
 
 ROOT = Path(__file__).parent.parent.parent
-PARAMS = "# all of it\npretrain:   # optimisation\n  epochs: 3   # passes\n  seed: 0\n"
+PARAMS = """# all of it
+experiment: ""   # in force
+overrides: {}
+pretrain:   # optimisation
+  epochs: 3   # passes
+  seed: 0
+"""
 
 
 @pytest.fixture
@@ -50,8 +56,25 @@ def test_parameters_are_in_force_for_a_while_with_comments_and_all(workspace: Pa
     with parameters(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
         inside = (workspace / "params.yaml").read_text()
         assert experiment.params.pretrain.epochs == 5
-    assert inside == PARAMS.replace("epochs: 3 ", "epochs: 5 ")
+        assert load_experiment("", base=workspace / "params.yaml") == experiment
+    assert inside == PARAMS.replace("overrides: {}", "overrides:\n  pretrain:\n    epochs: 5")
     assert (workspace / "params.yaml").read_text() == PARAMS
+
+
+@pytest.mark.parametrize("asked", ["", "other"])
+def test_they_win_over_the_overlay_in_force_and_what_stages_read_is_what_was_promised(
+    workspace: Path, asked: str
+) -> None:
+    text = PARAMS.replace('""', str(workspace / "tiny")).replace("{}", "{pretrain: {epochs: 6, seed: 5}}")
+    (workspace / "params.yaml").write_text(text)
+    (workspace / "tiny.yaml").write_text("pretrain: {epochs: 1, batch_size: 8}")
+    (workspace / "other.yaml").write_text("pretrain: {epochs: 2}")
+    name = str(workspace / asked) if asked else ""
+    with parameters(workspace, name, {"pretrain": {"epochs": 9}}) as promised:
+        assert load_experiment("", base=workspace / "params.yaml") == promised
+    found = promised.params.pretrain
+    assert (found.epochs, found.seed, found.batch_size) == ((9, 0, 32) if asked else (9, 5, 8))
+    assert (workspace / "params.yaml").read_text() == text
 
 
 def test_parameters_of_a_process_that_was_killed_are_put_back_the_next_time(workspace: Path) -> None:
@@ -63,7 +86,7 @@ with parameters(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
     os._exit(9)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
-    assert read_mapping(workspace / "params.yaml")["pretrain"]["seed"] == 7
+    assert load_experiment("", base=workspace / "params.yaml").params.pretrain.seed == 7
     with parameters(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
         assert (experiment.params.pretrain.seed, experiment.params.pretrain.epochs) == (0, 5)
     assert (workspace / "params.yaml").read_text() == PARAMS
@@ -94,10 +117,9 @@ def test_one_run_has_the_workspace_at_a_time(workspace: Path) -> None:
     assert order == ["first", "second"]
 
 
-@given(st.dictionaries(st.sampled_from(["epochs", "seed", "momentum"]), st.integers(1, 9)))
-def test_editing_sets_the_values_that_are_given_and_no_other(values: dict[str, int]) -> None:
-    found = yaml.safe_load(edited(PARAMS, {"pretrain": values}))
-    assert found == {"pretrain": {"epochs": 3, "seed": 0, **values}}
+@given(st.dictionaries(st.sampled_from(["experiment", "overrides", "loss"]), st.integers(1, 9)))
+def test_editing_sets_the_keys_that_are_given_and_no_other(values: dict[str, int]) -> None:
+    assert yaml.safe_load(edited(PARAMS, values)) == {**yaml.safe_load(PARAMS), **values}
 
 
 def test_only_what_was_said_of_jobs_is_set() -> None:

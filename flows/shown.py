@@ -1,0 +1,90 @@
+"""What a flow run shows in the UI: how far a pretraining is, tables of results, where the report lies."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from cosmos.stages import pipeline
+from cosmos.stages.jobs import RunJob, duration, ways_on
+
+
+class Progress:
+    """Two artifacts that follow the workspace's pretraining: a bar, and what a person wants to know."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        bar = create_progress_artifact(0.0, key="pretraining-progress", description="not begun")
+        page = create_markdown_artifact("not begun", key="pretraining")
+        self.bar, self.page = cast(UUID, bar), cast(UUID, page)
+
+    def update(self) -> None:
+        """Shows how things stand. A server that is away, or a disk, must not stop a pretraining here."""
+        with suppress(httpx.HTTPError, OSError), get_client(sync_client=True) as client:
+            job = pipeline.progress(self.workspace)
+            run = pipeline.run_directory(self.workspace)
+            if job and run:
+                update_progress_artifact(self.bar, percent(job), description=pace(job))
+                client.update_artifact(self.page, ArtifactUpdate(data=facts(job, run.path)))
+
+
+def percent(job: RunJob) -> float:
+    """Share of a pretraining's steps that are done, from 0 to 100."""
+    return min(100.0, 100 * job.step / job.total_steps) if job.total_steps else 0.0
+
+
+def pace(job: RunJob) -> str:
+    """How far a pretraining is, in a line."""
+    if not job.total_steps:
+        return "no step yet"
+    done = f"step {job.step} of {job.total_steps}, {job.samples_per_second:.1f} samples/s"
+    return f"{done}, {duration(job.seconds_left)} left" if job.step < job.total_steps else done
+
+
+def facts(job: RunJob, run: Path) -> str:
+    """What a person wants to know of a pretraining, as Markdown."""
+    rows = {
+        "run": f"`{run}`",
+        "cluster": job.cluster,
+        "job": job.job_id,
+        "state": job.state,
+        "progress": pace(job),
+        "until the job's limit": job.time_left,
+        "as of": f"{datetime.now():%H:%M:%S}",
+        "log": f"`{run / ('jobs' if job.job_id else 'log.txt')}`",
+    }
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows.items() if value)
+    return f"| pretraining | |\n|---|---|\n{table}\n" + (f"\n{ways_on(job.run)}\n" if job.job_id else "")
+
+
+def show_results(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
+    """A table of figures; a figure that a row does not have stays empty."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    table = [{column: rounded(row.get(column, "")) for column in columns} for row in rows]
+    create_table_artifact(table, key=key, description=description)
+
+
+def rounded(value: Any) -> Any:
+    """A figure as it is read; anything else as it is."""
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def show_report(folder: Path) -> None:
+    """Where the report lies."""
+    page = (folder / "report.html").absolute()
+    create_markdown_artifact(
+        f"Open `{page}` in a browser. `dvc metrics show` and `dvc metrics diff` have the figures.",
+        key="report",
+    )

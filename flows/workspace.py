@@ -1,0 +1,112 @@
+"""The flows that work in the DVC workspace: prepare-data, pretrain, pipeline. One has it at a time."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter, TaskRunFilterName
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.logging.loggers import flow_run_logger
+from prefect.runtime import flow_run as this_run
+
+from cosmos.machine import ClusterName
+from cosmos.stages import pipeline as workspace
+from flows.parameters import UNSET, Data, Evaluate, Loss, Model, Pretrain, Slurm, Views, title
+from flows.stages import WORKSPACE, run_stages
+
+
+def run_title() -> str:
+    """A name for the flow run that is running."""
+    return title(this_run.parameters)
+
+
+def cancel_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Ends the job of the pretraining that this flow run began; one that only waited has begun none."""
+    of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
+    of_pretraining = TaskRunFilter(name=TaskRunFilterName(any_=["pretrain"]))
+    with get_client(sync_client=True) as client:
+        begun = client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=of_pretraining)
+    if begun:
+        flow_run_logger(flow_run, flow).info(workspace.cancel(WORKSPACE))
+
+
+@flow(name="prepare-data", flow_run_name=run_title)
+def prepare_data(experiment: str = "", data: Data = UNSET) -> None:
+    """Makes the data of an experiment, in `pipeline/data`, on the machine of the worker.
+
+    What is made already is not made again. What is left empty here is as the experiment and params.yaml say.
+
+    Args:
+        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        data: source of image-caption pairs
+
+    """
+    run_stages(["prepare"], experiment, {"data": data}, "debug", UNSET)
+
+
+@flow(name="pretrain", flow_run_name=run_title, on_cancellation=[cancel_job])
+def pretrain(
+    experiment: str = "",
+    data: Data = UNSET,
+    views: Views = UNSET,
+    model: Model = UNSET,
+    loss: Loss = UNSET,
+    pretrain: Pretrain = UNSET,
+    cluster: ClusterName = "auto",
+    slurm: Slurm = UNSET,
+) -> None:
+    """Makes the data of an experiment, and pretrains on it: `pipeline/model`.
+
+    What is made already is not made again; a run that an earlier one left goes on. Cancelling ends the job.
+    What is left empty here is as the experiment, params.yaml and the machine say.
+
+    Args:
+        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        data: source of image-caption pairs
+        views: image and text crops
+        model: architecture
+        loss: objective
+        pretrain: optimisation
+        cluster: where it runs: as a Slurm job, as processes of their own on the worker's machine (local), or
+            in the flow's own process tree (debug); auto: Slurm where one answers, or else debug
+        slurm: what a job asks for
+
+    """
+    sections = {"data": data, "views": views, "model": model, "loss": loss, "pretrain": pretrain}
+    run_stages(["prepare", "pretrain"], experiment, sections, cluster, slurm)
+
+
+@flow(name="pipeline", flow_run_name=run_title, on_cancellation=[cancel_job])
+def pipeline(
+    experiment: str = "",
+    data: Data = UNSET,
+    views: Views = UNSET,
+    model: Model = UNSET,
+    loss: Loss = UNSET,
+    pretrain: Pretrain = UNSET,
+    evaluate: Evaluate = UNSET,
+    cluster: ClusterName = "auto",
+    slurm: Slurm = UNSET,
+) -> None:
+    """Runs the stages of dvc.yaml: makes the data, pretrains, evaluates by every suite, reports.
+
+    What is made already is not made again; a run that an earlier one left goes on. Cancelling ends the job.
+    What is left empty here is as the experiment, params.yaml and the machine say.
+
+    Args:
+        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        data: source of image-caption pairs
+        views: image and text crops
+        model: architecture
+        loss: objective
+        pretrain: optimisation
+        evaluate: zero-shot evaluation
+        cluster: where pretraining and evaluations run: as Slurm jobs, as processes of their own on the
+            worker's machine (local), or in the flow's own process tree (debug); auto: Slurm where one
+            answers, or else debug
+        slurm: what jobs ask for
+
+    """
+    sections = {"data": data, "views": views, "model": model, "loss": loss, "pretrain": pretrain}
+    run_stages(workspace.STAGES, experiment, {**sections, "evaluate": evaluate}, cluster, slurm)

@@ -1,0 +1,49 @@
+"""Processes that outlive the command which starts them."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.daemons import Daemon
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[Daemon]:
+    code = "print('begun', flush=True); import time; time.sleep(60)"
+    daemon = Daemon("sleeper", (sys.executable, "-c", code), tmp_path / "home")
+    yield daemon
+    daemon.stop()
+
+
+def test_it_runs_from_its_start_to_its_stop(sleeper: Daemon) -> None:
+    assert sleeper.running() is None
+    sleeper.start("at port 4200")
+    running = sleeper.running()
+    assert running is not None
+    assert running[1] == "at port 4200"
+    os.kill(running[0], 0)
+    assert sleeper.stop()
+    assert sleeper.running() is None
+    assert not sleeper.stop()
+
+
+def test_one_that_was_killed_does_not_run_whatever_its_file_says(sleeper: Daemon) -> None:
+    sleeper.start()
+    running = sleeper.running()
+    assert running is not None
+    os.kill(running[0], signal.SIGKILL)
+    os.waitpid(running[0], 0)
+    assert sleeper.file.read_text().startswith(str(running[0]))
+    assert sleeper.running() is None
+
+
+def test_its_last_words_are_told(sleeper: Daemon) -> None:
+    sleeper.start()
+    while "begun" not in sleeper.last_words():
+        time.sleep(0.05)
+    assert str(sleeper.log) in sleeper.last_words()

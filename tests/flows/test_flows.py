@@ -1,0 +1,139 @@
+"""The flows on a real server with a real worker, in a checkout of their own."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import yaml
+
+from cosmos.stages.pipeline import STAGES
+from flows.server import ServeError, refuse_taken
+from tests.flows.served import DOWN, FINAL, UP, Served
+from tests.stages.examples import TINY
+from tests.workspaces import checkout, commit, git
+
+pytestmark = pytest.mark.xdist_group("flows")
+
+LASTING = TINY.replace("epochs: 3", "epochs: 300").replace("every_epochs: 3", "every_epochs: 0")
+OF_TRAIN = {"retrieval": {"datasets": ["train"]}}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = checkout(tmp_path_factory.mktemp("flows") / "checkout")
+    (folder / "experiments" / "lasting.yaml").write_text(LASTING)
+    commit(folder)
+    served = Served(folder)
+    up = served.run(*UP)
+    assert up.returncode == 0, up.stdout + up.stderr
+    assert f"PREFECT_API_URL={served.api}" in up.stdout
+    yield served
+    down = served.run(*DOWN)
+    assert down.stdout.splitlines() == ["the worker has ended", "the server has ended"]
+
+
+@pytest.fixture(scope="module")
+def whole(served: Served) -> str:
+    """A flow run of the whole pipeline, with a parameter of its own."""
+    run = served.begin("pipeline/local", evaluate=OF_TRAIN)
+    assert served.wait_for_state(run, *FINAL) == "Completed", served.log(run)
+    return run
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_round() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(ServeError, match=rf"127.0.0.1:{port}: .*PREFECT_SERVER_API_PORT={port + 1}"):
+            refuse_taken("127.0.0.1", port)
+
+
+@pytest.mark.slow
+def test_the_pipeline_runs_every_stage_as_a_task(served: Served, whole: str) -> None:
+    tasks = {task["name"]: task["state"]["name"] for task in served.of(whole, "task_runs")}
+    assert tasks == dict.fromkeys(STAGES, "Completed")
+    assert served.flow_run(whole)["parameters"] == {"cluster": "debug", "evaluate": OF_TRAIN}
+    assert "step 15 of 15" in served.log(whole)
+
+
+@pytest.mark.slow
+def test_it_shows_how_far_pretraining_is_the_figures_and_the_report(served: Served, whole: str) -> None:
+    shown = {artifact["key"]: artifact["data"] for artifact in served.of(whole, "artifacts")}
+    suites = [f"results-{stage.partition('@')[2]}" for stage in STAGES if "@" in stage]
+    assert set(shown) >= {"pretraining-progress", "pretraining", *suites, "report"}
+    assert shown["pretraining-progress"] == 100
+    assert "step 15 of 15" in shown["pretraining"]
+    assert '"dataset": "train"' in shown["results-retrieval"]
+    assert str(served.folder / "pipeline" / "report" / "report.html") in shown["report"]
+
+
+@pytest.mark.slow
+def test_its_parameters_were_in_force_for_its_duration(served: Served, whole: str) -> None:
+    used = yaml.safe_load((served.folder / "pipeline" / "experiment.yaml").read_text())
+    assert used["evaluate"]["retrieval"]["datasets"] == ["train"]
+    assert git(served.folder, "status", "--porcelain", "params.yaml") == ""
+
+
+@pytest.mark.slow
+def test_a_second_time_nothing_runs(served: Served, whole: str) -> None:
+    begun = time.monotonic()
+    command = ["prefect", "deployment", "run", "pipeline/local", "--watch"]
+    done = served.run(*command, "--param", 'evaluate={"retrieval": {"datasets": ["train"]}}')
+    print(f"a pipeline with nothing to do: {time.monotonic() - begun:.1f} s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = served.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
+    assert "Running stage" not in served.log(runs[0]["id"])
+    assert "Stage 'report' didn't change, skipping" in served.log(runs[0]["id"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"pretrain": {"epochs": -1}}, "-1 is less than or equal to the minimum of 0"),
+        ({"pretrain": {"epoch": 1}}, "'epoch' was unexpected"),
+        ({"cluster": "cloud"}, "'cloud' is not one of"),
+    ],
+)
+def test_wrong_parameters_are_refused_before_there_is_a_run(
+    served: Served, parameters: dict[str, object], message: str
+) -> None:
+    before = served.post("/flow_runs/count", {})
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        served.begin("pipeline/local", **parameters)
+    assert message in refused.value.response.text
+    assert served.post("/flow_runs/count", {}) == before
+
+
+@pytest.mark.slow
+def test_parameters_that_do_not_fit_together_fail_the_run_before_any_stage(served: Served) -> None:
+    run = served.begin("pretrain/local", views={"local_size": 7})
+    assert served.wait_for_state(run, *FINAL) == "Failed"
+    assert "views.local_size: 7 is not a multiple of" in served.flow_run(run)["state"]["message"]
+    assert served.of(run, "task_runs") == []
+
+
+@pytest.mark.slow
+def test_a_sweep_measures_what_it_can_and_fails_for_the_rest(served: Served, whole: str) -> None:
+    asked = {"checkpoints": ["pipeline/model/checkpoint.pt", "lost"], "suites": ["retrieval"]}
+    run = served.begin("evaluate-sweep/local", **asked)
+    assert served.wait_for_state(run, *FINAL) == "Failed"
+    assert "lost: no checkpoint's file, and no run" in served.flow_run(run)["state"]["message"]
+    (table,) = [a["data"] for a in served.of(run, "artifacts") if a["key"] == "sweep-retrieval"]
+    assert "image_to_text_R@1" in table
+    assert "lost: no checkpoint's file" in table
+
+
+@pytest.mark.slow
+def test_a_cancelled_pretraining_saves_and_gives_the_workspace_back(served: Served, whole: str) -> None:
+    run = served.begin("pretrain/local", experiment="lasting")
+    served.wait_for(lambda: "lasting" in (served.folder / "pipeline/model.run").read_text())
+    served.wait_for(lambda: served.steps() > 10)
+    served.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    assert served.wait_for_state(run, *FINAL) == "Cancelled"
+    trained = served.folder / (served.folder / "pipeline/model.run").read_text().strip()
+    assert (trained / "checkpoints" / "latest").exists()
+    assert git(served.folder, "status", "--porcelain", "params.yaml") == ""

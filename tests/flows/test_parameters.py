@@ -1,0 +1,87 @@
+"""Parameters of flows: those of the experiment's sections, and only as far as they were set."""
+
+from typing import Any
+
+import pytest
+from prefect.exceptions import ParameterTypeError
+from prefect.flows import Flow
+from prefect.utilities.callables import parameter_schema
+
+from cosmos.params import Params
+from cosmos.request import JobRequest
+from flows.evaluate_sweep import evaluate_sweep
+from flows.parameters import title
+from flows.workspace import pipeline, prepare_data, pretrain
+
+FLOWS = [prepare_data, pretrain, pipeline, evaluate_sweep]
+
+
+def schema(flow: Flow[..., Any]) -> dict[str, Any]:
+    return parameter_schema(flow).model_dump()
+
+
+def keys(node: Any, key: str) -> list[Any]:
+    """All values of a key in a nested structure."""
+    if isinstance(node, dict):
+        return [*([node[key]] if key in node else []), *(v for n in node.values() for v in keys(n, key))]
+    return [value for child in node for value in keys(child, key)] if isinstance(node, list) else []
+
+
+def test_the_pipeline_takes_every_section_of_an_experiment() -> None:
+    sections = set(schema(pipeline)["properties"]) - {"experiment", "cluster", "slurm"}
+    assert sections == set(Params.model_fields)
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_every_parameter_is_described_and_none_but_checkpoints_is_needed(flow: Flow[..., Any]) -> None:
+    found = schema(flow)
+    assert all("description" in field for field in found["properties"].values())
+    assert found["required"] == (["checkpoints"] if flow is evaluate_sweep else [])
+
+
+@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+def test_a_form_has_no_defaults_to_submit_in_place_of_what_the_experiment_says(flow: Flow[..., Any]) -> None:
+    found = schema(flow)
+    sections = {name: field for name, field in found["properties"].items() if "$ref" in field}
+    assert all(field["default"] == {} for field in sections.values())
+    inside = [found["definitions"][field["$ref"].rpartition("/")[2]] for field in sections.values()]
+    assert keys(inside, "default") == []
+
+
+def test_descriptions_and_bounds_are_those_of_the_section() -> None:
+    epochs = schema(pipeline)["definitions"]["PretrainParams"]["properties"]["epochs"]
+    assert epochs["description"] == "passes over the training split (default: 3)"
+    assert (epochs["type"], epochs["exclusiveMinimum"]) == ("integer", 0)
+
+
+def test_what_was_set_arrives_and_nothing_else() -> None:
+    asked = {
+        "pretrain": {"epochs": 5},
+        "evaluate": {"retrieval": {}, "models": ["teacher"]},
+        "slurm": {"nodes": 2, "sbatch": ["--exclusive"]},
+    }
+    found = pipeline.validate_parameters(asked)
+    assert found["pretrain"] == {"epochs": 5}
+    assert found["evaluate"] == {"models": ["teacher"]}
+    assert JobRequest.model_validate(found["slurm"]).model_fields_set == {"nodes", "sbatch"}
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": -1}, {"epoch": 1}, {"momentum_schedule": "linear"}])
+def test_what_the_section_would_not_take_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ParameterTypeError, match=next(iter(wrong))):
+        pipeline.validate_parameters({"pretrain": wrong})
+
+
+def test_a_sweep_needs_a_checkpoint_and_knows_the_suites() -> None:
+    wrong: dict[str, Any]
+    for wrong in ({"checkpoints": []}, {"checkpoints": ["a.pt"], "suites": ["reading"]}):
+        with pytest.raises(ParameterTypeError):
+            evaluate_sweep.validate_parameters(wrong)
+
+
+def test_a_flow_run_is_called_after_what_was_asked() -> None:
+    asked = {"experiment": "clip", "pretrain": {"epochs": 5}, "views": {}, "slurm": {"nodes": 2}}
+    assert title({**asked, "cluster": "slurm"}) == "clip pretrain.epochs=5 on slurm"
+    assert (
+        title({"experiment": "", "data": {"demo": {"num_train": 9}}}) == "params.yaml data.demo.num_train=9"
+    )

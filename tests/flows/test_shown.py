@@ -1,0 +1,40 @@
+"""What a flow run shows of a pretraining."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from cosmos.stages.jobs import RunJob
+from flows.shown import facts, pace, percent
+
+QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)
+RUNNING = replace(
+    QUEUED,
+    state="running on node[0-1]",
+    step=300,
+    total_steps=1000,
+    samples_per_second=50.0,
+    seconds_left=90.0,
+)
+
+
+def test_a_job_in_the_queue_has_no_pace() -> None:
+    assert (percent(QUEUED), pace(QUEUED)) == (0.0, "no step yet")
+
+
+def test_a_running_job_says_how_far_it_is_and_how_long_it_will_take() -> None:
+    assert percent(RUNNING) == 30.0
+    assert pace(RUNNING) == "step 300 of 1000, 50.0 samples/s, 90 s left"
+
+
+def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
+    said = facts(RUNNING, Path("runs/clip-1a"))
+    for row in ("| job | 812 |", "| state | running on node[0-1] |", "| log | `runs/clip-1a/jobs` |"):
+        assert row in said
+    assert "cosmos attach clip-1a" in said
+    assert "cosmos cancel clip-1a" in said
+
+
+def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> None:
+    said = facts(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
+    assert "| log | `runs/clip-1a/log.txt` |" in said
+    assert "attach" not in said

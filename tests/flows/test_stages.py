@@ -1,0 +1,43 @@
+"""Tasks: one for each stage of dvc.yaml, tried again where that may help."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.states import Failed
+
+from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
+from cosmos.stages.pipeline import STAGES, StageFailedError
+from flows.stages import TASKS, may_pass
+
+
+def stage_failed(status: int) -> StageFailedError:
+    return StageFailedError("prepare", [f"ERROR: failed to run: cosmos prepare, exited with {status}"])
+
+
+def test_every_stage_has_a_task() -> None:
+    assert {stage.partition("@")[0] for stage in STAGES} == set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_tried_again"),
+    [
+        (stage_failed(EXIT_IO_ERROR), True),
+        (stage_failed(1), False),
+        (stage_failed(EXIT_INTERRUPTED), False),
+        (OSError("the flow's own disk is full"), False),
+    ],
+)
+def test_only_a_stage_whose_disk_or_network_failed_is_tried_again(
+    error: Exception, is_tried_again: bool
+) -> None:
+    run = TaskRun(task_key="prepare", dynamic_key="0", flow_run_id=uuid4())
+    failed: State[Any] = Failed(data=error)
+    assert may_pass(TASKS["prepare"], run, failed) is is_tried_again
+
+
+def test_pretraining_is_never_tried_again_since_its_job_requeues_itself() -> None:
+    retries = {name: task.retries for name, task in TASKS.items()}
+    assert retries == {"prepare": 2, "pretrain": 0, "evaluate": 2, "report": 0}
+    assert all((task.retry_condition_fn is may_pass) == bool(task.retries) for task in TASKS.values())
