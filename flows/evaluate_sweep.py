@@ -1,20 +1,23 @@
 """The flow evaluate-sweep: checkpoints measured by suites, beside each other."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from prefect import flow, get_run_logger
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
+from prefect.utilities.callables import get_call_parameters
 from pydantic import Field
 
 from cosmos.evaluate_params import SuiteName
 from cosmos.machine import ClusterName, Machine
-from cosmos.overlays import load_experiment
+from cosmos.overlays import Experiment, load_experiment
 from cosmos.stages import pipeline
-from cosmos.stages.evaluations import Row, evaluate_many
+from cosmos.stages.evaluations import Row, cancel_many, evaluate_many
 from flows.parameters import UNSET, Evaluate, Slurm, title
 from flows.shown import show_results
 
@@ -29,7 +32,25 @@ def run_title() -> str:
     return title(this_run.parameters)
 
 
-@flow(name="evaluate-sweep", flow_run_name=run_title)
+def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Ends the jobs of a sweep that was cancelled."""
+    said = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
+    wanted, machine = asked_for(said["experiment"], said["evaluate"]), where(said)
+    ended = cancel_many(said["checkpoints"], said["suites"], wanted, machine)
+    flow_run_logger(flow_run, flow).info(ended)
+
+
+def asked_for(experiment: str, evaluate: dict[str, Any]) -> Experiment:
+    """The experiment, with what was set of evaluation."""
+    return load_experiment(experiment, {"evaluate": evaluate} if evaluate else {})
+
+
+def where(said: Mapping[str, Any]) -> Machine:
+    """The machine, with what was set of it."""
+    return Machine(**{name: said[name] for name in ("data_root", "cluster", "slurm")})
+
+
+@flow(name="evaluate-sweep", flow_run_name=run_title, on_cancellation=[cancel_jobs])
 def evaluate_sweep(
     checkpoints: Checkpoints,
     suites: Suites = ALL_SUITES,
@@ -41,7 +62,8 @@ def evaluate_sweep(
 ) -> State[Any]:
     """Measures checkpoints by suites, and sets the figures beside each other.
 
-    Nothing is measured twice. What cannot be measured fails the flow, once all else is measured.
+    Nothing is measured twice. What cannot be measured fails the flow, once all else is measured. Cancelling
+    ends the jobs.
     What is left empty here is as the experiment, params.yaml and the machine say.
 
     Args:
@@ -55,9 +77,8 @@ def evaluate_sweep(
         slurm: what a job asks for
 
     """
-    asked: dict[str, Any] = {"data_root": data_root, "cluster": cluster, "slurm": slurm}
-    wanted = load_experiment(experiment, {"evaluate": evaluate} if evaluate else {})
-    rows = evaluate_many(checkpoints, suites, wanted, Machine(**asked), show)
+    machine = where({"data_root": data_root, "cluster": cluster, "slurm": slurm})
+    rows = evaluate_many(checkpoints, suites, asked_for(experiment, evaluate), machine, show)
     for suite in suites:
         show_results(f"sweep-{suite}", table(row for row in rows if row.suite == suite), suite)
     problems = dict.fromkeys(row.problem for row in rows if row.problem)

@@ -32,7 +32,7 @@ from cosmos.request import JobRequest
 from cosmos.results import Figures
 from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.stages.evaluated import Evaluated, newest, publish
-from cosmos.stages.jobs import delivered
+from cosmos.stages.jobs import delivered, is_alive
 from cosmos.stages.jobs import show as print_log
 
 logger = logging.getLogger(__name__)
@@ -146,13 +146,8 @@ def evaluate_many(
     What fails keeps nothing else from being measured. The same call again waits for jobs that still run, and
     measures nothing twice. Raises ValueError where the cluster refuses the jobs or does not answer.
     """
-    asked = list(product(dict.fromkeys(checkpoints), dict.fromkeys(suites)))
-    calls, ended = dict[Asked, Evaluation](), dict[Asked, Evaluated]()
-    for one in asked:
-        try:
-            calls[one] = ready(one, experiment, machine)
-        except ValueError as error:
-            ended[one] = unmeasured(str(error))
+    calls, ended = sorted_out(checkpoints, suites, experiment, machine)
+    asked = product(dict.fromkeys(checkpoints), dict.fromkeys(suites))
     cluster = resolve(machine.cluster)
     if cluster == "debug":
         found = [in_this_process(call, show) for call in calls.values()]
@@ -160,6 +155,41 @@ def evaluate_many(
         found = as_jobs(list(calls.values()), request_of(experiment, machine), cluster, machine, show)
     ended |= zip(calls, found, strict=True)
     return [row for one in asked for row in rows(one, ended[one])]
+
+
+def cancel_many(
+    checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
+) -> str:
+    """Ends the jobs that `evaluate_many` has for the same; says what was done. What is measured stays."""
+    calls, _ = sorted_out(checkpoints, suites, experiment, machine)
+    return cancel_on_record(sweep_record(list(calls.values()), machine))
+
+
+def cancel_on_record(record: Path) -> str:
+    """Ends the evaluations on record, where they are alive; says what was done."""
+    known = read_record(record)
+    if known is None or not known.job_id or known.is_finished() or not is_alive(known):
+        return "no evaluation is under way"
+    known.cancel()
+    return f"job {known.job_id}: cancelled"
+
+
+def sorted_out(
+    checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
+) -> tuple[dict[Asked, Evaluation], dict[Asked, Evaluated]]:
+    """The calls that measure what is asked for, and the problems of what cannot be."""
+    calls, ended = dict[Asked, Evaluation](), dict[Asked, Evaluated]()
+    for one in product(dict.fromkeys(checkpoints), dict.fromkeys(suites)):
+        try:
+            calls[one] = ready(one, experiment, machine)
+        except ValueError as error:
+            ended[one] = unmeasured(str(error))
+    return calls, ended
+
+
+def sweep_record(calls: Sequence[Evaluation], machine: Machine) -> Path:
+    """Where the jobs of these calls are on record."""
+    return machine.runs_root / SWEEPS / f"{digest(calls)}.json"
 
 
 def ready(asked: Asked, experiment: Experiment, machine: Machine) -> Evaluation:
@@ -287,9 +317,8 @@ def as_jobs(
     """How each of the calls ended, as an array of jobs."""
     if not calls:
         return []
-    folder = machine.runs_root / SWEEPS
-    record = folder / f"{digest(calls)}.json"
-    outcomes = run_once(calls, request, cluster, record, folder, "evaluate", show)
+    record = sweep_record(calls, machine)
+    outcomes = run_once(calls, request, cluster, record, record.parent, "evaluate", show)
     return [unmeasured(in_short(o.failure)) if o.failure else Evaluated(**o.value) for o in outcomes]
 
 

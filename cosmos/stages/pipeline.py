@@ -35,8 +35,9 @@ from cosmos.overlays import (
 )
 from cosmos.request import JobRequest
 from cosmos.results import Results
-from cosmos.rundir import RunDir
+from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.stages import jobs
+from cosmos.stages.evaluations import cancel_on_record
 from cosmos.stages.pretrain_into import pointer
 
 logger = logging.getLogger(__name__)
@@ -227,12 +228,14 @@ def progress(root: Path) -> jobs.RunJob | None:
 
 
 def cancel(root: Path) -> str:
-    """Ends the job of the pipeline's pretraining, where one is alive; says what was done."""
+    """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
     run, machine = run_directory(root), Machine()
-    if run is None or not run.job.exists():
-        return "the pipeline's pretraining has no job"
-    ended = jobs.cancel(jobs.name_of(RunDir(run.path.absolute()), machine), machine, quiet=True)
-    return f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}"
+    measured = RunDir(root / machine.runs_root / checkpoint_label(str(MODEL / "checkpoint.pt")))
+    done = [cancel_on_record(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
+    if run and run.job.exists():
+        ended = jobs.cancel(jobs.name_of(RunDir(run.path.absolute()), machine), machine, quiet=True)
+        done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")
+    return "; ".join(done) or "the pipeline has no job"
 
 
 def results(root: Path) -> list[dict[str, Any]]:

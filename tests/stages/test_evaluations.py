@@ -13,10 +13,12 @@ import yaml
 from cosmos.evaluate_params import SuiteName
 from cosmos.launch.outcome import Failure, RankFailure
 from cosmos.machine import Machine
+from cosmos.overlays import load_experiment
 from cosmos.stages.evaluated import Evaluated
 from cosmos.stages.evaluations import (
     Evaluation,
     Row,
+    cancel_many,
     digest,
     evaluate_into,
     evaluate_many,
@@ -234,3 +236,17 @@ def test_ctrl_c_leaves_the_jobs_and_the_same_call_waits_for_them(place: Path) ->
     assert len(json.loads(rows)) == 8
     assert not list(folder.glob("*.json"))
     assert len([path for path in folder.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_sweep_are_cancelled_by_what_it_measures(place: Path) -> None:
+    process = sweep(place, "tiny")
+    while process.poll() is None and not any(job_ids(place / "runs" / "evaluations")):
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    (job,) = job_ids(place / "runs" / "evaluations")
+    asked = load_experiment(str(place / "tiny.yaml"))
+    assert cancel_many(["other"], SUITES, asked, locally(place)) == "no evaluation is under way"
+    assert cancel_many(["tiny"], SUITES, asked, locally(place)) == f"job {job}: cancelled"
+    assert cancel_many(["tiny"], SUITES, asked, locally(place)) == "no evaluation is under way"
