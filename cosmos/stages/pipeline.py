@@ -51,6 +51,10 @@ RESULTS = FOLDER / "results"
 
 BEFORE = Path(".dvc/tmp/params-before.yaml")
 """params.yaml as it was, for as long as other parameters are in force."""
+IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
+"""params.yaml as it was written then."""
+KEPT = Path(".dvc/tmp/params-kept.yaml")
+"""params.yaml as it was, where it was edited in the meantime."""
 LOCK = Path(".dvc/tmp/workspace.lock")
 
 TICK = 5.0
@@ -88,10 +92,12 @@ def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterat
         resolved = load_experiment(experiment, overrides, base)
         if experiment or overrides:
             before = base.read_text(encoding="utf-8")
-            write_text(root / BEFORE, before)
             named, winning = in_force(base, read_mapping(base))
             values = (experiment, overrides) if experiment else (named, merged(winning, overrides))
-            write_text(base, edited(before, dict(zip((EXPERIMENT_KEY, OVERRIDES_KEY), values, strict=True))))
+            text = edited(before, dict(zip((EXPERIMENT_KEY, OVERRIDES_KEY), values, strict=True)))
+            write_text(root / IN_FORCE, text)
+            write_text(root / BEFORE, before)
+            write_text(base, text)
         try:
             yield resolved
         finally:
@@ -119,11 +125,21 @@ def alone(root: Path) -> Iterator[None]:
 
 
 def put_back(root: Path) -> None:
-    """Gives params.yaml the text that it had before."""
-    before = root / BEFORE
-    if before.exists():
-        write_text(root / PARAMS_FILE, before.read_text(encoding="utf-8"))
+    """Gives params.yaml the text that it had before, unless somebody edited it in the meantime."""
+    before, base = root / BEFORE, root / PARAMS_FILE
+    if not before.exists():
+        return
+    text = before.read_text(encoding="utf-8")
+    if base.read_text(encoding="utf-8") in (text, (root / IN_FORCE).read_text(encoding="utf-8")):
+        write_text(base, text)
         before.unlink()
+    else:
+        before.replace(root / KEPT)
+        logger.warning(
+            "%s was edited while a run had it say other parameters, and stays; before, it was %s",
+            base,
+            root / KEPT,
+        )
 
 
 def edited(text: str, values: dict[str, Any]) -> str:

@@ -92,6 +92,18 @@ with parameters(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
     assert (workspace / "params.yaml").read_text() == PARAMS
 
 
+def test_an_edit_in_the_meantime_is_kept_and_so_is_what_was_there_before(
+    workspace: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with parameters(workspace, "", {"pretrain": {"epochs": 5}}):
+        (workspace / "params.yaml").write_text("pretrain: {epochs: 8}\n")
+    assert (workspace / "params.yaml").read_text() == "pretrain: {epochs: 8}\n"
+    assert "params.yaml was edited while" in caplog.text
+    assert (workspace / ".dvc" / "tmp" / "params-kept.yaml").read_text() == PARAMS
+    with parameters(workspace, "", {}) as experiment:
+        assert experiment.params.pretrain.epochs == 8
+
+
 def test_wrong_parameters_are_refused_and_change_nothing(workspace: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"pretrain\.epochs: .* greater than 0"),
