@@ -186,12 +186,18 @@ def test_an_interrupted_pretraining_goes_on_and_a_second_repro_meanwhile_is_refu
 @pytest.mark.parametrize(
     ("options", "message"), [("size=2m", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_a_cache_that_cannot_be_written_costs_no_training(tmp_path: Path, options: str, message: str) -> None:
+def test_a_cache_that_cannot_be_written_costs_nothing_that_was_made(
+    tmp_path: Path, options: str, message: str
+) -> None:
     folder = checkout(tmp_path / "checkout")
     with small_disk(folder / ".dvc" / "cache", options):
         failed = dvc(folder, "repro", "pretrain")
         assert failed.returncode != 0
         assert message in failed.stderr
+        prepared = (folder / "pipeline" / "data.state").stat().st_mtime_ns
+        trained = (folder / "pipeline" / "model.run").exists()
     again = dvc(folder, "repro", "pretrain")
     assert again.returncode == 0, again.stderr
+    assert (folder / "pipeline" / "data.state").stat().st_mtime_ns == prepared
+    assert ("step 15 of 15: loss" in again.stderr) == (not trained)
     assert pretrained_steps(folder) == list(range(1, 16))
