@@ -21,6 +21,7 @@ def pretrained(place: Path) -> Path:
     return output
 
 
+@pytest.mark.slow
 def test_the_output_holds_checkpoint_parameters_provenance_and_metrics(pretrained: Path) -> None:
     assert {path.name for path in pretrained.iterdir()} == {
         *("checkpoint.pt", "params.yaml", "provenance.json", "metrics.jsonl")
@@ -28,11 +29,13 @@ def test_the_output_holds_checkpoint_parameters_provenance_and_metrics(pretraine
     assert checkpoints.read(pretrained / "checkpoint.pt").extra["step"] == 15
 
 
+@pytest.mark.slow
 def test_a_pointer_beside_the_output_names_the_run(pretrained: Path) -> None:
     run = Path(pretrained.with_name("model.run").read_text().strip())
     assert (run / "metrics.jsonl").read_text() == (pretrained / "metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_same_output_from_the_finished_run(place: Path, pretrained: Path) -> None:
     shutil.copytree(pretrained, place / "first")
     shutil.rmtree(pretrained)
