@@ -67,22 +67,29 @@ class LocalCluster:
             return str(_local_executor(one, folder).submit(array).job_id)
 
     def find(self, name: str) -> str:
-        """The process that was started with the folder of that name's token."""
-        listing = ["ps", "-ww", "-eo", "pid=,command="]
-        asked = subprocess.run(listing, capture_output=True, text=True, check=True)
-        token = name.rpartition("-")[2]
-        processes = (line.split() for line in asked.stdout.splitlines())
-        found = (words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token)
-        return next(found, "")
+        """The first process that was started with the folder of that name's token."""
+        return next(iter(_controllers(name)), "")
 
     def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
         """Whether the process is still there; a number alone may have gone to another."""
-        return [JobState("RUNNING" if self.find(name) == job_id else "GONE")] * num_calls
+        return [JobState("RUNNING" if job_id in _controllers(name) else "GONE")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:
         """Asks the processes to stop; a pretraining saves first."""
-        if self.find(name) == job_id:
+        if job_id in _controllers(name):
             os.kill(int(job_id), signal.SIGTERM)
+
+
+def _controllers(name: str) -> list[str]:
+    """Processes that submitit controls the job of that name with, the oldest (an array's own) first.
+
+    Their numbers do not tell the order: those begin anew after the highest.
+    """
+    listing = ["ps", "-ww", "-eo", "pid=,command=", "--sort=start_time"]
+    asked = subprocess.run(listing, capture_output=True, text=True, check=True)
+    token = name.rpartition("-")[2]
+    processes = (line.split() for line in asked.stdout.splitlines())
+    return [words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token]
 
 
 def _local_executor(request: JobRequest, folder: Path) -> submitit.LocalExecutor:

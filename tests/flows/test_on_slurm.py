@@ -40,6 +40,11 @@ def jobs(name: str) -> list[str]:
     return [line.split()[0] for line in lines]
 
 
+def shown(served: Served, run: str) -> dict[str, str]:
+    """The artifacts of a flow run, of its last try, by key."""
+    return {artifact["key"]: artifact["data"] for artifact in served.of(run, "artifacts")}
+
+
 def test_a_rerun_attaches_to_the_job_of_a_killed_worker_and_cancelling_ends_it(served: Served) -> None:
     run = served.begin("pipeline/slurm", slurm=REQUEST)
     served.wait_for(lambda: served.steps() > 10)
@@ -55,8 +60,7 @@ def test_a_rerun_attaches_to_the_job_of_a_killed_worker_and_cancelling_ends_it(s
     assert served.run("prefect", "flow-run", "retry", run).returncode == 0
     served.wait_for(lambda: f"job {record.job_id}: attached" in served.log(run))
     assert jobs(record.name) == ["RUNNING"]
-    shown = {artifact["key"]: artifact["data"] for artifact in served.of(run, "artifacts")}
-    assert f"| job | {record.job_id} |" in shown["pretraining"]
+    served.wait_for(lambda: f"| job | {record.job_id} |" in shown(served, run)["pretraining"], seconds=30)
 
     assert served.run("prefect", "flow-run", "cancel", run).returncode == 0
     served.wait_for(lambda: served.state(run) == "Cancelled")
