@@ -83,10 +83,8 @@ class Prepare(ParamsCommand):
         params, machine = self.params(), Machine()
         from cosmos.stages.prepare import prepare, prepare_into
 
-        if self.output:
-            self.show(prepare_into(self.output, params, machine, quiet=self.as_json))
-        else:
-            self.show(prepare(params, machine, quiet=self.as_json))
+        act = partial(prepare_into, self.output) if self.output else prepare
+        self.show(act(params, machine, quiet=self.as_json))
 
 
 class SectionsCommand(ParamsCommand):
@@ -117,12 +115,13 @@ class ShowParams(SectionsCommand):
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        experiment = self.loaded()
+        text = dumped(self.loaded())
         if self.output:
-            write_text(self.output, dumped(experiment))
+            write_text(self.output, text)
         elif not self.as_json:
-            print(dumped(experiment), end="")
-        self.show(yaml.safe_load(dumped(experiment)))
+            print(text, end="")
+        if self.as_json:
+            self.show(yaml.safe_load(text))
 
 
 class RunCommand(SectionsCommand):
@@ -147,14 +146,11 @@ class Pretrain(RunCommand):
         from cosmos.stages.jobs import dry_run, launch_pretraining
         from cosmos.stages.pretrain_into import pretrain_into, state_name
 
-        own_name = state_name if self.output else lambda one, _: run_name(one)
-        run = machine.runs_root / (self.run or own_name(experiment, machine))
+        name = self.run or (state_name(experiment, machine) if self.output else run_name(experiment))
+        act = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
-            self.show(dry_run(experiment, machine, run, quiet=self.as_json))
-        elif self.output:
-            self.show(pretrain_into(self.output, experiment, machine, run, quiet=self.as_json))
-        else:
-            self.show(launch_pretraining(experiment, machine, run, quiet=self.as_json))
+            act = dry_run
+        self.show(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
 
 
 class Jobs(Command):

@@ -5,6 +5,7 @@ what was measured under the same one.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from cosmos.files import write_json
 
 Figures = dict[str, float]
 Entry = dict[str, Any]
+
+
+def overall(figures: Mapping[str, float]) -> Figures:
+    """Figures without those of single classes."""
+    return {metric: value for metric, value in figures.items() if "/" not in metric}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,19 @@ class Metrics:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics file; [] where there is none. A last line that was cut short is left out."""
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return lines
+    return list(_parsed(_lines(path)))
+
+
+def last_with(key: str, path: Path) -> dict[str, Any]:
+    """The last line of a metrics file that has `key`; {} where none has. Lines before it are not parsed."""
+    return next((line for line in _parsed(reversed(_lines(path))) if key in line), {})
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)

@@ -56,7 +56,7 @@ def evaluate_sweep(
     suites: Suites = ALL_SUITES,
     experiment: str = "",
     evaluate: Evaluate = UNSET,
-    data_root: Path = pipeline.FOLDER / "data",
+    data_root: Path = pipeline.PIPELINE.data,
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> State[Any]:

@@ -81,10 +81,9 @@ def rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def show_report(folder: Path) -> None:
+def show_report(page: Path) -> None:
     """Where the report lies."""
-    page = (folder / "report.html").absolute()
     create_markdown_artifact(
-        f"Open `{page}` in a browser. `dvc metrics show` and `dvc metrics diff` have the figures.",
+        f"Open `{page.absolute()}` in a browser. `dvc metrics show` and `dvc metrics diff` have the figures.",
         key="report",
     )

@@ -11,8 +11,8 @@ from prefect.tasks import Task
 
 from cosmos.machine import ClusterName
 from cosmos.request import JobRequest
+from cosmos.results import overall
 from cosmos.stages import pipeline
-from cosmos.stages.evaluations import headline
 from cosmos.stages.pipeline import StageFailedError
 from flows.shown import Progress, show_report, show_results
 
@@ -47,19 +47,20 @@ def may_pass(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(error, StageFailedError) and error.may_pass
 
 
+RETRYING: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_delay_seconds": SECONDS_BETWEEN_TRIES,
+    "retry_condition_fn": may_pass,
+}
+"""Options of tasks that read from disks and networks which may be away for a while."""
+
+
 def reproduce(stage: str, where: Where, on_tick: Callable[[], None] = lambda: None) -> None:
     """Has DVC run a stage, its output in the run's log."""
     pipeline.reproduce(WORKSPACE, stage, where, get_run_logger().info, on_tick)
 
 
-@task(
-    name="prepare",
-    task_run_name="{stage}",
-    retries=RETRIES,
-    retry_delay_seconds=SECONDS_BETWEEN_TRIES,
-    retry_condition_fn=may_pass,
-    cache_policy=NO_CACHE,
-)
+@task(name="prepare", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
 def prepare(stage: str, where: Where) -> None:
     """Makes the data."""
     reproduce(stage, where)
@@ -75,19 +76,12 @@ def pretrain(stage: str, where: Where) -> None:
         shown.update()
 
 
-@task(
-    name="evaluate",
-    task_run_name="{stage}",
-    retries=RETRIES,
-    retry_delay_seconds=SECONDS_BETWEEN_TRIES,
-    retry_condition_fn=may_pass,
-    cache_policy=NO_CACHE,
-)
+@task(name="evaluate", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
 def evaluate(stage: str, where: Where) -> None:
     """Measures the model by one suite, and shows the figures."""
     reproduce(stage, where)
     suite = stage.partition("@")[2]
-    rows = [headline(row) for row in pipeline.results(WORKSPACE) if row["suite"] == suite]
+    rows = [overall(row) for row in pipeline.results(WORKSPACE) if row["suite"] == suite]
     show_results(f"results-{suite}", rows, f"{suite}: the pipeline's model")
 
 
@@ -95,7 +89,7 @@ def evaluate(stage: str, where: Where) -> None:
 def report(stage: str, where: Where) -> None:
     """Writes the report, and shows where it lies."""
     reproduce(stage, where)
-    show_report(WORKSPACE / pipeline.FOLDER / "report")
+    show_report(WORKSPACE / pipeline.PIPELINE.page)
 
 
 TASKS = {task.name: task for task in (prepare, pretrain, evaluate, report)}

@@ -16,6 +16,7 @@ import yaml
 from cosmos.stages.pipeline import STAGES
 from cosmos.tracking import read_metrics
 from tests.stages.examples import TINY
+from tests.stages.test_jobs import heeding_ctrl_c
 from tests.workspaces import SMALL, checkout, commit, dvc, git, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
@@ -43,16 +44,16 @@ def pretrained_steps(folder: Path) -> list[int]:
 @contextmanager
 def repro_begun(folder: Path, steps: int) -> Iterator["subprocess.Popen[str]"]:
     """A `dvc repro pretrain` that has come to so many steps; at the end, it is ended."""
-    process = subprocess.Popen(
-        ["dvc", "repro", "pretrain"],
-        cwd=folder,
-        env=settings(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
-    )
+    with heeding_ctrl_c():
+        process = subprocess.Popen(
+            ["dvc", "repro", "pretrain"],
+            cwd=folder,
+            env=settings(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
     try:
         deadline = time.monotonic() + 120
         while not (folder / "pipeline" / "model.run").exists() or len(pretrained_steps(folder)) < steps:

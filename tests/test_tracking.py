@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 
-from cosmos.tracking import Metrics, read_metrics
+from cosmos.tracking import Metrics, last_with, read_metrics
 
 
 def test_lines_come_back_in_order(tmp_path: Path) -> None:
@@ -23,6 +23,15 @@ def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
 def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "m.jsonl").write_text('{"step": 10}\n{"step": 20, "lo')
     assert [line["step"] for line in read_metrics(tmp_path / "m.jsonl")] == [10]
+
+
+def test_the_last_line_with_a_key_is_found_past_others_and_a_half_one(tmp_path: Path) -> None:
+    assert last_with("loss", tmp_path / "m.jsonl") == {}
+    (tmp_path / "m.jsonl").write_text(
+        '{"step": 9, "loss": 2}\n{"step": 10, "loss": 1}\n{"step": 10, "R@1": 0}\n{"lo'
+    )
+    assert last_with("loss", tmp_path / "m.jsonl") == {"step": 10, "loss": 1}
+    assert last_with("lr", tmp_path / "m.jsonl") == {}
 
 
 def test_values_without_a_word_in_json_become_null(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.report.published import Figures, differences
+from cosmos.results import overall
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,8 @@ def _grouped(
 
 def _own_columns(one: Measured) -> tuple[Column, ...]:
     """The metrics that models were measured by, but not those of single classes."""
-    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in figures)
-    return tuple(Column(metric, metric) for metric in metrics if "/" not in metric)
+    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in overall(figures))
+    return tuple(Column(metric, metric) for metric in metrics)
 
 
 def _table(columns: Sequence[Column], measured: Sequence[Measured]) -> Table:

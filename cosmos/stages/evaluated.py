@@ -28,11 +28,12 @@ class Evaluated:
 
 def newest(run: RunDir) -> str:
     """The newest checkpoint of a run. ValueError says what makes one."""
-    if not run.saved:
+    saved = run.saved
+    if not saved:
         raise ValueError(
             f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
         )
-    return str(run.saved[0])
+    return str(saved[0])
 
 
 def of_models(entry: Entry, models: Sequence[str]) -> Entry:

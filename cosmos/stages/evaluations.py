@@ -29,10 +29,10 @@ from cosmos.machine import ClusterName, Machine
 from cosmos.overlays import Experiment
 from cosmos.params import Params
 from cosmos.request import JobRequest
-from cosmos.results import Figures
+from cosmos.results import Figures, overall
 from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.stages.evaluated import Evaluated, newest, publish
-from cosmos.stages.jobs import delivered, is_alive
+from cosmos.stages.jobs import delivered, end
 from cosmos.stages.jobs import show as print_log
 
 logger = logging.getLogger(__name__)
@@ -168,10 +168,9 @@ def cancel_many(
 def cancel_on_record(record: Path) -> str:
     """Ends the evaluations on record, where they are alive; says what was done."""
     known = read_record(record)
-    if known is None or not known.job_id or known.is_finished() or not is_alive(known):
-        return "no evaluation is under way"
-    known.cancel()
-    return f"job {known.job_id}: cancelled"
+    if known and known.job_id and end(known):
+        return f"job {known.job_id}: cancelled"
+    return "no evaluation is under way"
 
 
 def sorted_out(
@@ -355,13 +354,8 @@ def rows(asked: Asked, evaluated: Evaluated) -> list[Row]:
     """What a table says of one checkpoint and suite."""
     checkpoint, suite = asked
     measured = [
-        Row(checkpoint, suite, dataset, model, headline(figures))
+        Row(checkpoint, suite, dataset, model, overall(figures))
         for dataset, entry in evaluated.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]
     return measured + [Row(checkpoint, suite, problem=problem) for problem in evaluated.problems]
-
-
-def headline(figures: Figures) -> Figures:
-    """Figures without those of single classes."""
-    return {metric: value for metric, value in figures.items() if "/" not in metric}

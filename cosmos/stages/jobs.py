@@ -29,7 +29,7 @@ from cosmos.overlays import Experiment
 from cosmos.params import Params
 from cosmos.request import JobRequest
 from cosmos.rundir import RunDir, open_run, saved_params
-from cosmos.tracking import read_metrics
+from cosmos.tracking import last_with
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
 
 def name_of(run: RunDir, machine: Machine) -> str:
     """What `--run` calls a run."""
-    return os.path.relpath(run.path, machine.runs_root.absolute())
+    return os.path.relpath(run.path, machine.runs_root)
 
 
 def check_before_queue(params: Params, machine: Machine, request: JobRequest) -> None:
@@ -172,7 +172,7 @@ def records_in(machine: Machine) -> list[Path]:
 
 def run_job(run: RunDir, machine: Machine) -> RunJob:
     """The job of one run. What cannot be read is its state."""
-    name = name_of(RunDir(run.path.absolute()), machine)
+    name = name_of(run, machine)
     try:
         submission = read_record(run.job)
         if submission is None:
@@ -186,8 +186,7 @@ def run_job(run: RunDir, machine: Machine) -> RunJob:
 
 def described(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
     """The job of one run, and how far the run is; `words` say how the job stands."""
-    lines = [line for line in read_metrics(run.metrics) if "loss" in line]
-    last: dict[str, Any] = lines[-1] if lines else {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
+    last = last_with("loss", run.metrics) or {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
     params = saved_params(run).pretrain
     total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
     rate = last["samples_per_second"]
@@ -260,15 +259,19 @@ def attach(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 def cancel(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     """Ends a run's job. What is saved stays."""
     submission = submission_of(name, machine)
-    over = submission.is_finished() or not is_alive(submission)
-    if not over:
-        submission.cancel()
+    was_alive = end(submission)
     if not quiet:
-        said = (
-            "had ended already" if over else "cancelled; the same pretrain command goes on from the last save"
-        )
-        print(f"job {submission.job_id}: {said}")
-    return {"run": name, "job": submission.job_id, "cancelled": not over}
+        said = "cancelled; the same pretrain command goes on from the last save"
+        print(f"job {submission.job_id}: {said if was_alive else 'had ended already'}")
+    return {"run": name, "job": submission.job_id, "cancelled": was_alive}
+
+
+def end(submission: Submission) -> bool:
+    """Ends a job that waits or runs; whether it did. ValueError where nobody can say."""
+    was_alive = not submission.is_finished() and is_alive(submission)
+    if was_alive:
+        submission.cancel()
+    return was_alive
 
 
 def is_alive(submission: Submission) -> bool:

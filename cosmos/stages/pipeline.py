@@ -38,6 +38,7 @@ from cosmos.results import Results
 from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.stages import jobs
 from cosmos.stages.evaluations import cancel_on_record
+from cosmos.stages.pipeline_dir import PipelineDir
 from cosmos.stages.pretrain_into import pointer
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,8 @@ logger = logging.getLogger(__name__)
 STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
 """Stages of dvc.yaml in their order, but for `params`, which all of them begin with."""
 
-FOLDER = Path("pipeline")
-MODEL = FOLDER / "model"
-RESULTS = FOLDER / "results"
+PIPELINE = PipelineDir()
+"""The folder that they fill, in a workspace."""
 
 BEFORE = Path(".dvc/tmp/params-before.yaml")
 """params.yaml as it was, for as long as other parameters are in force."""
@@ -92,9 +92,9 @@ def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterat
         resolved = load_experiment(experiment, overrides, base)
         if experiment or overrides:
             before = base.read_text(encoding="utf-8")
-            named, winning = in_force(base, read_mapping(base))
-            values = (experiment, overrides) if experiment else (named, merged(winning, overrides))
-            text = edited(before, dict(zip((EXPERIMENT_KEY, OVERRIDES_KEY), values, strict=True)))
+            named, kept = in_force(base, read_mapping(base))
+            winning = overrides if experiment else merged(kept, overrides)
+            text = edited(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
             write_text(root / IN_FORCE, text)
             write_text(root / BEFORE, before)
             write_text(base, text)
@@ -201,12 +201,12 @@ def reproduce(
 
 def ticking(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
     """The lines that a process prints, with a tick in between every few seconds."""
-    assert process.stdout is not None
+    stream = process.stdout
+    assert stream is not None
     printed: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+        for line in stream:
             printed.put(line)
         printed.put("")
 
@@ -233,7 +233,7 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
 
 def run_directory(root: Path) -> RunDir | None:
     """The run that the pipeline's pretraining works in, or last worked in; None before the first."""
-    file = pointer(root / MODEL)
+    file = pointer(root / PIPELINE.model.path)
     return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
 
 
@@ -246,10 +246,10 @@ def progress(root: Path) -> jobs.RunJob | None:
 def cancel(root: Path) -> str:
     """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
     run, machine = run_directory(root), Machine()
-    measured = RunDir(root / machine.runs_root / checkpoint_label(str(MODEL / "checkpoint.pt")))
+    measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
     done = [cancel_on_record(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
     if run and run.job.exists():
-        ended = jobs.cancel(jobs.name_of(RunDir(run.path.absolute()), machine), machine, quiet=True)
+        ended = jobs.cancel(jobs.name_of(run, machine), machine, quiet=True)
         done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")
     return "; ".join(done) or "the pipeline has no job"
 
@@ -259,6 +259,6 @@ def results(root: Path) -> list[dict[str, Any]]:
     return [
         {"suite": suite, "dataset": dataset, "model": model, **figures}
         for suite in get_args(SuiteName)
-        for dataset, entry in Results(root / RESULTS / suite / f"{suite}.json", suite).entries().items()
+        for dataset, entry in Results(root / PIPELINE.results(suite), suite).entries().items()
         for model, figures in entry["models"].items()
     ]

@@ -14,6 +14,7 @@ from cosmos.overlays import Experiment
 from cosmos.params import fingerprint
 from cosmos.rundir import RunDir
 from cosmos.stages.jobs import launch_pretraining
+from cosmos.stages.pipeline_dir import CHECKPOINT_FILE
 
 TRAINING = ("data", "model", "training")
 """Parts of the library that decide what a pretraining ends with."""
@@ -58,6 +59,6 @@ def pretrain_into(
 def publish(run: RunDir, checkpoint: Path, output: Path) -> None:
     """Puts what is worth keeping of a finished run into `output`, in place of what was there."""
     with replacing_folder(output) as folder:
-        link_or_copy(checkpoint, folder / "checkpoint.pt")
+        link_or_copy(checkpoint, folder / CHECKPOINT_FILE)
         for file in (run.params, run.provenance, run.metrics):
             shutil.copyfile(file, folder / file.name)

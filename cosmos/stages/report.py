@@ -14,50 +14,10 @@ from cosmos.params import Params, differences
 from cosmos.report.curves import Line, csv_text, figures, loss_charts, with_loss
 from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
 from cosmos.report.tables import comparisons
-from cosmos.results import Entry, Results
-from cosmos.rundir import RunDir
+from cosmos.results import Entry, Results, overall
 from cosmos.stages.evaluated import measured_row, picture
+from cosmos.stages.pipeline_dir import PipelineDir
 from cosmos.tracking import read_metrics
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """A folder that `dvc repro` fills: where its files lie."""
-
-    folder: Path
-
-    @property
-    def experiment(self) -> Path:
-        """The resolved experiment."""
-        return self.folder / "experiment.yaml"
-
-    def preview(self, dataset: str) -> Path:
-        """A picture of some samples to train on."""
-        return self.folder / "data" / dataset / "preview.png"
-
-    @property
-    def model(self) -> RunDir:
-        """What is kept of the pretraining's run, under the same names."""
-        return RunDir(self.folder / "model")
-
-    def results(self, suite: str) -> Path:
-        """The results file of a suite."""
-        return self.folder / "results" / suite / f"{suite}.json"
-
-    @property
-    def page(self) -> Path:
-        """The report."""
-        return self.folder / "report" / "report.html"
-
-    @property
-    def metrics(self) -> Path:
-        """The figures that DVC shows and compares."""
-        return self.folder / "metrics.json"
-
-    @property
-    def curves(self) -> Path:
-        """The course of the pretraining that DVC plots."""
-        return self.folder / "curves.csv"
 
 
 @dataclass(frozen=True)
@@ -90,7 +50,7 @@ def report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     The same inputs make the same bytes. Raises ValueError for an input that is missing or broken, which names
     the stage that makes it; then nothing is written.
     """
-    pipeline = Pipeline(folder)
+    pipeline = PipelineDir(folder)
     made = read(pipeline)
     html = render(page(pipeline, made))
     figures = {"pretrain": made.ended} | {name: suite.figures for name, suite in made.suites.items()}
@@ -104,7 +64,7 @@ def report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     return {name: str(path) for name, path in written.items()}
 
 
-def read(pipeline: Pipeline) -> Made:
+def read(pipeline: PipelineDir) -> Made:
     """All that the stages before left."""
     head, params = read_experiment(pipeline.experiment)
     lines, ended = read_training(pipeline.model.metrics)
@@ -118,7 +78,7 @@ def read(pipeline: Pipeline) -> Made:
     )
 
 
-def page(pipeline: Pipeline, made: Made) -> Page:
+def page(pipeline: PipelineDir, made: Made) -> Page:
     """The page of what was made."""
     dataset, suites = made.params.data.name, made.suites.values()
     return Page(
@@ -220,7 +180,7 @@ def in_a_line(ended: Mapping[str, float]) -> str:
 def of_models(entry: Entry) -> dict[str, dict[str, float]]:
     """The figures of an entry by model, but not those of single classes."""
     return {
-        undotted(model): {undotted(metric): v for metric, v in measured.items() if "/" not in metric}
+        undotted(model): {undotted(metric): value for metric, value in overall(measured).items()}
         for model, measured in entry["models"].items()
     }
 

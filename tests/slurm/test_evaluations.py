@@ -5,12 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cosmos.launch import slurm
 from cosmos.stages.evaluations import launch_evaluation
 from tests.launch.examples import SMALL
-from tests.stages.colours import TINY, experiment, here, make_place
+from tests.stages.colours import experiment, here, make_place
 from tests.stages.sweeps import job_ids, sweep
 
 pytestmark = pytest.mark.slurm
@@ -21,7 +20,6 @@ ON_SLURM = {"CLUSTER": "slurm", "SLURM__CPUS_PER_TASK": "1", "SLURM__ARRAY_PARAL
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     make_place(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     return tmp_path
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from PIL import Image
 
 from cosmos.data.sample import Sample
@@ -36,11 +37,12 @@ TINY = {
 
 
 def make_place(folder: Path) -> None:
-    """A held-out split, class folders and a run whose two models differ."""
+    """A held-out split, class folders, a run whose two models differ, and its experiment's file."""
     samples = [Sample(colour, image_bytes(colour), {"captions": [colour]}) for colour in COLOURS]
     write_split(folder / "data" / "colours" / "heldout", samples)
     write_images(folder / "classes", {f"{colour}/1.png": colour for colour in COLOURS})
     write_run(folder / "runs" / "tiny", seed=0)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
 
 
 def write_flags(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cosmos.evaluate_params import SuiteName
 from cosmos.launch.outcome import Failure, RankFailure
@@ -27,7 +26,7 @@ from cosmos.stages.evaluations import (
     launch_evaluation,
 )
 from tests.launch.examples import SMALL
-from tests.stages.colours import TINY, experiment, here, make_place, params, write_flags, write_run
+from tests.stages.colours import experiment, here, make_place, params, write_flags, write_run
 from tests.stages.sweeps import job_ids, sweep
 
 SUITES: tuple[SuiteName, ...] = ("retrieval", "classification")
@@ -37,7 +36,6 @@ FIGURES = ("top1", "top5", "mean_per_class", "ties")
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     make_place(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     return tmp_path
 
 
