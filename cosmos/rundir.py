@@ -2,7 +2,7 @@
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/,
-            job.json, jobs/
+            job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
 from dataclasses import dataclass
@@ -66,6 +66,21 @@ class RunDir:
     def jobs(self) -> Path:
         """Folder of submissions: their scripts, logs and frozen code."""
         return self.path / "jobs"
+
+    @property
+    def labels(self) -> Path:
+        """What the run belongs to: group, job type, tags."""
+        return self.path / "labels.json"
+
+    @property
+    def trial(self) -> Path:
+        """Which trial of a sweep the run is, and how that stands."""
+        return self.path / "trial.json"
+
+    @property
+    def wandb(self) -> Path:
+        """Which run of Weights & Biases shows this one, and how far it is shown there."""
+        return self.path / "wandb.json"
 
     @property
     def checkpoints(self) -> Path:

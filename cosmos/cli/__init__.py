@@ -1,0 +1,102 @@
+"""The `cosmos` command.
+
+It knows only settings: what a command needs is imported when they are in order, so that help and mistakes
+answer at once.
+"""
+
+import logging
+import sys
+
+from pydantic import ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    CliSubCommand,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from cosmos.cli.jobs import Attach, Cancel, Jobs
+from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
+from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
+from cosmos.overlays import explain
+from cosmos.rundir import Interrupted
+
+
+class Cosmos(BaseSettings):
+    """Pretrain and evaluate COSMOS: cross-modality self-distillation for vision-language models.
+
+    Parameters come from params.yaml, then --experiment, then overrides such as --pretrain.epochs 3. Where and
+    how fast things run is set by COSMOS_* variables, .env or machine.yaml (machine.example.yaml shows all).
+    """
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="cosmos",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_implicit_flags=True,
+        use_attribute_docstrings=True,
+    )
+
+    params: CliSubCommand[ShowParams]
+    """print the resolved parameters"""
+    prepare: CliSubCommand[Prepare]
+    """turn a source of images and captions into shards"""
+    pretrain: CliSubCommand[Pretrain]
+    """pretrain a model, here or as a Slurm job, or continue"""
+    jobs: CliSubCommand[Jobs]
+    """list the jobs of runs"""
+    attach: CliSubCommand[Attach]
+    """follow a run's job"""
+    cancel: CliSubCommand[Cancel]
+    """end a run's job"""
+    experiments: CliSubCommand[Experiments]
+    """list the experiments, with what they need and should score"""
+    evaluate: CliSubCommand[Evaluate]
+    """measure a checkpoint, zero-shot"""
+    datasets: CliSubCommand[Datasets]
+    """list the datasets of evaluation"""
+    report: CliSubCommand[Report]
+    """write the report of a pipeline"""
+    export: CliSubCommand[Export]
+    """write the plain CLIP inside a checkpoint"""
+
+    def cli_cmd(self) -> None:
+        """Runs the chosen command."""
+        CliApp.run_subcommand(self)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line alone: parameters never come from the environment."""
+        return (init_settings,)
+
+
+def main() -> None:
+    """Entry point. What a user can mend ends in a message, not in a traceback."""
+    # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
+    terminal = logging.WARNING if sys.stderr.isatty() else logging.INFO
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger().handlers[0].setLevel(terminal)
+    logging.getLogger("cosmos").setLevel(logging.INFO)
+    try:
+        CliApp.run(Cosmos)
+    except ValidationError as error:
+        sys.exit(f"cosmos: the command line does not fit:\n{explain(error)}")
+    except (ValueError, SettingsError, FloatingPointError) as error:
+        sys.exit(f"cosmos: {error}")
+    except OSError as error:
+        print(f"cosmos: {error}", file=sys.stderr)
+        sys.exit(EXIT_IO_ERROR)
+    except Interrupted as stop:
+        print(f"cosmos: {stop}; the same command continues", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,64 @@
+"""What commands have in common: JSON, parameters, the run that they are about."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cosmos.evaluate_params import EvaluateParams
+from cosmos.overlays import Experiment, load_experiment
+from cosmos.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
+
+
+class Command(BaseModel):
+    """A command that a program may ask for JSON."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+    as_json: bool = Field(default=False, alias="json")
+    """print the result as JSON, for programs"""
+
+    def show(self, value: Any) -> None:
+        """Prints a result as JSON, where that was asked for."""
+        if self.as_json:
+            print(json.dumps(value, indent=2))
+
+
+class ParamsCommand(Command):
+    """A command that works from params.yaml, an experiment overlay, and overrides of single parameters."""
+
+    experiment: str = ""
+    """overlay of params.yaml: a file, or the name of one in experiments/; without one, params.yaml says"""
+
+    def loaded(self) -> Experiment:
+        """The experiment, with the command line's overrides."""
+        given = self.model_dump(exclude_unset=True)
+        return load_experiment(self.experiment, {k: v for k, v in given.items() if k in Params.model_fields})
+
+    def params(self) -> Params:
+        """The resolved parameters."""
+        return self.loaded().params
+
+
+class SectionsCommand(ParamsCommand):
+    """A command that works from all parameters."""
+
+    data: DataParams = DataParams()
+    """which prepared dataset (the other settings of `data` belong to prepare)"""
+    views: ViewParams = ViewParams()
+    """image and text crops"""
+    model: ModelParams = ModelParams()
+    """architecture"""
+    loss: LossParams = LossParams()
+    """objective"""
+    pretrain: PretrainParams = PretrainParams()
+    """optimisation"""
+    evaluate: EvaluateParams = EvaluateParams()
+    """zero-shot evaluation, while training and after"""
+
+
+class RunCommand(SectionsCommand):
+    """A command about a run, which its parameters name."""
+
+    run: str = ""
+    """name of the run directory; without one: the experiment's name and a hash of the parameters"""

@@ -1,0 +1,47 @@
+"""Commands about the jobs of runs."""
+
+from dataclasses import asdict
+
+from pydantic_settings import CliPositionalArg
+
+from cosmos.cli.base import Command
+from cosmos.machine import Machine
+
+
+class Jobs(Command):
+    """List the jobs of runs: state, nodes, step, samples per second, time left."""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import jobs
+
+        self.show([asdict(job) for job in jobs(machine, quiet=self.as_json)])
+
+
+class Attach(Command):
+    """Follow a run's job until it ends; Ctrl-C leaves it running."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import attach
+
+        self.show(attach(self.run, machine, quiet=self.as_json))
+
+
+class Cancel(Command):
+    """End a run's job; what it saved stays."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.jobs import cancel
+
+        self.show(cancel(self.run, machine, quiet=self.as_json))

@@ -1,0 +1,174 @@
+"""Commands of the stages: parameters, data, pretraining, evaluation, report; and what they work from."""
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import CliPositionalArg
+
+from cosmos.cli.base import Command, ParamsCommand, RunCommand, SectionsCommand
+from cosmos.evaluate_params import EvaluateParams, SuiteName
+from cosmos.files import write_text
+from cosmos.machine import Machine
+from cosmos.overlays import dumped
+from cosmos.params import DataParams
+from cosmos.rundir import checkpoint_label, run_name
+
+
+class ShowParams(SectionsCommand):
+    """Print the resolved parameters: those of params.yaml, an experiment and overrides.
+
+    They have the form of an experiment's file, which says the same without any other.
+    """
+
+    output: Path | None = None
+    """file to write instead"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        text = dumped(self.loaded())
+        if self.output:
+            write_text(self.output, text)
+        elif not self.as_json:
+            print(text, end="")
+        if self.as_json:
+            self.show(yaml.safe_load(text))
+
+
+class Prepare(ParamsCommand):
+    """Turn a source of images and captions into shards and a manifest."""
+
+    data: DataParams = DataParams()
+    """what to prepare"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the dataset once it is finished, in place of the machine's data_root"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        params, machine = self.params(), Machine()
+        from cosmos.stages.prepare import prepare, prepare_into
+
+        act = partial(prepare_into, self.output) if self.output else prepare
+        self.show(act(params, machine, quiet=self.as_json))
+
+
+class Pretrain(RunCommand):
+    """Pretrain a model, here or as a Slurm job; the same command again continues where it stopped."""
+
+    dry_run: bool = Field(default=False, alias="dry-run")
+    """print the resolved parameters and the script that sbatch would get, and do nothing"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the finished run's checkpoint, parameters, provenance and metrics;
+    without --run, the run is one that the same data, parameters and code have alone"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        experiment, machine = self.loaded(), Machine()
+        from cosmos.stages.jobs import dry_run, launch_pretraining
+        from cosmos.stages.pretrain_into import pretrain_into, state_name
+
+        name = self.run or (state_name(experiment, machine) if self.output else run_name(experiment))
+        act = partial(pretrain_into, self.output) if self.output else launch_pretraining
+        if self.dry_run:
+            act = dry_run
+        self.show(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
+
+
+class Experiments(Command):
+    """List the experiments: what they train, what they need, what they are expected to score."""
+
+    names: CliPositionalArg[list[str]] = []
+    """experiments to show in detail; without one: all, in a table"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.experiments import experiments, refuse_invalid
+
+        listed = experiments(self.names, machine, quiet=self.as_json)
+        self.show([asdict(item) for item in listed])
+        refuse_invalid(listed)
+
+
+class Evaluate(RunCommand):
+    """Measure a checkpoint, zero-shot: every suite, or those that are named.
+
+    Which datasets a suite measures is set by evaluate.<suite>.datasets; `cosmos datasets` lists them.
+    """
+
+    suites: CliPositionalArg[list[SuiteName]] = list(get_args(SuiteName))
+    """retrieval, classification, segmentation, perception; without one: all"""
+    checkpoint: str = ""
+    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai;
+    without --run, the run directory is called after it"""
+    output: Path | None = None
+    """folder, for dvc.yaml, that gets the results of this evaluation alone, once all of it is measured"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        experiment, machine = self.loaded(), Machine()
+        from cosmos.stages.evaluations import evaluate_into, launch_evaluation
+
+        run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
+        act = partial(evaluate_into, self.output) if self.output else launch_evaluation
+        evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
+        if evaluated.is_first:
+            self.show(evaluated.results)
+        if evaluated.problems:
+            raise ValueError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+
+
+class Datasets(ParamsCommand):
+    """List the datasets of evaluation: layout, size, licence, and whether they are on this machine."""
+
+    names: CliPositionalArg[list[str]] = []
+    """datasets to show in detail; without one: all, in a table"""
+    download: bool = False
+    """fetch the named ones that are missing, where torchvision can"""
+    data: DataParams = DataParams()
+    """which prepared dataset heldout, train and demo belong to"""
+    evaluate: EvaluateParams = EvaluateParams()
+    """sets of your own"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        params, machine = self.params(), Machine()
+        from cosmos.stages.datasets import datasets
+
+        listed = datasets(self.names, params, machine, self.download, quiet=self.as_json)
+        self.show([asdict(item) for item in listed])
+
+
+class Report(Command):
+    """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
+
+    folder: CliPositionalArg[Path]
+    """folder that `dvc repro` fills: pipeline"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        from cosmos.stages.report import report
+
+        self.show(report(self.folder, quiet=self.as_json))
+
+
+class Export(BaseModel):
+    """Write the plain CLIP inside a checkpoint, for open_clip to load."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    checkpoint: CliPositionalArg[str]
+    """a checkpoint file, or published:cosmos_vitb16_cc3m"""
+    output: CliPositionalArg[Path]
+    """file to write"""
+    which: Literal["student", "teacher"] = "teacher"
+    """which of the checkpoint's two models"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        from cosmos.stages.export import export
+
+        print(export(self.checkpoint, self.output, self.which, Machine()))

@@ -1,0 +1,1 @@
+"""Search: sweeps over parameters, their trials, and what comes out."""
