@@ -7,7 +7,7 @@ every setting.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -16,6 +16,7 @@ from pydantic_settings import (
 )
 
 from cosmos.request import JobRequest
+from cosmos.wandb_settings import WandbSettings
 
 ClusterName = Literal["auto", "slurm", "local", "debug"]
 
@@ -76,6 +77,11 @@ class Machine(BaseSettings):
     (local), or in the command itself (debug); auto: Slurm where one answers, or else the command itself"""
     slurm: JobRequest = JobRequest()
     """what a job asks for, on Slurm and (as far as it applies) locally"""
+    study_storage: SecretStr = SecretStr("")
+    """URL of the database that keeps the studies of sweeps (postgresql://...); empty: a file in each one's
+    folder"""
+    wandb: WandbSettings = WandbSettings()
+    """how runs are shown in Weights & Biases"""
 
     @classmethod
     def settings_customise_sources(

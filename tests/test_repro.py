@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from cosmos.stages.pipeline import STAGES
-from cosmos.tracking import read_metrics
+from cosmos.tracking.metrics import read_metrics
 from tests.stages.examples import TINY
 from tests.stages.test_jobs import heeding_ctrl_c
 from tests.workspaces import SMALL, checkout, commit, dvc, git, settings

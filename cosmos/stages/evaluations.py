@@ -34,6 +34,7 @@ from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.stages.evaluated import Evaluated, newest, publish
 from cosmos.stages.jobs import delivered, end
 from cosmos.stages.jobs import show as print_log
+from cosmos.tracking.mirror import mirroring
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +62,10 @@ class Evaluation:
         """Runs the stage; returns the fields of Evaluated."""
         from cosmos.stages.evaluate import evaluate
 
-        return asdict(
-            evaluate(self.suites, self.params, self.machine, self.path, self.checkpoint, self.quiet)
-        )
+        with mirroring(RunDir(self.path), self.machine.wandb):
+            return asdict(
+                evaluate(self.suites, self.params, self.machine, self.path, self.checkpoint, self.quiet)
+            )
 
     @property
     def subject(self) -> str:

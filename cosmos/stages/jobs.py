@@ -29,7 +29,8 @@ from cosmos.overlays import Experiment
 from cosmos.params import Params
 from cosmos.request import JobRequest
 from cosmos.rundir import RunDir, open_run, saved_params
-from cosmos.tracking import last_with
+from cosmos.tracking.metrics import last_with
+from cosmos.tracking.mirror import mirroring
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Pretraining:
         """Runs the stage."""
         from cosmos.stages.pretrain import pretrain
 
-        return pretrain(self.params, self.machine, self.path, self.quiet)
+        with mirroring(RunDir(self.path), self.machine.wandb):
+            return pretrain(self.params, self.machine, self.path, self.quiet)
 
 
 def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:

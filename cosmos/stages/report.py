@@ -17,7 +17,7 @@ from cosmos.report.tables import comparisons
 from cosmos.results import Entry, Results, overall
 from cosmos.stages.evaluated import measured_row, picture
 from cosmos.stages.pipeline_dir import PipelineDir
-from cosmos.tracking import read_metrics
+from cosmos.tracking.metrics import read_metrics
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
 from cosmos.params import Params
 from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking import Metrics, read_metrics
+from cosmos.tracking.metrics import Metrics, read_metrics
 from cosmos.training import checkpoint, schedules
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.step import Learner, StepResult

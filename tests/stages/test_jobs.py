@@ -13,7 +13,7 @@ import pytest
 
 from cosmos.launch.submission import read_record
 from cosmos.stages.jobs import duration
-from cosmos.tracking import read_metrics
+from cosmos.tracking.metrics import read_metrics
 from tests.stages.examples import ROOT, command, cosmos, environment
 
 LOCAL = {"CLUSTER": "local", "SLURM__TASKS_PER_NODE": "2", "SLURM__MINUTES": "10", "WORKERS": "0"}

@@ -23,7 +23,7 @@ from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.params import Params, PretrainParams
 from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking import read_metrics
+from cosmos.tracking.metrics import read_metrics
 from cosmos.training import checkpoint
 from cosmos.training.step import Learner
 from cosmos.training.trainer import Evaluate, Plan, Trainer

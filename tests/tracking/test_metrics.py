@@ -1,7 +1,7 @@
 import math
 from pathlib import Path
 
-from cosmos.tracking import Metrics, last_with, read_metrics
+from cosmos.tracking.metrics import Metrics, last_with, read_metrics
 
 
 def test_lines_come_back_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The files in which Weights & Biases records a run, for `wandb sync`: how far they go.
+
+W&B says nothing when it could not write one, and its processes may be killed while they do. The form is
+LevelDB's log: after seven bytes, blocks of records that are whole or in parts, each after its checksum,
+length and kind; a record is a protocol buffer.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+START, BLOCK = 7, 32768
+HEADER = struct.Struct("<IHB")
+WHOLE, LAST = 1, 4
+"""Kinds of parts that end a record."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a file has."""
+
+    step: int
+    """the last one of its curves; -1: none"""
+    has_end: bool
+    """whether it ends as a run's recording does"""
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """As far as the file can be read."""
+        from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
+
+        step, kind = -1, ""
+        for content in records(file.read_bytes() if file.exists() else b""):
+            record = Record.FromString(content)
+            kind = record.WhichOneof("record_type") or ""
+            step = record.history.step.num if kind == "history" else step
+        return cls(step, kind == "exit")
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The records of a file, up to where it was cut."""
+    at, parts = START, b""
+    while at + HEADER.size <= len(data):
+        left = BLOCK - at % BLOCK
+        if left < HEADER.size:  # padding
+            at += left
+            continue
+        _, length, kind = HEADER.unpack_from(data, at)
+        part = data[at + HEADER.size : at + HEADER.size + length]
+        if kind == 0 or len(part) < length:
+            return
+        at += HEADER.size + length
+        parts += part
+        if kind in (WHOLE, LAST):
+            yield parts
+            parts = b""

@@ -1,0 +1,105 @@
+"""A saved workspace of Weights & Biases that compares the trials of a sweep."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cosmos.tracking.session import has_key
+from cosmos.tracking.shown import SUITES, direction
+from cosmos.wandb_settings import WandbSettings
+
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2.interface import PanelTypes
+    from wandb_workspaces.workspaces import Workspace
+
+MAX_RUNS = 100
+"""Trials whose curves a panel shows."""
+
+
+def save_sweep_workspace(
+    settings: WandbSettings, sweep_id: str, objective: str, params: Sequence[str]
+) -> str:
+    """Saves a workspace on the trials of a sweep in W&B; returns its address.
+
+    Each call saves a new one. Raises ValueError where the extra `workspaces` is not installed, no API key is
+    configured, or W&B does not take it.
+    """
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "a workspace needs wandb-workspaces: pip install 'cosmos-pretraining[workspaces]'"
+        ) from None
+    if not has_key():
+        raise ValueError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
+    import wandb
+
+    try:
+        entity = settings.entity or wandb.Api().default_entity or ""
+        workspace = sweep_workspace(entity, settings.project, sweep_id, objective, params)
+        workspace.save_as_new_view()  # type: ignore[no-untyped-call]
+    except Exception as error:  # W&B's errors have no common base
+        why = " ".join(str(error).split())
+        raise ValueError(
+            f"W&B did not save a workspace for {sweep_id}: {why}\n"
+            "check WANDB_API_KEY, COSMOS_WANDB__ENTITY and COSMOS_WANDB__PROJECT (which a first run makes)"
+        ) from None
+    return str(workspace.url)
+
+
+def sweep_workspace(
+    entity: str, project: str, sweep_id: str, objective: str, params: Sequence[str]
+) -> "Workspace":
+    """The workspace: parameters beside the objective, their importance, and the curves by samples seen."""
+    from wandb_workspaces import expr, workspaces
+
+    is_trial = expr.And(expr.Metric("Group") == sweep_id, expr.Metric("JobType") == "pretrain")
+    figure = summary_key(objective)
+    search = workspaces.Section(name="Search", panels=search_panels(figure, params), is_open=True)
+    curves = workspaces.Section(name="Learning curves", panels=curve_panels(), is_open=True)
+    return workspaces.Workspace(
+        entity=entity,
+        project=project,
+        name=sweep_id,
+        sections=[search, curves],
+        settings=workspaces.WorkspaceSettings(x_axis="samples", max_runs=MAX_RUNS),
+        runset_settings=workspaces.RunsetSettings(
+            filters=is_trial,
+            order=[workspaces.Ordering(workspaces.Summary(figure), ascending=direction(objective) == "min")],
+            pinned_columns=[
+                f"summary:{figure}",
+                *(f"config:{param.replace('.', '.value.', 1)}" for param in params),
+            ],
+        ),
+    )
+
+
+def search_panels(figure: str, params: Sequence[str]) -> "list[PanelTypes]":
+    """What the parameters do to a figure of the summary."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    column = v2.ParallelCoordinatesPlotColumn
+    columns = [column(v2.Config(param), display_name=param) for param in params]
+    return [
+        v2.ParallelCoordinatesPlot(
+            title=figure,
+            columns=[*columns, column(v2.SummaryMetric(figure))],
+            layout=v2.Layout(x=0, y=0, w=24, h=9),
+        ),
+        v2.ParameterImportancePlot(with_respect_to=figure, layout=v2.Layout(x=0, y=9, w=24, h=9)),
+    ]
+
+
+def curve_panels() -> "list[PanelTypes]":
+    """Loss and evaluations in training, by samples seen."""
+    from wandb_workspaces.reports.v2 import interface as v2
+
+    return [
+        v2.LinePlot(title="loss", x="samples", y=["loss"], log_y=True),
+        v2.LinePlot(title="evaluations in training", x="samples", metric_regex="evaluation/.*R@1"),
+    ]
+
+
+def summary_key(objective: str) -> str:
+    """Where the summary has an objective: a result by its name, a curve's last value beside its best one."""
+    is_curve = direction(objective) and objective.split("/")[0] not in SUITES
+    return f"{objective}.last" if is_curve else objective

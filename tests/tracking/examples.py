@@ -1,0 +1,53 @@
+"""Run directories written by hand."""
+
+from pathlib import Path
+from typing import Any
+
+from cosmos.labels import Labels
+from cosmos.overlays import load_params
+from cosmos.results import Results
+from cosmos.rundir import RunDir, open_run
+from cosmos.tracking.metrics import Metrics
+
+ROOT = Path(__file__).parent.parent.parent
+R1 = "image_to_text_R@1"
+KEY = "0" * 40
+"""Of the form of an API key."""
+
+
+def trained(path: Path, steps: int = 5, group: str = "", every_epochs: int = 0) -> RunDir:
+    """A run of `steps` logged steps, ten apart; each second one ends an epoch with an evaluation."""
+    begun(path, group, every_epochs)
+    log(RunDir(path), 1, steps)
+    return RunDir(path)
+
+
+def begun(path: Path, group: str = "", every_epochs: int = 0) -> None:
+    """A run before its first step."""
+    overrides = {"pretrain": {"evaluate_every_epochs": every_epochs}}
+    open_run(path, load_params(base=ROOT / "params.yaml", overrides=overrides))
+    Labels(group, "pretrain", ("first try",)).write(RunDir(path))
+
+
+def log(run: RunDir, first: int, last: int) -> None:
+    metrics = Metrics(run.metrics, 10 * (first - 1))
+    for i in range(first, last + 1):
+        metrics.log({"step": 10 * i, "epoch": i / 2, "samples": 320 * i, "loss": 5.0 - i, "seconds": i})
+        if i % 2 == 0:
+            metrics.log(evaluation(i))
+
+
+def evaluation(i: int) -> dict[str, Any]:
+    figures = {f"student/heldout/{R1}": 1 / i, "student/heldout/image_to_text_mean_rank": float(i)}
+    return {"step": 10 * i, "epoch": i // 2, "evaluation": figures}
+
+
+def measure(run: RunDir, recall: float) -> None:
+    models = {"student": {R1: recall, "accuracy/cat": 0.5}, "teacher": {R1: recall / 2}}
+    entry = {"num_images": 12, "checkpoint": "published:cc3m", "models": models}
+    Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+
+
+def save(run: RunDir, step: int) -> None:
+    run.checkpoints.mkdir(exist_ok=True)
+    run.checkpoint(step).write_bytes(b"weights")

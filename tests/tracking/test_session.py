@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.tracking.session import has_key, wanted_mode
+from cosmos.wandb_settings import WandbSettings
+from tests.tracking.examples import KEY
+
+
+@pytest.fixture(autouse=True)
+def nobody_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+
+
+def test_a_key_in_the_environment_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not has_key()
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert has_key()
+
+
+def test_a_key_in_netrc_is_one_for_its_host_alone(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(f"machine example.org login user password {KEY}\n")
+    assert not has_key()
+    (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
+    assert has_key()
+    (tmp_path / ".netrc").write_text("machine\n")
+    assert not has_key()
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "key", "wanted"),
+    [
+        ("auto", "", "", "offline"),
+        ("auto", "", KEY, "online"),
+        ("auto", "offline", KEY, "offline"),
+        ("auto", "online", "", "online"),
+        ("offline", "online", KEY, "offline"),
+        ("online", "", "", "online"),
+    ],
+)
+def test_the_mode_is_the_settings_or_follows_from_the_key(
+    mode: str, own: str, key: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WANDB_MODE": own, "WANDB_API_KEY": key}.items():
+        if value:
+            monkeypatch.setenv(name, value)
+    assert wanted_mode(WandbSettings.model_validate({"mode": mode})) == wanted
