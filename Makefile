@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench serve serve-down slurm-up slurm-down clean
+.PHONY: help setup demo test check bench serve serve-down dashboard slurm-up slurm-down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -21,8 +21,7 @@ demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by eve
 	@echo "look at pipeline/report/report.html; dvc metrics show has the figures"
 
 test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow and not slurm"
-	$(BIN)/pytest -q -m slurm
+	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow or slurm"
 
 check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .
@@ -42,6 +41,9 @@ serve: setup ## a Prefect server with the flows and a worker, on this machine al
 
 serve-down: ## end that worker and server; jobs go on
 	$(BIN)/python -m flows.server down
+
+dashboard: setup ## optuna-dashboard on the study of SWEEP, or of the newest sweep (docs/sweeps.md)
+	$(BIN)/cosmos dashboard $(SWEEP)
 
 slurm-up: ## a real two-node Slurm on this machine (Debian or Ubuntu, as root), for its tests and for trying
 	bash tests/slurm/cluster.sh up

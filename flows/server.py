@@ -19,7 +19,7 @@ from flows.daemons import Daemon
 
 HOME = Path(".prefect")
 POOL = "cosmos"
-QUEUES = {"workspace": 1, "evaluations": 2}
+QUEUES = {"workspace": 1, "evaluations": 2, "sweeps": 4}
 """Work queues, and how many flow runs of each may run at a time."""
 
 PREFECT = (sys.executable, "-m", "prefect")
@@ -46,6 +46,7 @@ in another shell, with .venv/bin on PATH:
   prefect deployment run pipeline/local --watch
   prefect deployment run pretrain/slurm -p experiment=clip -p 'pretrain={{"epochs": 5}}'
   prefect deployment run evaluate-sweep/local -p 'checkpoints=["pipeline/model/checkpoint.pt"]'
+  prefect deployment run pretrain-sweep/local -p sweep=demo
 """
 
 

@@ -1,5 +1,6 @@
 """What a flow run shows in the UI: how far a pretraining is, tables of results, where the report lies."""
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -17,8 +18,11 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from cosmos.search.sweep_dir import SweepDir, TrialRecord
+from cosmos.search.tables import short
 from cosmos.stages import pipeline
 from cosmos.stages.jobs import RunJob, duration, ways_on
+from cosmos.tracking.note import Note
 
 
 class Progress:
@@ -38,6 +42,32 @@ class Progress:
             if job and run:
                 update_progress_artifact(self.bar, percent(job), description=pace(job))
                 client.update_artifact(self.page, ArtifactUpdate(data=facts(job, run.path)))
+
+
+class TrialTable:
+    """An artifact that follows a sweep: a table of its trials."""
+
+    def __init__(self, folder: SweepDir) -> None:
+        self.folder = folder
+        self.table = cast(UUID, create_table_artifact([], key="trials", description=folder.path.name))
+
+    def update(self) -> None:
+        """Shows the trials as they stand. A server that is away, or a disk, must not stop a sweep here."""
+        with suppress(httpx.HTTPError, OSError), get_client(sync_client=True) as client:
+            rows = [trial_row(trial, self.folder) for trial in self.folder.trials]
+            client.update_artifact(self.table, ArtifactUpdate(data=json.dumps(rows)))
+
+
+def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
+    """A trial, for a table: how it stands, its figures, what it tries, its job, its page in W&B."""
+    return {
+        "trial": trial.name,
+        "state": trial.state,
+        **{name: rounded(value) for name, value in trial.values.items()},
+        **{short(path): rounded(value) for path, value in trial.asked.items()},
+        "job": trial.job,
+        "W&B": Note.of(folder.run(trial)).url,
+    }
 
 
 def percent(job: RunJob) -> float:

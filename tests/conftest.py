@@ -9,13 +9,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 # Tests say for themselves where things lie and run, whatever this shell's settings and machine are.
-for name in [name for name in os.environ if name.startswith("COSMOS_") and name != "COSMOS_PARITY_DIR"]:
+for name in [
+    name for name in os.environ if name.startswith(("COSMOS_", "WANDB_")) and name != "COSMOS_PARITY_DIR"
+]:
     del os.environ[name]
 os.environ["COSMOS_CLUSTER"] = "debug"
+os.environ["COSMOS_WANDB__MODE"] = "disabled"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needing = [item for item in items if item.get_closest_marker("slurm")]
+    for item in needing:
+        item.add_marker(pytest.mark.xdist_group("slurm"))
+    # in one process, one after another, since there is one Slurm; and first, since they take longest
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
     if needing and not slurm.answers():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="no Slurm answers here; `make slurm-up` brings one up"))

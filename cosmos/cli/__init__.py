@@ -17,8 +17,10 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from cosmos.cli.compare import Compare, Promote
 from cosmos.cli.jobs import Attach, Cancel, Jobs
 from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
+from cosmos.cli.sweeps import Dashboard, Sweep
 from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
 from cosmos.overlays import explain
 from cosmos.rundir import Interrupted
@@ -51,6 +53,14 @@ class Cosmos(BaseSettings):
     """follow a run's job"""
     cancel: CliSubCommand[Cancel]
     """end a run's job"""
+    sweep: CliSubCommand[Sweep]
+    """search parameters"""
+    dashboard: CliSubCommand[Dashboard]
+    """open Optuna's dashboard on a sweep"""
+    compare: CliSubCommand[Compare]
+    """set runs, or the trials of a sweep, beside each other"""
+    promote: CliSubCommand[Promote]
+    """make a run's last checkpoint a model that DVC keeps"""
     experiments: CliSubCommand[Experiments]
     """list the experiments, with what they need and should score"""
     evaluate: CliSubCommand[Evaluate]

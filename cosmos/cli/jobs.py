@@ -34,14 +34,21 @@ class Attach(Command):
 
 
 class Cancel(Command):
-    """End a run's job; what it saved stays."""
+    """End a run's job, or a sweep and its trials' jobs; what they saved stays."""
 
     run: CliPositionalArg[str]
-    """name of the run"""
+    """name of the run or the sweep"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
+        from cosmos.search.sweep_dir import SweepDir
         from cosmos.stages.jobs import cancel
 
-        self.show(cancel(self.run, machine, quiet=self.as_json))
+        sweep = SweepDir(machine.runs_root / self.run)
+        if sweep.definition.is_file():
+            from cosmos.search.lead import cancel_sweep
+
+            self.show(cancel_sweep(sweep, machine, quiet=self.as_json))
+        else:
+            self.show(cancel(self.run, machine, quiet=self.as_json))

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def threads_of(request: JobRequest) -> int:
 def _surviving(folder: Path, threads: int) -> Iterator[None]:
     """Processes started inside take the submission's copy of the code, and outlive command and terminal.
 
-    They do not hear Ctrl-C or the terminal's end, and do not hold on to what the command reads and writes.
+    They lead sessions of their own, so that they do not hear Ctrl-C, the terminal's end, or what ends the
+    command's whole group; and they do not hold on to what the command reads and writes.
     """
     path = os.pathsep.join(filter(None, [str(code_folder(folder)), os.environ.get("PYTHONPATH", "")]))
     with (
@@ -124,21 +126,21 @@ def _surviving(folder: Path, threads: int) -> Iterator[None]:
             PYTHONSAFEPATH="1",
             OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)),
         ),
-        _ignoring(signal.SIGINT, signal.SIGHUP),
+        _own_sessions(),
         _standard_streams(folder / "controller.txt"),
     ):
         yield
 
 
 @contextmanager
-def _ignoring(*numbers: signal.Signals) -> Iterator[None]:
-    """Signals that are ignored inside, and by processes that are started there."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+def _own_sessions() -> Iterator[None]:
+    """Processes that are started inside lead sessions of their own; submitit has no option for that."""
+    start = subprocess.Popen
+    subprocess.Popen = partial(start, start_new_session=True)  # type: ignore[assignment, misc]
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        subprocess.Popen = start  # type: ignore[misc]
 
 
 @contextmanager

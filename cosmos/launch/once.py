@@ -31,12 +31,22 @@ def launch(
     A record stands for its calls: whoever changes them takes another, or deletes it. Raises ValueError where
     the cluster refuses the job or does not answer.
     """
+    submission, is_new = begin(calls, request, resolve(cluster), record, folder, label)
+    if not is_new:
+        show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
+    return wait(submission, show, from_start=is_new)
+
+
+def begin(
+    calls: Sequence[Call], request: JobRequest, cluster: ClusterName, record: Path, folder: Path, label: str
+) -> tuple[Submission, bool]:
+    """The submission on record that waits, runs or has finished, or else a new one; and whether it is new.
+
+    `cluster` is resolved; see `launch`, which also waits.
+    """
     with alone(record):
         known = standing(record)
-        submission = known or submit(calls, request, resolve(cluster), record, folder, label)
-    if known:
-        show(f"job {known.job_id}, submitted {known.submitted}: attached\n")
-    return wait(submission, show, from_start=not known)
+        return known or submit(calls, request, cluster, record, folder, label), not known
 
 
 def standing(record: Path) -> Submission | None:

@@ -54,7 +54,7 @@ class Watcher:
         self.submission = submission
         self.states: Sequence[JobState] = ()
         self.asked, self.poll, self.failures = 0.0, SHORTEST_POLL, 0
-        self.silent = False
+        self.silent, self.final_since = False, 0.0
 
     def update(self) -> None:
         """Asks how the jobs stand, unless that was done a moment ago.
@@ -77,6 +77,22 @@ class Watcher:
     def all_final(self) -> bool:
         """Whether nothing runs any more, as far as is known."""
         return bool(self.states) and all(state.is_final for state in self.states)
+
+    def has_ended(self) -> bool:
+        """Whether every call has returned, or nothing runs any more and the folder had time to say why."""
+        if self.submission.is_finished():
+            return True
+        self.update()
+        if not self.all_final:
+            self.final_since = 0.0
+            return False
+        self.final_since = self.final_since or time.monotonic()
+        settled = all(map(is_settled, self.submission.calls))
+        return settled or time.monotonic() - self.final_since > GRACE
+
+    def outcomes(self) -> list[Outcome]:
+        """How each call ended, once it has."""
+        return outcomes(self.submission, self.states)
 
     def __str__(self) -> str:
         """One line on how the jobs stand."""
@@ -130,25 +146,18 @@ def wait(submission: Submission, show: Show, from_start: bool) -> list[Outcome]:
     `show` gets how the jobs stand as it changes and, of a single call, the log: all of it, or (without
     `from_start`) what comes from now on and a few lines before.
     """
-    watcher, told, final_since = Watcher(submission), "", 0.0
+    watcher, told = Watcher(submission), ""
     tails = [Tail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
-    while not submission.is_finished():
-        watcher.update()
+    while not watcher.has_ended():
         if str(watcher) != told and (watcher.states or watcher.silent):
             told = str(watcher)
             show(f"{told}\n")
         for tail in tails:
             show(tail.news())
-        if not watcher.all_final:
-            final_since = 0.0
-        elif not final_since:
-            final_since = time.monotonic()
-        elif all(map(is_settled, submission.calls)) or time.monotonic() - final_since > GRACE:
-            break
         time.sleep(TICK)
     for tail in tails:
         show(tail.news())
-    return outcomes(submission, watcher.states)
+    return watcher.outcomes()
 
 
 def is_settled(call: CallFiles) -> bool:

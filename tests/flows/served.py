@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 
+from tests.stages.examples import TINY
 from tests.workspaces import settings
 
 UP = [sys.executable, "-m", "flows.server", "up"]
 DOWN = [sys.executable, "-m", "flows.server", "down"]
+LASTING = TINY.replace("epochs: 3", "epochs: 300").replace("every_epochs: 3", "every_epochs: 0")
 FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
 
 
@@ -45,8 +47,13 @@ class Served:
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """What the API answers; a refusal is an HTTPStatusError."""
-        return httpx.post(f"{self.api}{path}", json=body, timeout=30).raise_for_status().json()
+        """What the API answers; a refusal is an HTTPStatusError. A server that is busy is asked again."""
+        for _ in range(5):
+            answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(2)
+        return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> str:
         found = httpx.get(f"{self.api}/deployments/name/{name}", timeout=30).raise_for_status().json()

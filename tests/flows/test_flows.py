@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -10,28 +9,12 @@ import yaml
 
 from cosmos.stages.pipeline import STAGES
 from flows.server import ServeError, refuse_taken
-from tests.flows.served import DOWN, FINAL, UP, Served
-from tests.stages.examples import TINY
-from tests.workspaces import checkout, commit, git
+from tests.flows.served import FINAL, Served
+from tests.workspaces import git
 
 pytestmark = pytest.mark.xdist_group("flows")
 
-LASTING = TINY.replace("epochs: 3", "epochs: 300").replace("every_epochs: 3", "every_epochs: 0")
 OF_TRAIN = {"retrieval": {"datasets": ["train"]}}
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = checkout(tmp_path_factory.mktemp("flows") / "checkout")
-    (folder / "experiments" / "lasting.yaml").write_text(LASTING)
-    commit(folder)
-    served = Served(folder)
-    up = served.run(*UP)
-    assert up.returncode == 0, up.stdout + up.stderr
-    assert f"PREFECT_API_URL={served.api}" in up.stdout
-    yield served
-    down = served.run(*DOWN)
-    assert down.stdout.splitlines() == ["the worker has ended", "the server has ended"]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cosmos.launch.submission import read_record
-from tests.flows.served import DOWN, UP, Served
-from tests.flows.test_flows import LASTING
+from tests.flows.served import DOWN, LASTING, UP, Served
 from tests.workspaces import checkout
 
 pytestmark = pytest.mark.slurm

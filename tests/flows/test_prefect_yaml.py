@@ -23,7 +23,7 @@ def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
 
 def test_every_flow_has_a_deployment_for_this_machine_and_one_for_slurm() -> None:
     names = {(flow_of(deployment).name, deployment["name"]) for deployment in DEPLOYMENTS}
-    flows = ("prepare-data", "pretrain", "evaluate-sweep", "pipeline")
+    flows = ("prepare-data", "pretrain", "evaluate-sweep", "pretrain-sweep", "pipeline")
     assert names == {(flow, target) for flow in flows for target in ("local", "slurm")}
     assert len(DEPLOYMENTS) == len(names)
 
@@ -32,20 +32,21 @@ def test_every_flow_has_a_deployment_for_this_machine_and_one_for_slurm() -> Non
 def test_a_deployment_is_started_by_people_and_refuses_wrong_parameters(deployment: dict[str, Any]) -> None:
     assert deployment["schedules"] == []
     assert deployment["enforce_parameter_schema"] is True
-    flow_of(deployment).validate_parameters(
-        {"checkpoints": ["a.pt"], **deployment["parameters"]}
-        if "sweep" in deployment["entrypoint"]
-        else deployment.get("parameters", {})
-    )
+    needed: dict[str, dict[str, Any]] = {
+        "evaluate-sweep": {"checkpoints": ["a.pt"]},
+        "pretrain-sweep": {"sweep": "demo"},
+    }
+    flow = flow_of(deployment)
+    flow.validate_parameters({**needed.get(flow.name, {}), **deployment.get("parameters", {})})
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda d: f"{d['entrypoint']}-{d['name']}")
 def test_the_target_says_where_it_runs_and_the_queue_what_it_waits_for(deployment: dict[str, Any]) -> None:
     assert deployment["work_pool"]["name"] == POOL
-    queue = "evaluations" if flow_of(deployment).name == "evaluate-sweep" else "workspace"
+    queues = {"evaluate-sweep": "evaluations", "pretrain-sweep": "sweeps"}
+    queue = queues.get(flow_of(deployment).name, "workspace")
     assert deployment["work_pool"]["work_queue_name"] == queue
     assert queue in QUEUES
     if "cluster" in flow_of(deployment).parameters.properties:
-        assert deployment["parameters"] == {
-            "cluster": {"local": "debug", "slurm": "slurm"}[deployment["name"]]
-        }
+        here = "local" if queue == "sweeps" else "debug"
+        assert deployment["parameters"] == {"cluster": {"local": here, "slurm": "slurm"}[deployment["name"]]}

@@ -1,0 +1,44 @@
+"""Commands that set runs beside each other, and keep the best."""
+
+from pathlib import Path
+
+from pydantic_settings import CliPositionalArg
+
+from cosmos.cli.base import Command
+from cosmos.machine import Machine
+
+
+class Compare(Command):
+    """Set runs, or the trials of a sweep, beside each other: a table here, and curves and plots on a page."""
+
+    names: CliPositionalArg[list[str]]
+    """runs, ids of sweeps, or names of sweeps (the newest)"""
+    output: Path | None = None
+    """file of the page; without one: compare/<names>.html in the folder of runs"""
+    wandb: bool = False
+    """save a workspace of the sweep in Weights & Biases, too"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.search.compare import compare, save_workspace
+
+        compared = compare(self.names, machine, self.output, quiet=self.as_json)
+        urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []
+        self.show({**compared, "workspaces": urls})
+
+
+class Promote(Command):
+    """Have DVC keep a finished run's last checkpoint, with its parameters, metrics and provenance."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+    name: str = ""
+    """what the model is called: its folder in models/; without one, as the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.promote import promote
+
+        self.show(promote(self.run, self.name, machine, quiet=self.as_json))

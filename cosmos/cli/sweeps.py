@@ -1,0 +1,60 @@
+"""Commands of sweeps."""
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic_settings import CliPositionalArg
+
+from cosmos.cli.base import Command
+from cosmos.machine import Machine
+
+
+class Sweep(Command):
+    """Search parameters: trials as jobs, the best repeated with other seeds; the same command goes on.
+
+    What is searched is set by experiments/sweeps/NAME.yaml.
+    """
+
+    name: CliPositionalArg[str]
+    """a file, or the name of one in experiments/sweeps/"""
+    experiment: str = ""
+    """the base, in place of the one that the file names"""
+    trials: NonNegativeInt = 0
+    """trials in all that are to finish or be pruned; 0: as the file says"""
+    parallel: NonNegativeInt = 0
+    """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as the cores bear"""
+    dry_run: bool = Field(default=False, alias="dry-run")
+    """check the space and show it, and do nothing"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.search.load import load_sweep
+
+        sweep = load_sweep(self.name, self.experiment)
+        if self.dry_run:
+            from cosmos.search.tables import print_sweep
+
+            if not self.as_json:
+                print_sweep(sweep)
+            self.show(sweep.dump())
+            return
+        from cosmos.search.follow import follow
+        from cosmos.search.lead import prepared
+
+        sweeping = prepared(sweep, machine, self.trials, self.parallel)
+        self.show(follow(sweeping, quiet=self.as_json).as_json())
+
+
+class Dashboard(Command):
+    """Open Optuna's dashboard on the study of a sweep; it may be running."""
+
+    name: CliPositionalArg[str] = ""
+    """id or name of the sweep; without one, the newest"""
+    port: PositiveInt = 8080
+    """where a browser on this machine finds it"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.search.dashboard import serve_dashboard
+
+        serve_dashboard(self.name, machine, self.port)

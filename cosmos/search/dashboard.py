@@ -1,0 +1,20 @@
+"""Optuna's dashboard on the study of a sweep."""
+
+from cosmos.machine import Machine
+from cosmos.search.study import load_study, storage
+from cosmos.search.sweep_dir import find_sweep
+
+
+def serve_dashboard(name: str, machine: Machine, port: int) -> None:
+    """Serves the dashboard to this machine alone, until Ctrl-C; "" means the newest sweep.
+
+    ValueError where there is no such sweep, its study cannot be read, or the dashboard is not installed.
+    """
+    folder = find_sweep(name, machine.runs_root)
+    load_study(folder, machine)
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise ValueError("optuna-dashboard is not installed: pip install optuna-dashboard") from None
+    print(f"{folder.path.name}: http://127.0.0.1:{port}", flush=True)
+    run_server(storage(folder, machine), host="127.0.0.1", port=port)

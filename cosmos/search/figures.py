@@ -1,0 +1,55 @@
+"""Figures of a trial: what its run directory says of its objectives, while it trains and after."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cosmos.results import Results, overall
+from cosmos.rundir import RunDir
+from cosmos.search.sweep import Objective
+from cosmos.tracking.metrics import last_with
+
+
+def figures(run: RunDir, num_ranks: int) -> dict[str, float]:
+    """What a run came to: values of its last training line, device_seconds, and results of suites.
+
+    NaN stands for what was not finite.
+    """
+    last = last_with("loss", run.metrics)
+    training = {key: math.nan if value is None else float(value) for key, value in last.items()}
+    return {
+        **training,
+        "device_seconds": training.get("seconds", 0.0) * num_ranks,
+        **{
+            f"{path.stem}/{dataset}/{model}/{metric}": value
+            for path in sorted((run.path / "results").glob("*.json"))
+            for dataset, entry in Results(Path(path), path.stem).entries().items()
+            for model, measured in entry["models"].items()
+            for metric, value in overall(measured).items()
+        },
+    }
+
+
+def values_of(objectives: Iterable[Objective], found: Mapping[str, float]) -> dict[str, float]:
+    """The objectives among figures. ValueError names one that is not there, and those that are."""
+    values = {}
+    for objective in objectives:
+        if objective.figure not in found:
+            there = "\n  ".join(found)
+            raise ValueError(f"objectives: {objective.figure}: a trial has no such figure; it has\n  {there}")
+        values[objective.figure] = found[objective.figure]
+    return values
+
+
+def intermediate(objective: Objective, line: Mapping[str, Any]) -> tuple[int, float] | None:
+    """A line of metrics.jsonl as a report: when, and the objective as it stood; None where it tells nothing.
+
+    Retrieval is reported by epoch, which is the same for trials of other batch sizes; training by its step.
+    """
+    if objective.suite:
+        _, dataset, model, metric = objective.figure.split("/", 3)
+        value = line.get("evaluation", {}).get(f"{model}/{dataset}/{metric}")
+        return None if value is None else (int(line["epoch"]), value)
+    value = line.get(objective.figure)
+    return None if value is None else (int(line["step"]), value)

@@ -1,0 +1,112 @@
+"""Sweeps for a person: the space, trials as they come and go, what came out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cosmos.search.conclusion import Candidate, Conclusion
+from cosmos.search.space import Categorical, Distribution, Integer, LogOneMinus, flat
+from cosmos.search.sweep import Sweep
+from cosmos.search.sweep_dir import TrialRecord
+
+NUM_SHOWN = 10
+"""Configurations of a table."""
+
+MARKS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed": "failed"}
+
+
+def print_sweep(sweep: Sweep) -> None:
+    """What a sweep would search."""
+    base = flat(sweep.base.model_dump(mode="json"))
+    table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
+    for path, searched in sweep.file.space.items():
+        where = ", ".join(f"{other} = {in_words(wanted)}" for other, wanted in searched.when.items())
+        table.add_row(path, described(searched), where, in_words(base[path]))
+    console = Console()
+    console.print(f"{sweep.name}: {sweep.file.about}", markup=False)
+    console.print(table)
+    goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
+    file = sweep.file
+    console.print(
+        f"{goals}\n{file.trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
+        f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
+        markup=False,
+    )
+
+
+def described(searched: Distribution) -> str:
+    """A distribution, in a few words."""
+    if isinstance(searched, Categorical):
+        return in_words(searched.choices)
+    span = f"{searched.low:g} to {searched.high:g}"
+    if isinstance(searched, LogOneMinus):
+        return f"{span}, log of 1 - x"
+    whole = ["whole"] if isinstance(searched, Integer) else []
+    steps = [f"by {searched.step:g}"] if searched.step not in (0, 1) else []
+    return ", ".join([span, *whole, *(["log"] if searched.log else []), *steps])
+
+
+def in_words(value: Any) -> str:
+    """A value as a person would write it."""
+    if isinstance(value, tuple | list):
+        return ", ".join(map(in_words, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def trial_line(trial: TrialRecord) -> str:
+    """How a trial stands, in a line."""
+    job = f" (job {trial.job})" if trial.job and trial.state == "running" else ""
+    told = {
+        "running": values_in_words({short(path): value for path, value in trial.asked.items()}),
+        "failed": trial.problem,
+    }.get(trial.state, values_in_words(trial.values))
+    return f"{trial.name}: {MARKS[trial.state]}{job}: {told}"
+
+
+def values_in_words(values: Mapping[str, Any]) -> str:
+    """Values by name, in a line."""
+    return ", ".join(f"{name} {in_words(value)}" for name, value in values.items())
+
+
+def short(path: str) -> str:
+    """A parameter without its section."""
+    return path.rpartition(".")[2]
+
+
+def print_conclusion(found: Conclusion, sweep: Sweep) -> None:
+    """What a sweep came to."""
+    console = Console()
+    searched = list(sweep.file.space)
+    figures = [objective.figure for objective in sweep.file.objectives]
+    columns = ["", "trial", "seeds", *(figure.rpartition("/")[2] for figure in figures)]
+    table = Table(*columns, *map(short, searched), box=box.SIMPLE_HEAD)
+    for one in found.candidates[:NUM_SHOWN]:
+        table.add_row(*cells(one, searched), style="bold" if one.is_best else "")
+    console.print(f"{found.sweep}: {', '.join(figures)}", markup=False)
+    console.print(table)
+    for line in remarks(found):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def cells(one: Candidate, searched: list[str]) -> list[str]:
+    """A row of the table."""
+    figures = [str(figure) for figure in one.figures.values()]
+    asked = [in_words(one.asked[path]) if path in one.asked else "" for path in searched]
+    return ["*" if one.is_best else "", str(one.number), str(one.num_seeds), *figures, *asked]
+
+
+def remarks(found: Conclusion) -> Iterator[str]:
+    """What there is to say beside the table."""
+    yield ", ".join(f"{count} {state}" for state, count in found.states.items()) or "no trial has begun"
+    if any(figure.is_repeated for one in found.candidates for figure in one.figures.values()):
+        yield "± is the standard deviation over seeds; * marks what no other beats"
+    for objective, shares in found.importances.items():
+        ranked = sorted(shares.items(), key=lambda share: -share[1])
+        yield f"importance for {objective}: " + ", ".join(
+            f"{short(path)} {share:.0%}" for path, share in ranked
+        )
+    if found.overlay:
+        yield f"experiment: {found.overlay}\nrun: {found.run}"

@@ -1,0 +1,131 @@
+"""Where trials run: each is a run directory and a job, as a pretraining is."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from cosmos.evaluate_params import SuiteName
+from cosmos.launch.once import begin, standing
+from cosmos.launch.outcome import Failure
+from cosmos.launch.submission import alone
+from cosmos.launch.watch import Watcher
+from cosmos.machine import ClusterName, Machine
+from cosmos.params import Params
+from cosmos.request import JobRequest
+from cosmos.rundir import RunDir, open_run
+from cosmos.stages.evaluations import in_short
+from cosmos.stages.jobs import end
+
+HOPELESS = ("ValueError", "FloatingPointError")
+"""Errors that the same parameters would meet again."""
+
+
+@dataclass(frozen=True)
+class TrialCall:
+    """The stage call that a trial's job gets: pretrains, and measures the objectives."""
+
+    params: Params
+    machine: Machine
+    path: Path
+    suites: tuple[SuiteName, ...]
+
+    def __call__(self) -> dict[str, Any]:
+        """Runs the stages. ValueError where not everything could be measured."""
+        from cosmos.stages.evaluate import evaluate
+        from cosmos.stages.pretrain import pretrain
+        from cosmos.tracking.mirror import mirroring
+
+        with mirroring(RunDir(self.path), self.machine.wandb):
+            trained = pretrain(self.params, self.machine, self.path)
+            if self.suites:
+                evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
+                if evaluated.problems:
+                    raise ValueError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+        return trained
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a trial's job stands."""
+
+    state: Literal["running", "finished", "dead"]
+    job: str = ""
+    """its id"""
+    attempts: int = 0
+    """jobs that were submitted for the trial so far"""
+    why: str = ""
+    """why it is dead, in a line"""
+    is_hopeless: bool = False
+    """whether another attempt would end as this one"""
+
+
+class Workplace(Protocol):
+    """Runs trials."""
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes of a trial."""
+
+    def start(self, run: RunDir, params: Params) -> Standing:
+        """Sees that a trial runs: one whose job is alive or has finished is left as it is."""
+
+    def look(self, run: RunDir) -> Standing:
+        """How a trial that was started here stands."""
+
+    def stop(self, run: RunDir) -> bool:
+        """Ends what runs of a trial, whoever started it; whether it did. What it saved stays."""
+
+
+@dataclass
+class Jobs:
+    """Trials as jobs, of Slurm or of this machine."""
+
+    machine: Machine
+    cluster: ClusterName
+    """resolved"""
+    request: JobRequest
+    suites: tuple[SuiteName, ...]
+    watchers: dict[Path, Watcher] = field(default_factory=dict)
+
+    @property
+    def num_ranks(self) -> int:
+        """Processes of a trial."""
+        return self.request.num_ranks
+
+    def start(self, run: RunDir, params: Params) -> Standing:
+        """Sees that a trial runs. ValueError where its job is refused, or nobody says how it stands."""
+        open_run(run.path, params)
+        call = TrialCall(params, self.machine, run.path, self.suites)
+        label = f"cosmos-{run.path.parent.name}-{run.path.name}"
+        submission, _ = begin([call], self.request, self.cluster, run.job, run.jobs, label)
+        self.watchers[run.path] = Watcher(submission)
+        return self.look(run)
+
+    def look(self, run: RunDir) -> Standing:
+        """How a trial stands; one whose scheduler is silent is taken to run."""
+        watcher = self.watchers[run.path]
+        job, attempts = watcher.submission.job_id, num_submissions(run)
+        if not watcher.has_ended():
+            return Standing("running", job, attempts)
+        (outcome,) = watcher.outcomes()
+        if not outcome.failure:
+            return Standing("finished", job, attempts)
+        return Standing("dead", job, attempts, in_short(outcome.failure), is_hopeless(outcome.failure))
+
+    def stop(self, run: RunDir) -> bool:
+        """Ends a trial's job, where one is alive; whether it did. ValueError where nobody can say."""
+        if not run.job.exists():
+            return False
+        with alone(run.job):
+            known = standing(run.job)
+        return known is not None and end(known)
+
+
+def num_submissions(run: RunDir) -> int:
+    """Jobs that a run was submitted as so far."""
+    return sum(1 for path in run.jobs.iterdir() if path.is_dir()) if run.jobs.is_dir() else 0
+
+
+def is_hopeless(failure: Failure) -> bool:
+    """Whether the same parameters would fail again, rather than the machine."""
+    return failure.rank is not None and failure.rank.error in HOPELESS

@@ -1,0 +1,54 @@
+"""The flow pretrain-sweep on a real server with a real worker."""
+
+import httpx
+import pytest
+
+from cosmos.search.sweep_dir import SweepDir, find_sweep
+from tests.flows.served import FINAL, Served
+from tests.search.examples import RECALL
+
+pytestmark = pytest.mark.xdist_group("flows")
+
+REQUEST = {"cpus_per_task": 1}
+
+
+def sweep_of(served: Served, name: str) -> SweepDir:
+    return find_sweep(name, served.folder / "runs")
+
+
+@pytest.mark.slow
+def test_each_trial_is_a_task_and_a_row_of_a_table(served: Served) -> None:
+    data = served.begin("prepare-data/local")
+    assert served.wait_for_state(data, *FINAL) == "Completed", served.log(data)
+    run = served.begin("pretrain-sweep/local", sweep="small", parallel=2, slurm=REQUEST)
+    assert served.wait_for_state(run, *FINAL) == "Completed", served.log(run)
+    folder = sweep_of(served, "small")
+    tasks = {task["name"]: task["state"]["name"] for task in served.of(run, "task_runs")}
+    assert tasks == {f"{trial.name}, job {trial.job}": "Completed" for trial in folder.trials}
+    assert len(tasks) == 4
+    (table,) = (shown for shown in served.of(run, "artifacts") if shown["key"] == "trials")
+    for trial in folder.trials:
+        assert f'"trial": "{trial.name}", "state": "finished", "{RECALL}": ' in table["data"]
+    assert "experiment: experiments/small-best.yaml" in served.flow_run(run)["state"]["message"]
+
+
+@pytest.mark.slow
+def test_cancelling_stops_asking_and_ends_jobs_unless_they_are_to_go_on(served: Served) -> None:
+    for cancel_jobs in (False, True):
+        run = served.begin("pretrain-sweep/local", sweep="lasting", parallel=1, cancel_jobs=cancel_jobs)
+        served.wait_for(lambda run=run: "begun (job" in served.log(run))  # type: ignore[misc]
+        assert served.run("prefect", "flow-run", "cancel", run).returncode == 0
+        served.wait_for(lambda run=run: served.state(run) == "Cancelled")  # type: ignore[misc]
+        folder = sweep_of(served, "lasting")
+        (trial,) = folder.trials
+    served.wait_for(lambda: f"jobs cancelled: {trial.job}" in served.log(run))
+    assert len([path for path in folder.run(trial).jobs.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_wrong_parameters_are_refused_before_there_is_a_run(served: Served) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match="409"):
+        served.begin("pretrain-sweep/local", sweep="small", trials=-1)
+    run = served.begin("pretrain-sweep/local", sweep="no-such")
+    assert served.wait_for_state(run, *FINAL) == "Failed"
+    assert "no-such: no such file, and no such sweep in experiments/sweeps" in served.log(run)

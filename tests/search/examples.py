@@ -1,0 +1,119 @@
+"""Sweeps that tests run, and a workplace whose trials take no time: they write what a job would have left."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmos.machine import Machine
+from cosmos.params import Params
+from cosmos.results import Results
+from cosmos.rundir import RunDir, open_run
+from cosmos.search.controller import Controller
+from cosmos.search.load import load_sweep
+from cosmos.search.study import open_study
+from cosmos.search.sweep import Sweep
+from cosmos.search.sweep_dir import SweepDir
+from cosmos.search.trials import Standing
+from cosmos.tracking.metrics import Metrics
+
+RECALL = "retrieval/heldout/student/text_to_image_R@1"
+TIME = "device_seconds"
+
+SMALL: dict[str, Any] = {
+    "fixed": {"pretrain": {"evaluate_every_epochs": 1}, "evaluate": {"models": ["student"]}},
+    "space": {
+        "pretrain.momentum": {"distribution": "log-one-minus", "low": 0.9, "high": 0.999},
+        "loss.distill_weight": {"distribution": "float", "low": 0.1, "high": 10, "log": True},
+    },
+    "objectives": [{"figure": RECALL}],
+    "trials": 6,
+    "sampler": {"startup_trials": 3},
+    "repeats": {"best": 2, "seeds": 1},
+}
+
+
+def write_sweep(path: Path, **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump({**SMALL, **changes}))
+    return path
+
+
+def small_sweep(folder: Path, **changes: Any) -> Sweep:
+    return load_sweep(str(write_sweep(folder / "small.yaml", **changes)))
+
+
+Curve = Callable[[Params], list[float]]
+"""Recall after each epoch, of a pretraining with these parameters."""
+
+
+def rising(params: Params) -> list[float]:
+    """Best at a momentum of 0.98 and a distillation weight of 1."""
+    off = abs(params.pretrain.momentum - 0.98) + abs(params.loss.distill_weight - 1) / 10
+    best = 0.5 - off + params.pretrain.seed / 1000
+    return [best * epoch / params.pretrain.epochs for epoch in range(1, params.pretrain.epochs + 1)]
+
+
+@dataclass
+class Bench:
+    """Runs trials by writing their files; those of `dies` die so many times first, and `slow` ones go on."""
+
+    curve: Curve = rising
+    num_ranks: int = 2
+    dies: Mapping[str, int] = field(default_factory=dict)
+    hopeless: bool = False
+    slow: bool = False
+    """whether a trial shows an epoch for each look, in place of all at once"""
+    started: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    params: dict[str, Params] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
+
+    def start(self, run: RunDir, params: Params) -> Standing:
+        open_run(run.path, params)
+        self.started.append(run.path.name)
+        self.params[run.path.name] = params
+        return self.look(run)
+
+    def look(self, run: RunDir) -> Standing:
+        name = run.path.name
+        attempts = self.started.count(name)
+        if attempts <= self.dies.get(name, 0):
+            return Standing("dead", "1", attempts, "its node failed", self.hopeless)
+        curve = self.curve(self.params[name])
+        done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
+        self.shown[name] = done
+        write_metrics(run, curve[:done])
+        if done < len(curve):
+            return Standing("running", "1", attempts)
+        if math.isfinite(curve[-1]):
+            entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}}
+            Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+        return Standing("finished", "1", attempts)
+
+    def stop(self, run: RunDir) -> bool:
+        self.stopped.append(run.path.name)
+        return True
+
+
+def write_metrics(run: RunDir, curve: list[float]) -> None:
+    lines = [
+        line
+        for epoch, recall in enumerate(curve, 1)
+        for line in (
+            {"step": 10 * epoch, "epoch": float(epoch), "loss": 2 - recall, "seconds": 5.0 * epoch},
+            {"step": 10 * epoch, "epoch": epoch, "evaluation": {"student/heldout/text_to_image_R@1": recall}},
+        )
+    ]
+    metrics = Metrics(run.metrics)
+    for line in lines:
+        metrics.log(line)
+
+
+def controller(sweep: Sweep, folder: Path, bench: Bench, parallel: int = 2) -> Controller:
+    """A controller as `cosmos sweep` makes it, but for where trials run."""
+    place = SweepDir(folder / sweep.id)
+    place.open(sweep)
+    return Controller(sweep, place, open_study(sweep, place, Machine()), bench, parallel)

@@ -1,0 +1,229 @@
+"""Leading a sweep, with a study on disk and trials that take no time."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+
+from cosmos.lease import Superseded
+from cosmos.machine import Machine
+from cosmos.params import Params
+from cosmos.rundir import RunDir
+from cosmos.search.study import asked_of, open_study
+from cosmos.search.sweep_dir import TrialRecord
+from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
+
+
+def firsts(records: list[TrialRecord]) -> list[TrialRecord]:
+    return [record for record in records if not record.seed]
+
+
+def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
+    sweep, bench = small_sweep(tmp_path), Bench()
+    lead = controller(sweep, tmp_path, bench)
+    told = list(lead.search(6))
+    assert [record.state for record in told].count("running") == 6
+    trials = lead.study.trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
+    for trial, record in zip(trials, lead.folder.trials, strict=True):
+        params = sweep.params(record.asked, 0)
+        assert record == TrialRecord(
+            sweep.id, trial.number, 0, asked_of(trial), "finished", 1, {RECALL: rising(params)[-1]}, "", "1"
+        )
+        assert trial.values == [record.values[RECALL]]
+        assert trial.intermediate_values == dict(enumerate(rising(params), 1))
+        assert bench.params[record.name] == params
+        assert json.loads(lead.folder.run(record).labels.read_text())["group"] == sweep.id
+    lines = [json.loads(line) for line in lead.folder.own.metrics.read_text().splitlines()]
+    assert sorted(line["trial"] for line in lines) == list(range(6))
+    assert {line["trial"]: line[RECALL] for line in lines} == {t.number: t.value for t in trials}
+
+
+def test_as_many_run_at_a_time_as_may(tmp_path: Path) -> None:
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench(slow=True), parallel=3)
+    running = [len(lead.live) for _ in lead.search(7)]
+    assert max(running) == 3
+
+
+def test_a_search_goes_on_where_it_was_left_and_takes_on_what_runs(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    left = controller(sweep, tmp_path, Bench(slow=True))
+    begun = list(itertools.islice(left.search(6), 2))
+    assert [record.state for record in begun] == ["running", "running"]
+
+    bench = Bench()
+    told = list(controller(sweep, tmp_path, bench).search(6))
+    assert bench.started[:2] == [record.name for record in begun]
+    assert sorted(bench.started) == [f"trial-{number:04d}" for number in range(6)]
+    assert [record.number for record in told if record.state == "finished"][:2] == [0, 1]
+    assert list(controller(sweep, tmp_path, Bench()).search(6)) == []
+    assert [one.number for one in controller(sweep, tmp_path, Bench()).search(7)] == [6, 6]
+
+
+def test_a_trial_that_was_asked_for_and_never_begun_is_not_counted(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    killed = controller(sweep, tmp_path, Bench())
+    killed.study.ask()  # killed before the trial had its values
+    lead = controller(sweep, tmp_path, Bench())
+    list(lead.search(3))
+    assert [trial.state.name for trial in lead.study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+
+
+def test_a_trial_that_was_begun_before_its_job_was_submitted_is_started(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    record, _ = controller(sweep, tmp_path, Bench()).ask()
+    bench = Bench()
+    list(controller(sweep, tmp_path, bench).search(1))
+    assert bench.params == {record.name: sweep.params(record.asked, 0)}
+
+
+def falling_behind(params: Params) -> list[float]:
+    """Every trial after the first is worse from the first epoch on."""
+    return [0.5, 0.6, 0.7] if params.pretrain.momentum == FIRST["pretrain.momentum"] else [0.1, 0.1, 0.1]
+
+
+FIRST = {"pretrain.momentum": 0.95, "loss.distill_weight": 1.0}
+
+
+def pruning(tmp_path: Path, bench: Bench) -> Any:
+    sweep = small_sweep(tmp_path, pruner={"name": "median", "startup_trials": 1})
+    lead = controller(sweep, tmp_path, bench, parallel=1)
+    lead.study.enqueue_trial({"1 - pretrain.momentum": 0.05, "loss.distill_weight": 1.0})
+    return lead
+
+
+def test_a_trial_that_falls_behind_is_stopped_after_one_report(tmp_path: Path) -> None:
+    bench = Bench(falling_behind, slow=True)
+    lead = pruning(tmp_path, bench)
+    list(lead.search(3))
+    assert [trial.state.name for trial in lead.study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
+    assert bench.stopped == ["trial-0001", "trial-0002"]
+    for trial, record in zip(lead.study.trials[1:], lead.folder.trials[1:], strict=True):
+        assert list(trial.intermediate_values) == [1]
+        assert (record.state, record.values) == ("pruned", {RECALL: 0.1})
+
+
+def test_the_job_of_a_pruned_trial_ends_also_where_the_controller_was_killed_before(tmp_path: Path) -> None:
+    class KilledError(Exception):
+        pass
+
+    class Killed(Bench):
+        def stop(self, run: RunDir) -> bool:
+            raise KilledError
+
+    lead = pruning(tmp_path, Killed(falling_behind, slow=True))
+    with pytest.raises(KilledError):
+        list(lead.search(2))
+    bench = Bench(falling_behind)
+    assert list(controller(lead.sweep, tmp_path, bench).search(2)) == []
+    assert (bench.stopped, bench.started) == (["trial-0001"], [])
+    assert [record.state for record in lead.folder.trials] == ["finished", "pruned"]
+
+
+def test_a_trial_whose_job_died_is_submitted_again_and_too_often_is_a_failure(tmp_path: Path) -> None:
+    bench = Bench(dies={"trial-0001": 2, "trial-0002": 3})
+    lead = controller(small_sweep(tmp_path), tmp_path, bench)
+    list(lead.search(4))
+    assert [bench.started.count(f"trial-000{number}") for number in range(5)] == [1, 3, 3, 1, 1]
+    assert [record.state for record in lead.folder.trials] == ["finished"] * 2 + ["failed"] + ["finished"] * 2
+    assert lead.folder.trials[2].problem == "its node failed"
+    assert lead.study.trials[2].state == TrialState.FAIL
+
+
+def test_a_trial_that_would_fail_again_is_not_submitted_again(tmp_path: Path) -> None:
+    bench = Bench(dies={"trial-0000": 1}, hopeless=True)
+    lead = controller(small_sweep(tmp_path), tmp_path, bench)
+    list(lead.search(1))
+    assert bench.started == ["trial-0000", "trial-0001"]
+
+
+def test_a_sweep_in_which_most_trials_fail_stops_and_goes_on_once_that_is_mended(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    always = {f"trial-{number:04d}": 9 for number in range(99)}
+    with pytest.raises(ValueError, match="3 of 3 trials failed, the last one so: its node failed"):
+        list(controller(sweep, tmp_path, Bench(dies=always), parallel=1).search(6))
+    lead = controller(sweep, tmp_path, Bench())
+    list(lead.search(6))
+    assert sum(record.state == "finished" for record in lead.folder.trials) == 6
+
+
+def test_an_objective_that_trials_lack_is_named_with_those_that_they_have(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path, objectives=[{"figure": "classification/demo/student/top_one"}])
+    with pytest.raises(ValueError, match=r"top_one: a trial has no such figure; it has(.|\n)*device_seconds"):
+        list(controller(sweep, tmp_path, Bench()).search(1))
+
+
+def test_a_loss_that_is_not_finite_fails_its_trial(tmp_path: Path) -> None:
+    def broken(params: Params) -> list[float]:
+        return [float("nan")]
+
+    sweep = small_sweep(tmp_path, objectives=[{"figure": "loss", "goal": "minimize"}])
+    lead = controller(sweep, tmp_path, Bench(broken), parallel=1)
+    with pytest.raises(ValueError, match="an objective is not finite"):
+        list(lead.search(1))
+
+
+def test_of_two_controllers_the_later_one_leads(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    earlier = controller(sweep, tmp_path, Bench(slow=True), parallel=1)
+    search = earlier.search(4)
+    next(search)
+    later = controller(sweep, tmp_path, Bench(), parallel=1)
+    with pytest.raises(Superseded, match="took over this run"):
+        list(search)
+    list(later.search(4))
+    assert [trial.state for trial in later.study.trials] == [TrialState.COMPLETE] * 4
+
+
+def test_the_best_are_trained_again_with_further_seeds(tmp_path: Path) -> None:
+    bench = Bench()
+    sweep = small_sweep(tmp_path, repeats={"best": 2, "seeds": 2})
+    lead = controller(sweep, tmp_path, bench)
+    list(lead.search(5))
+    best = [trial.number for trial in sorted(lead.study.trials, key=lambda t: -(t.value or 0))[:2]]
+    again = list(lead.repeat())
+    assert {(one.number, one.seed) for one in again} == {(number, seed) for number in best for seed in (1, 2)}
+    assert len(lead.study.trials) == 5
+    for one in again:
+        assert bench.params[one.name] == sweep.params(lead.folder.trials[0].asked | one.asked, one.seed)
+    assert list(controller(sweep, tmp_path, Bench()).repeat()) == []
+
+
+def test_several_objectives_are_told_together_and_their_front_is_repeated(tmp_path: Path) -> None:
+    objectives = [{"figure": RECALL}, {"figure": TIME, "goal": "minimize"}]
+    lead = controller(small_sweep(tmp_path, objectives=objectives), tmp_path, Bench())
+    list(lead.search(4))
+    assert [trial.values[1] for trial in lead.study.trials] == [
+        5.0 * 3 * 2
+    ] * 4  # seconds of three epochs, two ranks
+    assert {one.number for one in lead.repeat()} <= {trial.number for trial in lead.study.best_trials}
+
+
+def test_a_study_that_is_opened_again_draws_what_it_has_not_drawn_before(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path, sampler={"name": "random"})
+    drawn = []
+    for _ in range(3):
+        lead = controller(sweep, tmp_path, Bench())
+        drawn += [lead.ask()[0].asked["pretrain.momentum"] for _ in range(2)]
+    assert len(set(drawn)) == 6
+
+
+def test_a_database_keeps_studies_where_the_machine_names_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", f"sqlite:///{tmp_path}/studies.db")
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench())
+    list(lead.search(2))
+    assert not lead.folder.journal.exists()
+    assert len(open_study(lead.sweep, lead.folder, Machine()).trials) == 2
+
+
+def test_a_storage_that_does_not_answer_is_named_by_its_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", "sqlite:////no/such/folder/studies.db")
+    with pytest.raises(ValueError, match="see COSMOS_STUDY_STORAGE"):
+        controller(small_sweep(tmp_path), tmp_path, Bench())

@@ -1,0 +1,116 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.search.load import SWEEPS, load_sweep
+from cosmos.search.sweep import Sweep
+from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
+
+MOMENTUM, CAPTIONS = "pretrain.momentum", "views.num_captions"
+RANGE = {"low": 0.9, "high": 0.999}
+
+
+def on(path: str, distribution: str, **values: Any) -> dict[str, Any]:
+    return {"space": {path: {"distribution": distribution, **values}}}
+
+
+def toward(*figures: str, **changes: Any) -> dict[str, Any]:
+    return {"objectives": [{"figure": figure} for figure in figures], **changes}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+def test_what_is_shipped_can_run(name: str) -> None:
+    assert load_sweep(name).file.about
+
+
+def test_the_sweep_of_the_issue_searches_momentum_crops_and_weights() -> None:
+    assert {"pretrain.momentum", "views.num_local_crops", "views.num_captions", "views.crop_scale"} <= set(
+        load_sweep("ema-crops-weights").file.space
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            on("pretrain.momentun", "log-one-minus", **RANGE),
+            r"momentun: no such parameter; near it: pretrain\.mom",
+        ),
+        (
+            on(MOMENTUM, "float", low=0.9, high=1.5),
+            r"space\.pretrain\.momentum: 1\.5: .*less than or equal to 1",
+        ),
+        (on(CAPTIONS, "int", low=1, high=4), r"space\.views\.num_captions: 1: .*greater than or equal to 2"),
+        (on(CAPTIONS, "float", low=2.5, high=4), r"space\.views\.num_captions: 2\.5: .*valid integer"),
+        (on("loss.contrastive", "categorical", choices=["clip", "cloob"]), r"'cloob': .*'clip' or 'siglip'"),
+        (on("pretrain.seed", "int", low=0, high=9), r"space\.pretrain\.seed: not to be searched"),
+        (on("data.max_skipped", "float", low=0, high=0.5), r"max_skipped: .*would not compare"),
+        (
+            on("views.local_size", "int", low=8, high=128, step=8),
+            r"may be asked for \{.*larger than views\.image_",
+        ),
+        (on(MOMENTUM, "float", **RANGE, when={"pretrain.epochs": 3}), r"pretrain\.epochs is not searched"),
+        (toward("retrieval/heldout/mean"), r"name it as <suite>/<dataset>/<model>/<metric>"),
+        (
+            toward(RECALL.replace("heldout", "coco")),
+            r"coco is not among evaluate\.retrieval\.datasets \(heldout\)",
+        ),
+        (toward(RECALL.replace("student", "pupil")), r"pupil is not among evaluate\.models"),
+        (toward("retrieval/heldout/student/R@1"), r"no metric R@1; retrieval has image_to_text_R@1"),
+        (toward("detection/coco/student/mAP"), r"detection is no suite"),
+        (toward(RECALL, RECALL), r"a figure is named twice"),
+        (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
+        (
+            toward("classification/demo/student/top1", pruner={"name": "median"}),
+            r"classification has none of",
+        ),
+        ({"pruner": {"name": "median"}, "fixed": {}}, r"evaluate_every_epochs: 1 measures them"),
+        ({"fixed": {"pretrain": {"epoch": 1}}}, r"pretrain\.epoch: no such key"),
+        ({"sampler": {"name": "grid"}}, r"sampler\.name: .*'tpe'"),
+        ({"space": {}}, r"space: .*at least 1 item"),
+        ({"trails": 3}, r"trails: no such key"),
+    ],
+)
+def test_what_cannot_run_is_refused_by_its_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
+        small_sweep(tmp_path, **changes)
+    assert str(refused.value).startswith(str(tmp_path / "small.yaml"))
+
+
+def test_a_name_that_is_none_lists_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"lrr: no such file, .*there are: demo, ema-crops-weights, lr$"):
+        load_sweep("lrr")
+
+
+def test_a_sweep_of_other_values_is_another_and_one_of_more_trials_is_not(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    assert small_sweep(tmp_path, trials=99, about="again", sampler={"name": "random"}).id == sweep.id
+    others = [
+        small_sweep(tmp_path, epochs=2).id,
+        small_sweep(tmp_path, fixed={"pretrain": {"evaluate_every_epochs": 1, "beta1": 0.8}}).id,
+        small_sweep(tmp_path, **on(MOMENTUM, "log-one-minus", **RANGE)).id,
+        small_sweep(tmp_path, objectives=[{"figure": RECALL, "goal": "minimize"}]).id,
+        load_sweep(str(write_sweep(tmp_path / "other.yaml"))).id,
+    ]
+    assert len({sweep.id, *others}) == 6
+
+
+def test_a_sweep_is_read_as_it_was_dumped(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    assert Sweep.load(sweep.dump()) == sweep
+
+
+def test_trials_have_the_base_of_another_experiment_where_one_is_given(tmp_path: Path) -> None:
+    path = str(write_sweep(tmp_path / "small.yaml"))
+    assert load_sweep(path).base.loss.distillation == "cross-modal"
+    assert load_sweep(path, "image-only").base.loss.distillation == "image-only"
+
+
+def test_a_repetition_differs_by_its_seed_alone(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path, fixed={**SMALL["fixed"], "loss": {"contrastive_weight": 2.0}})
+    first, second = (sweep.params({"pretrain.momentum": 0.95}, seed) for seed in (0, 2))
+    assert (first.pretrain.momentum, first.loss.contrastive_weight) == (0.95, 2.0)
+    assert second == first.model_copy(
+        update={"pretrain": first.pretrain.model_copy(update={"seed": first.pretrain.seed + 2})}
+    )

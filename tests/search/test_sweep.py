@@ -1,0 +1,140 @@
+"""`cosmos sweep` with its trials as processes of this machine, and what it leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import TrialState
+
+from cosmos.machine import Machine
+from cosmos.overlays import load_params
+from cosmos.params import fingerprint
+from cosmos.results import Results
+from cosmos.rundir import saved_params
+from cosmos.search.space import flat
+from cosmos.search.study import load_study
+from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
+from tests.search.examples import RECALL, SMALL
+from tests.stages.examples import ROOT, TINY
+from tests.tracking.offline import read_offline
+
+SETTINGS = {
+    "COSMOS_CLUSTER": "local",
+    "COSMOS_DEVICE": "cpu",
+    "COSMOS_WORKERS": "0",
+    "COSMOS_SLURM__CPUS_PER_TASK": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A place with parameters, an experiment, sweeps and data of its own."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "experiments" / "sweeps").mkdir(parents=True)
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "experiments" / "tiny.yaml").write_text(TINY)
+    for name, changes in {
+        "small": {"trials": 8, "pruner": {"name": "median", "startup_trials": 3}},
+        "long": {"trials": 2, "epochs": 400, "repeats": {"best": 0}},
+    }.items():
+        sweep = {**SMALL, "experiment": "tiny", **changes}
+        (folder / "experiments" / "sweeps" / f"{name}.yaml").write_text(yaml.safe_dump(sweep))
+    assert command(folder, "prepare", "--experiment", "tiny").wait() == 0
+    return folder
+
+
+def command(project: Path, *arguments: str, **settings: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cosmos", *arguments],
+        cwd=project,
+        env={**os.environ, **SETTINGS, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def study_of(folder: SweepDir, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
+    monkeypatch.chdir(folder.path.parent.parent)
+    return load_study(folder, Machine())
+
+
+@pytest.mark.slow
+def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = command(project, "sweep", "small", "--json", COSMOS_WANDB__MODE="offline")
+    printed, said = process.communicate()
+    assert process.returncode == 0, said
+    found, folder = json.loads(printed), find_sweep("small", project / "runs")
+    study = study_of(folder, monkeypatch)
+
+    assert len(study.trials) == sum(found["states"].values()) == 8
+    firsts = [trial for trial in folder.trials if not trial.seed]
+    for trial, record in zip(study.trials, firsts, strict=True):
+        assert (trial.state.name, record.state) in (("COMPLETE", "finished"), ("PRUNED", "pruned"))
+        assert {"1 - pretrain.momentum", "loss.distill_weight"} == set(trial.params)
+        assert record.asked["loss.distill_weight"] == trial.params["loss.distill_weight"]
+        check_run(folder, record)
+        if trial.state == TrialState.COMPLETE:
+            assert record.values == {RECALL: trial.values[0]}
+            check_wandb(folder, record)
+
+    repeated = [trial for trial in folder.trials if trial.seed]
+    assert len(repeated) == 2
+    best = found["candidates"][0]
+    assert (best["is_best"], best["num_seeds"]) == (True, 2)
+    of_best = [trial.values[RECALL] for trial in folder.trials if trial.number == best["number"]]
+    assert best["figures"][RECALL]["mean"] == pytest.approx(sum(of_best) / 2)
+    assert json.loads(folder.best.read_text()) == found
+    assert load_params("small-best").pretrain.momentum == best["asked"]["pretrain.momentum"]
+    told = read_offline(folder.path)
+    assert (told.job_type, told.group, len(told.history)) == ("search", folder.path.name, len(folder.trials))
+
+
+def check_run(folder: SweepDir, record: TrialRecord) -> None:
+    run, sweep = folder.run(record), folder.sweep()
+    assert fingerprint(saved_params(run)) == fingerprint(sweep.params(record.asked, record.seed))
+    if record.state == "finished":
+        entry = Results(run.result("retrieval"), "retrieval").entries()["heldout"]
+        assert record.values[RECALL] == entry["models"]["student"]["text_to_image_R@1"]
+
+
+def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
+    shown, params = read_offline(folder.run(record).path), saved_params(folder.run(record))
+    assert (shown.group, shown.job_type) == (folder.path.name, "pretrain")
+    assert {"small", "trial"} <= set(shown.tags)
+    config = flat(params.model_dump(mode="json"))
+    told = {key: value for key, value in flat(shown.config).items() if key in config}
+    assert told == config
+    assert shown.summary[RECALL] == record.values[RECALL]
+
+
+@pytest.mark.slow
+def test_trials_outlive_their_controller_and_are_taken_on_and_cancelled(project: Path) -> None:
+    killed = command(project, "sweep", "long", "--parallel", "1")
+    while not any(project.glob("runs/long-*/trial-0000/metrics.jsonl")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.2)
+    killed.kill()
+    killed.communicate()
+    folder = find_sweep("long", project / "runs")
+    (trial,) = folder.trials
+
+    again = command(project, "sweep", "long", "--parallel", "1", "--json")
+    while trial.name not in (told := again.stderr.readline()):  # type: ignore[union-attr]
+        assert again.poll() is None, told
+    assert f"begun (job {trial.job})" in told
+    assert len([path for path in folder.run(trial).jobs.iterdir() if path.is_dir()]) == 1
+
+    again.send_signal(signal.SIGINT)
+    _, said = again.communicate()
+    assert f"`cosmos cancel {folder.path.name}` ends them" in said
+    cancelled, _ = command(project, "cancel", folder.path.name, "--json").communicate()
+    assert json.loads(cancelled) == {"sweep": folder.path.name, "trials": [trial.name], "jobs": [trial.job]}
