@@ -35,6 +35,7 @@ bench: setup ## time and memory, ours beside the straightforward implementation
 	$(BIN)/python benchmarks/views.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/segmentation.py
+	$(BIN)/python benchmarks/runs.py
 
 serve: setup ## a Prefect server with the flows and a worker, on this machine alone (docs/prefect.md)
 	$(BIN)/python -m flows.server up

@@ -1,20 +1,35 @@
-"""Who may write into a run directory: the process that took it last.
+"""Who may write into a run directory: the process that took it last; and whether it lives.
 
 A job that is started again elsewhere may have left processes behind, on a node that only seemed gone. They
 find another's token in the run's lease before they write, and stop.
+
+The time of the lease's file is the holder's heartbeat. Nobody needs a scheduler, or the holder's machine, to
+see whether a run goes on.
 """
 
 import json
+import logging
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Event, Thread
 from typing import Any, Self
 
 from cosmos import provenance
 from cosmos.files import write_json
 from cosmos.rundir import RunDir
+
+logger = logging.getLogger(__name__)
+
+BEAT = 10.0
+"""Seconds between heartbeats."""
+
+ALIVE = 60.0
+"""Seconds since the last heartbeat within which the holder is taken to live: six beats."""
 
 
 class Superseded(ValueError):  # noqa: N818 - no error: the run goes on elsewhere
@@ -56,6 +71,37 @@ class Lease:
                 f"{self.run.lease}: {in_words(holder)} took over this run at {holder['since']}, so this "
                 "process stops; nothing is lost, and the run goes on there"
             )
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Inside, the lease has a heartbeat; afterwards it has none, and nobody has to wait to see that."""
+        ended = Event()
+        heart = Thread(target=self._beat_until, args=(ended,), name="heartbeat", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
+            self._touch((0.0, 0.0))
+
+    def _beat_until(self, ended: Event) -> None:
+        while not ended.wait(BEAT) and self._touch(None):
+            pass
+
+    def _touch(self, times: tuple[float, float] | None) -> bool:
+        """Sets the lease file's times, unless it is another's; None: to now, by the file system's clock.
+
+        Whether it can still be this process's. What a file system does not bear is not training's trouble.
+        """
+        try:
+            self.check()
+            os.utime(self.run.lease, times)
+        except Superseded:
+            return False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.debug("%s: no heartbeat: %s", self.run.lease, error)
+        return True
 
 
 def in_words(holder: dict[str, Any]) -> str:

@@ -22,8 +22,14 @@ def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
         ["params"],
         ["prepare"],
         ["pretrain"],
+        ["runs"],
+        ["runs", "list"],
         ["jobs"],
         ["attach", "run"],
+        ["sweep"],
+        ["dashboard"],
+        ["compare"],
+        ["promote"],
         ["experiments"],
         ["evaluate"],
         ["evaluate", "retrieval"],
@@ -59,6 +65,10 @@ def test_help_names_default_and_meaning_of_a_knob() -> None:
         (["pretrain", "--pretrain.epoch", "3"], "--pretrain.epoch"),
         (["pretrain", "--experiment", "no-such"], "experiments/no-such.yaml: no such file"),
         (["pretrain", "--views.local_size", "30"], "views.local_size: 30 is not a multiple"),
+        (
+            ["sweep", "no-such"],
+            "no-such: no such file, and no such sweep in experiments/sweeps; there are: demo",
+        ),
     ],
 )
 def test_mistakes_end_in_a_message_that_names_them(arguments: list[str], message: str) -> None:

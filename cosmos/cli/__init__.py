@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from cosmos.cli.compare import Compare, Promote
 from cosmos.cli.jobs import Attach, Cancel, Jobs
+from cosmos.cli.runs import Runs
 from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
 from cosmos.cli.sweeps import Dashboard, Sweep
 from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
@@ -47,6 +48,8 @@ class Cosmos(BaseSettings):
     """turn a source of images and captions into shards"""
     pretrain: CliSubCommand[Pretrain]
     """pretrain a model, here or as a Slurm job, or continue"""
+    runs: CliSubCommand[Runs]
+    """list, filter, rank and export the runs"""
     jobs: CliSubCommand[Jobs]
     """list the jobs of runs"""
     attach: CliSubCommand[Attach]

@@ -63,17 +63,21 @@ class Pretrain(RunCommand):
     output: Path | None = None
     """folder, for dvc.yaml, that gets the finished run's checkpoint, parameters, provenance and metrics;
     without --run, the run is one that the same data, parameters and code have alone"""
+    tags: list[str] = []
+    """words to find the run by (a,b), in place of those that it has; `cosmos runs list --where tag=a`"""
 
     def cli_cmd(self) -> None:
         """Runs the command."""
         experiment, machine = self.loaded(), Machine()
-        from cosmos.stages.jobs import dry_run, launch_pretraining
+        from cosmos.stages.jobs import dry_run, launch_pretraining, tag
         from cosmos.stages.pretrain_into import pretrain_into, state_name
 
         name = self.run or (state_name(experiment, machine) if self.output else run_name(experiment))
         act = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
             act = dry_run
+        elif "tags" in self.model_fields_set:
+            tag(machine.runs_root / name, experiment.params, self.tags)
         self.show(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
 
 

@@ -16,6 +16,7 @@ from cosmos.rundir import RunDir, checkpoint_label
 from cosmos.search.conclusion import Figure, candidates
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
 from cosmos.stages.run_records import RunRecord, read_record
+from cosmos.tracking.shown import direction
 
 TRAINING = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
 """Figures of training that are compared, beside results and evaluations."""
@@ -124,12 +125,10 @@ def as_json(figure: Figure) -> dict[str, float | None]:
 
 def goal(figure: str) -> Goal:
     """Which values of a figure are better."""
-    metric = figure.rpartition("/")[2]
-    if metric.endswith("ties") or metric == "samples":
-        return "neither"
-    if metric.endswith("_rank") or metric in ("loss", "seconds", "device_seconds"):
+    way = direction(figure)
+    if way == "min" or figure.endswith("seconds"):
         return "smallest"
-    return "largest"
+    return "largest" if way == "max" or figure == "samples_per_second" else "neither"
 
 
 def leaders(figure: str, wanted: Goal, competing: Iterable[Contender]) -> frozenset[str]:

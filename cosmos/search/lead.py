@@ -12,6 +12,7 @@ from cosmos.labels import Labels
 from cosmos.launch.clusters import resolve
 from cosmos.lease import Lease
 from cosmos.machine import ClusterName, Machine
+from cosmos.request import JobRequest
 from cosmos.search.conclusion import Conclusion, conclude
 from cosmos.search.controller import Controller
 from cosmos.search.study import importances, load_study, open_study
@@ -69,13 +70,17 @@ def prepared(sweep: Sweep, machine: Machine, num_trials: int, parallel: int) -> 
     manifest = machine.dataset(sweep.base.data.name, "train") / MANIFEST_FILE
     sweep = replace(sweep, data=provenance.sha256(manifest))
     cluster = sweep_cluster(machine)
-    at_a_time = request.array_parallelism if cluster == "slurm" else cores_over(request.cpus_per_task)
+    if cluster == "slurm":
+        at_a_time = parallel or request.array_parallelism
+    else:
+        at_a_time = parallel or cores_over(request.cpus_per_task)
+        request = sharing(request, at_a_time)
     return Sweeping(
         sweep,
         SweepDir(machine.runs_root.absolute() / sweep.id),
         machine,
         Jobs(trial_machine(machine), cluster, request, tuple(sweep.suites)),
-        parallel or at_a_time,
+        at_a_time,
         num_trials or sweep.file.trials,
     )
 
@@ -92,6 +97,12 @@ def sweep_cluster(machine: Machine) -> ClusterName:
 def cores_over(cores: int) -> int:
     """Trials that this machine's cores bear."""
     return max(1, (os.cpu_count() or 1) // cores)
+
+
+def sharing(request: JobRequest, parallel: int) -> JobRequest:
+    """The request of a trial that has its share of this machine: more threads than cores make all crawl."""
+    share = max(1, (os.cpu_count() or 1) // (parallel * request.ranks_per_node))
+    return request.model_copy(update={"cpus_per_task": min(request.cpus_per_task, share)})
 
 
 def trial_machine(machine: Machine) -> Machine:

@@ -6,7 +6,8 @@ Nothing here imports torch: submitting and looking take no more than the schedul
 import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
+from cosmos.labels import Labels
 from cosmos.launch.clusters import resolve
 from cosmos.launch.once import standing
 from cosmos.launch.outcome import Outcome
@@ -71,6 +73,18 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
         submission = known or submit([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
     show(f"job {submission.job_id}: {'attached' if known else 'submitted'}; {submission.folder}\n", quiet)
     return follow(submission, name_of(run, machine), quiet, from_start=not known)
+
+
+def tag(path: Path, params: Params, tags: Iterable[str]) -> None:
+    """Gives the run of a pretraining these tags in place of those that it had; the rest of its labels stays.
+
+    Raises ValueError where another pretraining lives there, or its labels are damaged.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        return
+    run = open_run(path, params)
+    kept = dict.fromkeys(word.strip() for word in tags if word.strip())
+    replace(Labels.of(run), tags=tuple(kept)).write(run)
 
 
 def name_of(run: RunDir, machine: Machine) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -50,15 +50,16 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         with log_file(run, ranks):
             trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
             say(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
-            if not trainer.is_complete:
-                data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
-                on_first_rank(lambda: provenance.record(run.provenance, data, device))
-                left = plan.total_steps - trainer.step
-                batches = make_loader(
-                    samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left
-                )
-                with closing(batches):
-                    trainer.train(batches)
+            with trainer.lease.beating() if ranks.is_first else nullcontext():
+                if not trainer.is_complete:
+                    data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
+                    on_first_rank(lambda: provenance.record(run.provenance, data, device))
+                    left = plan.total_steps - trainer.step
+                    batches = make_loader(
+                        samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left
+                    )
+                    with closing(batches):
+                        trainer.train(batches)
             barrier()
         checkpoint = run.checkpoint(plan.total_steps)
         say(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)

@@ -64,11 +64,11 @@ def test_what_finished_competes_where_anything_did() -> None:
 
 def test_one_lucky_seed_does_not_beat_three() -> None:
     lucky, steady, worse = (
-        contender("lucky", x=0.9),
-        contender("a", seeds=3, x=0.8),
-        contender("b", seeds=3, x=0.7),
+        contender("lucky", loss=0.7),
+        contender("a", seeds=3, loss=0.8),
+        contender("b", seeds=3, loss=0.9),
     )
-    assert best(lucky, steady, worse) == {"x": {"a"}}
+    assert best(lucky, steady, worse) == {"loss": {"a"}}
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))

@@ -1,0 +1,171 @@
+"""Listing runs: ours, with its index in place, beside the straightforward way, which parses every file.
+
+Both give the same rows, which is checked. `command` is the whole of `cosmos runs list`, imports included.
+
+    python benchmarks/runs.py [--runs 10000] [--repeats 3] [--json]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmos.params import Params
+from cosmos.rundir import RunDir
+
+MODELS = ("student", "teacher")
+DIRECTIONS = ("image_to_text", "text_to_image")
+SUITES = {
+    "retrieval": [f"{way}_R@{k}" for way in DIRECTIONS for k in (1, 5, 10)],
+    "classification": ["top1", "top5", "mean_per_class"],
+}
+LOSSES = ("loss", "contrastive", "distill", "distill_image_to_image", "distill_text_to_text", "grad_norm")
+LONG_AGO = time.time() - 3600
+"""What has just been written is not kept in the index."""
+
+
+def figures(number: int, prefix: str, names: list[str]) -> dict[str, float]:
+    return {f"{prefix}{name}": (number * 7919 + place) % 9973 / 9973 for place, name in enumerate(names)}
+
+
+def metrics_lines(number: int, steps: int) -> str:
+    evaluated = [name for model in MODELS for name in figures(0, f"{model}/heldout/", SUITES["retrieval"])]
+    lines: list[dict[str, Any]] = [
+        {"step": step, "epoch": step / 50, "samples": step * 32, **figures(number + step, "", list(LOSSES))}
+        for step in range(10, steps + 1, 10)
+    ]
+    lines.append({"step": steps, "epoch": steps // 50, "evaluation": figures(number, "", evaluated)})
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def write_run(path: Path, number: int, params: str) -> None:
+    """A trial that has finished, with all files that one leaves."""
+    run = RunDir(path)
+    for folder in (run.checkpoints, path / "results"):
+        folder.mkdir(parents=True)
+    run.params.write_text(params.replace("momentum: 0.96", f"momentum: {0.9 + number % 1000 / 1e4}"))
+    run.metrics.write_text(metrics_lines(number, 150))
+    run.checkpoint(150).touch()
+    run.lease.write_text('{"token": "0"}')
+    run.labels.write_text(json.dumps({"group": "sweep", "tags": [f"tag{number % 10}"]}))
+    session = {"started": f"2026-07-20T10:00:{number % 60:02}+00:00", "commit": "c0ffee", "diff": ""}
+    run.provenance.write_text(json.dumps({"sessions": [session]}))
+    trial = {"number": number, "seed": 0, "state": "finished", "values": {"device_seconds": 40.0}}
+    run.trial.write_text(json.dumps(trial))
+    for suite, names in SUITES.items():
+        measured = {"models": {model: figures(number, "", names) for model in MODELS}}
+        run.result(suite).write_text(json.dumps({"suite": suite, "datasets": {"heldout": measured}}))
+    for place in (path, run.checkpoints, path / "results", *path.iterdir()):
+        os.utime(place, (LONG_AGO, LONG_AGO))
+
+
+def make_runs(root: Path, count: int) -> None:
+    params = yaml.safe_dump(Params().model_dump(mode="json"), sort_keys=False)
+    for number in range(count):
+        write_run(root / "sweep-0c0ffee0" / f"trial-{number:05}", number, params)
+
+
+def straightforward(root: Path) -> dict[str, float]:
+    """Reads every run with the library's own readers; the loss of each."""
+    from cosmos.rundir import saved_params
+    from cosmos.tracking.metrics import read_metrics
+
+    losses = {}
+    for path in sorted(root.glob("*/*/params.yaml")):
+        run = RunDir(path.parent)
+        saved_params(run)
+        for file in (run.trial, run.labels, run.provenance, *(path.parent / "results").glob("*.json")):
+            json.loads(file.read_text())
+        name = str(path.parent.relative_to(root))
+        losses[name] = [line["loss"] for line in read_metrics(run.metrics) if "loss" in line][-1]
+    return losses
+
+
+def ours(root: Path) -> dict[str, float]:
+    from cosmos.stages.run_index import list_runs
+
+    return {record.name: record.metrics["loss"] for record in list_runs(root)}
+
+
+def measure(kind: str, root: Path) -> dict[str, Any]:
+    began = time.perf_counter()
+    losses = straightforward(root) if kind == "straightforward" else ours(root)
+    return {"seconds": time.perf_counter() - began, "losses": losses}
+
+
+def timed_command(root: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "cosmos", "runs", "list"],
+        env={**os.environ, "COSMOS_RUNS_ROOT": str(root)},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - began
+
+
+def in_own_process(kind: str, root: Path) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--only", kind, str(root)], check=True, capture_output=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def compare(root: Path, repeats: int) -> dict[str, float]:
+    plain = in_own_process("straightforward", root)
+    first = in_own_process("ours", root)
+    warm = [in_own_process("ours", root) for _ in range(repeats)]
+    if any(found["losses"] != plain["losses"] for found in (first, *warm)):
+        sys.exit("the two lists differ")
+    seconds = statistics.median(found["seconds"] for found in warm)
+    return {
+        "straightforward": plain["seconds"],
+        "first": first["seconds"],
+        "ours": seconds,
+        "ratio": seconds / plain["seconds"],
+        "command": statistics.median(timed_command(root) for _ in range(repeats)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument(
+        "--only", nargs=2, help="measure one, in this process: its kind, and the runs' folder"
+    )
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(measure(arguments.only[0], Path(arguments.only[1]))))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make_runs(Path(folder), arguments.runs)
+        results = compare(Path(folder), arguments.repeats)
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+        return
+    print(f"{arguments.runs} runs")
+    for kind, what in (
+        ("straightforward", "parses every run"),
+        ("first", "no index yet"),
+        ("ours", "nothing has changed"),
+        ("command", "the same, as a whole command"),
+    ):
+        print(f"{kind:16}{results[kind]:8.2f} s   {what}")
+    print(f"{'ratio':16}{results['ratio']:8.4f}")
+
+
+if __name__ == "__main__":
+    main()

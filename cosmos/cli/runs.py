@@ -1,0 +1,114 @@
+"""Commands about runs."""
+
+import os
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt
+from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
+
+from cosmos.cli.base import Command
+from cosmos.machine import Machine
+
+
+class AskingCommand(Command):
+    """A command about some of the runs."""
+
+    where: list[str] = []
+    """condition: KEY=VALUE, or != < <= > >= and ~ (contains) in place of =; of several, all must hold"""
+    columns: list[str] = []
+    """keys to tell (a,b,c), in place of the usual ones"""
+
+
+class ListRuns(AskingCommand):
+    """List runs, the newest first.
+
+    A key is name, status, alive, heartbeat, started, tags, group, job_type, trial, trial_seed, commit, job or
+    problem, or the path of a parameter, or a metric; an end of it that no other key has is enough (momentum).
+    """
+
+    sort: str = "-started"
+    """key to sort by; --sort=-KEY (with =): from the largest down"""
+    limit: NonNegativeInt = 0
+    """runs to list; 0: all, or 50 in a terminal"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.runs import Question, list_in_order
+
+        question = Question(self.where, self.columns)
+        self.show(list_in_order(question, self.sort, self.limit, machine, quiet=self.as_json))
+
+
+class ShowRun(Command):
+    """Show all that is known of a run: how it stands, labels, parameters, metrics, results."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.runs import show
+
+        self.show(show(self.run, machine, quiet=self.as_json))
+
+
+class BestRuns(AskingCommand):
+    """List the runs that have a metric, the best first.
+
+    The best is the largest, but of losses, ranks and seconds the smallest.
+    """
+
+    metric: CliPositionalArg[str]
+    """the metric, or an end of it that no other has"""
+    limit: NonNegativeInt = 10
+    """runs to list; 0: all"""
+    smallest: bool = False
+    """the smallest first, whatever the metric"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.runs import Question, best
+
+        question = Question(self.where, self.columns)
+        self.show(best(self.metric, question, self.limit, self.smallest, machine, quiet=self.as_json))
+
+
+class ExportRuns(AskingCommand):
+    """Write runs to a file, one a row, with all that is known of them in columns."""
+
+    file: CliPositionalArg[Path]
+    """file to write: .csv or .parquet"""
+
+    def cli_cmd(self) -> None:
+        """Runs the command."""
+        machine = Machine()
+        from cosmos.stages.runs import Question, export
+
+        self.show(export(self.file, Question(self.where, self.columns), machine, quiet=self.as_json))
+
+
+class Runs(BaseModel):
+    """List, filter, rank and export the runs, straight from their directories."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    list: CliSubCommand[ListRuns]
+    """list runs"""
+    show: CliSubCommand[ShowRun]
+    """show all that is known of a run"""
+    best: CliSubCommand[BestRuns]
+    """list the runs with the best of a metric"""
+    export: CliSubCommand[ExportRuns]
+    """write runs to a CSV or Parquet file"""
+
+    def cli_cmd(self) -> None:
+        """Runs the chosen command."""
+        try:
+            CliApp.run_subcommand(self)
+            sys.stdout.flush()
+        except BrokenPipeError:  # `| head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,31 @@
+"""Where and how the trials of a sweep run."""
+
+import os
+
+import pytest
+
+from cosmos.launch import slurm
+from cosmos.machine import Machine
+from cosmos.request import JobRequest
+from cosmos.search.lead import cores_over, sharing, sweep_cluster, trial_machine
+
+
+def test_trials_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert cores_over(4) == 2
+    assert cores_over(16) == 1
+    asked = JobRequest(cpus_per_task=4)
+    assert [sharing(asked, parallel).cpus_per_task for parallel in (1, 2, 4, 9)] == [4, 4, 2, 1]
+    assert sharing(JobRequest(cpus_per_task=4, tasks_per_node=2), 2).cpus_per_task == 2
+
+
+def test_trials_leave_the_leading_process_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "is_configured", lambda: False)
+    assert sweep_cluster(Machine(cluster="auto")) == "local"
+    assert sweep_cluster(Machine(cluster="debug")) == "debug"
+
+
+def test_jobs_are_not_told_where_the_study_is_kept() -> None:
+    machine = Machine.model_validate({"study_storage": "postgresql://optuna:secret@host/optuna"})
+    assert "secret" not in trial_machine(machine).model_dump_json()
+    assert trial_machine(machine).study_storage.get_secret_value() == ""
