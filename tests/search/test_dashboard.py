@@ -53,5 +53,5 @@ def test_the_newest_study_is_served_to_this_machine(tmp_path: Path) -> None:
 
 
 def test_without_a_sweep_that_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no sweep in .*; there are: none"):
+    with pytest.raises(ValueError, match=r"no sweep in .*; there are: none"):
         serve_dashboard("", machine(tmp_path), 8080)
