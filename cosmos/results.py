@@ -21,6 +21,16 @@ def overall(figures: Mapping[str, float]) -> Figures:
     return {metric: value for metric, value in figures.items() if "/" not in metric}
 
 
+def figures_of(file: Path) -> Figures:
+    """Overall figures of a results file, as <suite>/<dataset>/<model>/<metric>. ValueError as `entries`."""
+    return {
+        f"{file.stem}/{dataset}/{model}/{metric}": value
+        for dataset, entry in Results(file, file.stem).entries().items()
+        for model, figures in entry["models"].items()
+        for metric, value in overall(figures).items()
+    }
+
+
 @dataclass(frozen=True)
 class Results:
     """The results file of a suite."""

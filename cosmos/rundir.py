@@ -106,6 +106,11 @@ class RunDir:
         """Folder of cached embeddings, which can be computed again."""
         return self.path / "embeddings"
 
+    @property
+    def results(self) -> list[Path]:
+        """The files of results that there are."""
+        return sorted((self.path / "results").glob("*.json"))
+
     def result(self, suite: str, checkpoint: str = "") -> Path:
         """The results of an evaluation suite: of the run's newest checkpoint, or of the one that is named."""
         own = not checkpoint or checkpoint_label(checkpoint) == self.path.name

@@ -70,7 +70,12 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML. The same page is the same text."""
-    environment = Environment(
+    return environment().get_template("report.html").render(page=page)
+
+
+def environment() -> Environment:
+    """Templates that escape what they are given, and show its control characters."""
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_shown,
@@ -78,7 +83,6 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(page=page)
 
 
 def _shown(value: Any) -> Any:

@@ -11,12 +11,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cosmos.machine import Machine
-from cosmos.report.page import TEMPLATES
-from cosmos.report.tables import printable
+from cosmos.report.page import TEMPLATES, environment
 from cosmos.search.compare import Comparison
 from cosmos.search.compare_table import remarks, sheet
 from cosmos.search.curves import colours, is_headline, learning_curves
@@ -53,23 +51,6 @@ def page(compared: Comparison, names: Sequence[str], machine: Machine) -> str:
             scripts=" ".join(f"'sha256-{digest(script)}'" for script in (library, DRAW)),
         )
     )
-
-
-def environment() -> Environment:
-    """Templates that escape what they are given."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        finalize=shown,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def shown(value: Any) -> Any:
-    """What a template puts into the page: text that is not its own markup without control characters."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def plots_of(folder: SweepDir, machine: Machine) -> list[Plot]:

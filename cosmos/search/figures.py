@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-from cosmos.results import Results, overall
+from cosmos.results import figures_of
 from cosmos.rundir import RunDir
 from cosmos.search.sweep import Objective
 from cosmos.tracking.metrics import last_with
@@ -21,13 +20,7 @@ def figures(run: RunDir, num_ranks: int) -> dict[str, float]:
     return {
         **training,
         "device_seconds": training.get("seconds", 0.0) * num_ranks,
-        **{
-            f"{path.stem}/{dataset}/{model}/{metric}": value
-            for path in sorted((run.path / "results").glob("*.json"))
-            for dataset, entry in Results(Path(path), path.stem).entries().items()
-            for model, measured in entry["models"].items()
-            for metric, value in overall(measured).items()
-        },
+        **{name: value for file in run.results for name, value in figures_of(file).items()},
     }
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from cosmos.labels import Labels
 from cosmos.lease import ALIVE
-from cosmos.results import Results, overall
+from cosmos.results import figures_of
 from cosmos.rundir import RunDir
 
 Status = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
@@ -245,13 +245,7 @@ def read_labels(run: RunDir) -> Labels:
 
 def read_results(run: RunDir) -> dict[str, float]:
     """Overall figures of all that was measured, as <suite>/<dataset>/<model>/<metric>."""
-    return {
-        key: value
-        for path in sorted((run.path / "results").glob("*.json"))
-        for dataset, entry in Results(path, path.stem).entries().items()
-        for model, figures in entry["models"].items()
-        for key, value in finite(overall(figures), f"{path.stem}/{dataset}/{model}/").items()
-    }
+    return finite({name: value for file in run.results for name, value in figures_of(file).items()})
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos.results import figures_of
 from cosmos.rundir import RunDir
 from cosmos.tracking.note import Note
 from cosmos.tracking.recording import Recording
-from cosmos.tracking.shown import Axis, Best, Described, Row, better, direction, figures, result_files, table
+from cosmos.tracking.shown import Axis, Best, Described, Row, better, direction, table
 from cosmos.wandb_settings import WandbSettings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Session:
 
     def show_results(self) -> None:
         """Shows results that have changed: their figures, and a table of each suite."""
-        for file in result_files(self.run):
+        for file in self.run.results:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             if self.note.results.get(file.name) != digest:
                 self.show_result(file)
@@ -83,7 +84,7 @@ class Session:
 
         columns, rows = table(file)
         shown = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
-        self.open().summary.update({**figures(file), f"tables/{file.stem}": shown})
+        self.open().summary.update({**figures_of(file), f"tables/{file.stem}": shown})
 
     def show_checkpoint(self) -> None:
         """Shows where the last checkpoint lies, or uploads it where that is asked for."""

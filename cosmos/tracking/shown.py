@@ -87,9 +87,7 @@ def made_from(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def measured(run: RunDir) -> dict[str, Any]:
     """The checkpoint that results are of, where the run has not trained it."""
     entries = (
-        []
-        if run.params.exists()
-        else [entry for file in result_files(run) for entry in entries_of(file).values()]
+        [] if run.params.exists() else [entry for file in run.results for entry in entries_of(file).values()]
     )
     return {"checkpoint": entries[-1]["checkpoint"]} if entries else {}
 
@@ -201,24 +199,9 @@ def better(known: Best, row: Row) -> Best:
     return found
 
 
-def result_files(run: RunDir) -> list[Path]:
-    """The results of a run's suites."""
-    return sorted((run.path / "results").glob("*.json"))
-
-
 def entries_of(file: Path) -> dict[str, Any]:
     """The entries of a results file, by dataset."""
     return Results(file, file.stem).entries()
-
-
-def figures(file: Path) -> dict[str, float]:
-    """Overall figures of a results file, named suite/dataset/model/metric."""
-    return {
-        f"{file.stem}/{dataset}/{model}/{metric}": value
-        for dataset, entry in entries_of(file).items()
-        for model, found in entry["models"].items()
-        for metric, value in overall(found).items()
-    }
 
 
 def table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from cosmos.files import write_json
 from cosmos.labels import Labels
+from cosmos.results import figures_of
 from cosmos.rundir import RunDir
 from cosmos.tracking.metrics import Metrics
-from cosmos.tracking.shown import Axis, Best, Described, Rows, better, direction, figures, flat, table
+from cosmos.tracking.shown import Axis, Best, Described, Rows, better, direction, flat, table
 from tests.tracking.examples import R1, begun, evaluation, measure, trained
 
 
@@ -178,7 +179,10 @@ def test_figures_and_table_of_results_leave_single_classes_out(tmp_path: Path) -
     run = RunDir(tmp_path)
     measure(run, 0.5)
     file = run.result("retrieval")
-    assert figures(file) == {f"retrieval/heldout/student/{R1}": 0.5, f"retrieval/heldout/teacher/{R1}": 0.25}
+    assert figures_of(file) == {
+        f"retrieval/heldout/student/{R1}": 0.5,
+        f"retrieval/heldout/teacher/{R1}": 0.25,
+    }
     assert table(file) == (
         ["dataset", "model", "images", R1],
         [["heldout", "student", 12, 0.5], ["heldout", "teacher", 12, 0.25]],
