@@ -1,10 +1,13 @@
 """Where trials run: each is a run directory and a job, as a pretraining is."""
 
+import logging
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from cosmos.evaluate_params import SuiteName
+from cosmos.launch import slurm
 from cosmos.launch.once import begin, standing
 from cosmos.launch.outcome import Failure
 from cosmos.launch.submission import alone
@@ -16,8 +19,13 @@ from cosmos.rundir import RunDir, open_run
 from cosmos.stages.evaluations import in_short
 from cosmos.stages.jobs import end
 
-HOPELESS = ("ValueError", "FloatingPointError")
-"""Errors that the same parameters would meet again."""
+logger = logging.getLogger(__name__)
+
+SILENCE = 10.0
+"""Seconds between looks whether Slurm answers again."""
+
+HOPELESS = ("ValueError", "FloatingPointError", "OutOfMemoryError")
+"""Errors that the same parameters would meet again; the last is torch's, of a GPU."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,8 @@ class Jobs:
     def start(self, run: RunDir, params: Params) -> Standing:
         """Sees that a trial runs. ValueError where its job is refused, or nobody says how it stands."""
         open_run(run.path, params)
+        if self.cluster == "slurm":
+            await_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
         submission, _ = begin([call], self.request, self.cluster, run.job, run.jobs, label)
@@ -119,6 +129,15 @@ class Jobs:
         with alone(run.job):
             known = standing(run.job)
         return known is not None and end(known)
+
+
+def await_slurm() -> None:
+    """Waits while the Slurm of this machine does not answer: a sweep of days outlives a restart of it."""
+    if not slurm.is_configured() or slurm.answers():
+        return
+    logger.warning("Slurm does not answer (`scontrol ping`); trials are submitted once it does")
+    while not slurm.answers():
+        time.sleep(SILENCE)
 
 
 def num_submissions(run: RunDir) -> int:

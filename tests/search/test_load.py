@@ -24,7 +24,7 @@ def test_what_is_shipped_can_run(name: str) -> None:
     assert load_sweep(name).file.about
 
 
-def test_the_sweep_of_the_issue_searches_momentum_crops_and_weights() -> None:
+def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> None:
     assert {"pretrain.momentum", "views.num_local_crops", "views.num_captions", "views.crop_scale"} <= set(
         load_sweep("ema-crops-weights").file.space
     )

@@ -1,0 +1,51 @@
+"""Trials as jobs, as far as that needs none."""
+
+from pathlib import Path
+
+import pytest
+
+from cosmos.launch import slurm
+from cosmos.launch.outcome import Failure, RankFailure
+from cosmos.rundir import RunDir
+from cosmos.search import trials
+from cosmos.search.trials import await_slurm, is_hopeless, num_submissions
+
+
+def failure(error: str) -> Failure:
+    rank = RankFailure(0, 0, "node0", error, "Traceback ...", 0.0) if error else None
+    return Failure("12", "failed", "1", rank, Path("log.txt"))
+
+
+@pytest.mark.parametrize(
+    ("error", "hopeless"),
+    [("FloatingPointError", True), ("OutOfMemoryError", True), ("ConnectionError", False), ("", False)],
+)
+def test_what_the_parameters_are_to_blame_for_is_not_tried_again(error: str, hopeless: bool) -> None:
+    assert is_hopeless(failure(error)) is hopeless
+
+
+def test_each_submission_counts_as_an_attempt(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    assert num_submissions(run) == 0
+    for token in ("1a2b3c4d", "5e6f7a8b"):
+        (run.jobs / token).mkdir(parents=True)
+    (run.jobs / "1a2b3c4d.lock").touch()
+    assert num_submissions(run) == 2
+
+
+def test_a_slurm_that_is_silent_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(trials, "SILENCE", 0.0)
+    monkeypatch.setattr(slurm, "is_configured", lambda: True)
+    said = [False, False, True]
+    monkeypatch.setattr(slurm, "answers", lambda: said.pop(0))
+    await_slurm()
+    assert said == []
+    assert "Slurm does not answer" in caplog.text
+
+
+def test_a_slurm_that_there_is_not_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slurm, "is_configured", lambda: False)
+    monkeypatch.setattr(slurm, "answers", lambda: False)
+    await_slurm()
