@@ -15,8 +15,8 @@ from markupsafe import Markup
 
 from cosmos.machine import Machine
 from cosmos.report.page import TEMPLATES, environment
-from cosmos.search.compare import Comparison
 from cosmos.search.compare_table import remarks, sheet
+from cosmos.search.comparison import Comparison
 from cosmos.search.curves import colours, is_headline, learning_curves
 from cosmos.search.plots import Plot, study_plots
 from cosmos.search.study import load_study

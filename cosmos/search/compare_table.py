@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.report.tables import printable
-from cosmos.search.compare import Comparison, Contender
+from cosmos.search.comparison import Comparison, Contender
 from cosmos.search.conclusion import Figure
 
 MAX_SIDE_BY_SIDE = 5

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos.rundir import RunDir
-from cosmos.search.compare import Contender
+from cosmos.search.comparison import Contender
 from cosmos.search.plots import Plot, literal
 from cosmos.tracking.metrics import read_metrics
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.search.compare import gather
 from cosmos.search.compare_page import page
+from cosmos.search.comparison import gather
 from tests.report.test_page import HOSTILE, Elements
 from tests.search.compared import machine, make_run, make_sweep, measure
 from tests.search.examples import Bench

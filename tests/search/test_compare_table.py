@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.search.compare import gather
 from cosmos.search.compare_table import figure_in_words, print_comparison, sheet
+from cosmos.search.comparison import gather
 from cosmos.search.conclusion import Figure
 from tests.search.compared import RESULT, machine, make_run, make_sweep, measure
 from tests.search.examples import RECALL, Bench

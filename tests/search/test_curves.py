@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.search.compare import gather
+from cosmos.search.comparison import gather
 from cosmos.search.curves import MAX_POINTS, colours, learning_curves, thinned
 from tests.search.compared import R1, machine, make_run, make_sweep
 from tests.search.examples import Bench
