@@ -24,6 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cosmos import results
 from cosmos.files import replacing
 from cosmos.rundir import RunDir
 from cosmos.stages import run_records
@@ -166,7 +167,8 @@ def is_settled(entry: Entry) -> bool:
 @cache
 def version() -> int:
     """Differs once records are made by other code: then nothing that was kept is of use."""
-    code = (Path(module).read_bytes() for module in (__file__, str(run_records.__file__)))
+    modules = (__file__, str(run_records.__file__), str(results.__file__))
+    code = (Path(module).read_bytes() for module in modules)
     return zlib.crc32(b"".join(code)) >> 1
 
 
