@@ -165,28 +165,29 @@ class Controller:
 
     def attend(self, live: Live) -> Iterator[TrialRecord]:
         """Looks at a trial that runs: reports how it does, and ends or restarts it where that is due."""
-        if self.falls_behind(live):
-            yield self.prune(live)
-            return
         standing = self.workplace.look(live.run)
+        falls_behind = self.report(live)
         if standing.state == "finished":
             yield self.finish(live)
+        elif falls_behind:
+            yield self.prune(live)
         elif standing.state == "dead":
             yield self.restart_or_fail(live, standing)
 
-    def falls_behind(self, live: Live) -> bool:
-        """Reports what a trial has measured since; whether it should be pruned."""
+    def report(self, live: Live) -> bool:
+        """Reports what a trial has measured since; whether it fell behind with training still to come."""
         if live.trial is None or len(self.sweep.file.objectives) > 1 or not self.has_news(live):
             return False
         (objective,) = self.sweep.file.objectives
+        epochs = self.sweep.params(live.record.asked, 0).pretrain.epochs
         known = self.study.get_trials(deepcopy=False)[live.record.number].intermediate_values
+        falls_behind = False
         for line in read_metrics(live.run.metrics):
             report = intermediate(objective, line)
             if report and report[0] not in known:
                 live.trial.report(report[1], report[0])
-                if live.trial.should_prune():
-                    return True
-        return False
+                falls_behind |= line["epoch"] < epochs and live.trial.should_prune()
+        return falls_behind
 
     def has_news(self, live: Live) -> bool:
         """Whether a trial's metrics have changed since they were last read."""

@@ -95,15 +95,33 @@ def pruning(tmp_path: Path, bench: Bench) -> Any:
     return lead
 
 
-def test_a_trial_that_falls_behind_is_stopped_after_one_report(tmp_path: Path) -> None:
+def test_a_trial_that_falls_behind_is_stopped_at_the_first_look(tmp_path: Path) -> None:
     bench = Bench(falling_behind, slow=True)
     lead = pruning(tmp_path, bench)
     list(lead.search(3))
     assert [trial.state.name for trial in lead.study.trials] == ["COMPLETE", "PRUNED", "PRUNED"]
     assert bench.stopped == ["trial-0001", "trial-0002"]
     for trial, record in zip(lead.study.trials[1:], lead.folder.trials[1:], strict=True):
-        assert list(trial.intermediate_values) == [1]
+        assert list(trial.intermediate_values) == [1, 2]  # measured as it began, and until the look
         assert (record.state, record.values) == ("pruned", {RECALL: 0.1})
+
+
+def test_a_trial_that_ended_unseen_has_finished_however_far_it_fell_behind(tmp_path: Path) -> None:
+    lead = pruning(tmp_path, Bench(falling_behind))
+    list(lead.search(3))
+    assert {trial.state.name for trial in lead.study.trials} == {"COMPLETE"}
+    assert [list(trial.intermediate_values) for trial in lead.study.trials] == [[1, 2, 3]] * 3
+
+
+def test_a_trial_with_nothing_left_to_train_is_not_stopped(tmp_path: Path) -> None:
+    def late(params: Params) -> list[float]:
+        return [0.5, 0.6, 0.7 if params.pretrain.momentum == FIRST["pretrain.momentum"] else 0.1]
+
+    bench = Bench(late, slow=True)
+    lead = pruning(tmp_path, bench)
+    list(lead.search(2))
+    assert [trial.state.name for trial in lead.study.trials] == ["COMPLETE", "COMPLETE"]
+    assert bench.stopped == []
 
 
 def test_the_job_of_a_pruned_trial_ends_also_where_the_controller_was_killed_before(tmp_path: Path) -> None:

@@ -5,9 +5,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 
+from cosmos.machine import Machine
+from cosmos.search.lead import prepared
+from cosmos.search.load import load_sweep
+from cosmos.search.study import open_study
 from cosmos.search.sweep_dir import SweepDir, find_sweep
 from cosmos.tracking.metrics import read_metrics
 from tests.search.examples import SMALL
@@ -17,6 +22,8 @@ from tests.stages.examples import ROOT, TINY
 pytestmark = pytest.mark.slurm
 
 NUM_TRIALS, PARALLEL = 12, 3
+EPOCHS = 400
+"""Of a trial that takes minutes, unless it is pruned."""
 ON_SLURM = {"COSMOS_CLUSTER": "slurm", "COSMOS_SLURM__MINUTES": "10"}
 
 
@@ -85,12 +92,17 @@ def test_twelve_trials_end_once_each_though_controller_and_jobs_are_killed(proje
     assert controller.returncode == 0, said
     assert len(killed) == 2
     assert over(project) == NUM_TRIALS
-    for _ in range(60):  # the last jobs have left their values, and end
-        if not queue("running,pending,completing"):
-            break
-        time.sleep(0.5)
-    assert queue("running,pending,completing") == []
+    wait_for_an_empty_queue()
     check_trials(find_sweep("small", project / "runs"))
+
+
+def wait_for_an_empty_queue() -> None:
+    """The last jobs have left their values, or were cancelled, and end."""
+    for _ in range(60):
+        if not queue("running,pending,completing"):
+            return
+        time.sleep(0.5)
+    raise AssertionError(queue("running,pending,completing"))
 
 
 def check_trials(folder: SweepDir) -> None:
@@ -100,7 +112,31 @@ def check_trials(folder: SweepDir) -> None:
         lines = [line for line in read_metrics(run.metrics) if "loss" in line]
         assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
         values = list(run.jobs.glob("*/value-0.pkl"))
-        assert len(values) == (1 if trial.state == "finished" else 0), trial
-        if trial.state == "pruned":
-            (limit, evaluated) = (8, sum("evaluation" in line for line in read_metrics(run.metrics)))
-            assert evaluated < limit
+        assert len(values) == 1 if trial.state == "finished" else len(values) <= 1, trial
+
+
+def test_a_trial_that_falls_behind_frees_its_node(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = project / "experiments" / "sweeps" / "small.yaml"
+    long = {"epochs": EPOCHS, "trials": 1, "pruner": {"name": "median", "startup_trials": 1}}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **long}))
+    monkeypatch.chdir(project)
+    folder = begun_with_a_perfect_trial()
+    controller = begin(project)
+    _, said = controller.communicate()
+    assert controller.returncode == 0, said
+    (trial,) = folder.trials
+    assert trial.state == "pruned"
+    wait_for_an_empty_queue()
+    evaluated = sum("evaluation" in line for line in read_metrics(folder.run(trial).metrics))
+    assert 0 < evaluated < EPOCHS / 10
+
+
+def begun_with_a_perfect_trial() -> SweepDir:
+    """The sweep, with a trial in its study that found everything from the first epoch on."""
+    machine = Machine()
+    sweeping = prepared(load_sweep("small"), machine, 0, 0)
+    sweeping.folder.open(sweeping.sweep)
+    study = open_study(sweeping.sweep, sweeping.folder, machine)
+    always = dict.fromkeys(range(1, EPOCHS + 1), 1.0)
+    study.add_trial(optuna.trial.create_trial(value=1.0, intermediate_values=always))
+    return sweeping.folder
