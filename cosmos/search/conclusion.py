@@ -143,7 +143,8 @@ def conclude(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Mapping[s
 def write_overlay(sweep: Sweep, best: Candidate) -> Path:
     """Writes experiments/<sweep>-best.yaml: what its base's experiment lacks to be the best trial."""
     path, base = EXPERIMENTS / f"{sweep.name}-best.yaml", sweep.file.experiment
-    head: dict[str, Any] = {"about": f"best of {sweep.id}: trial {best.number}, {in_words(best)}"}
+    about = f"best of {sweep.id}: trial {best.number}"
+    head: dict[str, Any] = {"about": about, "expected": in_words(best)}
     if base:
         head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)
     without = flat((load_params(base) if base else plain()).model_dump(mode="json"))

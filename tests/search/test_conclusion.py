@@ -71,8 +71,9 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     assert found.overlay == "experiments/small-best.yaml"
     assert load_params("small-best") == sweep.params(found.candidates[0].asked, 0)
     head = yaml.safe_load((project / "experiments" / "small-best.yaml").read_text())
-    assert head["about"].startswith(f"best of {sweep.id}: trial {found.candidates[0].number}, {RECALL} 0.")
-    assert head["about"].endswith("2 seeds")
+    assert head["about"] == f"best of {sweep.id}: trial {found.candidates[0].number}"
+    assert head["expected"].startswith(f"{RECALL} 0.")
+    assert head["expected"].endswith(", 2 seeds")
     assert set(head["pretrain"]) == {"momentum", "epochs", "evaluate_every_epochs"}
     assert found.run.endswith(f"trial-{found.candidates[0].number:04d}")
     assert sum(found.importances[RECALL].values()) == pytest.approx(1)
