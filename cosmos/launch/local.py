@@ -45,6 +45,7 @@ class _LocalArray:
                     running.append(executor.submit(waiting.pop(0)))
                 time.sleep(0.1)
         finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice, it still asks all of them
             for job in running:
                 os.kill(int(job.job_id), signal.SIGTERM)
 
