@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,8 @@ class _LocalArray:
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice, it still asks all of them
             for job in running:
-                os.kill(int(job.job_id), signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)
 
 
 class LocalCluster:
