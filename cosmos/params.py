@@ -7,6 +7,7 @@ enough for a laptop.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -284,15 +285,16 @@ def fingerprint(params: Params) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Sections inside each other, as values by path."""
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return leaves
+
+
 def differences(old: Params, new: Params) -> list[str]:
     """The keys whose values differ, as `path: old -> new`."""
-
-    def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        leaves: dict[str, Any] = {}
-        for key, value in values.items():
-            leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        return leaves
-
     before, after = flat(old.model_dump()), flat(new.model_dump())
     keys = dict.fromkeys([*before, *after])
     return [f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

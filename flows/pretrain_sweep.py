@@ -43,7 +43,7 @@ def end_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None
     said = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
     if said["cancel_jobs"]:
         sweeping = asked_for(**{name: value for name, value in said.items() if name != "cancel_jobs"})
-        ended = cancel_sweep(sweeping.folder, sweeping.machine, quiet=True)
+        ended = cancel_sweep(sweeping.folder, quiet=True)
         flow_run_logger(flow_run, flow).info(f"jobs cancelled: {', '.join(ended['jobs']) or 'none'}")
 
 
@@ -105,11 +105,11 @@ def pretrain_sweep(
     sweeping = asked_for(sweep, trials, experiment, parallel, data_root, cluster, slurm)
     lead(sweeping)
     found = sweeping.conclusion()
-    best = [one for one in found.candidates if one.is_best]
-    if not best:
+    if not found.candidates:
         return Failed(message="no trial finished")
-    figures = ", ".join(f"{name} {figure}" for name, figure in best[0].figures.items())
-    return Completed(message=f"trial {best[0].number}: {figures}; experiment: {found.overlay}")
+    best = found.candidates[0]
+    figures = values_in_words(best.figures)
+    return Completed(message=f"trial {best.number}: {figures}; experiment: {found.overlay}")
 
 
 def lead(sweeping: Sweeping) -> None:

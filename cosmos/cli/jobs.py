@@ -49,6 +49,6 @@ class Cancel(Command):
         if sweep.definition.is_file():
             from cosmos.search.lead import cancel_sweep
 
-            self.show(cancel_sweep(sweep, machine, quiet=self.as_json))
+            self.show(cancel_sweep(sweep, quiet=self.as_json))
         else:
             self.show(cancel(self.run, machine, quiet=self.as_json))

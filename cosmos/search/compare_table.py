@@ -5,7 +5,6 @@ A few contenders stand side by side, so that everything about them has room; of 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.text import Text
 from cosmos.report.tables import printable
 from cosmos.search.comparison import Comparison, Contender
 from cosmos.search.conclusion import Figure
+from cosmos.search.tables import in_words, short
 
 MAX_SIDE_BY_SIDE = 5
 
@@ -79,9 +79,7 @@ def side_by_side(compared: Comparison) -> Sheet:
         Line("state", tuple(Cell(one.state) for one in of_all)),
         *seeds_line(compared),
     )
-    params = tuple(
-        Line(path, tuple(Cell(in_words(one.params.get(path))) for one in of_all)) for path in compared.params
-    )
+    params = tuple(Line(path, tuple(param_cell(one, path) for one in of_all)) for path in compared.params)
     figures = tuple(
         Line(name, tuple(figure_cell(compared, one, name) for one in of_all)) for name in told(compared)
     )
@@ -106,7 +104,7 @@ def in_lines(compared: Comparison) -> Sheet:
                 Cell(one.state),
                 *([seeds.cells[number]] if seeds else []),
                 *(figure_cell(compared, one, name) for name in figures),
-                *(Cell(in_words(one.params.get(path))) for path in compared.params),
+                *(param_cell(one, path) for path in compared.params),
             ),
             one.is_winner,
         )
@@ -141,8 +139,8 @@ def headlines(compared: Comparison) -> list[str]:
 
 def shortened(paths: list[str]) -> list[str]:
     """Parameters without their section, where that leaves no doubt."""
-    short = [path.rpartition(".")[2] for path in paths]
-    return [one if short.count(one) == 1 else path for one, path in zip(short, paths, strict=True)]
+    names = [short(path) for path in paths]
+    return [one if names.count(one) == 1 else path for one, path in zip(names, paths, strict=True)]
 
 
 def figure_cell(compared: Comparison, one: Contender, name: str) -> Cell:
@@ -160,13 +158,10 @@ def figure_in_words(figure: Figure) -> str:
     return f"{figure.mean:,.0f}{spread}"
 
 
-def in_words(value: Any) -> str:
-    """A parameter as a person would write it."""
-    if isinstance(value, tuple | list):
-        return ", ".join(map(in_words, value))
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+def param_cell(one: Contender, path: str) -> Cell:
+    """A parameter of a contender, as a person would write it."""
+    value = one.params.get(path)
+    return Cell("" if value is None else in_words(value))
 
 
 def print_comparison(compared: Comparison) -> None:

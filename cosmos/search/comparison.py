@@ -13,7 +13,8 @@ from cosmos.machine import Machine
 from cosmos.rundir import RunDir
 from cosmos.search.conclusion import Figure, candidates
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
-from cosmos.stages.run_records import RunRecord, read_record
+from cosmos.stages.run_index import run_names
+from cosmos.stages.run_records import RunRecord, read_record, run_named
 from cosmos.tracking.shown import direction
 
 TRAINING = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
@@ -62,10 +63,15 @@ class Comparison:
         return [path for path in paths if len({repr(one.params.get(path)) for one in self.contenders}) > 1]
 
     @cached_property
+    def asked(self) -> dict[str, Goal]:
+        """What the sweeps go by: which values of a figure they call better."""
+        found = (objective for sweep in self.sweeps for objective in sweep.sweep().file.objectives)
+        return {objective.figure: GOALS[objective.goal] for objective in found}
+
+    @property
     def objectives(self) -> list[str]:
         """Figures that the sweeps go by."""
-        found = (objective for sweep in self.sweeps for objective in sweep.sweep().file.objectives)
-        return list(dict.fromkeys(objective.figure for objective in found))
+        return list(self.asked)
 
     @cached_property
     def figures(self) -> list[str]:
@@ -77,9 +83,7 @@ class Comparison:
     @cached_property
     def goals(self) -> dict[str, Goal]:
         """Which values are better, by figure; of an objective its sweep says it."""
-        asked = (objective for sweep in self.sweeps for objective in sweep.sweep().file.objectives)
-        said: dict[str, Goal] = {one.figure: GOALS[one.goal] for one in asked}
-        return {name: said.get(name) or goal(name) for name in self.figures}
+        return {name: self.asked.get(name) or goal(name) for name in self.figures}
 
     @cached_property
     def best(self) -> dict[str, frozenset[str]]:
@@ -105,17 +109,12 @@ class Comparison:
                     "seeds": len(one.runs),
                     "winner": one.is_winner,
                     "params": {path: one.params.get(path) for path in self.params},
-                    "figures": {name: as_json(figure) for name, figure in one.figures.items()},
+                    "figures": {name: figure.as_json() for name, figure in one.figures.items()},
                     "best": [name for name in self.figures if one.name in self.best.get(name, ())],
                 }
                 for one in self.contenders
             ],
         }
-
-
-def as_json(figure: Figure) -> dict[str, float | None]:
-    """A figure, as JSON has it."""
-    return {"mean": figure.mean, "deviation": figure.deviation if figure.is_repeated else None}
 
 
 def goal(figure: str) -> Goal:
@@ -158,9 +157,8 @@ def labelled(contenders: Iterable[Contender]) -> tuple[Contender, ...]:
 
 def found_as(name: str, machine: Machine) -> RunDir | SweepDir:
     """The run or the sweep that a person means. ValueError lists names near it."""
-    for path in (machine.runs_root / name, Path(name)):
-        if RunDir(path).params.is_file():
-            return RunDir(path)
+    if run := run_named(name, machine.runs_root):
+        return run
     try:
         return find_sweep(name, machine.runs_root)
     except ValueError:
@@ -172,10 +170,9 @@ def found_as(name: str, machine: Machine) -> RunDir | SweepDir:
 
 def known_names(runs_root: Path) -> list[str]:
     """Names of runs and sweeps in a folder of runs."""
-    runs = [path.parent for glob in ("*/params.yaml", "*/*/params.yaml") for path in runs_root.glob(glob)]
     sweeps = [path.parent.relative_to(runs_root).as_posix() for path in runs_root.glob("*/sweep.yaml")]
     short = [name.rpartition("-")[0] for name in sweeps]
-    return [*(path.relative_to(runs_root).as_posix() for path in runs), *sweeps, *dict.fromkeys(short)]
+    return [*run_names(runs_root), *sweeps, *dict.fromkeys(short)]
 
 
 def single(run: RunDir, machine: Machine) -> Contender:
@@ -209,13 +206,13 @@ def trials_of(folder: SweepDir, machine: Machine) -> list[Contender]:
 
     ValueError where there is none yet.
     """
+    sweep = folder.sweep()
     trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
-        raise ValueError(
-            f"{folder.path}: no trial has begun; `cosmos sweep {folder.sweep().name}` begins them"
-        )
-    ranked = {one.number: rank for rank, one in enumerate(candidates(folder.sweep(), trials))}
-    winners = {one.number for one in candidates(folder.sweep(), trials) if one.is_best}
+        raise ValueError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
+    finished = candidates(sweep, trials)
+    ranked = {one.number: rank for rank, one in enumerate(finished)}
+    winners = {one.number for one in finished if one.is_best}
     grouped = {number: list(seeds) for number, seeds in groupby(trials, key=lambda trial: trial.number)}
     order = sorted(grouped, key=lambda number: (ranked.get(number, len(ranked)), number))
     return [of_trial(folder, grouped[number], number in winners, machine) for number in order]

@@ -20,8 +20,8 @@ from cosmos.overlays import (
     load_params,
     read_mapping,
 )
-from cosmos.params import Params
-from cosmos.search.space import Asked, flat, nested
+from cosmos.params import Params, flat
+from cosmos.search.space import Asked, nested
 from cosmos.search.sweep import Objective, Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, TrialState
 
@@ -43,6 +43,10 @@ class Figure:
     def is_repeated(self) -> bool:
         """Whether there is more than one seed."""
         return not math.isnan(self.deviation)
+
+    def as_json(self) -> dict[str, float | None]:
+        """As JSON has it: no deviation of one seed is null."""
+        return {"mean": self.mean, "deviation": self.deviation if self.is_repeated else None}
 
     def __str__(self) -> str:
         """`0.314 ± 0.012`."""
@@ -118,12 +122,10 @@ class Conclusion:
     """the best's run directory"""
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON has it: no deviation of one seed is null."""
+        """As JSON has it."""
         values = asdict(self)
-        for one in values["candidates"]:
-            for figure in one["figures"].values():
-                if math.isnan(figure["deviation"]):
-                    figure["deviation"] = None
+        for one, candidate in zip(values["candidates"], self.candidates, strict=True):
+            one["figures"] = {name: figure.as_json() for name, figure in candidate.figures.items()}
         return values
 
 

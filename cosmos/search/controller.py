@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -22,7 +23,7 @@ from cosmos.search.study import ASKED, asked_of
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.trials import Standing, Workplace
-from cosmos.tracking.metrics import Metrics, read_metrics
+from cosmos.tracking.metrics import Metrics, NewLines, read_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,14 @@ MANY_FAILURES = 3
 """So many trials may fail before most of them failing stops a sweep."""
 
 
+ENDS: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+"""How the study's word for an end is written down."""
+
+
 @dataclass(frozen=True)
 class Live:
     """A trial that runs."""
@@ -41,6 +50,8 @@ class Live:
     run: RunDir
     trial: Trial | None
     """the study's; None of a repetition, which the study does not know of"""
+    lines: NewLines
+    """of its metrics"""
 
 
 Supply = Callable[[], tuple[TrialRecord, Trial | None] | None]
@@ -59,8 +70,6 @@ class Controller:
         self.ended = len(read_metrics(folder.own.metrics))
         self.metrics = Metrics(folder.own.metrics, self.ended)
         self.live: dict[str, Live] = {}
-        self.modified: dict[str, float] = {}
-        """when the metrics of a trial that runs were last read, by its name"""
         self.ended_here = self.failed_here = 0
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
@@ -126,12 +135,9 @@ class Controller:
         Labels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
         record.write(run)
         standing = self.workplace.start(run, self.sweep.params(record.asked, record.seed))
-        return self.keep(replace(record, attempts=standing.attempts, job=standing.job), run, trial)
-
-    def keep(self, record: TrialRecord, run: RunDir, trial: Trial | None) -> TrialRecord:
-        """Writes down how a trial that runs stands."""
+        record = replace(record, attempts=standing.attempts, job=standing.job)
         record.write(run)
-        self.live[record.name] = Live(record, run, trial)
+        self.live[record.name] = Live(record, run, trial, NewLines(run.metrics))
         return record
 
     def take_on(self) -> Iterator[TrialRecord]:
@@ -144,19 +150,14 @@ class Controller:
             elif frozen.state == TrialState.RUNNING:
                 yield self.begin(record, Trial(self.study, frozen._trial_id))
             elif self.folder.run(record).trial.exists() and not self.is_over(record):
-                self.write_end(frozen)
+                self.write_end(self.folder.run(record), frozen)
 
-    def write_end(self, frozen: FrozenTrial) -> None:
+    def write_end(self, run: RunDir, frozen: FrozenTrial) -> None:
         """Writes down an end that the study knows of already; of a pruned trial, the job ends too."""
-        run = self.folder.run(TrialRecord("", frozen.number, 0, {}))
         if frozen.state == TrialState.PRUNED:
             self.workplace.stop(run)
-        values = self.named(frozen.values)
-        states: Mapping[TrialState, TrialRecord] = {
-            TrialState.COMPLETE: replace(TrialRecord.of(run), state="finished", values=values),
-            TrialState.PRUNED: replace(TrialRecord.of(run), state="pruned", values=values),
-        }
-        states.get(frozen.state, replace(TrialRecord.of(run), state="failed")).write(run)
+        state = ENDS[frozen.state]
+        replace(TrialRecord.of(run), state=state, values=self.named(frozen.values)).write(run)
 
     def named(self, values: Sequence[float] | None) -> dict[str, float]:
         """What the study keeps of a trial's objectives, by figure; {} where it keeps nothing."""
@@ -176,26 +177,18 @@ class Controller:
 
     def report(self, live: Live) -> bool:
         """Reports what a trial has measured since; whether it fell behind with training still to come."""
-        if live.trial is None or len(self.sweep.file.objectives) > 1 or not self.has_news(live):
+        if live.trial is None or len(self.sweep.file.objectives) > 1 or not (lines := live.lines.news()):
             return False
         (objective,) = self.sweep.file.objectives
         epochs = self.sweep.params(live.record.asked, 0).pretrain.epochs
         known = self.study.get_trials(deepcopy=False)[live.record.number].intermediate_values
         falls_behind = False
-        for line in read_metrics(live.run.metrics):
+        for line in lines:
             report = intermediate(objective, line)
             if report and report[0] not in known:
                 live.trial.report(report[1], report[0])
                 falls_behind |= line["epoch"] < epochs and live.trial.should_prune()
         return falls_behind
-
-    def has_news(self, live: Live) -> bool:
-        """Whether a trial's metrics have changed since they were last read."""
-        path, name = live.run.metrics, live.record.name
-        modified = path.stat().st_mtime if path.exists() else 0.0
-        changed = self.modified.get(name, 0.0) != modified
-        self.modified[name] = modified
-        return changed
 
     def prune(self, live: Live) -> TrialRecord:
         """Ends a trial that has fallen behind, and its job."""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import SecretStr
+
 from cosmos import provenance
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.files import write_json
@@ -18,7 +20,7 @@ from cosmos.search.controller import Controller
 from cosmos.search.study import importances, load_study, open_study
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
-from cosmos.search.trials import Jobs
+from cosmos.search.trials import Jobs, end_job
 from cosmos.stages.jobs import check_before_queue
 
 
@@ -109,7 +111,7 @@ def trial_machine(machine: Machine) -> Machine:
     """The machine as a trial's job gets it: without the study's password, and with one checkpoint a trial."""
     return machine.model_copy(
         update={
-            "study_storage": type(machine.study_storage)(""),
+            "study_storage": SecretStr(""),
             "keep_checkpoints": 1,
             "runs_root": machine.runs_root.absolute(),
             "data_root": machine.data_root.absolute(),
@@ -117,15 +119,14 @@ def trial_machine(machine: Machine) -> Machine:
     )
 
 
-def cancel_sweep(folder: SweepDir, machine: Machine, quiet: bool) -> dict[str, Any]:
+def cancel_sweep(folder: SweepDir, quiet: bool) -> dict[str, Any]:
     """Ends the jobs of a sweep's trials; a controller that runs stops at its next look. What is saved stays.
 
     ValueError where nobody can say how a job stands.
     """
     Lease.take(folder.own)
     sweep = folder.sweep()
-    jobs = Jobs(machine, sweep_cluster(machine), machine.slurm.over(sweep.needs), ())
-    ended = [trial for trial in folder.trials if trial.state == "running" and jobs.stop(folder.run(trial))]
+    ended = [trial for trial in folder.trials if trial.state == "running" and end_job(folder.run(trial))]
     told = {"sweep": sweep.id, "trials": [one.name for one in ended], "jobs": [one.job for one in ended]}
     if not quiet:
         said = f"jobs cancelled: {', '.join(told['jobs'])}" if ended else "no trial's job was alive"

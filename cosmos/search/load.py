@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from cosmos.evaluate_params import SuiteName
 from cosmos.overlays import EXPERIMENTS, explain, load_experiment, merged, read_mapping
-from cosmos.search.space import condition_problems, flat
+from cosmos.params import flat
+from cosmos.search.space import condition_problems
 from cosmos.search.sweep import Sweep, SweepFile
 
 SWEEPS = EXPERIMENTS / "sweeps"

@@ -170,11 +170,3 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
             place = place.setdefault(section, {})
         place[key] = value
     return result
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Sections inside each other, as values by path."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return leaves

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from cosmos.evaluate_params import SuiteName
 from cosmos.overlays import merged
-from cosmos.params import Params
-from cosmos.search.space import Asked, Distribution, draw, flat, nested
+from cosmos.params import Params, flat
+from cosmos.search.space import Asked, Distribution, draw, nested
 from cosmos.section import Natural, Positive, Section
 
 
@@ -71,7 +71,7 @@ class SweepFile(Section):
     """distributions by the path of the parameter"""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     trials: Positive = 20
-    """trials that are asked for in all"""
+    """trials in all that are to finish or be pruned"""
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     repeats: Repeats = Repeats()

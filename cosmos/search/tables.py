@@ -7,8 +7,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cosmos.params import flat
 from cosmos.search.conclusion import Candidate, Conclusion
-from cosmos.search.space import Categorical, Distribution, Integer, LogOneMinus, flat
+from cosmos.search.space import Categorical, Distribution, Integer, LogOneMinus
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import TrialRecord
 

@@ -8,16 +8,15 @@ from typing import Any, Literal, Protocol
 
 from cosmos.evaluate_params import SuiteName
 from cosmos.launch import slurm
-from cosmos.launch.once import begin, standing
+from cosmos.launch.once import begin
 from cosmos.launch.outcome import Failure
-from cosmos.launch.submission import alone
 from cosmos.launch.watch import Watcher
 from cosmos.machine import ClusterName, Machine
 from cosmos.params import Params
 from cosmos.request import JobRequest
 from cosmos.rundir import RunDir, open_run
 from cosmos.stages.evaluations import in_short
-from cosmos.stages.jobs import end
+from cosmos.stages.jobs import end, standing_job
 
 logger = logging.getLogger(__name__)
 
@@ -124,11 +123,13 @@ class Jobs:
 
     def stop(self, run: RunDir) -> bool:
         """Ends a trial's job, where one is alive; whether it did. ValueError where nobody can say."""
-        if not run.job.exists():
-            return False
-        with alone(run.job):
-            known = standing(run.job)
-        return known is not None and end(known)
+        return end_job(run)
+
+
+def end_job(run: RunDir) -> bool:
+    """Ends the job of a run, where one is alive; whether it did. ValueError where nobody can say."""
+    known = standing_job(run)
+    return known is not None and end(known)
 
 
 def await_slurm() -> None:

@@ -98,12 +98,17 @@ def check_before_queue(params: Params, machine: Machine, request: JobRequest) ->
     batch_per_rank(params.pretrain.batch_size, request.num_ranks)
 
 
+def standing_job(run: RunDir) -> Submission | None:
+    """The job of a run that waits, runs or has finished, if there is one. ValueError where nobody can say."""
+    if not run.job.exists():
+        return None
+    with alone(run.job):
+        return standing(run.job)
+
+
 def refuse_beside_job(run: RunDir, machine: Machine) -> None:
     """ValueError where a job trains this run already, or nobody can say that none does."""
-    if not run.job.exists():
-        return
-    with alone(run.job):
-        known = standing(run.job)
+    known = standing_job(run)
     if known and not known.is_finished():
         raise ValueError(f"job {known.job_id} trains {run.path}; {ways_on(name_of(run, machine))}")
 

@@ -29,6 +29,7 @@ from cosmos.files import replacing
 from cosmos.rundir import RunDir
 from cosmos.stages import run_records
 from cosmos.stages.run_records import RunRecord, Scalar, is_run, read_record, seconds_silent
+from cosmos.tracking import metrics
 
 INDEX = ".index.sqlite"
 
@@ -77,6 +78,11 @@ def list_runs(root: Path) -> list[RunRecord]:
             write_index(root / INDEX, settled, gone, is_new=not known)
     entries = ((name, entry or read.get(name)) for name, entry in sorted(found.items()))
     return [felt(entry.record, f"{root}/{name}") for name, entry in entries if entry]
+
+
+def run_names(root: Path) -> list[str]:
+    """The names of all runs below `root`, in order; none of them is read."""
+    return sorted(name for name, _ in survey(root, {}))
 
 
 def felt(record: RunRecord, path: str) -> RunRecord:
@@ -167,7 +173,7 @@ def is_settled(entry: Entry) -> bool:
 @cache
 def version() -> int:
     """Differs once records are made by other code: then nothing that was kept is of use."""
-    modules = (__file__, str(run_records.__file__), str(results.__file__))
+    modules = (__file__, *(str(one.__file__) for one in (run_records, results, metrics)))
     code = (Path(module).read_bytes() for module in modules)
     return zlib.crc32(b"".join(code)) >> 1
 

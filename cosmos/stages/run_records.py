@@ -8,8 +8,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,8 +17,10 @@ import yaml
 
 from cosmos.labels import Labels
 from cosmos.lease import ALIVE
+from cosmos.params import flat
 from cosmos.results import figures_of
 from cosmos.rundir import RunDir
+from cosmos.tracking.metrics import last_lines_with
 
 Status = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
 Scalar = str | int | float | bool | None
@@ -29,9 +30,6 @@ PARAMS = RunDir(Path()).params.name
 
 SCHEDULES = ("learning_rate", "momentum")
 """What a training line says of schedules: the parameters of these names are what people ask for."""
-
-BLOCK = 1 << 16
-"""Bytes of a metrics file that are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,11 @@ class RunRecord:
 def is_run(path: str | Path) -> bool:
     """Whether a folder is the directory of a run, rather than one of a sweep or of evaluations."""
     return os.path.isfile(f"{path}/{PARAMS}")  # noqa: PTH113 - false, too, where one may not look
+
+
+def run_named(name: str, runs_root: Path) -> RunDir | None:
+    """The run that a person means: one of the folder of runs, or a path; None where there is none."""
+    return next((RunDir(path) for path in (runs_root / name, Path(name)) if is_run(path)), None)
 
 
 def read_record(run: RunDir, name: str) -> RunRecord:
@@ -150,18 +153,12 @@ def read_params(run: RunDir) -> dict[str, Scalar]:
         raise ValueError(f"{run.params}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{run.params}: expected sections such as `pretrain:`")
-    return flat(values)
+    return scalars(values)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
     """Nested sections by path; a list in words."""
-    found: dict[str, Scalar] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = scalar(value)
-    return found
+    return {path: scalar(value) for path, value in flat(values).items()}
 
 
 def scalar(value: object) -> Scalar:
@@ -204,37 +201,6 @@ def read_newest(run: RunDir) -> Newest:
     last = last_lines_with(("loss", "evaluation"), run.metrics)
     evaluation = last.get("evaluation", {}).get("evaluation", {})
     return Newest(finite(last.get("loss", {})), finite(evaluation, "evaluation/"))
-
-
-def last_lines_with(keys: Iterable[str], path: Path) -> dict[str, dict[str, Any]]:
-    """For each key the last line of a metrics file that has it; without keys that none has."""
-    wanted = {key: json.dumps(key).encode() for key in keys}
-    found: dict[str, dict[str, Any]] = {}
-    for raw in lines_backwards(path):
-        if not any(word in raw for word in wanted.values()):
-            continue
-        line: Any = None
-        with suppress(ValueError):  # a line that was cut short
-            line = json.loads(raw)
-        for key in [key for key in wanted if isinstance(line, dict) and key in line]:
-            found[key] = line
-            del wanted[key]
-        if not wanted:
-            break
-    return found
-
-
-def lines_backwards(path: Path) -> Iterator[bytes]:
-    """The lines of a file, the last first; only what is asked for is read."""
-    with path.open("rb") as file:
-        end, rest = file.seek(0, 2), b""
-        while end:
-            start = max(0, end - BLOCK)
-            file.seek(start)
-            rest, *lines = (file.read(end - start) + rest).split(b"\n")
-            yield from reversed(lines)
-            end = start
-        yield rest
 
 
 def read_labels(run: RunDir) -> Labels:

@@ -12,9 +12,9 @@ from typing import Any
 from cosmos.machine import Machine
 from cosmos.params import Params
 from cosmos.rundir import RunDir
-from cosmos.stages.run_index import list_runs
+from cosmos.stages.run_index import list_runs, run_names
 from cosmos.stages.run_query import KEYS, Row, Value, conditions, known_keys, ordered, resolve, row, words
-from cosmos.stages.run_records import RunRecord, flat, is_run, read_record
+from cosmos.stages.run_records import RunRecord, read_record, run_named, scalars
 from cosmos.stages.run_table import ABSENT, printable, table
 from cosmos.tracking.shown import SUITES, direction
 
@@ -178,7 +178,7 @@ def export(file: Path, question: Question, machine: Machine, quiet: bool) -> dic
 def show(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     """Shows all that is known of a run. ValueError lists names near one that is none."""
     record = read_record(*found(name, machine))
-    defaults = flat(Params().model_dump(mode="json"))
+    defaults = scalars(Params().model_dump(mode="json"))
     changed = {
         key: value for key, value in record.params.items() if key not in defaults or value != defaults[key]
     }
@@ -195,10 +195,9 @@ def show(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 
 def found(name: str, machine: Machine) -> tuple[RunDir, str]:
     """The run that a person means, and its name. ValueError lists names near it."""
-    for path in (machine.runs_root / name, Path(name)):
-        if is_run(path):
-            return RunDir(path), os.path.relpath(path, machine.runs_root)
-    names = [record.name for record in list_runs(machine.runs_root)]
+    if run := run_named(name, machine.runs_root):
+        return run, os.path.relpath(run.path, machine.runs_root)
+    names = run_names(machine.runs_root)
     if not names:
         raise ValueError(nothing_in(machine))
     parts = [one for one in names if name in one.split("/")] or difflib.get_close_matches(name, names, 5, 0.4)

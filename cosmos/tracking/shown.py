@@ -1,9 +1,7 @@
 """What Weights & Biases is shown of a run directory; W&B itself is not needed for that."""
 
 import json
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -13,6 +11,7 @@ from cosmos.labels import Labels
 from cosmos.overlays import read_mapping
 from cosmos.results import Results, overall
 from cosmos.rundir import RunDir
+from cosmos.tracking.metrics import NewLines
 
 Row = dict[str, Any]
 Best = dict[str, dict[str, float]]
@@ -110,37 +109,20 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.held = path, Row()
-        self._inode = self._offset = 0
+        self.lines, self.held = NewLines(path), Row()
 
     def news(self) -> list[Row]:
         """Rows that are complete since the last look; all of them again where the file was written anew."""
+        lines = self.lines.news()
+        if self.lines.is_anew:
+            self.held = {}
         done = []
-        for line in self._lines():
+        for line in lines:
             if self.held and line["step"] != self.held["step"]:
                 done.append(self.held)
                 self.held = {}
             self.held |= flat(line)
         return done
-
-    def _lines(self) -> list[Row]:
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_ino != self._inode or status.st_size < self._offset:
-                self._inode, self._offset, self.held = status.st_ino, 0, {}
-            file.seek(self._offset)
-            text = file.read()
-            whole = text[: text.rfind(b"\n") + 1]
-            self._offset += len(whole)
-            return list(parsed(whole.splitlines()))
-        return []
-
-
-def parsed(lines: Iterable[bytes]) -> Iterable[Row]:
-    """Lines of a metrics file; damaged ones are left out, as read_metrics does."""
-    for line in lines:
-        with suppress(json.JSONDecodeError, UnicodeDecodeError):
-            yield json.loads(line)
 
 
 def flat(line: Mapping[str, Any]) -> Row:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from cosmos.params import Params
-from cosmos.search.space import Distribution, condition_problems, draw, flat, nested
+from cosmos.params import Params, flat
+from cosmos.search.space import Distribution, condition_problems, draw, nested
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 

@@ -15,10 +15,9 @@ from optuna.trial import TrialState
 
 from cosmos.machine import Machine
 from cosmos.overlays import load_params
-from cosmos.params import fingerprint
+from cosmos.params import fingerprint, flat
 from cosmos.results import Results
 from cosmos.rundir import saved_params
-from cosmos.search.space import flat
 from cosmos.search.study import load_study
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
 from tests.search.examples import RECALL, SMALL

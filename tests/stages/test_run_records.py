@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,9 +10,7 @@ from hypothesis import strategies as st
 from cosmos.labels import Labels
 from cosmos.params import Params
 from cosmos.rundir import RunDir
-from cosmos.stages import run_records
-from cosmos.stages.run_records import RunRecord, flat, is_run, last_lines_with, read_record
-from cosmos.tracking.metrics import last_with
+from cosmos.stages.run_records import RunRecord, is_run, read_record, scalars
 from tests.stages.run_files import (
     fail_job,
     fall_silent,
@@ -235,47 +232,4 @@ class TestDamage:
     ],
 )
 def test_parameters_are_values_that_can_be_compared_and_shown(value: Any, expected: Any) -> None:
-    assert flat({"a": {"b": value}}).get("a.b") == expected
-
-
-lines = st.one_of(
-    st.dictionaries(st.sampled_from(["loss", "evaluation", "step"]), st.integers() | st.text(max_size=5)).map(
-        json.dumps
-    ),
-    st.text(st.characters(exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", codec="utf-8")),
-    st.sampled_from(['"loss"', '["loss"]', '{"loss": 1', "1", ""]),
-)
-
-
-@settings(deadline=None)
-@given(written=st.lists(lines), cut=st.integers(0, 20), block=st.integers(1, 70))
-def test_the_last_lines_are_those_that_reading_forward_finds(
-    written: list[str], cut: int, block: int
-) -> None:
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_records, "BLOCK", block)
-        path = Path(folder) / "metrics.jsonl"
-        content = "".join(f"{line}\n" for line in written).encode()
-        path.write_bytes(content[: len(content) - cut])
-        found = last_lines_with(("loss", "evaluation"), path)
-        forward = forward_with(path)
-        assert found == {key: forward(key) for key in ("loss", "evaluation") if forward(key)}
-
-
-def forward_with(path: Path) -> Callable[[str], dict[str, Any]]:
-    """The last object that has a key, every line parsed."""
-    objects = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            objects.append(value)
-    return lambda key: next((value for value in reversed(objects) if key in value), {})
-
-
-def test_of_a_run_s_own_metrics_they_are_what_the_library_s_reader_finds(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
-    train_to(run, 3.0, loss=1.5)
-    assert last_lines_with(("loss",), run.metrics) == {"loss": last_with("loss", run.metrics)}
+    assert scalars({"a": {"b": value}}).get("a.b") == expected
