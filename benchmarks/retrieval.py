@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cosmos.evaluation.retrieval import RECALLS, retrieval_metrics
+from cosmos.evaluation.retrieval.metrics import RECALLS, retrieval_metrics
 
 TOLERANCE = 1e-3
 """Products of matrices round by their shape, and a neighbour or two change places."""

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from cosmos.params import Params
-from cosmos.rundir import RunDir
+from cosmos.config.params import Params
+from cosmos.run.directory import RunDir
 
 MODELS = ("student", "teacher")
 DIRECTIONS = ("image_to_text", "text_to_image")
@@ -75,8 +75,8 @@ def make_runs(root: Path, count: int) -> None:
 
 def straightforward(root: Path) -> dict[str, float]:
     """Reads every run with the library's own readers; the loss of each."""
-    from cosmos.rundir import saved_params
-    from cosmos.tracking.metrics import read_metrics
+    from cosmos.run.directory import saved_params
+    from cosmos.run.metrics import read_metrics
 
     losses = {}
     for path in sorted(root.glob("*/*/params.yaml")):
@@ -90,7 +90,7 @@ def straightforward(root: Path) -> dict[str, float]:
 
 
 def ours(root: Path) -> dict[str, float]:
-    from cosmos.stages.run_index import list_runs
+    from cosmos.registry.index import list_runs
 
     return {record.name: record.metrics["loss"] for record in list_runs(root)}
 

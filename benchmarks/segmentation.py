@@ -25,16 +25,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
-from cosmos.evaluate_params import SegmentationProtocol
+from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.config.machine import Machine
+from cosmos.config.params import LossParams, ModelParams
 from cosmos.evaluation.card import Figures
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.images import ImageFiles
-from cosmos.evaluation.segment import SegmentationDataset, measure, read_labels, resize, resized_size
-from cosmos.evaluation.segmentation import confusion, segmentation_metrics, window_starts
-from cosmos.machine import Machine
+from cosmos.evaluation.segmentation.measure import (
+    SegmentationDataset,
+    measure,
+    read_labels,
+    resize,
+    resized_size,
+)
+from cosmos.evaluation.segmentation.metrics import confusion, segmentation_metrics, window_starts
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
-from cosmos.params import LossParams, ModelParams
 
 WIDTH, HEIGHT, IMAGE_SIZE = 640, 480, 224
 NUM_SYNONYMS = (33, *[1] * 80)

@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.distributed import Ranks
-from cosmos.machine import Machine
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, end_states, image_states, text_states
-from cosmos.params import Params
 from cosmos.training.step import Learner
 
 CAPTION_LENGTHS = (8, 60)

@@ -20,8 +20,8 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from cosmos.config.params import ViewParams
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode
-from cosmos.params import ViewParams
 
 
 def photograph() -> bytes:

@@ -13,11 +13,11 @@ from prefect.states import Completed, Failed
 from prefect.utilities.callables import get_call_parameters
 from pydantic import Field
 
-from cosmos.evaluate_params import SuiteName
-from cosmos.machine import ClusterName, Machine
-from cosmos.overlays import Experiment, load_experiment
-from cosmos.stages import pipeline
-from cosmos.stages.evaluations import Row, cancel_many, evaluate_many
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import Experiment, load_experiment
+from cosmos.config.machine import ClusterName, Machine
+from cosmos.pipeline import dvc as pipeline
+from cosmos.stages.evaluate_jobs import Row, cancel_many, evaluate_many
 from flows.parameters import UNSET, Evaluate, Slurm, title
 from flows.shown import show_results
 

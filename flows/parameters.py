@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from cosmos.evaluate_params import EvaluateParams
-from cosmos.params import DataParams, LossParams, ModelParams, PretrainParams, ViewParams
-from cosmos.request import JobRequest
-from cosmos.section import Section
+from cosmos.config.evaluate_params import EvaluateParams
+from cosmos.config.job_request import JobRequest
+from cosmos.config.params import DataParams, LossParams, ModelParams, PretrainParams, ViewParams
+from cosmos.config.section import Section
 
 MAX_TITLE = 100
 

@@ -14,13 +14,13 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.callables import get_call_parameters
 from pydantic import Field, NonNegativeInt
 
-from cosmos.machine import ClusterName, Machine
-from cosmos.rundir import RunDir
+from cosmos.config.machine import ClusterName, Machine
+from cosmos.pipeline import dvc as pipeline
+from cosmos.run.directory import RunDir
 from cosmos.search.lead import Sweeping, cancel_sweep, prepared
 from cosmos.search.load import load_sweep
 from cosmos.search.sweep_dir import TrialRecord
 from cosmos.search.tables import trial_line, values_in_words
-from cosmos.stages import pipeline
 from cosmos.tracking.note import Note
 from flows.parameters import UNSET, Slurm
 from flows.shown import TrialTable

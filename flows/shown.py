@@ -18,10 +18,10 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from cosmos.pipeline import dvc as pipeline
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.tables import short
-from cosmos.stages import pipeline
-from cosmos.stages.jobs import RunJob, duration, ways_on
+from cosmos.stages.pretrain_job import RunJob, duration, ways_on
 from cosmos.tracking.note import Note
 
 

@@ -9,11 +9,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from cosmos.machine import ClusterName
-from cosmos.request import JobRequest
-from cosmos.results import overall
-from cosmos.stages import pipeline
-from cosmos.stages.pipeline import StageFailedError
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName
+from cosmos.pipeline import dvc as pipeline
+from cosmos.pipeline.dvc import StageFailedError
+from cosmos.run.results import overall
 from flows.shown import Progress, show_report, show_results
 
 WORKSPACE = Path()

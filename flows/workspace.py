@@ -10,8 +10,8 @@ from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 
-from cosmos.machine import ClusterName
-from cosmos.stages import pipeline as workspace
+from cosmos.config.machine import ClusterName
+from cosmos.pipeline import dvc as workspace
 from flows.parameters import UNSET, Data, Evaluate, Loss, Model, Pretrain, Slurm, Views, title
 from flows.stages import WORKSPACE, run_stages
 

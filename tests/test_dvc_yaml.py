@@ -10,23 +10,28 @@ import pytest
 import yaml
 
 from cosmos.cli import Cosmos
-from cosmos.evaluate_params import SuiteName
-from cosmos.params import Params
-from cosmos.stages.pipeline import STAGES
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.params import Params
+from cosmos.pipeline.dvc import STAGES
 
 ROOT = Path(__file__).parent.parent
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 RESOLVED = "pipeline/experiment.yaml"
 
 DECIDES_NO_RESULT = {
-    *("cosmos.machine", "cosmos.files", "cosmos.rundir", "cosmos.results", "cosmos.provenance"),
-    *("cosmos.versions", "cosmos.lease", "cosmos.distributed", "cosmos.tracking", "cosmos.stages.logs"),
+    *("cosmos.config.machine", "cosmos.run", "cosmos.distributed", "cosmos.tracking", "cosmos.stages.logs"),
 }
-SETTINGS = {"cosmos.overlays", "cosmos.params", "cosmos.evaluate_params", "cosmos.request", "cosmos.section"}
+SETTINGS = {
+    "cosmos.config.experiment",
+    "cosmos.config.params",
+    "cosmos.config.evaluate_params",
+    "cosmos.config.job_request",
+    "cosmos.config.section",
+}
 """What they resolve to is a stage's parameter."""
 
 CODE = {
-    "params": ("cosmos.overlays", {"cosmos.files"}),
+    "params": ("cosmos.config.experiment", {"cosmos.run.files"}),
     "prepare": ("cosmos.stages.prepare", DECIDES_NO_RESULT | SETTINGS),
     # evaluations while training change no weight, and the tables of evaluate no figure
     "pretrain": ("cosmos.stages.pretrain", DECIDES_NO_RESULT | SETTINGS | {"cosmos.evaluation"}),
@@ -34,7 +39,7 @@ CODE = {
         "cosmos.stages.evaluate",
         DECIDES_NO_RESULT | SETTINGS | {"cosmos.training", "cosmos.data.demo_world", "cosmos.report"},
     ),
-    "report": ("cosmos.stages.report", DECIDES_NO_RESULT | SETTINGS),
+    "report": ("cosmos.pipeline.report", DECIDES_NO_RESULT | SETTINGS),
 }
 """Where a stage's code begins, and which modules decide nothing about what the stage makes."""
 

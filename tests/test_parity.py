@@ -10,15 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks
-from cosmos.evaluate_params import Attention, SegmentationProtocol
-from cosmos.evaluation.retrieval import similarity_metrics
-from cosmos.evaluation.segmentation import SegmentationLogits, cut_windows, predict, segmentation_logits
-from cosmos.machine import Machine
-from cosmos.model import checkpoints
-from cosmos.model.encoders import CosmosEncoder
-from cosmos.params import (
+from cosmos.config.evaluate_params import Attention, SegmentationProtocol
+from cosmos.config.machine import Machine
+from cosmos.config.params import (
     InlineParams,
     ModelParams,
     Params,
@@ -27,6 +21,17 @@ from cosmos.params import (
     ViewParams,
     VisionParams,
 )
+from cosmos.data.batch import Batch
+from cosmos.distributed import Ranks
+from cosmos.evaluation.retrieval.metrics import similarity_metrics
+from cosmos.evaluation.segmentation.metrics import (
+    SegmentationLogits,
+    cut_windows,
+    predict,
+    segmentation_logits,
+)
+from cosmos.model import checkpoints
+from cosmos.model.encoders import CosmosEncoder
 from cosmos.training import schedules
 from cosmos.training.step import Learner
 

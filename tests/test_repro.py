@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cosmos.stages.pipeline import STAGES
-from cosmos.tracking.metrics import read_metrics
+from cosmos.pipeline.dvc import STAGES
+from cosmos.run.metrics import read_metrics
 from tests.stages.examples import TINY
-from tests.stages.test_jobs import heeding_ctrl_c
+from tests.stages.test_pretrain_job import heeding_ctrl_c
 from tests.workspaces import SMALL, checkout, commit, dvc, git, settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]

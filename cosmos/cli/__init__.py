@@ -22,9 +22,9 @@ from cosmos.cli.jobs import Attach, Cancel, Jobs
 from cosmos.cli.runs import Runs
 from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
 from cosmos.cli.sweeps import Dashboard, Sweep
+from cosmos.config.experiment import explain
 from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
-from cosmos.overlays import explain
-from cosmos.rundir import Interrupted
+from cosmos.run.directory import Interrupted
 
 
 class Cosmos(BaseSettings):

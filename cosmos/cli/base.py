@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cosmos.evaluate_params import EvaluateParams
-from cosmos.overlays import Experiment, load_experiment
-from cosmos.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
+from cosmos.config.evaluate_params import EvaluateParams
+from cosmos.config.experiment import Experiment, load_experiment
+from cosmos.config.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
 
 
 class Command(BaseModel):

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 
 
 class Compare(Command):
@@ -21,7 +21,7 @@ class Compare(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.search.compare import compare, save_workspace
+        from cosmos.compare.commands import compare, save_workspace
 
         compared = compare(self.names, machine, self.output, quiet=self.as_json)
         urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []
@@ -39,6 +39,6 @@ class Promote(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.promote import promote
+        from cosmos.pipeline.promote import promote
 
         self.show(promote(self.run, self.name, machine, quiet=self.as_json))

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 
 
 class Jobs(Command):
@@ -14,7 +14,7 @@ class Jobs(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.jobs import jobs
+        from cosmos.stages.pretrain_job import jobs
 
         self.show([asdict(job) for job in jobs(machine, quiet=self.as_json)])
 
@@ -28,7 +28,7 @@ class Attach(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.jobs import attach
+        from cosmos.stages.pretrain_job import attach
 
         self.show(attach(self.run, machine, quiet=self.as_json))
 
@@ -43,7 +43,7 @@ class Cancel(Command):
         """Runs the command."""
         machine = Machine()
         from cosmos.search.sweep_dir import SweepDir
-        from cosmos.stages.jobs import cancel
+        from cosmos.stages.pretrain_job import cancel
 
         sweep = SweepDir(machine.runs_root / self.run)
         if sweep.definition.is_file():

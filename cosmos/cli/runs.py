@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
 
 from cosmos.cli.base import Command
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 
 
 class AskingCommand(Command):
@@ -35,7 +35,7 @@ class ListRuns(AskingCommand):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.runs import Question, list_in_order
+        from cosmos.registry.commands import Question, list_in_order
 
         question = Question(self.where, self.columns)
         self.show(list_in_order(question, self.sort, self.limit, machine, quiet=self.as_json))
@@ -50,7 +50,7 @@ class ShowRun(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.runs import show
+        from cosmos.registry.commands import show
 
         self.show(show(self.run, machine, quiet=self.as_json))
 
@@ -71,7 +71,7 @@ class BestRuns(AskingCommand):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.runs import Question, best
+        from cosmos.registry.commands import Question, best
 
         question = Question(self.where, self.columns)
         self.show(best(self.metric, question, self.limit, self.smallest, machine, quiet=self.as_json))
@@ -86,7 +86,7 @@ class ExportRuns(AskingCommand):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.stages.runs import Question, export
+        from cosmos.registry.commands import Question, export
 
         self.show(export(self.file, Question(self.where, self.columns), machine, quiet=self.as_json))
 

@@ -10,12 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command, ParamsCommand, RunCommand, SectionsCommand
-from cosmos.evaluate_params import EvaluateParams, SuiteName
-from cosmos.files import write_text
-from cosmos.machine import Machine
-from cosmos.overlays import dumped
-from cosmos.params import DataParams
-from cosmos.rundir import checkpoint_label, run_name
+from cosmos.config.evaluate_params import EvaluateParams, SuiteName
+from cosmos.config.experiment import dumped
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
+from cosmos.run.directory import checkpoint_label, run_name
+from cosmos.run.files import write_text
 
 
 class ShowParams(SectionsCommand):
@@ -69,8 +69,8 @@ class Pretrain(RunCommand):
     def cli_cmd(self) -> None:
         """Runs the command."""
         experiment, machine = self.loaded(), Machine()
-        from cosmos.stages.jobs import dry_run, launch_pretraining, tag
-        from cosmos.stages.pretrain_into import pretrain_into, state_name
+        from cosmos.pipeline.pretrain import pretrain_into, state_name
+        from cosmos.stages.pretrain_job import dry_run, launch_pretraining, tag
 
         name = self.run or (state_name(experiment, machine) if self.output else run_name(experiment))
         act = partial(pretrain_into, self.output) if self.output else launch_pretraining
@@ -114,7 +114,7 @@ class Evaluate(RunCommand):
     def cli_cmd(self) -> None:
         """Runs the command."""
         experiment, machine = self.loaded(), Machine()
-        from cosmos.stages.evaluations import evaluate_into, launch_evaluation
+        from cosmos.stages.evaluate_jobs import evaluate_into, launch_evaluation
 
         run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
         act = partial(evaluate_into, self.output) if self.output else launch_evaluation
@@ -154,7 +154,7 @@ class Report(Command):
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        from cosmos.stages.report import report
+        from cosmos.pipeline.report import report
 
         self.show(report(self.folder, quiet=self.as_json))
 

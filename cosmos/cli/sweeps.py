@@ -4,7 +4,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 
 
 class Sweep(Command):

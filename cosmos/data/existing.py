@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.downloads import image_part
 from cosmos.data.indexing import (
@@ -26,7 +27,6 @@ from cosmos.data.remote import file_system, is_remote, temporary_copy
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import describe, parse_annotation
 from cosmos.data.verify import verify_image
-from cosmos.machine import Machine
 
 MAX_SHARDS = 1_000_000
 

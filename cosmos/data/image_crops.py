@@ -11,9 +11,9 @@ from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from cosmos.config.params import ViewParams
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.verify import FORMATS
-from cosmos.params import ViewParams
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cosmos.data.sample import DamagedSampleError
-from cosmos.files import replacing
+from cosmos.run.files import replacing
 
 MAX_IMAGE_BYTES = 256 * 2**20
 MAX_ANNOTATION_BYTES = 2**20

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.machine import Machine
 from cosmos.data.existing import index_shard
 from cosmos.data.indexing import index_path, shard_stem
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
@@ -15,8 +16,7 @@ from cosmos.data.remote import is_remote
 from cosmos.data.sample import DamagedSampleError, Sample
 from cosmos.data.shards import image_extension, size_problem, write_shard
 from cosmos.data.verify import verify_image
-from cosmos.files import write_json
-from cosmos.machine import Machine
+from cosmos.run.files import write_json
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.data.image_crops import ImageViews, decode
 from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
@@ -25,8 +27,6 @@ from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed import pick_device
-from cosmos.machine import Machine
-from cosmos.params import Params
 
 logger = logging.getLogger(__name__)
 

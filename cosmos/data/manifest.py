@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cosmos.files import write_json
+from cosmos.run.files import write_json
 
 CaptionSchema = Literal["dreamlip", "pixelprose", "captions"]
 """Form of a sample's annotation:

@@ -25,14 +25,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
 from cosmos.data.existing import find_shards, shards_schema
 from cosmos.data.jobs import IndexShard, Job, Outcome, WriteShard, do, is_whole, recorded
 from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
 from cosmos.data.sources import open_source
-from cosmos.files import write_json
-from cosmos.machine import Machine
-from cosmos.params import DataParams
+from cosmos.run.files import write_json
 
 PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"

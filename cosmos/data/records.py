@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cosmos.config.params import DataParams
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import DamagedSampleError, Sample
 from cosmos.data.shards import annotation_bytes
-from cosmos.params import DataParams
 
 NUM_PROBED = 1000
 """records that are looked at to find out which schema the captions have"""

@@ -11,8 +11,8 @@ from typing import Any
 
 import fsspec
 
+from cosmos.config.machine import Machine
 from cosmos.data.sample import DamagedSampleError
-from cosmos.machine import Machine
 
 ABANDONED_SECONDS = 3600.0
 

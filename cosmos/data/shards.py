@@ -12,13 +12,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cosmos.config.machine import Machine
 from cosmos.data.captions import captions_in
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES, Located, ShardIndex, index_path
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.remote import cached_copy, forget_copy, is_remote
 from cosmos.data.sample import DamagedSampleError, Sample
-from cosmos.files import replacing
-from cosmos.machine import Machine
+from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
 

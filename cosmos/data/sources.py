@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
 from cosmos.data.annotations import (
     CaptionedImage,
     parse_captions_csv,
@@ -25,8 +27,6 @@ from cosmos.data.records import Input, Record, Source, Span, detect_schema, read
 from cosmos.data.sample import Sample
 from cosmos.data.shards import parse_annotation
 from cosmos.data.tables import open_table
-from cosmos.machine import Machine
-from cosmos.params import DataParams
 
 Split = Literal["train", "heldout"]
 

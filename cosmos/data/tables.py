@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
 from cosmos.data.annotations import path_below
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.downloads import find_downloads
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, unique_keys
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.records import Parse, Record, Source, Span, read_record, split_inputs
-from cosmos.machine import Machine
-from cosmos.params import DataParams
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
 """Names, in lower case, of the column that says where an image is; the first of them that there is counts."""

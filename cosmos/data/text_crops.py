@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cosmos.config.params import ViewParams
 from cosmos.data.captions import split_sentences
 from cosmos.data.sample import DamagedSampleError
-from cosmos.params import ViewParams
 
 CaptionMode = Literal["textcrop", "random", "raw", "short", "long"]
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from cosmos.params import ModelParams
+from cosmos.config.params import ModelParams
 
 CLIP_VOCABULARY = 49408
 """Tokens of CLIP's vocabulary; the last two are start and end of text."""

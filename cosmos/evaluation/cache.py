@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cosmos.evaluation.images import digest
-from cosmos.files import replacing
+from cosmos.run.files import replacing
 
 log = logging.getLogger(__name__)
 

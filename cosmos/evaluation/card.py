@@ -8,9 +8,9 @@ from typing import Self
 from PIL import Image
 from torch import Tensor
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.evaluation.embed import Embedder
-from cosmos.machine import Machine
-from cosmos.params import Params
 
 Figures = dict[str, float]
 """Metrics by name. Shares lie between 0 and 1."""

@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset
 
+from cosmos.config.evaluate_params import Attention
+from cosmos.config.machine import Machine
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed import rank, together, world_size
-from cosmos.evaluate_params import Attention
 from cosmos.evaluation.cache import Cache
 from cosmos.evaluation.images import Images, digest
-from cosmos.machine import Machine
 
 T = TypeVar("T")
 

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import starmap
 
-from cosmos.evaluate_params import EvaluateParams
-from cosmos.evaluation import classification_sets, perception_sets, retrieval_sets, segmentation_sets
+from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.evaluation.card import Card
+from cosmos.evaluation.classification import sets as classification_sets
+from cosmos.evaluation.perception import sets as perception_sets
+from cosmos.evaluation.retrieval import sets as retrieval_sets
+from cosmos.evaluation.segmentation import sets as segmentation_sets
 
 BUILT_IN = (
     *retrieval_sets.CARDS,

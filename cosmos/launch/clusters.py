@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName
 from cosmos.launch import slurm
 from cosmos.launch.local import LocalCluster
 from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Place, Task, run_inline
-from cosmos.machine import ClusterName
-from cosmos.request import JobRequest
 
 DISTRIBUTED = ("RANK", "SLURM_JOB_ID")
 """Variables of a process that a launcher has started already."""

@@ -15,9 +15,9 @@ from typing import Any
 import submitit
 from submitit.helpers import environment_variables
 
+from cosmos.config.job_request import JobRequest
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
-from cosmos.request import JobRequest
 
 MAX_REQUEUES = 5
 """submitit's local controller starts a job six times at most."""

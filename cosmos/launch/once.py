@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName
 from cosmos.launch.clusters import resolve
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.launch.submission import Call, Submission, alone, recall, submit
 from cosmos.launch.watch import Show, wait
-from cosmos.machine import ClusterName
-from cosmos.request import JobRequest
 
 
 def launch(

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.files import replacing, write_json
+from cosmos.run.files import replacing, write_json
 
 
 @dataclass(frozen=True)

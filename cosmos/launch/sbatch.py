@@ -10,10 +10,10 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env, environment_variables
 
+from cosmos.config.job_request import JobRequest
 from cosmos.launch import slurm
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
-from cosmos.request import JobRequest
 
 
 class SlurmCluster:

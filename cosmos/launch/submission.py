@@ -14,15 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cosmos import provenance
-from cosmos.files import write_json, write_text
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName
 from cosmos.launch.clusters import Cluster, cluster_of
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
-from cosmos.machine import ClusterName
-from cosmos.request import JobRequest
-from cosmos.rundir import checkpoint_label
+from cosmos.run import provenance
+from cosmos.run.directory import checkpoint_label
+from cosmos.run.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from types import FrameType
 
 import submitit
 
-from cosmos.files import write_json
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
-from cosmos.rundir import Interrupted
+from cosmos.run.directory import Interrupted
+from cosmos.run.files import write_json
 
 RENDEZVOUS_PATIENCE = 600.0
 """Seconds that ranks wait for the first one to say where it is: nodes do not start alike."""

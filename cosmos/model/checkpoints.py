@@ -11,11 +11,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from cosmos import versions
-from cosmos.files import replacing, write_json
+from cosmos.config.params import LossParams, ModelParams, Params
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
-from cosmos.params import LossParams, ModelParams, Params
+from cosmos.run import dvc_versions
+from cosmos.run.files import replacing, write_json
 
 HUB_REPOSITORY = "sankim2/cosmos"
 """Where the authors of COSMOS publish their checkpoints."""
@@ -85,8 +85,8 @@ def fetch(name: str, cache: Path) -> Path:
 
     Raises ValueError for an unknown name, a missing file and a hub or remote that cannot be reached.
     """
-    if name.startswith(versions.PREFIX):
-        return versions.fetch(name, cache / "dvc")
+    if name.startswith(dvc_versions.PREFIX):
+        return dvc_versions.fetch(name, cache / "dvc")
     if not name.startswith("published:"):
         path = Path(name).expanduser()
         if not path.is_file():

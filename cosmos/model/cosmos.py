@@ -8,6 +8,7 @@ from open_clip.model import CLIP
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from cosmos.config.params import LossParams, ModelParams
 from cosmos.model.cross_attention import CrossAttentionPool
 from cosmos.model.towers import (
     architecture,
@@ -18,7 +19,6 @@ from cosmos.model.towers import (
     image_states,
     text_states,
 )
-from cosmos.params import LossParams, ModelParams
 
 NUM_GLOBAL = 2
 """Global views of a sample, in each modality; the first of them lends its tokens to the other modality."""

@@ -10,11 +10,11 @@ from open_clip.model import CLIPVisionCfg
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from cosmos.evaluate_params import Attention
+from cosmos.config.evaluate_params import Attention
+from cosmos.config.section import Precision
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
-from cosmos.section import Precision
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from cosmos.config.params import DistillTermParams, LossParams
 from cosmos.distributed import gather_rows, rank, world_size
 from cosmos.model.cosmos import NUM_GLOBAL, StudentViews, TeacherViews
-from cosmos.params import DistillTermParams, LossParams
 
 
 @dataclass(frozen=True)

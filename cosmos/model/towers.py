@@ -16,8 +16,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
-from cosmos.evaluate_params import Attention
-from cosmos.params import ModelParams
+from cosmos.config.evaluate_params import Attention
+from cosmos.config.params import ModelParams
 
 TEXT_GROUPS = 4
 """Groups of similar length that captions are encoded in: enough that short ones do not pay for the longest,

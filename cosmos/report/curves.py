@@ -12,7 +12,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cosmos.params import DistillTermParams
+from cosmos.config.params import DistillTermParams
 
 Line = Mapping[str, Any]
 """A line of metrics.jsonl."""

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.report.published import Figures, differences
-from cosmos.results import overall
+from cosmos.run.results import overall
 
 
 @dataclass(frozen=True)

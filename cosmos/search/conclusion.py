@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from cosmos.files import write_text
-from cosmos.overlays import (
+from cosmos.config.experiment import (
     EXPERIMENTS,
     PARAMS_FILE,
     experiment_file,
@@ -20,7 +19,8 @@ from cosmos.overlays import (
     load_params,
     read_mapping,
 )
-from cosmos.params import Params, flat
+from cosmos.config.params import Params, flat
+from cosmos.run.files import write_text
 from cosmos.search.space import Asked, nested
 from cosmos.search.sweep import Objective, Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, TrialState

@@ -15,15 +15,15 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from cosmos.labels import Labels
-from cosmos.lease import Lease
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
+from cosmos.run.labels import Labels
+from cosmos.run.lease import Lease
+from cosmos.run.metrics import Metrics, NewLines, read_metrics
 from cosmos.search.figures import figures, intermediate, values_of
 from cosmos.search.study import ASKED, asked_of
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.trials import Standing, Workplace
-from cosmos.tracking.metrics import Metrics, NewLines, read_metrics
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """Optuna's dashboard on the study of a sweep."""
 
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 from cosmos.search.study import load_study, storage
 from cosmos.search.sweep_dir import find_sweep
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cosmos.results import figures_of
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
+from cosmos.run.metrics import last_with
+from cosmos.run.results import figures_of
 from cosmos.search.sweep import Objective
-from cosmos.tracking.metrics import last_with
 
 
 def figures(run: RunDir, num_ranks: int) -> dict[str, float]:

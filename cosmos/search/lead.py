@@ -7,21 +7,21 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from cosmos import provenance
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName, Machine
 from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.files import write_json
-from cosmos.labels import Labels
 from cosmos.launch.clusters import resolve
-from cosmos.lease import Lease
-from cosmos.machine import ClusterName, Machine
-from cosmos.request import JobRequest
+from cosmos.run import provenance
+from cosmos.run.files import write_json
+from cosmos.run.labels import Labels
+from cosmos.run.lease import Lease
 from cosmos.search.conclusion import Conclusion, conclude
 from cosmos.search.controller import Controller
 from cosmos.search.study import importances, load_study, open_study
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.trials import Jobs, end_job
-from cosmos.stages.jobs import check_before_queue
+from cosmos.stages.pretrain_job import check_before_queue
 
 
 @dataclass(frozen=True)

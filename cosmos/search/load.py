@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from cosmos.evaluate_params import SuiteName
-from cosmos.overlays import EXPERIMENTS, explain, load_experiment, merged, read_mapping
-from cosmos.params import flat
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import EXPERIMENTS, explain, load_experiment, merged, read_mapping
+from cosmos.config.params import flat
 from cosmos.search.space import condition_problems
 from cosmos.search.sweep import Sweep, SweepFile
 

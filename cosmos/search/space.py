@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
-from cosmos.section import Section
+from cosmos.config.section import Section
 
 Scalar = bool | int | float | str
 Asked = dict[str, Scalar]

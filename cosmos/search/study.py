@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 from cosmos.search.sweep import Pruner, Sampler, Sweep
 from cosmos.search.sweep_dir import SweepDir
 

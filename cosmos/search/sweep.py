@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field
 
-from cosmos.evaluate_params import SuiteName
-from cosmos.overlays import merged
-from cosmos.params import Params, flat
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import merged
+from cosmos.config.params import Params, flat
+from cosmos.config.section import Natural, Positive, Section
 from cosmos.search.space import Asked, Distribution, draw, nested
-from cosmos.section import Natural, Positive, Section
 
 
 class Objective(Section):

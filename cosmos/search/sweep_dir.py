@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from cosmos.files import write_json, write_text
-from cosmos.overlays import read_mapping
-from cosmos.rundir import RunDir
+from cosmos.config.experiment import read_mapping
+from cosmos.run.directory import RunDir
+from cosmos.run.files import write_json, write_text
 from cosmos.search.space import Asked
 from cosmos.search.sweep import Sweep
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cosmos.params import flat
+from cosmos.config.params import flat
 from cosmos.search.conclusion import Candidate, Conclusion
 from cosmos.search.space import Categorical, Distribution, Integer, LogOneMinus
 from cosmos.search.sweep import Sweep

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from cosmos.evaluate_params import SuiteName
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.params import Params
 from cosmos.launch import slurm
 from cosmos.launch.once import begin
 from cosmos.launch.outcome import Failure
 from cosmos.launch.watch import Watcher
-from cosmos.machine import ClusterName, Machine
-from cosmos.params import Params
-from cosmos.request import JobRequest
-from cosmos.rundir import RunDir, open_run
-from cosmos.stages.evaluations import in_short
-from cosmos.stages.jobs import end, standing_job
+from cosmos.run.directory import RunDir, open_run
+from cosmos.stages.evaluate_jobs import in_short
+from cosmos.stages.pretrain_job import end, standing_job
 
 logger = logging.getLogger(__name__)
 

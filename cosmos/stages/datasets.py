@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.evaluation.card import Card
 from cosmos.evaluation.suite import suites
-from cosmos.machine import Machine
-from cosmos.params import Params
 
 
 @dataclass(frozen=True)

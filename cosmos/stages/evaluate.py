@@ -11,25 +11,25 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from cosmos import provenance
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.distributed import Ranks, process_group, together
 from cosmos.evaluation.cache import CacheFolder
 from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.images import digest
 from cosmos.evaluation.suite import suites
-from cosmos.files import replacing, write_text
-from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import encoder_of, open_clip_baseline
-from cosmos.params import Params
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
 from cosmos.report.segmentations import IGNORED, Segmented, segmentation_sheet
 from cosmos.report.tables import results_table
-from cosmos.results import Entry, Figures, Results
-from cosmos.rundir import RunDir
-from cosmos.stages.evaluated import Evaluated, markdown, measured_row, newest, of_models, picture
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir
+from cosmos.run.files import replacing, write_text
+from cosmos.run.results import Entry, Figures, Results
+from cosmos.stages.evaluation_result import Evaluated, markdown, measured_row, newest, of_models, picture
 from cosmos.stages.logs import log_file
 
 logger = logging.getLogger(__name__)

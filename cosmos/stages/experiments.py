@@ -9,13 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cosmos.config.evaluate_params import EvaluateParams, SuiteName
+from cosmos.config.experiment import EXPERIMENTS, Experiment, experiment_file, load_experiment
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
 from cosmos.data.order import batch_per_rank
-from cosmos.evaluate_params import EvaluateParams, SuiteName
-from cosmos.machine import Machine
-from cosmos.overlays import EXPERIMENTS, Experiment, experiment_file, load_experiment
 from cosmos.report.published import Figures, published_figures
 from cosmos.report.tables import printable
-from cosmos.request import JobRequest
 
 Expected = Mapping[str, Mapping[str, Figures]]
 """Published figures by suite and dataset."""

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 from cosmos.model import checkpoints
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cosmos.distributed import Ranks
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
 
 
 def say(text: str, ranks: Ranks, quiet: bool) -> None:

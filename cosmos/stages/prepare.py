@@ -6,16 +6,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cosmos import provenance
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.prepare import prepare as prepare_data
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
-from cosmos.files import replacing, take_place, write_text
-from cosmos.machine import Machine
-from cosmos.params import Params
 from cosmos.report.contact_sheet import contact_sheet
-from cosmos.versions import recorded
+from cosmos.run import provenance
+from cosmos.run.dvc_versions import recorded
+from cosmos.run.files import replacing, take_place, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from cosmos import provenance
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.loader import make_loader, sample_order
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards import ShardedSamples
@@ -17,11 +18,10 @@ from cosmos.distributed import Ranks, barrier, on_first_rank, process_group
 from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.suite import suites
-from cosmos.machine import Machine
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
-from cosmos.params import Params
-from cosmos.rundir import open_run
+from cosmos.run import provenance
+from cosmos.run.directory import open_run
 from cosmos.stages.logs import log_file, say
 from cosmos.training.step import Learner
 from cosmos.training.trainer import Evaluate, Plan, Trainer

@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from cosmos.rundir import RunDir
+from cosmos.config.wandb import WandbSettings
+from cosmos.run.directory import RunDir
 from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
 from cosmos.tracking.session import Session
 from cosmos.tracking.shown import Axis, Rows
-from cosmos.wandb_settings import WandbSettings
 
 TICK = 2.0
 """Seconds between looks at the run directory."""

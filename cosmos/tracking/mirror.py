@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cosmos.rundir import RunDir
-from cosmos.wandb_settings import WandbSettings
+from cosmos.config.wandb import WandbSettings
+from cosmos.run.directory import RunDir
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from cosmos.files import write_json
-from cosmos.rundir import RunDir, checkpoint_label
+from cosmos.run.directory import RunDir, checkpoint_label
+from cosmos.run.files import write_json
 
 
 @dataclass(frozen=True)

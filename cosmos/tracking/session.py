@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos.results import figures_of
-from cosmos.rundir import RunDir
+from cosmos.config.wandb import WandbSettings
+from cosmos.run.directory import RunDir
+from cosmos.run.results import figures_of
 from cosmos.tracking.note import Note
 from cosmos.tracking.recording import Recording
 from cosmos.tracking.shown import Axis, Best, Described, Row, better, direction, table
-from cosmos.wandb_settings import WandbSettings
 
 if TYPE_CHECKING:
     import wandb

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from cosmos.evaluate_params import SuiteName
-from cosmos.labels import Labels
-from cosmos.overlays import read_mapping
-from cosmos.results import Results, overall
-from cosmos.rundir import RunDir
-from cosmos.tracking.metrics import NewLines
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import read_mapping
+from cosmos.run.directory import RunDir
+from cosmos.run.labels import Labels
+from cosmos.run.metrics import NewLines
+from cosmos.run.results import Results, overall
 
 Row = dict[str, Any]
 Best = dict[str, dict[str, float]]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cosmos.config.wandb import WandbSettings
 from cosmos.tracking.session import has_key
 from cosmos.tracking.shown import SUITES, direction
-from cosmos.wandb_settings import WandbSettings
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from cosmos.files import replacing, write_text
-from cosmos.lease import Lease
 from cosmos.model import checkpoints
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
+from cosmos.run.files import replacing, write_text
+from cosmos.run.lease import Lease
 from cosmos.training.step import Learner
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cosmos.params import PretrainParams
+from cosmos.config.params import PretrainParams
 
 UNDECAYED = ("bn", "ln", "bias", "logit_scale")
 """Parameters with one of these in their name do not decay, nor do vectors and scalars (as published)."""

@@ -2,7 +2,7 @@
 
 import math
 
-from cosmos.params import PretrainParams
+from cosmos.config.params import PretrainParams
 
 
 def learning_rate(step: int, total_steps: int, params: PretrainParams) -> float:

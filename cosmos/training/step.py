@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.distributed import Ranks, max_over_ranks
-from cosmos.machine import Machine
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import Losses, make_loss
 from cosmos.model.teacher import clamp_scales, follow, make_teacher
-from cosmos.params import Params
 from cosmos.training.optimizer import make_optimizer
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

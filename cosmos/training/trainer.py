@@ -10,16 +10,16 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.distributed import mean_over_ranks, on_first_rank
-from cosmos.lease import Lease
-from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
-from cosmos.params import Params
-from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking.metrics import Metrics, read_metrics
+from cosmos.run.directory import Interrupted, RunDir
+from cosmos.run.lease import Lease
+from cosmos.run.metrics import Metrics, read_metrics
 from cosmos.training import checkpoint, schedules
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.step import Learner, StepResult

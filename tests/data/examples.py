@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
 from cosmos.data.sample import Sample
-from cosmos.machine import Machine
-from cosmos.params import DataParams
 
 
 def image_bytes(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (24, 20)) -> bytes:

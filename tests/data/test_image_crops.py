@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
+from cosmos.config.params import ViewParams
 from cosmos.data.image_crops import (
     CLIP_MEAN,
     CLIP_STD,
@@ -17,7 +18,6 @@ from cosmos.data.image_crops import (
     evaluation_transform,
 )
 from cosmos.data.sample import DamagedSampleError
-from cosmos.params import ViewParams
 
 MEAN, STD = (np.asarray(values, np.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
 

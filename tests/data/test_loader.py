@@ -16,13 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cosmos.data.batch import Batch
-from cosmos.data.loader import Batches, make_loader, num_local_crops, sample_order
-from cosmos.data.manifest import Manifest, ShardInfo
-from cosmos.data.sample import Sample
-from cosmos.data.shards import ShardedSamples, write_shard
-from cosmos.machine import Machine
-from cosmos.params import (
+from cosmos.config.machine import Machine
+from cosmos.config.params import (
     InlineParams,
     LossParams,
     ModelParams,
@@ -31,6 +26,11 @@ from cosmos.params import (
     TextParams,
     ViewParams,
 )
+from cosmos.data.batch import Batch
+from cosmos.data.loader import Batches, make_loader, num_local_crops, sample_order
+from cosmos.data.manifest import Manifest, ShardInfo
+from cosmos.data.sample import Sample
+from cosmos.data.shards import ShardedSamples, write_shard
 
 NUM_SHARDS, SAMPLES_PER_SHARD, BATCH = 3, 7, 4
 STEPS_PER_EPOCH = NUM_SHARDS * SAMPLES_PER_SHARD // BATCH
@@ -295,7 +295,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from cosmos.data.shards import ShardedSamples
-from cosmos.machine import Machine
+from cosmos.config.machine import Machine
 from tests.data.test_loader import batches
 
 if __name__ == "__main__":

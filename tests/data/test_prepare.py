@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.params import DataParams
 from cosmos.data import jobs
 from cosmos.data.jobs import Job, Outcome
 from cosmos.data.manifest import Manifest
@@ -17,7 +18,6 @@ from cosmos.data.records import Source
 from cosmos.data.sample import Sample
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.sources import DemoImage
-from cosmos.params import DataParams
 from tests.data.examples import flickr8k, image_bytes, machine
 from tests.data.test_indexing import make_tar
 
@@ -137,7 +137,7 @@ RUN = """
 import sys
 from pathlib import Path
 from cosmos.data.prepare import prepare
-from cosmos.params import DataParams
+from cosmos.config.params import DataParams
 from tests.data.examples import machine
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams
 from cosmos.data.prepare import prepare
 from cosmos.data.remote import ABANDONED_SECONDS, cached_copy
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples, write_shard
-from cosmos.machine import Machine
-from cosmos.params import DataParams
 from tests.data.examples import machine, samples
 
 

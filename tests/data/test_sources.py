@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from cosmos.config.params import DataParams
 from cosmos.data.records import Source
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.sources import open_source
-from cosmos.params import DataParams
 from tests.data.examples import flickr8k, image_bytes, machine, write_images
 
 

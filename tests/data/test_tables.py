@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from cosmos.config.params import DataParams
 from cosmos.data.captions import DREAMLIP_GENERATED
 from cosmos.data.records import Source
 from cosmos.data.sample import Sample
 from cosmos.data.sources import open_source
 from cosmos.data.tables import locate_rows
-from cosmos.params import DataParams
 from tests.data.examples import image_bytes, machine
 from tests.data.test_indexing import make_tar
 

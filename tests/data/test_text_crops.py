@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cosmos.config.params import ViewParams
 from cosmos.data.sample import DamagedSampleError
 from cosmos.data.text_crops import CaptionMode, draw_captions, evaluation_captions, sentence_pool
-from cosmos.params import ViewParams
 
 DREAMLIP = {
     "longSV_captions": ["l2a", "l2b"],

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from cosmos.config.params import InlineParams, ModelParams, TextParams
 from cosmos.data import tokenizer
 from cosmos.data.tokenizer import Tokenizer, tokenizer_for
-from cosmos.params import InlineParams, ModelParams, TextParams
 
 START, END = 49406, 49407
 

@@ -10,15 +10,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
+from cosmos.config.evaluate_params import Attention
+from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode
 from cosmos.data.manifest import CaptionSchema, Manifest
 from cosmos.data.sample import DamagedSampleError, Sample
 from cosmos.data.shards import write_shard
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
-from cosmos.evaluate_params import Attention
 from cosmos.evaluation.cache import Cache, NoCache
 from cosmos.evaluation.embed import Embedder, Encoder
-from cosmos.machine import Machine
 
 CPU = torch.device("cpu")
 

@@ -2,7 +2,7 @@ from typing import get_args
 
 import pytest
 
-from cosmos.evaluate_params import ClassificationSet, EvaluateParams, SuiteName
+from cosmos.config.evaluate_params import ClassificationSet, EvaluateParams, SuiteName
 from cosmos.evaluation.suite import BUILT_IN, suites
 
 

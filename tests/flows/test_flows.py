@@ -7,7 +7,7 @@ import httpx
 import pytest
 import yaml
 
-from cosmos.stages.pipeline import STAGES
+from cosmos.pipeline.dvc import STAGES
 from flows.server import ServeError, refuse_taken
 from tests.flows.served import FINAL, Served
 from tests.workspaces import git

@@ -7,8 +7,8 @@ from prefect.exceptions import ParameterTypeError
 from prefect.flows import Flow
 from prefect.utilities.callables import parameter_schema
 
-from cosmos.params import Params
-from cosmos.request import JobRequest
+from cosmos.config.job_request import JobRequest
+from cosmos.config.params import Params
 from flows.evaluate_sweep import evaluate_sweep
 from flows.parameters import title
 from flows.workspace import pipeline, prepare_data, pretrain

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cosmos.stages.jobs import RunJob
+from cosmos.stages.pretrain_job import RunJob
 from flows.shown import facts, pace, percent
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
 
 from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
-from cosmos.stages.pipeline import STAGES, StageFailedError
+from cosmos.pipeline.dvc import STAGES, StageFailedError
 from flows.stages import TASKS, may_pass
 
 

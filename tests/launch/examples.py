@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.submission import Call
-from cosmos.machine import ClusterName
-from cosmos.request import JobRequest
-from cosmos.rundir import Interrupted
+from cosmos.run.directory import Interrupted
 
 SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
 

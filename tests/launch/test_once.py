@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.job_request import JobRequest
 from cosmos.launch.once import standing
 from cosmos.launch.submission import Call, read_record, submit
-from cosmos.request import JobRequest
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher

@@ -3,8 +3,8 @@
 import subprocess
 from pathlib import Path
 
+from cosmos.config.job_request import JobRequest
 from cosmos.launch.sbatch import sbatch_script
-from cosmos.request import JobRequest
 
 
 def script(folder: Path, **request: object) -> list[str]:

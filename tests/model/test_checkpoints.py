@@ -6,11 +6,11 @@ import open_clip
 import pytest
 import torch
 
+from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.teacher import make_teacher
 from cosmos.model.towers import encode_image, encode_text
-from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from tests.workspaces import commit, git
 
 CONFIG = ModelConfig(

@@ -7,6 +7,8 @@ import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
+from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
+from cosmos.config.section import Precision
 from cosmos.evaluation.embed import Encoder
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import (
@@ -16,8 +18,6 @@ from cosmos.model.encoders import (
     open_clip_baseline,
 )
 from cosmos.model.towers import architecture, inline_config
-from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
-from cosmos.section import Precision
 
 CPU = torch.device("cpu")
 SMALL = ModelParams(

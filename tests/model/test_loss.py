@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
+from cosmos.config.params import DistillTermParams, LossParams
 from cosmos.model.cosmos import StudentViews, TeacherViews
 from cosmos.model.loss import Rows, make_loss, nce, sigmoid, term_weights
-from cosmos.params import DistillTermParams, LossParams
 
 
 def views(count: int, batch: int, dim: int, seed: int) -> Tensor:

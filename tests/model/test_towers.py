@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import (
     architecture,
@@ -16,7 +17,6 @@ from cosmos.model.towers import (
     position_embedding,
     text_states,
 )
-from cosmos.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 
 SMALL = ModelParams(
     inline=InlineParams(

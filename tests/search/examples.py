@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from cosmos.machine import Machine
-from cosmos.params import Params
-from cosmos.results import Results
-from cosmos.rundir import RunDir, open_run
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import Results
 from cosmos.search.controller import Controller
 from cosmos.search.load import load_sweep
 from cosmos.search.study import open_study
 from cosmos.search.sweep import Sweep
 from cosmos.search.sweep_dir import SweepDir
 from cosmos.search.trials import Standing
-from cosmos.tracking.metrics import Metrics
 
 RECALL = "retrieval/heldout/student/text_to_image_R@1"
 TIME = "device_seconds"

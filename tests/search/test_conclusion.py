@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cosmos.overlays import load_params
+from cosmos.config.experiment import load_params
 from cosmos.search.conclusion import Figure, candidates, conclude
 from cosmos.search.study import importances
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, TrialState, find_sweep

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from cosmos.lease import Superseded
-from cosmos.machine import Machine
-from cosmos.params import Params
-from cosmos.rundir import RunDir
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.run.directory import RunDir
+from cosmos.run.lease import Superseded
 from cosmos.search.study import asked_of, open_study
 from cosmos.search.sweep_dir import TrialRecord
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cosmos.search.dashboard import serve_dashboard
-from tests.search.compared import machine, make_sweep
+from tests.compare.compared import machine, make_sweep
 from tests.search.examples import Bench
 
 

@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 import yaml
 
-from cosmos.params import Params
+from cosmos.config.params import Params
 from cosmos.search.load import SWEEPS, load_sweep
 from tests.search.examples import RECALL, Bench, controller
 

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
 from cosmos.launch import slurm
-from cosmos.machine import Machine
-from cosmos.request import JobRequest
 from cosmos.search.lead import cores_over, sharing, sweep_cluster, trial_machine
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from cosmos.params import Params, flat
+from cosmos.config.params import Params, flat
 from cosmos.search.space import Distribution, condition_problems, draw, nested
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)

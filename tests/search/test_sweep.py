@@ -13,11 +13,11 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from cosmos.machine import Machine
-from cosmos.overlays import load_params
-from cosmos.params import fingerprint, flat
-from cosmos.results import Results
-from cosmos.rundir import saved_params
+from cosmos.config.experiment import load_params
+from cosmos.config.machine import Machine
+from cosmos.config.params import fingerprint, flat
+from cosmos.run.directory import saved_params
+from cosmos.run.results import Results
 from cosmos.search.study import load_study
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
 from tests.search.examples import RECALL, SMALL

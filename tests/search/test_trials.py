@@ -6,7 +6,7 @@ import pytest
 
 from cosmos.launch import slurm
 from cosmos.launch.outcome import Failure, RankFailure
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
 from cosmos.search import trials
 from cosmos.search.trials import await_slurm, is_hopeless, num_submissions
 

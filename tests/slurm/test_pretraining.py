@@ -13,7 +13,7 @@ import torch
 
 from cosmos.launch.submission import Submission, read_record
 from cosmos.model import checkpoints
-from cosmos.tracking.metrics import read_metrics
+from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, environment
 
 pytestmark = pytest.mark.slurm

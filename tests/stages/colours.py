@@ -7,13 +7,13 @@ import torch
 import yaml
 from PIL import Image
 
+from cosmos.config.experiment import Experiment, merged
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.data.sample import Sample
-from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.overlays import Experiment, merged
-from cosmos.params import Params
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
 from tests.evaluation.examples import COLOURS, image_bytes, write_images, write_split
 
 SIZES = {"width": 16, "layers": 1}

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from cosmos.launch.submission import read_record
 from tests.stages.examples import ROOT, environment
-from tests.stages.test_jobs import heeding_ctrl_c
+from tests.stages.test_pretrain_job import heeding_ctrl_c
 
 SWEEP = """
 import json, sys
 from dataclasses import asdict
-from cosmos.machine import Machine
-from cosmos.overlays import load_experiment
-from cosmos.stages.evaluations import evaluate_many
+from cosmos.config.machine import Machine
+from cosmos.config.experiment import load_experiment
+from cosmos.stages.evaluate_jobs import evaluate_many
 
 def tell(text):
     sys.stderr.write(text)

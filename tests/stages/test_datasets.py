@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cosmos.evaluate_params import SuiteName
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.evaluation.card import Card, OpenDataset, no_pictures
-from cosmos.machine import Machine
-from cosmos.params import Params
 from cosmos.stages.datasets import Listed, datasets, fetch
 from tests.evaluation.examples import write_images
 from tests.stages.examples import cosmos

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
-from cosmos import provenance
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.rundir import RunDir
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir
 from cosmos.stages.evaluate import evaluate
-from cosmos.stages.evaluated import Evaluated
+from cosmos.stages.evaluation_result import Evaluated
 from tests.evaluation.examples import COLOURS, write_images
 from tests.stages.colours import here, make_place, params, write_flags, write_run
 

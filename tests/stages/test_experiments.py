@@ -7,14 +7,14 @@ from typing import get_args
 
 import pytest
 
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import load_experiment, load_params
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams, DemoParams, Params
 from cosmos.data.prepare import prepare
-from cosmos.evaluate_params import SuiteName
 from cosmos.evaluation.suite import suites
-from cosmos.machine import Machine
-from cosmos.overlays import load_experiment, load_params
-from cosmos.params import DataParams, DemoParams, Params
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
-from cosmos.request import JobRequest
 from cosmos.stages.experiments import Listed, Plan, experiments, refuse_invalid
 
 ROOT = Path(__file__).parent.parent.parent
@@ -233,7 +233,8 @@ def test_a_listing_serialises_as_json() -> None:
 
 def test_listing_does_not_wait_for_torch() -> None:
     code = (
-        "import sys; from cosmos.machine import Machine; from cosmos.stages.experiments import experiments;"
+        "import sys; from cosmos.config.machine import Machine; "
+        "from cosmos.stages.experiments import experiments; "
         "experiments([], Machine(), quiet=True); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
 from cosmos.data.prepare import prepare
 from cosmos.data.shards import ShardedSamples
-from cosmos.params import Params
 from cosmos.stages.prepare import draw_preview, prepare_into
 from tests.data.examples import flickr8k, machine
 from tests.stages.examples import cosmos

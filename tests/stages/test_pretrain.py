@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from cosmos.model import checkpoints
-from cosmos.tracking.metrics import read_metrics
+from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 
 

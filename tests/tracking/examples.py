@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from cosmos.labels import Labels
-from cosmos.overlays import load_params
-from cosmos.results import Results
-from cosmos.rundir import RunDir, open_run
-from cosmos.tracking.metrics import Metrics
+from cosmos.config.experiment import load_params
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.labels import Labels
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import Results
 
 ROOT = Path(__file__).parent.parent.parent
 R1 = "image_to_text_R@1"

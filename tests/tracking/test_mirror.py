@@ -16,12 +16,12 @@ from threading import Thread
 
 import pytest
 
-from cosmos.labels import Labels
-from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking.metrics import Metrics, read_metrics
+from cosmos.config.wandb import WandbSettings
+from cosmos.run.directory import Interrupted, RunDir
+from cosmos.run.labels import Labels
+from cosmos.run.metrics import Metrics, read_metrics
 from cosmos.tracking.mirror import mirroring, start
 from cosmos.tracking.note import Note
-from cosmos.wandb_settings import WandbSettings
 from tests.test_repro import small_disk
 from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, measure, save
 from tests.tracking.offline import read_offline
@@ -116,10 +116,10 @@ def test_a_process_whose_parent_was_killed_shows_what_is_left_and_ends(tmp_path:
     code = f"""
 import os, signal, time
 from pathlib import Path
-from cosmos.rundir import RunDir
-from cosmos.tracking.metrics import Metrics
+from cosmos.run.directory import RunDir
+from cosmos.run.metrics import Metrics
 from cosmos.tracking.mirror import mirroring
-from cosmos.wandb_settings import WandbSettings
+from cosmos.config.wandb import WandbSettings
 run = RunDir(Path({str(run.path)!r}))
 with mirroring(run, WandbSettings(mode="offline")):
     metrics = Metrics(run.metrics)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.rundir import RunDir
+from cosmos.run.directory import RunDir
 from cosmos.tracking.note import Note
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.wandb import WandbSettings
 from cosmos.tracking.session import has_key, wanted_mode
-from cosmos.wandb_settings import WandbSettings
 from tests.tracking.examples import KEY
 
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.files import write_json
-from cosmos.labels import Labels
-from cosmos.results import figures_of
-from cosmos.rundir import RunDir
-from cosmos.tracking.metrics import Metrics
+from cosmos.run.directory import RunDir
+from cosmos.run.files import write_json
+from cosmos.run.labels import Labels
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import figures_of
 from cosmos.tracking.shown import Axis, Best, Described, Rows, better, direction, flat, table
 from tests.tracking.examples import R1, begun, evaluation, measure, trained
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from cosmos.config.wandb import WandbSettings
 from cosmos.tracking.workspace import save_sweep_workspace, summary_key, sweep_workspace
-from cosmos.wandb_settings import WandbSettings
 from tests.tracking.examples import R1
 
 OBJECTIVE = f"retrieval/heldout/student/{R1}"

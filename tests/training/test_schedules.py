@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.params import PretrainParams
+from cosmos.config.params import PretrainParams
 from cosmos.training.schedules import learning_rate, momentum
 
 PARAMS = PretrainParams(learning_rate=1.0, warmup_steps=4, momentum=0.9, momentum_schedule="cosine")

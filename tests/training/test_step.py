@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks, process_group
-from cosmos.machine import Machine
-from cosmos.params import (
+from cosmos.config.machine import Machine
+from cosmos.config.params import (
     Distillation,
     InlineParams,
     LossParams,
@@ -22,6 +20,8 @@ from cosmos.params import (
     ViewParams,
     VisionParams,
 )
+from cosmos.data.batch import Batch
+from cosmos.distributed import Ranks, process_group
 from cosmos.training.step import Learner
 
 CPU = Ranks(0, 1, torch.device("cpu"))

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch.multiprocessing.spawn import spawn
 
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params, PretrainParams
 from cosmos.data.batch import Batch
 from cosmos.distributed import process_group
-from cosmos.lease import Lease, Superseded
-from cosmos.machine import Machine
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
-from cosmos.params import Params, PretrainParams
-from cosmos.rundir import Interrupted, RunDir
-from cosmos.tracking.metrics import read_metrics
+from cosmos.run.directory import Interrupted, RunDir
+from cosmos.run.lease import Lease, Superseded
+from cosmos.run.metrics import read_metrics
 from cosmos.training import checkpoint
 from cosmos.training.step import Learner
 from cosmos.training.trainer import Evaluate, Plan, Trainer

@@ -5,12 +5,12 @@ from typing import Literal
 
 import numpy as np
 
+from cosmos.config.params import DataParams
 from cosmos.data.demo_world.captions import annotate
 from cosmos.data.demo_world.draw import draw, jpeg
 from cosmos.data.demo_world.evaluation_sets import write_sets
 from cosmos.data.demo_world.scene import make_scene
 from cosmos.data.sample import Sample
-from cosmos.params import DataParams
 
 Split = Literal["train", "heldout"]
 

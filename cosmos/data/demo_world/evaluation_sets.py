@@ -12,7 +12,7 @@ import numpy as np
 from cosmos.data.demo_world.captions import full
 from cosmos.data.demo_world.draw import draw, draw_mask, jpeg
 from cosmos.data.demo_world.scene import BACKGROUNDS, COLOURS, Scene, changed, make_scene, relation
-from cosmos.files import replacing, write_json, write_text
+from cosmos.run.files import replacing, write_json, write_text
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
 OPPOSITE = {"above": "below", "below": "above"}

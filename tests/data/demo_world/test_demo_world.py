@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from cosmos.config.params import DataParams, DemoParams
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.demo_world import draw_sample, write_evaluation_sets
 from cosmos.data.demo_world.captions import annotate, full
 from cosmos.data.demo_world.draw import draw_mask
 from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair
 from cosmos.data.demo_world.scene import CLASHES, COLOURS, changed, make_scene, relation
-from cosmos.params import DataParams, DemoParams
 
 PARAMS = DataParams(demo=DemoParams(image_size=64))
 seeds = st.integers(0, 10_000)

@@ -1,0 +1,1 @@
+"""Runs and sweeps side by side: a table, a page with curves and plots, a workspace in Weights & Biases."""

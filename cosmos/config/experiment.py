@@ -1,0 +1,226 @@
+"""Where Params come from: params.yaml, then an experiment's file, then overrides; never the environment.
+
+An experiment's file holds sections of Params, and a head that decides no result. It may extend others.
+params.yaml names the experiment that is in force where none is asked for.
+"""
+
+import os.path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+from cosmos.config.job_request import JobRequest
+from cosmos.config.params import Params
+from cosmos.config.section import Section
+
+PARAMS_FILE = Path("params.yaml")
+EXPERIMENTS = Path("experiments")
+EXPERIMENT_KEY = "experiment"
+"""Key of params.yaml beside the sections of Params: the experiment in force."""
+OVERRIDES_KEY = "overrides"
+"""Another: sections whose values win over those of the experiment in force."""
+
+
+class Head(Section):
+    """What an experiment's file says beside parameters."""
+
+    name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
+    """what its runs are called after; without one: the file's name"""
+    about: str = ""
+    """what it is, in a line"""
+    cost: str = ""
+    """GPUs and steps, in a line"""
+    expected: str = ""
+    """what comes out, where that is no published figure, in a line"""
+    extends: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    """files that it builds on, named from its own folder; later ones win over earlier ones"""
+    slurm: JobRequest = JobRequest()
+    """what a job needs"""
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """An experiment's file, as it stands."""
+
+    path: Path
+    head: Head
+    values: dict[str, Any]
+    """sections of Params, not yet validated"""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment, with all that it extends."""
+
+    name: str
+    params: Params
+    needs: dict[str, Any]
+    """keys of JobRequest that it or what it extends sets"""
+    about: str
+    cost: str
+    expected: str
+
+
+def load_params(
+    experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
+) -> Params:
+    """The parameters of an experiment; see `load_experiment`."""
+    return load_experiment(experiment, overrides, base).params
+
+
+def load_experiment(
+    experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
+) -> Experiment:
+    """The experiment that is named: a path, a name below experiments/, or "" for the one that `base` names.
+
+    Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
+    Raises ValueError that names each wrong key by its path and says what would do.
+    """
+    values = read_mapping(base)
+    named, winning = in_force(base, values)
+    if experiment:
+        winning = {}
+    experiment = experiment or named
+    overlays = lineage(experiment_file(experiment)) if experiment else []
+    head = overlays[-1].head if overlays else Head()
+    layers = {
+        str(base): values,
+        **{str(overlay.path): overlay.values for overlay in overlays},
+        f"{OVERRIDES_KEY} in {base}": winning,
+    }
+    return Experiment(
+        name=head.name or Path(experiment).stem or "default",
+        params=_resolved({**layers, "the command line": overrides or {}}),
+        needs=_all_merged(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
+        about=head.about,
+        cost=head.cost,
+        expected=head.expected,
+    )
+
+
+def in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Takes out of the values of `base` the experiment that it names, and what is to win over that."""
+    named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
+    if not isinstance(named, str):
+        raise ValueError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
+    if not isinstance(winning, dict):
+        raise ValueError(f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {winning!r}")
+    return named, winning
+
+
+def dumped(experiment: Experiment) -> str:
+    """A whole experiment as the text of an experiment's file, which says the same without any other."""
+    head = Head(
+        name=experiment.name,
+        about=experiment.about,
+        cost=experiment.cost,
+        expected=experiment.expected,
+        slurm=JobRequest.model_validate(experiment.needs),
+    )
+    said = {key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value}
+    values = {**said, **experiment.params.model_dump(mode="json")}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
+    """What the file at `path` extends, then the file; each file once, and after all that it extends itself.
+
+    `extending` led here. Raises ValueError for a circle, and for a file that is missing or wrong.
+    """
+    if path in extending:
+        circle = " -> ".join(map(str, (*extending[extending.index(path) :], path)))
+        raise ValueError(f"{path}: extends itself ({circle}); take one of these out of its `extends`")
+    overlay = read_overlay(path)
+    parents = (parent_file(path, name) for name in overlay.head.extends)
+    before = [one for parent in parents for one in lineage(parent, (*extending, path))]
+    return list({one.path: one for one in (*before, overlay)}.values())
+
+
+def read_overlay(path: Path) -> Overlay:
+    """The experiment's file at `path`. ValueError names what is wrong with its head."""
+    values = read_mapping(path)
+    head = {key: values.pop(key) for key in Head.model_fields if key in values}
+    try:
+        return Overlay(path, Head.model_validate(head), values)
+    except ValidationError as error:
+        raise ValueError(f"{path}:\n{explain(error)}") from None
+
+
+def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `overlay` in place of its own, section by section."""
+    result = dict(base)
+    for key, value in overlay.items():
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file that holds a mapping. ValueError names the file and says what is wrong with it."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: no such file; run from the root of the project, or name another file"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {error}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected sections such as `pretrain:`, found {type(value).__name__}")
+    return value
+
+
+def experiment_file(experiment: str) -> Path:
+    """The file that `experiment` names: a path to a YAML file, or a name below experiments/."""
+    path = _yaml_file(Path(experiment))
+    return path if path == Path(experiment) else EXPERIMENTS / path
+
+
+def parent_file(path: Path, name: str) -> Path:
+    """The file that the one at `path` extends by this name. ValueError when there is none."""
+    parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
+    if not parent.is_file():
+        raise ValueError(
+            f"{path}: extends {name}, but there is no {parent}; names in `extends` start from {path.parent}"
+        )
+    return parent
+
+
+def explain(error: ValidationError) -> str:
+    """One line per problem of a validation: the key's path, the problem, the value that was given."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = ".".join(map(str, problem["loc"]))
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            listing = "machine.example.yaml" if problem["loc"][0] == "slurm" else "`cosmos pretrain --help`"
+            message = f"no such key; {listing} lists them all"
+        given = "" if isinstance(problem["input"], dict | BaseModel) else f" (given: {problem['input']!r})"
+        lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
+    return "\n".join(lines)
+
+
+def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
+    """Parameters of layers by where they come from, the later ones over the earlier ones."""
+    try:
+        return Params.model_validate(_all_merged(layers.values()))
+    except ValidationError as error:
+        sources = ", ".join(name for name, layer in layers.items() if layer)
+        raise ValueError(f"parameters from {sources}:\n{explain(error)}") from None
+
+
+def _all_merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return reduce(merged, layers, {})
+
+
+def _yaml_file(path: Path) -> Path:
+    return path if path.suffix in (".yaml", ".yml") else Path(f"{path}.yaml")

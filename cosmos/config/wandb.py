@@ -1,0 +1,31 @@
+"""How runs are shown in Weights & Biases: a section of Machine."""
+
+import os
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cosmos.config.section import Section
+
+WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+
+class WandbSettings(Section):
+    """Where runs are shown, and how long anything may wait for that."""
+
+    mode: WandbMode = "auto"
+    """online, offline (files below the run directory, for `wandb sync`), or disabled; auto: online where an
+    API key is configured, or else offline"""
+    project: str = "cosmos"
+    """project that runs are shown in"""
+    entity: str = ""
+    """team or user that the project belongs to; empty: the default of your account"""
+    upload_checkpoints: bool = False
+    """upload a run's last checkpoint, instead of only saying where it lies"""
+    patience_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """seconds that a command may take longer, at its end, because W&B does"""
+
+    @property
+    def is_disabled(self) -> bool:
+        """Whether nothing is shown; W&B's own WANDB_MODE may say so, where the mode is auto."""
+        return self.mode == "disabled" or (self.mode == "auto" and os.environ.get("WANDB_MODE") == "disabled")

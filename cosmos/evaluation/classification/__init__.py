@@ -1,0 +1,1 @@
+"""The classification suite: accuracies, datasets, published datasets, images in class folders."""

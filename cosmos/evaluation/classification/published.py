@@ -1,0 +1,369 @@
+"""Published classification datasets, as torchvision's own classes find them on disk."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torchvision.datasets import (
+    CIFAR10,
+    CIFAR100,
+    DTD,
+    SUN397,
+    Caltech101,
+    FGVCAircraft,
+    Flowers102,
+    Food101,
+    OxfordIIITPet,
+    StanfordCars,
+)
+
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.data.annotations import path_below
+from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.classification.labelled_images import (
+    ClassificationDataset,
+    LabelledFiles,
+    read_class_folders,
+)
+from cosmos.evaluation.images import PUBLISHED_REMEDY, ImageFiles, check_present
+from cosmos.evaluation.prompts import CLASSIFICATION
+
+ALL = slice(None)
+
+SPLIT_SEED = 0
+"""Seed of the test splits of datasets that come without one. Another seed is another dataset."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published dataset of image files."""
+
+    name: str
+    """also that of its prompts"""
+    title: str
+    folder: str
+    """what holds all of it, below datasets_root"""
+    layout: tuple[str, ...]
+    """files and folders in it"""
+    sources: tuple[str, ...]
+    """files in it that say what it holds"""
+    num_files: int
+    """labelled images that they name, or that the folder holds; as many must be there"""
+    num_images: int
+    """those of them that are evaluated"""
+    size: str
+    licence: str
+    read: Callable[[Path], LabelledFiles]
+    """the images in a datasets_root, with classes in the order of the prompts; raises nearly anything"""
+    test: slice
+    """images of each class that are evaluated, of all in a random order"""
+    download: Callable[[Path], object] | None = None
+    """fetches it into a datasets_root"""
+
+    def card(self) -> Card:
+        """Its card."""
+        return Card(
+            suite="classification",
+            name=self.name,
+            title=self.title,
+            layout=tuple(f"{self.folder}/{line}" for line in self.layout),
+            size=self.size,
+            licence=self.licence,
+            num_images=self.num_images,
+            open=self.open,
+            download=self.download,
+        )
+
+    def open(self, params: Params, machine: Machine) -> OpenDataset:
+        """Finds it on disk. ValueError says what is missing, or wrong with it."""
+        folder, prompts = machine.datasets_root / self.folder, CLASSIFICATION[self.name]
+        found = self._found(machine.datasets_root)
+        self._check(folder, found, len(prompts.class_names))
+        evaluated = drawn(found, self.test)
+        images = ImageFiles(folder, evaluated.paths, params.data.max_pixels)
+        sources = tuple(folder / source for source in self.sources)
+        return ClassificationDataset(images, evaluated.labels, prompts).opened(sources)
+
+    def _found(self, root: Path) -> LabelledFiles:
+        folder, remedy = root / self.folder, _remedy(self.name, self.download)
+        if not folder.is_dir():
+            raise ValueError(f"{folder}: no such folder; {remedy}")
+        try:
+            found = self.read(root)
+            for path in found.paths:
+                path_below(folder, path.relative_to(folder).as_posix())
+        except Exception as error:  # readers trust the files, and raise nearly anything on damaged ones
+            raise ValueError(f"{folder}: not the whole dataset ({_reason(error)}); {remedy}") from error
+        return found
+
+    def _check(self, folder: Path, found: LabelledFiles, num_classes: int) -> None:
+        """ValueError unless all of it is there."""
+        remedy = _remedy(self.name, self.download)
+        if len(found.classes) != num_classes:
+            raise ValueError(f"{folder}: {len(found.classes)} classes in place of {num_classes}; {remedy}")
+        if len(found.paths) != self.num_files:
+            raise ValueError(
+                f"{folder}: {len(found.paths):,} images in place of {self.num_files:,}; {remedy}"
+            )
+        if not 0 <= min(found.labels) <= max(found.labels) < num_classes:
+            raise ValueError(f"{folder}: labels outside of its {num_classes} classes; {remedy}")
+        check_present(folder.joinpath(*self.sources[:1]), "images", found.paths, remedy)
+
+
+@dataclass(frozen=True, eq=False)
+class PixelImages:
+    """Images that come as one array of pixels."""
+
+    collection: str
+    """names the array: two of the same name are the same"""
+    pixels: NDArray[np.uint8]
+    """(N, H, W, 3)"""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def key(self, index: int) -> str:
+        """The place in the array."""
+        return str(index)
+
+    def read(self, index: int) -> Image.Image:
+        """The RGB image."""
+        return Image.fromarray(self.pixels[index])
+
+
+def drawn(found: LabelledFiles, which: slice) -> LabelledFiles:
+    """The images that lie at `which` of each class, once a class's images are put in order at random.
+
+    The order depends on SPLIT_SEED, on the class and on how many images it has: it is the same everywhere.
+    """
+    kept = sorted(i for members in _shuffled(found) for i in members[which])
+    return LabelledFiles(
+        tuple(found.paths[i] for i in kept), tuple(found.labels[i] for i in kept), found.classes
+    )
+
+
+def _shuffled(found: LabelledFiles) -> Iterator[list[int]]:
+    """Indices of each class's images, in a random order."""
+    labels = np.array(found.labels)
+    for label in range(len(found.classes)):
+        yield np.random.default_rng([SPLIT_SEED, label]).permutation(np.flatnonzero(labels == label)).tolist()
+
+
+def _remedy(name: str, download: Callable[[Path], object] | None) -> str:
+    """What to do about a dataset that is not whole. torchvision fetches none whose folder is there."""
+    command = f"`cosmos datasets {name} --download` fetches it (remove its folder first, if there is one)"
+    return PUBLISHED_REMEDY + (f", {command}" if download else "")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError):  # whose words are advice on torchvision's arguments
+        return "files are missing or damaged"
+    return f"{type(error).__name__}: {error}"
+
+
+def _by_loader(dataset: Any) -> LabelledFiles:
+    """Of one of torchvision's datasets, whose loader returns an image's path in place of the image."""
+    items = [dataset[index] for index in range(len(dataset))]
+    paths, labels = tuple(path for path, _ in items), tuple(int(label) for _, label in items)
+    return LabelledFiles(paths, labels, tuple(dataset.classes))
+
+
+def _read_sun397(root: Path) -> LabelledFiles:
+    found = _by_loader(SUN397(root, loader=Path))
+    # In ClassName.txt jail/indoor comes before jail_cell, and in the prompts it is the other way round.
+    names = CLASSIFICATION["sun397"].class_names
+    label_of = {name: label for label, name in enumerate(names)}
+    labels = [label_of[re.sub("[/_]", " ", name)] for name in found.classes]
+    # torchvision lists the files in the file system's order.
+    items = sorted((path, labels[label]) for path, label in zip(found.paths, found.labels, strict=True))
+    return LabelledFiles(tuple(path for path, _ in items), tuple(label for _, label in items), names)
+
+
+def _read_oxford_pets(root: Path) -> LabelledFiles:
+    dataset = OxfordIIITPet(root, split="test")
+    # All that it has in public decodes the images.
+    return LabelledFiles(tuple(dataset._images), tuple(dataset._labels), tuple(dataset.classes))
+
+
+def _read_caltech101(root: Path) -> LabelledFiles:
+    dataset = Caltech101(root)
+    folder = Path(dataset.root) / "101_ObjectCategories"
+    paths = tuple(
+        folder / dataset.categories[label] / f"image_{number:04d}.jpg"
+        for label, number in zip(dataset.y, dataset.index, strict=True)
+    )
+    return LabelledFiles(paths, tuple(dataset.y), tuple(dataset.categories))
+
+
+def _cifar_card(name: str, title: str, size: str, dataset: Any) -> Card:
+    """The card of CIFAR-10 or CIFAR-100; `dataset` is torchvision's class."""
+    files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
+    return Card(
+        suite="classification",
+        name=name,
+        title=title,
+        layout=tuple(f"{dataset.base_folder}/{file}" for file in files),
+        size=size,
+        licence="none stated; cite its report",
+        num_images=10_000,
+        open=partial(_open_cifar, name, dataset),
+        download=partial(dataset, train=False, download=True),
+    )
+
+
+def _open_cifar(name: str, dataset: Any, params: Params, machine: Machine) -> OpenDataset:
+    """Finds CIFAR on disk. ValueError when a file is missing, or is not the published one."""
+    folder = machine.datasets_root / dataset.base_folder
+    try:
+        # Its files are pickles. They are safe to open because torchvision compares their MD5s with those of
+        # the published files first.
+        found = dataset(machine.datasets_root, train=False)
+    except RuntimeError:
+        remedy = _remedy(name, dataset)
+        raise ValueError(f"{folder}: files are missing, or are not the published ones; {remedy}") from None
+    file, md5 = dataset.test_list[0]
+    images = PixelImages(f"{name} {md5}", found.data)
+    return ClassificationDataset(images, tuple(found.targets), CLASSIFICATION[name]).opened((folder / file,))
+
+
+PUBLISHED = (
+    Published(
+        name="imagenet",
+        title="ImageNet val (ILSVRC 2012)",
+        folder="imagenet/val",
+        layout=("<wnid>/*.JPEG",),
+        sources=(),
+        num_files=50_000,
+        num_images=50_000,
+        size="50,000 images of 1,000 classes; 6.4 GB",
+        licence="non-commercial research, on registration",
+        read=lambda root: read_class_folders(root / "imagenet" / "val"),
+        test=ALL,
+    ),
+    Published(
+        name="food101",
+        title="Food-101 test",
+        folder="food-101",
+        layout=("meta/test.json", "images/<class>/*.jpg"),
+        sources=("meta/test.json",),
+        num_files=25_250,
+        num_images=25_250,
+        size="25,250 images of 101 classes; 5 GB with the training images",
+        licence="images of Foodspotting's users: scientific fair use",
+        read=lambda root: _by_loader(Food101(root, split="test", loader=Path)),
+        test=ALL,
+        download=partial(Food101, split="test", download=True),
+    ),
+    Published(
+        name="sun397",
+        title="SUN397, 50 images of each class",
+        folder="SUN397",
+        layout=("ClassName.txt", "<letter>/<class>/sun_*.jpg"),
+        sources=("ClassName.txt",),
+        num_files=108_754,
+        num_images=19_850,
+        size="19,850 images of 397 classes; 37 GB with the others",
+        licence="research; images belong to their owners",
+        read=_read_sun397,
+        test=slice(50),
+        download=partial(SUN397, download=True),
+    ),
+    Published(
+        name="stanford-cars",
+        title="Stanford Cars test",
+        folder="stanford_cars",
+        layout=("devkit/cars_meta.mat", "cars_test_annos_withlabels.mat", "cars_test/*.jpg"),
+        sources=("cars_test_annos_withlabels.mat", "devkit/cars_meta.mat"),
+        num_files=8_041,
+        num_images=8_041,
+        size="8,041 images of 196 classes; 1 GB",
+        licence="non-commercial research",
+        read=lambda root: _by_loader(StanfordCars(root, split="test", loader=Path)),
+        test=ALL,
+    ),
+    Published(
+        name="fgvc-aircraft",
+        title="FGVC-Aircraft test, by variant",
+        folder="fgvc-aircraft-2013b",
+        layout=("data/variants.txt", "data/images_variant_test.txt", "data/images/*.jpg"),
+        sources=("data/images_variant_test.txt", "data/variants.txt"),
+        num_files=3_333,
+        num_images=3_333,
+        size="3,333 images of 100 classes; 2.6 GB with the training images",
+        licence="non-commercial research",
+        read=lambda root: _by_loader(FGVCAircraft(root, split="test", loader=Path)),
+        test=ALL,
+        download=partial(FGVCAircraft, split="test", download=True),
+    ),
+    Published(
+        name="dtd",
+        title="Describable Textures test, partition 1",
+        folder="dtd/dtd",
+        layout=("labels/test1.txt", "images/<class>/*.jpg"),
+        sources=("labels/test1.txt",),
+        num_files=1_880,
+        num_images=1_880,
+        size="1,880 images of 47 classes; 0.6 GB with the training images",
+        licence="research",
+        read=lambda root: _by_loader(DTD(root, split="test", partition=1, loader=Path)),
+        test=ALL,
+        download=partial(DTD, split="test", download=True),
+    ),
+    Published(
+        name="oxford-pets",
+        title="Oxford-IIIT Pet test",
+        folder="oxford-iiit-pet",
+        layout=("annotations/test.txt", "images/*.jpg"),
+        sources=("annotations/test.txt",),
+        num_files=3_669,
+        num_images=3_669,
+        size="3,669 images of 37 classes; 0.8 GB with the training images",
+        licence="CC BY-SA 4.0",
+        read=_read_oxford_pets,
+        test=ALL,
+        download=partial(OxfordIIITPet, split="test", download=True),
+    ),
+    Published(
+        name="caltech101",
+        title="Caltech-101, all but 30 images of each class",
+        folder="caltech101/101_ObjectCategories",
+        layout=("<class>/image_*.jpg", "BACKGROUND_Google (not a class)"),
+        sources=(),
+        num_files=8_677,
+        num_images=5_647,
+        size="5,647 images of 101 classes; 0.15 GB with the others",
+        licence="CC BY 4.0",
+        read=_read_caltech101,
+        test=slice(30, None),
+        download=partial(Caltech101, download=True),
+    ),
+    Published(
+        name="flowers102",
+        title="Oxford Flowers-102 test",
+        folder="flowers-102",
+        layout=("setid.mat", "imagelabels.mat", "jpg/image_*.jpg"),
+        sources=("setid.mat", "imagelabels.mat"),
+        num_files=6_149,
+        num_images=6_149,
+        size="6,149 images of 102 classes; 0.35 GB with the training images",
+        licence="none stated; cite its paper",
+        read=lambda root: _by_loader(Flowers102(root, split="test", loader=Path)),
+        test=ALL,
+        download=partial(Flowers102, split="test", download=True),
+    ),
+)
+"""Datasets of image files that torchvision reads, and ImageNet."""
+
+PUBLISHED_CARDS = (
+    *(published.card() for published in PUBLISHED),
+    _cifar_card("cifar10", "CIFAR-10 test", "10,000 images of 10 classes; 0.2 GB", CIFAR10),
+    _cifar_card("cifar100", "CIFAR-100 test", "10,000 images of 100 classes; 0.2 GB", CIFAR100),
+)
+"""All published datasets of this suite."""

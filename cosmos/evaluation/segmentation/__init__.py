@@ -1,0 +1,1 @@
+"""The segmentation suite: mIoU from patch logits, with and without correlative self-attention; datasets."""

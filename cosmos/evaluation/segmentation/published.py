@@ -1,0 +1,219 @@
+"""Published segmentation datasets: where their files lie, and the parameters that they are measured with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from torchvision.datasets import VOCSegmentation
+
+from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.images import PUBLISHED_REMEDY
+from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
+from cosmos.evaluation.segmentation.paired_images import (
+    Described,
+    PairedFolders,
+    class_names,
+    found_stems,
+    listed_stems,
+    opened,
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a published dataset lie below datasets_root, and what is known of them."""
+
+    images: str
+    image_suffix: str
+    masks: str
+    mask_suffix: str
+    num_images: int
+    size: str
+    licence: str
+    list_file: str = ""
+    """file with a stem per line, which says what the dataset holds; without one, the folders say it"""
+    stem: str = "<id>"
+    """how stems look, for people"""
+    masks_made_by: str = ""
+    """what makes these masks, where they are not part of the download"""
+
+    def lines(self) -> tuple[str, ...]:
+        """The layout, for people."""
+        made_by = f" (made by {self.masks_made_by})" if self.masks_made_by else ""
+        images = f"{self.images}/{self.stem}{self.image_suffix}"
+        masks = f"{self.masks}/{self.stem}{self.mask_suffix}{made_by}"
+        return tuple(filter(None, (images, masks, self.list_file)))
+
+    def folders(self, machine: Machine) -> PairedFolders:
+        """The folders on this machine."""
+        images, masks = machine.datasets_root / self.images, machine.datasets_root / self.masks
+        return PairedFolders(images, self.image_suffix, masks, self.mask_suffix, PUBLISHED_REMEDY)
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """A dataset of the paper: its files, and how it is measured."""
+
+    name: str
+    title: str
+    layout: Layout
+    protocol: SegmentationProtocol
+    download: Callable[[Path], object] | None = None
+    """fetches it into a datasets_root"""
+    has_background: bool = False
+    """class 0 is whatever is none of the others, put into words"""
+
+    def on(self, machine: Machine, sources: tuple[Path, ...]) -> Described:
+        """The dataset on a machine."""
+        classes = SEGMENTATION_CLASSES[self.name]
+        names = class_names(classes, self.has_background)
+        folders = self.layout.folders(machine)
+        return Described(self.name, folders, classes, names, self.protocol, sources)
+
+    def card(self) -> Card:
+        """The card that opens it."""
+        layout = self.layout
+        return Card(
+            suite="segmentation",
+            name=self.name,
+            title=self.title,
+            layout=layout.lines(),
+            size=layout.size,
+            licence=layout.licence,
+            num_images=layout.num_images,
+            open=partial(_open_listed if layout.list_file else _open_whole, self),
+            download=self.download,
+        )
+
+
+def download_voc2012(root: Path) -> None:
+    """Fetches VOC 2012 into a datasets_root, and puts it where its layout says."""
+    VOCSegmentation(root, year="2012", image_set="val", download=True)
+    (root / "VOCdevkit" / "VOC2012").rename(root / "VOC2012")
+
+
+def _open_listed(published: PublishedSet, params: Params, machine: Machine) -> OpenDataset:
+    """Opens what the list file names, be it more or less than was published."""
+    list_file = machine.datasets_root / published.layout.list_file
+    described = published.on(machine, (list_file,))
+    return opened(described, listed_stems(list_file, described.folders), params)
+
+
+def _open_whole(published: PublishedSet, params: Params, machine: Machine) -> OpenDataset:
+    """Opens what the folders hold: as much as was published, as nothing else tells a half from the whole."""
+    described, expected = published.on(machine, ()), published.layout.num_images
+    folders = described.folders
+    stems = found_stems(folders)
+    num_images = sum(folders.image(stem).is_file() for stem in stems)
+    if num_images != expected:
+        raise ValueError(
+            f"{folders.images}: {num_images:,} of {expected:,} images (*{folders.image_suffix}) are there;"
+            f" {folders.remedy}"
+        )
+    return opened(described, stems, params)
+
+
+_FLICKR = "photographs under Flickr's terms"
+
+VOC2012 = Layout(
+    images="VOC2012/JPEGImages",
+    image_suffix=".jpg",
+    masks="VOC2012/SegmentationClass",
+    mask_suffix=".png",
+    num_images=1449,
+    size="1,449 images; 2 GB with the rest of VOC2012",
+    licence=_FLICKR,
+    list_file="VOC2012/ImageSets/Segmentation/val.txt",
+)
+VOC2010 = Layout(
+    images="VOC2010/JPEGImages",
+    image_suffix=".jpg",
+    masks="VOC2010/SegmentationClassContext",
+    mask_suffix=".png",
+    num_images=5104,
+    size="5,104 images; 1.5 GB with the rest of VOC2010",
+    licence=_FLICKR,
+    list_file="VOC2010/ImageSets/SegmentationContext/val.txt",
+    masks_made_by="MMSegmentation's pascal_context.py",
+)
+COCO_STUFF = Layout(
+    images="coco/images/val2017",
+    image_suffix=".jpg",
+    masks="coco/annotations/val2017",
+    mask_suffix="_labelTrainIds.png",
+    num_images=5000,
+    size="5,000 images; 1 GB",
+    licence=f"annotations CC BY 4.0; {_FLICKR}",
+    masks_made_by="MMSegmentation's coco_stuff164k.py",
+)
+COCO_OBJECT = replace(
+    COCO_STUFF, mask_suffix="_instanceTrainIds.png", masks_made_by="SCLIP's cvt_coco_object.py"
+)
+ADE20K = Layout(
+    images="ade20k/images/validation",
+    image_suffix=".jpg",
+    masks="ade20k/annotations/validation",
+    mask_suffix=".png",
+    num_images=2000,
+    size="2,000 images; 1 GB with the training images",
+    licence="annotations BSD-3-Clause; images for non-commercial research and education",
+)
+CITYSCAPES = Layout(
+    images="cityscapes/leftImg8bit/val",
+    image_suffix="_leftImg8bit.png",
+    masks="cityscapes/gtFine/val",
+    mask_suffix="_gtFine_labelTrainIds.png",
+    num_images=500,
+    size="500 images; 12 GB with the training images",
+    licence="non-commercial research, after registration",
+    stem="<city>/<id>",
+    masks_made_by="cityscapesScripts' createTrainIdLabelImgs.py",
+)
+
+PUBLISHED = (
+    PublishedSet(
+        "voc20",
+        "VOC 2012 val without background",
+        VOC2012,
+        SegmentationProtocol(zero_is_ignored=True),
+        download_voc2012,
+    ),
+    PublishedSet(
+        "voc21",
+        "VOC 2012 val with background",
+        VOC2012,
+        SegmentationProtocol(logit_scale=65, prob_thd=0.1, area_thd=0.1),
+        download_voc2012,
+        has_background=True,
+    ),
+    PublishedSet(
+        "context59",
+        "Pascal Context val without background",
+        VOC2010,
+        SegmentationProtocol(zero_is_ignored=True),
+    ),
+    PublishedSet(
+        "context60",
+        "Pascal Context val with background",
+        VOC2010,
+        SegmentationProtocol(logit_scale=50, prob_thd=0.1),
+    ),
+    PublishedSet(
+        "coco-object",
+        "COCO-Object val2017",
+        COCO_OBJECT,
+        SegmentationProtocol(logit_scale=50, prob_thd=0.1),
+        has_background=True,
+    ),
+    PublishedSet("coco-stuff", "COCO-Stuff val2017", COCO_STUFF, SegmentationProtocol(short_side=448)),
+    PublishedSet("ade20k", "ADE20K val, 150 classes", ADE20K, SegmentationProtocol(zero_is_ignored=True)),
+    PublishedSet("cityscapes", "Cityscapes val", CITYSCAPES, SegmentationProtocol(short_side=560)),
+)
+"""The table of the paper's protocol; short_side 336 and logit_scale 40 are SegmentationProtocol's own."""
+
+PUBLISHED_CARDS = tuple(published.card() for published in PUBLISHED)
+"""All published datasets of this suite."""

@@ -1,0 +1,1 @@
+"""The DVC pipeline: running its stages, the folder it fills, its report, and models promoted from runs."""

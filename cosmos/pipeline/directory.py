@@ -1,0 +1,59 @@
+"""The one owner of paths inside the folder that dvc.yaml's stages fill."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos.run.directory import RunDir
+
+CHECKPOINT_FILE = "checkpoint.pt"
+"""A finished pretraining's checkpoint, beside the files of its run that are kept."""
+
+
+@dataclass(frozen=True)
+class PipelineDir:
+    """A folder that `dvc repro` fills: where its files lie."""
+
+    folder: Path = Path("pipeline")
+
+    @property
+    def experiment(self) -> Path:
+        """The resolved experiment."""
+        return self.folder / "experiment.yaml"
+
+    @property
+    def data(self) -> Path:
+        """Folder of prepared datasets."""
+        return self.folder / "data"
+
+    def preview(self, dataset: str) -> Path:
+        """A picture of some samples to train on."""
+        return self.data / dataset / "preview.png"
+
+    @property
+    def model(self) -> RunDir:
+        """What is kept of the pretraining's run, under the same names."""
+        return RunDir(self.folder / "model")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The model that is evaluated."""
+        return self.model.path / CHECKPOINT_FILE
+
+    def results(self, suite: str) -> Path:
+        """The results file of a suite."""
+        return self.folder / "results" / suite / f"{suite}.json"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report" / "report.html"
+
+    @property
+    def metrics(self) -> Path:
+        """The figures that DVC shows and compares."""
+        return self.folder / "metrics.json"
+
+    @property
+    def curves(self) -> Path:
+        """The course of the pretraining that DVC plots."""
+        return self.folder / "curves.csv"

@@ -1,0 +1,264 @@
+"""The pipeline of dvc.yaml, for whoever drives it: DVC runs its stages, with parameters of one's own."""
+
+import fcntl
+import json
+import logging
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any, get_args
+
+from ruamel.yaml import YAML
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import (
+    EXPERIMENT_KEY,
+    OVERRIDES_KEY,
+    PARAMS_FILE,
+    Experiment,
+    in_force,
+    load_experiment,
+    merged,
+    read_mapping,
+)
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName, Machine
+from cosmos.exits import EXIT_IO_ERROR
+from cosmos.pipeline.directory import PipelineDir
+from cosmos.pipeline.pretrain import pointer
+from cosmos.run.directory import RunDir, checkpoint_label
+from cosmos.run.files import write_text
+from cosmos.run.results import Results
+from cosmos.stages import pretrain_job as jobs
+from cosmos.stages.evaluate_jobs import cancel_on_record
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
+"""Stages of dvc.yaml in their order, but for `params`, which all of them begin with."""
+
+PIPELINE = PipelineDir()
+"""The folder that they fill, in a workspace."""
+
+BEFORE = Path(".dvc/tmp/params-before.yaml")
+"""params.yaml as it was, for as long as other parameters are in force."""
+IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
+"""params.yaml as it was written then."""
+KEPT = Path(".dvc/tmp/params-kept.yaml")
+"""params.yaml as it was, where it was edited in the meantime."""
+LOCK = Path(".dvc/tmp/workspace.lock")
+
+TICK = 5.0
+NUM_TOLD = 20
+
+
+class StageFailedError(RuntimeError):
+    """A stage did not end well."""
+
+    def __init__(self, stage: str, lines: list[str]) -> None:
+        said = "\n  ".join(lines[-NUM_TOLD:])
+        super().__init__(f"{stage} failed:\n  {said}")
+        self.stage = stage
+        statuses = re.findall(r"exited with (\d+)$", "\n".join(lines), re.MULTILINE)
+        self.status = int(statuses[-1]) if statuses else 0
+        """exit status of its command; 0 where it was DVC that failed"""
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a second try may succeed with nothing mended."""
+        return self.status == EXIT_IO_ERROR
+
+
+@contextmanager
+def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
+    """For its duration, params.yaml of the workspace says this experiment, with these values over it.
+
+    Afterwards it is as it was; after a crash, as soon as this is used again. One process has the workspace at
+    a time, others wait: also for a `dvc repro` that is left of a process that was killed.
+    `experiment`: "" for the one in params.yaml. Raises ValueError for wrong parameters.
+    """
+    with alone(root):
+        put_back(root)
+        base = root / PARAMS_FILE
+        resolved = load_experiment(experiment, overrides, base)
+        if experiment or overrides:
+            before = base.read_text(encoding="utf-8")
+            named, kept = in_force(base, read_mapping(base))
+            winning = overrides if experiment else merged(kept, overrides)
+            text = edited(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
+            write_text(root / IN_FORCE, text)
+            write_text(root / BEFORE, before)
+            write_text(base, text)
+        try:
+            yield resolved
+        finally:
+            put_back(root)
+
+
+@contextmanager
+def alone(root: Path) -> Iterator[None]:
+    """One process at a time. What `reproduce` starts holds the lock too, should this process be killed."""
+    lock = root / LOCK
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    logger.warning("another run works in %s; waiting for it", root)
+                told = True
+                time.sleep(1)
+        yield
+
+
+def put_back(root: Path) -> None:
+    """Gives params.yaml the text that it had before, unless somebody edited it in the meantime."""
+    before, base = root / BEFORE, root / PARAMS_FILE
+    if not before.exists():
+        return
+    text = before.read_text(encoding="utf-8")
+    if base.read_text(encoding="utf-8") in (text, (root / IN_FORCE).read_text(encoding="utf-8")):
+        write_text(base, text)
+        before.unlink()
+    else:
+        before.replace(root / KEPT)
+        logger.warning(
+            "%s was edited while a run had it say other parameters, and stays; before, it was %s",
+            base,
+            root / KEPT,
+        )
+
+
+def edited(text: str, values: dict[str, Any]) -> str:
+    """YAML with these keys in place of its own, and its comments."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 1000
+    document = yaml.load(text)
+    document.update(values)
+    stream = StringIO()
+    yaml.dump(document, stream)
+    return stream.getvalue()
+
+
+def settings(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
+    """Variables that tell a command where to run, and what its jobs ask for, as far as that was said."""
+    asked = request.model_dump(mode="json", exclude_unset=True)
+    said = {key: value if isinstance(value, str) else json.dumps(value) for key, value in asked.items()}
+    return {"COSMOS_CLUSTER": cluster, **{f"COSMOS_SLURM__{key.upper()}": v for key, v in said.items()}}
+
+
+def reproduce(
+    root: Path,
+    stage: str,
+    settings: Mapping[str, str],
+    on_line: Callable[[str], None],
+    on_tick: Callable[[], None],
+) -> None:
+    """`dvc repro STAGE`, with `settings` in its environment.
+
+    Passes on what it prints, and calls `on_tick` every few seconds, in the calling thread. An exception in
+    the meantime stops it as Ctrl-C does: a pretraining saves, or leaves its job running.
+    Raises StageFailedError.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", stage],
+        cwd=root,
+        env={**os.environ, **settings, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        close_fds=False,  # the workspace's lock is handed on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # nohup has it ignored
+    )
+    lines = list[str]()
+    try:
+        for line in ticking(process, on_tick):
+            lines.append(line)
+            on_line(line)
+    except BaseException:
+        interrupt(process)
+        raise
+    if process.wait():
+        raise StageFailedError(stage, [line for line in lines if line.strip()])
+
+
+def ticking(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
+    """The lines that a process prints, with a tick in between every few seconds."""
+    stream = process.stdout
+    assert stream is not None
+    printed: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in stream:
+            printed.put(line)
+        printed.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    next_tick = time.monotonic() + TICK
+    while True:
+        try:
+            line = printed.get(timeout=max(0.0, next_tick - time.monotonic()))
+        except queue.Empty:
+            on_tick()
+            next_tick = time.monotonic() + TICK
+            continue
+        if not line:
+            return
+        yield line.rstrip("\n")
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Stops DVC and the command of its stage, as Ctrl-C in a terminal does, and waits for them."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait()
+
+
+def run_directory(root: Path) -> RunDir | None:
+    """The run that the pipeline's pretraining works in, or last worked in; None before the first."""
+    file = pointer(root / PIPELINE.model.path)
+    return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
+
+
+def progress(root: Path) -> jobs.RunJob | None:
+    """How far the pipeline's pretraining is; None where there is none."""
+    run = run_directory(root)
+    return jobs.run_job(run, Machine()) if run and run.params.exists() else None
+
+
+def cancel(root: Path) -> str:
+    """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
+    run, machine = run_directory(root), Machine()
+    measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
+    done = [cancel_on_record(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
+    if run and run.job.exists():
+        ended = jobs.cancel(jobs.name_of(run, machine), machine, quiet=True)
+        done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")
+    return "; ".join(done) or "the pipeline has no job"
+
+
+def results(root: Path) -> list[dict[str, Any]]:
+    """What the pipeline measured: a row of suite, dataset, model and figures for each model on a dataset."""
+    return [
+        {"suite": suite, "dataset": dataset, "model": model, **figures}
+        for suite in get_args(SuiteName)
+        for dataset, entry in Results(root / PIPELINE.results(suite), suite).entries().items()
+        for model, figures in entry["models"].items()
+    ]

@@ -1,0 +1,64 @@
+"""Pretrain for a pipeline: the run goes on as runs do, and what it ends with is put where DVC owns it."""
+
+import os
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.experiment import Experiment
+from cosmos.config.machine import Machine
+from cosmos.config.params import fingerprint
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.pipeline.directory import CHECKPOINT_FILE
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir
+from cosmos.run.files import link_or_copy, replacing_folder, write_text
+from cosmos.stages.pretrain_job import launch_pretraining
+
+TRAINING = ("data", "model", "training")
+"""Parts of the library that decide what a pretraining ends with."""
+
+
+def state_name(experiment: Experiment, machine: Machine) -> str:
+    """The name of a run that the same data, parameters and code have alone.
+
+    DVC runs a stage when one of these changed: a run that another state of them left, even a finished one,
+    must not be taken for this one's. Raises ValueError where the data is not prepared.
+    """
+    manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
+    if not manifest.exists():
+        raise ValueError(f"{manifest}: no such file; `dvc repro prepare` makes it")
+    parts = fingerprint(experiment.params), provenance.sha256(manifest), provenance.source_digest(TRAINING)
+    return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
+
+
+def pointer(output: Path) -> Path:
+    """The file that names the run directory of the pretraining that `output` is, or will be, of."""
+    return output.with_name(f"{output.name}.run")
+
+
+def pretrain_into(
+    output: Path, experiment: Experiment, machine: Machine, path: Path, quiet: bool
+) -> dict[str, Any]:
+    """Pretrains in the run directory `path`, and puts what is worth keeping of it into `output`.
+
+    Raises what `launch_pretraining` raises; `output` is then as it was.
+    """
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        write_text(pointer(output), f"{path}\n")
+    ended = launch_pretraining(experiment, machine, path, quiet)
+    if is_first:
+        publish(RunDir(path), Path(ended["checkpoint"]), output)
+        if not quiet:
+            print(f"output: {output}")
+    return {**ended, "output": str(output)}
+
+
+def publish(run: RunDir, checkpoint: Path, output: Path) -> None:
+    """Puts what is worth keeping of a finished run into `output`, in place of what was there."""
+    with replacing_folder(output) as folder:
+        link_or_copy(checkpoint, folder / CHECKPOINT_FILE)
+        for file in (run.params, run.provenance, run.metrics):
+            shutil.copyfile(file, folder / file.name)

@@ -1,0 +1,253 @@
+"""Promote: a run's last checkpoint becomes an artefact that DVC versions, with all that it came from.
+
+models/<name>/model.pt, params.yaml, metrics.json, metrics.jsonl, provenance.json, results/, card.json,
+               README.md, and labels.json and trial.json of a run that has them
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params, differences
+from cosmos.pipeline.report import code_of, of_models, undotted
+from cosmos.report.curves import figures, with_loss
+from cosmos.report.tables import printable
+from cosmos.run import dvc_versions, provenance
+from cosmos.run.directory import RunDir, saved_params
+from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
+from cosmos.run.metrics import last_with, read_metrics
+from cosmos.run.results import Entry, Results
+from cosmos.stages.evaluation_result import copy_pictures, markdown
+
+MODELS = "models"
+"""Folder of artefacts, at the root of the DVC workspace."""
+MODEL_FILE = "model.pt"
+CARD_FILE = "card.json"
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Card:
+    """card.json: which model an artefact is."""
+
+    run: str
+    checkpoint: str
+    sha256: str
+    """of the checkpoint"""
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Where a promoted model lies."""
+
+    root: Path
+    """of the DVC workspace"""
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        """What DVC keeps."""
+        return self.root / MODELS / self.name
+
+    @property
+    def record(self) -> Path:
+        """The file by which DVC knows it, for git."""
+        return self.root / MODELS / f"{self.name}.dvc"
+
+    @property
+    def listed(self) -> str:
+        """The folder, as DVC and git call it."""
+        return f"{MODELS}/{self.name}"
+
+
+def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Puts the last checkpoint of a finished run below models/, with what it came from, and has DVC keep it.
+
+    `name`: of the artefact; "" for the run's. The same run again changes nothing, or adds what was measured
+    since. Raises ValueError where the run is not finished, the name is another model's, or there is no DVC
+    workspace in git; then nothing is left behind.
+    """
+    run = RunDir(machine.runs_root / run_name)
+    checkpoint = last_checkpoint(run, run_name)
+    artefact = Artefact(workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
+    card = Card(run_name.strip("/"), checkpoint.name, provenance.sha256(checkpoint))
+    refuse_another(artefact, card)
+    is_new = not artefact.folder.exists()
+    with replacing_folder(artefact.folder) as folder:
+        fill(folder, run, checkpoint, card)
+    try:
+        dvc_add(artefact)
+    except BaseException:
+        if is_new:
+            shutil.rmtree(artefact.folder)
+        raise
+    ended = described(artefact, card)
+    if not quiet:
+        print_promoted(artefact, ended)
+    return ended
+
+
+def last_checkpoint(run: RunDir, name: str) -> Path:
+    """The checkpoint that a finished run ended with. ValueError where it has not ended, or has none."""
+    if not run.params.is_file():
+        raise ValueError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
+    line, epochs = last_with("loss", run.metrics), saved_params(run).pretrain.epochs
+    if not line or line["epoch"] < epochs:
+        done = f"{line['epoch']:.4g} of {epochs} epochs" if line else "no step"
+        raise ValueError(
+            f"{name}: has trained {done}; a run is promoted when it has finished: "
+            f"`cosmos pretrain --run {name}` with its parameters goes on"
+        )
+    checkpoint = run.checkpoint(line["step"])
+    if not checkpoint.is_file():
+        raise ValueError(f"{checkpoint}: no such file, which the run ended with; train it again to have it")
+    return checkpoint
+
+
+def workspace() -> Path:
+    """The root of the DVC workspace that is worked in. ValueError where there is none, or none in git."""
+    root = dvc_versions.repository(Path.cwd())
+    if root is None:
+        raise ValueError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
+    if shutil.which("git") is None:
+        raise ValueError("git is not installed, which keeps the record of what is promoted")
+    asked = ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"]
+    if subprocess.run(asked, capture_output=True).returncode:
+        raise ValueError(
+            f"{root}: not in git, which keeps the record of what is promoted; `git init` makes it so"
+        )
+    return root
+
+
+def artefact_name(name: str) -> str:
+    """A name fit for a folder. ValueError for another."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"--name: {name!r} is not letters, digits, '.', '_' and '-' alone")
+    return name
+
+
+def refuse_another(artefact: Artefact, card: Card) -> None:
+    """ValueError where the name is taken by something else than this model, or nobody can say."""
+    another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
+    if not artefact.folder.exists():
+        if artefact.record.exists():
+            raise ValueError(
+                f"{artefact.record}: its model is not here, so that it may be another; "
+                f"`dvc pull {artefact.listed}` brings it, or {another}"
+            )
+        return
+    try:
+        there = Card(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise ValueError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
+    if there.sha256 != card.sha256:
+        raise ValueError(f"{artefact.folder}: holds another model, of the run {there.run}; {another}")
+
+
+def fill(folder: Path, run: RunDir, checkpoint: Path, card: Card) -> None:
+    """Puts all that is worth keeping of a run into an empty folder. The same run gives the same bytes."""
+    link_or_copy(checkpoint, folder / MODEL_FILE)
+    for file in (run.params, run.provenance, run.metrics, run.labels, run.trial):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    measured = results_of(run, card.sha256)
+    kept = RunDir(folder)
+    for suite, entries in measured.items():
+        for dataset, entry in entries.items():
+            Results(kept.result(suite), suite).put(dataset, entry)
+            copy_pictures(run.result(suite), kept.result(suite), dataset, list(entry["models"]))
+    write_json(folder / "metrics.json", summary(run, measured))
+    write_json(folder / CARD_FILE, asdict(card))
+    write_text(folder / "README.md", readme(run, measured, card))
+
+
+def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, Entry]]:
+    """What was measured of this checkpoint, and not of an earlier one, by suite and dataset."""
+    found = {suite: Results(run.result(suite), suite).entries() for suite in get_args(SuiteName)}
+    own = {
+        suite: {dataset: entry for dataset, entry in entries.items() if entry["checkpoint_sha256"] == sha256}
+        for suite, entries in found.items()
+    }
+    return {suite: entries for suite, entries in own.items() if entries}
+
+
+def summary(run: RunDir, measured: Mapping[str, Mapping[str, Entry]]) -> dict[str, Any]:
+    """metrics.json, in the form of a pipeline's: what training ended with, and overall results."""
+    return {
+        "pretrain": figures(with_loss(read_metrics(run.metrics))),
+        **{
+            suite: {undotted(dataset): of_models(entry) for dataset, entry in entries.items()}
+            for suite, entries in measured.items()
+        },
+    }
+
+
+def readme(run: RunDir, measured: Mapping[str, Mapping[str, Entry]], card: Card) -> str:
+    """What the model is, for a person who finds it."""
+    changed = [printable(line) for line in differences(Params(), saved_params(run))]
+    tables = [markdown(suite, entries) for suite, entries in measured.items()]
+    return (
+        "\n\n".join(
+            [
+                "# A COSMOS model",
+                "\n".join(["    " + printable(line) for line in facts(run, card)]),
+                "Parameters that differ from the defaults:",
+                "\n".join("    " + line for line in changed) or "    none",
+                "Results:" if tables else "Nothing was measured of it when it was promoted.",
+                *tables,
+            ]
+        ).rstrip()
+        + "\n"
+    )
+
+
+def facts(run: RunDir, card: Card) -> list[str]:
+    """Where a model comes from, a line each."""
+    lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
+    if not run.provenance.is_file():
+        return lines
+    recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+    data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded["data"].items()]
+    code = dict.fromkeys(f"code: {code_of(session)}" for session in recorded["sessions"])
+    return [*lines, *code, *data]
+
+
+def dvc_add(artefact: Artefact) -> None:
+    """`dvc add` of an artefact. ValueError with what DVC said, where it did not take it."""
+    command = [sys.executable, "-m", "dvc", "add", artefact.listed]
+    done = subprocess.run(
+        command, cwd=artefact.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        said = "\n  ".join(errors) or done.stderr.strip()
+        raise ValueError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
+
+
+def described(artefact: Artefact, card: Card) -> dict[str, Any]:
+    """What became of a run: where its model is, and the version that DVC has of it."""
+    version = dvc_versions.recorded(artefact.folder / CARD_FILE).get(artefact.listed, "")
+    measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))
+    suites = [name for name in measured if name != "pretrain"]
+    return {**asdict(card), "artefact": artefact.listed, "version": version, "suites": suites}
+
+
+def print_promoted(artefact: Artefact, ended: Mapping[str, Any]) -> None:
+    """Says what was made, and what a person does next."""
+    print(f"{artefact.folder}: the model of {printable(ended['run'])}, version {ended['version']}")
+    if not ended["suites"]:
+        print(f"not measured yet: `cosmos evaluate --run {printable(ended['run'])}`, and promote again")
+    print(
+        f"to keep it, in {artefact.root}:\n"
+        f"  git add {artefact.listed}.dvc {MODELS}/.gitignore && git commit -m 'Promote {artefact.name}'\n"
+        "  dvc push"
+    )

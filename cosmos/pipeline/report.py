@@ -1,0 +1,235 @@
+"""Report: what a pipeline made, as a page for people, and as figures and curves for DVC."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import Head, read_overlay
+from cosmos.config.params import Params, differences
+from cosmos.pipeline.directory import PipelineDir
+from cosmos.report.curves import Line, csv_text, figures, loss_charts, with_loss
+from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
+from cosmos.report.tables import comparisons
+from cosmos.run.files import write_json, write_text
+from cosmos.run.metrics import read_metrics
+from cosmos.run.results import Entry, Results, overall
+from cosmos.stages.evaluation_result import measured_row, picture
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What the results file of a suite says."""
+
+    shown: SuiteResults
+    figures: dict[str, dict[str, dict[str, float]]]
+    """by dataset, model and metric"""
+    made_by: list[Fact]
+    """checkpoints and code that the results are of"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the stages before left, read."""
+
+    head: Head
+    params: Params
+    lines: list[Line]
+    ended: dict[str, float]
+    """what the pretraining ended with"""
+    provenance: list[Fact]
+    suites: dict[str, Suite]
+
+
+def report(folder: Path, quiet: bool = False) -> dict[str, Any]:
+    """Writes report/report.html, metrics.json and curves.csv into a pipeline's folder.
+
+    The same inputs make the same bytes. Raises ValueError for an input that is missing or broken, which names
+    the stage that makes it; then nothing is written.
+    """
+    pipeline = PipelineDir(folder)
+    made = read(pipeline)
+    html = render(page(pipeline, made))
+    figures = {"pretrain": made.ended} | {name: suite.figures for name, suite in made.suites.items()}
+    write_json(pipeline.metrics, figures)
+    write_text(pipeline.curves, csv_text(made.lines))
+    write_text(pipeline.page, html)
+    written = {"report": pipeline.page, "metrics": pipeline.metrics, "curves": pipeline.curves}
+    if not quiet:
+        for name, path in written.items():
+            print(f"{name}: {path}")
+    return {name: str(path) for name, path in written.items()}
+
+
+def read(pipeline: PipelineDir) -> Made:
+    """All that the stages before left."""
+    head, params = read_experiment(pipeline.experiment)
+    lines, ended = read_training(pipeline.model.metrics)
+    return Made(
+        head=head,
+        params=params,
+        lines=lines,
+        ended=ended,
+        provenance=read_provenance(pipeline.model.provenance),
+        suites={suite: read_suite(suite, pipeline.results(suite)) for suite in get_args(SuiteName)},
+    )
+
+
+def page(pipeline: PipelineDir, made: Made) -> Page:
+    """The page of what was made."""
+    dataset, suites = made.params.data.name, made.suites.values()
+    return Page(
+        title=made.head.name or "default",
+        about=about(made.head),
+        suites=[suite.shown for suite in suites],
+        training=in_a_line(made.ended),
+        charts=loss_charts(made.lines),
+        parameters=[Fact(*line.split(": ", 1)) for line in differences(Params(), made.params)],
+        provenance=[*made.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
+        previews=there(Picture(f"some samples of {dataset}", pipeline.preview(dataset))),
+    )
+
+
+@contextmanager
+def made_by(stage: str, path: Path) -> Iterator[None]:
+    """While `path` is read: ValueError that names the stage that makes it, where it is missing or broken."""
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; `dvc repro {stage}` makes it")
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: not as stage {stage} leaves it ({type(error).__name__}: {error}); delete it, and "
+            f"`dvc repro {stage}` brings it back"
+        ) from None
+
+
+def read_experiment(path: Path) -> tuple[Head, Params]:
+    """The experiment that the pipeline resolved."""
+    with made_by("params", path):
+        overlay = read_overlay(path)
+        return overlay.head, Params.model_validate(overlay.values)
+
+
+def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
+    """The lines of a pretraining's metrics that have a loss, and what it ended with."""
+    with made_by("pretrain", path):
+        lines = with_loss(read_metrics(path))
+        if not lines:
+            raise ValueError("no line has a loss")
+        return lines, figures(lines)
+
+
+def read_provenance(path: Path) -> list[Fact]:
+    """What a pretraining was made from and on."""
+    with made_by("pretrain", path):
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+        sessions = recorded["sessions"]
+        return [
+            *distinct("trained by", [code_of(session) for session in sessions]),
+            Fact("sessions", f"{len(sessions)}, after {recorded['requeues']} requeues"),
+            *(Fact(f"data, {name}", f"sha256 {sha256}") for name, sha256 in recorded["data"].items()),
+            *(Fact(f"DVC, {out}", f"md5 {md5}") for out, md5 in recorded.get("dvc", {}).items()),
+            *distinct("device", [device_of(session) for session in sessions]),
+            *distinct("packages", [packages_of(session) for session in sessions]),
+        ]
+
+
+def read_suite(suite: str, path: Path) -> Suite:
+    """What a suite measured, and the pictures that there are beside its results."""
+    with made_by(f"evaluate@{suite}", path):
+        entries = Results(path, suite).entries()
+        pictures = [
+            Picture(f"what the {model} makes of images of {dataset}", picture(path, dataset, model))
+            for dataset, entry in entries.items()
+            for model in entry["models"]
+        ]
+        shown = SuiteResults(
+            name=suite,
+            tables=comparisons(suite, [measured_row(dataset, entry) for dataset, entry in entries.items()]),
+            sources=[fact for dataset, entry in entries.items() for fact in sources(dataset, entry)],
+            pictures=there(*pictures),
+        )
+        return Suite(
+            shown=shown,
+            figures={undotted(dataset): of_models(entry) for dataset, entry in entries.items()},
+            made_by=[
+                *distinct("checkpoint", [checkpoint_of(entry) for entry in entries.values()]),
+                *distinct("measured by", [entry["code_version"] for entry in entries.values()]),
+            ],
+        )
+
+
+def about(head: Head) -> list[Fact]:
+    """What an experiment says of itself."""
+    said = {"About": head.about, "Cost": head.cost, "Expected": head.expected}
+    return [Fact(name, line) for name, line in said.items() if line]
+
+
+def in_a_line(ended: Mapping[str, float]) -> str:
+    """What a pretraining came to."""
+    return (
+        f"{ended['steps']:,} steps, {ended['samples']:,} samples, loss {ended['loss']:.4g}, "
+        f"{ended['samples_per_second']:.4g} samples per second"
+    )
+
+
+def of_models(entry: Entry) -> dict[str, dict[str, float]]:
+    """The figures of an entry by model, but not those of single classes."""
+    return {
+        undotted(model): {undotted(metric): value for metric, value in overall(measured).items()}
+        for model, measured in entry["models"].items()
+    }
+
+
+def undotted(name: str) -> str:
+    """A name without dots, which DVC puts between names; different names remain different."""
+    return name.replace("%", "%25").replace(".", "%2E")
+
+
+def sources(dataset: str, entry: Entry) -> list[Fact]:
+    """What a dataset is, and what it was measured on, with and by."""
+    size = [f"{value:,} {name.removeprefix('num_')}" for name, value in entry.items() if name[:4] == "num_"]
+    published = entry["published"].get("checkpoint")
+    return [
+        Fact(dataset, f"{entry['title']}; {', '.join(size)}; measured in {entry['precision']}"),
+        *(Fact(f"{dataset}, data", f"{path}, sha256 {sha256}") for path, sha256 in entry["data"].items()),
+        *([Fact(f"{dataset}, published", published)] if published else []),
+    ]
+
+
+def checkpoint_of(entry: Entry) -> str:
+    """The checkpoint that an entry is of; of a baseline, open_clip keeps the file."""
+    sha256 = entry["checkpoint_sha256"]
+    return f"{entry['checkpoint']}, sha256 {sha256}" if sha256 else f"{entry['checkpoint']}"
+
+
+def code_of(session: Mapping[str, Any]) -> str:
+    """The code that a session ran."""
+    commit = session["commit"] or f"version {session['packages']['cosmos-pretraining']}"
+    return f"{commit}, with changes that are not committed" if session["diff"] else commit
+
+
+def device_of(session: Mapping[str, Any]) -> str:
+    """What a session ran on."""
+    hardware = session["hardware"]
+    return f"{hardware['device']}, {hardware['machine']}, {hardware['cpus']} CPUs"
+
+
+def packages_of(session: Mapping[str, Any]) -> str:
+    """What a session computed with."""
+    versions = {"python": session["python"], **session["packages"]}
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def distinct(name: str, values: Sequence[str]) -> list[Fact]:
+    """A fact for each value, once."""
+    return [Fact(name, value) for value in dict.fromkeys(values)]
+
+
+def there(*pictures: Picture) -> list[Picture]:
+    """The pictures whose files exist: there are none of data or answers that could not be drawn."""
+    return [one for one in pictures if one.path.is_file()]

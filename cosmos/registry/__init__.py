@@ -1,0 +1,1 @@
+"""Records of runs: read from run directories, indexed, filtered, listed and exported."""

@@ -1,0 +1,111 @@
+"""Who may write into a run directory: the process that took it last; and whether it lives.
+
+A job that is started again elsewhere may have left processes behind, on a node that only seemed gone. They
+find another's token in the run's lease before they write, and stop.
+
+The time of the lease's file is the holder's heartbeat. Nobody needs a scheduler, or the holder's machine, to
+see whether a run goes on.
+"""
+
+import json
+import logging
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Event, Thread
+from typing import Any, Self
+
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir
+from cosmos.run.files import write_json
+
+logger = logging.getLogger(__name__)
+
+BEAT = 10.0
+"""Seconds between heartbeats."""
+
+ALIVE = 60.0
+"""Seconds since the last heartbeat within which the holder is taken to live: six beats."""
+
+
+class Superseded(ValueError):  # noqa: N818 - no error: the run goes on elsewhere
+    """Another process has taken over the run."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to write into `run`, until another process takes it."""
+
+    run: RunDir
+    token: str
+
+    @classmethod
+    def take(cls, run: RunDir) -> Self:
+        """Makes this process the one that writes; the one before it stops when it next looks."""
+        lease = cls(run, secrets.token_hex(8))
+        holder = {
+            "token": lease.token,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "job": provenance.job(),
+        }
+        write_json(run.lease, holder)
+        return lease
+
+    def check(self) -> None:
+        """Raises Superseded, naming who took over, where the run is no longer this process's to write."""
+        try:
+            holder = json.loads(self.run.lease.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise Superseded(
+                f"{self.run.lease} is gone: the run was deleted or moved, so this process stops; "
+                "the same command starts or continues it"
+            ) from None
+        if holder["token"] != self.token:
+            raise Superseded(
+                f"{self.run.lease}: {in_words(holder)} took over this run at {holder['since']}, so this "
+                "process stops; nothing is lost, and the run goes on there"
+            )
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Inside, the lease has a heartbeat; afterwards it has none, and nobody has to wait to see that."""
+        ended = Event()
+        heart = Thread(target=self._beat_until, args=(ended,), name="heartbeat", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
+            self._touch((0.0, 0.0))
+
+    def _beat_until(self, ended: Event) -> None:
+        while not ended.wait(BEAT) and self._touch(None):
+            pass
+
+    def _touch(self, times: tuple[float, float] | None) -> bool:
+        """Sets the lease file's times, unless it is another's; None: to now, by the file system's clock.
+
+        Whether it can still be this process's. What a file system does not bear is not training's trouble.
+        """
+        try:
+            self.check()
+            os.utime(self.run.lease, times)
+        except Superseded:
+            return False
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            logger.debug("%s: no heartbeat: %s", self.run.lease, error)
+        return True
+
+
+def in_words(holder: dict[str, Any]) -> str:
+    """A process, for a person."""
+    job = holder["job"]
+    whose = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""
+    return f"process {holder['pid']} on {holder['host']}{whose}"

@@ -1,0 +1,171 @@
+"""What a run was made from and on: commit and diff, data, packages, hardware, command."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Self
+
+from cosmos.run.dvc_versions import recorded
+from cosmos.run.files import write_json
+
+PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
+COMPUTING = ("data", "model", "evaluation")
+"""Parts of the library that decide an embedding or a figure."""
+
+MAX_DIFF_CHARS = 200_000
+
+PACKAGE = Path(__file__).parents[1]
+FROZEN = "frozen.json"
+"""In a frozen copy of the package: its CodeState."""
+
+
+def record(path: Path, data: dict[str, Path], device: str) -> None:
+    """Appends this session to the provenance file at `path`; `data` names the manifests that it reads."""
+    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
+    sessions = [*before, session(device)]
+    write_json(
+        path,
+        {
+            "data": {name: sha256(file) for name, file in data.items()},
+            "dvc": dict(claim for file in data.values() for claim in recorded(file).items()),
+            "requeues": requeues(sessions),
+            "sessions": sessions,
+        },
+    )
+
+
+def requeues(sessions: list[dict[str, Any]]) -> int:
+    """Times that the jobs of these sessions were started again, also where that led to no session."""
+    jobs = [session["job"] for session in sessions if session.get("job")]
+    last = {(job["cluster"], job["id"]): job["requeues"] for job in jobs}
+    return sum(last.values())
+
+
+def session(device: str) -> dict[str, Any]:
+    """This process: when, by which command, with which code and packages, on what."""
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "job": job(),
+        "commit": code_state().commit,
+        "diff": code_state().diff,
+        "packages": {name: installed(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "device": device},
+    }
+
+
+def job() -> dict[str, Any]:
+    """The job that this process belongs to, as its launcher says in COSMOS_JOB; {} without one."""
+    text = os.environ.get("COSMOS_JOB", "")
+    if not text:
+        return {}
+    with suppress(json.JSONDecodeError):
+        value = json.loads(text)
+        if isinstance(value, dict) and {"cluster", "id", "requeues"} <= value.keys():
+            return value
+    raise ValueError(
+        f"COSMOS_JOB: {text!r} is no job; launchers set it to a JSON object with cluster, id, requeues "
+        "and nodes: unset it outside of a job"
+    )
+
+
+@dataclass(frozen=True)
+class CodeState:
+    """Which code runs."""
+
+    commit: str
+    diff: str
+    """what was changed since, cut at MAX_DIFF_CHARS"""
+    version: str
+    """the commit, `-dirty` if it was changed since; the package's version without git"""
+
+    @classmethod
+    def on_disk(cls) -> Self:
+        """What git says now of the checkout that this code lies in; of a frozen copy, what it said then."""
+        frozen = PACKAGE / FROZEN
+        if frozen.exists():
+            return cls(**json.loads(frozen.read_text(encoding="utf-8")))
+        return cls(
+            commit=git("rev-parse", "HEAD"),
+            diff=git("diff", "HEAD")[:MAX_DIFF_CHARS],
+            version=git("describe", "--always", "--dirty") or installed("cosmos-pretraining"),
+        )
+
+
+@cache
+def code_state() -> CodeState:
+    """The code that this process runs."""
+    return CodeState.on_disk()
+
+
+def git(*arguments: str) -> str:
+    """What git says of the checkout that this code lies in; "" outside of one."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, errors="replace", check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
+
+
+def code_version() -> str:
+    """The commit of this code, `-dirty` if it was changed since; the package's version without git."""
+    return code_state().version
+
+
+def freeze(folder: Path) -> Path:
+    """Copies this package to `folder`/cosmos, whole or not at all, unless it is there; returns `folder`.
+
+    Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait.
+    """
+    target = folder / PACKAGE.name
+    if target.exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
+        copy = Path(aside) / PACKAGE.name
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        write_json(copy / FROZEN, asdict(CodeState.on_disk()))
+        try:
+            copy.rename(target)
+        except OSError:
+            if not target.exists():  # or another process was faster
+                raise
+    return folder
+
+
+@cache
+def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
+    """Differs once the code of these parts of the library, or a package that it computes with, does."""
+    files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
+    whole = hashlib.sha256("".join(installed(name) for name in PACKAGES[1:]).encode())
+    for path in files:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def installed(package: str) -> str:
+    """The version of an installed package; "" where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

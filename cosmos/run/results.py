@@ -1,0 +1,59 @@
+"""results/<suite>.json: what was measured, an entry for each dataset.
+
+An entry names the identity of all that its figures depend on: an evaluation that was stopped goes on from
+what was measured under the same one.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cosmos.run.files import write_json
+
+Figures = dict[str, float]
+Entry = dict[str, Any]
+
+
+def overall(figures: Mapping[str, float]) -> Figures:
+    """Figures without those of single classes."""
+    return {metric: value for metric, value in figures.items() if "/" not in metric}
+
+
+def figures_of(file: Path) -> Figures:
+    """Overall figures of a results file, as <suite>/<dataset>/<model>/<metric>. ValueError as `entries`."""
+    return {
+        f"{file.stem}/{dataset}/{model}/{metric}": value
+        for dataset, entry in Results(file, file.stem).entries().items()
+        for model, figures in entry["models"].items()
+        for metric, value in overall(figures).items()
+    }
+
+
+@dataclass(frozen=True)
+class Results:
+    """The results file of a suite."""
+
+    path: Path
+    suite: str
+
+    def entries(self) -> dict[str, Entry]:
+        """Entries by dataset; {} where there is no file. ValueError for a file of another form."""
+        if not self.path.exists():
+            return {}
+        try:
+            entries: dict[str, Entry] = json.loads(self.path.read_text(encoding="utf-8"))["datasets"]
+            return entries
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.path}: not a file of results ({error!r}); delete it") from None
+
+    def measured(self, dataset: str, identity: str) -> dict[str, Figures]:
+        """Figures by model that a dataset's entry has under `identity`."""
+        entry = self.entries().get(dataset, {})
+        models: dict[str, Figures] = entry.get("models", {}) if entry.get("identity") == identity else {}
+        return models
+
+    def put(self, dataset: str, entry: Entry) -> None:
+        """Writes the entry of a dataset, in place of the one before."""
+        write_json(self.path, {"suite": self.suite, "datasets": {**self.entries(), dataset: entry}})

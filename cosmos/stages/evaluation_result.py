@@ -1,0 +1,88 @@
+"""What an evaluation is of and ends with, and the folder of results that DVC owns.
+
+Nothing here imports torch.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos.report.tables import Measured, results_markdown
+from cosmos.run.directory import RunDir
+from cosmos.run.files import replacing_folder, write_text
+from cosmos.run.results import Entry, Results
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation ended with."""
+
+    results: dict[str, dict[str, Entry]]
+    """entries of the datasets that were measured, with the models asked for, by suite and dataset"""
+    problems: list[str]
+    """why others were not"""
+    is_first: bool
+    """whether this process is the one that speaks"""
+
+
+def newest(run: RunDir) -> str:
+    """The newest checkpoint of a run. ValueError says what makes one."""
+    saved = run.saved
+    if not saved:
+        raise ValueError(
+            f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
+        )
+    return str(saved[0])
+
+
+def of_models(entry: Entry, models: Sequence[str]) -> Entry:
+    """An entry with these models alone, in this order."""
+    parts = {
+        key: {which: entry[key][which] for which in models if which in entry[key]}
+        for key in ("models", "difference")
+    }
+    return {**entry, **parts}
+
+
+def measured_row(dataset: str, entry: Entry) -> Measured:
+    """An entry, for a table."""
+    return Measured(
+        dataset=dataset,
+        checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
+        models=entry["models"],
+        chance=entry["chance"],
+        published=entry["published"].get("figures", {}),
+        note=entry["note"],
+    )
+
+
+def markdown(suite: str, entries: Mapping[str, Entry]) -> str:
+    """The tables of a suite's entries."""
+    return results_markdown(suite, suite, [measured_row(name, entry) for name, entry in entries.items()])
+
+
+def picture(results: Path, dataset: str, model: str) -> Path:
+    """The picture beside a results file that shows a model's answers on a dataset."""
+    return results.with_name(f"{results.stem}-{dataset}-{model}.png")
+
+
+def publish(evaluated: Evaluated, run: RunDir, checkpoint: str, output: Path) -> None:
+    """Puts the results of this evaluation alone into `output`, in place of what was there.
+
+    They are <suite>.json, <suite>.md and <suite>-<dataset>-<model>.png. The same results are the same bytes.
+    """
+    with replacing_folder(output) as folder:
+        for suite, entries in evaluated.results.items():
+            results = Results(folder / f"{suite}.json", suite)
+            for dataset, entry in entries.items():
+                results.put(dataset, entry)
+                copy_pictures(run.result(suite, checkpoint), results.path, dataset, list(entry["models"]))
+            write_text(results.path.with_suffix(".md"), markdown(suite, entries))
+
+
+def copy_pictures(source: Path, target: Path, dataset: str, models: Sequence[str]) -> None:
+    """Copies a dataset's pictures, as far as there are any, from one results file's side to another's."""
+    for model in models:
+        if picture(source, dataset, model).exists():
+            shutil.copyfile(picture(source, dataset, model), picture(target, dataset, model))

@@ -1,0 +1,52 @@
+"""Runs and sweeps that tests compare, written by hand or by a workplace whose trials take no time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.experiment import load_params
+from cosmos.config.machine import Machine
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import Results
+from cosmos.search.sweep_dir import SweepDir
+from tests.search.examples import Bench, controller, small_sweep
+
+R1 = "image_to_text_R@1"
+RESULT = f"retrieval/heldout/teacher/{R1}"
+
+
+def make_run(folder: Path, name: str, recall: float = 0.5, done: bool = True, **pretrain: Any) -> RunDir:
+    """A run of ten steps of 32 samples, evaluated at the end; one that is not done lacks its checkpoint."""
+    params = load_params("", {"pretrain": {"epochs": 2, "batch_size": 32, **pretrain}})
+    run = open_run(folder / name, params)
+    metrics = Metrics(run.metrics)
+    for step in range(1, 11):
+        loss = 3 - recall - step / 10
+        metrics.log(
+            {"step": step, "epoch": step / 5, "samples": 32 * step, "loss": loss, "seconds": 2.0 * step}
+        )
+        if step == 5:
+            metrics.log({"step": 5, "epoch": 1, "evaluation": {f"teacher/heldout/{R1}": recall / 2}})
+    if done:
+        run.checkpoint(10).parent.mkdir(exist_ok=True)
+        run.checkpoint(10).touch()
+        measure(run, {R1: recall, "image_to_text_mean_rank": 10 - recall, "image_to_text_ties": 0.0})
+    return run
+
+
+def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout") -> None:
+    Results(run.result("retrieval"), "retrieval").put(dataset, {"models": {"teacher": dict(figures)}})
+
+
+def make_sweep(folder: Path, bench: Bench, trials: int = 6, repeat: bool = True, **changes: Any) -> SweepDir:
+    """A sweep that has ended."""
+    lead = controller(small_sweep(folder, **changes), folder, bench)
+    list(lead.search(trials))
+    if repeat:
+        list(lead.repeat())
+    return lead.folder
+
+
+def machine(folder: Path) -> Machine:
+    return Machine(runs_root=folder)

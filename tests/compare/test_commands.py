@@ -1,0 +1,40 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from cosmos.compare.commands import compare, default_page, save_workspace
+from tests.compare.compared import RESULT, machine, make_run
+
+
+def test_the_table_is_json_and_the_page_is_where_it_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, "a", 0.3)
+    make_run(tmp_path, "b", 0.4, momentum=0.9)
+    told = compare(["a", "b"], machine(tmp_path), None, quiet=True)
+    assert capsys.readouterr().out == ""
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["runs"][1]["figures"][RESULT] == {"mean": 0.4, "deviation": None}
+    assert RESULT in told["runs"][1]["best"]
+    assert told["page"] == str(tmp_path / "compare" / "a-b.html")
+    assert Path(told["page"]).read_text().startswith("<!doctype html>")
+
+    compare(["a", "b"], machine(tmp_path), tmp_path / "own.html", quiet=False)
+    said = capsys.readouterr().out
+    assert "pretrain.momentum" in said
+    assert f"page: {tmp_path / 'own.html'}" in said
+
+
+def test_pages_of_many_runs_have_short_names_of_their_own(tmp_path: Path) -> None:
+    many = [f"run-{number}" for number in range(99)]
+    page, other = default_page(many, machine(tmp_path)), default_page(many[1:], machine(tmp_path))
+    assert page != other
+    assert len(page.name) < 50
+    assert default_page(["../folder/a"], machine(tmp_path)).parent == tmp_path / "compare"
+
+
+def test_a_workspace_is_of_a_sweep(tmp_path: Path) -> None:
+    make_run(tmp_path, "a")
+    with pytest.raises(ValueError, match="--wandb: a workspace is of a sweep"):
+        save_workspace(["a"], machine(tmp_path), quiet=True)

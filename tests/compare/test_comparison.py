@@ -1,0 +1,151 @@
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cosmos.compare.comparison import Comparison, Contender, gather, goal
+from cosmos.search.conclusion import Figure
+from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep
+from tests.search.examples import RECALL, Bench
+
+
+def contender(name: str, state: str = "finished", seeds: int = 1, **figures: float) -> Contender:
+    known = {figure: Figure(value, math.nan if seeds == 1 else 0.1) for figure, value in figures.items()}
+    return Contender(name, name, state, (None,) * seeds, {}, known)  # type: ignore[arg-type]
+
+
+def best(*contenders: Contender) -> dict[str, set[str]]:
+    return {figure: set(names) for figure, names in Comparison(contenders, ()).best.items()}
+
+
+def test_parameters_that_differ_and_figures_of_runs(tmp_path: Path) -> None:
+    make_run(tmp_path, "fast", 0.4, momentum=0.9)
+    make_run(tmp_path, "folder/slow", 0.6, momentum=0.99)
+    compared = gather(["fast", "folder/slow"], machine(tmp_path))
+    assert compared.params == ["pretrain.momentum"]
+    fast, slow = compared.contenders
+    assert [one.name for one in compared.contenders] == ["fast", "folder/slow"]
+    assert [one.state for one in compared.contenders] == ["finished", "finished"]
+    assert slow.figures[RESULT].mean == 0.6
+    assert fast.figures[f"evaluation/teacher/heldout/{R1}"].mean == 0.2
+    assert fast.figures["samples"].mean == 320
+    assert "epoch" not in fast.figures
+    assert compared.best[RESULT] == {"folder/slow"}
+    assert compared.best["loss"] == {"folder/slow"}
+    assert compared.best["seconds"] == frozenset()  # alike
+    assert compared.best["retrieval/heldout/teacher/image_to_text_mean_rank"] == {"folder/slow"}
+
+
+@pytest.mark.parametrize(
+    ("figure", "wanted"),
+    [
+        ("loss", "smallest"),
+        ("device_seconds", "smallest"),
+        ("samples_per_second", "largest"),
+        ("retrieval/heldout/teacher/image_to_text_median_rank", "smallest"),
+        ("classification/cifar10/teacher/top1", "largest"),
+        ("retrieval/heldout/teacher/image_to_text_ties", "neither"),
+        ("samples", "neither"),
+    ],
+)
+def test_what_is_better(figure: str, wanted: str) -> None:
+    assert goal(figure) == wanted
+
+
+def test_what_finished_competes_where_anything_did() -> None:
+    assert best(contender("a", loss=2.0), contender("b", loss=3.0), contender("c", "pruned", loss=1.0)) == {
+        "loss": {"a"}
+    }
+    assert best(contender("a", "running", loss=2.0), contender("b", "stopped", loss=3.0)) == {"loss": {"a"}}
+
+
+def test_one_lucky_seed_does_not_beat_three() -> None:
+    lucky, steady, worse = (
+        contender("lucky", loss=0.7),
+        contender("a", seeds=3, loss=0.8),
+        contender("b", seeds=3, loss=0.9),
+    )
+    assert best(lucky, steady, worse) == {"loss": {"a"}}
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
+def test_the_best_are_those_that_no_other_beats(values: list[float]) -> None:
+    found = best(*(contender(str(number), loss=value) for number, value in enumerate(values)))["loss"]
+    smallest = {str(number) for number, value in enumerate(values) if value == min(values)}
+    assert found == (smallest if len(set(values)) > 1 else set())
+
+
+def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench())
+    compared = gather([folder.path.name], machine(tmp_path))
+    assert [sweep.path for sweep in compared.sweeps] == [folder.path]
+    assert compared.objectives == [RECALL]
+    assert {"pretrain.momentum", "loss.distill_weight"} == set(compared.params)
+    assert len(compared.contenders) == 6
+    winner, second, *others = compared.contenders
+    assert [len(one.runs) for one in compared.contenders] == [2, 2, 1, 1, 1, 1]
+    assert winner.is_winner
+    assert not any(one.is_winner for one in (second, *others))
+    values = [trial.values[RECALL] for trial in folder.trials if winner.label == f"trial-{trial.number:04d}"]
+    assert winner.figures[RECALL].mean == pytest.approx(sum(values) / 2)
+    assert winner.figures[RECALL].deviation > 0
+    assert compared.best[RECALL] == {winner.name}
+    assert [one.label for one in compared.contenders] == [Path(one.name).name for one in compared.contenders]
+    (first,) = (trial for trial in folder.trials if winner.label == trial.name)
+    assert winner.params["pretrain.momentum"] == first.asked["pretrain.momentum"]
+
+
+def test_a_sweep_says_itself_what_is_better(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench(), repeat=False, objectives=[{"figure": RECALL, "goal": "minimize"}])
+    compared = gather([str(folder.path)], machine(tmp_path))
+    means = {one.name: one.figures[RECALL].mean for one in compared.contenders}
+    assert compared.best[RECALL] == {min(means, key=lambda name: means[name])}
+    assert list(means.values()) == sorted(means.values())
+
+
+def test_failed_trials_stand_below_those_that_finished(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench(dies={"trial-0001": 9}), trials=3, repeat=False)
+    compared = gather([folder.path.name], machine(tmp_path))
+    assert compared.contenders[-1].name.endswith("trial-0001")
+    assert compared.contenders[-1].state == "failed"
+    assert RECALL not in compared.contenders[-1].figures
+
+
+def test_a_sweep_goes_by_its_name_and_a_run_may_stand_beside_it(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench(), repeat=False)
+    make_run(tmp_path, "baseline")
+    compared = gather(["small", "baseline", "small", "baseline"], machine(tmp_path))
+    assert len(compared.contenders) == 7
+    assert compared.contenders[0].label.startswith(f"{folder.path.name}/trial-")
+    assert compared.contenders[-1].label == "baseline"
+
+
+def test_a_name_that_is_none_is_told_with_names_near_it(tmp_path: Path) -> None:
+    make_run(tmp_path, "baseline")
+    make_run(tmp_path, "folder/ablation")
+    with pytest.raises(ValueError, match=r"basline: no run and no sweep in .*; near it: baseline"):
+        gather(["basline"], machine(tmp_path))
+    with pytest.raises(ValueError, match="near it: folder/ablation"):
+        gather(["folder/ablatoin"], machine(tmp_path))
+    with pytest.raises(ValueError, match="`cosmos runs list` lists the runs"):
+        gather(["zzz"], machine(tmp_path))
+    with pytest.raises(ValueError, match="name runs or sweeps"):
+        gather([], machine(tmp_path))
+
+
+def test_a_damaged_run_is_compared_as_far_as_it_can_be_read(tmp_path: Path) -> None:
+    make_run(tmp_path, "whole")
+    run = make_run(tmp_path, "damaged")
+    run.result("retrieval").write_text("{")
+    compared = gather(["whole", "damaged"], machine(tmp_path))
+    assert "retrieval.json" in compared.contenders[1].problem
+    assert "loss" in compared.contenders[1].figures
+
+
+def test_contenders_in_one_folder_are_called_without_it(tmp_path: Path) -> None:
+    make_run(tmp_path, "ablations/a")
+    make_run(tmp_path, "ablations/b")
+    compared = gather(["ablations/a", "ablations/b"], machine(tmp_path))
+    assert [one.label for one in compared.contenders] == ["a", "b"]

@@ -1,0 +1,86 @@
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cosmos.compare.comparison import gather
+from cosmos.compare.page import page
+from tests.compare.compared import machine, make_run, make_sweep, measure
+from tests.report.test_page import HOSTILE, Elements
+from tests.search.examples import Bench
+
+
+def rendered(folder: Path, *names: str) -> str:
+    return page(gather(names, machine(folder)), names, machine(folder))
+
+
+def scripts(html: str, attributes: str = "") -> list[str]:
+    return re.findall(rf"<script{attributes}>(.*?)</script>", html, re.DOTALL)
+
+
+def test_the_page_has_the_table_and_the_curves(tmp_path: Path) -> None:
+    make_run(tmp_path, "a", 0.3)
+    make_run(tmp_path, "b", 0.4, momentum=0.9)
+    html = rendered(tmp_path, "a", "b")
+    words = Elements(html).words
+    assert {"a and b", "pretrain.momentum", "0.4 *", "Learning curves", "loss"} <= set(words)
+    assert not any(word.startswith("Search: ") for word in words)
+    figures = [json.loads(text) for text in scripts(html, ' type="application/json"')]
+    assert [trace["name"] for trace in figures[0]["data"]] == ["a", "b"]
+
+
+def test_a_sweep_has_its_search_as_well(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench())
+    words = Elements(rendered(tmp_path, "small")).words
+    assert f"Search: {folder.path.name}" in words
+    assert any(word.startswith("Parallel coordinates") for word in words)
+
+
+def test_without_its_study_a_sweep_is_compared_from_its_runs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_sweep(tmp_path, Bench(), repeat=False)
+    folder.journal.unlink()
+    words = Elements(rendered(tmp_path, "small")).words
+    assert "trial-0005" in words
+    assert any(word.startswith("There is nothing to plot") for word in words)
+    assert "no plots of small-" in caplog.text
+
+
+def test_the_page_needs_no_network_and_runs_its_own_scripts_alone(tmp_path: Path) -> None:
+    make_run(tmp_path, "a")
+    html = rendered(tmp_path, "a")
+    elements = Elements(html)
+    assert not {"link", "iframe", "base", "form", "img"} & set(elements.names)
+    assert elements.values("src") == elements.values("href") == []
+    policy = next(value for value in elements.values("content") if "script-src" in value)
+    allowed = set(re.findall(r"'sha256-([^']+)'", policy))
+    plain = scripts(html)
+    assert len(plain) == 2
+    assert {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in plain} == allowed
+    assert policy.startswith("default-src 'none'")
+    assert "connect-src" not in policy
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
+
+
+def test_strangers_names_are_shown_and_never_read_as_markup(tmp_path: Path) -> None:
+    hostile = HOSTILE.replace("/", "")
+    run = make_run(tmp_path, hostile)
+    measure(run, {hostile: 0.5}, hostile)
+    with run.metrics.open("a") as file:
+        file.write(json.dumps({"step": 10, "epoch": 2, "evaluation": {f"</script>{HOSTILE}": 0.5}}) + "\n")
+    html = rendered(tmp_path, hostile)
+    elements = Elements(html)
+    assert elements.names.count("script") == 2 + len(scripts(html, ' type="application/json"'))
+    assert "img" not in elements.names
+    own = "".join(part for part in re.split(r"<script>.*?</script>", html, flags=re.DOTALL))
+    assert not {"\x1b", "\u202e"} & set(own)
+    assert "<script>alert" not in own
+
+
+def test_the_same_comparison_is_the_same_page(tmp_path: Path) -> None:
+    make_run(tmp_path, "a")
+    assert rendered(tmp_path, "a") == rendered(tmp_path, "a")

@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.config.experiment import read_mapping
+from cosmos.config.machine import Machine
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_example_of_a_machine_names_every_setting_with_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("COSMOS_CLUSTER", "COSMOS_WANDB__MODE"):  # which conftest.py sets
+        monkeypatch.delenv(name, raising=False)
+    example = read_mapping(ROOT / "machine.example.yaml")
+    defaults = Machine(_env_file=None)
+    assert example.keys() == Machine.model_fields.keys()
+    assert Machine(**example) == defaults
+
+
+def test_the_machine_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "machine.yaml").write_text("workers: 7\nruns_root: elsewhere\n")
+    monkeypatch.setenv("COSMOS_WORKERS", "5")
+    machine = Machine()
+    assert (machine.workers, machine.runs_root) == (5, Path("elsewhere"))
+
+
+def test_a_single_key_of_a_job_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_SLURM__PARTITION", "gpu")
+    monkeypatch.setenv("COSMOS_SLURM__SBATCH", '["--exclusive"]')
+    request = Machine().slurm
+    assert (request.partition, request.sbatch) == ("gpu", ("--exclusive",))

@@ -1,0 +1,182 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cosmos.config.experiment import load_params
+from cosmos.config.machine import Machine
+from cosmos.pipeline.promote import promote
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.labels import Labels
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import Results
+from tests.stages.examples import ROOT, TINY
+from tests.test_repro import small_disk
+from tests.workspaces import commit, dvc, git
+
+STEPS = 15
+
+
+def workspace(folder: Path) -> Path:
+    """A place in git that looks like a DVC workspace."""
+    (folder / ".dvc").mkdir(parents=True)
+    git(folder, "init", "--quiet")
+    return folder
+
+
+def make_run(folder: Path, name: str = "one", epochs: float = 3.0, content: bytes = b"weights") -> RunDir:
+    """A run that has come so far, with a file in the place of its checkpoint."""
+    (folder / "tiny.yaml").write_text(TINY)
+    run = open_run(folder / "runs" / name, load_params(str(folder / "tiny.yaml"), base=ROOT / "params.yaml"))
+    metrics = Metrics(run.metrics)
+    step = round(epochs * 5)
+    metrics.log({"step": step, "epoch": epochs, "samples": 8 * step, "loss": 2.5, "samples_per_second": 9.0})
+    run.checkpoint(step).parent.mkdir(exist_ok=True)
+    run.checkpoint(step).write_bytes(content)
+    session = {"commit": "abc123", "diff": "", "packages": {}}
+    run.provenance.write_text(json.dumps({"data": {"train": "d" * 64}, "sessions": [session]}))
+    return run
+
+
+def measure(run: RunDir, sha256: str, recall: float) -> None:
+    entry = {
+        "title": "held out",
+        "checkpoint": "model.pt",
+        "checkpoint_sha256": sha256,
+        "models": {"teacher": {"image_to_text_R@1": recall}},
+        "chance": {},
+        "published": {},
+        "note": "",
+    }
+    Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+
+
+def machine(folder: Path) -> Machine:
+    return Machine(runs_root=folder / "runs")
+
+
+def promoted(folder: Path, run: str = "one", name: str = "") -> dict[str, Any]:
+    return promote(run, name, machine(folder), quiet=True)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(workspace(tmp_path))
+    return tmp_path
+
+
+def test_a_run_that_has_not_finished_is_not_promoted(place: Path) -> None:
+    make_run(place, epochs=2.0)
+    with pytest.raises(ValueError, match=r"one: has trained 2 of 3 epochs.*cosmos pretrain --run one"):
+        promoted(place)
+    assert not (place / "models").exists()
+
+
+def test_a_run_without_a_step_or_its_last_checkpoint_is_not_promoted(place: Path) -> None:
+    run = make_run(place)
+    run.checkpoint(STEPS).unlink()
+    with pytest.raises(ValueError, match=r"step-00000015.pt: no such file"):
+        promoted(place)
+    run.metrics.unlink()
+    with pytest.raises(ValueError, match="has trained no step"):
+        promoted(place)
+    with pytest.raises(ValueError, match="no run; `cosmos runs list`"):
+        promoted(place, "two")
+
+
+@pytest.mark.parametrize("name", ["../one", "a/b", ".hidden", "-x", "two words"])
+def test_a_name_is_one_of_a_folder(place: Path, name: str) -> None:
+    make_run(place)
+    with pytest.raises(ValueError, match="--name"):
+        promoted(place, name=name)
+
+
+def test_a_name_that_is_taken_is_told_with_a_way_on(place: Path) -> None:
+    make_run(place)
+    other = place / "models" / "one"
+    other.mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"no promoted model; take another --name"):
+        promoted(place)
+    card = {"run": "another", "checkpoint": "step-00000001.pt", "sha256": "0" * 64}
+    (other / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=r"another model, of the run another; take another name with --name"):
+        promoted(place)
+    shutil.rmtree(other)
+    (place / "models" / "one.dvc").write_text("outs: []\n")
+    with pytest.raises(ValueError, match=r"not here.*dvc pull models/one"):
+        promoted(place)
+
+
+def test_without_dvc_or_git_nothing_is_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no DVC workspace"):
+        promoted(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    with pytest.raises(ValueError, match="not in git"):
+        promoted(tmp_path)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.slow
+def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cosmos.model import checkpoints
+    from cosmos.model.checkpoints import ModelConfig
+
+    shutil.rmtree(place / ".dvc")
+    assert dvc(place, "init", "--quiet").returncode == 0
+    run = make_run(place, "sweep/trial-0003")
+    config = ModelConfig.of(load_params(base=run.params))
+    checkpoint = run.checkpoint(STEPS)
+    checkpoints.write(checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
+    weights, sha256 = checkpoint.read_bytes(), provenance.sha256(checkpoint)
+    Labels("sweep", "pretrain", ("cc3m",)).write(run)
+    measure(run, "0" * 64, recall=0.1)  # of a checkpoint before
+    made = promoted(place, "sweep/trial-0003")
+    folder = place / "models" / "sweep-trial-0003"
+    assert made["artefact"] == "models/sweep-trial-0003"
+    assert made["suites"] == []
+    record = yaml.safe_load(folder.with_suffix(".dvc").read_text())
+    assert record["outs"][0]["md5"] == made["version"]
+    assert (folder / "model.pt").read_bytes() == weights
+    for file in (run.params, run.metrics, run.provenance, run.labels):
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["pretrain"] == {"steps": 15, "samples": 120, "loss": 2.5, "samples_per_second": 9.0}
+
+    assert promoted(place, "sweep/trial-0003") == made  # nothing changed
+
+    measure(run, sha256, recall=0.5)
+    promote("sweep/trial-0003", "", machine(place), quiet=False)
+    said = capsys.readouterr().out
+    assert "git add models/sweep-trial-0003.dvc models/.gitignore" in said
+    assert "dvc push" in said
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["retrieval"] == {"heldout": {"teacher": {"image_to_text_R@1": 0.5}}}
+    assert "| heldout | teacher | 50.0 |" in (folder / "README.md").read_text()
+
+    (place / ".gitignore").write_text("/runs\n/kept\n")
+    commit(place)
+    shutil.rmtree(folder)
+    shutil.rmtree(place / "runs")
+    found = checkpoints.fetch("dvc:HEAD:models/sweep-trial-0003/model.pt", place / "kept")
+    assert provenance.sha256(found) == sha256
+    assert checkpoints.read(found).config == config
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
+    shutil.rmtree(place / ".dvc")
+    assert dvc(place, "init", "--quiet").returncode == 0
+    make_run(place, content=bytes(3_000_000))
+    with small_disk(place / "cache", "size=1m"):
+        assert dvc(place, "cache", "dir", "--local", "cache").returncode == 0
+        with pytest.raises(ValueError, match=r"dvc add models/one` failed:\n.*No space left"):
+            promoted(place)
+    assert list((place / "models").iterdir()) == []

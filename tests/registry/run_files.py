@@ -1,0 +1,94 @@
+"""Run directories as the stages leave them, without any training."""
+
+import json
+import os
+import shutil
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.params import Params, PretrainParams
+from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
+from cosmos.launch.submission import Submission, write
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.labels import Labels
+from cosmos.run.lease import Lease
+from cosmos.run.metrics import Metrics
+from cosmos.run.results import Results
+
+STEPS_PER_EPOCH = 5
+
+_ages = count(1)
+
+
+def make_run(path: Path, epochs: float = 3.0, tags: tuple[str, ...] = (), **pretrain: Any) -> RunDir:
+    """A run of three epochs that has come so far; nothing trains it."""
+    run = open_run(path, Params(pretrain=PretrainParams(epochs=3, **pretrain)))
+    provenance(run)
+    train_to(run, epochs)
+    if tags:
+        Labels(tags=tags).write(run)
+    return run
+
+
+def train_to(run: RunDir, epochs: float, loss: float = 2.5) -> None:
+    """As if a process had trained it up to there."""
+    step = round(epochs * STEPS_PER_EPOCH)
+    Metrics(run.metrics, step).log({"step": step, "epoch": epochs, "loss": loss, "momentum": 0.9})
+    run.checkpoints.mkdir(exist_ok=True)
+    run.checkpoint(step).write_bytes(b"weights")
+
+
+def provenance(run: RunDir, started: str = "2026-07-20T10:00:00+00:00") -> None:
+    sessions = [{"started": started, "commit": "c0ffee"}]
+    run.provenance.write_text(json.dumps({"data": {}, "sessions": sessions}))
+
+
+def measure(run: RunDir, recall: float) -> None:
+    models = {model: {"image_to_text_R@1": recall, "class/dog": 1.0} for model in ("student", "teacher")}
+    Results(run.result("retrieval"), "retrieval").put("heldout", {"models": models})
+
+
+def take_part(run: RunDir, state: str, **values: float) -> None:
+    """Makes it a trial of a sweep."""
+    run.trial.write_text(json.dumps({"number": 3, "seed": 1, "state": state, "values": values}))
+
+
+def submit(run: RunDir, job_id: str = "12") -> CallFiles:
+    """Makes it a run that waits in a queue."""
+    folder = run.jobs / "1a2b3c4d"
+    folder.mkdir(parents=True)
+    host, submitted = "login", "2026-07-20T09:00:00+00:00"
+    write(run.job, Submission("slurm", folder.name, "cosmos", folder, 1, 5, submitted, host, job_id))
+    return CallFiles(folder, 0)
+
+
+def start_job(call: CallFiles, requeues: int = 0) -> None:
+    call.begin(Attempt("12", requeues, "node1", call.folder / "log.txt", 0.0))
+
+
+def fail_job(call: CallFiles) -> None:
+    call.write_failure(RankFailure(0, 0, "node1", "RuntimeError", "Traceback", 1.0))
+
+
+def live(run: RunDir) -> None:
+    """As if a process trained it now."""
+    Lease.take(run)
+
+
+def fall_silent(run: RunDir, seconds: float) -> None:
+    """As if its process had died so long ago."""
+    moment = run.lease.stat().st_mtime - seconds
+    os.utime(run.lease, (moment, moment))
+
+
+def settle(root: Path) -> None:
+    """As if what was written last had been written long ago, and later than whatever was written before."""
+    age = 1_700_000_000 + next(_ages)
+    for place in (root, *root.rglob("*")):
+        if place.name != "writer.json" and not place.name.startswith("."):
+            os.utime(place, (age, age))
+
+
+def remove(run: RunDir) -> None:
+    shutil.rmtree(run.path)

@@ -1,0 +1,317 @@
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosmos.launch.outcome import CallFiles
+from cosmos.registry import index as run_index
+from cosmos.registry.index import INDEX, list_runs
+from cosmos.registry.record import RunRecord, read_record
+from cosmos.run.directory import RunDir
+from cosmos.run.labels import Labels
+from tests.registry.run_files import (
+    fail_job,
+    fall_silent,
+    live,
+    make_run,
+    measure,
+    provenance,
+    remove,
+    settle,
+    start_job,
+    submit,
+    take_part,
+    train_to,
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two runs, and two in a folder, as they were long ago."""
+    for name in ("one", "two", "sweep/trial-0000", "sweep/trial-0001"):
+        make_run(tmp_path / name, epochs=2.0)
+    settle(tmp_path)
+    return tmp_path
+
+
+def names(root: Path) -> list[str]:
+    return [record.name for record in list_runs(root)]
+
+
+def numbers_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Lists; the number of runs whose files were read for it."""
+    read = list[str]()
+
+    def noting(run: RunDir, name: str) -> RunRecord:
+        read.append(name)
+        return read_record(run, name)
+
+    monkeypatch.setattr(run_index, "read_record", noting)
+    list_runs(root)
+    return len(read)
+
+
+def test_runs_and_those_in_folders_are_listed_by_name(root: Path) -> None:
+    (root / "sweep" / "sweep.yaml").touch()
+    (root / ".hidden").mkdir()
+    make_run(root / ".trash" / "three")
+    (root / "evaluated" / "results").mkdir(parents=True)
+    (root / "loop").symlink_to("loop")
+    assert names(root) == ["one", "sweep/trial-0000", "sweep/trial-0001", "two"]
+
+
+def test_a_folder_of_runs_that_is_empty_or_missing_has_none(tmp_path: Path) -> None:
+    assert list_runs(tmp_path) == list_runs(tmp_path / "missing") == []
+    assert not (tmp_path / "missing").exists()
+    assert not (tmp_path / INDEX).exists()
+
+
+def test_what_has_not_changed_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list_runs(root)
+    assert numbers_read(root, monkeypatch) == 0
+    assert list_runs(root) == before
+    measure(RunDir(root / "two"), 0.5)
+    assert numbers_read(root, monkeypatch) == 1
+
+
+def test_what_has_just_changed_may_change_again_unnoticed_and_is_not_kept(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_runs(root)
+    train_to(RunDir(root / "two"), 2.2)
+    assert [numbers_read(root, monkeypatch) for _ in range(2)] == [1, 1]
+    settle(root / "two")
+    assert [numbers_read(root, monkeypatch) for _ in range(2)] == [1, 0]
+
+
+def test_an_index_that_was_deleted_costs_only_time(root: Path) -> None:
+    before = list_runs(root)
+    (root / INDEX).unlink()
+    assert list_runs(root) == before
+    assert (root / INDEX).is_file()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+def of_other_code(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 7")
+        database.execute("UPDATE runs SET head = '[]'")
+
+
+def of_other_tables(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE bases")
+
+
+def of_other_values(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE runs SET metrics = 'none'")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [lambda path: path.write_bytes(b"no database"), cut, of_other_code, of_other_tables, of_other_values],
+)
+def test_an_index_that_is_damaged_or_of_other_code_is_made_anew(
+    root: Path, spoil: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list_runs(root)
+    spoil(root / INDEX)
+    assert list_runs(root) == before
+    assert numbers_read(root, monkeypatch) == 0
+
+
+def test_where_no_index_can_be_written_runs_are_listed_all_the_same(root: Path) -> None:
+    (root / INDEX).mkdir()
+    assert len(list_runs(root)) == 4
+    assert sorted(path.name for path in root.iterdir()) == [INDEX, "one", "sweep", "two"]
+
+
+def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def losing(run: RunDir, name: str) -> RunRecord:
+        if name == "two":
+            remove(run)
+        return read_record(run, name)
+
+    monkeypatch.setattr(run_index, "read_record", losing)
+    assert names(root) == ["one", "sweep/trial-0000", "sweep/trial-0001"]
+    remove(RunDir(root / "one"))
+    assert names(root) == ["sweep/trial-0000", "sweep/trial-0001"]
+
+
+def test_what_changes_while_it_is_read_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def racing(run: RunDir, name: str) -> RunRecord:
+        found = read_record(run, name)
+        if name == "two":
+            Labels(tags=("late",)).write(run)
+            settle(run.path)
+        return found
+
+    monkeypatch.setattr(run_index, "read_record", racing)
+    list_runs(root)
+    monkeypatch.setattr(run_index, "read_record", read_record)
+    assert list_runs(root)[-1].tags == ("late",)
+
+
+def test_the_heart_is_felt_each_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDir(root / "two")
+    live(run)
+    settle(root)
+    assert list_runs(root)[-1].status == "running"
+    fall_silent(run, 100)
+    assert numbers_read(root, monkeypatch) == 0
+    assert list_runs(root)[-1].status == "stopped"
+
+
+def test_folders_whose_names_are_no_text_are_runs_as_well(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    make_run(root / name)
+    settle(root)
+    assert name in names(root)
+    assert numbers_read(root, monkeypatch) == 0
+    assert name in names(root)
+
+
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from(["a", "b.c", "é", "d"]), values),
+            st.dictionaries(
+                st.sampled_from(["loss", "step", "x/y"]), st.floats(allow_nan=False, allow_infinity=False)
+            ),
+            st.lists(st.text(max_size=3)),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_records_come_back_as_they_were_to_the_type(parts: list[tuple[Any, ...]]) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / INDEX
+        entries = {
+            f"run-{number}": run_index.Entry(
+                "1:2",
+                ("metrics.jsonl",),
+                RunRecord(f"run-{number}", tags=tuple(tags), params=params, metrics=metrics, trial=number),
+            )
+            for number, (params, metrics, tags) in enumerate(parts)
+        }
+        run_index.write_index(path, entries, [], is_new=True)
+        found = run_index.read_index(path)
+        assert found == entries
+        assert repr(found) == repr(entries)
+
+
+def when_there(change: Callable[[RunDir], object]) -> Callable[[RunDir], object]:
+    """Does nothing to a run that is gone."""
+    return lambda run: change(run) if run.params.exists() else None
+
+
+def half_a_line(run: RunDir) -> None:
+    with run.metrics.open("a") as file:
+        file.write('{"step": 99, "loss": ')
+
+
+def edited(run: RunDir) -> None:
+    """Labels as a person writes them: into the file that is there."""
+    run.labels.write_text(json.dumps({"tags": [f"edited{run.labels.exists()}"]}))
+
+
+def job(run: RunDir) -> None:
+    """The next thing that happens to a run's job."""
+    if not run.job.exists():
+        submit(run)
+        return
+    files = CallFiles(run.jobs / "1a2b3c4d", 0)
+    requeues = len(files.attempts())
+    if requeues == 1 and files.first_failure() is None:
+        fail_job(files)
+    else:
+        start_job(files, requeues)
+
+
+CHANGES: dict[str, Callable[[RunDir], object]] = {
+    "begins": lambda run: make_run(run.path, epochs=1.0),
+    "goes on": when_there(lambda run: train_to(run, 2.0, loss=1.5)),
+    "finishes": when_there(lambda run: train_to(run, 3.0, loss=1.0)),
+    "loses its checkpoint": lambda run: run.checkpoint(15).unlink(missing_ok=True),
+    "is measured": when_there(lambda run: measure(run, 0.5)),
+    "is labelled": when_there(lambda run: Labels("group", "pretrain", ("tag",)).write(run)),
+    "is edited": when_there(edited),
+    "is pruned": when_there(lambda run: take_part(run, "pruned")),
+    "is taken": when_there(live),
+    "breaks off": when_there(half_a_line),
+    "loses its metrics": lambda run: run.metrics.unlink(missing_ok=True),
+    "begins anew": when_there(lambda run: provenance(run, "2026-07-21T10:00:00+00:00")),
+    "has a job": when_there(job),
+    "is damaged": when_there(lambda run: run.trial.write_bytes(b"{")),
+    "is deleted": when_there(remove),
+    "is renamed": lambda run: run.path.exists() and run.path.rename(run.path.with_name("renamed")),
+}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["one", "two", "sweep/trial-0000"]), st.sampled_from(list(CHANGES))),
+        max_size=8,
+    ),
+    st.sampled_from(["", "deleted", "damaged"]),
+)
+def test_with_the_index_the_answer_is_always_the_one_without(
+    changes: list[tuple[str, str]], fate: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        make_run(root / "one", epochs=1.0)
+        (root / "sweep").mkdir()
+        for name, change in changes:
+            try:
+                CHANGES[change](RunDir(root / name))
+            except OSError:  # renamed to where a run is, ...
+                continue
+            assert_same(root)
+            settle(root)
+            assert_same(root)
+            assert_same(root)
+        if fate == "deleted":
+            (root / INDEX).unlink(missing_ok=True)
+        if fate == "damaged":
+            (root / INDEX).write_bytes(b"SQLite format 3\0")
+        assert_same(root)
+
+
+def assert_same(root: Path) -> None:
+    runs = {path.parent for glob in ("*/params.yaml", "*/*/params.yaml") for path in root.glob(glob)}
+    expected = [read_record(RunDir(path), str(path.relative_to(root))) for path in runs]
+    found = list_runs(root)
+    assert [seen(record) for record in found] == sorted(map(seen, expected))
+
+
+def seen(record: RunRecord) -> tuple[Any, ...]:
+    """All that a person sees of a record."""
+    return (record.name, record.status, repr(record.silent(0.0)))

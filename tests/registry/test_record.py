@@ -1,0 +1,235 @@
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosmos.config.params import Params
+from cosmos.registry.record import RunRecord, is_run, read_record, scalars
+from cosmos.run.directory import RunDir
+from cosmos.run.labels import Labels
+from tests.registry.run_files import (
+    fail_job,
+    fall_silent,
+    live,
+    make_run,
+    measure,
+    start_job,
+    submit,
+    take_part,
+    train_to,
+)
+
+
+def record(run: RunDir) -> RunRecord:
+    return read_record(run, run.path.name)
+
+
+def test_a_run_in_one_row(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "one", momentum=0.97)
+    Labels("ema-1a2b3c4d", "pretrain", ("ema", "trial")).write(run)
+    take_part(run, "finished", device_seconds=7.5)
+    measure(run, 0.25)
+    with run.metrics.open("a") as file:
+        file.write(json.dumps({"step": 15, "epoch": 3, "evaluation": {"teacher/heldout/R@1": 0.5}}) + "\n")
+    found = record(run)
+    assert (found.name, found.status, found.started) == ("one", "finished", "2026-07-20T10:00:00+00:00")
+    assert (found.group, found.tags, found.trial, found.trial_seed) == (
+        "ema-1a2b3c4d",
+        ("ema", "trial"),
+        3,
+        1,
+    )
+    assert (found.commit, found.problem) == ("c0ffee", "")
+    assert found.params["pretrain.momentum"] == 0.97
+    assert found.params["evaluate.models"] == "student,teacher"
+    assert found.metrics == {
+        "device_seconds": 7.5,
+        "step": 15.0,
+        "epoch": 3.0,
+        "loss": 2.5,
+        "evaluation/teacher/heldout/R@1": 0.5,
+        "retrieval/heldout/student/image_to_text_R@1": 0.25,
+        "retrieval/heldout/teacher/image_to_text_R@1": 0.25,
+    }
+
+
+def test_what_schedules_say_in_metrics_does_not_hide_the_parameter(tmp_path: Path) -> None:
+    found = record(make_run(tmp_path))
+    assert "momentum" not in found.metrics
+    assert found.params["pretrain.momentum"] == Params().pretrain.momentum
+
+
+def test_folders_without_parameters_are_no_runs(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    assert not is_run(tmp_path)
+    assert is_run(make_run(tmp_path / "one").path)
+
+
+class TestStatus:
+    """How a run stands is read from its files alone."""
+
+    def test_a_run_that_has_not_come_to_its_end_has_stopped(self, tmp_path: Path) -> None:
+        assert record(make_run(tmp_path, epochs=2.0)).status == "stopped"
+
+    def test_with_the_checkpoint_of_its_last_step_it_has_finished(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=2.0)
+        train_to(run, 3.0)
+        assert record(run).status == "finished"
+        run.checkpoint(15).unlink()
+        assert record(run).status == "stopped"
+
+    def test_it_runs_while_its_heart_beats(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=2.0)
+        live(run)
+        assert record(run).status == "running"
+        assert record(run).is_alive
+        fall_silent(run, 55)
+        assert record(run).is_alive
+        fall_silent(run, 10)
+        assert (record(run).status, record(run).is_alive) == ("stopped", False)
+        assert 60 < record(run).seconds_silent < 80
+
+    def test_a_finished_run_does_not_run_whatever_its_heartbeat(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path)
+        live(run)
+        assert (record(run).status, record(run).is_alive) == ("finished", False)
+
+    def test_a_clock_that_is_ahead_does_not_kill(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=2.0)
+        live(run)
+        fall_silent(run, -30)
+        assert (record(run).status, record(run).seconds_silent) == ("running", 0.0)
+
+    def test_in_a_queue_it_waits_and_once_begun_it_does_not(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=1.0)
+        call = submit(run, job_id="4711")
+        assert (record(run).status, record(run).job) == ("waiting", "4711")
+        start_job(call)
+        assert record(run).status == "stopped"
+
+    def test_a_failed_job_fails_it_until_a_later_start(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=1.0)
+        call = submit(run)
+        start_job(call)
+        fail_job(call)
+        assert record(run).status == "failed"
+        live(run)
+        assert record(run).status == "running"
+        fall_silent(run, 100)
+        start_job(call, requeues=1)
+        assert record(run).status == "stopped"
+
+    @pytest.mark.parametrize("state", ["pruned", "failed", "finished"])
+    def test_a_trial_stands_as_its_sweep_says(self, tmp_path: Path, state: str) -> None:
+        run = make_run(tmp_path, epochs=1.0)
+        take_part(run, state)
+        assert record(run).status == state
+
+    def test_values_of_a_pruned_trial_are_no_results(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=1.0)
+        take_part(run, "pruned", device_seconds=1.0)
+        assert "device_seconds" not in record(run).metrics
+
+
+PARTS = ("params", "metrics", "trial", "labels", "provenance", "job")
+"""Files of a run, each of which may be damaged; and results/retrieval.json."""
+
+
+def whole_run(path: Path) -> RunDir:
+    run = make_run(path, epochs=2.0, tags=("ema",))
+    take_part(run, "running")
+    measure(run, 0.25)
+    submit(run)
+    return run
+
+
+def damage(run: RunDir, part: str, content: bytes) -> None:
+    (run.result("retrieval") if part == "results" else getattr(run, part)).write_bytes(content)
+
+
+class TestDamage:
+    """A damaged file spoils its own part of a record, which says so."""
+
+    @pytest.mark.parametrize("part", [part for part in PARTS if part != "metrics"] + ["results"])
+    def test_the_file_is_named_and_all_else_is_there(self, tmp_path: Path, part: str) -> None:
+        run = whole_run(tmp_path / "one")
+        before = record(run)
+        damage(run, part, b'{"half": ')
+        found = record(run)
+        assert str(run.result("retrieval") if part == "results" else getattr(run, part)) in found.problem
+        assert "\n" not in found.problem
+        assert found.params == ({} if part == "params" else before.params)
+        assert found.tags == (() if part == "labels" else before.tags)
+        assert found.commit == ("" if part == "provenance" else before.commit)
+        assert found.trial == (None if part == "trial" else before.trial)
+        assert found.job == ("" if part == "job" else before.job)
+        assert found.metrics["loss"] == before.metrics["loss"]
+        assert ("retrieval/heldout/student/image_to_text_R@1" in found.metrics) == (part != "results")
+
+    def test_a_line_that_was_cut_short_is_passed_over(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path, epochs=2.0)
+        with run.metrics.open("a") as file:
+            file.write('{"step": 11, "epoch": 2.2, "loss": 1.')
+        found = record(run)
+        assert (found.metrics["step"], found.metrics["loss"], found.problem) == (10.0, 2.5, "")
+
+    def test_files_that_are_missing_are_no_damage(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path)
+        for path in (run.metrics, run.provenance):
+            path.unlink()
+        found = record(run)
+        assert (found.status, found.started, found.metrics, found.problem) == ("stopped", "", {}, "")
+
+    @settings(max_examples=60, deadline=None)
+    @given(
+        part=st.sampled_from([*PARTS, "results"]),
+        content=st.binary(max_size=40)
+        | st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(
+                        [
+                            *("loss", "evaluation", "step", "epoch", "pretrain", "epochs", "tags", "group"),
+                            *("sessions", "datasets", "models", "number", "seed", "state", "values", "token"),
+                        ]
+                    ),
+                    inner,
+                    max_size=4,
+                )
+            ),
+            max_leaves=8,
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+    def test_no_content_of_any_file_stops_a_list(self, part: str, content: bytes) -> None:
+        with TemporaryDirectory() as folder:
+            run = whole_run(Path(folder) / "one")
+            before = record(run)
+            damage(run, part, content)
+            found = record(run)
+            assert isinstance(found.status, str)
+            assert all(isinstance(tag, str) for tag in found.tags)
+            if part != "params":
+                assert found.params == before.params
+            if part != "labels":
+                assert found.tags == before.tags
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ([1, "a"], "1,a"),
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (True, True),
+        (None, None),
+        ({}, None),
+    ],
+)
+def test_parameters_are_values_that_can_be_compared_and_shown(value: Any, expected: Any) -> None:
+    assert scalars({"a": {"b": value}}).get("a.b") == expected

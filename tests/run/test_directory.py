@@ -1,0 +1,58 @@
+import signal
+from pathlib import Path
+
+import pytest
+
+from cosmos.config.experiment import Experiment, merged
+from cosmos.config.params import Params
+from cosmos.run.directory import Interrupted, RunDir, checkpoint_label, open_run, run_name, saved_params
+
+
+def with_epochs(epochs: int) -> Params:
+    return Params.model_validate(merged(Params().model_dump(), {"pretrain": {"epochs": epochs}}))
+
+
+def named(name: str, params: Params) -> Experiment:
+    return Experiment(name, params, needs={}, about="", cost="", expected="")
+
+
+def test_a_run_keeps_the_parameters_it_was_started_with(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "run", with_epochs(3))
+    assert saved_params(run) == with_epochs(3)
+    assert open_run(tmp_path / "run", with_epochs(3)) == run
+
+
+def test_another_pretraining_in_the_same_directory_is_refused_with_what_differs(tmp_path: Path) -> None:
+    open_run(tmp_path / "run", with_epochs(3))
+    with pytest.raises(ValueError, match=r"pretrain\.epochs: 3 -> 4(.|\n)*--run"):
+        open_run(tmp_path / "run", with_epochs(4))
+
+
+def test_runs_are_named_by_experiment_and_parameters() -> None:
+    assert run_name(named("clip", with_epochs(3))).startswith("clip-")
+    assert run_name(named("clip", with_epochs(3))) != run_name(named("clip", with_epochs(4)))
+
+
+def test_checkpoints_sort_by_step() -> None:
+    run = RunDir(Path("runs/x"))
+    assert sorted([run.checkpoint(100), run.checkpoint(9)]) == [run.checkpoint(9), run.checkpoint(100)]
+
+
+def test_what_a_launcher_and_a_writer_leave_lies_beside_the_rest() -> None:
+    run = RunDir(Path("runs/x"))
+    assert [run.job.name, run.jobs.name, run.lease.name] == ["job.json", "jobs", "writer.json"]
+
+
+def test_an_interruption_says_which_signal_asked_for_it() -> None:
+    assert Interrupted("stopped").signal == 0
+    stop = Interrupted("stopped", signal.SIGUSR2)
+    assert (str(stop), stop.signal) == ("stopped", signal.SIGUSR2)
+
+
+def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -> None:
+    run = RunDir(Path("runs/x"))
+    own, other = run.result("retrieval"), run.result("retrieval", "runs/y/step-00000009.pt")
+    assert own.name == "retrieval.json"
+    assert other.name == "retrieval-runs-y-step-00000009.pt.json"
+    published = RunDir(Path("runs") / checkpoint_label("published:cosmos_vitb16_cc3m"))
+    assert published.result("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"

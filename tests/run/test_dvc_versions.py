@@ -1,0 +1,258 @@
+"""Versions of files in a real DVC repository: what is on record, and files as they were."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import s3fs
+from moto.server import ThreadedMotoServer
+
+from cosmos.run.dvc_versions import fetch, recorded
+from tests.stages.examples import ROOT
+from tests.workspaces import commit, git
+
+QUIET = {"DVC_NO_ANALYTICS": "1"}
+
+
+def dvc(folder: Path, *arguments: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder,
+        env={**os.environ, **QUIET, **env},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with two versions of a pipeline's dataset and model, and of a folder that was added."""
+    folder = tmp_path_factory.mktemp("versions") / "checkout"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "dvc.yaml").write_text("""
+stages:
+  prepare:
+    cmd: mkdir -p made/data && cp params.yaml made/data/manifest.json
+    deps: [params.yaml]
+    outs: [made/data]
+  train: {cmd: cp params.yaml made/model.pt, deps: [made/data], outs: [made/model.pt]}
+""")
+    git(folder, "init", "--quiet")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc" / ".gitignore").write_text("/cache\n/config.local\n/tmp\n")
+    (folder / ".dvc" / "config").write_text("""
+[core]
+    remote = storage
+['remote "storage"']
+    url = ../../storage
+""")
+    commit(folder)
+    git(folder, "tag", "nothing-made")
+    for version in ("1", "2"):
+        (folder / "params.yaml").write_text(f"seed: {version}\n")
+        (folder / "raw" / "captions.json").write_text(f"[{version}]")
+        dvc(folder, "repro", "--quiet")
+        dvc(folder, "add", "--quiet", "raw")
+        commit(folder)
+        dvc(folder, "push", "--quiet")
+    git(folder, "tag", "second")
+    return folder
+
+
+@pytest.fixture
+def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, with its storage beside it, worked in."""
+    shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "checkout")
+    return tmp_path / "checkout"
+
+
+def on_record(folder: Path, out: str) -> str:
+    lines = (folder / "dvc.lock").read_text().splitlines()
+    return lines[lines.index(f"    - path: {out}", lines.index("    outs:")) + 2].split()[-1]
+
+
+def test_a_file_of_the_pipeline_has_the_version_of_the_output_that_holds_it(repository: Path) -> None:
+    version = on_record(repository, "made/data")
+    assert version.endswith(".dir")
+    assert recorded(repository / "made" / "data" / "manifest.json") == {"made/data": version}
+    assert recorded(Path("made/model.pt")) == {"made/model.pt": on_record(repository, "made/model.pt")}
+
+
+def test_a_file_in_a_folder_that_was_added_has_the_version_of_the_folder(repository: Path) -> None:
+    ((out, version),) = recorded(repository / "raw" / "captions.json").items()
+    assert (out, version) == ("raw", (repository / "raw.dvc").read_text().split("md5: ")[1].split()[0])
+
+
+def test_a_file_that_was_changed_since_has_no_version(repository: Path) -> None:
+    manifest = repository / "made" / "data" / "manifest.json"
+    manifest.unlink()
+    manifest.write_text("changed")
+    assert recorded(manifest) == {}
+
+
+def test_what_dvc_does_not_have_or_cannot_say_is_not_claimed(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").touch()
+    assert recorded(tmp_path / "outside") == {}
+    assert recorded(repository / "params.yaml") == {}
+    (repository / "dvc.lock").write_text("stages: nonsense")
+    assert recorded(repository / "made" / "data" / "manifest.json") == {}
+    shutil.rmtree(repository / ".dvc" / "cache")
+    assert recorded(repository / "raw" / "captions.json") == {}
+
+
+def test_versions_are_found_in_a_cache_elsewhere(repository: Path, tmp_path: Path) -> None:
+    (repository / ".dvc" / "cache").rename(tmp_path / "shared")
+    dvc(repository, "cache", "dir", "--local", str(tmp_path / "shared"))
+    assert recorded(repository / "made" / "data" / "manifest.json")
+
+
+def test_a_file_is_fetched_as_it_was_at_a_revision(repository: Path, tmp_path: Path) -> None:
+    old = fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept")
+    assert old.read_text() == "seed: 1\n"
+    assert fetch("dvc:second:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+    assert fetch("dvc:HEAD~1:params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
+    shutil.rmtree(repository / ".dvc" / "cache")
+    shutil.rmtree(tmp_path / "storage")
+    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept") == old
+
+
+@pytest.mark.parametrize("path", ["made/model.pt", "made/data/manifest.json", "raw/captions.json"])
+def test_a_new_clone_fetches_from_the_remote(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    git(tmp_path, "clone", "--quiet", "checkout", "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    old, new = (fetch(f"dvc:{rev}:{path}", tmp_path / "kept") for rev in ("HEAD~1", "HEAD"))
+    assert "1" in old.read_text()
+    assert new.read_text() == (repository / path).read_text()
+
+
+@pytest.mark.slow
+def test_a_stage_fetches_and_finds_versions_while_dvc_runs_it(repository: Path) -> None:
+    (repository / "look.py").write_text("""
+from pathlib import Path
+from cosmos.run.dvc_versions import fetch, recorded
+old = fetch("dvc:HEAD~1:made/model.pt", Path("kept")).read_text()
+Path("seen").write_text(old + str(recorded(Path("made/data/manifest.json"))))
+""")
+    with (repository / "dvc.yaml").open("a") as file:
+        file.write(f"  look: {{cmd: {sys.executable} look.py, deps: [made/model.pt], outs: [seen]}}\n")
+    dvc(repository, "repro", "look", PYTHONPATH=str(ROOT))
+    version = {"made/data": on_record(repository, "made/data")}
+    assert (repository / "seen").read_text() == f"seed: 1\n{version}"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dvc:HEAD", "expected dvc:REV:PATH"),
+        ("dvc:HEAD:/etc/passwd", "expected dvc:REV:PATH"),
+        ("dvc:no-such:made/model.pt", "no revision no-such; `git log"),
+        ("dvc:HEAD:made/none.pt", "not a file of that revision; `dvc list"),
+        ("dvc:HEAD:made/data/none.json", "not a file of that revision; `dvc list"),
+        ("dvc:HEAD:made/data", "a folder; name a file in it"),
+        ("dvc:nothing-made:made/model.pt", "its stage had not run at that revision"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(
+    repository: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fetch(name, tmp_path / "kept")
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("path", ["made/model.pt", "made/data/manifest.json"])
+def test_a_file_that_no_place_has_is_said_to_need_a_push(repository: Path, tmp_path: Path, path: str) -> None:
+    shutil.rmtree(repository / ".dvc" / "cache")
+    shutil.rmtree(tmp_path / "storage")
+    with pytest.raises(ValueError, match=r"neither in the cache nor to be had from a remote .* `dvc push`"):
+        fetch(f"dvc:HEAD:{path}", tmp_path / "kept")
+
+
+def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path: Path) -> None:
+    shutil.rmtree(repository / ".dvc" / "cache")
+    (repository / ".dvc" / "config.local").write_text(
+        "['remote \"storage\"']\n    url = gs://bucket/storage\n"
+    )
+    with pytest.raises(ValueError, match=r"from a remote .*dvc-gs"):
+        fetch("dvc:HEAD:made/model.pt", tmp_path / "kept")
+
+
+def test_a_revision_that_dvc_cannot_read_is_named(repository: Path, tmp_path: Path) -> None:
+    (repository / "dvc.yaml").write_text("stages: [")
+    commit(repository)
+    with pytest.raises(ValueError, match=r"dvc:HEAD:made/model.pt: cannot be looked up: .*dvc\.yaml"):
+        fetch("dvc:HEAD:made/model.pt", tmp_path / "kept")
+    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+
+
+def test_outside_of_a_repository_there_are_no_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no DVC repository"):
+        fetch("dvc:HEAD:made/model.pt", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The address of a storage of S3's kind on loopback, with the bucket `bucket`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    s3fs.S3FileSystem(endpoint_url=f"http://{host}:{port}", key="test", secret="test").mkdir("bucket")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.mark.slow
+def test_versions_travel_through_object_storage(
+    repository: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
+    dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", bucket)
+    before = recorded(repository / "made" / "data" / "manifest.json")
+    dvc(repository, "push", "--all-commits")
+    for path in (".dvc/cache", "made", "raw"):
+        shutil.rmtree(repository / path)
+    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
+    dvc(repository, "pull")
+    assert "up to date" in dvc(repository, "status")
+    assert recorded(repository / "made" / "data" / "manifest.json") == before
+
+
+@pytest.mark.slow
+def test_object_storage_that_is_gone_is_named(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
+    dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", "http://127.0.0.1:9")
+    shutil.rmtree(repository / ".dvc" / "cache")
+    for path in ("made/model.pt", "made/data/manifest.json"):
+        with pytest.raises(ValueError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
+            fetch(f"dvc:HEAD:{path}", tmp_path / "kept")
+
+
+@pytest.mark.slow
+def test_commands_tell_which_version_is_where(repository: Path) -> None:
+    changed = dvc(repository, "diff", "HEAD~1", "HEAD")
+    assert "Modified:" in changed
+    assert "made/data/" in changed
+    assert "made/model.pt" in dvc(repository, "list", "-R", "--dvc-only", ".", "--rev", "second")
+    dvc(repository, "get", ".", "made/model.pt", "--rev", "HEAD~1", "--out", "old.pt")
+    assert (repository / "old.pt").read_text() == "seed: 1\n"

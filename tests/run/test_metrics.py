@@ -1,0 +1,110 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cosmos.run import metrics
+from cosmos.run.metrics import Metrics, NewLines, last_lines_with, last_with, read_metrics
+
+
+def test_lines_come_back_in_order(tmp_path: Path) -> None:
+    log = Metrics(tmp_path / "m.jsonl")
+    for step in (10, 20):
+        log.log({"step": step, "loss": 1.5})
+    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 10, "loss": 1.5}, {"step": 20, "loss": 1.5}]
+
+
+def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
+    log = Metrics(tmp_path / "m.jsonl")
+    for step in (10, 20, 30):
+        log.log({"step": step})
+    resumed = Metrics(tmp_path / "m.jsonl", resume_step=20)
+    resumed.log({"step": 30})
+    assert [line["step"] for line in read_metrics(tmp_path / "m.jsonl")] == [10, 20, 30]
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"step": 10}\n{"step": 20, "lo')
+    assert [line["step"] for line in read_metrics(tmp_path / "m.jsonl")] == [10]
+
+
+def test_the_last_line_with_a_key_is_found_past_others_and_a_half_one(tmp_path: Path) -> None:
+    assert last_with("loss", tmp_path / "m.jsonl") == {}
+    (tmp_path / "m.jsonl").write_text(
+        '{"step": 9, "loss": 2}\n{"step": 10, "loss": 1}\n{"step": 10, "R@1": 0}\n{"lo'
+    )
+    assert last_with("loss", tmp_path / "m.jsonl") == {"step": 10, "loss": 1}
+    assert last_with("lr", tmp_path / "m.jsonl") == {}
+
+
+def test_values_without_a_word_in_json_become_null(tmp_path: Path) -> None:
+    Metrics(tmp_path / "m.jsonl").log({"step": 1, "loss": math.nan})
+    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1, "loss": None}]
+
+
+lines = st.one_of(
+    st.dictionaries(st.sampled_from(["loss", "evaluation", "step"]), st.integers() | st.text(max_size=5)).map(
+        json.dumps
+    ),
+    st.text(st.characters(exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", codec="utf-8")),
+    st.sampled_from(['"loss"', '["loss"]', '{"loss": 1', "1", ""]),
+)
+
+
+@settings(deadline=None)
+@given(written=st.lists(lines), cut=st.integers(0, 20), block=st.integers(1, 70))
+def test_the_last_lines_are_those_that_reading_forward_finds(
+    written: list[str], cut: int, block: int
+) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "BLOCK", block)
+        path = Path(folder) / "metrics.jsonl"
+        content = "".join(f"{line}\n" for line in written).encode()
+        path.write_bytes(content[: len(content) - cut])
+        found = last_lines_with(("loss", "evaluation"), path)
+        forward = forward_with(path)
+        assert found == {key: forward(key) for key in ("loss", "evaluation") if forward(key)}
+
+
+def forward_with(path: Path) -> Callable[[str], dict[str, Any]]:
+    """The last object that has a key, every line parsed."""
+    objects = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            objects.append(value)
+    return lambda key: next((value for value in reversed(objects) if key in value), {})
+
+
+def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
+    log = Metrics(tmp_path / "m.jsonl")
+    for step in range(3):
+        log.log({"step": step, "loss": 1.5 - step})
+    last = [line for line in read_metrics(tmp_path / "m.jsonl") if "loss" in line][-1]
+    assert last_lines_with(("loss",), tmp_path / "m.jsonl") == {"loss": last}
+
+
+def test_new_lines_are_told_once_and_all_of_a_file_that_was_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    lines = NewLines(path)
+    assert (lines.news(), lines.is_anew) == ([], False)
+    log = Metrics(path)
+    log.log({"step": 10})
+    assert (lines.news(), lines.is_anew) == ([{"step": 10}], True)
+    log.log({"step": 20})
+    with path.open("a") as file:
+        file.write('{"step": 30')
+    assert (lines.news(), lines.is_anew) == ([{"step": 20}], False)
+    assert lines.news() == []
+    resumed = Metrics(path, resume_step=10)
+    resumed.log({"step": 20, "loss": 1.5})
+    assert (lines.news(), lines.is_anew) == ([{"step": 10}, {"step": 20, "loss": 1.5}], True)

@@ -1,0 +1,166 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.run import provenance
+from cosmos.run.provenance import PACKAGE, CodeState, code_state, code_version, freeze, record, source_digest
+
+SAY = """
+import json
+from dataclasses import asdict
+from cosmos.run import provenance
+print(json.dumps({
+    "from": str(provenance.PACKAGE),
+    "state": asdict(provenance.code_state()),
+    "version": provenance.code_version(),
+    "session": provenance.session("cpu"),
+    "digest": provenance.source_digest(),
+}))
+"""
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def said_by(code: Path, cwd: Path) -> dict[str, Any]:
+    env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(code)}
+    done = subprocess.run([sys.executable, "-c", SAY], cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+@pytest.fixture
+def other_checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / "other"
+    folder.mkdir()
+    git(folder, "init")
+    (folder / "a.txt").write_text("a")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "another project")
+    (folder / "a.txt").write_text("b")
+    return folder
+
+
+def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_from(
+    other_checkout: Path,
+) -> None:
+    code = freeze(other_checkout / "runs" / "x" / "code")
+    said = said_by(code, cwd=other_checkout)
+    assert said["from"] == str(code / "cosmos")
+    assert said["state"] == json.loads((code / "cosmos" / "frozen.json").read_text())
+    assert said["state"]["commit"] == CodeState.on_disk().commit
+    assert said["version"] == said["state"]["version"]
+    assert (said["session"]["commit"], said["session"]["diff"]) == (
+        said["state"]["commit"],
+        said["state"]["diff"],
+    )
+    assert said["digest"] == source_digest()
+
+
+def test_a_frozen_copy_of_a_frozen_copy_says_the_same(tmp_path: Path) -> None:
+    first = freeze(tmp_path / "a")
+    again = "import sys, pathlib; from cosmos.run.provenance import freeze; freeze(pathlib.Path(sys.argv[1]))"
+    env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(first)}
+    subprocess.run([sys.executable, "-c", again, str(tmp_path / "b")], cwd=tmp_path, env=env, check=True)
+    frozen = [json.loads((tmp_path / name / "cosmos" / "frozen.json").read_text()) for name in "ab"]
+    assert frozen[0] == frozen[1]
+
+
+def test_a_frozen_copy_has_every_file_but_compiled_ones(tmp_path: Path) -> None:
+    def files(root: Path) -> set[Path]:
+        return {p.relative_to(root) for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+
+    folder = freeze(tmp_path / "code")
+    assert folder == tmp_path / "code"
+    assert files(folder / "cosmos") == files(PACKAGE) | {Path("frozen.json")}
+    assert not list(folder.rglob("__pycache__"))
+    assert [p.name for p in folder.iterdir()] == ["cosmos"]
+
+
+def test_a_second_freeze_leaves_the_first_as_it_is(tmp_path: Path) -> None:
+    kept = freeze(tmp_path) / "cosmos" / "cli.py"
+    kept.write_text("# as the job got it")
+    freeze(tmp_path)
+    assert kept.read_text() == "# as the job got it"
+
+
+def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "cosmos")
+    (tmp_path / "cosmos").mkdir()
+    (tmp_path / "cosmos" / "a.py").symlink_to(tmp_path / "gone.py")
+    with pytest.raises(OSError, match=r"gone\.py|a\.py"):
+        freeze(tmp_path / "code")
+    assert list((tmp_path / "code").iterdir()) == []
+
+
+def test_the_code_is_known_by_its_commit() -> None:
+    assert code_version() == code_state().version
+    assert code_version()
+
+
+def record_session(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
+    monkeypatch.setenv("COSMOS_JOB", job)
+    record(path, {}, "cpu")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def as_job(number: str, requeues: int) -> str:
+    return json.dumps({"cluster": "slurm", "id": number, "requeues": requeues, "nodes": ["node0"]})
+
+
+def test_a_session_names_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "provenance.json"
+    record_session(path, monkeypatch, "")
+    content = record_session(path, monkeypatch, as_job("12", 0))
+    assert [s["job"] for s in content["sessions"]] == [{}, json.loads(as_job("12", 0))]
+
+
+def test_requeues_are_those_of_all_jobs_also_where_training_never_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "provenance.json"
+    found = [
+        record_session(path, monkeypatch, job)["requeues"]
+        for job in ("", as_job("12", 0), as_job("12", 1), as_job("12", 4), as_job("13", 0), as_job("13", 1))
+    ]
+    assert found == [0, 0, 1, 4, 4, 5]
+
+
+def test_sessions_of_an_older_record_without_jobs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "provenance.json"
+    path.write_text(json.dumps({"data": {}, "sessions": [{"commit": "abc"}]}))
+    content = record_session(path, monkeypatch, as_job("12", 1))
+    assert content["requeues"] == 1
+    assert content["sessions"][0] == {"commit": "abc"}
+
+
+@pytest.mark.parametrize("broken", ["12", "{", '["a"]', '{"id": "12"}'])
+def test_a_broken_job_is_refused_by_the_name_of_its_variable(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setenv("COSMOS_JOB", broken)
+    with pytest.raises(ValueError, match=r"COSMOS_JOB: .*unset it"):
+        provenance.job()
+
+
+def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    manifest = tmp_path / "data" / "manifest.json"
+    manifest.write_text("{}")
+    for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
+        subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
+    record(tmp_path / "provenance.json", {"train": manifest}, "cpu")
+    content = json.loads((tmp_path / "provenance.json").read_text())
+    assert content["dvc"]["data"].endswith(".dir")
+    assert content["data"] == {"train": provenance.sha256(manifest)}
