@@ -16,6 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cosmos.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -61,14 +63,14 @@ def pick_device(device: str, local_rank: int = 0) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise ValueError(
+        raise InputError(
             f"COSMOS_DEVICE: {device!r} is no device; auto, cpu, cuda or cuda:1 would do"
         ) from None
     if chosen.type != "cuda":
         return chosen
     index = local_rank if chosen.index is None else chosen.index
     if index >= torch.cuda.device_count():
-        raise ValueError(
+        raise InputError(
             f"COSMOS_DEVICE: no GPU {index} here ({torch.cuda.device_count()} found); auto or cpu would do"
         )
     return torch.device("cuda", index)

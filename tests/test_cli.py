@@ -94,7 +94,14 @@ def test_resolved_parameters_are_printed_or_written_down(tmp_path: Path) -> None
 
 
 def test_a_disk_that_fails_has_an_exit_status_of_its_own(tmp_path: Path) -> None:
+    command = f"ulimit -f 0; exec {sys.executable} -m cosmos params --output {tmp_path / 'resolved.yaml'}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 74
+    assert done.stderr.startswith("cosmos: ")
+
+
+def test_a_path_that_cannot_be_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = cosmos("params", "--output", str(tmp_path / "file" / "resolved.yaml"))
-    assert done.returncode == 74
+    assert done.returncode == 2
     assert done.stderr.startswith("cosmos: ")

@@ -20,6 +20,7 @@ RESOLVED = "pipeline/experiment.yaml"
 
 DECIDES_NO_RESULT = {
     *("cosmos.config.machine", "cosmos.run", "cosmos.distributed", "cosmos.tracking", "cosmos.stages.logs"),
+    "cosmos.errors",
 }
 SETTINGS = {
     "cosmos.config.experiment",
@@ -31,7 +32,7 @@ SETTINGS = {
 """What they resolve to is a stage's parameter."""
 
 CODE = {
-    "params": ("cosmos.config.experiment", {"cosmos.run.files"}),
+    "params": ("cosmos.config.experiment", {"cosmos.run.files", "cosmos.errors"}),
     "prepare": ("cosmos.stages.prepare", DECIDES_NO_RESULT | SETTINGS),
     # evaluations while training change no weight, and the tables of evaluate no figure
     "pretrain": ("cosmos.stages.pretrain", DECIDES_NO_RESULT | SETTINGS | {"cosmos.evaluation"}),

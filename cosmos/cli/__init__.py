@@ -6,6 +6,7 @@ answer at once.
 
 import logging
 import sys
+from typing import NoReturn
 
 from pydantic import ValidationError
 from pydantic_settings import (
@@ -23,8 +24,7 @@ from cosmos.cli.runs import Runs
 from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
 from cosmos.cli.sweeps import Dashboard, Sweep
 from cosmos.config.experiment import explain
-from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
-from cosmos.run.directory import Interrupted
+from cosmos.errors import InputError, Interrupted, error_class
 
 
 class Cosmos(BaseSettings):
@@ -93,7 +93,7 @@ class Cosmos(BaseSettings):
 
 
 def main() -> None:
-    """Entry point. What a user can mend ends in a message, not in a traceback."""
+    """Run the command. An error of a class in `errors` ends in its message and exit status, no traceback."""
     # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
     terminal = logging.WARNING if sys.stderr.isatty() else logging.INFO
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
@@ -102,14 +102,21 @@ def main() -> None:
     try:
         CliApp.run(Cosmos)
     except ValidationError as error:
-        sys.exit(f"cosmos: the command line does not fit:\n{explain(error)}")
-    except (ValueError, SettingsError, FloatingPointError) as error:
-        sys.exit(f"cosmos: {error}")
-    except OSError as error:
-        print(f"cosmos: {error}", file=sys.stderr)
-        sys.exit(EXIT_IO_ERROR)
-    except Interrupted as stop:
-        print(f"cosmos: {stop}; the same command continues", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        end(f"the command line does not fit:\n{explain(error)}", InputError.exit_status)
+    except SettingsError as error:
+        end(str(error), InputError.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Interrupted as stop:
+        end(f"{stop}; the same command continues", stop.exit_status)
+    except Exception as error:
+        known = error_class(error)
+        if known is None:
+            raise
+        end(str(error), known.exit_status)
+
+
+def end(message: str, status: int) -> NoReturn:
+    """End the command with a message on the error stream and an exit status."""
+    print(f"cosmos: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -14,6 +14,7 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dumped
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
+from cosmos.errors import InputError
 from cosmos.run.directory import checkpoint_label, run_name
 from cosmos.run.files import write_text
 
@@ -122,7 +123,7 @@ class Evaluate(RunCommand):
         if evaluated.is_first:
             self.show(evaluated.results)
         if evaluated.problems:
-            raise ValueError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+            raise InputError("\n  ".join(["not everything was measured:", *evaluated.problems]))
 
 
 class Datasets(ParamsCommand):

@@ -9,6 +9,7 @@ from cosmos.compare.comparison import found_as, gather
 from cosmos.compare.page import page
 from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.run.directory import checkpoint_label
 from cosmos.run.files import write_text
 from cosmos.search.sweep_dir import SweepDir
@@ -45,7 +46,7 @@ def save_workspace(names: Sequence[str], machine: Machine, quiet: bool) -> list[
     found = [found_as(name, machine) for name in names]
     sweeps = [one.sweep() for one in found if isinstance(one, SweepDir)]
     if not sweeps:
-        raise ValueError("--wandb: a workspace is of a sweep, and no sweep is named")
+        raise InputError("--wandb: a workspace is of a sweep, and no sweep is named")
     from cosmos.tracking.workspace import save_sweep_workspace
 
     urls = [

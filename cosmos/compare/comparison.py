@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.registry.index import run_names
 from cosmos.registry.record import RunRecord, read_record, run_named
 from cosmos.run.directory import RunDir
@@ -137,7 +138,7 @@ def leaders(figure: str, wanted: Goal, competing: Iterable[Contender]) -> frozen
 def gather(names: Sequence[str], machine: Machine) -> Comparison:
     """What the names mean. Raises ValueError for one that is neither a run nor a sweep."""
     if not names:
-        raise ValueError("name runs or sweeps to compare; `cosmos runs list` lists them")
+        raise InputError("name runs or sweeps to compare; `cosmos runs list` lists them")
     contenders, sweeps = dict[str, Contender](), dict[Path, SweepDir]()
     for name in names:
         found = found_as(name, machine)
@@ -165,7 +166,7 @@ def found_as(name: str, machine: Machine) -> RunDir | SweepDir:
         known = known_names(machine.runs_root)
         near = difflib.get_close_matches(name, known, 5, 0.4)
         there = f"near it: {', '.join(near)}" if near else "`cosmos runs list` lists the runs"
-        raise ValueError(f"{name}: no run and no sweep in {machine.runs_root}; {there}") from None
+        raise InputError(f"{name}: no run and no sweep in {machine.runs_root}; {there}") from None
 
 
 def known_names(runs_root: Path) -> list[str]:
@@ -209,7 +210,7 @@ def trials_of(folder: SweepDir, machine: Machine) -> list[Contender]:
     sweep = folder.sweep()
     trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
-        raise ValueError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
+        raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
     finished = candidates(sweep, trials)
     ranked = {one.number: rank for rank, one in enumerate(finished)}
     winners = {one.number for one in finished if one.is_best}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from cosmos.config.section import Section
+from cosmos.errors import InputError
 
 PARAMS_FILE = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
@@ -107,9 +108,9 @@ def in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Takes out of the values of `base` the experiment that it names, and what is to win over that."""
     named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
     if not isinstance(named, str):
-        raise ValueError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
+        raise InputError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
     if not isinstance(winning, dict):
-        raise ValueError(f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {winning!r}")
+        raise InputError(f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {winning!r}")
     return named, winning
 
 
@@ -134,7 +135,7 @@ def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
     """
     if path in extending:
         circle = " -> ".join(map(str, (*extending[extending.index(path) :], path)))
-        raise ValueError(f"{path}: extends itself ({circle}); take one of these out of its `extends`")
+        raise InputError(f"{path}: extends itself ({circle}); take one of these out of its `extends`")
     overlay = read_overlay(path)
     parents = (parent_file(path, name) for name in overlay.head.extends)
     before = [one for parent in parents for one in lineage(parent, (*extending, path))]
@@ -148,7 +149,7 @@ def read_overlay(path: Path) -> Overlay:
     try:
         return Overlay(path, Head.model_validate(head), values)
     except ValidationError as error:
-        raise ValueError(f"{path}:\n{explain(error)}") from None
+        raise InputError(f"{path}:\n{explain(error)}") from None
 
 
 def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -165,17 +166,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(
+        raise InputError(
             f"{path}: no such file; run from the root of the project, or name another file"
         ) from None
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from None
+        raise InputError(f"{path}: not YAML: {error}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected sections such as `pretrain:`, found {type(value).__name__}")
+        raise InputError(f"{path}: expected sections such as `pretrain:`, found {type(value).__name__}")
     return value
 
 
@@ -189,7 +190,7 @@ def parent_file(path: Path, name: str) -> Path:
     """The file that the one at `path` extends by this name. ValueError when there is none."""
     parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
     if not parent.is_file():
-        raise ValueError(
+        raise InputError(
             f"{path}: extends {name}, but there is no {parent}; names in `extends` start from {path.parent}"
         )
     return parent
@@ -215,7 +216,7 @@ def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
         return Params.model_validate(_all_merged(layers.values()))
     except ValidationError as error:
         sources = ", ".join(name for name, layer in layers.items() if layer)
-        raise ValueError(f"parameters from {sources}:\n{explain(error)}") from None
+        raise InputError(f"parameters from {sources}:\n{explain(error)}") from None
 
 
 def _all_merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:

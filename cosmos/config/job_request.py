@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, StringConstraints, model_validator
 
 from cosmos.config.section import Natural, Positive, Section, Weight
+from cosmos.errors import InputError
 
 _RELIED_ON = (
     "output",
@@ -37,7 +38,7 @@ OURS = {
 def _not_ours(option: str) -> str:
     name = option.partition("=")[0]
     if name in OURS:
-        raise ValueError(f"{name} cannot be given here: {OURS[name]}")
+        raise InputError(f"{name} cannot be given here: {OURS[name]}")
     return option
 
 
@@ -83,7 +84,7 @@ class JobRequest(Section):
     @model_validator(mode="after")
     def _leaves_time(self) -> Self:
         if self.warning_seconds >= 60 * self.minutes:
-            raise ValueError(
+            raise InputError(
                 f"warning_seconds: {self.warning_seconds} s before the limit of {self.minutes} min, the job "
                 "has not begun"
             )

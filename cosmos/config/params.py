@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.section import Natural, Positive, Precision, Section, Share, Weight
+from cosmos.errors import InputError
 
 Source = Literal["demo", "captions-csv", "coco", "flickr30k", "folder", "dreamlip", "pixelprose", "shards"]
 Distillation = Literal["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
@@ -222,7 +223,7 @@ class Params(Section):
             *_loss_problems(self.loss),
         ]
         if problems:
-            raise ValueError("; ".join(problems))
+            raise InputError("; ".join(problems))
         return self
 
 

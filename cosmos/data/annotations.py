@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmos.data.captions import clean, clean_all
+from cosmos.errors import InputError
 
 MAX_JSON_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
@@ -33,7 +34,7 @@ def path_below(folder: Path, name: str) -> Path:
     """The file `name` (with `/` between its parts) in `folder`. ValueError when it would lie outside."""
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\0" in name or "\\" in name:
-        raise ValueError(f"{name!r}: not a path below {folder}")
+        raise InputError(f"{name!r}: not a path below {folder}")
     return folder / name
 
 
@@ -72,7 +73,7 @@ def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
     entries = list(_entries(path, _object(path, read_json(path)).get("images"), "images"))
     splits = sorted({_karpathy_split(where, entry) for where, entry in entries})
     if split not in splits:
-        raise ValueError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits)}")
+        raise InputError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits)}")
     images = [
         _karpathy_image(where, entry) for where, entry in entries if _karpathy_split(where, entry) == split
     ]
@@ -83,7 +84,7 @@ def with_captions(path: Path, images: list[CaptionedImage]) -> list[CaptionedIma
     """The images that have captions; a warning counts the others, ValueError says that there are none."""
     captioned = [image for image in images if image.captions]
     if not captioned:
-        raise ValueError(f"{path}: no image with captions in it; is it the right file?")
+        raise InputError(f"{path}: no image with captions in it; is it the right file?")
     if len(captioned) < len(images):
         log.warning("%s: left out %d images without captions", path, len(images) - len(captioned))
     return captioned
@@ -94,7 +95,7 @@ def parse_captions_csv(path: Path) -> list[CaptionedImage]:
     captions: dict[str, list[str]] = {}
     for line, image, caption in _csv_rows(path):
         if not image.strip():
-            raise ValueError(f"{path}, line {line}: no image in it; correct or remove the line")
+            raise InputError(f"{path}, line {line}: no image in it; correct or remove the line")
         captions.setdefault(image.strip(), []).extend(clean_all([caption]))
     return [CaptionedImage(image, tuple(texts)) for image, texts in captions.items()]
 
@@ -106,13 +107,13 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
     for where, entry in _entries(path, content.get("images"), "images"):
         identity = _value(where, entry, "id", int | str)
         if identity in names:
-            raise ValueError(f"{where}: id {identity} is another image's; the file is damaged")
+            raise InputError(f"{where}: id {identity} is another image's; the file is damaged")
         names[identity] = _value(where, entry, "file_name", str)
     captions: dict[Any, list[str]] = {identity: [] for identity in names}
     for where, entry in _entries(path, content.get("annotations"), "annotations"):
         identity = _value(where, entry, "image_id", int | str)
         if identity not in captions:
-            raise ValueError(f"{where}: image_id {identity} is no image's id; the file is damaged")
+            raise InputError(f"{where}: image_id {identity} is no image's id; the file is damaged")
         captions[identity].extend(clean_all([_value(where, entry, "caption", str)]))
     return _unique(path, [CaptionedImage(names[key], tuple(captions[key])) for key in names])
 
@@ -133,10 +134,10 @@ def read_json(path: Path) -> Any:
         if path.stat().st_size <= MAX_JSON_BYTES:
             return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a plain ValueError
-        raise ValueError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
-    raise ValueError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
+        raise InputError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
+    raise InputError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
 
 
 def read_text(path: Path) -> str:
@@ -145,10 +146,10 @@ def read_text(path: Path) -> str:
         if path.stat().st_size <= MAX_TEXT_BYTES:
             return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
-    raise ValueError(f"{path}: larger than {MAX_TEXT_BYTES} bytes; is it the right file?")
+        raise InputError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
+    raise InputError(f"{path}: larger than {MAX_TEXT_BYTES} bytes; is it the right file?")
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
@@ -158,42 +159,42 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
             rows = csv.reader(file)
             header = [name.strip() for name in next(rows, [])]
             if header != ["image", "caption"]:
-                raise ValueError(f"{path}, line 1: expected the header image,caption, found {header}")
+                raise InputError(f"{path}, line 1: expected the header image,caption, found {header}")
             for row in filter(None, rows):
                 if len(row) != 2:
-                    raise ValueError(
+                    raise InputError(
                         f"{path}, line {rows.line_num}: {len(row)} fields in place of image and caption; "
                         "put captions that have commas in double quotes"
                     )
                 yield rows.line_num, row[0], row[1]
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
+        raise InputError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
 def _entries(parent: Path | str, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where it is, entry) of the objects of the JSON list that `parent` has at `key`."""
     place = f"{parent}: {key}"
     if not isinstance(entries, list):
-        raise ValueError(f"{place.rstrip(': ')}: expected a list; is it the right kind of captions file?")
+        raise InputError(f"{place.rstrip(': ')}: expected a list; is it the right kind of captions file?")
     for number, entry in enumerate(entries):
         where = f"{place}[{number}]"
         if not isinstance(entry, dict):
-            raise ValueError(f"{where}: expected an object, found {type(entry).__name__}")
+            raise InputError(f"{where}: expected an object, found {type(entry).__name__}")
         yield where, entry
 
 
 def _object(path: Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected an object; is it the right kind of captions file?")
+        raise InputError(f"{path}: expected an object; is it the right kind of captions file?")
     return content
 
 
 def _value(where: str, entry: dict[str, Any], key: str, kind: Any) -> Any:
     value = entry.get(key)
     if not isinstance(value, kind) or value == "":
-        raise ValueError(f"{where}: {key} is {value!r:.80}; is it the right kind of captions file?")
+        raise InputError(f"{where}: {key} is {value!r:.80}; is it the right kind of captions file?")
     return value
 
 
@@ -213,7 +214,7 @@ def _unique(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
     seen: dict[str, int] = {}
     for number, image in enumerate(images):
         if image.image in seen:
-            raise ValueError(
+            raise InputError(
                 f"{path}: image {image.image!r} is there twice ({seen[image.image]} and {number}); "
                 "put its captions into one entry"
             )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from cosmos.data.manifest import CaptionSchema
+from cosmos.errors import InputError
 
 MAX_CAPTION_CHARACTERS = 10_000
 
@@ -66,7 +67,7 @@ def captions_in(schema: CaptionSchema, value: Any) -> dict[str, Any]:
     """`value` in the exact form of `schema`. ValueError when it has no captions or is in another schema."""
     found, annotation = caption_form(value)
     if found != schema:
-        raise ValueError(f"captions are in the form {found!r}, those of the dataset in {schema!r}")
+        raise InputError(f"captions are in the form {found!r}, those of the dataset in {schema!r}")
     return annotation
 
 
@@ -106,7 +107,7 @@ def _strings(value: Any) -> list[str]:
 
 def _some(captions: list[str]) -> list[str]:
     if not captions:
-        raise ValueError(
+        raise InputError(
             "no captions: expected strings, or an object with captions, caption, "
             "original_caption and caption, or raw_caption and the like"
         )

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
 from cosmos.data.manifest import Skipped
 from cosmos.data.records import Span
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import parse_annotation
+from cosmos.errors import DamagedDataError, InputError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
@@ -48,7 +48,7 @@ def _add_tar(downloads: Downloads, path: Path) -> None:
             if image and annotation:
                 key = f"{path.stem}-{entry.key}"
                 _add(downloads, key, Span(str(path), *image), Span(str(path), *annotation))
-    except DamagedSampleError as error:
+    except DamagedDataError as error:
         downloads.skipped.append(Skipped(str(path), str(error)))
 
 
@@ -63,7 +63,7 @@ def _url(annotation: Span) -> str:
     value = parse_annotation(annotation.read(MAX_ANNOTATION_BYTES), is_text=False)
     url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str):
-        raise ValueError("its JSON has no url; expected what img2dataset writes")
+        raise InputError("its JSON has no url; expected what img2dataset writes")
     return url
 
 

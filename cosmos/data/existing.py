@@ -24,9 +24,9 @@ from cosmos.data.indexing import (
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
 from cosmos.data.records import NUM_PROBED, Span
 from cosmos.data.remote import file_system, is_remote, temporary_copy
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import describe, parse_annotation
 from cosmos.data.verify import verify_image
+from cosmos.errors import DamagedDataError, InputError
 
 MAX_SHARDS = 1_000_000
 
@@ -44,7 +44,7 @@ def find_shards(pattern: str, machine: Machine) -> list[str]:
         pattern = str(machine.source(pattern).absolute())
     shards = list(dict.fromkeys(path for part in expand_braces(pattern) for path in _glob(part, machine)))
     if not shards:
-        raise ValueError(f"{pattern}: no such shards; correct data.annotations")
+        raise InputError(f"{pattern}: no such shards; correct data.annotations")
     return shards
 
 
@@ -55,7 +55,7 @@ def expand_braces(pattern: str) -> list[str]:
     """
     names = list(islice(_expanded(pattern), MAX_SHARDS + 1))
     if len(names) > MAX_SHARDS:
-        raise ValueError(f"{pattern}: stands for more than {MAX_SHARDS} shards")
+        raise InputError(f"{pattern}: stands for more than {MAX_SHARDS} shards")
     return names
 
 
@@ -72,10 +72,10 @@ def _brace_values(pattern: str, content: str) -> Iterator[str]:
     if match := _RANGE.fullmatch(content):
         first, last = int(match[1]), int(match[2])
         if first > last:
-            raise ValueError(f"{pattern}: the range {content} runs backwards")
+            raise InputError(f"{pattern}: the range {content} runs backwards")
         return (str(number).zfill(len(match[1])) for number in range(first, last + 1))
     if "," not in content:
-        raise ValueError(f"{pattern}: braces hold a range such as 00..09, or names with commas between them")
+        raise InputError(f"{pattern}: braces hold a range such as 00..09, or names with commas between them")
     return iter(content.split(","))
 
 
@@ -95,7 +95,7 @@ def _local(shard: str, machine: Machine) -> Iterator[Path]:
         with temporary_copy(shard, machine) as copy:
             yield copy
     elif not Path(shard).is_file():
-        raise ValueError(f"{shard}: no such shard; correct data.annotations")
+        raise InputError(f"{shard}: no such shard; correct data.annotations")
     else:
         yield Path(shard)
 
@@ -113,7 +113,7 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
                     return caption_form(_parsed(path, part, is_text))[0]
                 except ValueError as error:
                     problem = f"{entry.key}: {error}"
-    raise ValueError(f"{shard}: found no sample with captions ({problem}); is data.source right?")
+    raise InputError(f"{shard}: found no sample with captions ({problem}); is data.source right?")
 
 
 def index_shard(
@@ -131,9 +131,9 @@ def index_shard(
             for entry in scan_tar(path):
                 try:
                     samples += _located(path, entry, schema, max_pixels)
-                except DamagedSampleError as error:
+                except DamagedDataError as error:
                     skipped.append(Skipped(f"{shard}: {entry.key}", str(error)))
-        except DamagedSampleError as error:
+        except DamagedDataError as error:
             skipped.append(Skipped(shard, str(error)))
         keys = unique_keys(f"{number:05d}-{sample.key}" for sample in samples)
         index = ShardIndex.of(sample._replace(key=key) for sample, key in zip(samples, keys, strict=True))
@@ -145,13 +145,13 @@ def index_shard(
 def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int) -> list[Located]:
     """The sample in `entry`, or nothing if its members have nothing to do with images and captions.
 
-    DamagedSampleError when the sample cannot be used.
+    DamagedDataError when the sample cannot be used.
     """
     image = image_part(entry)
     if image is None and not _annotation_parts(entry):
         return []
     if image is None:
-        raise DamagedSampleError(f"{entry.key}: no image")
+        raise DamagedDataError(f"{entry.key}: no image")
     annotation, is_text = _usable_annotation(path, entry, schema)
     verify_image(entry.key, Span(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)
     return [Located(entry.key, *image, *annotation, is_text)]
@@ -165,7 +165,7 @@ def _usable_annotation(path: Path, entry: TarEntry, schema: CaptionSchema) -> tu
             return part, is_text
         except ValueError as error:
             problem = str(error)
-    raise DamagedSampleError(f"{entry.key}: {problem}")
+    raise DamagedDataError(f"{entry.key}: {problem}")
 
 
 def _annotation_parts(entry: TarEntry) -> list[tuple[tuple[int, int], bool]]:

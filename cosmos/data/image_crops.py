@@ -12,8 +12,8 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.verify import FORMATS
+from cosmos.errors import DamagedDataError, InputError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -31,7 +31,7 @@ _SMALLEST_LOCAL_CROP = 0.05
 def decode(data: bytes, max_pixels: int) -> Image.Image:
     """The RGB image in `data`, as it lies in the file: neither rotated by EXIF nor blended with a background.
 
-    Raises DamagedSampleError for what is no image, is cut off or has more than `max_pixels` pixels.
+    Raises DamagedDataError for what is no image, is cut off or has more than `max_pixels` pixels.
     """
     try:
         with warnings.catch_warnings():
@@ -40,8 +40,8 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         if image.width * image.height <= max_pixels:
             return _to_rgb(image)
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        raise DamagedSampleError(f"image cannot be decoded: {error}") from error
-    raise DamagedSampleError(
+        raise DamagedDataError(f"image cannot be decoded: {error}") from error
+    raise DamagedDataError(
         f"image of {image.width} x {image.height} pixels; data.max_pixels allows {max_pixels}"
     )
 
@@ -134,7 +134,7 @@ def normalise(pixels: Tensor) -> Tensor:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits, of unknown range")
+        raise InputError("its pixels have 32 bits, of unknown range")
     if image.mode.startswith("I;16"):
         # Pillow would clip 16 bits to 255 and leave a white image.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

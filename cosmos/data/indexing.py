@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.files import replacing
 
 MAX_IMAGE_BYTES = 256 * 2**20
@@ -59,7 +59,7 @@ class ShardIndex:
         seen: set[str] = set()
         for row in rows:
             if row.key in seen:
-                raise ValueError(f"two samples of a shard have the key {row.key!r}; keys must be unique")
+                raise InputError(f"two samples of a shard have the key {row.key!r}; keys must be unique")
             seen.add(row.key)
         return cls(
             np.array([row.key.encode("ascii") for row in rows], dtype=np.bytes_),
@@ -74,14 +74,14 @@ class ShardIndex:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The index in the file `path`. DamagedSampleError when it is missing or broken."""
+        """The index in the file `path`. DamagedDataError when it is missing or broken."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 index = cls(arrays["keys"], arrays["spans"], arrays["is_text"])
             index._check()
             return index
         except Exception as error:  # a damaged zip can raise nearly anything
-            raise DamagedSampleError(
+            raise DamagedDataError(
                 f"{path}: not an index ({error}); delete it and run `cosmos prepare` again"
             ) from None
 
@@ -89,11 +89,11 @@ class ShardIndex:
         """ValueError when the arrays are not what `of` makes."""
         rows = self.keys.size
         if (self.keys.shape, self.spans.shape, self.is_text.shape) != ((rows,), (rows, 4), (rows,)):
-            raise ValueError("its arrays are of different lengths")
+            raise InputError("its arrays are of different lengths")
         if self.keys.dtype.kind != "S" or self.spans.dtype != np.int64 or self.is_text.dtype != np.bool_:
-            raise ValueError("its arrays are of other types")
+            raise InputError("its arrays are of other types")
         if not self.keys.tobytes().isascii() or (self.spans < 0).any():
-            raise ValueError("it holds keys or places that cannot be")
+            raise InputError("it holds keys or places that cannot be")
 
 
 def index_path(folder: Path, shard: str) -> Path:
@@ -142,7 +142,7 @@ class TarEntry(NamedTuple):
 def scan_tar(path: Path) -> Iterator[TarEntry]:
     """The samples of an uncompressed tar in webdataset's format, in order; folders and links are passed over.
 
-    Raises DamagedSampleError, behind the last whole sample, when the file is no tar or ends too early.
+    Raises DamagedDataError, behind the last whole sample, when the file is no tar or ends too early.
     """
     entry: TarEntry | None = None
     for name, offset, size in _members(path):
@@ -171,7 +171,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"no header at byte {tar.offset}")
     except (tarfile.TarError, OSError, ValueError) as error:
-        raise DamagedSampleError(f"{path}: not a whole, uncompressed tar ({error})") from None
+        raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({error})") from None
 
 
 def _split_name(name: str) -> tuple[str, str]:

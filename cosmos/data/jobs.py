@@ -13,9 +13,10 @@ from cosmos.data.indexing import index_path, shard_stem
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
 from cosmos.data.records import Input
 from cosmos.data.remote import is_remote
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
 from cosmos.data.shards import image_extension, size_problem, write_shard
 from cosmos.data.verify import verify_image
+from cosmos.errors import DamagedDataError
 from cosmos.run.files import write_json
 
 
@@ -63,7 +64,7 @@ class WriteShard:
                 sample = self.read(item)
                 verify_image(item.name, sample.image, self.max_pixels)
                 image_extension(sample)
-            except DamagedSampleError as error:
+            except DamagedDataError as error:
                 skipped.append(Skipped(item.name, str(error)).below(self.root))
             else:
                 yield sample

@@ -22,11 +22,11 @@ from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.data.image_crops import ImageViews, decode
 from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed import pick_device
+from cosmos.errors import DamagedDataError, InputError
 
 logger = logging.getLogger(__name__)
 
@@ -124,10 +124,10 @@ class _SampleViews(Dataset[_Views]):
         while len(damages) < MAX_TRIES:
             try:
                 return self._draw(index, rng, is_replacement=bool(damages))
-            except DamagedSampleError as error:
+            except DamagedDataError as error:
                 damages.append(str(error))
                 index = nth_index(self._shards, int(rng.integers(sum(map(len, self._shards)))))
-        raise ValueError(
+        raise InputError(
             f"{MAX_TRIES} samples in a row are damaged; delete the dataset and run `cosmos prepare` again:"
             + "".join(f"\n  {damage}" for damage in damages)
         )
@@ -137,8 +137,8 @@ class _SampleViews(Dataset[_Views]):
         try:
             image = decode(sample.image, self._max_pixels)
             captions = draw_captions(sample.annotation, self._views, rng)
-        except DamagedSampleError as error:
-            raise DamagedSampleError(f"sample {sample.key}: {error}") from None
+        except DamagedDataError as error:
+            raise DamagedDataError(f"sample {sample.key}: {error}") from None
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds the GPUs' generators too.
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
@@ -184,7 +184,7 @@ def _ignore_signals(worker: int) -> None:
 def _check_caption_mode(samples: ShardedSamples, params: Params) -> None:
     mode, schema = params.views.caption_mode, samples.manifest.schema
     if mode in ("short", "long") and schema != "dreamlip":
-        raise ValueError(
+        raise InputError(
             f"views.caption_mode: {mode} needs annotations in DreamLIP's form; those of {params.data.name}"
             f" are in the form {schema}, for which textcrop, random or raw would do"
         )

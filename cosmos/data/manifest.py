@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cosmos.errors import InputError
 from cosmos.run.files import write_json
 
 CaptionSchema = Literal["dreamlip", "pixelprose", "captions"]
@@ -79,8 +80,8 @@ class Manifest:
                 source=value["source"],
             )
         except FileNotFoundError:
-            raise ValueError(f"{path}: no such file; `cosmos prepare` makes it") from None
+            raise InputError(f"{path}: no such file; `cosmos prepare` makes it") from None
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}: not a manifest ({error}); delete it and run `cosmos prepare` again"
             ) from None

@@ -10,6 +10,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from cosmos.errors import InputError
+
 SHARDS_PER_WINDOW = 16
 """Shards whose samples are mixed. Enough to mix well, few enough that reading stays almost sequential and
 that a window's remote shards fit into the cache."""
@@ -56,9 +58,9 @@ class SampleOrder:
         self.num_samples = sum(map(len, self.shards))
         self.steps_per_epoch = self.num_samples // batch_size
         if not self.num_samples:
-            raise ValueError("no sample can be read; run `cosmos prepare` for this dataset again")
+            raise InputError("no sample can be read; run `cosmos prepare` for this dataset again")
         if not self.steps_per_epoch:
-            raise ValueError(
+            raise InputError(
                 f"pretrain.batch_size: {batch_size} is more than the {self.num_samples} samples that can be"
                 f" read; set it to {self.num_samples} or less, or prepare more data"
             )
@@ -85,7 +87,7 @@ def batch_per_rank(batch_size: int, world_size: int) -> int:
     """Samples of a step on each rank. ValueError when the ranks cannot share the batch equally."""
     if batch_size % world_size:
         nearest = max(1, round(batch_size / world_size)) * world_size
-        raise ValueError(
+        raise InputError(
             f"pretrain.batch_size: {batch_size} samples cannot be shared equally by {world_size} ranks;"
             f" {nearest} would do"
         )

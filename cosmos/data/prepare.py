@@ -32,6 +32,7 @@ from cosmos.data.existing import find_shards, shards_schema
 from cosmos.data.jobs import IndexShard, Job, Outcome, WriteShard, do, is_whole, recorded
 from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
 from cosmos.data.sources import open_source
+from cosmos.errors import InputError
 from cosmos.run.files import write_json
 
 PARAMS_FILE = "params.json"
@@ -80,16 +81,16 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
     remedy = f"delete {folder} or choose another data.name"
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"{folder}: holds files, but no {PARAMS_FILE} that says what of; {remedy}")
+            raise InputError(f"{folder}: holds files, but no {PARAMS_FILE} that says what of; {remedy}")
         return
     try:
         old, new = json.loads(path.read_text(encoding="utf-8")), _deciding(params)
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}); {remedy}") from None
+        raise InputError(f"{path}: not JSON ({error}); {remedy}") from None
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:
         changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
-        raise ValueError(f"{folder}: was prepared from other parameters ({changes}); {remedy}")
+        raise InputError(f"{folder}: was prepared from other parameters ({changes}); {remedy}")
 
 
 def _splits(params: DataParams) -> tuple[str, ...]:
@@ -190,7 +191,7 @@ def _results(jobs: dict[int, Job], processes: int) -> Iterator[tuple[int, Outcom
         for future in as_completed(numbers):
             yield numbers[future], future.result()
     except BrokenProcessPool:
-        raise ValueError(
+        raise InputError(
             "a process that prepared a shard was killed, most likely for want of memory; run again where"
             " there is more of it: finished shards are kept"
         ) from None
@@ -230,10 +231,10 @@ def _check_usable(folder: Path, params: DataParams, manifests: dict[str, Manifes
     num_inputs = len(skipped) + sum(manifest.num_samples for manifest in manifests.values())
     if len(skipped) > params.max_skipped * num_inputs:
         write_json(folder / SKIPPED_FILE, [asdict(entry) for entry in skipped])
-        raise ValueError(_skipped_message(folder, params, skipped, num_inputs))
+        raise InputError(_skipped_message(folder, params, skipped, num_inputs))
     for split, manifest in manifests.items():
         if not manifest.num_samples:
-            raise ValueError(f"{folder / split}: no sample in it; are data.source and its paths right?")
+            raise InputError(f"{folder / split}: no sample in it; are data.source and its paths right?")
 
 
 def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped], num_inputs: int) -> str:

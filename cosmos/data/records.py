@@ -11,8 +11,9 @@ from cosmos.config.params import DataParams
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.manifest import CaptionSchema, Skipped
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
 from cosmos.data.shards import annotation_bytes
+from cosmos.errors import DamagedDataError, InputError
 
 NUM_PROBED = 1000
 """records that are looked at to find out which schema the captions have"""
@@ -34,7 +35,7 @@ class Source:
     schema: CaptionSchema
     splits: dict[str, Sequence[Input]]
     read: Callable[[Any], Sample]
-    """input -> sample; raises DamagedSampleError that names the input. Can be pickled"""
+    """input -> sample; raises DamagedDataError that names the input. Can be pickled"""
     skipped: tuple[Skipped, ...] = ()
     """what was found unusable while inputs were listed"""
 
@@ -48,17 +49,17 @@ class Span:
     size: int = -1
 
     def read(self, limit: int) -> bytes:
-        """The bytes. DamagedSampleError when they are missing, or more than `limit`."""
+        """The bytes. DamagedDataError when they are missing, or more than `limit`."""
         try:
             with Path(self.path).open("rb") as file:
                 file.seek(self.offset)
                 content = file.read(limit + 1 if self.size < 0 else min(self.size, limit + 1))
         except OSError as error:
-            raise DamagedSampleError(f"{self.path}: {error.strerror}") from None
+            raise DamagedDataError(f"{self.path}: {error.strerror}") from None
         if len(content) > limit:
-            raise DamagedSampleError(f"{self.path}: more than the {limit} bytes that are allowed")
+            raise DamagedDataError(f"{self.path}: more than the {limit} bytes that are allowed")
         if len(content) < self.size:
-            raise DamagedSampleError(f"{self.path}: ends too early")
+            raise DamagedDataError(f"{self.path}: ends too early")
         return content
 
 
@@ -81,13 +82,13 @@ Parse = Callable[[str, bytes], Any]
 
 
 def read_record(record: Record, schema: CaptionSchema, parse: Parse) -> Sample:
-    """The sample that a record stands for. DamagedSampleError when a file or its captions are unusable."""
+    """The sample that a record stands for. DamagedDataError when a file or its captions are unusable."""
     value = _caption_value(record, parse)
     try:
         annotation = captions_in(schema, value)
         annotation_bytes(annotation)
     except ValueError as error:
-        raise DamagedSampleError(f"{record.name}: {error}") from None
+        raise DamagedDataError(f"{record.name}: {error}") from None
     return Sample(record.key, record.image.read(MAX_IMAGE_BYTES), annotation)
 
 
@@ -102,7 +103,7 @@ def detect_schema(where: str, records: Sequence[Record], parse: Parse) -> Captio
             return caption_form(_caption_value(record, parse))[0]
         except ValueError as error:
             problem = f"{record.name}: {error}"
-    raise ValueError(f"{where}: found no image with captions ({problem}); is data.source right?")
+    raise InputError(f"{where}: found no image with captions ({problem}); is data.source right?")
 
 
 def split_inputs(inputs: Sequence[Input], params: DataParams) -> dict[str, Sequence[Input]]:
@@ -111,11 +112,11 @@ def split_inputs(inputs: Sequence[Input], params: DataParams) -> dict[str, Seque
     ValueError when nothing is left to train on.
     """
     if not inputs:
-        raise ValueError(
+        raise InputError(
             f"data.source: no images for {params.source}; are data.annotations and data.images right?"
         )
     if params.num_heldout >= len(inputs):
-        raise ValueError(
+        raise InputError(
             f"data.num_heldout: {params.num_heldout} of {len(inputs)} samples leave none to train on"
         )
     order = np.random.default_rng(params.seed).permutation(len(inputs))
@@ -131,4 +132,4 @@ def _caption_value(record: Record, parse: Parse) -> Any:
     try:
         return parse(record.captions.path, content)
     except ValueError as error:
-        raise DamagedSampleError(f"{record.captions.path}: {error}") from None
+        raise DamagedDataError(f"{record.captions.path}: {error}") from None

@@ -12,7 +12,7 @@ from typing import Any
 import fsspec
 
 from cosmos.config.machine import Machine
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError, InputError
 
 ABANDONED_SECONDS = 3600.0
 
@@ -27,12 +27,12 @@ def file_system(url: str, machine: Machine) -> tuple[Any, str]:
     try:
         file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options)
     except ImportError as error:
-        raise ValueError(
+        raise InputError(
             f"{url}: {error}; for s3:// install this package with the extra `s3`, else the fsspec "
             "package of this storage"
         ) from None
     except ValueError as error:
-        raise ValueError(f"{url}: {error}; correct the URL") from None
+        raise InputError(f"{url}: {error}; correct the URL") from None
     return file_system, path
 
 
@@ -40,7 +40,7 @@ def cached_copy(url: str, machine: Machine) -> Path:
     """A local copy of the shard at `url`, made when there is none.
 
     Of all copies in `machine.cache_root`, the `machine.cached_shards` used last are kept. Raises
-    DamagedSampleError when the shard cannot be copied.
+    DamagedDataError when the shard cannot be copied.
     """
     copy = _copy_path(url, machine)
     try:
@@ -61,7 +61,7 @@ def forget_copy(url: str, machine: Machine) -> None:
 def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
     """A local copy of the shard at `url` that nobody else knows of, removed in the end unless it was renamed.
 
-    Raises DamagedSampleError when the shard cannot be copied.
+    Raises DamagedDataError when the shard cannot be copied.
     """
     source, path = file_system(url, machine)
     folder = _copy_path(url, machine).parent
@@ -74,7 +74,7 @@ def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
             source.get_file(path, name)
         except Exception as error:  # every storage has errors of its own
             reason = f"{type(error).__name__}: {error}"
-            raise DamagedSampleError(f"{url}: cannot be copied ({reason})") from None
+            raise DamagedDataError(f"{url}: cannot be copied ({reason})") from None
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)

@@ -4,10 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class DamagedSampleError(ValueError):
-    """A sample that cannot be used; the message names it and says why."""
-
-
 @dataclass(frozen=True)
 class Sample:
     """An encoded image and its annotation, in one of the forms of `manifest.CaptionSchema`."""

@@ -17,7 +17,8 @@ from cosmos.data.captions import captions_in
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES, Located, ShardIndex, index_path
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.remote import cached_copy, forget_copy, is_remote
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
@@ -57,7 +58,7 @@ class ShardedSamples:
     def read(self, index: int) -> Sample:
         """Sample number `index` of the split.
 
-        Raises IndexError outside of [0, len), DamagedSampleError when its shard is missing or truncated, or
+        Raises IndexError outside of [0, len), DamagedDataError when its shard is missing or truncated, or
         its annotation is broken. Whether the image can be decoded is the reader's to find out.
         """
         if not 0 <= index < len(self):
@@ -75,7 +76,7 @@ class ShardedSamples:
         try:
             return captions_in(self.manifest.schema, parse_annotation(text, is_text))
         except ValueError as error:
-            raise DamagedSampleError(f"{where}: {error}") from None
+            raise DamagedDataError(f"{where}: {error}") from None
 
     def damaged_shards(self) -> list[str]:
         """`path: what is wrong` of local shards that are missing or of another size than the manifest says.
@@ -95,19 +96,19 @@ class _OpenShard:
         self._descriptor = -1
         self.index = ShardIndex.read(index_path(folder, info.path))
         if len(self.index) != info.num_samples:
-            raise DamagedSampleError(f"{info.path}: its index is another's; run `cosmos prepare` again")
+            raise DamagedDataError(f"{info.path}: its index is another's; run `cosmos prepare` again")
         self._descriptor = _open_descriptor(folder, machine, info)
 
     def read(self, where: str, offset: int, size: int, limit: int) -> bytes:
         """`size` bytes from `offset`."""
         if not 0 <= size <= limit:
-            raise DamagedSampleError(f"{where}: {size} bytes are more than the {limit} that are allowed")
+            raise DamagedDataError(f"{where}: {size} bytes are more than the {limit} that are allowed")
         try:
             content = os.pread(self._descriptor, size, offset)
         except OSError as error:  # a disk or a network file system that fails
-            raise DamagedSampleError(f"{where}: cannot be read ({error.strerror})") from None
+            raise DamagedDataError(f"{where}: cannot be read ({error.strerror})") from None
         if len(content) != size:
-            raise DamagedSampleError(f"{where}: the shard ends in the middle of it")
+            raise DamagedDataError(f"{where}: the shard ends in the middle of it")
         return content
 
     def __del__(self) -> None:
@@ -123,15 +124,15 @@ def _open_descriptor(folder: Path, machine: Machine, info: ShardInfo) -> int:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DamagedSampleError(f"{info.path}: cannot be opened ({error.strerror})") from None
+            raise DamagedDataError(f"{info.path}: cannot be opened ({error.strerror})") from None
         size = os.fstat(descriptor).st_size
         if size == info.num_bytes:
             return descriptor
         os.close(descriptor)
         if is_remote(info.path):
             forget_copy(info.path, machine)
-        raise DamagedSampleError(f"{info.path}: has {size} bytes, the manifest says {info.num_bytes}")
-    raise DamagedSampleError(f"{info.path}: no such shard; run `cosmos prepare` again")
+        raise DamagedDataError(f"{info.path}: has {size} bytes, the manifest says {info.num_bytes}")
+    raise DamagedDataError(f"{info.path}: no such shard; run `cosmos prepare` again")
 
 
 def size_problem(folder: Path, info: ShardInfo) -> str:
@@ -149,14 +150,14 @@ def parse_annotation(text: bytes, is_text: bool) -> Any:
         decoded = text.decode("utf-8-sig")
         return decoded if is_text else json.loads(decoded)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"broken {'text' if is_text else 'JSON'} ({error})") from None
+        raise InputError(f"broken {'text' if is_text else 'JSON'} ({error})") from None
 
 
 def annotation_bytes(annotation: dict[str, Any]) -> bytes:
     """An annotation as it is written into a shard. ValueError when it is larger than what is read back."""
     text = json.dumps(annotation, ensure_ascii=False, separators=(",", ":")).encode()
     if len(text) > MAX_ANNOTATION_BYTES:
-        raise ValueError(f"captions of {len(text)} bytes are more than the {MAX_ANNOTATION_BYTES} allowed")
+        raise InputError(f"captions of {len(text)} bytes are more than the {MAX_ANNOTATION_BYTES} allowed")
     return text
 
 
@@ -202,10 +203,10 @@ def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int
 
 
 def image_extension(sample: Sample) -> str:
-    """File extension of a sample's image, by its first bytes. DamagedSampleError when they are unknown."""
+    """File extension of a sample's image, by its first bytes. DamagedDataError when they are unknown."""
     if sample.image[:4] == b"RIFF" and sample.image[8:12] == b"WEBP":
         return "webp"
     for signature, extension in _SIGNATURES:
         if sample.image.startswith(signature):
             return extension
-    raise DamagedSampleError(f"{sample.key}: not a JPEG, PNG, WebP, GIF, BMP or TIFF image")
+    raise DamagedDataError(f"{sample.key}: not a JPEG, PNG, WebP, GIF, BMP or TIFF image")

@@ -27,6 +27,7 @@ from cosmos.data.records import Input, Record, Source, Span, detect_schema, read
 from cosmos.data.sample import Sample
 from cosmos.data.shards import parse_annotation
 from cosmos.data.tables import open_table
+from cosmos.errors import InputError
 
 Split = Literal["train", "heldout"]
 
@@ -39,7 +40,7 @@ def open_source(params: DataParams, machine: Machine) -> Source:
     ValueError names the file, folder or key that is wrong, and what would do.
     """
     if params.source != "demo" and not machine.source(params.images).is_dir():
-        raise ValueError(f"{machine.source(params.images)}: no such folder; correct data.images")
+        raise InputError(f"{machine.source(params.images)}: no such folder; correct data.images")
     openers: dict[str, Callable[[DataParams, Machine], Source]] = {
         "demo": _open_demo,
         "captions-csv": partial(_open_captions_file, parse_captions_csv),

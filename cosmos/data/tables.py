@@ -17,6 +17,7 @@ from cosmos.data.downloads import find_downloads
 from cosmos.data.indexing import MAX_ANNOTATION_BYTES, unique_keys
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.records import Parse, Record, Source, Span, read_record, split_inputs
+from cosmos.errors import InputError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
 """Names, in lower case, of the column that says where an image is; the first of them that there is counts."""
@@ -40,7 +41,7 @@ def open_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> S
     rows = locate_rows(table, schema)
     records, skipped = _join(rows, folder)
     if not records:
-        raise ValueError(
+        raise InputError(
             f"{folder}: holds none of the images that {table} names; set data.images to the folder that "
             "img2dataset wrote into"
         )
@@ -61,8 +62,8 @@ def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
         if table.suffix == ".csv":
             return _locate_csv_rows(table, schema)
     except OSError as error:
-        raise ValueError(f"{table}: cannot be read ({error.strerror}); correct data.annotations") from None
-    raise ValueError(
+        raise InputError(f"{table}: cannot be read ({error.strerror}); correct data.annotations") from None
+    raise InputError(
         f"{table}: expected a .csv or .jsonl file; turn Parquet into one with "
         "pandas.read_parquet(...).to_json(..., orient='records', lines=True)"
     )
@@ -117,7 +118,7 @@ def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int
             yield row, start, end - start
             start = end
     except csv.Error as error:
-        raise ValueError(
+        raise InputError(
             f"{table}, line {reader.line_num}: {error}; is a double quote missing or too many?"
         ) from None
 
@@ -138,9 +139,9 @@ def _json_row(where: str, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error}); correct or remove the line") from None
+        raise InputError(f"{where}: not JSON ({error}); correct or remove the line") from None
     if not isinstance(row, dict):
-        raise ValueError(f"{where}: expected an object; correct or remove the line")
+        raise InputError(f"{where}: expected an object; correct or remove the line")
     return row
 
 
@@ -149,7 +150,7 @@ def _lines(table: Path, file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
     offset = 0
     while line := file.readline(MAX_ANNOTATION_BYTES + 1):
         if len(line) > MAX_ANNOTATION_BYTES:
-            raise ValueError(
+            raise InputError(
                 f"{table}: a line is longer than {MAX_ANNOTATION_BYTES} bytes; is it a text file?"
             )
         yield offset, len(line), line.removeprefix(b"\xef\xbb\xbf") if offset == 0 else line
@@ -160,7 +161,7 @@ def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> 
     lower = {column.strip().lower(): column for column in columns}
     location = next((lower[name] for name in LOCATION_COLUMNS if name in lower), None)
     if location is None or not any(name in columns for name in CAPTION_COLUMNS[schema]):
-        raise ValueError(
+        raise InputError(
             f"{table}: expected a column of URLs or paths ({', '.join(LOCATION_COLUMNS)}) and columns of "
             f"captions ({', '.join(CAPTION_COLUMNS[schema])}); found {', '.join(columns)}"
         )
@@ -182,5 +183,5 @@ def _parse_json_row(path: str, content: bytes) -> Any:
 def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
     cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
     if len(cells) != len(header):
-        raise ValueError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
+        raise InputError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
     return dict(zip(header, cells, strict=True))

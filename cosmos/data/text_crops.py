@@ -7,7 +7,7 @@ import numpy as np
 
 from cosmos.config.params import ViewParams
 from cosmos.data.captions import split_sentences
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError
 
 CaptionMode = Literal["textcrop", "random", "raw", "short", "long"]
 
@@ -28,7 +28,7 @@ def sentence_pool(annotation: Mapping[str, Any], mode: CaptionMode) -> list[str]
     """The sentences that captions of this mode are drawn from. Blank ones are left out.
 
     The form of the annotation (`manifest.CaptionSchema`) shows in its keys. Source: COSMOS, text views.
-    Raises DamagedSampleError, naming the keys, when there is none or when a value has the wrong type.
+    Raises DamagedDataError, naming the keys, when there is none or when a value has the wrong type.
     """
     if "captions" in annotation:
         keys: Sequence[str] = ("captions",)
@@ -46,7 +46,7 @@ def sentence_pool(annotation: Mapping[str, Any], mode: CaptionMode) -> list[str]
 def evaluation_captions(annotation: Mapping[str, Any]) -> list[str]:
     """The captions that retrieval is measured on: those that people wrote.
 
-    Raises DamagedSampleError as `sentence_pool`.
+    Raises DamagedDataError as `sentence_pool`.
     """
     return sentence_pool(annotation, "raw")
 
@@ -56,7 +56,7 @@ def draw_captions(annotation: Mapping[str, Any], views: ViewParams, rng: np.rand
 
     In mode textcrop a global caption joins 1 to `max_sentences` sentences and a local one is a sentence; in
     the other modes all K are sentences. Source: COSMOS, text views.
-    Raises DamagedSampleError as `sentence_pool`.
+    Raises DamagedDataError as `sentence_pool`.
     """
     pool = sentence_pool(annotation, views.caption_mode)
     if views.caption_mode != "textcrop":
@@ -76,19 +76,19 @@ def _draw(pool: Sequence[str], count: int, rng: np.random.Generator) -> list[str
 def _strings(annotation: Mapping[str, Any], key: str) -> list[str]:
     value = annotation.get(key, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise DamagedSampleError(f"annotation: {key} is not a list of strings")
+        raise DamagedDataError(f"annotation: {key} is not a list of strings")
     return value
 
 
 def _string(annotation: Mapping[str, Any], key: str) -> str:
     value = annotation.get(key, "")
     if not isinstance(value, str):
-        raise DamagedSampleError(f"annotation: {key} is not a string")
+        raise DamagedDataError(f"annotation: {key} is not a string")
     return value
 
 
 def _not_empty(sentences: Sequence[str], keys: Sequence[str]) -> list[str]:
     kept = [sentence for sentence in sentences if sentence.strip()]
     if not kept:
-        raise DamagedSampleError(f"annotation: no sentences in {', '.join(keys)}")
+        raise DamagedDataError(f"annotation: no sentences in {', '.join(keys)}")
     return kept

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from cosmos.config.params import ModelParams
+from cosmos.errors import InputError
 
 CLIP_VOCABULARY = 49408
 """Tokens of CLIP's vocabulary; the last two are start and end of text."""
@@ -31,7 +32,7 @@ class Tokenizer:
 
     def __init__(self, context_length: int, vocab_size: int) -> None:
         if vocab_size < CLIP_VOCABULARY:
-            raise ValueError(
+            raise InputError(
                 f"model.inline.text.vocab_size: {vocab_size} is too small for text: CLIP's token ids go up"
                 f" to {CLIP_VOCABULARY - 1}; set it to {CLIP_VOCABULARY}"
             )
@@ -64,7 +65,7 @@ def tokenizer_for(model: ModelParams) -> Tokenizer:
 
     config = open_clip.get_model_config(model.architecture)
     if config is None:
-        raise ValueError(
+        raise InputError(
             f"model.architecture: open_clip has no {model.architecture!r}; inline or ViT-B-16 would do"
         )
     text = config["text_cfg"]

@@ -5,7 +5,7 @@ import warnings
 
 from PIL import Image, UnidentifiedImageError
 
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
@@ -14,7 +14,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:
     """Decodes `image`.
 
-    DamagedSampleError, naming `where`, when it is no image, cut off, or of more than `max_pixels` pixels.
+    DamagedDataError, naming `where`, when it is no image, cut off, or of more than `max_pixels` pixels.
     """
     try:
         with warnings.catch_warnings():
@@ -30,7 +30,7 @@ def verify_image(where: str, image: bytes, max_pixels: int) -> None:
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         problem = f"cannot be decoded ({error or type(error).__name__})"
     if problem:
-        raise DamagedSampleError(f"{where}: image {problem}")
+        raise DamagedDataError(f"{where}: image {problem}")
 
 
 def _problem(picture: Image.Image, max_pixels: int) -> str:

@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Dataset
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import evaluation_transform
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed import rank, together, world_size
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.cache import Cache
 from cosmos.evaluation.images import Images, digest
 
@@ -149,7 +149,7 @@ class Embedder:
             yield [unique[i] for i in part.tolist()], self.encoder.encode_texts(tokens[part])
 
     def _image_batches(self, images: Images, indices: Sequence[int]) -> Iterable[Tensor]:
-        loader: DataLoader[Tensor | DamagedSampleError] = DataLoader(
+        loader: DataLoader[Tensor | DamagedDataError] = DataLoader(
             _Transformed(images, indices, self.encoder.image_size),
             batch_size=self.batch_size,
             collate_fn=_stacked,
@@ -212,7 +212,7 @@ def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[int], Non
         yield lambda count: bar.advance(task, count)
 
 
-class _Transformed(Dataset[Tensor | DamagedSampleError]):
+class _Transformed(Dataset[Tensor | DamagedDataError]):
     """Images as an encoder takes them.
 
     A damaged image is returned as its error: raised in a worker, its message would arrive as a traceback.
@@ -225,24 +225,24 @@ class _Transformed(Dataset[Tensor | DamagedSampleError]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> Tensor | DamagedSampleError:
+    def __getitem__(self, index: int) -> Tensor | DamagedDataError:
         try:
             return self._transform(self._images.read(self._indices[index]))
-        except DamagedSampleError as error:
+        except DamagedDataError as error:
             return error
 
 
-def _stacked(items: Sequence[Tensor | DamagedSampleError]) -> Tensor | DamagedSampleError:
+def _stacked(items: Sequence[Tensor | DamagedDataError]) -> Tensor | DamagedDataError:
     """(B, 3, S, S), or the first error."""
-    errors = (item for item in items if isinstance(item, DamagedSampleError))
+    errors = (item for item in items if isinstance(item, DamagedDataError))
     return next(errors, None) or torch.stack([item for item in items if isinstance(item, Tensor)])
 
 
-def sound(items: Iterable[T | DamagedSampleError]) -> Iterator[T]:
+def sound(items: Iterable[T | DamagedDataError]) -> Iterator[T]:
     """What was read, until the first error: ValueError says what to do about it."""
     for item in items:
-        if isinstance(item, DamagedSampleError):
-            raise ValueError(f"{item}; evaluation leaves no image out: mend or remove it")
+        if isinstance(item, DamagedDataError):
+            raise InputError(f"{item}; evaluation leaves no image out: mend or remove it")
         yield item
 
 
@@ -260,5 +260,5 @@ def _finite(keys: Sequence[str], rows: Tensor) -> Tensor:
     """The rows; ValueError names the first that holds NaN or infinities."""
     bad = (~rows.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if bad:
-        raise ValueError(f"the embedding of {keys[bad[0]]!r:.200} {NOT_FINITE}")
+        raise InputError(f"the embedding of {keys[bad[0]]!r:.200} {NOT_FINITE}")
     return rows

@@ -11,8 +11,8 @@ from PIL import Image
 from cosmos.data.annotations import path_below
 from cosmos.data.image_crops import decode
 from cosmos.data.indexing import MAX_IMAGE_BYTES
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
+from cosmos.errors import DamagedDataError, InputError
 
 MAX_NAMED = 5
 """Missing files that an error names."""
@@ -38,7 +38,7 @@ class Images(Protocol):
         """What tells an image from every other of its collection, and from what it was before a change."""
 
     def read(self, index: int) -> Image.Image:
-        """The RGB image. DamagedSampleError names it and says why it cannot be read."""
+        """The RGB image. DamagedDataError names it and says why it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class ImageFiles:
         return file_key(self.paths[index], self.folder)
 
     def read(self, index: int) -> Image.Image:
-        """The RGB image. Raises DamagedSampleError that names the file."""
+        """The RGB image. Raises DamagedDataError that names the file."""
         path = self.paths[index]
         try:
             if path.stat().st_size > MAX_IMAGE_BYTES:
-                raise DamagedSampleError(f"more than {MAX_IMAGE_BYTES} bytes")
+                raise DamagedDataError(f"more than {MAX_IMAGE_BYTES} bytes")
             return decode(path.read_bytes(), self.max_pixels)
-        except (OSError, DamagedSampleError) as error:
-            raise DamagedSampleError(f"{path}: {error}") from None
+        except (OSError, DamagedDataError) as error:
+            raise DamagedDataError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class ShardImages:
         return str(index)
 
     def read(self, index: int) -> Image.Image:
-        """The RGB image. Raises DamagedSampleError that names the sample."""
+        """The RGB image. Raises DamagedDataError that names the sample."""
         sample = self.samples.read(index)
         try:
             return decode(sample.image, self.max_pixels)
-        except DamagedSampleError as error:
-            raise DamagedSampleError(f"sample {sample.key}: {error}") from None
+        except DamagedDataError as error:
+            raise DamagedDataError(f"sample {sample.key}: {error}") from None
 
 
 def file_key(path: Path, folder: Path) -> str:
@@ -128,11 +128,11 @@ def locate(
     ValueError for a missing folder, names that lead outside, and files that are missing: how many, and which.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; {remedy}")
+        raise InputError(f"{folder}: no such folder; {remedy}")
     try:
         paths = [place(folder, name) for name in names]
     except ValueError as error:
-        raise ValueError(f"{listed_in}: {error}; correct the name") from None
+        raise InputError(f"{listed_in}: {error}; correct the name") from None
     check_present(listed_in, "images", list(dict.fromkeys(paths)), remedy)
     return paths
 
@@ -140,7 +140,7 @@ def locate(
 def check_file(path: Path, remedy: str) -> None:
     """ValueError when there is no such file."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; {remedy}")
+        raise InputError(f"{path}: no such file; {remedy}")
 
 
 def check_present(where: Path, what: str, paths: Sequence[Path], remedy: str) -> None:
@@ -148,4 +148,4 @@ def check_present(where: Path, what: str, paths: Sequence[Path], remedy: str) ->
     missing = [path for path in paths if not path.is_file()]
     if missing:
         named = ", ".join(map(str, missing[:MAX_NAMED])) + (", ..." if len(missing) > MAX_NAMED else "")
-        raise ValueError(f"{where}: {len(missing):,} of {len(paths):,} {what} are missing: {named}; {remedy}")
+        raise InputError(f"{where}: {len(missing):,} of {len(paths):,} {what} are missing: {named}; {remedy}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import starmap
 
 from cosmos.config.evaluate_params import EvaluateParams
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card
 from cosmos.evaluation.classification import sets as classification_sets
 from cosmos.evaluation.perception import sets as perception_sets
@@ -31,7 +32,7 @@ class Suite:
         """The cards of the datasets asked for. ValueError for a name that there is none of."""
         unknown = [name for name in self.datasets if name not in self.cards]
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"evaluate.{self.name}.datasets: no {', '.join(unknown)}; there are {', '.join(self.cards)}"
             )
         return [self.cards[name] for name in dict.fromkeys(self.datasets)]
@@ -60,7 +61,7 @@ def _suite(name: str, datasets: tuple[str, ...], own_cards: Iterable[Card]) -> S
     cards = {card.name: card for card in BUILT_IN if card.suite == name}
     taken = sorted(cards.keys() & own.keys())
     if taken:
-        raise ValueError(
+        raise InputError(
             f"evaluate.{name}.own: {', '.join(taken)} is the name of another dataset; choose another"
         )
     return Suite(name, cards | own, datasets)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.local import LocalCluster
 from cosmos.launch.sbatch import SlurmCluster
@@ -64,7 +65,7 @@ def resolve(cluster: ClusterName) -> ClusterName:
     if any(name in os.environ for name in DISTRIBUTED) or not slurm.is_configured():
         return "debug"
     if not slurm.answers():
-        raise ValueError(
+        raise InputError(
             "this machine's Slurm does not answer (`scontrol ping`); try again once it does, or set "
             "COSMOS_CLUSTER=debug to work in this process"
         )

@@ -16,6 +16,7 @@ import submitit
 from submitit.helpers import environment_variables
 
 from cosmos.config.job_request import JobRequest
+from cosmos.errors import InputError
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 
@@ -57,7 +58,7 @@ class LocalCluster:
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
         """Starts the processes; the id is the first one's process id."""
         if request.nodes > 1:
-            raise ValueError(
+            raise InputError(
                 f"slurm.nodes: {request.nodes} nodes need Slurm; COSMOS_CLUSTER=local is one machine"
             )
         allowed = min(request.max_requeues, MAX_REQUEUES)

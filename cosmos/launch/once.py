@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.slurm import SlurmSilentError
@@ -58,7 +59,7 @@ def standing(record: Path) -> Submission | None:
         known = recall(record)
         return known if known and (known.is_finished() or known.is_alive()) else None
     except SlurmSilentError as error:
-        raise ValueError(
+        raise InputError(
             f"{record} tells of a job, and Slurm does not say how it stands ({error}); try again once "
             "`scontrol ping` answers"
         ) from None

@@ -11,6 +11,7 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.helpers import clean_env, environment_variables
 
 from cosmos.config.job_request import JobRequest
+from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
@@ -22,7 +23,7 @@ class SlurmCluster:
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
         """Runs sbatch. ValueError says what it says."""
         if not slurm.answers():
-            raise ValueError(
+            raise InputError(
                 "no Slurm answers here (`scontrol ping`); run this on a login node, or set COSMOS_CLUSTER to "
                 "local or debug"
             )
@@ -33,7 +34,7 @@ class SlurmCluster:
             with clean_env(), environment_variables(**where):
                 return _submit(executor, tasks)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise ValueError(f"sbatch refused the job: {error}\n--dry-run shows the script") from None
+            raise InputError(f"sbatch refused the job: {error}\n--dry-run shows the script") from None
 
     def find(self, name: str) -> str:
         """Asks the queue and, where there is one, the accounting database."""

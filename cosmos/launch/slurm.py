@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.errors import InputError
+
 FINAL_STATES = {
     "COMPLETED": "ended without leaving a value",
     "FAILED": "failed",
@@ -101,7 +103,7 @@ def cancel(job_id: str) -> None:
     """Ends a job; one that has ended already is left alone."""
     done = _ask("scancel", job_id)
     if done.returncode:
-        raise ValueError(f"scancel {job_id}: {done.stderr.strip()}")
+        raise InputError(f"scancel {job_id}: {done.stderr.strip()}")
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.errors import InputError
 from cosmos.launch.clusters import Cluster, cluster_of
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
@@ -62,7 +63,7 @@ class Submission:
     def on(self) -> Cluster:
         """Where it runs. ValueError for processes of another machine, of which nothing is known here."""
         if self.cluster == "local" and self.host != socket.gethostname():
-            raise ValueError(f"job {self.job_id} is a process of {self.host}; ask there")
+            raise InputError(f"job {self.job_id} is a process of {self.host}; ask there")
         return cluster_of(self.cluster)
 
     def look(self) -> list[JobState]:
@@ -94,7 +95,7 @@ def read_record(record: Path) -> Submission | None:
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise ValueError(
+        raise InputError(
             f"{record}: not a record of a job ({error}); look for the job with squeue, then delete the file"
         ) from None
 
@@ -110,7 +111,7 @@ def submit(
     token = secrets.token_hex(4)
     place = (folder / token).absolute()
     if "%" in str(place):
-        raise ValueError(f"{folder}: Slurm gives % a meaning in paths; name a folder without")
+        raise InputError(f"{folder}: Slurm gives % a meaning in paths; name a folder without")
     place.mkdir(parents=True)
     place.chmod(0o700)  # calls are pickled there, and with them the machine's settings
     provenance.freeze(code_folder(place))

@@ -17,8 +17,8 @@ from types import FrameType
 
 import submitit
 
+from cosmos.errors import InputError, Interrupted
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
-from cosmos.run.directory import Interrupted
 from cosmos.run.files import write_json
 
 RENDEZVOUS_PATIENCE = 600.0
@@ -86,7 +86,7 @@ class Task:
             self.files.begin(attempt_at(place))
         self.check_token()
         if place.requeues > self.max_requeues:
-            raise ValueError(too_often(self.max_requeues))
+            raise InputError(too_often(self.max_requeues))
         export_ranks(place, self.files)
 
     def check_token(self) -> None:
@@ -94,9 +94,9 @@ class Task:
         try:
             token = json.loads(self.record.read_text(encoding="utf-8"))["token"]
         except FileNotFoundError:
-            raise ValueError(f"{self.record} is gone: its run was deleted while this job waited") from None
+            raise InputError(f"{self.record} is gone: its run was deleted while this job waited") from None
         if token != self.token:
-            raise ValueError(
+            raise InputError(
                 f"{self.record} names a later submission ({token}); this job ({self.token}) stops"
             )
 
@@ -185,7 +185,7 @@ def rendezvous(place: Place, files: CallFiles) -> tuple[str, int]:
     waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
     while not path.exists():
         if time.monotonic() > waited_until:
-            raise ValueError(
+            raise InputError(
                 f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"
             )
         time.sleep(0.2)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
+from cosmos.errors import InputError
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
 from cosmos.run import dvc_versions
@@ -90,20 +91,20 @@ def fetch(name: str, cache: Path) -> Path:
     if not name.startswith("published:"):
         path = Path(name).expanduser()
         if not path.is_file():
-            raise ValueError(
+            raise InputError(
                 f"{path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
                 f"{list(PUBLISHED)}"
             )
         return path
     published = name.removeprefix("published:")
     if published not in PUBLISHED:
-        raise ValueError(f"{name}: no such published checkpoint; there are {', '.join(PUBLISHED)}")
+        raise InputError(f"{name}: no such published checkpoint; there are {', '.join(PUBLISHED)}")
     from huggingface_hub import hf_hub_download
 
     try:
         return Path(hf_hub_download(HUB_REPOSITORY, f"{published}.pt", cache_dir=cache))
     except OSError as error:
-        raise ValueError(
+        raise InputError(
             f"{name}: could not be downloaded from the hub ({error}); give a local file"
         ) from None
 
@@ -125,11 +126,11 @@ def read(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such checkpoint") from None
+        raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
-        raise ValueError(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
+        raise InputError(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
     if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():
-        raise ValueError(
+        raise InputError(
             f"{path}: a checkpoint holds `student` and `teacher`; this holds {_summary(content)}"
         )
     student, teacher = (plain_names(content.pop(which)) for which in ("student", "teacher"))
@@ -168,7 +169,7 @@ def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
     problems = (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", sorted(shapes)))
     found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems if names)
     if found:
-        raise ValueError(
+        raise InputError(
             f"{source} does not fit the model ({found}); is model.architecture the checkpoint's?"
         )
 
@@ -188,7 +189,7 @@ def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **e
         with replacing(path) as temporary:
             torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
-        raise ValueError(
+        raise InputError(
             f"{path}: cannot be written ({_reason(error)}); checkpoints before it are whole: "
             "make room, and the same command continues"
         ) from None

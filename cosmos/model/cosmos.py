@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cosmos.config.params import LossParams, ModelParams
+from cosmos.errors import InputError
 from cosmos.model.cross_attention import CrossAttentionPool
 from cosmos.model.towers import (
     architecture,
@@ -78,7 +79,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         super().__init__(arch.embed_dim, arch.vision, arch.text, quick_gelu=arch.quick_gelu, **siglip)
         dim, heads = arch.embed_dim, model.cross_attention_heads
         if dim % heads:
-            raise ValueError(
+            raise InputError(
                 f"model.cross_attention_heads: {heads} does not divide the embedding's width {dim}"
             )
         self.image_token_mapping = nn.Linear(arch.vision.width, dim)

@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.section import Precision
+from cosmos.errors import InputError
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
@@ -87,7 +88,7 @@ class OpenClipEncoder:
         Raises ValueError for an image tower that is no plain ViT: its patches have no embeddings.
         """
         if self.odd_settings:
-            raise ValueError(
+            raise InputError(
                 f"segmentation needs a model whose image tower is a plain ViT; this one has "
                 f"{', '.join(self.odd_settings)}; take another, as open_clip:ViT-B-16:openai"
             )
@@ -125,13 +126,13 @@ def open_clip_baseline(name: str, device: torch.device, precision: Precision) ->
     try:
         _, architecture, tag = name.split(":", 2)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"{name}: write open_clip:<architecture>:<tag>, as open_clip:ViT-B-32:openai"
         ) from None
     config = named_config(architecture)
     text = config["text_cfg"]
     if "hf_tokenizer_name" in text or "hf_model_name" in text:
-        raise ValueError(
+        raise InputError(
             f"{name}: its tokenizer is not CLIP's; only models with CLIP's tokenizer are evaluated"
         )
     try:
@@ -141,7 +142,7 @@ def open_clip_baseline(name: str, device: torch.device, precision: Precision) ->
             architecture, pretrained=tag, device=device, force_quick_gelu=quick_gelu
         )
     except (RuntimeError, OSError) as error:
-        raise ValueError(f"{name}: open_clip could not load it ({error})") from None
+        raise InputError(f"{name}: open_clip could not load it ({error})") from None
     model.eval()
     return baseline_encoder(name, model, config, device, precision)
 
@@ -152,7 +153,7 @@ def baseline_encoder(
     """A model of open_clip, built from `config`. ValueError for other image statistics than CLIP's."""
     visual: Any = model.visual
     if tuple(visual.image_mean) != open_clip.OPENAI_DATASET_MEAN:
-        raise ValueError(
+        raise InputError(
             f"{name}: it was trained with other image statistics than CLIP's, which are not supported"
         )
     size = visual.image_size

@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate, linear, scaled_dot_product_attentio
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.params import ModelParams
+from cosmos.errors import InputError
 
 TEXT_GROUPS = 4
 """Groups of similar length that captions are encoded in: enough that short ones do not pay for the longest,
@@ -44,9 +45,9 @@ def architecture(model: ModelParams, image_size: int) -> Architecture:
     text = CLIPTextCfg(**config["text_cfg"])
     odd = [*unsupported(vision, "vision"), *unsupported(text, "text")]
     if odd:
-        raise ValueError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
+        raise InputError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
     if image_size % int(vision.patch_size):
-        raise ValueError(
+        raise InputError(
             f"views.image_size: {image_size} is not a multiple of the patch size {vision.patch_size}"
         )
     return Architecture(config["embed_dim"], vision, text, config.get("quick_gelu", False))
@@ -67,7 +68,7 @@ def named_config(name: str) -> dict[str, Any]:
     config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
         known = ", ".join(n for n in open_clip.list_models() if n.startswith("ViT-"))
-        raise ValueError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {known}")
+        raise InputError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {known}")
     return config
 
 

@@ -32,7 +32,7 @@ from cosmos.config.experiment import (
 )
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.exits import EXIT_IO_ERROR
+from cosmos.errors import TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import pointer
 from cosmos.run.directory import RunDir, checkpoint_label
@@ -75,7 +75,7 @@ class StageFailedError(RuntimeError):
     @property
     def may_pass(self) -> bool:
         """Whether a second try may succeed with nothing mended."""
-        return self.status == EXIT_IO_ERROR
+        return self.status == TransientError.exit_status
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from cosmos.config.experiment import Experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import fingerprint
 from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.errors import InputError
 from cosmos.pipeline.directory import CHECKPOINT_FILE
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
@@ -28,7 +29,7 @@ def state_name(experiment: Experiment, machine: Machine) -> str:
     """
     manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
     if not manifest.exists():
-        raise ValueError(f"{manifest}: no such file; `dvc repro prepare` makes it")
+        raise InputError(f"{manifest}: no such file; `dvc repro prepare` makes it")
     parts = fingerprint(experiment.params), provenance.sha256(manifest), provenance.source_digest(TRAINING)
     return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
 

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params, differences
+from cosmos.errors import InputError
 from cosmos.pipeline.report import code_of, of_models, undotted
 from cosmos.report.curves import figures, with_loss
 from cosmos.report.tables import printable
@@ -99,17 +100,17 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
 def last_checkpoint(run: RunDir, name: str) -> Path:
     """The checkpoint that a finished run ended with. ValueError where it has not ended, or has none."""
     if not run.params.is_file():
-        raise ValueError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
+        raise InputError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
     line, epochs = last_with("loss", run.metrics), saved_params(run).pretrain.epochs
     if not line or line["epoch"] < epochs:
         done = f"{line['epoch']:.4g} of {epochs} epochs" if line else "no step"
-        raise ValueError(
+        raise InputError(
             f"{name}: has trained {done}; a run is promoted when it has finished: "
             f"`cosmos pretrain --run {name}` with its parameters goes on"
         )
     checkpoint = run.checkpoint(line["step"])
     if not checkpoint.is_file():
-        raise ValueError(f"{checkpoint}: no such file, which the run ended with; train it again to have it")
+        raise InputError(f"{checkpoint}: no such file, which the run ended with; train it again to have it")
     return checkpoint
 
 
@@ -117,12 +118,12 @@ def workspace() -> Path:
     """The root of the DVC workspace that is worked in. ValueError where there is none, or none in git."""
     root = dvc_versions.repository(Path.cwd())
     if root is None:
-        raise ValueError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
+        raise InputError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
     if shutil.which("git") is None:
-        raise ValueError("git is not installed, which keeps the record of what is promoted")
+        raise InputError("git is not installed, which keeps the record of what is promoted")
     asked = ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"]
     if subprocess.run(asked, capture_output=True).returncode:
-        raise ValueError(
+        raise InputError(
             f"{root}: not in git, which keeps the record of what is promoted; `git init` makes it so"
         )
     return root
@@ -131,7 +132,7 @@ def workspace() -> Path:
 def artefact_name(name: str) -> str:
     """A name fit for a folder. ValueError for another."""
     if not NAME.fullmatch(name):
-        raise ValueError(f"--name: {name!r} is not letters, digits, '.', '_' and '-' alone")
+        raise InputError(f"--name: {name!r} is not letters, digits, '.', '_' and '-' alone")
     return name
 
 
@@ -140,7 +141,7 @@ def refuse_another(artefact: Artefact, card: Card) -> None:
     another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
     if not artefact.folder.exists():
         if artefact.record.exists():
-            raise ValueError(
+            raise InputError(
                 f"{artefact.record}: its model is not here, so that it may be another; "
                 f"`dvc pull {artefact.listed}` brings it, or {another}"
             )
@@ -148,9 +149,9 @@ def refuse_another(artefact: Artefact, card: Card) -> None:
     try:
         there = Card(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
-        raise ValueError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
+        raise InputError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
     if there.sha256 != card.sha256:
-        raise ValueError(f"{artefact.folder}: holds another model, of the run {there.run}; {another}")
+        raise InputError(f"{artefact.folder}: holds another model, of the run {there.run}; {another}")
 
 
 def fill(folder: Path, run: RunDir, checkpoint: Path, card: Card) -> None:
@@ -230,7 +231,7 @@ def dvc_add(artefact: Artefact) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         said = "\n  ".join(errors) or done.stderr.strip()
-        raise ValueError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
+        raise InputError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
 
 
 def described(artefact: Artefact, card: Card) -> dict[str, Any]:

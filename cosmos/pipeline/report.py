@@ -10,6 +10,7 @@ from typing import Any, get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Head, read_overlay
 from cosmos.config.params import Params, differences
+from cosmos.errors import InputError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.report.curves import Line, csv_text, figures, loss_charts, with_loss
 from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
@@ -97,11 +98,11 @@ def page(pipeline: PipelineDir, made: Made) -> Page:
 def made_by(stage: str, path: Path) -> Iterator[None]:
     """While `path` is read: ValueError that names the stage that makes it, where it is missing or broken."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; `dvc repro {stage}` makes it")
+        raise InputError(f"{path}: no such file; `dvc repro {stage}` makes it")
     try:
         yield
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not as stage {stage} leaves it ({type(error).__name__}: {error}); delete it, and "
             f"`dvc repro {stage}` brings it back"
         ) from None
@@ -119,7 +120,7 @@ def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
     with made_by("pretrain", path):
         lines = with_loss(read_metrics(path))
         if not lines:
-            raise ValueError("no line has a loss")
+            raise InputError("no line has a loss")
         return lines, figures(lines)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
 from cosmos.registry.query import KEYS, Row, Value, conditions, known_keys, ordered, resolve, row, words
 from cosmos.registry.record import RunRecord, read_record, run_named, scalars
@@ -85,7 +86,7 @@ def ask(question: Question, machine: Machine) -> Answer:
     """The runs of this machine that are meant. ValueError where there are none at all."""
     records = list_runs(machine.runs_root)
     if not records:
-        raise ValueError(nothing_in(machine))
+        raise InputError(nothing_in(machine))
     return Answer(question, records)
 
 
@@ -167,7 +168,7 @@ def export(file: Path, question: Question, machine: Machine, quiet: bool) -> dic
     write = writer_of(file)
     answer = ask(question, machine)
     if not answer.rows:
-        raise ValueError(f"none of {len(answer.records)} runs matches: there is nothing to export")
+        raise InputError(f"none of {len(answer.records)} runs matches: there is nothing to export")
     columns = answer.columns or [key for key in answer.known if is_in(answer.rows, key)]
     write(file, answer.rows, columns)
     if not quiet:
@@ -199,10 +200,10 @@ def found(name: str, machine: Machine) -> tuple[RunDir, str]:
         return run, os.path.relpath(run.path, machine.runs_root)
     names = run_names(machine.runs_root)
     if not names:
-        raise ValueError(nothing_in(machine))
+        raise InputError(nothing_in(machine))
     parts = [one for one in names if name in one.split("/")] or difflib.get_close_matches(name, names, 5, 0.4)
     there = f"near it: {', '.join(parts[:5])}" if parts else "`cosmos runs list` lists the runs"
-    raise ValueError(f"{name}: no run in {machine.runs_root}; {there}")
+    raise InputError(f"{name}: no run in {machine.runs_root}; {there}")
 
 
 def print_record(record: RunRecord, changed: Mapping[str, Value], defaults: Mapping[str, Value]) -> None:

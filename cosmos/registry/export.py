@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cosmos.errors import InputError
 from cosmos.registry.query import Row, Value, words
 from cosmos.registry.record import Scalar
 from cosmos.run.files import replacing
@@ -18,7 +19,7 @@ def writer_of(file: Path) -> Write:
     """What writes a file of this name. ValueError where its suffix says no form."""
     writers: dict[str, Write] = {".csv": write_csv, ".parquet": write_parquet}
     if file.suffix.lower() not in writers:
-        raise ValueError(f"{file}: the name ends neither in .csv nor in .parquet, which say what to write")
+        raise InputError(f"{file}: the name ends neither in .csv nor in .parquet, which say what to write")
     return writers[file.suffix.lower()]
 
 

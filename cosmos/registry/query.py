@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cosmos.errors import InputError
 from cosmos.registry.record import RunRecord, Scalar
 
 Value = Scalar | tuple[str, ...]
@@ -80,8 +81,8 @@ def resolve(text: str, known: Sequence[str]) -> str:
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise ValueError(f"{text}: {len(ends)} keys end in that; say which: {listed(ends)}")
-    raise ValueError(f"{text!r}: no run has that; {near(text, known)}")
+            raise InputError(f"{text}: {len(ends)} keys end in that; say which: {listed(ends)}")
+    raise InputError(f"{text!r}: no run has that; {near(text, known)}")
 
 
 def near(text: str, known: Sequence[str]) -> str:
@@ -110,10 +111,10 @@ class Condition:
         """The condition that a person wrote, its key resolved. ValueError where it is none."""
         found = CONDITION.fullmatch(text)
         if not found:
-            raise ValueError(f"--where {text}: not a condition; key=value, or != < <= > >= ~ in place of =")
+            raise InputError(f"--where {text}: not a condition; key=value, or != < <= > >= ~ in place of =")
         key = resolve(found["key"])
         if key == "tags" and found["operator"] in ORDERS:
-            raise ValueError(f"--where {text}: tags have no order; =, != and ~ would do")
+            raise InputError(f"--where {text}: tags have no order; =, != and ~ would do")
         return cls(key, found["operator"].replace("==", "="), found["text"])
 
     def holds(self, row: Row) -> bool:
@@ -149,7 +150,7 @@ class Condition:
             return False
         number = as_number(self.text)
         if number is None:
-            raise ValueError(f"--where {self.key}{self.operator}{self.text}: {self.text!r} is no number")
+            raise InputError(f"--where {self.key}{self.operator}{self.text}: {self.text!r} is no number")
         return compare(value, number)
 
 

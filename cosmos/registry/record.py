@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from cosmos.config.params import flat
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import Labels
 from cosmos.run.lease import ALIVE
@@ -150,9 +151,9 @@ def read_params(run: RunDir) -> dict[str, Scalar]:
     try:
         values = yaml.load(run.params.read_text(encoding="utf-8"), loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{run.params}: not YAML: {error}") from None
+        raise InputError(f"{run.params}: not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise ValueError(f"{run.params}: expected sections such as `pretrain:`")
+        raise InputError(f"{run.params}: expected sections such as `pretrain:`")
     return scalars(values)
 
 
@@ -232,7 +233,7 @@ def read_trial(run: RunDir) -> Trial:
         values = finite(said["values"]) if said["state"] == "finished" else {}
         return Trial(int(said["number"]), int(said["seed"]), str(said["state"]), values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{run.trial}: not the record of a trial ({error!r})") from None
+        raise InputError(f"{run.trial}: not the record of a trial ({error!r})") from None
 
 
 @dataclass(frozen=True)
@@ -281,7 +282,7 @@ def read_sessions(run: RunDir) -> Sessions:
         sessions = json.loads(run.provenance.read_text(encoding="utf-8"))["sessions"]
         return Sessions(str(sessions[0]["started"]), str(sessions[-1]["commit"])) if sessions else Sessions()
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{run.provenance}: not a file of provenance ({error!r})") from None
+        raise InputError(f"{run.provenance}: not a file of provenance ({error!r})") from None
 
 
 def at_rest(

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
 from cosmos.data.text_crops import sentence_pool
+from cosmos.errors import DamagedDataError, InputError
 
 THUMBNAIL = 160
 """side of a thumbnail, in pixels"""
@@ -27,11 +28,11 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
     """Thumbnails in rows of `columns`, each with a caption of the sample below it: its raw one if it has one.
 
     Works for every form of annotation. Characters that the font lacks are drawn as boxes.
-    Raises ValueError without samples or columns, and DamagedSampleError, which names the sample, when an
+    Raises ValueError without samples or columns, and DamagedDataError, which names the sample, when an
     image cannot be decoded or a sample has no caption.
     """
     if not samples or columns < 1:
-        raise ValueError(f"a contact sheet needs samples and columns; got {len(samples)} and {columns}")
+        raise InputError(f"a contact sheet needs samples and columns; got {len(samples)} and {columns}")
     columns = min(columns, len(samples))
     rows = -(-len(samples) // columns)
     sheet = Image.new("RGB", (columns * _CELL[0] + _MARGIN, rows * _CELL[1] + _MARGIN), "white")
@@ -57,19 +58,19 @@ def _thumbnail(sample: Sample) -> Image.Image:
     try:
         with Image.open(io.BytesIO(sample.image)) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
+                raise InputError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
             image.draft("RGB", (THUMBNAIL, THUMBNAIL))  # decodes a large JPEG at a fraction of its size
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # decoders raise errors of many kinds on damaged or hostile files
-        raise DamagedSampleError(f"{sample.key}: image cannot be shown: {error}") from error
+        raise DamagedDataError(f"{sample.key}: image cannot be shown: {error}") from error
     return ImageOps.pad(upright, (THUMBNAIL, THUMBNAIL), color=(235, 235, 235))
 
 
 def _caption_lines(sample: Sample, font: Font) -> list[str]:
     try:
         caption = sentence_pool(sample.annotation, "textcrop")[0]
-    except DamagedSampleError as error:
-        raise DamagedSampleError(f"{sample.key}: {error}") from error
+    except DamagedDataError as error:
+        raise DamagedDataError(f"{sample.key}: {error}") from error
     return wrapped(_printable(caption), font)
 
 

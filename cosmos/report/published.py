@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from cosmos.errors import InputError
+
 Figures = Mapping[str, float]
 """Metrics by name."""
 
@@ -27,7 +29,7 @@ def published_figures(checkpoint: str, suite: str, dataset: str) -> Figures:
     """
     if checkpoint not in _PUBLISHED:
         known = ", ".join(PUBLISHED_CHECKPOINTS)
-        raise ValueError(f"{checkpoint!r}: no checkpoint with published figures; there are {known}")
+        raise InputError(f"{checkpoint!r}: no checkpoint with published figures; there are {known}")
     return _PUBLISHED[checkpoint].get(suite, {}).get(dataset, {})
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
+from cosmos.errors import InputError
 from cosmos.report.tables import printable
 
 IGNORED = 255
@@ -48,7 +49,7 @@ class Segmented:
     def __post_init__(self) -> None:
         shapes = [tuple(self.label.shape), tuple(self.prediction.shape), self.image.size[::-1]]
         if len(set(shapes)) > 1:
-            raise ValueError(
+            raise InputError(
                 "ground truth, prediction and image must have the same height and width; these have"
                 f" {', '.join(map(str, shapes))}"
             )
@@ -56,7 +57,7 @@ class Segmented:
             label for label in self.occurring() if label >= len(self.class_names) and label != IGNORED
         ]
         if nameless:
-            raise ValueError(
+            raise InputError(
                 f"label {nameless[0]} has no name: there are {len(self.class_names)} classes, numbered from"
                 " 0; name the others too, or correct the labels"
             )
@@ -87,7 +88,7 @@ def segmentation_sheet(samples: Sequence[Segmented]) -> Image.Image:
     are grey. Raises ValueError without samples.
     """
     if not samples:
-        raise ValueError("a sheet of segmentations needs at least one sample")
+        raise InputError("a sheet of segmentations needs at least one sample")
     return _stacked([_headings(), *(part for one in samples for part in (_panels(one), _legend(one)))])
 
 

@@ -12,18 +12,8 @@ import yaml
 
 from cosmos.config.experiment import Experiment, load_params
 from cosmos.config.params import Params, differences, fingerprint
+from cosmos.errors import InputError
 from cosmos.run.files import write_text
-
-
-class Interrupted(BaseException):
-    """A run was asked to stop by `signal` (0: by no signal), the same on all ranks; all is saved.
-
-    No Exception, since code that passes over those must not pass over this.
-    """
-
-    def __init__(self, message: str, signal: int = 0) -> None:
-        super().__init__(message)
-        self.signal = signal
 
 
 @dataclass(frozen=True)
@@ -137,7 +127,7 @@ def open_run(path: Path, params: Params) -> RunDir:
         old = saved_params(run)
         if fingerprint(old) != fingerprint(params):
             changes = "\n  ".join(d for d in differences(old, params) if not d.startswith("evaluate."))
-            raise ValueError(
+            raise InputError(
                 f"{path} holds a run with other parameters:\n  {changes}\n"
                 "name another run with --run, or delete the directory to start afresh"
             )

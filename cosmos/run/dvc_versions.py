@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from cosmos.errors import InputError
 from cosmos.run.files import replacing
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def fetch(name: str, folder: Path) -> Path:
 def _rev_and_path(name: str) -> tuple[str, str]:
     rev, separator, path = name.removeprefix(PREFIX).partition(":")
     if not (rev and separator and path) or PurePosixPath(path).is_absolute():
-        raise ValueError(f"{name}: expected dvc:REV:PATH, such as dvc:HEAD~1:pipeline/model/checkpoint.pt")
+        raise InputError(f"{name}: expected dvc:REV:PATH, such as dvc:HEAD~1:pipeline/model/checkpoint.pt")
     return rev, path
 
 
@@ -119,7 +120,7 @@ def _found(name: str, rev: str, path: str) -> tuple[Any, dict[str, Any]]:
     """The files of a revision as DVC's file system, and what it knows of the file at `path`."""
     root = repository(Path.cwd())
     if root is None:
-        raise ValueError(f"{name}: this is no DVC repository; run from the root of the project")
+        raise InputError(f"{name}: this is no DVC repository; run from the root of the project")
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc.scm import RevError
@@ -130,21 +131,21 @@ def _found(name: str, rev: str, path: str) -> tuple[Any, dict[str, Any]]:
         files = DVCFileSystem(str(root), rev=rev, config=_places(root))
         known = files.info(f"/{path}")
     except RevError:
-        raise ValueError(f"{name}: no revision {rev}; `git log --oneline` lists them") from None
+        raise InputError(f"{name}: no revision {rev}; `git log --oneline` lists them") from None
     except FileNotFoundError:
-        raise ValueError(f"{name}: not a file of that revision; {listed}") from None
+        raise InputError(f"{name}: not a file of that revision; {listed}") from None
     except DataIndexDirError as error:  # the listing of its folder is nowhere
         raise _nowhere(name, error.__cause__ or error) from None
     except ImportError as error:  # storage of this kind needs another package
         raise _nowhere(name, error) from None
     except DvcException as error:
-        raise ValueError(
+        raise InputError(
             f"{name}: cannot be looked up: {error}; mend that or name another revision"
         ) from None
     if known["type"] == "directory":
-        raise ValueError(f"{name}: a folder; name a file in it: {listed}")
+        raise InputError(f"{name}: a folder; name a file in it: {listed}")
     if "md5" not in known and known.get("dvc_info"):
-        raise ValueError(
+        raise InputError(
             f"{name}: its stage had not run at that revision, or dvc.lock was not committed with it"
         )
     return files, known

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
 
@@ -28,7 +29,7 @@ class Labels:
             values = json.loads(run.labels.read_text(encoding="utf-8"))
             return cls(**{**values, "tags": tuple(values.get("tags", ()))})
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{run.labels}: not a file of labels ({error}); delete it") from None
+            raise InputError(f"{run.labels}: not a file of labels ({error}); delete it") from None
 
     def write(self, run: RunDir) -> None:
         """Labels a run."""

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 from typing import Any, Self
 
+from cosmos.errors import SupersededError
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
@@ -30,10 +31,6 @@ BEAT = 10.0
 
 ALIVE = 60.0
 """Seconds since the last heartbeat within which the holder is taken to live: six beats."""
-
-
-class Superseded(ValueError):  # noqa: N818 - no error: the run goes on elsewhere
-    """Another process has taken over the run."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +55,16 @@ class Lease:
         return lease
 
     def check(self) -> None:
-        """Raises Superseded, naming who took over, where the run is no longer this process's to write."""
+        """Raise SupersededError, naming who took over, if this process may no longer write into the run."""
         try:
             holder = json.loads(self.run.lease.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise Superseded(
+            raise SupersededError(
                 f"{self.run.lease} is gone: the run was deleted or moved, so this process stops; "
                 "the same command starts or continues it"
             ) from None
         if holder["token"] != self.token:
-            raise Superseded(
+            raise SupersededError(
                 f"{self.run.lease}: {in_words(holder)} took over this run at {holder['since']}, so this "
                 "process stops; nothing is lost, and the run goes on there"
             )
@@ -97,7 +94,7 @@ class Lease:
         try:
             self.check()
             os.utime(self.run.lease, times)
-        except Superseded:
+        except SupersededError:
             return False
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.debug("%s: no heartbeat: %s", self.run.lease, error)

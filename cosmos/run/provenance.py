@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.errors import InputError
 from cosmos.run.dvc_versions import recorded
 from cosmos.run.files import write_json
 
@@ -75,7 +76,7 @@ def job() -> dict[str, Any]:
         value = json.loads(text)
         if isinstance(value, dict) and {"cluster", "id", "requeues"} <= value.keys():
             return value
-    raise ValueError(
+    raise InputError(
         f"COSMOS_JOB: {text!r} is no job; launchers set it to a JSON object with cluster, id, requeues "
         "and nodes: unset it outside of a job"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos.errors import InputError
 from cosmos.run.files import write_json
 
 Figures = dict[str, float]
@@ -46,7 +47,7 @@ class Results:
             entries: dict[str, Entry] = json.loads(self.path.read_text(encoding="utf-8"))["datasets"]
             return entries
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.path}: not a file of results ({error!r}); delete it") from None
+            raise InputError(f"{self.path}: not a file of results ({error!r}); delete it") from None
 
     def measured(self, dataset: str, identity: str) -> dict[str, Figures]:
         """Figures by model that a dataset's entry has under `identity`."""

@@ -15,6 +15,7 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import Labels
 from cosmos.run.lease import Lease
@@ -75,7 +76,7 @@ class Controller:
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
         """Runs trials until `num_trials` are finished or pruned; yields each as it begins and as it ends.
 
-        Those that run already are taken on. Raises Superseded when another controller takes over, and
+        Those that run already are taken on. Raises SupersededError when another controller takes over, and
         ValueError where trials cannot be begun or most of them fail; what runs goes on then.
         """
         yield from self.take_on()
@@ -220,7 +221,7 @@ class Controller:
         record = self.close(live, replace(live.record, state="failed", problem=why))
         self.failed_here += 1
         if self.failed_here >= MANY_FAILURES and 2 * self.failed_here > self.ended_here:
-            raise ValueError(
+            raise InputError(
                 f"{self.failed_here} of {self.ended_here} trials failed, the last one so: {why}\n"
                 "once the cause is mended, the same command goes on with others in their place"
             )

@@ -1,6 +1,7 @@
 """Optuna's dashboard on the study of a sweep."""
 
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.search.study import load_study, storage
 from cosmos.search.sweep_dir import find_sweep
 
@@ -15,6 +16,6 @@ def serve_dashboard(name: str, machine: Machine, port: int) -> None:
     try:
         from optuna_dashboard import run_server
     except ImportError:
-        raise ValueError("optuna-dashboard is not installed: pip install optuna-dashboard") from None
+        raise InputError("optuna-dashboard is not installed: pip install optuna-dashboard") from None
     print(f"{folder.path.name}: http://127.0.0.1:{port}", flush=True)
     run_server(storage(folder, machine), host="127.0.0.1", port=port)

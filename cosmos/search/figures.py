@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_with
 from cosmos.run.results import figures_of
@@ -30,7 +31,7 @@ def values_of(objectives: Iterable[Objective], found: Mapping[str, float]) -> di
     for objective in objectives:
         if objective.figure not in found:
             there = "\n  ".join(found)
-            raise ValueError(f"objectives: {objective.figure}: a trial has no such figure; it has\n  {there}")
+            raise InputError(f"objectives: {objective.figure}: a trial has no such figure; it has\n  {there}")
         values[objective.figure] = found[objective.figure]
     return values
 

@@ -41,7 +41,7 @@ class Sweeping:
         """Searches, and repeats the best; yields each trial as it begins and as it ends.
 
         Goes on from where it stands. Trials that run go on where this is stopped. Raises ValueError where
-        trials cannot be begun or most of them fail, and Superseded when another process leads on.
+        trials cannot be begun or most of them fail, and SupersededError when another process leads on.
         """
         from cosmos.tracking.mirror import mirroring
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import EXPERIMENTS, explain, load_experiment, merged, read_mapping
 from cosmos.config.params import flat
+from cosmos.errors import InputError
 from cosmos.search.space import condition_problems
 from cosmos.search.sweep import Sweep, SweepFile
 
@@ -40,10 +41,10 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
     try:
         base = load_experiment(file.experiment, merged(file.fixed, budget))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
     sweep = Sweep(path.stem, file, base.params, base.needs)
     if found := list(problems(sweep)):
-        raise ValueError("\n  ".join([f"{path}:", *found]))
+        raise InputError("\n  ".join([f"{path}:", *found]))
     return sweep
 
 
@@ -53,7 +54,7 @@ def sweep_file(name: str) -> Path:
         if path.is_file():
             return path
     there = ", ".join(sorted(path.stem for path in SWEEPS.glob("*.yaml")))
-    raise ValueError(f"{name}: no such file, and no such sweep in {SWEEPS}; there are: {there or 'none'}")
+    raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS}; there are: {there or 'none'}")
 
 
 def read_sweep(path: Path) -> SweepFile:
@@ -61,7 +62,7 @@ def read_sweep(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
-        raise ValueError(f"{path}:\n{explain(error)}") from None
+        raise InputError(f"{path}:\n{explain(error)}") from None
 
 
 def problems(sweep: Sweep) -> list[str]:

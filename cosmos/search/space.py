@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 from pydantic import Field, model_validator
 
 from cosmos.config.section import Section
+from cosmos.errors import InputError
 
 Scalar = bool | int | float | str
 Asked = dict[str, Scalar]
@@ -44,7 +45,7 @@ class Ranged(Searched):
     @model_validator(mode="after")
     def _is_a_range(self) -> Self:
         if self.low >= self.high:
-            raise ValueError(f"low: {self.low} is not below high: {self.high}")
+            raise InputError(f"low: {self.low} is not below high: {self.high}")
         return self
 
     @property
@@ -65,7 +66,7 @@ class Float(Ranged):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.log and (self.low <= 0 or self.step):
-            raise ValueError("log: needs a low above 0, and no step")
+            raise InputError("log: needs a low above 0, and no step")
         return self
 
     def suggest(self, trial: Suggests, path: str) -> float:
@@ -81,7 +82,7 @@ class LogOneMinus(Ranged):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.high >= 1:
-            raise ValueError(f"high: {self.high} is not below 1, where the logarithm of 1 - x ends")
+            raise InputError(f"high: {self.high} is not below 1, where the logarithm of 1 - x ends")
         return self
 
     def suggest(self, trial: Suggests, path: str) -> float:
@@ -103,7 +104,7 @@ class Integer(Ranged):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.log and (self.low < 1 or self.step > 1):
-            raise ValueError("log: needs a low of at least 1, and no step")
+            raise InputError("log: needs a low of at least 1, and no step")
         return self
 
     def suggest(self, trial: Suggests, path: str) -> int:

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.search.sweep import Pruner, Sampler, Sweep
 from cosmos.search.sweep_dir import SweepDir
 
@@ -55,14 +56,14 @@ def guarded(folder: SweepDir, make: Callable[[], optuna.Study]) -> optuna.Study:
     try:
         return make()
     except KeyError:
-        raise ValueError(
+        raise InputError(
             f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
         ) from None
     except (OSError, ValueError, ImportError) as error:
-        raise ValueError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
+        raise InputError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
     except Exception as error:
         if type(error).__module__.startswith(("sqlalchemy", "optuna")):
-            raise ValueError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
+            raise InputError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
         raise
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import yaml
 
 from cosmos.config.experiment import read_mapping
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
 from cosmos.search.space import Asked
@@ -53,7 +54,7 @@ class TrialRecord:
         try:
             return cls(**json.loads(run.trial.read_text(encoding="utf-8")))
         except (TypeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{run.trial}: not the record of a trial ({error}); delete {run.path}") from None
+            raise InputError(f"{run.trial}: not the record of a trial ({error}); delete {run.path}") from None
 
     def write(self, run: RunDir) -> None:
         """Puts it on record."""
@@ -106,7 +107,7 @@ class SweepDir:
         try:
             return Sweep.load(values)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self.definition}: not the definition of a sweep ({error})") from None
+            raise InputError(f"{self.definition}: not the definition of a sweep ({error})") from None
 
 
 def find_sweep(name: str, runs_root: Path) -> SweepDir:
@@ -122,4 +123,4 @@ def find_sweep(name: str, runs_root: Path) -> SweepDir:
         if name in ("", path.parent.name.rpartition("-")[0]):
             return SweepDir(path.parent)
     listed = ", ".join(path.parent.name for path in there) or "none"
-    raise ValueError(f"{name or 'the newest'}: no sweep in {runs_root}; there are: {listed}")
+    raise InputError(f"{name or 'the newest'}: no sweep in {runs_root}; there are: {listed}")

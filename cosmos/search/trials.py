@@ -10,6 +10,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.once import begin
 from cosmos.launch.outcome import Failure
@@ -23,7 +24,7 @@ logger = logging.getLogger(__name__)
 SILENCE = 10.0
 """Seconds between looks whether Slurm answers again."""
 
-HOPELESS = ("ValueError", "FloatingPointError", "OutOfMemoryError")
+HOPELESS = ("InputError", "DamagedDataError", "DivergedError", "OutOfMemoryError")
 """Errors that the same parameters would meet again; the last is torch's, of a GPU."""
 
 
@@ -47,7 +48,7 @@ class TrialCall:
             if self.suites:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
                 if evaluated.problems:
-                    raise ValueError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+                    raise InputError("\n  ".join(["not everything was measured:", *evaluated.problems]))
         return trained
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card
 from cosmos.evaluation.suite import suites
 
@@ -57,7 +58,7 @@ def chosen(names: Sequence[str], params: Params) -> list[Card]:
     unknown = sorted(set(names) - {card.name for card in cards})
     if unknown:
         known = ", ".join(dict.fromkeys(card.name for card in cards))
-        raise ValueError(f"no dataset {', '.join(unknown)}; there are {known}")
+        raise InputError(f"no dataset {', '.join(unknown)}; there are {known}")
     return [card for card in cards if card.name in names or not names]
 
 
@@ -66,7 +67,7 @@ def fetch(card: Card, params: Params, machine: Machine) -> None:
     if look(card, params, machine).present:
         return
     if card.download is None:
-        raise ValueError(
+        raise InputError(
             f"{card.name}: cannot be downloaded by a program; put it below {machine.datasets_root}:"
             f" {', '.join(card.layout)}"
         )
@@ -74,7 +75,7 @@ def fetch(card: Card, params: Params, machine: Machine) -> None:
     try:
         card.download(machine.datasets_root)
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"{card.name}: the download failed ({error}); run the command again") from None
+        raise InputError(f"{card.name}: the download failed ({error}); run the command again") from None
 
 
 def look(card: Card, params: Params, machine: Machine) -> Listed:

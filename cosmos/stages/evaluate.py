@@ -14,6 +14,7 @@ from rich.console import Console
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.distributed import Ranks, process_group, together
+from cosmos.errors import InputError
 from cosmos.evaluation.cache import CacheFolder
 from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
 from cosmos.evaluation.embed import Embedder, Encoder
@@ -131,7 +132,7 @@ def evaluate(
     with process_group(machine.device, PATIENCE) as ranks:
         opened, problems = open_datasets(cards, params, machine)
         if not opened:
-            raise ValueError("\n".join(problems))
+            raise InputError("\n".join(problems))
         with log_file(run, ranks):
             session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
             tell(ranks, *problems)
@@ -169,11 +170,11 @@ def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
         try:
             found.append(card.open(params, machine))
         except OSError as error:
-            raise ValueError(str(error)) from None
+            raise InputError(str(error)) from None
         return found[0].fingerprint
 
     if len(set(together(opened))) > 1:
-        raise ValueError(
+        raise InputError(
             "hosts have different copies of it; put it on a shared disk, or copy it with its times"
         )
     return found[0]
@@ -294,5 +295,5 @@ def published_name(subject: Subject, params: Params) -> str:
     """
     asked, own = params.evaluate.published, Path(subject.name.removeprefix("published:")).stem
     if asked not in ("", *PUBLISHED_CHECKPOINTS):
-        raise ValueError(f"evaluate.published: no {asked!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}")
+        raise InputError(f"evaluate.published: no {asked!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}")
     return asked or (own if own in PUBLISHED_CHECKPOINTS else "")

@@ -22,6 +22,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import Failure, Outcome
@@ -218,7 +219,7 @@ def find_subject(name: str, machine: Machine) -> tuple[Path, str]:
     if ":" not in name and not Path(name).expanduser().is_file():
         runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
         there = f"there are {', '.join(runs)}" if runs else "there is none"
-        raise ValueError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
+        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
     return machine.runs_root / checkpoint_label(name), name
 
 
@@ -230,7 +231,7 @@ def check_before_queue(call: Evaluation) -> None:
     wanted = [(suite, dataset) for suite in call.suites for dataset in datasets_of(suite, call.params)]
     problems = [problem for problem in (lack(*one, call) for one in wanted) if problem]
     if len(problems) == len(wanted):
-        raise ValueError("\n".join(problems) or f"evaluate.{call.suites[0]}.datasets: empty; name some")
+        raise InputError("\n".join(problems) or f"evaluate.{call.suites[0]}.datasets: empty; name some")
     subject = call.subject
     if not subject.startswith("open_clip:") and not Path(subject).expanduser().is_file():
         from cosmos.model.checkpoints import fetch  # here, since a cluster's nodes may have no network

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.errors import InputError
 from cosmos.report.tables import Measured, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
@@ -30,7 +31,7 @@ def newest(run: RunDir) -> str:
     """The newest checkpoint of a run. ValueError says what makes one."""
     saved = run.saved
     if not saved:
-        raise ValueError(
+        raise InputError(
             f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
         )
     return str(saved[0])

@@ -14,6 +14,7 @@ from cosmos.config.experiment import EXPERIMENTS, Experiment, experiment_file, l
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.data.order import batch_per_rank
+from cosmos.errors import InputError
 from cosmos.report.published import Figures, published_figures
 from cosmos.report.tables import printable
 
@@ -76,14 +77,14 @@ def refuse_invalid(listed: Sequence[Listed]) -> None:
     """Raises ValueError that says what is wrong with which files, if any."""
     problems = [item.problem for item in listed if item.problem]
     if problems:
-        raise ValueError("\n  ".join(["not every experiment is valid:", *problems]))
+        raise InputError("\n  ".join(["not every experiment is valid:", *problems]))
 
 
 def known() -> list[str]:
     """Names of the experiments, in order. ValueError where there are none."""
     names = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
     if not names:
-        raise ValueError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
+        raise InputError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
     return names
 
 

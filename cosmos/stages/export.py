@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.model import checkpoints
 
 
@@ -11,7 +12,7 @@ def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
     found = checkpoints.read(checkpoints.fetch(checkpoint, machine.cache_root))
     config = found.config or checkpoints.published_config(checkpoint)
     if config is None:
-        raise ValueError(f"{checkpoint}: does not say its architecture, and has no published name")
+        raise InputError(f"{checkpoint}: does not say its architecture, and has no published name")
     checkpoints.export_clip(found.load(which, config), config, output)
     if config.model.architecture != "inline":
         return f"open_clip.create_model('{config.model.architecture}', pretrained='{output}')"

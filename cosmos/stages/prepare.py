@@ -10,8 +10,8 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.prepare import prepare as prepare_data
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
+from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
 from cosmos.run import provenance
 from cosmos.run.dvc_versions import recorded
@@ -78,7 +78,7 @@ def draw_preview(samples: ShardedSamples, preview: Path) -> None:
     """A picture of the first samples. What keeps one from being shown is told, and is no failure."""
     try:
         sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
-    except DamagedSampleError as error:
+    except DamagedDataError as error:
         logger.warning("no preview: %s", error)
         return
     with replacing(preview) as temporary:

@@ -35,8 +35,9 @@ PATIENCE = timedelta(minutes=30)
 def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
     """Trains, from wherever the run at `path` stands, to the end; returns where the checkpoint is.
 
-    Raises Interrupted when a signal asked to stop, FloatingPointError when the loss stays non-finite,
-    Superseded when another process took over the run, and ValueError for data or parameters that do not fit.
+    Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
+    SupersededError when another process took over the run, and InputError for data or parameters that do not
+    fit.
     """
     if machine.threads:
         torch.set_num_threads(machine.threads)

@@ -22,6 +22,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
+from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve
 from cosmos.launch.once import standing
 from cosmos.launch.outcome import Outcome
@@ -110,7 +111,7 @@ def refuse_beside_job(run: RunDir, machine: Machine) -> None:
     """ValueError where a job trains this run already, or nobody can say that none does."""
     known = standing_job(run)
     if known and not known.is_finished():
-        raise ValueError(f"job {known.job_id} trains {run.path}; {ways_on(name_of(run, machine))}")
+        raise InputError(f"job {known.job_id} trains {run.path}; {ways_on(name_of(run, machine))}")
 
 
 def ways_on(name: str) -> str:
@@ -131,7 +132,7 @@ def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> 
 def delivered(outcome: Outcome) -> dict[str, Any]:
     """What a job returned. ValueError says why there is nothing."""
     if outcome.failure:
-        raise ValueError(str(outcome.failure))
+        raise InputError(str(outcome.failure))
     value: dict[str, Any] = outcome.value
     return value
 
@@ -300,7 +301,7 @@ def is_alive(submission: Submission) -> bool:
     try:
         return submission.is_alive()
     except SlurmSilentError as error:
-        raise ValueError(
+        raise InputError(
             f"job {submission.job_id}: Slurm does not answer ({error}); try again once `scontrol ping` does"
         ) from None
 
@@ -317,5 +318,5 @@ def submission_of(name: str, machine: Machine) -> Submission:
             str(record.parent.relative_to(machine.runs_root)) for record in records_in(machine)
         )
         have = f"these runs have: {', '.join(known_runs)}" if known_runs else "no run has"
-        raise ValueError(f"{machine.runs_root / name} has no job; {have}")
+        raise InputError(f"{machine.runs_root / name} has no job; {have}")
     return submission

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, get_args
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import read_mapping
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import Labels
 from cosmos.run.metrics import NewLines
@@ -98,7 +99,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise ValueError(f"{path}: no JSON ({error}); delete it") from None
+        raise InputError(f"{path}: no JSON ({error}); delete it") from None
     return value
 
 

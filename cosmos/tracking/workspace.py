@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cosmos.config.wandb import WandbSettings
+from cosmos.errors import InputError
 from cosmos.tracking.session import has_key
 from cosmos.tracking.shown import SUITES, direction
 
@@ -26,11 +27,11 @@ def save_sweep_workspace(
     try:
         import wandb_workspaces  # noqa: F401
     except ImportError:
-        raise ValueError(
+        raise InputError(
             "a workspace needs wandb-workspaces: pip install 'cosmos-pretraining[workspaces]'"
         ) from None
     if not has_key():
-        raise ValueError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
+        raise InputError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
     import wandb
 
     try:
@@ -39,7 +40,7 @@ def save_sweep_workspace(
         workspace.save_as_new_view()  # type: ignore[no-untyped-call]
     except Exception as error:  # W&B's errors have no common base
         why = " ".join(str(error).split())
-        raise ValueError(
+        raise InputError(
             f"W&B did not save a workspace for {sweep_id}: {why}\n"
             "check WANDB_API_KEY, COSMOS_WANDB__ENTITY and COSMOS_WANDB__PROJECT (which a first run makes)"
         ) from None

@@ -19,7 +19,7 @@ def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progr
     """Writes the state after `step` steps, points `latest` at it, and drops all but the newest `keep`.
 
     `progress` is the position in the data and the counters of the run. A kill at any moment leaves the old
-    checkpoint or the new one, whole. Raises Superseded, and changes nothing, where the lease is lost.
+    checkpoint or the new one, whole. Raises SupersededError, and changes nothing, where the lease is lost.
     """
     run = lease.run
     path = run.checkpoint(step)

@@ -14,10 +14,11 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.distributed import mean_over_ranks, on_first_rank
+from cosmos.errors import DivergedError, Interrupted
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
-from cosmos.run.directory import Interrupted, RunDir
+from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import Metrics, read_metrics
 from cosmos.training import checkpoint, schedules
@@ -116,8 +117,8 @@ class Trainer:
     def train(self, batches: Iterable[Batch]) -> Path:
         """Trains on `batches`, which start at the step where the run stands; returns the last checkpoint.
 
-        Raises Interrupted when a signal asked to stop (all is saved), FloatingPointError when the loss stays
-        non-finite, naming the last good checkpoint, and Superseded when another process took over the run.
+        Raises Interrupted when a signal asked to stop (all is saved), DivergedError when the loss stays
+        non-finite, naming the last good checkpoint, and SupersededError when another process took over.
         """
         metrics = Metrics(self.run.metrics, self.step) if self.is_first else None
         with stop_on_signals() as stop, self.progress_bar() as bar:
@@ -153,7 +154,7 @@ class Trainer:
         self.counters.skipped_steps += not result.is_finite
         if self.counters.skipped_in_a_row > self.params.pretrain.max_nonfinite_steps:
             saved = self.run.saved
-            raise FloatingPointError(
+            raise DivergedError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
                 f"the last good checkpoint is {saved[0] if saved else 'none yet'}; "
                 "try a lower pretrain.learning_rate, pretrain.clip_grad_norm 1 or pretrain.precision float32"

@@ -17,7 +17,7 @@ from cosmos.data.image_crops import (
     decode,
     evaluation_transform,
 )
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError
 
 MEAN, STD = (np.asarray(values, np.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
 
@@ -71,27 +71,27 @@ class TestDecoding:
 
     def test_a_truncated_file_is_damaged(self) -> None:
         data = encoded(photograph(), "JPEG")
-        with pytest.raises(DamagedSampleError, match=r"cannot be decoded: .*truncated"):
+        with pytest.raises(DamagedDataError, match=r"cannot be decoded: .*truncated"):
             decode(data[: len(data) // 2], max_pixels=10_000)
 
     @pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
     def test_what_is_no_image_is_damaged(self, data: bytes) -> None:
-        with pytest.raises(DamagedSampleError, match="cannot be decoded"):
+        with pytest.raises(DamagedDataError, match="cannot be decoded"):
             decode(data, max_pixels=10_000)
 
     def test_a_format_that_starts_other_programs_is_not_tried(self) -> None:
-        with pytest.raises(DamagedSampleError, match="cannot be decoded"):
+        with pytest.raises(DamagedDataError, match="cannot be decoded"):
             decode(encoded(photograph(), "EPS"), max_pixels=10_000)
 
     def test_too_many_pixels_are_refused_before_they_are_decoded(self) -> None:
-        with pytest.raises(DamagedSampleError, match=r"90 x 60 pixels; data\.max_pixels allows 5399"):
+        with pytest.raises(DamagedDataError, match=r"90 x 60 pixels; data\.max_pixels allows 5399"):
             decode(encoded(photograph()), max_pixels=5399)
 
     def test_a_decompression_bomb_is_refused_without_a_warning(self) -> None:
         bomb = encoded(Image.new("1", (12_000, 9_000)))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with pytest.raises(DamagedSampleError, match="12000 x 9000 pixels"):
+            with pytest.raises(DamagedDataError, match="12000 x 9000 pixels"):
                 decode(bomb, max_pixels=50_000_000)
 
 

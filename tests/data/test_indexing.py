@@ -17,7 +17,7 @@ from cosmos.data.indexing import (
     scan_tar,
     unique_keys,
 )
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError
 
 located = st.builds(
     Located,
@@ -53,7 +53,7 @@ def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "pickled.npz", keys=np.array([{}], dtype=object))
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no zip")
     for name in ("pickled.npz", "broken.npz", "missing.npz"):
-        with pytest.raises(DamagedSampleError, match=rf"{name}: not an index .* run `cosmos prepare` again"):
+        with pytest.raises(DamagedDataError, match=rf"{name}: not an index .* run `cosmos prepare` again"):
             ShardIndex.read(tmp_path / name)
 
 
@@ -72,7 +72,7 @@ def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
 def test_an_index_of_impossible_content_is_damaged(tmp_path: Path, damage: dict[str, Any]) -> None:
     index = ShardIndex.of([Located("a", 1, 2, 3, 4), Located("b", 5, 6, 7, 8)])
     np.savez(tmp_path / "one.npz", **{**vars(index), **damage})
-    with pytest.raises(DamagedSampleError, match=r"one.npz: not an index \(it"):
+    with pytest.raises(DamagedDataError, match=r"one.npz: not an index \(it"):
         ShardIndex.read(tmp_path / "one.npz")
 
 
@@ -142,7 +142,7 @@ def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:
 
 def keys_until_error(path: Path, problem: str) -> list[str]:
     keys: list[str] = []
-    with pytest.raises(DamagedSampleError, match=problem):
+    with pytest.raises(DamagedDataError, match=problem):
         keys.extend(entry.key for entry in scan_tar(path))
     return keys
 
@@ -167,5 +167,5 @@ def test_a_broken_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("0.jpg"))
-    with pytest.raises(DamagedSampleError, match="uncompressed"):
+    with pytest.raises(DamagedDataError, match="uncompressed"):
         list(scan_tar(tmp_path / "a.tar"))

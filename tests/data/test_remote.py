@@ -12,8 +12,8 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.prepare import prepare
 from cosmos.data.remote import ABANDONED_SECONDS, cached_copy
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples, write_shard
+from cosmos.errors import DamagedDataError
 from tests.data.examples import machine, samples
 
 
@@ -114,9 +114,9 @@ def test_shards_that_are_gone_or_were_replaced_are_damaged(tmp_path: Path, stora
     files = s3fs.S3FileSystem(**storage)
     files.rm("bucket/00000.tar")
     files.pipe("bucket/00001.tar", b"other")
-    with pytest.raises(DamagedSampleError, match=r"s3://bucket/00000.tar: cannot be copied \(FileNotFound"):
+    with pytest.raises(DamagedDataError, match=r"s3://bucket/00000.tar: cannot be copied \(FileNotFound"):
         read.read(0)
-    with pytest.raises(DamagedSampleError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
+    with pytest.raises(DamagedDataError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
         read.read(2)
     assert cached(tmp_path) == []
 

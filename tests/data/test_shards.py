@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cosmos.data.indexing import index_path, safe_key
 from cosmos.data.manifest import Manifest, ShardInfo
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
 from cosmos.data.shards import ShardedSamples, image_extension, write_shard
+from cosmos.errors import DamagedDataError
 from tests.data.examples import image_bytes, machine, samples
 
 WORDS = st.text(st.characters(categories=("L", "N")), min_size=1)
@@ -84,7 +85,7 @@ def test_the_extension_is_told_by_the_content(kind: str, extension: str) -> None
 
 
 def test_what_is_no_image_is_refused() -> None:
-    with pytest.raises(DamagedSampleError, match="x: not a JPEG"):
+    with pytest.raises(DamagedDataError, match="x: not a JPEG"):
         image_extension(Sample("x", b"<svg/>", {}))
 
 
@@ -97,9 +98,9 @@ def test_a_missing_or_truncated_shard_is_damaged_and_the_others_are_read(tmp_pat
         "shard-00000.tar: No such file or directory",
         "shard-00001.tar: has 1000 bytes, not 10240",
     ]
-    with pytest.raises(DamagedSampleError, match=r"shard-00000.tar: no such shard; run `cosmos prepare`"):
+    with pytest.raises(DamagedDataError, match=r"shard-00000.tar: no such shard; run `cosmos prepare`"):
         read.read(0)
-    with pytest.raises(DamagedSampleError, match=r"has 1000 bytes, the manifest says 10240"):
+    with pytest.raises(DamagedDataError, match=r"has 1000 bytes, the manifest says 10240"):
         read.read(2)
     assert read.read(4) == things[4]
 
@@ -108,7 +109,7 @@ def test_a_shard_that_is_truncated_while_it_is_open_is_damaged(tmp_path: Path) -
     read = write_split(tmp_path, samples(3))
     read.read(0)
     os.truncate(tmp_path / "shard-00000.tar", 1000)
-    with pytest.raises(DamagedSampleError, match="sample s2: the shard ends in the middle"):
+    with pytest.raises(DamagedDataError, match="sample s2: the shard ends in the middle"):
         read.read(2)
 
 
@@ -119,7 +120,7 @@ def test_a_shard_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
     shard.mkdir()  # it opens, and every read of it fails
     info = replace(read.manifest.shards[0], num_bytes=shard.stat().st_size)
     write_manifest(tmp_path, [info])
-    with pytest.raises(DamagedSampleError, match="sample s0: cannot be read"):
+    with pytest.raises(DamagedDataError, match="sample s0: cannot be read"):
         ShardedSamples(tmp_path, machine(tmp_path)).read(0)
 
 
@@ -130,14 +131,14 @@ def test_a_broken_annotation_is_damaged_and_named(tmp_path: Path, content: bytes
     whole = shard.read_bytes()
     at = whole.index(b'{"captions"')
     shard.write_bytes(whole[:at] + content + whole[at + len(content) :])
-    with pytest.raises(DamagedSampleError, match=r"shard-00000.tar: sample s0: (broken JSON|no captions)"):
+    with pytest.raises(DamagedDataError, match=r"shard-00000.tar: sample s0: (broken JSON|no captions)"):
         read.read(0)
 
 
 def test_an_index_that_belongs_to_another_shard_is_refused(tmp_path: Path) -> None:
     read = write_split(tmp_path, samples(1), samples(2))
     index_path(tmp_path, "shard-00001.tar").replace(index_path(tmp_path, "shard-00000.tar"))
-    with pytest.raises(DamagedSampleError, match="its index is another's"):
+    with pytest.raises(DamagedDataError, match="its index is another's"):
         read.read(0)
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from cosmos.config.params import DataParams
 from cosmos.data.records import Source
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.sources import open_source
+from cosmos.errors import DamagedDataError
 from tests.data.examples import flickr8k, image_bytes, machine, write_images
 
 
@@ -69,7 +69,7 @@ def test_missing_images_and_images_without_captions_are_damaged_samples(tmp_path
     for item in source.splits["train"]:
         try:
             source.read(item)
-        except DamagedSampleError as error:
+        except DamagedDataError as error:
             problems.append(str(error))
     assert len(problems) == 2
     assert any("gone.jpg: No such file" in problem for problem in problems)
@@ -131,9 +131,9 @@ def test_the_schema_of_a_folder_is_that_of_its_first_captions(
     assert source.schema == schema
     by_name = {Path(item.name).stem: item for item in source.splits["train"]}
     assert source.read(by_name["b"]).key == "b"
-    with pytest.raises(DamagedSampleError, match=r"a.json: broken JSON"):
+    with pytest.raises(DamagedDataError, match=r"a.json: broken JSON"):
         source.read(by_name["a"])
-    with pytest.raises(DamagedSampleError, match=rf"c.jpg: captions are in the form 'captions'.*'{schema}'"):
+    with pytest.raises(DamagedDataError, match=rf"c.jpg: captions are in the form 'captions'.*'{schema}'"):
         source.read(by_name["c"])
 
 
@@ -150,7 +150,7 @@ def test_captions_that_are_too_large_are_damaged(tmp_path: Path) -> None:
     (images / "b.txt").write_text("a dog\n" * 200_000)
     source = opened(tmp_path, FOLDER)
     by_name = {Path(item.name).stem: item for item in source.splits["train"]}
-    with pytest.raises(DamagedSampleError, match=r"b.txt: more than the 1048576 bytes"):
+    with pytest.raises(DamagedDataError, match=r"b.txt: more than the 1048576 bytes"):
         source.read(by_name["b"])
 
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmos.config.params import ViewParams
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.text_crops import CaptionMode, draw_captions, evaluation_captions, sentence_pool
+from cosmos.errors import DamagedDataError
 
 DREAMLIP = {
     "longSV_captions": ["l2a", "l2b"],
@@ -77,7 +77,7 @@ def test_blank_sentences_are_not_drawn() -> None:
     ],
 )
 def test_an_annotation_without_usable_sentences_is_damaged(annotation: dict[str, Any], message: str) -> None:
-    with pytest.raises(DamagedSampleError, match=message):
+    with pytest.raises(DamagedDataError, match=message):
         sentence_pool(annotation, "short")
 
 

@@ -14,9 +14,10 @@ from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode
 from cosmos.data.manifest import CaptionSchema, Manifest
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
 from cosmos.data.shards import write_shard
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
+from cosmos.errors import DamagedDataError
 from cosmos.evaluation.cache import Cache, NoCache
 from cosmos.evaluation.embed import Embedder, Encoder
 
@@ -75,8 +76,8 @@ class ImagesInMemory:
     def read(self, index: int) -> Image.Image:
         try:
             return decode(self.encoded[index], max_pixels=10_000)
-        except DamagedSampleError as error:
-            raise DamagedSampleError(f"picture {index}: {error}") from None
+        except DamagedDataError as error:
+            raise DamagedDataError(f"picture {index}: {error}") from None
 
 
 @dataclass(frozen=True)

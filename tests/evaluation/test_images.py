@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.data.sample import DamagedSampleError
+from cosmos.errors import DamagedDataError
 from cosmos.evaluation.images import ImageFiles, check_present, digest, file_key
 from tests.evaluation.examples import write_images
 
@@ -32,7 +32,7 @@ def test_an_image_that_cannot_be_read_is_named_by_its_file(tmp_path: Path) -> No
     (tmp_path / "odd.png").write_bytes(b"not an image")
     images = ImageFiles(tmp_path, (tmp_path / "odd.png", tmp_path / "none.png"), 1000)
     for index, message in enumerate([r"odd\.png: image cannot be decoded", r"none\.png: .*No such file"]):
-        with pytest.raises(DamagedSampleError, match=message):
+        with pytest.raises(DamagedDataError, match=message):
             images.read(index)
 
 

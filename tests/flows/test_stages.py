@@ -7,7 +7,7 @@ import pytest
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
 
-from cosmos.exits import EXIT_INTERRUPTED, EXIT_IO_ERROR
+from cosmos.errors import Interrupted, TransientError
 from cosmos.pipeline.dvc import STAGES, StageFailedError
 from flows.stages import TASKS, may_pass
 
@@ -23,9 +23,9 @@ def test_every_stage_has_a_task() -> None:
 @pytest.mark.parametrize(
     ("error", "is_tried_again"),
     [
-        (stage_failed(EXIT_IO_ERROR), True),
+        (stage_failed(TransientError.exit_status), True),
         (stage_failed(1), False),
-        (stage_failed(EXIT_INTERRUPTED), False),
+        (stage_failed(Interrupted.exit_status), False),
         (OSError("the flow's own disk is full"), False),
     ],
 )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.errors import Interrupted
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.submission import Call
-from cosmos.run.directory import Interrupted
 
 SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
 

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.errors import InputError
 from cosmos.pipeline.report import report
 
 SUITES = get_args(SuiteName)
@@ -255,7 +256,7 @@ def test_what_is_missing_or_broken_is_named_with_the_stage_that_makes_it(
     damage(folder / path)
     with pytest.raises(ValueError, match=rf"(?s){re.escape(path)}: .*`dvc repro {stage}`") as raised:
         report(folder, quiet=True)
-    assert type(raised.value) is ValueError
+    assert type(raised.value) is InputError
     assert not (folder / "metrics.json").exists()
     assert not (folder / "report").exists()
 

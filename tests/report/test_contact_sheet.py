@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFont
 
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
+from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import MAX_LINES, THUMBNAIL, contact_sheet, wrapped
 
 FONT = ImageFont.load_default(12)
@@ -96,19 +97,19 @@ def test_lines_break_at_spaces() -> None:
 
 def test_an_image_that_cannot_be_decoded_is_named() -> None:
     for image in (b"", b"not an image", encoded(form="JPEG", size=(300, 300))[:500]):
-        with pytest.raises(DamagedSampleError, match="the-key: image cannot be shown"):
+        with pytest.raises(DamagedDataError, match="the-key: image cannot be shown"):
             contact_sheet([sample({"captions": ["."]}, image, key="the-key")])
 
 
 def test_an_image_of_too_many_pixels_is_named_and_not_decoded() -> None:
     header = bytearray(encoded(form="GIF"))
     header[6:10] = b"\xff\xff\xff\xff"  # claims 65535 x 65535 pixels
-    with pytest.raises(DamagedSampleError, match="the-key: image cannot be shown"):
+    with pytest.raises(DamagedDataError, match="the-key: image cannot be shown"):
         contact_sheet([sample({"captions": ["."]}, bytes(header), key="the-key")])
 
 
 def test_a_sample_without_a_caption_is_named() -> None:
-    with pytest.raises(DamagedSampleError, match="the-key: "):
+    with pytest.raises(DamagedDataError, match="the-key: "):
         contact_sheet([sample({"captions": []}, key="the-key")])
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from cosmos.config.experiment import Experiment, merged
 from cosmos.config.params import Params
-from cosmos.run.directory import Interrupted, RunDir, checkpoint_label, open_run, run_name, saved_params
+from cosmos.errors import Interrupted
+from cosmos.run.directory import RunDir, checkpoint_label, open_run, run_name, saved_params
 
 
 def with_epochs(epochs: int) -> Params:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.errors import SupersededError
 from cosmos.run import lease as leases
 from cosmos.run.directory import RunDir
-from cosmos.run.lease import Lease, Superseded
+from cosmos.run.lease import Lease
 
 TAKE = "import sys; from pathlib import Path; from cosmos.run.directory import RunDir; "
 TAKE += "from cosmos.run.lease import Lease; "
@@ -37,7 +38,7 @@ def test_the_one_before_is_told_who_took_over(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run")
     lease = Lease.take(run)
     pid = taken_elsewhere(run, '{"cluster": "slurm", "id": "12", "requeues": 1, "nodes": ["node7"]}')
-    with pytest.raises(Superseded) as stop:
+    with pytest.raises(SupersededError) as stop:
         lease.check()
     who = f"process {pid} on {socket.gethostname()} (job 12, requeues: 1) took over this run at 20"
     assert who in str(stop.value)
@@ -49,7 +50,7 @@ def test_two_leases_of_one_process_are_two(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     first, second = Lease.take(run), Lease.take(run)
     second.check()
-    with pytest.raises(Superseded, match=f"process {os.getpid()} on [^(]* took over"):
+    with pytest.raises(SupersededError, match=f"process {os.getpid()} on [^(]* took over"):
         first.check()
 
 
@@ -57,7 +58,7 @@ def test_a_run_that_was_deleted_is_not_written_into(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     lease = Lease.take(run)
     run.lease.unlink()
-    with pytest.raises(Superseded, match="was deleted or moved"):
+    with pytest.raises(SupersededError, match="was deleted or moved"):
         lease.check()
 
 

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import SupersededError
 from cosmos.run.directory import RunDir
-from cosmos.run.lease import Superseded
 from cosmos.search.study import asked_of, open_study
 from cosmos.search.sweep_dir import TrialRecord
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
@@ -190,7 +190,7 @@ def test_of_two_controllers_the_later_one_leads(tmp_path: Path) -> None:
     search = earlier.search(4)
     next(search)
     later = controller(sweep, tmp_path, Bench(), parallel=1)
-    with pytest.raises(Superseded, match="took over this run"):
+    with pytest.raises(SupersededError, match="took over this run"):
         list(search)
     list(later.search(4))
     assert [trial.state for trial in later.study.trials] == [TrialState.COMPLETE] * 4

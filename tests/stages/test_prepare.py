@@ -25,7 +25,7 @@ def test_prepare_says_where_everything_is_and_does_nothing_the_second_time(place
 
 def test_prepare_with_other_parameters_is_refused(place: Path) -> None:
     done = cosmos(place, "prepare", "--data.seed", "5")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "data.seed: 0 -> 5" in done.stderr
 
 

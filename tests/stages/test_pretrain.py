@@ -41,7 +41,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert "step 15 of 15" in again.stdout
 
     other = cosmos(place, "pretrain", "--run", "whole", "--pretrain.seed", "1")
-    assert other.returncode == 1
+    assert other.returncode == 2
     assert "pretrain.seed: 0 -> 1" in other.stderr
 
     measured = cosmos(place, "evaluate", "--run", "whole", "--json")
@@ -138,7 +138,7 @@ def test_of_two_processes_on_one_run_the_later_one_goes_on_and_the_earlier_one_s
     wait_for(later, step + 10)
     orphan.send_signal(signal.SIGCONT)
     _, said = orphan.communicate()
-    assert orphan.returncode == 1
+    assert orphan.returncode == 2
     assert f"writer.json: process {later.pid} on {socket.gethostname()} took over this run" in said
     assert "Traceback" not in said
     assert later.wait() == 0
@@ -153,13 +153,13 @@ def test_of_two_processes_on_one_run_the_later_one_goes_on_and_the_earlier_one_s
 def test_pretraining_without_data_says_what_makes_it(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     done = cosmos(tmp_path, "pretrain")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "`cosmos prepare`" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_what_evaluation_lacks_shows_before_the_first_step(place: Path) -> None:
     done = cosmos(place, "pretrain", "--run", "unevaluated", "--evaluate.retrieval.datasets", "flickr8k")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "flickr8k/captions.txt: no such file; `cosmos datasets` shows what it expects" in done.stderr
     assert not (place / "runs" / "unevaluated" / "metrics.jsonl").exists()

@@ -66,13 +66,13 @@ assert "torch" not in sys.modules
 def test_what_a_job_would_only_find_out_in_the_queue_is_said_before(place: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text((place / "tiny.yaml").read_text())
     unprepared = cosmos(tmp_path, "pretrain", "--run", "early", **LOCAL)
-    assert unprepared.returncode == 1
+    assert unprepared.returncode == 2
     assert "`cosmos prepare` makes it" in unprepared.stderr
     uneven = cosmos(place, "pretrain", "--run", "early", **{**LOCAL, "SLURM__TASKS_PER_NODE": "3"})
-    assert uneven.returncode == 1
+    assert uneven.returncode == 2
     assert "8 samples cannot be shared equally by 3 ranks" in uneven.stderr
     nodes = cosmos(place, "pretrain", "--run", "early", **LOCAL, SLURM__NODES="2")
-    assert nodes.returncode == 1
+    assert nodes.returncode == 2
     assert "slurm.nodes: 2 nodes need Slurm" in nodes.stderr
     assert not (place / "runs" / "early" / "job.json").exists()
 
@@ -80,7 +80,7 @@ def test_what_a_job_would_only_find_out_in_the_queue_is_said_before(place: Path,
 def test_runs_without_jobs_are_told(place: Path) -> None:
     for name in ("attach", "cancel"):
         done = about_jobs(place, name, "no-such-run")
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert "no-such-run has no job" in done.stderr
         assert "Traceback" not in done.stderr
 
@@ -131,12 +131,12 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
     beside = subprocess.run(
         arguments, cwd=ROOT, env=environment(place, CLUSTER="debug"), capture_output=True, text=True
     )
-    assert beside.returncode == 1
+    assert beside.returncode == 2
     assert f"job {record.job_id} trains" in beside.stderr
 
     assert "cancelled" in about_jobs(place, "cancel", "left").stdout
     attached = about_jobs(place, "attach", "left")
-    assert attached.returncode == 1
+    assert attached.returncode == 2
     assert not record.is_alive()
     steps = [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
     assert (run / "checkpoints" / f"step-{steps[-1]:08}.pt").is_file()

@@ -17,7 +17,8 @@ from threading import Thread
 import pytest
 
 from cosmos.config.wandb import WandbSettings
-from cosmos.run.directory import Interrupted, RunDir
+from cosmos.errors import Interrupted
+from cosmos.run.directory import RunDir
 from cosmos.run.labels import Labels
 from cosmos.run.metrics import Metrics, read_metrics
 from cosmos.tracking.mirror import mirroring, start

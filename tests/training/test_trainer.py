@@ -19,10 +19,11 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params, PretrainParams
 from cosmos.data.batch import Batch
 from cosmos.distributed import process_group
+from cosmos.errors import DivergedError, Interrupted, SupersededError
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
-from cosmos.run.directory import Interrupted, RunDir
-from cosmos.run.lease import Lease, Superseded
+from cosmos.run.directory import RunDir
+from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training import checkpoint
 from cosmos.training.step import Learner
@@ -183,7 +184,7 @@ def test_another_that_takes_over_stops_this_one_at_its_next_line(tmp_path: Path)
                 Lease.take(RunDir(tmp_path))
             yield batch
 
-    with pytest.raises(Superseded, match="took over this run"):
+    with pytest.raises(SupersededError, match="took over this run"):
         make_trainer(tmp_path, params()).train(taken_over())
     assert logged(tmp_path) == [(1, "loss"), (2, "loss"), (3, "loss")]
     assert make_trainer(tmp_path, params()).step == 2
@@ -203,7 +204,7 @@ def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
 
     monkeypatch.setattr(checkpoints, "write", slow_write)
     trainer.step = 3
-    with pytest.raises(Superseded):
+    with pytest.raises(SupersededError):
         trainer.save()
     assert sorted((tmp_path / "checkpoints").iterdir()) == before
 
@@ -236,7 +237,7 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
         (tmp_path / "port").write_text(str(probe.getsockname()[1]))
     spawn(train_one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     said = [(tmp_path / f"{rank}.txt").read_text().split() for rank in (0, 1)]
-    assert [name for name, _ in said] == ["Superseded", "Superseded"]
+    assert [name for name, _ in said] == ["SupersededError", "SupersededError"]
     assert abs(float(said[0][1]) - float(said[1][1])) < 5
     assert logged(tmp_path / "run") == [(2, "loss")]
 
@@ -280,7 +281,7 @@ def spoilt(batch: Batch) -> Batch:
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_last_good_checkpoint(tmp_path: Path) -> None:
     stream = [random_batch(seed=0), random_batch(seed=1), spoilt(random_batch())]
-    with pytest.raises(FloatingPointError, match=r"step 3 .*step-00000002\.pt"):
+    with pytest.raises(DivergedError, match=r"step 3 .*step-00000002\.pt"):
         make_trainer(tmp_path, params()).train(stream)
 
 
@@ -288,7 +289,7 @@ def test_a_bounded_number_of_bad_steps_in_a_row_is_skipped(tmp_path: Path) -> No
     good, bad = random_batch(), spoilt(random_batch())
     make_trainer(tmp_path / "a", params(max_nonfinite_steps=1)).train([bad, good, bad, good, good, good])
     assert read_metrics(tmp_path / "a" / "metrics.jsonl")[-1]["skipped_steps"] == 2
-    with pytest.raises(FloatingPointError):
+    with pytest.raises(DivergedError):
         make_trainer(tmp_path / "b", params(max_nonfinite_steps=1)).train([good, bad, bad])
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from cosmos.data.sources import FOLDER_EXTENSIONS
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Figures, OpenDataset
 from cosmos.evaluation.classification.metrics import chance_metrics, classification_metrics
 from cosmos.evaluation.embed import Embedder
@@ -61,10 +62,10 @@ def read_class_folders(folder: Path) -> LabelledFiles:
     What begins with a dot is no part of it. ValueError names a folder that is missing or holds no image.
     """
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; correct the path")
+        raise InputError(f"{folder}: no such folder; correct the path")
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path, folder))
     if not folders:
-        raise ValueError(f"{folder}: no folders in it; make a folder for each class, with its images")
+        raise InputError(f"{folder}: no folders in it; make a folder for each class, with its images")
     images = [_images(path) for path in folders]
     return LabelledFiles(
         tuple(path for paths in images for path in paths),
@@ -82,7 +83,7 @@ def _images(folder: Path) -> list[Path]:
     )
     if not found:
         endings = ", ".join(sorted(FOLDER_EXTENSIONS))
-        raise ValueError(f"{folder}: no image in it ({endings}); add some, or remove the folder")
+        raise InputError(f"{folder}: no image in it ({endings}); add some, or remove the folder")
     return found
 
 

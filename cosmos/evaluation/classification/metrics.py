@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cosmos.errors import InputError
+
 TOP = 5
 """Classes that an image's own must be among, for top5."""
 
@@ -97,20 +99,20 @@ def _keys(class_names: Sequence[str]) -> list[str]:
 
 def _check(images: Tensor, class_embeddings: Tensor, labels: Tensor, class_names: Sequence[str]) -> None:
     if not len(images):
-        raise ValueError("there are no images; classification needs at least one")
+        raise InputError("there are no images; classification needs at least one")
     for what, rows in (("images", images), ("classes", class_embeddings)):
         if not rows.isfinite().all():
-            raise ValueError(
+            raise InputError(
                 f"embeddings of {what} are not finite; take a checkpoint from before the training diverged"
             )
     if len(class_embeddings) != len(class_names):
-        raise ValueError(f"{len(class_embeddings)} embeddings of classes for {len(class_names)} class names")
+        raise InputError(f"{len(class_embeddings)} embeddings of classes for {len(class_names)} class names")
     if labels.shape != (len(images),):
-        raise ValueError(
+        raise InputError(
             f"labels have the shape {tuple(labels.shape)}, not one for each of {len(images)} images"
         )
     if labels.min() < 0 or labels.max() >= len(class_names):
-        raise ValueError(
+        raise InputError(
             f"labels lie between {int(labels.min())} and {int(labels.max())}, but there are"
             f" {len(class_names)} classes; correct the labels or name the missing classes"
         )

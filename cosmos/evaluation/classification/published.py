@@ -26,6 +26,7 @@ from torchvision.datasets import (
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.annotations import path_below
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, OpenDataset
 from cosmos.evaluation.classification.labelled_images import (
     ClassificationDataset,
@@ -94,26 +95,26 @@ class Published:
     def _found(self, root: Path) -> LabelledFiles:
         folder, remedy = root / self.folder, _remedy(self.name, self.download)
         if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder; {remedy}")
+            raise InputError(f"{folder}: no such folder; {remedy}")
         try:
             found = self.read(root)
             for path in found.paths:
                 path_below(folder, path.relative_to(folder).as_posix())
         except Exception as error:  # readers trust the files, and raise nearly anything on damaged ones
-            raise ValueError(f"{folder}: not the whole dataset ({_reason(error)}); {remedy}") from error
+            raise InputError(f"{folder}: not the whole dataset ({_reason(error)}); {remedy}") from error
         return found
 
     def _check(self, folder: Path, found: LabelledFiles, num_classes: int) -> None:
         """ValueError unless all of it is there."""
         remedy = _remedy(self.name, self.download)
         if len(found.classes) != num_classes:
-            raise ValueError(f"{folder}: {len(found.classes)} classes in place of {num_classes}; {remedy}")
+            raise InputError(f"{folder}: {len(found.classes)} classes in place of {num_classes}; {remedy}")
         if len(found.paths) != self.num_files:
-            raise ValueError(
+            raise InputError(
                 f"{folder}: {len(found.paths):,} images in place of {self.num_files:,}; {remedy}"
             )
         if not 0 <= min(found.labels) <= max(found.labels) < num_classes:
-            raise ValueError(f"{folder}: labels outside of its {num_classes} classes; {remedy}")
+            raise InputError(f"{folder}: labels outside of its {num_classes} classes; {remedy}")
         check_present(folder.joinpath(*self.sources[:1]), "images", found.paths, remedy)
 
 
@@ -227,7 +228,7 @@ def _open_cifar(name: str, dataset: Any, params: Params, machine: Machine) -> Op
         found = dataset(machine.datasets_root, train=False)
     except RuntimeError:
         remedy = _remedy(name, dataset)
-        raise ValueError(f"{folder}: files are missing, or are not the published ones; {remedy}") from None
+        raise InputError(f"{folder}: files are missing, or are not the published ones; {remedy}") from None
     file, md5 = dataset.test_list[0]
     images = PixelImages(f"{name} {md5}", found.data)
     return ClassificationDataset(images, tuple(found.targets), CLASSIFICATION[name]).opened((folder / file,))

@@ -7,6 +7,7 @@ from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.annotations import read_text
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, OpenDataset, demo_folder
 from cosmos.evaluation.classification.labelled_images import ClassificationDataset, read_class_folders
 from cosmos.evaluation.classification.published import PUBLISHED_CARDS
@@ -35,12 +36,12 @@ def own_prompts(
     """
     where = f"evaluate.classification.own.{name}"
     if described.prompts and described.class_names:
-        raise ValueError(f"{where}: prompts and class_names are both given; remove one of them")
+        raise InputError(f"{where}: prompts and class_names are both given; remove one of them")
     if described.prompts:
         return _shipped(where, described.prompts)
     for template in described.templates:
         if "{}" not in template:
-            raise ValueError(
+            raise InputError(
                 f"{where}.templates: {template!r} has no {{}} in the place of the class name; add it"
             )
     if described.class_names:
@@ -53,7 +54,7 @@ def _open_own(name: str, described: ClassificationSet, params: Params, machine: 
     found = read_class_folders(folder)
     prompts = own_prompts(name, described, found.classes, machine)
     if len(prompts.class_names) != len(found.classes):
-        raise ValueError(
+        raise InputError(
             f"{folder}: {len(found.classes)} folders of classes for {len(prompts.class_names)} class names;"
             f" correct prompts or class_names of evaluate.classification.own.{name}, or the folders"
         )
@@ -65,7 +66,7 @@ def _open_own(name: str, described: ClassificationSet, params: Params, machine: 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
     folder = demo_folder(SUITE, params, machine)
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; {DEMO_REMEDY}")
+        raise InputError(f"{folder}: no such folder; {DEMO_REMEDY}")
     found = read_class_folders(folder)
     images = ImageFiles(folder, found.paths, params.data.max_pixels)
     return ClassificationDataset(images, found.labels, Prompts(found.classes, DEMO_TEMPLATES)).opened(())
@@ -73,7 +74,7 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
 
 def _shipped(where: str, name: str) -> Prompts:
     if name not in CLASSIFICATION:
-        raise ValueError(
+        raise InputError(
             f"{where}.prompts: no prompts of {name!r}; there are those of {', '.join(CLASSIFICATION)}"
         )
     return CLASSIFICATION[name]
@@ -89,7 +90,7 @@ def _read_class_names(path: Path) -> tuple[str, ...]:
     names = tuple(line.strip() for line in read_text(path).splitlines())
     for number, class_name in enumerate(names, 1):
         if not class_name:
-            raise ValueError(f"{path}, line {number}: no class name in it; add it, or remove the line")
+            raise InputError(f"{path}, line {number}: no class name in it; add it, or remove the line")
     return names
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cosmos.data.annotations import read_json, read_text
 from cosmos.data.captions import clean
+from cosmos.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def read_hard_negatives(path: Path) -> list[HardNegative]:
     """Entries of a file `{id: {filename, caption, negative_caption}}`. ValueError names file and entry."""
     content = read_json(path)
     if not isinstance(content, dict) or not content:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected an object of entries with filename, caption and negative_caption; is it the"
             " right file?"
         )
@@ -59,15 +60,15 @@ def read_statements(path: Path) -> list[tuple[Statement, Statement]]:
     statements = list(_statements(path))
     known = {(statement.kind, statement.number): statement for statement in statements}
     if not statements:
-        raise ValueError(f"{path}: no statements in it; is it the right file?")
+        raise InputError(f"{path}: no statements in it; is it the right file?")
     for statement in statements:
         number, kind = statement.number, statement.kind
         if known[kind, number] is not statement:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {statement.line}: id {number} of type {kind!r} is there twice; remove one"
             )
         if (kind, _partner(number)) not in known:
-            raise ValueError(
+            raise InputError(
                 f"{path}, line {statement.line}: id {number} of type {kind!r} has no partner"
                 f" {_partner(number)} of this type; add it, or remove the line"
             )
@@ -82,7 +83,7 @@ def read_examples(path: Path) -> list[Example]:
     lines = enumerate(read_text(path).split("\n"), 1)
     examples = [_example(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     if not examples:
-        raise ValueError(f"{path}: no examples in it; is it the right file?")
+        raise InputError(f"{path}: no examples in it; is it the right file?")
     return examples
 
 
@@ -96,7 +97,7 @@ def _example(where: str, line: str) -> Example:
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where}: not JSON ({error}); was it downloaded whole?") from None
+        raise InputError(f"{where}: not JSON ({error}); was it downloaded whole?") from None
     first, second = (_with_suffix(_string(where, entry, key)) for key in ("image_0", "image_1"))
     caption, other = (clean(_string(where, entry, key)) for key in ("caption_0", "caption_1"))
     return Example((first, second), (caption, other))
@@ -110,7 +111,7 @@ def _string(where: str, entry: Any, key: str) -> str:
     """The string that an entry, hopefully an object, has at `key`. ValueError when it is none, or empty."""
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where}: {key} is {value!r:.80}; expected text, correct or remove the entry")
+        raise InputError(f"{where}: {key} is {value!r:.80}; expected text, correct or remove the entry")
     return value
 
 
@@ -121,22 +122,22 @@ def _statements(path: Path) -> Iterator[Statement]:
         header = [name.strip().lower() for name in next(rows, [])]
         columns = ["id" if name == "question id" else name for name in header]
         if sorted(columns) != ["id", "statement", "type"]:
-            raise ValueError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
+            raise InputError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
         for row in filter(None, rows):
             yield _statement(path, rows.line_num, columns, row)
     except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV ({error}); save it as one") from None
+        raise InputError(f"{path}: not a CSV ({error}); save it as one") from None
 
 
 def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]) -> Statement:
     values = dict(zip(columns, map(str.strip, row), strict=False))
     if len(row) != len(columns) or not all(values.values()):
-        raise ValueError(
+        raise InputError(
             f"{path}, line {line}: expected id, type and statement, found {row}; put statements that have"
             " commas in double quotes"
         )
     if not re.fullmatch("[0-9]{1,9}", values["id"]):
-        raise ValueError(f"{path}, line {line}: id is {values['id']!r:.80}; expected a number")
+        raise InputError(f"{path}, line {line}: id is {values['id']!r:.80}; expected a number")
     return Statement(line, int(values["id"]), values["type"], values["statement"])
 
 

@@ -9,6 +9,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from cosmos.errors import InputError
+
 COMPOSITION_CHANCE = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 """`composition_scores` of random cosines: 4 of the 24 orders of a pair's cosines begin with both own ones."""
 
@@ -57,7 +59,7 @@ def shares_by_kind(right: Tensor, kinds: Sequence[str]) -> dict[str, float]:
     for row, kind in enumerate(kinds):
         rows.setdefault(kind, []).append(row)
     if "mean" in rows:
-        raise ValueError("a kind of items is called mean, as the mean over kinds is; rename it")
+        raise InputError("a kind of items is called mean, as the mean over kinds is; rename it")
     shares = {kind: share(right[own]) for kind, own in rows.items()}
     return {**shares, "mean": fmean(shares.values())}
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from cosmos.config.evaluate_params import PerceptionSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, Figures, OpenDataset, demo_folder
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.images import (
@@ -207,7 +208,7 @@ def _open_folder(folder: Path, images: ImageFolder) -> OpenDataset:
     """Opens all JSON files directly in a folder."""
     files = sorted(folder.glob("*.json"))
     if not files:
-        raise ValueError(f"{folder}: no such folder, or no .json file in it; {images.remedy}")
+        raise InputError(f"{folder}: no such folder, or no .json file in it; {images.remedy}")
     return open_hard_negatives(files, images)
 
 

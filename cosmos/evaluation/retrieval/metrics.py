@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cosmos.errors import InputError
+
 RECALLS = (1, 5, 10)
 
 CHUNK_ELEMENTS = 4_000_000
@@ -132,7 +134,7 @@ def _summary(direction: str, found: Ranks) -> dict[str, float]:
 def _check_finite(rows: Tensor, name: str) -> None:
     bad = (~rows.isfinite()).any(dim=1).nonzero().flatten().tolist()
     if bad:
-        raise ValueError(
+        raise InputError(
             f"{len(bad)} of {len(rows)} {name} are not finite, the first number {bad[0]}; take a checkpoint"
             " from before the training diverged"
         )
@@ -141,13 +143,13 @@ def _check_finite(rows: Tensor, name: str) -> None:
 def _check_owners(num_images: int, num_captions: int, caption_to_image: Tensor) -> Tensor:
     """Captions of each image, (I,). ValueError where one has none, or a caption belongs to no image."""
     if caption_to_image.shape != (num_captions,):
-        raise ValueError(
+        raise InputError(
             f"caption_to_image has the shape {tuple(caption_to_image.shape)}, not one entry for each of"
             f" {num_captions} captions"
         )
     outside = ((caption_to_image < 0) | (caption_to_image >= num_images)).nonzero().flatten().tolist()
     if outside:
-        raise ValueError(
+        raise InputError(
             f"caption {outside[0]} belongs to image {int(caption_to_image[outside[0]])}, but there are"
             f" {num_images} images; correct caption_to_image or add the image"
         )
@@ -155,5 +157,5 @@ def _check_owners(num_images: int, num_captions: int, caption_to_image: Tensor) 
     without = (counts == 0).nonzero().flatten().tolist()
     if without or not num_images:
         named = f"image {without[0]} has no caption" if without else "there are no images"
-        raise ValueError(f"{named}; retrieval needs images that have captions: leave the others out")
+        raise InputError(f"{named}; retrieval needs images that have captions: leave the others out")
     return counts

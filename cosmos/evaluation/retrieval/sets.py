@@ -19,9 +19,9 @@ from cosmos.data.annotations import (
     read_karpathy,
 )
 from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.data.sample import DamagedSampleError
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import evaluation_captions
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.card import Card, Figures, OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.images import (
@@ -89,7 +89,7 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> Retr
     samples = ShardedSamples(folder, machine)
     if damaged := samples.damaged_shards():
         named = ", ".join(damaged[:MAX_NAMED])
-        raise ValueError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
+        raise InputError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
     captions = [_captions(folder, samples, index) for index in range(len(samples))]
     return _dataset(str(folder), ShardImages(samples, sha256(folder / MANIFEST_FILE), max_pixels), captions)
 
@@ -156,7 +156,7 @@ def _check_split(folder: Path) -> None:
     """ValueError names the splits that there are, where others were prepared."""
     others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST_FILE}"))
     if others and folder.name not in others:
-        raise ValueError(
+        raise InputError(
             f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"
             " samples aside"
         )
@@ -165,12 +165,12 @@ def _check_split(folder: Path) -> None:
 def _captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:
     try:
         sample = samples.read(index)
-    except DamagedSampleError as error:
-        raise ValueError(f"{folder}: {error}; {NOTHING_LEFT_OUT}") from None
+    except DamagedDataError as error:
+        raise InputError(f"{folder}: {error}; {NOTHING_LEFT_OUT}") from None
     try:
         return evaluation_captions(sample.annotation)
-    except DamagedSampleError as error:
-        raise ValueError(
+    except DamagedDataError as error:
+        raise InputError(
             f"{folder}: sample {sample.key}: {error}; retrieval is measured on captions that people wrote:"
             " add them, or name another dataset in evaluate.retrieval.datasets"
         ) from None
@@ -179,7 +179,7 @@ def _captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:
 def _dataset(name: str, images: Images, captions: Sequence[Sequence[str]]) -> RetrievalDataset:
     """The dataset from the captions of each image. ValueError when there is none."""
     if not captions:
-        raise ValueError(f"{name}: the dataset is empty; `cosmos prepare` says what was left out of it")
+        raise InputError(f"{name}: the dataset is empty; `cosmos prepare` says what was left out of it")
     owners = tuple(image for image, own in enumerate(captions) for _ in own)
     return RetrievalDataset(images, tuple(caption for own in captions for caption in own), owners)
 

@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.data.image_crops import MAX_ASPECT, normalise
 from cosmos.data.indexing import MAX_IMAGE_BYTES
-from cosmos.data.sample import DamagedSampleError
 from cosmos.distributed import rank, together, world_size
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.card import Figures, SegmentedImage
 from cosmos.evaluation.embed import NOT_FINITE, Embedder, Encoder, progress, sound
 from cosmos.evaluation.images import Images
@@ -79,7 +79,7 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
     try:
         found = [segmentation_metrics(matrix, dataset.names) for matrix in counts]
     except ValueError as error:
-        raise ValueError(f"{dataset.name}: {error}") from None
+        raise InputError(f"{dataset.name}: {error}") from None
     return {
         f"{kind}_{name}": value
         for kind, metrics in zip(attention, found, strict=True)
@@ -134,7 +134,7 @@ def _predictions(
 ) -> Iterator[tuple["_Sample", list[Tensor]]]:
     """Images at these places, each with its pixels' classes (H, W) by every kind of attention."""
     encoder, machine = embedder.encoder, embedder.machine
-    loader: DataLoader[_Sample | DamagedSampleError] = DataLoader(
+    loader: DataLoader[_Sample | DamagedDataError] = DataLoader(
         _Samples(dataset, indices, encoder.image_size),
         batch_size=None,
         num_workers=machine.workers,
@@ -176,7 +176,7 @@ def _by_sample(windows: Iterable[tuple["_Sample", Tensor]]) -> Iterator[tuple["_
     for sample, group in groupby(windows, key=lambda pair: pair[0]):
         logits = torch.stack([window for _, window in group])
         if not logits.isfinite().all():
-            raise ValueError(f"the embedding of the image of {sample.mask} {NOT_FINITE}")
+            raise InputError(f"the embedding of the image of {sample.mask} {NOT_FINITE}")
         yield sample, logits
 
 
@@ -201,7 +201,7 @@ class _Sample:
         return self.labels.shape[0], self.labels.shape[1]
 
 
-class _Samples(Dataset[_Sample | DamagedSampleError]):
+class _Samples(Dataset[_Sample | DamagedDataError]):
     """Images and masks, read in a worker process, whose errors are returned: raised, they would be traces."""
 
     def __init__(self, dataset: SegmentationDataset, indices: Sequence[int], window: int) -> None:
@@ -210,17 +210,15 @@ class _Samples(Dataset[_Sample | DamagedSampleError]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def __getitem__(self, index: int) -> _Sample | DamagedSampleError:
+    def __getitem__(self, index: int) -> _Sample | DamagedDataError:
         number, dataset = self._indices[index], self._dataset
         mask = dataset.masks[number]
         try:
             image = dataset.images.read(number)
             if max(image.size) > MAX_ASPECT * min(image.size):
-                raise DamagedSampleError(
-                    f"the image of {mask} is more than {MAX_ASPECT} times as long as wide"
-                )
+                raise DamagedDataError(f"the image of {mask} is more than {MAX_ASPECT} times as long as wide")
             labels = read_labels(mask, image.size, len(dataset.classes), dataset.protocol)
-        except DamagedSampleError as error:
+        except DamagedDataError as error:
             return error
         pixels = resize(image, resized_size(image.size, dataset.protocol.short_side, self._window))
         return _Sample(mask, pixels, labels)
@@ -252,7 +250,7 @@ def read_labels(
 ) -> Tensor:
     """Labels of a mask for an image of `size` (width, height): (H, W) int32, IGNORED where none counts.
 
-    Raises DamagedSampleError that names the mask: it cannot be decoded, has another size than the image or
+    Raises DamagedDataError that names the mask: it cannot be decoded, has another size than the image or
     several numbers per pixel, or a label that is no class.
     """
     labels = torch.from_numpy(_read_mask(path, size))
@@ -264,7 +262,7 @@ def read_labels(
     wrong = labels[(labels < IGNORED) | (labels >= num_classes)]
     if wrong.numel():
         label = int(wrong[0]) + protocol.zero_is_ignored
-        raise DamagedSampleError(
+        raise DamagedDataError(
             f"{path}: label {label} is none of the {num_classes} classes (is ignore_label "
             f"{protocol.ignore_label} or zero_is_ignored {protocol.zero_is_ignored} wrong?)"
         )
@@ -275,14 +273,14 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray[tuple[int, int],
     """The numbers in a mask, (H, W)."""
     try:
         if path.stat().st_size > MAX_IMAGE_BYTES:
-            raise ValueError(f"more than {MAX_IMAGE_BYTES} bytes")
+            raise InputError(f"more than {MAX_IMAGE_BYTES} bytes")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=MASK_FORMATS) as mask:
                 if mask.size != size:
-                    raise ValueError("it has {} x {} pixels, its image {} x {}".format(*mask.size, *size))
+                    raise InputError("it has {} x {} pixels, its image {} x {}".format(*mask.size, *size))
                 if mask.mode not in MASK_MODES:
-                    raise ValueError(f"it is {mask.mode}, and no palette or greyscale image of labels")
+                    raise InputError(f"it is {mask.mode}, and no palette or greyscale image of labels")
                 return np.array(mask, dtype=np.int32)
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        raise DamagedSampleError(f"{path}: mask cannot be used: {error}") from error
+        raise DamagedDataError(f"{path}: mask cannot be used: {error}") from error

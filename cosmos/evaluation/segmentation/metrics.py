@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.errors import InputError
 
 STRIP_ELEMENTS = 2**21
 """Logits that are held at a time: few enough that queries x height x width never are."""
@@ -28,7 +29,7 @@ def window_starts(length: int, window: int) -> list[int]:
     Raises ValueError for an axis shorter than the window.
     """
     if length < window:
-        raise ValueError(f"{length} pixels are fewer than a window's {window}")
+        raise InputError(f"{length} pixels are fewer than a window's {window}")
     stride = window // 2
     count = max(length - window + stride - 1, 0) // stride + 1
     return [min(i * stride, length - window) for i in range(count)]
@@ -155,7 +156,7 @@ def segmentation_metrics(confusion: Tensor, names: Sequence[str]) -> dict[str, f
     matrix = confusion.double()
     hits, total = matrix.diagonal(), matrix.sum()
     if not total:
-        raise ValueError("no pixel has a label; ignore_label or zero_is_ignored may be wrong")
+        raise InputError("no pixel has a label; ignore_label or zero_is_ignored may be wrong")
     unions = matrix.sum(dim=0) + matrix.sum(dim=1) - hits
     present = unions.nonzero().flatten()
     shares = (hits / unions)[present]

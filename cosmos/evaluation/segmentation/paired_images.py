@@ -9,6 +9,7 @@ from pathlib import Path
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
 from cosmos.data.annotations import path_below, read_text
+from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.images import ImageFiles, check_file, check_present, digest, file_key
 from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, pictures
@@ -62,12 +63,12 @@ def read_classes(path: Path) -> Classes:
     """
     classes = [_words(path, number, line) for number, line in enumerate(_lines(path), 1)]
     if not classes:
-        raise ValueError(f"{path}: no classes in it; write one per line, synonyms after commas")
+        raise InputError(f"{path}: no classes in it; write one per line, synonyms after commas")
     lines: dict[str, int] = {}
     for number, words in enumerate(classes, 1):
         for word in map(str.lower, words):
             if word in lines:
-                raise ValueError(
+                raise InputError(
                     f"{path}, line {number}: {word!r} is on line {lines[word]} already;"
                     " leave it to one class, once"
                 )
@@ -108,12 +109,12 @@ def listed_stems(list_file: Path, folders: PairedFolders) -> list[str]:
     check_file(list_file, folders.remedy)
     stems = list(dict.fromkeys(line.strip() for line in _lines(list_file) if line.strip()))
     if not stems:
-        raise ValueError(f"{list_file}: no names in it; {folders.remedy}")
+        raise InputError(f"{list_file}: no names in it; {folders.remedy}")
     try:
         for stem in stems:
             folders.image(stem)
     except ValueError as error:
-        raise ValueError(f"{list_file}: {error}; {folders.remedy}") from None
+        raise InputError(f"{list_file}: {error}; {folders.remedy}") from None
     return stems
 
 
@@ -121,14 +122,14 @@ def found_stems(folders: PairedFolders) -> list[str]:
     """Stems of all images and all masks, sorted. ValueError for a missing folder, and for no images."""
     for folder in (folders.images, folders.masks):
         if not folder.is_dir():
-            raise ValueError(f"{folder}: no such folder; {folders.remedy}")
+            raise InputError(f"{folder}: no such folder; {folders.remedy}")
     images = set(_stems_below(folders.images, folders.image_suffix))
     masks = set(_stems_below(folders.masks, folders.mask_suffix))
     if folders.images == folders.masks and folders.mask_suffix.endswith(folders.image_suffix):
         # Side by side, what ends like a mask ends like an image as well: a_mask.png beside a.png.
         images -= {f"{stem}{folders.mask_suffix}".removesuffix(folders.image_suffix) for stem in masks}
     if not images:
-        raise ValueError(f"{folders.images}: no images (*{folders.image_suffix}) in it; {folders.remedy}")
+        raise InputError(f"{folders.images}: no images (*{folders.image_suffix}) in it; {folders.remedy}")
     return sorted(images | masks)
 
 
@@ -146,7 +147,7 @@ def _lines(path: Path) -> list[str]:
 def _words(path: Path, number: int, line: str) -> tuple[str, ...]:
     words = tuple(word.strip() for word in line.split(","))
     if not all(words):
-        raise ValueError(
+        raise InputError(
             f"{path}, line {number}: an empty class or synonym; write a class per line, synonyms after commas"
         )
     return words

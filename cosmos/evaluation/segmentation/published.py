@@ -10,6 +10,7 @@ from torchvision.datasets import VOCSegmentation
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, OpenDataset
 from cosmos.evaluation.images import PUBLISHED_REMEDY
 from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
@@ -110,7 +111,7 @@ def _open_whole(published: PublishedSet, params: Params, machine: Machine) -> Op
     stems = found_stems(folders)
     num_images = sum(folders.image(stem).is_file() for stem in stems)
     if num_images != expected:
-        raise ValueError(
+        raise InputError(
             f"{folders.images}: {num_images:,} of {expected:,} images (*{folders.image_suffix}) are there;"
             f" {folders.remedy}"
         )

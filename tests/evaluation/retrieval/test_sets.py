@@ -8,7 +8,8 @@ from cosmos.config.evaluate_params import RetrievalSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.data.annotations import read_coco
-from cosmos.data.sample import DamagedSampleError, Sample
+from cosmos.data.sample import Sample
+from cosmos.errors import DamagedDataError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.retrieval.sets import (
     CARDS,
@@ -180,7 +181,7 @@ def test_an_image_with_too_many_pixels_or_none_is_named_by_its_file(tmp_path: Pa
     file = CaptionsFile(read_coco, tmp_path / "captions.json", tmp_path / "images", "")
     found = read_captions_file(file, max_pixels=100)
     for index, message in enumerate([r"1\.png: image of 12 x 10 pixels", r"2\.png: image cannot"]):
-        with pytest.raises(DamagedSampleError, match=message):
+        with pytest.raises(DamagedDataError, match=message):
             found.images.read(index)
 
 
@@ -228,7 +229,7 @@ def test_a_sample_whose_image_is_damaged_is_named_by_its_key(tmp_path: Path) -> 
     sample = Sample("odd-one", image_bytes("red")[:40], {"captions": ["red"]})
     write_split(tmp_path / "data" / "colours" / "heldout", [sample])
     found = read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
-    with pytest.raises(DamagedSampleError, match="sample odd-one: image cannot be decoded"):
+    with pytest.raises(DamagedDataError, match="sample odd-one: image cannot be decoded"):
         found.images.read(0)
 
 

@@ -1,0 +1,75 @@
+"""Classes of errors: what follows from an error is decided by its class alone, never by its text.
+
+| class | exit status | what follows |
+|---|---|---|
+| `InputError` | 2 | never retried; a trial with it is hopeless |
+| `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
+| `TransientError` | 74 | retried where it happened, then resubmitted; a trial goes on from its save |
+| `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
+| `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
+| `CosmosError` | 1 | none of these: the message says it all |
+"""
+
+from typing import ClassVar
+
+
+class CosmosError(Exception):
+    """An error whose message tells a user what is wrong and what to do, without a traceback."""
+
+    exit_status: ClassVar[int] = 1
+
+
+class InputError(CosmosError, ValueError):
+    """A file, key or value of the user's is wrong; the message names it and the remedy."""
+
+    exit_status = 2
+
+
+class DamagedDataError(CosmosError, ValueError):
+    """The bytes of a sample, shard, checkpoint or record are broken for good; the message names it."""
+
+
+class TransientError(CosmosError, OSError):
+    """A disk, network or scheduler failed for now: the same call may succeed later."""
+
+    exit_status = 74  # EX_IOERR of sysexits.h
+
+
+class DivergedError(CosmosError, ArithmeticError):
+    """The loss is not finite; the message names the last good checkpoint."""
+
+
+class SupersededError(CosmosError):
+    """Another process writes into the run now; this one stops, and nothing is lost."""
+
+    exit_status = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Interrupted(BaseException):
+    """A request to stop by `signal` (0: by none), the same on all ranks; all is saved.
+
+    It is no Exception, since code that passes over those must not pass over this.
+    """
+
+    exit_status: ClassVar[int] = 75
+
+    def __init__(self, message: str, signal: int = 0) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+USER_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+"""Errors of the operating system that a user mends, and no repetition does."""
+
+
+def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] | None:
+    """Return the class that decides what follows from `error`; None for one that only its traceback explains.
+
+    Errors of the operating system that nobody turned into one of ours are `InputError` where a path is wrong,
+    and `TransientError` otherwise.
+    """
+    if isinstance(error, CosmosError | Interrupted):
+        return type(error)
+    if isinstance(error, OSError):
+        return InputError if isinstance(error, USER_ERRORS) else TransientError
+    return None
