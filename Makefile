@@ -1,20 +1,40 @@
 PYTHON ?= python3
+INSTALLER ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench serve serve-down dashboard slurm-up slurm-down clean
+.PHONY: help setup supported install-with-uv install-with-pip demo test check bench serve serve-down dashboard slurm-up slurm-down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
 
-setup: $(STAMP) ## install everything into .venv
+setup: $(STAMP) ## install everything into .venv with uv, or with pip: INSTALLER=pip; PYTHON=python3.12 names a Python
 
 $(STAMP): pyproject.toml constraints.txt
+	@$(MAKE) --no-print-directory supported
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(MAKE) --no-print-directory install-with-$(INSTALLER)
 	touch $(STAMP)
+
+supported:
+	@test "$$(uname -s)" = Linux || { \
+		echo "This software needs Linux; this system is $$(uname -s). macOS is not supported: nothing is tested there." \
+			"On Windows, use WSL 2; elsewhere, a Linux container." >&2; exit 2; }
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "There is no $(PYTHON). Install Python 3.11 or later, or name one: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); this software needs Python 3.11 or later." \
+			"Name one: make setup PYTHON=/path/to/python3.11" >&2; exit 2; }
+
+install-with-uv:
+	$(BIN)/pip install --quiet --constraint constraints.txt uv && \
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[dev]' || { \
+		echo "uv did not install everything; pip may, in about four minutes: make setup INSTALLER=pip" >&2; exit 1; }
+
+install-with-pip:
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
 
 demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by every suite, report
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
