@@ -16,8 +16,8 @@ from typing import Any
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
-from cosmos.errors import InputError
-from cosmos.launch.clusters import Cluster, cluster_of
+from cosmos.errors import CosmosError, InputError
+from cosmos.launch.clusters import Cluster, cluster_of, resolve
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
@@ -35,8 +35,24 @@ Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
+class JobSpec:
+    """Job, or array of jobs, to be submitted: what it runs, where, and where that is on record."""
+
+    calls: Sequence[Call]
+    """one: a job; several: an array"""
+    request: JobRequest
+    cluster: ClusterName
+    record: Path
+    """file that says what was submitted: one record stands for one set of calls"""
+    folder: Path
+    """folder in which the submission gets a folder of its own, for what jobs need and leave"""
+    label: str
+    """part of the job's name in the queue that people know"""
+
+
+@dataclass(frozen=True)
 class Submission:
-    """A job, or an array of jobs, that was submitted; job.json in JSON."""
+    """Job, or array of jobs, that was submitted; job.json in JSON."""
 
     cluster: ClusterName
     token: str
@@ -100,47 +116,49 @@ def read_record(record: Path) -> Submission | None:
         ) from None
 
 
-def submit(
-    calls: Sequence[Call], request: JobRequest, cluster: ClusterName, record: Path, folder: Path, label: str
-) -> Submission:
-    """Submits `calls` as one job or array on `cluster` (resolved), on record from before it begins.
+def submit(spec: JobSpec) -> Submission:
+    """Submit one job or array, on record from before it begins.
 
-    Their files are in a new folder below `folder`; `label` is the part of the job's name that people know.
-    ValueError where the job is refused; then nothing is on record.
+    Raises InputError or TransientError where it is refused; then nothing is on record.
     """
+    submission = new_submission(spec)
+    before = spec.record.read_text(encoding="utf-8") if spec.record.exists() else ""
+    write(spec.record, submission)
+    tasks = [
+        Task(pickle.dumps(call), files, spec.record.absolute(), submission.token, submission.max_requeues)
+        for call, files in zip(spec.calls, submission.calls, strict=True)
+    ]
+    try:
+        job_id = submission.on.submit(tasks, spec.request, submission.name, submission.folder)
+    except CosmosError:
+        if not found_in_queue(submission):
+            restore(spec.record, before)
+        raise
+    submission = replace(submission, job_id=job_id)
+    write(spec.record, submission)
+    return submission
+
+
+def new_submission(spec: JobSpec) -> Submission:
+    """Make a submission's folder, with a copy of the code in it, and return the submission, without an id."""
     token = secrets.token_hex(4)
-    place = (folder / token).absolute()
-    if "%" in str(place):
-        raise InputError(f"{folder}: Slurm gives % a meaning in paths; name a folder without")
-    place.mkdir(parents=True)
-    place.chmod(0o700)  # calls are pickled there, and with them the machine's settings
-    provenance.freeze(code_folder(place))
-    submission = Submission(
-        cluster,
+    folder = (spec.folder / token).absolute()
+    if "%" in str(folder):
+        raise InputError(f"{spec.folder}: Slurm gives % a meaning in paths; name a folder without")
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)  # calls are pickled there, and with them the machine's settings
+    provenance.freeze(code_folder(folder))
+    return Submission(
+        resolve(spec.cluster),
         token,
-        f"{checkpoint_label(label)}-{token}",
-        place,
-        len(calls),
-        request.max_requeues,
+        f"{checkpoint_label(spec.label)}-{token}",
+        folder,
+        len(spec.calls),
+        spec.request.max_requeues,
         datetime.now(UTC).isoformat(timespec="seconds"),
         socket.gethostname(),
         "",
     )
-    before = record.read_text(encoding="utf-8") if record.exists() else ""
-    write(record, submission)
-    tasks = [
-        Task(pickle.dumps(call), files, record.absolute(), token, request.max_requeues)
-        for call, files in zip(calls, submission.calls, strict=True)
-    ]
-    try:
-        job_id = submission.on.submit(tasks, request, submission.name, place)
-    except ValueError:
-        if not found_in_queue(submission):
-            restore(record, before)
-        raise
-    submission = replace(submission, job_id=job_id)
-    write(record, submission)
-    return submission
 
 
 def found_in_queue(submission: Submission) -> bool:

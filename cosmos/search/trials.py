@@ -14,6 +14,7 @@ from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.once import begin
 from cosmos.launch.outcome import Failure
+from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import Watcher
 from cosmos.run.directory import RunDir, open_run
 from cosmos.stages.evaluate_jobs import in_short
@@ -107,7 +108,7 @@ class Jobs:
             await_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
-        submission, _ = begin([call], self.request, self.cluster, run.job, run.jobs, label)
+        submission, _ = begin(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
         self.watchers[run.path] = Watcher(submission)
         return self.look(run)
 

@@ -27,7 +27,7 @@ from cosmos.launch.clusters import resolve
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import Failure, Outcome
 from cosmos.launch.slurm import SlurmSilentError
-from cosmos.launch.submission import alone, read_record
+from cosmos.launch.submission import JobSpec, alone, read_record
 from cosmos.launch.watch import Show
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, checkpoint_label
@@ -91,11 +91,17 @@ def launch_evaluation(
     if cluster == "debug":
         return Evaluated(**call())
     check_before_queue(call)
-    folder, label = RunDir(path).jobs, f"evaluate-{path.name}"
-    record, in_job = folder / f"evaluate-{digest([call])}.json", replace(call, quiet=False)
-    tell = partial(print_log, quiet=quiet)
-    (ended,) = run_once([in_job], request_of(experiment, machine), cluster, record, folder, label, tell)
-    return Evaluated(**delivered(ended))
+    folder = RunDir(path).jobs
+    spec = JobSpec(
+        [replace(call, quiet=False)],
+        request_of(experiment, machine),
+        cluster,
+        folder / f"evaluate-{digest([call])}.json",
+        folder,
+        f"evaluate-{path.name}",
+    )
+    (outcome,) = run_once(spec, partial(print_log, quiet=quiet))
+    return Evaluated(**delivered(outcome))
 
 
 def evaluate_into(
@@ -278,30 +284,22 @@ def identity(call: Evaluation) -> list[str]:
     ]
 
 
-def run_once(
-    calls: Sequence[Evaluation],
-    request: JobRequest,
-    cluster: ClusterName,
-    record: Path,
-    folder: Path,
-    label: str,
-    show: Show,
-) -> list[Outcome]:
-    """Launches jobs, or waits for those that were launched; Ctrl-C leaves them running.
+def run_once(spec: JobSpec, show: Show) -> list[Outcome]:
+    """Launch jobs, or wait for those that were launched; Ctrl-C leaves them running.
 
     Once they have ended they are off the record: results files say what is measured already.
     """
     try:
-        outcomes = launch(calls, request, cluster, record, folder, label, show)
+        outcomes = launch(spec, show)
     except KeyboardInterrupt:
-        if left := read_record(record):
-            end = f"{'scancel' if cluster == 'slurm' else 'kill'} {left.job_id}"
+        if left := read_record(spec.record):
+            end = f"{'scancel' if spec.cluster == 'slurm' else 'kill'} {left.job_id}"
             print(
                 f"\njob {left.job_id} goes on: the same command waits for it, `{end}` ends it",
                 file=sys.stderr,
             )
         raise
-    forget(record)
+    forget(spec.record)
     return outcomes
 
 
@@ -320,7 +318,7 @@ def as_jobs(
     if not calls:
         return []
     record = sweep_record(calls, machine)
-    outcomes = run_once(calls, request, cluster, record, record.parent, "evaluate", show)
+    outcomes = run_once(JobSpec(calls, request, cluster, record, record.parent, "evaluate"), show)
     return [unmeasured(in_short(o.failure)) if o.failure else Evaluated(**o.value) for o in outcomes]
 
 

@@ -28,7 +28,7 @@ from cosmos.launch.once import standing
 from cosmos.launch.outcome import Outcome
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.slurm import JobState, SlurmSilentError
-from cosmos.launch.submission import Submission, alone, read_record, submit
+from cosmos.launch.submission import JobSpec, Submission, alone, read_record, submit
 from cosmos.launch.watch import in_words, wait
 from cosmos.run.directory import RunDir, open_run, saved_params
 from cosmos.run.labels import Labels
@@ -71,7 +71,8 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
         if not known:
             check_before_queue(experiment.params, machine, request)
         call = Pretraining(experiment.params, machine, path)
-        submission = known or submit([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+        spec = JobSpec([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+        submission = known or submit(spec)
     show(f"job {submission.job_id}: {'attached' if known else 'submitted'}; {submission.folder}\n", quiet)
     return follow(submission, name_of(run, machine), quiet, from_start=not known)
 

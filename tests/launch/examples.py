@@ -12,7 +12,7 @@ from cosmos.config.machine import ClusterName
 from cosmos.errors import Interrupted
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import Outcome
-from cosmos.launch.submission import Call
+from cosmos.launch.submission import Call, JobSpec
 
 SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
 
@@ -94,6 +94,8 @@ class Launcher:
         return self.folder / "job.json"
 
     def __call__(self, *calls: Call, request: JobRequest = SMALL) -> Sequence[Outcome]:
-        return launch(
-            calls, request, self.cluster, self.record, self.folder / "jobs", "test", self.said.append
-        )
+        return launch(self.spec(*calls, request=request), self.said.append)
+
+    def spec(self, *calls: Call, request: JobRequest = SMALL) -> JobSpec:
+        """A job of these calls."""
+        return JobSpec(calls, request, self.cluster, self.record, self.folder / "jobs", "test")

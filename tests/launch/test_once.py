@@ -126,7 +126,7 @@ def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launch
 
 def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
     call = partial(examples.wait_for, tmp_path / "never")
-    submission = submit([call], SMALL, job_launcher.cluster, job_launcher.record, tmp_path / "jobs", "test")
+    submission = submit(job_launcher.spec(call))
     while not submission.calls[0].attempts():
         time.sleep(0.1)
     submission.cancel()

@@ -79,7 +79,7 @@ def test_a_command_killed_between_sbatch_and_its_record_finds_the_job_by_its_nam
     launcher: Launcher, tmp_path: Path
 ) -> None:
     call = partial(examples.wait_for, tmp_path / "signal")
-    sent = submit([call], SMALL, "slurm", launcher.record, tmp_path / "jobs", "test")
+    sent = submit(launcher.spec(call))
     write(launcher.record, replace(sent, job_id=""))
     (sent.folder / f"{sent.job_id}_submitted.pkl").rename(sent.folder / f"{'0' * 32}.pkl")
     assert standing(launcher.record) == sent
