@@ -62,7 +62,7 @@ def write_run(path: Path, number: int, params: str) -> None:
     run.trial.write_text(json.dumps(trial))
     for suite, names in SUITES.items():
         measured = {"models": {model: figures(number, "", names) for model in MODELS}}
-        run.result(suite).write_text(json.dumps({"suite": suite, "datasets": {"heldout": measured}}))
+        run.result_file(suite).write_text(json.dumps({"suite": suite, "datasets": {"heldout": measured}}))
     for place in (path, run.checkpoints, path / "results", *path.iterdir()):
         os.utime(place, (LONG_AGO, LONG_AGO))
 
@@ -75,13 +75,13 @@ def make_runs(root: Path, count: int) -> None:
 
 def straightforward(root: Path) -> dict[str, float]:
     """Reads every run with the library's own readers; the loss of each."""
-    from cosmos.run.directory import saved_params
+    from cosmos.run.directory import load_saved_params
     from cosmos.run.metrics import read_metrics
 
     losses = {}
     for path in sorted(root.glob("*/*/params.yaml")):
         run = RunDir(path.parent)
-        saved_params(run)
+        load_saved_params(run)
         for file in (run.trial, run.labels, run.provenance, *(path.parent / "results").glob("*.json")):
             json.loads(file.read_text())
         name = str(path.parent.relative_to(root))

@@ -21,7 +21,7 @@ from cosmos.search.lead import Sweeping, cancel_sweep, prepared
 from cosmos.search.load import load_sweep
 from cosmos.search.sweep_dir import TrialRecord
 from cosmos.search.tables import trial_line, values_in_words
-from cosmos.tracking.note import Note
+from cosmos.tracking.note import MirrorNote
 from flows.parameters import UNSET, Slurm
 from flows.shown import TrialTable
 
@@ -67,7 +67,11 @@ def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
     ended = ending.get()
     if ended is None:
         return Cancelled(message="the sweep stopped; another run of it takes the trial on")
-    told = [ended.problem or values_in_words(ended.values), f"job {ended.job}", Note.of(RunDir(run)).url]
+    told = [
+        ended.problem or values_in_words(ended.values),
+        f"job {ended.job}",
+        MirrorNote.of(RunDir(run)).url,
+    ]
     message = "; ".join(filter(None, told))
     if ended.state == "failed":
         return Failed(message=message)

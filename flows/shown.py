@@ -22,7 +22,7 @@ from cosmos.pipeline import dvc as pipeline
 from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.tables import short
 from cosmos.stages.pretrain_job import RunJob, duration, ways_on
-from cosmos.tracking.note import Note
+from cosmos.tracking.note import MirrorNote
 
 
 class Progress:
@@ -66,7 +66,7 @@ def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
         **{name: rounded(value) for name, value in trial.values.items()},
         **{short(path): rounded(value) for path, value in trial.asked.items()},
         "job": trial.job,
-        "W&B": Note.of(folder.run(trial)).url,
+        "W&B": MirrorNote.of(folder.run(trial)).url,
     }
 
 

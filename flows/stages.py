@@ -13,7 +13,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
 from cosmos.pipeline import dvc as pipeline
 from cosmos.pipeline.dvc import StageFailedError
-from cosmos.run.results import overall
+from cosmos.run.results import overall_figures
 from flows.shown import Progress, show_report, show_results
 
 WORKSPACE = Path()
@@ -81,7 +81,7 @@ def evaluate(stage: str, where: Where) -> None:
     """Measures the model by one suite, and shows the figures."""
     reproduce(stage, where)
     suite = stage.partition("@")[2]
-    rows = [overall(row) for row in pipeline.results(WORKSPACE) if row["suite"] == suite]
+    rows = [overall_figures(row) for row in pipeline.results(WORKSPACE) if row["suite"] == suite]
     show_results(f"results-{suite}", rows, f"{suite}: the pipeline's model")
 
 

@@ -147,7 +147,7 @@ def new_submission(spec: JobSpec) -> Submission:
         raise InputError(f"{spec.folder}: Slurm gives % a meaning in paths; name a folder without")
     folder.mkdir(parents=True)
     folder.chmod(0o700)  # calls are pickled there, and with them the machine's settings
-    provenance.freeze(code_folder(folder))
+    provenance.freeze_code(code_folder(folder))
     return Submission(
         resolve(spec.cluster),
         token,

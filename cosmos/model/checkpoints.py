@@ -86,8 +86,8 @@ def fetch(name: str, cache: Path) -> Path:
 
     Raises ValueError for an unknown name, a missing file and a hub or remote that cannot be reached.
     """
-    if name.startswith(dvc_versions.PREFIX):
-        return dvc_versions.fetch(name, cache / "dvc")
+    if name.startswith(dvc_versions.DVC_PREFIX):
+        return dvc_versions.fetch_version(name, cache / "dvc")
     if not name.startswith("published:"):
         path = Path(name).expanduser()
         if not path.is_file():

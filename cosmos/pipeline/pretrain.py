@@ -30,7 +30,11 @@ def state_name(experiment: Experiment, machine: Machine) -> str:
     manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
     if not manifest.exists():
         raise InputError(f"{manifest}: no such file; `dvc repro prepare` makes it")
-    parts = fingerprint(experiment.params), provenance.sha256(manifest), provenance.source_digest(TRAINING)
+    parts = (
+        fingerprint(experiment.params),
+        provenance.file_sha256(manifest),
+        provenance.source_digest(TRAINING),
+    )
     return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
 
 

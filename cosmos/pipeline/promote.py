@@ -22,10 +22,10 @@ from cosmos.pipeline.report import code_of, of_models, undotted
 from cosmos.report.curves import figures, with_loss
 from cosmos.report.tables import printable
 from cosmos.run import dvc_versions, provenance
-from cosmos.run.directory import RunDir, saved_params
+from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
-from cosmos.run.metrics import last_with, read_metrics
-from cosmos.run.results import Entry, Results
+from cosmos.run.metrics import last_line_with, read_metrics
+from cosmos.run.results import ResultEntry, Results
 from cosmos.stages.evaluation_result import copy_pictures, markdown
 
 MODELS = "models"
@@ -80,7 +80,7 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
     run = RunDir(machine.runs_root / run_name)
     checkpoint = last_checkpoint(run, run_name)
     artefact = Artefact(workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
-    card = Card(run_name.strip("/"), checkpoint.name, provenance.sha256(checkpoint))
+    card = Card(run_name.strip("/"), checkpoint.name, provenance.file_sha256(checkpoint))
     refuse_another(artefact, card)
     is_new = not artefact.folder.exists()
     with replacing_folder(artefact.folder) as folder:
@@ -101,7 +101,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
     """The checkpoint that a finished run ended with. ValueError where it has not ended, or has none."""
     if not run.params.is_file():
         raise InputError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
-    line, epochs = last_with("loss", run.metrics), saved_params(run).pretrain.epochs
+    line, epochs = last_line_with("loss", run.metrics), load_saved_params(run).pretrain.epochs
     if not line or line["epoch"] < epochs:
         done = f"{line['epoch']:.4g} of {epochs} epochs" if line else "no step"
         raise InputError(
@@ -116,7 +116,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
 
 def workspace() -> Path:
     """The root of the DVC workspace that is worked in. ValueError where there is none, or none in git."""
-    root = dvc_versions.repository(Path.cwd())
+    root = dvc_versions.find_dvc_root(Path.cwd())
     if root is None:
         raise InputError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
     if shutil.which("git") is None:
@@ -164,16 +164,16 @@ def fill(folder: Path, run: RunDir, checkpoint: Path, card: Card) -> None:
     kept = RunDir(folder)
     for suite, entries in measured.items():
         for dataset, entry in entries.items():
-            Results(kept.result(suite), suite).put(dataset, entry)
-            copy_pictures(run.result(suite), kept.result(suite), dataset, list(entry["models"]))
+            Results(kept.result_file(suite), suite).put(dataset, entry)
+            copy_pictures(run.result_file(suite), kept.result_file(suite), dataset, list(entry["models"]))
     write_json(folder / "metrics.json", summary(run, measured))
     write_json(folder / CARD_FILE, asdict(card))
     write_text(folder / "README.md", readme(run, measured, card))
 
 
-def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, Entry]]:
+def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
     """What was measured of this checkpoint, and not of an earlier one, by suite and dataset."""
-    found = {suite: Results(run.result(suite), suite).entries() for suite in get_args(SuiteName)}
+    found = {suite: Results(run.result_file(suite), suite).entries() for suite in get_args(SuiteName)}
     own = {
         suite: {dataset: entry for dataset, entry in entries.items() if entry["checkpoint_sha256"] == sha256}
         for suite, entries in found.items()
@@ -181,7 +181,7 @@ def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, Entry]]:
     return {suite: entries for suite, entries in own.items() if entries}
 
 
-def summary(run: RunDir, measured: Mapping[str, Mapping[str, Entry]]) -> dict[str, Any]:
+def summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
     """metrics.json, in the form of a pipeline's: what training ended with, and overall results."""
     return {
         "pretrain": figures(with_loss(read_metrics(run.metrics))),
@@ -192,9 +192,9 @@ def summary(run: RunDir, measured: Mapping[str, Mapping[str, Entry]]) -> dict[st
     }
 
 
-def readme(run: RunDir, measured: Mapping[str, Mapping[str, Entry]], card: Card) -> str:
+def readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: Card) -> str:
     """What the model is, for a person who finds it."""
-    changed = [printable(line) for line in differences(Params(), saved_params(run))]
+    changed = [printable(line) for line in differences(Params(), load_saved_params(run))]
     tables = [markdown(suite, entries) for suite, entries in measured.items()]
     return (
         "\n\n".join(
@@ -236,7 +236,7 @@ def dvc_add(artefact: Artefact) -> None:
 
 def described(artefact: Artefact, card: Card) -> dict[str, Any]:
     """What became of a run: where its model is, and the version that DVC has of it."""
-    version = dvc_versions.recorded(artefact.folder / CARD_FILE).get(artefact.listed, "")
+    version = dvc_versions.recorded_versions(artefact.folder / CARD_FILE).get(artefact.listed, "")
     measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))
     suites = [name for name in measured if name != "pretrain"]
     return {**asdict(card), "artefact": artefact.listed, "version": version, "suites": suites}

@@ -17,7 +17,7 @@ from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
 from cosmos.report.tables import comparisons
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
-from cosmos.run.results import Entry, Results, overall
+from cosmos.run.results import ResultEntry, Results, overall_figures
 from cosmos.stages.evaluation_result import measured_row, picture
 
 
@@ -178,10 +178,10 @@ def in_a_line(ended: Mapping[str, float]) -> str:
     )
 
 
-def of_models(entry: Entry) -> dict[str, dict[str, float]]:
+def of_models(entry: ResultEntry) -> dict[str, dict[str, float]]:
     """The figures of an entry by model, but not those of single classes."""
     return {
-        undotted(model): {undotted(metric): value for metric, value in overall(measured).items()}
+        undotted(model): {undotted(metric): value for metric, value in overall_figures(measured).items()}
         for model, measured in entry["models"].items()
     }
 
@@ -191,7 +191,7 @@ def undotted(name: str) -> str:
     return name.replace("%", "%25").replace(".", "%2E")
 
 
-def sources(dataset: str, entry: Entry) -> list[Fact]:
+def sources(dataset: str, entry: ResultEntry) -> list[Fact]:
     """What a dataset is, and what it was measured on, with and by."""
     size = [f"{value:,} {name.removeprefix('num_')}" for name, value in entry.items() if name[:4] == "num_"]
     published = entry["published"].get("checkpoint")
@@ -202,7 +202,7 @@ def sources(dataset: str, entry: Entry) -> list[Fact]:
     ]
 
 
-def checkpoint_of(entry: Entry) -> str:
+def checkpoint_of(entry: ResultEntry) -> str:
     """The checkpoint that an entry is of; of a baseline, open_clip keeps the file."""
     sha256 = entry["checkpoint_sha256"]
     return f"{entry['checkpoint']}, sha256 {sha256}" if sha256 else f"{entry['checkpoint']}"

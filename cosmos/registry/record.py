@@ -18,10 +18,10 @@ import yaml
 from cosmos.config.params import flat
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
-from cosmos.run.lease import ALIVE
+from cosmos.run.labels import RunLabels
+from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
-from cosmos.run.results import figures_of
+from cosmos.run.results import read_result_figures
 
 Status = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
 Scalar = str | int | float | bool | None
@@ -70,7 +70,7 @@ class RunRecord:
     @property
     def is_alive(self) -> bool:
         """Whether a process trains it."""
-        return not self.is_over and self.seconds_silent < ALIVE
+        return not self.is_over and self.seconds_silent < ALIVE_SECONDS
 
     @property
     def status(self) -> Status:
@@ -98,7 +98,7 @@ def read_record(run: RunDir, name: str) -> RunRecord:
     params: dict[str, Scalar] = reading.of(lambda: read_params(run), {})
     newest = reading.of(lambda: read_newest(run), Newest())
     results: dict[str, float] = reading.of(lambda: read_results(run), {})
-    labels = reading.of(lambda: read_labels(run), Labels())
+    labels = reading.of(lambda: read_labels(run), RunLabels())
     trial = reading.of(lambda: read_trial(run), Trial())
     job = reading.of(lambda: read_job(run), Job())
     sessions = reading.of(lambda: read_sessions(run), Sessions())
@@ -204,15 +204,17 @@ def read_newest(run: RunDir) -> Newest:
     return Newest(finite(last.get("loss", {})), finite(evaluation, "evaluation/"))
 
 
-def read_labels(run: RunDir) -> Labels:
+def read_labels(run: RunDir) -> RunLabels:
     """The labels of a run, every one a text, whatever wrote them."""
-    labels = Labels.of(run)
+    labels = RunLabels.of(run)
     return replace(labels, group=str(labels.group), tags=tuple(map(str, labels.tags)))
 
 
 def read_results(run: RunDir) -> dict[str, float]:
     """Overall figures of all that was measured, as <suite>/<dataset>/<model>/<metric>."""
-    return finite({name: value for file in run.results for name, value in figures_of(file).items()})
+    return finite(
+        {name: value for file in run.result_files for name, value in read_result_figures(file).items()}
+    )
 
 
 @dataclass(frozen=True)

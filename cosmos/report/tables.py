@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.report.published import Figures, differences
-from cosmos.run.results import overall
+from cosmos.run.results import overall_figures
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _grouped(
 
 def _own_columns(one: Measured) -> tuple[Column, ...]:
     """The metrics that models were measured by, but not those of single classes."""
-    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in overall(figures))
+    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in overall_figures(figures))
     return tuple(Column(metric, metric) for metric in metrics)
 
 

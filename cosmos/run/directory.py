@@ -87,7 +87,7 @@ class RunDir:
         return self.checkpoints / f"step-{step:08d}.pt"
 
     @property
-    def saved(self) -> list[Path]:
+    def saved_checkpoints(self) -> list[Path]:
         """The checkpoints that there are, the newest first."""
         return sorted(self.checkpoints.glob("step-*.pt"), reverse=True)
 
@@ -97,11 +97,11 @@ class RunDir:
         return self.path / "embeddings"
 
     @property
-    def results(self) -> list[Path]:
+    def result_files(self) -> list[Path]:
         """The files of results that there are."""
         return sorted((self.path / "results").glob("*.json"))
 
-    def result(self, suite: str, checkpoint: str = "") -> Path:
+    def result_file(self, suite: str, checkpoint: str = "") -> Path:
         """The results of an evaluation suite: of the run's newest checkpoint, or of the one that is named."""
         own = not checkpoint or checkpoint_label(checkpoint) == self.path.name
         return self.path / "results" / f"{suite if own else f'{suite}-{checkpoint_label(checkpoint)}'}.json"
@@ -124,7 +124,7 @@ def open_run(path: Path, params: Params) -> RunDir:
     """
     run = RunDir(path)
     if run.params.exists():
-        old = saved_params(run)
+        old = load_saved_params(run)
         if fingerprint(old) != fingerprint(params):
             changes = "\n  ".join(d for d in differences(old, params) if not d.startswith("evaluate."))
             raise InputError(
@@ -135,6 +135,6 @@ def open_run(path: Path, params: Params) -> RunDir:
     return run
 
 
-def saved_params(run: RunDir) -> Params:
+def load_saved_params(run: RunDir) -> Params:
     """The parameters that a run was started with."""
     return load_params(base=run.params)

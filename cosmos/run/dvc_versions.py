@@ -14,17 +14,17 @@ from cosmos.run.files import replacing
 
 logger = logging.getLogger(__name__)
 
-PREFIX = "dvc:"
+DVC_PREFIX = "dvc:"
 """Begins the name of a file at a revision: dvc:REV:PATH."""
 
 
-def repository(path: Path) -> Path | None:
+def find_dvc_root(path: Path) -> Path | None:
     """The root of the DVC repository that `path` lies in; None outside of one."""
     places = (path.absolute(), *path.absolute().parents)
     return next((place for place in places if (place / ".dvc").is_dir()), None)
 
 
-def recorded(file: Path) -> dict[str, str]:
+def recorded_versions(file: Path) -> dict[str, str]:
     """What DVC has on record that holds `file` as it is now: the output's path and its hash.
 
     {} where nothing does, and where that cannot be said: what is claimed was compared with DVC's own listing
@@ -32,7 +32,7 @@ def recorded(file: Path) -> dict[str, str]:
     """
     try:
         place = file.parent.resolve() / file.name  # the file itself may be a link into DVC's cache
-        root = repository(place)
+        root = find_dvc_root(place)
         return next(_holding(root, place), {}) if root else {}
     except Exception as error:  # whatever state DVC is in, it is no reason not to train
         logger.debug("%s: its version is unknown", file, exc_info=error)
@@ -89,7 +89,7 @@ def _places(root: Path) -> dict[str, Any]:
     return {section: dict(config[section]) for section in ("core", "cache", "remote")}
 
 
-def fetch(name: str, folder: Path) -> Path:
+def fetch_version(name: str, folder: Path) -> Path:
     """The file that dvc:REV:PATH names, from DVC's cache or a remote, kept in `folder` under its hash.
 
     REV is a revision of git, PATH starts from the root of the repository that is worked in. Raises ValueError
@@ -110,7 +110,7 @@ def fetch(name: str, folder: Path) -> Path:
 
 
 def _rev_and_path(name: str) -> tuple[str, str]:
-    rev, separator, path = name.removeprefix(PREFIX).partition(":")
+    rev, separator, path = name.removeprefix(DVC_PREFIX).partition(":")
     if not (rev and separator and path) or PurePosixPath(path).is_absolute():
         raise InputError(f"{name}: expected dvc:REV:PATH, such as dvc:HEAD~1:pipeline/model/checkpoint.pt")
     return rev, path
@@ -118,7 +118,7 @@ def _rev_and_path(name: str) -> tuple[str, str]:
 
 def _found(name: str, rev: str, path: str) -> tuple[Any, dict[str, Any]]:
     """The files of a revision as DVC's file system, and what it knows of the file at `path`."""
-    root = repository(Path.cwd())
+    root = find_dvc_root(Path.cwd())
     if root is None:
         raise InputError(f"{name}: this is no DVC repository; run from the root of the project")
     from dvc.api import DVCFileSystem

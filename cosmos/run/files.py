@@ -40,12 +40,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        take_place(temporary, path)
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def take_place(folder: Path, path: Path) -> None:
+def replace_folder(folder: Path, path: Path) -> None:
     """Gives `folder` the name `path`, in place of the folder that was there."""
     shutil.rmtree(path, ignore_errors=True)
     folder.rename(path)

@@ -12,7 +12,7 @@ JobType = Literal["pretrain", "evaluate", "search"]
 
 
 @dataclass(frozen=True)
-class Labels:
+class RunLabels:
     """labels.json of a run directory."""
 
     group: str = ""

@@ -26,10 +26,10 @@ from cosmos.run.files import write_json
 
 logger = logging.getLogger(__name__)
 
-BEAT = 10.0
+BEAT_SECONDS = 10.0
 """Seconds between heartbeats."""
 
-ALIVE = 60.0
+ALIVE_SECONDS = 60.0
 """Seconds since the last heartbeat within which the holder is taken to live: six beats."""
 
 
@@ -49,7 +49,7 @@ class Lease:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "job": provenance.job(),
+            "job": provenance.current_job(),
         }
         write_json(run.lease, holder)
         return lease
@@ -65,8 +65,8 @@ class Lease:
             ) from None
         if holder["token"] != self.token:
             raise SupersededError(
-                f"{self.run.lease}: {in_words(holder)} took over this run at {holder['since']}, so this "
-                "process stops; nothing is lost, and the run goes on there"
+                f"{self.run.lease}: {describe_holder(holder)} took over this run at {holder['since']}, "
+                "so this process stops; nothing is lost, and the run goes on there"
             )
 
     @contextmanager
@@ -83,7 +83,7 @@ class Lease:
             self._touch((0.0, 0.0))
 
     def _beat_until(self, ended: Event) -> None:
-        while not ended.wait(BEAT) and self._touch(None):
+        while not ended.wait(BEAT_SECONDS) and self._touch(None):
             pass
 
     def _touch(self, times: tuple[float, float] | None) -> bool:
@@ -101,7 +101,7 @@ class Lease:
         return True
 
 
-def in_words(holder: dict[str, Any]) -> str:
+def describe_holder(holder: dict[str, Any]) -> str:
     """A process, for a person."""
     job = holder["job"]
     whose = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""

@@ -14,7 +14,7 @@ BLOCK = 1 << 16
 """Bytes of a metrics file that are read at a time, from its end."""
 
 
-class Metrics:
+class MetricsWriter:
     """Appends to a metrics file; every line is on its way to disk when `log` returns."""
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
@@ -30,7 +30,7 @@ class Metrics:
             file.write(json.dumps(clean) + "\n")
 
 
-class NewLines:
+class MetricsTail:
     """The lines that a growing metrics file has got since the last look."""
 
     def __init__(self, path: Path) -> None:
@@ -59,7 +59,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return list(_parsed(path.read_text(encoding="utf-8").splitlines() if path.exists() else []))
 
 
-def last_with(key: str, path: Path) -> dict[str, Any]:
+def last_line_with(key: str, path: Path) -> dict[str, Any]:
     """The last line of a metrics file that has `key`; {} where none has."""
     return last_lines_with((key,), path).get(key, {})
 

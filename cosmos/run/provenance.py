@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosmos.errors import InputError
-from cosmos.run.dvc_versions import recorded
+from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import write_json
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
@@ -31,43 +31,43 @@ FROZEN = "frozen.json"
 """In a frozen copy of the package: its CodeState."""
 
 
-def record(path: Path, data: dict[str, Path], device: str) -> None:
+def record_session(path: Path, data: dict[str, Path], device: str) -> None:
     """Appends this session to the provenance file at `path`; `data` names the manifests that it reads."""
     before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
-    sessions = [*before, session(device)]
+    sessions = [*before, describe_session(device)]
     write_json(
         path,
         {
-            "data": {name: sha256(file) for name, file in data.items()},
-            "dvc": dict(claim for file in data.values() for claim in recorded(file).items()),
-            "requeues": requeues(sessions),
+            "data": {name: file_sha256(file) for name, file in data.items()},
+            "dvc": dict(claim for file in data.values() for claim in recorded_versions(file).items()),
+            "requeues": count_requeues(sessions),
             "sessions": sessions,
         },
     )
 
 
-def requeues(sessions: list[dict[str, Any]]) -> int:
+def count_requeues(sessions: list[dict[str, Any]]) -> int:
     """Times that the jobs of these sessions were started again, also where that led to no session."""
     jobs = [session["job"] for session in sessions if session.get("job")]
     last = {(job["cluster"], job["id"]): job["requeues"] for job in jobs}
     return sum(last.values())
 
 
-def session(device: str) -> dict[str, Any]:
+def describe_session(device: str) -> dict[str, Any]:
     """This process: when, by which command, with which code and packages, on what."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
-        "job": job(),
+        "job": current_job(),
         "commit": code_state().commit,
         "diff": code_state().diff,
-        "packages": {name: installed(name) for name in PACKAGES},
+        "packages": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "device": device},
     }
 
 
-def job() -> dict[str, Any]:
+def current_job() -> dict[str, Any]:
     """The job that this process belongs to, as its launcher says in COSMOS_JOB; {} without one."""
     text = os.environ.get("COSMOS_JOB", "")
     if not text:
@@ -99,9 +99,9 @@ class CodeState:
         if frozen.exists():
             return cls(**json.loads(frozen.read_text(encoding="utf-8")))
         return cls(
-            commit=git("rev-parse", "HEAD"),
-            diff=git("diff", "HEAD")[:MAX_DIFF_CHARS],
-            version=git("describe", "--always", "--dirty") or installed("cosmos-pretraining"),
+            commit=git_output("rev-parse", "HEAD"),
+            diff=git_output("diff", "HEAD")[:MAX_DIFF_CHARS],
+            version=git_output("describe", "--always", "--dirty") or installed_version("cosmos-pretraining"),
         )
 
 
@@ -111,7 +111,7 @@ def code_state() -> CodeState:
     return CodeState.on_disk()
 
 
-def git(*arguments: str) -> str:
+def git_output(*arguments: str) -> str:
     """What git says of the checkout that this code lies in; "" outside of one."""
     try:
         done = subprocess.run(
@@ -127,7 +127,7 @@ def code_version() -> str:
     return code_state().version
 
 
-def freeze(folder: Path) -> Path:
+def freeze_code(folder: Path) -> Path:
     """Copies this package to `folder`/cosmos, whole or not at all, unless it is there; returns `folder`.
 
     Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait.
@@ -152,13 +152,13 @@ def freeze(folder: Path) -> Path:
 def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
     """Differs once the code of these parts of the library, or a package that it computes with, does."""
     files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
-    whole = hashlib.sha256("".join(installed(name) for name in PACKAGES[1:]).encode())
+    whole = hashlib.sha256("".join(installed_version(name) for name in PACKAGES[1:]).encode())
     for path in files:
         whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
 
 
-def installed(package: str) -> str:
+def installed_version(package: str) -> str:
     """The version of an installed package; "" where it is not installed."""
     try:
         return version(package)
@@ -166,7 +166,7 @@ def installed(package: str) -> str:
         return ""
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """Hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

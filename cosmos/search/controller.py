@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import Metrics, NewLines, read_metrics
+from cosmos.run.metrics import MetricsTail, MetricsWriter, read_metrics
 from cosmos.search.figures import figures, intermediate, values_of
 from cosmos.search.study import ASKED, asked_of
 from cosmos.search.sweep import Sweep
@@ -51,7 +51,7 @@ class Live:
     run: RunDir
     trial: Trial | None
     """the study's; None of a repetition, which the study does not know of"""
-    lines: NewLines
+    lines: MetricsTail
     """of its metrics"""
 
 
@@ -69,7 +69,7 @@ class Controller:
         self.workplace, self.parallel = workplace, parallel
         self.lease = Lease.take(folder.own)
         self.ended = len(read_metrics(folder.own.metrics))
-        self.metrics = Metrics(folder.own.metrics, self.ended)
+        self.metrics = MetricsWriter(folder.own.metrics, self.ended)
         self.live: dict[str, Live] = {}
         self.ended_here = self.failed_here = 0
 
@@ -133,12 +133,12 @@ class Controller:
     def begin(self, record: TrialRecord, trial: Trial | None) -> TrialRecord:
         """Sees that a trial runs, and watches it from now on."""
         run = self.folder.run(record)
-        Labels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
+        RunLabels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
         record.write(run)
         standing = self.workplace.start(run, self.sweep.params(record.asked, record.seed))
         record = replace(record, attempts=standing.attempts, job=standing.job)
         record.write(run)
-        self.live[record.name] = Live(record, run, trial, NewLines(run.metrics))
+        self.live[record.name] = Live(record, run, trial, MetricsTail(run.metrics))
         return record
 
     def take_on(self) -> Iterator[TrialRecord]:

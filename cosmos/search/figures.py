@@ -6,8 +6,8 @@ from typing import Any
 
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
-from cosmos.run.metrics import last_with
-from cosmos.run.results import figures_of
+from cosmos.run.metrics import last_line_with
+from cosmos.run.results import read_result_figures
 from cosmos.search.sweep import Objective
 
 
@@ -16,12 +16,12 @@ def figures(run: RunDir, num_ranks: int) -> dict[str, float]:
 
     NaN stands for what was not finite.
     """
-    last = last_with("loss", run.metrics)
+    last = last_line_with("loss", run.metrics)
     training = {key: math.nan if value is None else float(value) for key, value in last.items()}
     return {
         **training,
         "device_seconds": training.get("seconds", 0.0) * num_ranks,
-        **{name: value for file in run.results for name, value in figures_of(file).items()},
+        **{name: value for file in run.result_files for name, value in read_result_figures(file).items()},
     }
 
 

@@ -13,7 +13,7 @@ from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.launch.clusters import resolve
 from cosmos.run import provenance
 from cosmos.run.files import write_json
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.search.conclusion import Conclusion, conclude
 from cosmos.search.controller import Controller
@@ -46,7 +46,7 @@ class Sweeping:
         from cosmos.tracking.mirror import mirroring
 
         self.folder.open(self.sweep)
-        Labels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
+        RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
         with mirroring(self.folder.own, self.machine.wandb):
             study = open_study(self.sweep, self.folder, self.machine)
             controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel)
@@ -70,7 +70,7 @@ def prepared(sweep: Sweep, machine: Machine, num_trials: int, parallel: int) -> 
     request = machine.slurm.over(sweep.needs)
     check_before_queue(sweep.base, machine, request)
     manifest = machine.dataset(sweep.base.data.name, "train") / MANIFEST_FILE
-    sweep = replace(sweep, data=provenance.sha256(manifest))
+    sweep = replace(sweep, data=provenance.file_sha256(manifest))
     cluster = sweep_cluster(machine)
     if cluster == "slurm":
         at_a_time = parallel or request.array_parallelism

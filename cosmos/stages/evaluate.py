@@ -29,7 +29,7 @@ from cosmos.report.tables import results_table
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing, write_text
-from cosmos.run.results import Entry, Figures, Results
+from cosmos.run.results import ResultEntry, ResultFigures, Results
 from cosmos.stages.evaluation_result import Evaluated, markdown, measured_row, newest, of_models, picture
 from cosmos.stages.logs import log_file
 
@@ -61,7 +61,7 @@ class Subject:
     def sha256(self) -> str:
         """Hash of its file; "" for a baseline whose weights open_clip keeps."""
         path = Path(self.name.split(":", 2)[-1]).expanduser() if self.is_baseline else self.path
-        return provenance.sha256(path) if path.is_file() else ""
+        return provenance.file_sha256(path) if path.is_file() else ""
 
     def models(self, params: Params) -> tuple[str, ...]:
         """The names of its models that are to be evaluated."""
@@ -105,7 +105,7 @@ class Session:
 
     def results(self, suite: str) -> Results:
         """The results file of a suite."""
-        return Results(self.run.result(suite, self.checkpoint), suite)
+        return Results(self.run.result_file(suite, self.checkpoint), suite)
 
     def identity(self, *parts: str) -> str:
         """Differs once the checkpoint, the arithmetic, the code or one of the parts does."""
@@ -182,12 +182,12 @@ def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
 
 def measure(
     session: Session, opened: Sequence[tuple[Card, OpenDataset]]
-) -> tuple[dict[str, dict[str, Entry]], list[str]]:
+) -> tuple[dict[str, dict[str, ResultEntry]], list[str]]:
     """Measures every model on every dataset.
 
     Returns the entries of datasets with figures of any model, by suite and dataset, and what failed.
     """
-    measured, failed = dict[str, dict[str, Entry]](), list[str]()
+    measured, failed = dict[str, dict[str, ResultEntry]](), list[str]()
     for which, encoder in session.subject.encoders(session.params, session.ranks.device):
         cache = CacheFolder(session.run.embeddings / session.identity(which, str(encoder.image_size)))
         embedder = Embedder(encoder, session.machine, cache, session.quiet)
@@ -201,7 +201,9 @@ def measure(
     return measured, failed
 
 
-def measure_one(session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset) -> Entry:
+def measure_one(
+    session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset
+) -> ResultEntry:
     """Measures one model on one dataset, unless that is done, and writes its figures.
 
     Returns the dataset's entry, and {} on all ranks but the first.
@@ -212,7 +214,7 @@ def measure_one(session: Session, which: str, embedder: Embedder, card: Card, da
     is_new, started = which not in models, time.monotonic()
     if is_new:
         models = {**models, which: dataset.measure(embedder)}
-    written: Entry = {}
+    written: ResultEntry = {}
     if session.ranks.is_first:
         written = entry(session, card, dataset, identity, models)
         if not is_new:  # the code that measured, not the code that looked
@@ -242,8 +244,8 @@ def shown(answer: SegmentedImage) -> Segmented:
 
 
 def entry(
-    session: Session, card: Card, dataset: OpenDataset, identity: str, models: dict[str, Figures]
-) -> Entry:
+    session: Session, card: Card, dataset: OpenDataset, identity: str, models: dict[str, ResultFigures]
+) -> ResultEntry:
     """What a results file says of a dataset."""
     subject, is_whole = session.subject, dataset.size["num_images"] >= card.num_images
     name = published_name(subject, session.params) if is_whole else ""
@@ -252,7 +254,7 @@ def entry(
         "title": card.title,
         **dataset.size,
         "note": "" if is_whole else f"{dataset.size['num_images']:,} of its {card.num_images:,} images",
-        "data": {str(source): provenance.sha256(source) for source in dataset.sources},
+        "data": {str(source): provenance.file_sha256(source) for source in dataset.sources},
         "checkpoint": subject.name,
         "checkpoint_sha256": subject.sha256,
         "precision": session.params.evaluate.precision,
@@ -265,7 +267,7 @@ def entry(
     }
 
 
-def show(session: Session, suite: str, measured: Mapping[str, Entry]) -> None:
+def show(session: Session, suite: str, measured: Mapping[str, ResultEntry]) -> None:
     """Writes the Markdown table of a results file, and prints that of the datasets just measured."""
     results = session.results(suite)
     if not session.ranks.is_first:
@@ -277,7 +279,9 @@ def show(session: Session, suite: str, measured: Mapping[str, Entry]) -> None:
         print(f"results: {results.path}")
 
 
-def asked_for(session: Session, measured: Mapping[str, Mapping[str, Entry]]) -> dict[str, dict[str, Entry]]:
+def asked_for(
+    session: Session, measured: Mapping[str, Mapping[str, ResultEntry]]
+) -> dict[str, dict[str, ResultEntry]]:
     """What was measured, without models that only an evaluation before asked for."""
     if not session.ranks.is_first:
         return {}

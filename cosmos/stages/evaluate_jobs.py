@@ -31,7 +31,7 @@ from cosmos.launch.submission import JobSpec, alone, read_record
 from cosmos.launch.watch import Show
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, checkpoint_label
-from cosmos.run.results import Figures, overall
+from cosmos.run.results import ResultFigures, overall_figures
 from cosmos.stages.evaluation_result import Evaluated, newest, publish
 from cosmos.stages.pretrain_job import delivered, end
 from cosmos.stages.pretrain_job import show as print_log
@@ -137,7 +137,7 @@ class Row:
     suite: SuiteName
     dataset: str = ""
     model: str = ""
-    figures: Figures = field(default_factory=dict)
+    figures: ResultFigures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
     problem: str = ""
 
@@ -280,7 +280,7 @@ def identity(call: Evaluation) -> list[str]:
         call.params.model_dump_json(),
         str(call.path),
         f"{call.subject} {stat.st_size} {stat.st_mtime_ns}" if stat else call.subject,
-        *(provenance.sha256(manifest) for manifest in manifests),
+        *(provenance.file_sha256(manifest) for manifest in manifests),
     ]
 
 
@@ -355,7 +355,7 @@ def rows(asked: Asked, evaluated: Evaluated) -> list[Row]:
     """What a table says of one checkpoint and suite."""
     checkpoint, suite = asked
     measured = [
-        Row(checkpoint, suite, dataset, model, overall(figures))
+        Row(checkpoint, suite, dataset, model, overall_figures(figures))
         for dataset, entry in evaluated.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]

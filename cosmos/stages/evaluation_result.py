@@ -12,14 +12,14 @@ from cosmos.errors import InputError
 from cosmos.report.tables import Measured, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import Entry, Results
+from cosmos.run.results import ResultEntry, Results
 
 
 @dataclass(frozen=True)
 class Evaluated:
     """What an evaluation ended with."""
 
-    results: dict[str, dict[str, Entry]]
+    results: dict[str, dict[str, ResultEntry]]
     """entries of the datasets that were measured, with the models asked for, by suite and dataset"""
     problems: list[str]
     """why others were not"""
@@ -29,7 +29,7 @@ class Evaluated:
 
 def newest(run: RunDir) -> str:
     """The newest checkpoint of a run. ValueError says what makes one."""
-    saved = run.saved
+    saved = run.saved_checkpoints
     if not saved:
         raise InputError(
             f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
@@ -37,7 +37,7 @@ def newest(run: RunDir) -> str:
     return str(saved[0])
 
 
-def of_models(entry: Entry, models: Sequence[str]) -> Entry:
+def of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
     """An entry with these models alone, in this order."""
     parts = {
         key: {which: entry[key][which] for which in models if which in entry[key]}
@@ -46,7 +46,7 @@ def of_models(entry: Entry, models: Sequence[str]) -> Entry:
     return {**entry, **parts}
 
 
-def measured_row(dataset: str, entry: Entry) -> Measured:
+def measured_row(dataset: str, entry: ResultEntry) -> Measured:
     """An entry, for a table."""
     return Measured(
         dataset=dataset,
@@ -58,7 +58,7 @@ def measured_row(dataset: str, entry: Entry) -> Measured:
     )
 
 
-def markdown(suite: str, entries: Mapping[str, Entry]) -> str:
+def markdown(suite: str, entries: Mapping[str, ResultEntry]) -> str:
     """The tables of a suite's entries."""
     return results_markdown(suite, suite, [measured_row(name, entry) for name, entry in entries.items()])
 
@@ -78,7 +78,9 @@ def publish(evaluated: Evaluated, run: RunDir, checkpoint: str, output: Path) ->
             results = Results(folder / f"{suite}.json", suite)
             for dataset, entry in entries.items():
                 results.put(dataset, entry)
-                copy_pictures(run.result(suite, checkpoint), results.path, dataset, list(entry["models"]))
+                copy_pictures(
+                    run.result_file(suite, checkpoint), results.path, dataset, list(entry["models"])
+                )
             write_text(results.path.with_suffix(".md"), markdown(suite, entries))
 
 

@@ -14,8 +14,8 @@ from cosmos.data.shards import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
 from cosmos.run import provenance
-from cosmos.run.dvc_versions import recorded
-from cosmos.run.files import replacing, take_place, write_text
+from cosmos.run.dvc_versions import recorded_versions
+from cosmos.run.files import replace_folder, replacing, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = F
     if not is_left(output, state, there.dataset(params.data.name, "train") / MANIFEST_FILE):
         work = output.with_name(f".{output.name}-{state[:8]}")
         prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
-        take_place(work, output)
+        replace_folder(work, output)
         write_text(state_file(output), state)
         for begun in output.parent.glob(f".{output.name}-*"):  # and interrupted, of something else
             shutil.rmtree(begun, ignore_errors=True)
@@ -65,7 +65,10 @@ def is_left(output: Path, state: str, manifest: Path) -> bool:
     """Whether `output` is of this state already, but DVC could not take it over: disks do get full."""
     made_from = state_file(output)
     return (
-        made_from.exists() and made_from.read_text() == state and manifest.exists() and not recorded(manifest)
+        made_from.exists()
+        and made_from.read_text() == state
+        and manifest.exists()
+        and not recorded_versions(manifest)
     )
 
 

@@ -54,7 +54,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
             with trainer.lease.beating() if ranks.is_first else nullcontext():
                 if not trainer.is_complete:
                     data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
-                    on_first_rank(lambda: provenance.record(run.provenance, data, device))
+                    on_first_rank(lambda: provenance.record_session(run.provenance, data, device))
                     left = plan.total_steps - trainer.step
                     batches = make_loader(
                         samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left

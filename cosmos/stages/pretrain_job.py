@@ -30,9 +30,9 @@ from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.submission import JobSpec, Submission, alone, read_record, submit
 from cosmos.launch.watch import in_words, wait
-from cosmos.run.directory import RunDir, open_run, saved_params
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import last_with
+from cosmos.run.directory import RunDir, load_saved_params, open_run
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import last_line_with
 from cosmos.tracking.mirror import mirroring
 
 
@@ -86,7 +86,7 @@ def tag(path: Path, params: Params, tags: Iterable[str]) -> None:
         return
     run = open_run(path, params)
     kept = dict.fromkeys(word.strip() for word in tags if word.strip())
-    replace(Labels.of(run), tags=tuple(kept)).write(run)
+    replace(RunLabels.of(run), tags=tuple(kept)).write(run)
 
 
 def name_of(run: RunDir, machine: Machine) -> str:
@@ -209,8 +209,8 @@ def run_job(run: RunDir, machine: Machine) -> RunJob:
 
 def described(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
     """The job of one run, and how far the run is; `words` say how the job stands."""
-    last = last_with("loss", run.metrics) or {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
-    params = saved_params(run).pretrain
+    last = last_line_with("loss", run.metrics) or {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
+    params = load_saved_params(run).pretrain
     total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
     rate = last["samples_per_second"]
     return RunJob(

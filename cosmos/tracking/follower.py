@@ -19,7 +19,7 @@ from typing import IO
 from cosmos.config.wandb import WandbSettings
 from cosmos.run.directory import RunDir
 from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
-from cosmos.tracking.session import Session
+from cosmos.tracking.session import MirrorSession
 from cosmos.tracking.shown import Axis, Rows
 
 TICK = 2.0
@@ -77,7 +77,7 @@ def lock(path: Path) -> IO[bytes] | None:
 
 def follow(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
     """Shows what is there and what comes, until the parent says to end; returns the exit status."""
-    rows, session, word = Rows(run.metrics), Session(run, settings), ""
+    rows, session, word = Rows(run.metrics), MirrorSession(run, settings), ""
     while not word:
         word = parent.word(TICK)
         if word:

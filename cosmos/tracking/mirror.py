@@ -40,7 +40,7 @@ def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
     if settings.is_disabled or int(os.environ.get("RANK", "0")) != 0 or path in _mirrored:
         yield
         return
-    process, word = start(path, settings), STOP
+    process, word = start_follower(path, settings), STOP
     _mirrored.add(path)
     try:
         yield
@@ -51,10 +51,10 @@ def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
     finally:
         _mirrored.discard(path)
         if process:
-            end(process, path, word, settings)
+            end_follower(process, path, word, settings)
 
 
-def start(path: Path, settings: WandbSettings) -> "subprocess.Popen[bytes] | None":
+def start_follower(path: Path, settings: WandbSettings) -> "subprocess.Popen[bytes] | None":
     """Starts the process; None, and a warning, where that fails."""
     try:
         log_path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def start(path: Path, settings: WandbSettings) -> "subprocess.Popen[bytes] | Non
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(path),
+                env=follower_environment(path),
                 start_new_session=True,  # Ctrl-C in the terminal is not for it
             )
     except OSError as error:
@@ -84,7 +84,7 @@ def log_path(path: Path) -> Path:
     return path / "wandb" / "mirror.log"
 
 
-def environment(path: Path) -> dict[str, str]:
+def follower_environment(path: Path) -> dict[str, str]:
     """This process's environment, its code with it, and W&B quiet and within the run directory."""
     code = str(Path(__file__).parents[2])
     return {
@@ -96,7 +96,7 @@ def environment(path: Path) -> dict[str, str]:
     }
 
 
-def end(process: "subprocess.Popen[bytes]", path: Path, word: str, settings: WandbSettings) -> None:
+def end_follower(process: "subprocess.Popen[bytes]", path: Path, word: str, settings: WandbSettings) -> None:
     """Asks the process to end, waits, and kills it once the patience is over; warns of what is not shown."""
     patience = settings.patience_seconds
     patience = patience if word == COMPLETE else min(patience, STOP_SECONDS)

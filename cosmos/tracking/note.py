@@ -11,7 +11,7 @@ from cosmos.run.files import write_json
 
 
 @dataclass(frozen=True)
-class Note:
+class MirrorNote:
     """What wandb.json says."""
 
     id: str

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from cosmos.config.wandb import WandbSettings
 from cosmos.run.directory import RunDir
-from cosmos.run.results import figures_of
-from cosmos.tracking.note import Note
+from cosmos.run.results import read_result_figures
+from cosmos.tracking.note import MirrorNote
 from cosmos.tracking.recording import Recording
 from cosmos.tracking.shown import Axis, Best, Described, Row, better, direction, table
 
@@ -29,15 +29,15 @@ WRITTEN_SECONDS = 2.0
 """W&B's process writes the last of a recording after it was said to be finished."""
 
 
-class Session:
+class MirrorSession:
     """What this process shows of a run."""
 
     def __init__(self, run: RunDir, settings: WandbSettings) -> None:
         self.run, self.settings = run, settings
-        self.note, self.mode, self.problem = Note.of(run), wanted_mode(settings), ""
+        self.note, self.mode, self.problem = MirrorNote.of(run), wanted_mode(settings), ""
         if not self.note.finished or self.note.mode != self.mode:
             # what W&B has of it is known once it is opened
-            self.note = Note(self.note.id, url=self.note.url, mode=self.note.mode)
+            self.note = MirrorNote(self.note.id, url=self.note.url, mode=self.note.mode)
         self.opened: wandb.Run | None = None
         self.best = Best()
         self.defined = set[str]()
@@ -72,7 +72,7 @@ class Session:
 
     def show_results(self) -> None:
         """Shows results that have changed: their figures, and a table of each suite."""
-        for file in self.run.results:
+        for file in self.run.result_files:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             if self.note.results.get(file.name) != digest:
                 self.show_result(file)
@@ -84,13 +84,13 @@ class Session:
 
         columns, rows = table(file)
         shown = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
-        self.open().summary.update({**figures_of(file), f"tables/{file.stem}": shown})
+        self.open().summary.update({**read_result_figures(file), f"tables/{file.stem}": shown})
 
     def show_checkpoint(self) -> None:
         """Shows where the last checkpoint lies, or uploads it where that is asked for."""
         import wandb
 
-        saved = self.run.saved
+        saved = self.run.saved_checkpoints
         if not saved or saved[0].name == self.note.checkpoint:
             return
         path = saved[0].absolute()
@@ -149,7 +149,7 @@ class Session:
         return opened
 
 
-def start(run: RunDir, settings: WandbSettings, note: Note, mode: str) -> "wandb.Run":
+def start(run: RunDir, settings: WandbSettings, note: MirrorNote, mode: str) -> "wandb.Run":
     """Begins, or resumes, the run in W&B. Raises W&B's errors where it does not answer, or refuses."""
     import wandb
 

@@ -10,9 +10,9 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import read_mapping
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import NewLines
-from cosmos.run.results import Results, overall
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import MetricsTail
+from cosmos.run.results import Results, overall_figures
 
 Row = dict[str, Any]
 Best = dict[str, dict[str, float]]
@@ -39,7 +39,7 @@ class Described:
     @classmethod
     def of(cls, run: RunDir) -> Self:
         """As its directory says now. ValueError where a file of it is damaged."""
-        labels, config = Labels.of(run), config_of(run)
+        labels, config = RunLabels.of(run), config_of(run)
         is_search = labels.job_type == "search"
         in_group = run.path.parent.name == labels.group
         of_params = (config.get("experiment"), config.get("data", {}).get("name"))
@@ -87,7 +87,9 @@ def made_from(provenance: Mapping[str, Any]) -> dict[str, Any]:
 def measured(run: RunDir) -> dict[str, Any]:
     """The checkpoint that results are of, where the run has not trained it."""
     entries = (
-        [] if run.params.exists() else [entry for file in run.results for entry in entries_of(file).values()]
+        []
+        if run.params.exists()
+        else [entry for file in run.result_files for entry in entries_of(file).values()]
     )
     return {"checkpoint": entries[-1]["checkpoint"]} if entries else {}
 
@@ -110,7 +112,7 @@ class Rows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.lines, self.held = NewLines(path), Row()
+        self.lines, self.held = MetricsTail(path), Row()
 
     def news(self) -> list[Row]:
         """Rows that are complete since the last look; all of them again where the file was written anew."""
@@ -190,7 +192,7 @@ def entries_of(file: Path) -> dict[str, Any]:
 def table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
     """Columns and rows of a results file: a row for each dataset and model."""
     rows = [
-        {"dataset": dataset, "model": model, "images": entry["num_images"], **overall(found)}
+        {"dataset": dataset, "model": model, "images": entry["num_images"], **overall_figures(found)}
         for dataset, entry in entries_of(file).items()
         for model, found in entry["models"].items()
     ]

@@ -40,7 +40,7 @@ def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progr
         )
         lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
     write_text(run.latest, path.name + "\n")
-    for old in run.saved[keep:]:
+    for old in run.saved_checkpoints[keep:]:
         old.unlink()
     return path
 
@@ -53,7 +53,7 @@ def remove_halves(run: RunDir) -> None:
 
 def latest(run: RunDir) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that can be read; None where there is none. Damaged ones are named and passed."""
-    for path in run.saved:
+    for path in run.saved_checkpoints:
         try:
             return checkpoints.read(path)
         except ValueError as error:

@@ -20,7 +20,7 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import distance
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import Metrics, read_metrics
+from cosmos.run.metrics import MetricsWriter, read_metrics
 from cosmos.training import checkpoint, schedules
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.step import Learner, StepResult
@@ -120,7 +120,7 @@ class Trainer:
         Raises Interrupted when a signal asked to stop (all is saved), DivergedError when the loss stays
         non-finite, naming the last good checkpoint, and SupersededError when another process took over.
         """
-        metrics = Metrics(self.run.metrics, self.step) if self.is_first else None
+        metrics = MetricsWriter(self.run.metrics, self.step) if self.is_first else None
         with stop_on_signals() as stop, self.progress_bar() as bar:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
@@ -153,7 +153,7 @@ class Trainer:
         self.counters.skipped_in_a_row = 0 if result.is_finite else self.counters.skipped_in_a_row + 1
         self.counters.skipped_steps += not result.is_finite
         if self.counters.skipped_in_a_row > self.params.pretrain.max_nonfinite_steps:
-            saved = self.run.saved
+            saved = self.run.saved_checkpoints
             raise DivergedError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
                 f"the last good checkpoint is {saved[0] if saved else 'none yet'}; "
@@ -161,7 +161,7 @@ class Trainer:
             )
         return result
 
-    def report(self, metrics: Metrics | None, result: StepResult, num_samples: int) -> None:
+    def report(self, metrics: MetricsWriter | None, result: StepResult, num_samples: int) -> None:
         """Logs a line where one is due."""
         total = self.plan.total_steps
         if self.step < total and self.step % self.params.pretrain.log_every_steps:
@@ -172,7 +172,7 @@ class Trainer:
             rate = line["samples_per_second"]
             logger.info("step %d of %d: loss %.4f, %.1f samples/s", self.step, total, line["loss"], rate)
 
-    def log(self, metrics: Metrics | None, line: dict[str, Any]) -> None:
+    def log(self, metrics: MetricsWriter | None, line: dict[str, Any]) -> None:
         """Appends a line of metrics from the first rank, as long as the run is this process's to write."""
 
         def write() -> None:
@@ -193,7 +193,7 @@ class Trainer:
         lines = read_metrics(self.run.metrics)
         return any(line["step"] == self.step and "evaluation" in line for line in lines)
 
-    def evaluate_models(self, metrics: Metrics | None, stop: StopRequest) -> None:
+    def evaluate_models(self, metrics: MetricsWriter | None, stop: StopRequest) -> None:
         """Evaluates student and teacher, all ranks together."""
         with stop.obeyed_at_once(f"stopped in the evaluation after step {self.step}, which is saved"):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})

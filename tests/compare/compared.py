@@ -7,7 +7,7 @@ from typing import Any
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.metrics import Metrics
+from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.search.sweep_dir import SweepDir
 from tests.search.examples import Bench, controller, small_sweep
@@ -20,7 +20,7 @@ def make_run(folder: Path, name: str, recall: float = 0.5, done: bool = True, **
     """A run of ten steps of 32 samples, evaluated at the end; one that is not done lacks its checkpoint."""
     params = load_params("", {"pretrain": {"epochs": 2, "batch_size": 32, **pretrain}})
     run = open_run(folder / name, params)
-    metrics = Metrics(run.metrics)
+    metrics = MetricsWriter(run.metrics)
     for step in range(1, 11):
         loss = 3 - recall - step / 10
         metrics.log(
@@ -36,7 +36,7 @@ def make_run(folder: Path, name: str, recall: float = 0.5, done: bool = True, **
 
 
 def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout") -> None:
-    Results(run.result("retrieval"), "retrieval").put(dataset, {"models": {"teacher": dict(figures)}})
+    Results(run.result_file("retrieval"), "retrieval").put(dataset, {"models": {"teacher": dict(figures)}})
 
 
 def make_sweep(folder: Path, bench: Bench, trials: int = 6, repeat: bool = True, **changes: Any) -> SweepDir:

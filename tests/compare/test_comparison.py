@@ -138,7 +138,7 @@ def test_a_name_that_is_none_is_told_with_names_near_it(tmp_path: Path) -> None:
 def test_a_damaged_run_is_compared_as_far_as_it_can_be_read(tmp_path: Path) -> None:
     make_run(tmp_path, "whole")
     run = make_run(tmp_path, "damaged")
-    run.result("retrieval").write_text("{")
+    run.result_file("retrieval").write_text("{")
     compared = gather(["whole", "damaged"], machine(tmp_path))
     assert "retrieval.json" in compared.contenders[1].problem
     assert "loss" in compared.contenders[1].figures

@@ -83,7 +83,7 @@ def test_names_are_no_markup_and_control_no_terminal(
 
 
 def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_run(tmp_path, "a").result("retrieval").write_text("{")
+    make_run(tmp_path, "a").result_file("retrieval").write_text("{")
     print_comparison(gather(["a"], machine(tmp_path)))
     assert "a: " in capsys.readouterr().out
 

@@ -11,8 +11,8 @@ from cosmos.config.machine import Machine
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import Metrics
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from tests.stages.examples import ROOT, TINY
 from tests.test_repro import small_disk
@@ -32,7 +32,7 @@ def make_run(folder: Path, name: str = "one", epochs: float = 3.0, content: byte
     """A run that has come so far, with a file in the place of its checkpoint."""
     (folder / "tiny.yaml").write_text(TINY)
     run = open_run(folder / "runs" / name, load_params(str(folder / "tiny.yaml"), base=ROOT / "params.yaml"))
-    metrics = Metrics(run.metrics)
+    metrics = MetricsWriter(run.metrics)
     step = round(epochs * 5)
     metrics.log({"step": step, "epoch": epochs, "samples": 8 * step, "loss": 2.5, "samples_per_second": 9.0})
     run.checkpoint(step).parent.mkdir(exist_ok=True)
@@ -52,7 +52,7 @@ def measure(run: RunDir, sha256: str, recall: float) -> None:
         "published": {},
         "note": "",
     }
-    Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+    Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)
 
 
 def machine(folder: Path) -> Machine:
@@ -135,8 +135,8 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     config = ModelConfig.of(load_params(base=run.params))
     checkpoint = run.checkpoint(STEPS)
     checkpoints.write(checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
-    weights, sha256 = checkpoint.read_bytes(), provenance.sha256(checkpoint)
-    Labels("sweep", "pretrain", ("cc3m",)).write(run)
+    weights, sha256 = checkpoint.read_bytes(), provenance.file_sha256(checkpoint)
+    RunLabels("sweep", "pretrain", ("cc3m",)).write(run)
     measure(run, "0" * 64, recall=0.1)  # of a checkpoint before
     made = promoted(place, "sweep/trial-0003")
     folder = place / "models" / "sweep-trial-0003"
@@ -166,7 +166,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     shutil.rmtree(folder)
     shutil.rmtree(place / "runs")
     found = checkpoints.fetch("dvc:HEAD:models/sweep-trial-0003/model.pt", place / "kept")
-    assert provenance.sha256(found) == sha256
+    assert provenance.file_sha256(found) == sha256
     assert checkpoints.read(found).config == config
 
 

@@ -11,9 +11,9 @@ from cosmos.config.params import Params, PretrainParams
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.launch.submission import Submission, write
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import Metrics
+from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 
 STEPS_PER_EPOCH = 5
@@ -27,14 +27,14 @@ def make_run(path: Path, epochs: float = 3.0, tags: tuple[str, ...] = (), **pret
     provenance(run)
     train_to(run, epochs)
     if tags:
-        Labels(tags=tags).write(run)
+        RunLabels(tags=tags).write(run)
     return run
 
 
 def train_to(run: RunDir, epochs: float, loss: float = 2.5) -> None:
     """As if a process had trained it up to there."""
     step = round(epochs * STEPS_PER_EPOCH)
-    Metrics(run.metrics, step).log({"step": step, "epoch": epochs, "loss": loss, "momentum": 0.9})
+    MetricsWriter(run.metrics, step).log({"step": step, "epoch": epochs, "loss": loss, "momentum": 0.9})
     run.checkpoints.mkdir(exist_ok=True)
     run.checkpoint(step).write_bytes(b"weights")
 
@@ -46,7 +46,7 @@ def provenance(run: RunDir, started: str = "2026-07-20T10:00:00+00:00") -> None:
 
 def measure(run: RunDir, recall: float) -> None:
     models = {model: {"image_to_text_R@1": recall, "class/dog": 1.0} for model in ("student", "teacher")}
-    Results(run.result("retrieval"), "retrieval").put("heldout", {"models": models})
+    Results(run.result_file("retrieval"), "retrieval").put("heldout", {"models": models})
 
 
 def take_part(run: RunDir, state: str, **values: float) -> None:

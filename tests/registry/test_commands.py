@@ -17,7 +17,7 @@ from cosmos.registry import commands as runs
 from cosmos.registry import index as run_index
 from cosmos.registry.table import short, table
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from cosmos.stages import pretrain_job as jobs
 from tests.registry.run_files import live, make_run, measure, provenance, take_part
 from tests.stages.examples import ROOT, TINY, cosmos, environment
@@ -315,13 +315,13 @@ class TestTags:
     """`cosmos pretrain --tags`: words that decide no result."""
 
     @pytest.fixture
-    def labels(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Labels]:
+    def labels(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunLabels]:
         """The labels that are there as each pretraining begins."""
         (tmp_path / "tiny.yaml").write_text(TINY)
-        seen = list[Labels]()
+        seen = list[RunLabels]()
 
         def begin(experiment: Any, machine: Any, path: Path, quiet: bool) -> dict[str, Any]:
-            seen.append(Labels.of(RunDir(path)))
+            seen.append(RunLabels.of(RunDir(path)))
             return {}
 
         monkeypatch.chdir(ROOT)
@@ -334,41 +334,43 @@ class TestTags:
         CliApp.run(Cosmos, cli_args=asked)
 
     def test_they_are_there_when_training_begins_or_is_submitted(
-        self, tmp_path: Path, labels: list[Labels]
+        self, tmp_path: Path, labels: list[RunLabels]
     ) -> None:
         self.pretrain(tmp_path, "--tags", "ema, first try", "--tags", "cc3m,ema")
-        assert labels == [Labels(tags=("ema", "first try", "cc3m"))]
+        assert labels == [RunLabels(tags=("ema", "first try", "cc3m"))]
 
-    def test_going_on_keeps_them_unless_there_are_others(self, tmp_path: Path, labels: list[Labels]) -> None:
+    def test_going_on_keeps_them_unless_there_are_others(
+        self, tmp_path: Path, labels: list[RunLabels]
+    ) -> None:
         for tags in (["--tags", "a,b"], [], ["--tags", "c"], ["--tags", ""]):
             self.pretrain(tmp_path, *tags)
         assert [one.tags for one in labels] == [("a", "b"), ("a", "b"), ("c",), ()]
 
     def test_what_a_sweep_wrote_beside_them_stays(self, tmp_path: Path) -> None:
         run = make_run(tmp_path)
-        Labels("ema-1a2b3c4d", "pretrain", ("trial",)).write(run)
+        RunLabels("ema-1a2b3c4d", "pretrain", ("trial",)).write(run)
         jobs.tag(run.path, Params(pretrain=Params().pretrain.model_copy(update={"epochs": 3})), ["mine"])
-        assert Labels.of(run) == Labels("ema-1a2b3c4d", "pretrain", ("mine",))
+        assert RunLabels.of(run) == RunLabels("ema-1a2b3c4d", "pretrain", ("mine",))
 
     def test_they_decide_no_result_and_a_dry_run_writes_none(
-        self, tmp_path: Path, labels: list[Labels], capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, labels: list[RunLabels], capsys: pytest.CaptureFixture[str]
     ) -> None:
         self.pretrain(tmp_path, "--tags", "a", "--dry-run", "--json")
         assert "tags" not in json.loads(capsys.readouterr().out)["params"]
         assert not (tmp_path / "runs").exists()
 
-    def test_a_run_with_other_parameters_is_not_tagged(self, tmp_path: Path, labels: list[Labels]) -> None:
+    def test_a_run_with_other_parameters_is_not_tagged(self, tmp_path: Path, labels: list[RunLabels]) -> None:
         self.pretrain(tmp_path, "--tags", "a")
         with pytest.raises(ValueError, match="holds a run with other parameters"):
             self.pretrain(tmp_path, "--tags", "b", "--pretrain.epochs", "7")
-        assert Labels.of(RunDir(tmp_path / "runs" / "one")).tags == ("a",)
+        assert RunLabels.of(RunDir(tmp_path / "runs" / "one")).tags == ("a",)
 
     def test_another_rank_leaves_them_to_the_first(
-        self, tmp_path: Path, labels: list[Labels], monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, labels: list[RunLabels], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("RANK", "1")
         self.pretrain(tmp_path, "--tags", "a")
-        assert labels == [Labels()]
+        assert labels == [RunLabels()]
 
 
 def test_the_command_imports_nothing_heavy_and_bears_a_pipe_that_closes(root: Path) -> None:

@@ -15,7 +15,7 @@ from cosmos.registry import index as run_index
 from cosmos.registry.index import INDEX, list_runs
 from cosmos.registry.record import RunRecord, read_record
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from tests.registry.run_files import (
     fail_job,
     fall_silent,
@@ -155,7 +155,7 @@ def test_what_changes_while_it_is_read_is_read_again(root: Path, monkeypatch: py
     def racing(run: RunDir, name: str) -> RunRecord:
         found = read_record(run, name)
         if name == "two":
-            Labels(tags=("late",)).write(run)
+            RunLabels(tags=("late",)).write(run)
             settle(run.path)
         return found
 
@@ -260,7 +260,7 @@ CHANGES: dict[str, Callable[[RunDir], object]] = {
     "finishes": when_there(lambda run: train_to(run, 3.0, loss=1.0)),
     "loses its checkpoint": lambda run: run.checkpoint(15).unlink(missing_ok=True),
     "is measured": when_there(lambda run: measure(run, 0.5)),
-    "is labelled": when_there(lambda run: Labels("group", "pretrain", ("tag",)).write(run)),
+    "is labelled": when_there(lambda run: RunLabels("group", "pretrain", ("tag",)).write(run)),
     "is edited": when_there(edited),
     "is pruned": when_there(lambda run: take_part(run, "pruned")),
     "is taken": when_there(live),

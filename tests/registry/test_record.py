@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cosmos.config.params import Params
 from cosmos.registry.record import RunRecord, is_run, read_record, scalars
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 from tests.registry.run_files import (
     fail_job,
     fall_silent,
@@ -30,7 +30,7 @@ def record(run: RunDir) -> RunRecord:
 
 def test_a_run_in_one_row(tmp_path: Path) -> None:
     run = make_run(tmp_path / "one", momentum=0.97)
-    Labels("ema-1a2b3c4d", "pretrain", ("ema", "trial")).write(run)
+    RunLabels("ema-1a2b3c4d", "pretrain", ("ema", "trial")).write(run)
     take_part(run, "finished", device_seconds=7.5)
     measure(run, 0.25)
     with run.metrics.open("a") as file:
@@ -148,7 +148,7 @@ def whole_run(path: Path) -> RunDir:
 
 
 def damage(run: RunDir, part: str, content: bytes) -> None:
-    (run.result("retrieval") if part == "results" else getattr(run, part)).write_bytes(content)
+    (run.result_file("retrieval") if part == "results" else getattr(run, part)).write_bytes(content)
 
 
 class TestDamage:
@@ -160,7 +160,7 @@ class TestDamage:
         before = record(run)
         damage(run, part, b'{"half": ')
         found = record(run)
-        assert str(run.result("retrieval") if part == "results" else getattr(run, part)) in found.problem
+        assert str(run.result_file("retrieval") if part == "results" else getattr(run, part)) in found.problem
         assert "\n" not in found.problem
         assert found.params == ({} if part == "params" else before.params)
         assert found.tags == (() if part == "labels" else before.tags)

@@ -6,7 +6,7 @@ import pytest
 from cosmos.config.experiment import Experiment, merged
 from cosmos.config.params import Params
 from cosmos.errors import Interrupted
-from cosmos.run.directory import RunDir, checkpoint_label, open_run, run_name, saved_params
+from cosmos.run.directory import RunDir, checkpoint_label, load_saved_params, open_run, run_name
 
 
 def with_epochs(epochs: int) -> Params:
@@ -19,7 +19,7 @@ def named(name: str, params: Params) -> Experiment:
 
 def test_a_run_keeps_the_parameters_it_was_started_with(tmp_path: Path) -> None:
     run = open_run(tmp_path / "run", with_epochs(3))
-    assert saved_params(run) == with_epochs(3)
+    assert load_saved_params(run) == with_epochs(3)
     assert open_run(tmp_path / "run", with_epochs(3)) == run
 
 
@@ -52,8 +52,8 @@ def test_an_interruption_says_which_signal_asked_for_it() -> None:
 
 def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -> None:
     run = RunDir(Path("runs/x"))
-    own, other = run.result("retrieval"), run.result("retrieval", "runs/y/step-00000009.pt")
+    own, other = run.result_file("retrieval"), run.result_file("retrieval", "runs/y/step-00000009.pt")
     assert own.name == "retrieval.json"
     assert other.name == "retrieval-runs-y-step-00000009.pt.json"
     published = RunDir(Path("runs") / checkpoint_label("published:cosmos_vitb16_cc3m"))
-    assert published.result("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"
+    assert published.result_file("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"

@@ -11,7 +11,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
-from cosmos.run.dvc_versions import fetch, recorded
+from cosmos.run.dvc_versions import fetch_version, recorded_versions
 from tests.stages.examples import ROOT
 from tests.workspaces import commit, git
 
@@ -81,12 +81,14 @@ def on_record(folder: Path, out: str) -> str:
 def test_a_file_of_the_pipeline_has_the_version_of_the_output_that_holds_it(repository: Path) -> None:
     version = on_record(repository, "made/data")
     assert version.endswith(".dir")
-    assert recorded(repository / "made" / "data" / "manifest.json") == {"made/data": version}
-    assert recorded(Path("made/model.pt")) == {"made/model.pt": on_record(repository, "made/model.pt")}
+    assert recorded_versions(repository / "made" / "data" / "manifest.json") == {"made/data": version}
+    assert recorded_versions(Path("made/model.pt")) == {
+        "made/model.pt": on_record(repository, "made/model.pt")
+    }
 
 
 def test_a_file_in_a_folder_that_was_added_has_the_version_of_the_folder(repository: Path) -> None:
-    ((out, version),) = recorded(repository / "raw" / "captions.json").items()
+    ((out, version),) = recorded_versions(repository / "raw" / "captions.json").items()
     assert (out, version) == ("raw", (repository / "raw.dvc").read_text().split("md5: ")[1].split()[0])
 
 
@@ -94,33 +96,33 @@ def test_a_file_that_was_changed_since_has_no_version(repository: Path) -> None:
     manifest = repository / "made" / "data" / "manifest.json"
     manifest.unlink()
     manifest.write_text("changed")
-    assert recorded(manifest) == {}
+    assert recorded_versions(manifest) == {}
 
 
 def test_what_dvc_does_not_have_or_cannot_say_is_not_claimed(repository: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").touch()
-    assert recorded(tmp_path / "outside") == {}
-    assert recorded(repository / "params.yaml") == {}
+    assert recorded_versions(tmp_path / "outside") == {}
+    assert recorded_versions(repository / "params.yaml") == {}
     (repository / "dvc.lock").write_text("stages: nonsense")
-    assert recorded(repository / "made" / "data" / "manifest.json") == {}
+    assert recorded_versions(repository / "made" / "data" / "manifest.json") == {}
     shutil.rmtree(repository / ".dvc" / "cache")
-    assert recorded(repository / "raw" / "captions.json") == {}
+    assert recorded_versions(repository / "raw" / "captions.json") == {}
 
 
 def test_versions_are_found_in_a_cache_elsewhere(repository: Path, tmp_path: Path) -> None:
     (repository / ".dvc" / "cache").rename(tmp_path / "shared")
     dvc(repository, "cache", "dir", "--local", str(tmp_path / "shared"))
-    assert recorded(repository / "made" / "data" / "manifest.json")
+    assert recorded_versions(repository / "made" / "data" / "manifest.json")
 
 
 def test_a_file_is_fetched_as_it_was_at_a_revision(repository: Path, tmp_path: Path) -> None:
-    old = fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept")
+    old = fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept")
     assert old.read_text() == "seed: 1\n"
-    assert fetch("dvc:second:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
-    assert fetch("dvc:HEAD~1:params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
+    assert fetch_version("dvc:second:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+    assert fetch_version("dvc:HEAD~1:params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
-    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept") == old
+    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept") == old
 
 
 @pytest.mark.parametrize("path", ["made/model.pt", "made/data/manifest.json", "raw/captions.json"])
@@ -129,7 +131,7 @@ def test_a_new_clone_fetches_from_the_remote(
 ) -> None:
     git(tmp_path, "clone", "--quiet", "checkout", "clone")
     monkeypatch.chdir(tmp_path / "clone")
-    old, new = (fetch(f"dvc:{rev}:{path}", tmp_path / "kept") for rev in ("HEAD~1", "HEAD"))
+    old, new = (fetch_version(f"dvc:{rev}:{path}", tmp_path / "kept") for rev in ("HEAD~1", "HEAD"))
     assert "1" in old.read_text()
     assert new.read_text() == (repository / path).read_text()
 
@@ -138,9 +140,9 @@ def test_a_new_clone_fetches_from_the_remote(
 def test_a_stage_fetches_and_finds_versions_while_dvc_runs_it(repository: Path) -> None:
     (repository / "look.py").write_text("""
 from pathlib import Path
-from cosmos.run.dvc_versions import fetch, recorded
-old = fetch("dvc:HEAD~1:made/model.pt", Path("kept")).read_text()
-Path("seen").write_text(old + str(recorded(Path("made/data/manifest.json"))))
+from cosmos.run.dvc_versions import fetch_version, recorded_versions
+old = fetch_version("dvc:HEAD~1:made/model.pt", Path("kept")).read_text()
+Path("seen").write_text(old + str(recorded_versions(Path("made/data/manifest.json"))))
 """)
     with (repository / "dvc.yaml").open("a") as file:
         file.write(f"  look: {{cmd: {sys.executable} look.py, deps: [made/model.pt], outs: [seen]}}\n")
@@ -165,7 +167,7 @@ def test_a_name_that_leads_nowhere_is_refused(
     repository: Path, tmp_path: Path, name: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        fetch(name, tmp_path / "kept")
+        fetch_version(name, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
@@ -174,7 +176,7 @@ def test_a_file_that_no_place_has_is_said_to_need_a_push(repository: Path, tmp_p
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
     with pytest.raises(ValueError, match=r"neither in the cache nor to be had from a remote .* `dvc push`"):
-        fetch(f"dvc:HEAD:{path}", tmp_path / "kept")
+        fetch_version(f"dvc:HEAD:{path}", tmp_path / "kept")
 
 
 def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path: Path) -> None:
@@ -183,15 +185,15 @@ def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path:
         "['remote \"storage\"']\n    url = gs://bucket/storage\n"
     )
     with pytest.raises(ValueError, match=r"from a remote .*dvc-gs"):
-        fetch("dvc:HEAD:made/model.pt", tmp_path / "kept")
+        fetch_version("dvc:HEAD:made/model.pt", tmp_path / "kept")
 
 
 def test_a_revision_that_dvc_cannot_read_is_named(repository: Path, tmp_path: Path) -> None:
     (repository / "dvc.yaml").write_text("stages: [")
     commit(repository)
     with pytest.raises(ValueError, match=r"dvc:HEAD:made/model.pt: cannot be looked up: .*dvc\.yaml"):
-        fetch("dvc:HEAD:made/model.pt", tmp_path / "kept")
-    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+        fetch_version("dvc:HEAD:made/model.pt", tmp_path / "kept")
+    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
 
 
 def test_outside_of_a_repository_there_are_no_versions(
@@ -199,7 +201,7 @@ def test_outside_of_a_repository_there_are_no_versions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no DVC repository"):
-        fetch("dvc:HEAD:made/model.pt", tmp_path)
+        fetch_version("dvc:HEAD:made/model.pt", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -224,14 +226,14 @@ def test_versions_travel_through_object_storage(
         monkeypatch.setenv(name, value)
     dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
     dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", bucket)
-    before = recorded(repository / "made" / "data" / "manifest.json")
+    before = recorded_versions(repository / "made" / "data" / "manifest.json")
     dvc(repository, "push", "--all-commits")
     for path in (".dvc/cache", "made", "raw"):
         shutil.rmtree(repository / path)
-    assert fetch("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
+    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
     dvc(repository, "pull")
     assert "up to date" in dvc(repository, "status")
-    assert recorded(repository / "made" / "data" / "manifest.json") == before
+    assert recorded_versions(repository / "made" / "data" / "manifest.json") == before
 
 
 @pytest.mark.slow
@@ -245,7 +247,7 @@ def test_object_storage_that_is_gone_is_named(
     shutil.rmtree(repository / ".dvc" / "cache")
     for path in ("made/model.pt", "made/data/manifest.json"):
         with pytest.raises(ValueError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
-            fetch(f"dvc:HEAD:{path}", tmp_path / "kept")
+            fetch_version(f"dvc:HEAD:{path}", tmp_path / "kept")
 
 
 @pytest.mark.slow

@@ -3,14 +3,14 @@ from pathlib import Path
 import pytest
 
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
+from cosmos.run.labels import RunLabels
 
 
 def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
-    run, labels = RunDir(tmp_path), Labels("momentum-1a2b3c4d", "search", ("cc3m", "first try"))
-    assert Labels.of(run) == Labels("", "pretrain", ())
+    run, labels = RunDir(tmp_path), RunLabels("momentum-1a2b3c4d", "search", ("cc3m", "first try"))
+    assert RunLabels.of(run) == RunLabels("", "pretrain", ())
     labels.write(run)
-    assert Labels.of(run) == labels
+    assert RunLabels.of(run) == labels
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"groups": ""}'])
@@ -18,4 +18,4 @@ def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     run = RunDir(tmp_path)
     run.labels.write_text(text)
     with pytest.raises(ValueError, match=r"labels\.json: not a file of labels"):
-        Labels.of(run)
+        RunLabels.of(run)

@@ -74,7 +74,7 @@ def test_a_broken_job_leaves_the_lease_where_it_was(tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "BEAT", 0.01)
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.01)
 
 
 def still(run: RunDir) -> None:
@@ -99,7 +99,7 @@ def hearts() -> list[str]:
 
 
 def test_six_beats_fit_into_the_time_that_a_process_is_taken_to_live() -> None:
-    assert leases.ALIVE == 6 * leases.BEAT == 60
+    assert leases.ALIVE_SECONDS == 6 * leases.BEAT_SECONDS == 60
 
 
 @pytest.mark.usefixtures("fast")
@@ -112,7 +112,7 @@ def test_inside_the_lease_has_a_heartbeat_and_afterwards_none(tmp_path: Path) ->
             assert beats(run)
         lease.check()
     assert not hearts()
-    assert time.time() - run.lease.stat().st_mtime > leases.ALIVE
+    assert time.time() - run.lease.stat().st_mtime > leases.ALIVE_SECONDS
     lease.check()
 
 
@@ -120,7 +120,7 @@ def test_the_end_does_not_wait_for_the_next_beat(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(KeyError), Lease.take(RunDir(tmp_path)).beating():
         raise KeyError
-    assert time.monotonic() - began < leases.BEAT / 2
+    assert time.monotonic() - began < leases.BEAT_SECONDS / 2
     assert not hearts()
 
 

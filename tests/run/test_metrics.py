@@ -10,21 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmos.run import metrics
-from cosmos.run.metrics import Metrics, NewLines, last_lines_with, last_with, read_metrics
+from cosmos.run.metrics import MetricsTail, MetricsWriter, last_line_with, last_lines_with, read_metrics
 
 
 def test_lines_come_back_in_order(tmp_path: Path) -> None:
-    log = Metrics(tmp_path / "m.jsonl")
+    log = MetricsWriter(tmp_path / "m.jsonl")
     for step in (10, 20):
         log.log({"step": step, "loss": 1.5})
     assert read_metrics(tmp_path / "m.jsonl") == [{"step": 10, "loss": 1.5}, {"step": 20, "loss": 1.5}]
 
 
 def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
-    log = Metrics(tmp_path / "m.jsonl")
+    log = MetricsWriter(tmp_path / "m.jsonl")
     for step in (10, 20, 30):
         log.log({"step": step})
-    resumed = Metrics(tmp_path / "m.jsonl", resume_step=20)
+    resumed = MetricsWriter(tmp_path / "m.jsonl", resume_step=20)
     resumed.log({"step": 30})
     assert [line["step"] for line in read_metrics(tmp_path / "m.jsonl")] == [10, 20, 30]
 
@@ -35,16 +35,16 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_last_line_with_a_key_is_found_past_others_and_a_half_one(tmp_path: Path) -> None:
-    assert last_with("loss", tmp_path / "m.jsonl") == {}
+    assert last_line_with("loss", tmp_path / "m.jsonl") == {}
     (tmp_path / "m.jsonl").write_text(
         '{"step": 9, "loss": 2}\n{"step": 10, "loss": 1}\n{"step": 10, "R@1": 0}\n{"lo'
     )
-    assert last_with("loss", tmp_path / "m.jsonl") == {"step": 10, "loss": 1}
-    assert last_with("lr", tmp_path / "m.jsonl") == {}
+    assert last_line_with("loss", tmp_path / "m.jsonl") == {"step": 10, "loss": 1}
+    assert last_line_with("lr", tmp_path / "m.jsonl") == {}
 
 
 def test_values_without_a_word_in_json_become_null(tmp_path: Path) -> None:
-    Metrics(tmp_path / "m.jsonl").log({"step": 1, "loss": math.nan})
+    MetricsWriter(tmp_path / "m.jsonl").log({"step": 1, "loss": math.nan})
     assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1, "loss": None}]
 
 
@@ -86,7 +86,7 @@ def forward_with(path: Path) -> Callable[[str], dict[str, Any]]:
 
 
 def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
-    log = Metrics(tmp_path / "m.jsonl")
+    log = MetricsWriter(tmp_path / "m.jsonl")
     for step in range(3):
         log.log({"step": step, "loss": 1.5 - step})
     last = [line for line in read_metrics(tmp_path / "m.jsonl") if "loss" in line][-1]
@@ -95,9 +95,9 @@ def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
 
 def test_new_lines_are_told_once_and_all_of_a_file_that_was_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
-    lines = NewLines(path)
+    lines = MetricsTail(path)
     assert (lines.news(), lines.is_anew) == ([], False)
-    log = Metrics(path)
+    log = MetricsWriter(path)
     log.log({"step": 10})
     assert (lines.news(), lines.is_anew) == ([{"step": 10}], True)
     log.log({"step": 20})
@@ -105,6 +105,6 @@ def test_new_lines_are_told_once_and_all_of_a_file_that_was_written_anew(tmp_pat
         file.write('{"step": 30')
     assert (lines.news(), lines.is_anew) == ([{"step": 20}], False)
     assert lines.news() == []
-    resumed = Metrics(path, resume_step=10)
+    resumed = MetricsWriter(path, resume_step=10)
     resumed.log({"step": 20, "loss": 1.5})
     assert (lines.news(), lines.is_anew) == ([{"step": 10}, {"step": 20, "loss": 1.5}], True)

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from cosmos.run import provenance
-from cosmos.run.provenance import PACKAGE, CodeState, code_state, code_version, freeze, record, source_digest
+from cosmos.run.provenance import (
+    PACKAGE,
+    CodeState,
+    code_state,
+    code_version,
+    freeze_code,
+    record_session,
+    source_digest,
+)
 
 SAY = """
 import json
@@ -18,7 +26,7 @@ print(json.dumps({
     "from": str(provenance.PACKAGE),
     "state": asdict(provenance.code_state()),
     "version": provenance.code_version(),
-    "session": provenance.session("cpu"),
+    "session": provenance.describe_session("cpu"),
     "digest": provenance.source_digest(),
 }))
 """
@@ -52,7 +60,7 @@ def other_checkout(tmp_path: Path) -> Path:
 def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_from(
     other_checkout: Path,
 ) -> None:
-    code = freeze(other_checkout / "runs" / "x" / "code")
+    code = freeze_code(other_checkout / "runs" / "x" / "code")
     said = said_by(code, cwd=other_checkout)
     assert said["from"] == str(code / "cosmos")
     assert said["state"] == json.loads((code / "cosmos" / "frozen.json").read_text())
@@ -66,8 +74,9 @@ def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_fro
 
 
 def test_a_frozen_copy_of_a_frozen_copy_says_the_same(tmp_path: Path) -> None:
-    first = freeze(tmp_path / "a")
-    again = "import sys, pathlib; from cosmos.run.provenance import freeze; freeze(pathlib.Path(sys.argv[1]))"
+    first = freeze_code(tmp_path / "a")
+    again = "import sys; from pathlib import Path; from cosmos.run.provenance import freeze_code; "
+    again += "freeze_code(Path(sys.argv[1]))"
     env = {**os.environ, "PYTHONSAFEPATH": "1", "PYTHONPATH": str(first)}
     subprocess.run([sys.executable, "-c", again, str(tmp_path / "b")], cwd=tmp_path, env=env, check=True)
     frozen = [json.loads((tmp_path / name / "cosmos" / "frozen.json").read_text()) for name in "ab"]
@@ -78,7 +87,7 @@ def test_a_frozen_copy_has_every_file_but_compiled_ones(tmp_path: Path) -> None:
     def files(root: Path) -> set[Path]:
         return {p.relative_to(root) for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
 
-    folder = freeze(tmp_path / "code")
+    folder = freeze_code(tmp_path / "code")
     assert folder == tmp_path / "code"
     assert files(folder / "cosmos") == files(PACKAGE) | {Path("frozen.json")}
     assert not list(folder.rglob("__pycache__"))
@@ -86,9 +95,9 @@ def test_a_frozen_copy_has_every_file_but_compiled_ones(tmp_path: Path) -> None:
 
 
 def test_a_second_freeze_leaves_the_first_as_it_is(tmp_path: Path) -> None:
-    kept = freeze(tmp_path) / "cosmos" / "cli.py"
+    kept = freeze_code(tmp_path) / "cosmos" / "cli.py"
     kept.write_text("# as the job got it")
-    freeze(tmp_path)
+    freeze_code(tmp_path)
     assert kept.read_text() == "# as the job got it"
 
 
@@ -97,7 +106,7 @@ def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: py
     (tmp_path / "cosmos").mkdir()
     (tmp_path / "cosmos" / "a.py").symlink_to(tmp_path / "gone.py")
     with pytest.raises(OSError, match=r"gone\.py|a\.py"):
-        freeze(tmp_path / "code")
+        freeze_code(tmp_path / "code")
     assert list((tmp_path / "code").iterdir()) == []
 
 
@@ -106,9 +115,9 @@ def test_the_code_is_known_by_its_commit() -> None:
     assert code_version()
 
 
-def record_session(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
+def record_under_job(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
     monkeypatch.setenv("COSMOS_JOB", job)
-    record(path, {}, "cpu")
+    record_session(path, {}, "cpu")
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
@@ -119,8 +128,8 @@ def as_job(number: str, requeues: int) -> str:
 
 def test_a_session_names_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "provenance.json"
-    record_session(path, monkeypatch, "")
-    content = record_session(path, monkeypatch, as_job("12", 0))
+    record_under_job(path, monkeypatch, "")
+    content = record_under_job(path, monkeypatch, as_job("12", 0))
     assert [s["job"] for s in content["sessions"]] == [{}, json.loads(as_job("12", 0))]
 
 
@@ -129,7 +138,7 @@ def test_requeues_are_those_of_all_jobs_also_where_training_never_began(
 ) -> None:
     path = tmp_path / "provenance.json"
     found = [
-        record_session(path, monkeypatch, job)["requeues"]
+        record_under_job(path, monkeypatch, job)["requeues"]
         for job in ("", as_job("12", 0), as_job("12", 1), as_job("12", 4), as_job("13", 0), as_job("13", 1))
     ]
     assert found == [0, 0, 1, 4, 4, 5]
@@ -140,7 +149,7 @@ def test_sessions_of_an_older_record_without_jobs_stay(
 ) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(json.dumps({"data": {}, "sessions": [{"commit": "abc"}]}))
-    content = record_session(path, monkeypatch, as_job("12", 1))
+    content = record_under_job(path, monkeypatch, as_job("12", 1))
     assert content["requeues"] == 1
     assert content["sessions"][0] == {"commit": "abc"}
 
@@ -151,7 +160,7 @@ def test_a_broken_job_is_refused_by_the_name_of_its_variable(
 ) -> None:
     monkeypatch.setenv("COSMOS_JOB", broken)
     with pytest.raises(ValueError, match=r"COSMOS_JOB: .*unset it"):
-        provenance.job()
+        provenance.current_job()
 
 
 def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) -> None:
@@ -160,7 +169,7 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     manifest.write_text("{}")
     for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
         subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
-    record(tmp_path / "provenance.json", {"train": manifest}, "cpu")
+    record_session(tmp_path / "provenance.json", {"train": manifest}, "cpu")
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")
-    assert content["data"] == {"train": provenance.sha256(manifest)}
+    assert content["data"] == {"train": provenance.file_sha256(manifest)}

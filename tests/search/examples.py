@@ -11,7 +11,7 @@ import yaml
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.metrics import Metrics
+from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.search.controller import Controller
 from cosmos.search.load import load_sweep
@@ -90,7 +90,7 @@ class Bench:
             return Standing("running", "1", attempts)
         if math.isfinite(curve[-1]):
             entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}}
-            Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+            Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)
         return Standing("finished", "1", attempts)
 
     def stop(self, run: RunDir) -> bool:
@@ -107,7 +107,7 @@ def write_metrics(run: RunDir, curve: list[float]) -> None:
             {"step": 10 * epoch, "epoch": epoch, "evaluation": {"student/heldout/text_to_image_R@1": recall}},
         )
     ]
-    metrics = Metrics(run.metrics)
+    metrics = MetricsWriter(run.metrics)
     for line in lines:
         metrics.log(line)
 

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
 from cosmos.config.params import fingerprint, flat
-from cosmos.run.directory import saved_params
+from cosmos.run.directory import load_saved_params
 from cosmos.run.results import Results
 from cosmos.search.study import load_study
 from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
@@ -99,14 +99,14 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
 
 def check_run(folder: SweepDir, record: TrialRecord) -> None:
     run, sweep = folder.run(record), folder.sweep()
-    assert fingerprint(saved_params(run)) == fingerprint(sweep.params(record.asked, record.seed))
+    assert fingerprint(load_saved_params(run)) == fingerprint(sweep.params(record.asked, record.seed))
     if record.state == "finished":
-        entry = Results(run.result("retrieval"), "retrieval").entries()["heldout"]
+        entry = Results(run.result_file("retrieval"), "retrieval").entries()["heldout"]
         assert record.values[RECALL] == entry["models"]["student"]["text_to_image_R@1"]
 
 
 def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
-    shown, params = read_offline(folder.run(record).path), saved_params(folder.run(record))
+    shown, params = read_offline(folder.run(record).path), load_saved_params(folder.run(record))
     assert (shown.group, shown.job_type) == (folder.path.name, "pretrain")
     assert {"small", "trial"} <= set(shown.tags)
     config = flat(params.model_dump(mode="json"))

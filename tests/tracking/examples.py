@@ -5,8 +5,8 @@ from typing import Any
 
 from cosmos.config.experiment import load_params
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import Metrics
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,11 +26,11 @@ def begun(path: Path, group: str = "", every_epochs: int = 0) -> None:
     """A run before its first step."""
     overrides = {"pretrain": {"evaluate_every_epochs": every_epochs}}
     open_run(path, load_params(base=ROOT / "params.yaml", overrides=overrides))
-    Labels(group, "pretrain", ("first try",)).write(RunDir(path))
+    RunLabels(group, "pretrain", ("first try",)).write(RunDir(path))
 
 
 def log(run: RunDir, first: int, last: int) -> None:
-    metrics = Metrics(run.metrics, 10 * (first - 1))
+    metrics = MetricsWriter(run.metrics, 10 * (first - 1))
     for i in range(first, last + 1):
         metrics.log({"step": 10 * i, "epoch": i / 2, "samples": 320 * i, "loss": 5.0 - i, "seconds": i})
         if i % 2 == 0:
@@ -45,7 +45,7 @@ def evaluation(i: int) -> dict[str, Any]:
 def measure(run: RunDir, recall: float) -> None:
     models = {"student": {R1: recall, "accuracy/cat": 0.5}, "teacher": {R1: recall / 2}}
     entry = {"num_images": 12, "checkpoint": "published:cc3m", "models": models}
-    Results(run.result("retrieval"), "retrieval").put("heldout", entry)
+    Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)
 
 
 def save(run: RunDir, step: int) -> None:

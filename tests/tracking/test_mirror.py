@@ -19,10 +19,10 @@ import pytest
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import Interrupted
 from cosmos.run.directory import RunDir
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import Metrics, read_metrics
-from cosmos.tracking.mirror import mirroring, start
-from cosmos.tracking.note import Note
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import MetricsWriter, read_metrics
+from cosmos.tracking.mirror import mirroring, start_follower
+from cosmos.tracking.note import MirrorNote
 from tests.test_repro import small_disk
 from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, measure, save
 from tests.tracking.offline import read_offline
@@ -38,7 +38,7 @@ LONGEST_STEP = 2.0
 def under_way(run: RunDir) -> None:
     """Waits until a run's process has handed rows to W&B, and W&B has had some time to write them."""
     deadline = time.monotonic() + 30
-    while Note.of(run).mode != "offline":
+    while MirrorNote.of(run).mode != "offline":
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(2)
@@ -54,7 +54,7 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
         measure(run, 0.75)
         save(run, 50)
     found = read_offline(run.path)
-    assert (found.num_sessions, found.id) == (1, Note.of(run).id)
+    assert (found.num_sessions, found.id) == (1, MirrorNote.of(run).id)
     assert (found.name, found.group, found.job_type) == ("lr-1a2b3c4d/trial-0000", "lr-1a2b3c4d", "pretrain")
     assert found.tags == ("first try", "demo")
     assert found.config["pretrain"]["momentum"] == 0.96
@@ -68,14 +68,14 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
     (checkpoint,) = [one for one in found.artifacts if one["type"] == "model"]
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == f"file://{run.checkpoint(50)}"
-    note = Note.of(run)
+    note = MirrorNote.of(run)
     assert (note.mode, note.url, note.step, note.finished) == ("offline", "", 50, True)
 
 
 def until_its_evaluation(run: RunDir) -> None:
     """A requeued training that is interrupted once more, in the evaluation that a step ends in."""
     with mirroring(run, OFFLINE):
-        metrics = Metrics(run.metrics, 20)
+        metrics = MetricsWriter(run.metrics, 20)
         metrics.log({"step": 30, "epoch": 1.5, "samples": 960, "loss": 2.0})
         metrics.log({"step": 40, "epoch": 2.0, "samples": 1280, "loss": 7.0})
         time.sleep(1)
@@ -87,7 +87,7 @@ def test_kills_and_requeues_show_every_step_once_in_one_run(tmp_path: Path) -> N
     run = RunDir(tmp_path / "run")
     begun(run.path, every_epochs=1)
     log(run, 1, 3)
-    process = start(run.path, OFFLINE)
+    process = start_follower(run.path, OFFLINE)
     assert process
     under_way(run)
     process.kill()
@@ -96,7 +96,7 @@ def test_kills_and_requeues_show_every_step_once_in_one_run(tmp_path: Path) -> N
     with pytest.raises(Interrupted):
         until_its_evaluation(run)
     with mirroring(run, OFFLINE):
-        Metrics(run.metrics, 40).log(evaluation(4))
+        MetricsWriter(run.metrics, 40).log(evaluation(4))
         measure(run, 0.5)
     found = read_offline(run.path)
     assert found.steps == [10, 20, 30, 40]
@@ -113,17 +113,17 @@ def test_kills_and_requeues_show_every_step_once_in_one_run(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_process_whose_parent_was_killed_shows_what_is_left_and_ends(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "sweep-1a2b3c4d")
-    Labels("sweep-1a2b3c4d", "search", ("lr",)).write(run)
+    RunLabels("sweep-1a2b3c4d", "search", ("lr",)).write(run)
     code = f"""
 import os, signal, time
 from pathlib import Path
 from cosmos.run.directory import RunDir
-from cosmos.run.metrics import Metrics
+from cosmos.run.metrics import MetricsWriter
 from cosmos.tracking.mirror import mirroring
 from cosmos.config.wandb import WandbSettings
 run = RunDir(Path({str(run.path)!r}))
 with mirroring(run, WandbSettings(mode="offline")):
-    metrics = Metrics(run.metrics)
+    metrics = MetricsWriter(run.metrics)
     metrics.log({{"step": 1, "trial": 0, "retrieval/heldout/student/{R1}": 0.5}})
     while not run.wandb.exists():
         time.sleep(0.1)
@@ -133,7 +133,7 @@ with mirroring(run, WandbSettings(mode="offline")):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     deadline = time.monotonic() + 30
-    while not Note.of(run).finished:
+    while not MirrorNote.of(run).finished:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     found = read_offline(run.path)
@@ -147,7 +147,7 @@ def train(run: RunDir) -> float:
     longest = 0.0
     for i in range(1, 31):
         began = time.monotonic()
-        Metrics(run.metrics, 10 * (i - 1)).log({"step": 10 * i, "loss": 1 / i})
+        MetricsWriter(run.metrics, 10 * (i - 1)).log({"step": 10 * i, "loss": 1 / i})
         longest = max(longest, time.monotonic() - began)
         time.sleep(0.05)
     return longest

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
-from cosmos.run.labels import Labels
-from cosmos.run.metrics import Metrics
-from cosmos.run.results import figures_of
+from cosmos.run.labels import RunLabels
+from cosmos.run.metrics import MetricsWriter
+from cosmos.run.results import read_result_figures
 from cosmos.tracking.shown import Axis, Best, Described, Rows, better, direction, flat, table
 from tests.tracking.examples import R1, begun, evaluation, measure, trained
 
@@ -40,7 +40,7 @@ def test_a_file_that_a_resume_wrote_anew_is_read_again(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", steps=5)
     rows = Rows(run.metrics)
     rows.news()
-    Metrics(run.metrics, resume_step=20).log({"step": 30})
+    MetricsWriter(run.metrics, resume_step=20).log({"step": 30})
     assert [row["step"] for row in rows.news()] == [10, 20]
     assert rows.held == {"step": 30}
 
@@ -162,7 +162,7 @@ def test_what_was_only_evaluated_is_described_by_its_checkpoint(tmp_path: Path) 
 
 def test_a_sweep_needs_no_parameters(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "lr-1a2b3c4d")
-    Labels("lr-1a2b3c4d", "search", ("lr", "x" * 90)).write(run)
+    RunLabels("lr-1a2b3c4d", "search", ("lr", "x" * 90)).write(run)
     found = Described.of(run)
     assert (found.name, found.job_type) == ("lr-1a2b3c4d", "search")
     assert found.tags == ("lr", "x" * 64)
@@ -178,8 +178,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 def test_figures_and_table_of_results_leave_single_classes_out(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     measure(run, 0.5)
-    file = run.result("retrieval")
-    assert figures_of(file) == {
+    file = run.result_file("retrieval")
+    assert read_result_figures(file) == {
         f"retrieval/heldout/student/{R1}": 0.5,
         f"retrieval/heldout/teacher/{R1}": 0.25,
     }

@@ -35,7 +35,7 @@ from cosmos.evaluation.images import (
     locate,
 )
 from cosmos.evaluation.retrieval.metrics import chance_metrics, retrieval_metrics
-from cosmos.run.provenance import sha256
+from cosmos.run.provenance import file_sha256
 
 SUITE = "retrieval"
 
@@ -91,7 +91,9 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> Retr
         named = ", ".join(damaged[:MAX_NAMED])
         raise InputError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
     captions = [_captions(folder, samples, index) for index in range(len(samples))]
-    return _dataset(str(folder), ShardImages(samples, sha256(folder / MANIFEST_FILE), max_pixels), captions)
+    return _dataset(
+        str(folder), ShardImages(samples, file_sha256(folder / MANIFEST_FILE), max_pixels), captions
+    )
 
 
 def own_card(name: str, description: RetrievalSet) -> Card:
