@@ -15,11 +15,11 @@ from prefect.utilities.callables import get_call_parameters
 from pydantic import Field, NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.sweep_checks import load_sweep
 from cosmos.pipeline import dvc as pipeline
+from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.search.lead import Sweeping, cancel_sweep, prepared
-from cosmos.search.load import load_sweep
-from cosmos.search.sweep_dir import TrialRecord
 from cosmos.search.tables import trial_line, values_in_words
 from cosmos.tracking.note import MirrorNote
 from flows.parameters import UNSET, Slurm

@@ -19,8 +19,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from cosmos.pipeline import dvc as pipeline
-from cosmos.search.sweep_dir import SweepDir, TrialRecord
-from cosmos.search.tables import short
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.report.text import parameter_label
 from cosmos.stages.pretrain_job import RunJob, duration, ways_on
 from cosmos.tracking.note import MirrorNote
 
@@ -64,7 +64,7 @@ def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
         "trial": trial.name,
         "state": trial.state,
         **{name: rounded(value) for name, value in trial.values.items()},
-        **{short(path): rounded(value) for path, value in trial.asked.items()},
+        **{parameter_label(path): rounded(value) for path, value in trial.asked.items()},
         "job": trial.job,
         "W&B": MirrorNote.of(folder.run(trial)).url,
     }

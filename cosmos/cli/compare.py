@@ -21,9 +21,10 @@ class Compare(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.compare.commands import compare, save_workspace
+        from cosmos.compare.commands import save_workspace, write_comparison
+        from cosmos.search.study_plots import plot_study
 
-        compared = compare(self.names, machine, self.output, quiet=self.as_json)
+        compared = write_comparison(self.names, machine, self.output, plot_study, quiet=self.as_json)
         urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []
         self.show({**compared, "workspaces": urls})
 

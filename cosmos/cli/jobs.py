@@ -42,7 +42,7 @@ class Cancel(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.search.sweep_dir import SweepDir
+        from cosmos.registry.sweep_directory import SweepDir
         from cosmos.stages.pretrain_job import cancel
 
         sweep = SweepDir(machine.runs_root / self.run)

@@ -1,31 +1,38 @@
 """Compare: what `cosmos compare` prints and writes."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cosmos.compare.comparison import found_as, gather
-from cosmos.compare.page import page
+from cosmos.compare.page import render_comparison
 from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
+from cosmos.registry.sweep_directory import SweepDir
+from cosmos.report.plotly import PlotlyFigure
 from cosmos.run.directory import checkpoint_label
 from cosmos.run.files import write_text
-from cosmos.search.sweep_dir import SweepDir
+
+StudyPlots = Callable[[SweepDir, Machine], list[PlotlyFigure]]
+"""Function that draws a sweep's study."""
 
 MAX_LABEL = 80
 """Characters of a page's name."""
 
 
-def compare(names: Sequence[str], machine: Machine, output: Path | None, quiet: bool) -> dict[str, Any]:
-    """Sets what is named beside each other, in the terminal and on a page; returns the table, and its path.
+def write_comparison(
+    names: Sequence[str], machine: Machine, output: Path | None, study_plots: StudyPlots, quiet: bool
+) -> dict[str, Any]:
+    """Print runs and sweeps side by side, and write them as a page; return the table and the page's path.
 
-    `output`: None for a page below the folder of runs. Raises ValueError for a name that is none.
+    `output`: None for a page below the folder of runs. Raises InputError for a name of neither.
     """
     compared = gather(names, machine)
     path = output or default_page(names, machine)
-    write_text(path, page(compared, names, machine))
+    studies = {folder.path.name: study_plots(folder, machine) for folder in compared.sweeps}
+    write_text(path, render_comparison(compared, names, studies))
     if not quiet:
         print_comparison(compared)
         print(f"page: {path}")

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
+from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
 from cosmos.registry.record import RunRecord, read_record, run_named
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep
 from cosmos.run.directory import RunDir
-from cosmos.search.conclusion import Figure, candidates
-from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
 from cosmos.tracking.shown import direction
 
 TRAINING = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
@@ -41,7 +41,7 @@ class Contender:
     """one a seed"""
     params: Mapping[str, Any]
     """by path; of the first seed"""
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, SeedStatistics]
     """over the seeds"""
     problem: str = ""
     """what of it cannot be read"""
@@ -211,7 +211,7 @@ def trials_of(folder: SweepDir, machine: Machine) -> list[Contender]:
     trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
         raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
-    finished = candidates(sweep, trials)
+    finished = rank_candidates(sweep, trials)
     ranked = {one.number: rank for rank, one in enumerate(finished)}
     winners = {one.number for one in finished if one.is_best}
     grouped = {number: list(seeds) for number, seeds in groupby(trials, key=lambda trial: trial.number)}
@@ -235,7 +235,9 @@ def figures_of(record: RunRecord) -> dict[str, float]:
     return {name: value for name, value in record.metrics.items() if "/" in name or name in TRAINING}
 
 
-def over_seeds(seeds: Sequence[Mapping[str, float]]) -> dict[str, Figure]:
+def over_seeds(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStatistics]:
     """Figures over the seeds that have them."""
     names = dict.fromkeys(name for figures in seeds for name in figures)
-    return {name: Figure.over([figures[name] for figures in seeds if name in figures]) for name in names}
+    return {
+        name: SeedStatistics.over([figures[name] for figures in seeds if name in figures]) for name in names
+    }

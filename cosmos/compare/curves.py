@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos.compare.comparison import Contender
+from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
-from cosmos.search.study_plots import Plot, literal
 
 PALETTE = ("#3b82f6", "#d97706", "#16a34a", "#db2777", "#7c3aed", "#0891b2", "#a16207", "#64748b")
 """Told apart, and seen, on white and on black."""
@@ -41,7 +41,7 @@ def colours(number: int) -> list[str]:
     ]
 
 
-def learning_curves(contenders: Sequence[Contender]) -> list[Plot]:
+def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
     """A plot of the loss, and one of each evaluation: a line for each run, repetitions in the same colour."""
     read = [[run_curves(run, batch_size(one)) for run in one.runs] for one in contenders]
     names = dict.fromkeys(name for runs in read for run in runs for name in run)
@@ -106,8 +106,8 @@ def traces(name: str, one: Contender, runs: Iterable[Curves], colour: str) -> It
         yield {
             "type": "scatter",
             "mode": "lines+markers" if len(curve.values) < 30 else "lines",
-            "name": literal(one.label),
-            "legendgroup": literal(one.label),
+            "name": escape_for_plotly(one.label),
+            "legendgroup": escape_for_plotly(one.label),
             "showlegend": number == 0,
             "x": curve.samples,
             "y": curve.values,
@@ -117,11 +117,11 @@ def traces(name: str, one: Contender, runs: Iterable[Curves], colour: str) -> It
         }
 
 
-def plot(name: str, lines: list[dict[str, Any]], num_contenders: int) -> Plot:
+def plot(name: str, lines: list[dict[str, Any]], num_contenders: int) -> PlotlyFigure:
     """Lines of a figure. Of more contenders than a legend has room for, the table says the colours."""
     layout = {
         "xaxis": {"title": {"text": "samples"}, "rangemode": "tozero"},
         "showlegend": 1 < num_contenders <= len(PALETTE),
         "hovermode": "closest",
     }
-    return Plot(name, {"data": lines, "layout": layout})
+    return PlotlyFigure(name, {"data": lines, "layout": layout})

@@ -7,7 +7,6 @@ characters in them are shown. Only the page's own two scripts run, which its pol
 import base64
 import hashlib
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,22 +15,18 @@ from markupsafe import Markup
 from cosmos.compare.comparison import Comparison
 from cosmos.compare.curves import colours, is_headline, learning_curves
 from cosmos.compare.table import remarks, sheet
-from cosmos.config.machine import Machine
 from cosmos.report.page import TEMPLATES, environment
-from cosmos.search.study import load_study
-from cosmos.search.study_plots import Plot, study_plots
-from cosmos.search.sweep_dir import SweepDir
-
-logger = logging.getLogger(__name__)
+from cosmos.report.plotly import PlotlyFigure
 
 DRAW = (TEMPLATES / "compare.js").read_text(encoding="utf-8")
 """The script that draws the page's plots."""
 
 
-def page(compared: Comparison, names: Sequence[str], machine: Machine) -> str:
-    """The page of a comparison, as HTML."""
+def render_comparison(
+    compared: Comparison, names: Sequence[str], studies: Mapping[str, Sequence[PlotlyFigure]]
+) -> str:
+    """Return the page of a comparison as HTML; `studies`: plots of the search, by id of the sweep."""
     curves = learning_curves(compared.contenders)
-    studies = {folder.path.name: plots_of(folder, machine) for folder in compared.sweeps}
     library = plotly_js()
     return (
         environment()
@@ -51,16 +46,6 @@ def page(compared: Comparison, names: Sequence[str], machine: Machine) -> str:
             scripts=" ".join(f"'sha256-{digest(script)}'" for script in (library, DRAW)),
         )
     )
-
-
-def plots_of(folder: SweepDir, machine: Machine) -> list[Plot]:
-    """Optuna's plots of a sweep; none where its study cannot be read, which is said."""
-    objectives = [objective.figure for objective in folder.sweep().file.objectives]
-    try:
-        return study_plots(load_study(folder, machine), objectives)
-    except ValueError as error:
-        logger.warning("no plots of %s: %s", folder.path.name, error)
-        return []
 
 
 def swatches(compared: Comparison) -> Mapping[str, str]:

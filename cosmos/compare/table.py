@@ -12,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender
-from cosmos.report.tables import printable
-from cosmos.search.conclusion import Figure
-from cosmos.search.tables import in_words, short
+from cosmos.registry.candidates import SeedStatistics
+from cosmos.report.text import format_parameter, parameter_label, printable
 
 MAX_SIDE_BY_SIDE = 5
 
@@ -139,7 +138,7 @@ def headlines(compared: Comparison) -> list[str]:
 
 def shortened(paths: list[str]) -> list[str]:
     """Parameters without their section, where that leaves no doubt."""
-    names = [short(path) for path in paths]
+    names = [parameter_label(path) for path in paths]
     return [one if names.count(one) == 1 else path for one, path in zip(names, paths, strict=True)]
 
 
@@ -150,7 +149,7 @@ def figure_cell(compared: Comparison, one: Contender, name: str) -> Cell:
     return Cell(figure_in_words(one.figures[name]), one.name in compared.best[name])
 
 
-def figure_in_words(figure: Figure) -> str:
+def figure_in_words(figure: SeedStatistics) -> str:
     """A figure with its spread; large ones as whole numbers."""
     if abs(figure.mean) < 10_000:
         return str(figure)
@@ -161,7 +160,7 @@ def figure_in_words(figure: Figure) -> str:
 def param_cell(one: Contender, path: str) -> Cell:
     """A parameter of a contender, as a person would write it."""
     value = one.params.get(path)
-    return Cell("" if value is None else in_words(value))
+    return Cell("" if value is None else format_parameter(value))
 
 
 def print_comparison(compared: Comparison) -> None:

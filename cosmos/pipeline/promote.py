@@ -20,7 +20,7 @@ from cosmos.config.params import Params, differences
 from cosmos.errors import InputError
 from cosmos.pipeline.report import code_of, of_models, undotted
 from cosmos.report.curves import figures, with_loss
-from cosmos.report.tables import printable
+from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text

@@ -15,7 +15,8 @@ from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
 from cosmos.registry.query import KEYS, Row, Value, conditions, known_keys, ordered, resolve, row, words
 from cosmos.registry.record import RunRecord, read_record, run_named, scalars
-from cosmos.registry.table import ABSENT, printable, table
+from cosmos.registry.table import ABSENT, table
+from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
 from cosmos.tracking.shown import SUITES, direction
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cosmos.registry.query import Row, Value, words
+from cosmos.report.text import printable
 
 ABSENT = "-"
 GAP = "  "
@@ -52,12 +53,3 @@ FORMS: Mapping[str, Callable[[Value], str]] = {
     "commit": lambda value: short(value)[:8],
 }
 """How columns are shown that say more than a table has room for."""
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters as escapes."""
-    if text.isprintable():
-        return text
-    from cosmos.report.tables import printable  # late: few need it, and it brings Rich
-
-    return printable(text)

@@ -14,7 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cosmos.report.curves import Chart
-from cosmos.report.tables import Comparison, printable
+from cosmos.report.tables import Comparison
+from cosmos.report.text import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
 from cosmos.errors import InputError
-from cosmos.report.tables import printable
+from cosmos.report.text import printable
 
 IGNORED = 255
 """Label of pixels that do not count."""

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.report.published import Figures, differences
+from cosmos.report.text import printable
 from cosmos.run.results import overall_figures
 
 
@@ -226,11 +227,6 @@ def _notes(measured: Sequence[Measured], literal: Callable[[str], str]) -> list[
         if figures.get(metric, 0) >= _TOLD_TIES
     ]
     return notes + ties
-
-
-def printable(text: str) -> str:
-    """`text` with its control characters, line breaks and direction marks as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _escaped(text: str) -> str:

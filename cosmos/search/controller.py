@@ -15,15 +15,15 @@ from typing import Literal
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from cosmos.config.sweep import Sweep
 from cosmos.errors import InputError
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsTail, MetricsWriter, read_metrics
 from cosmos.search.figures import figures, intermediate, values_of
 from cosmos.search.study import ASKED, asked_of
-from cosmos.search.sweep import Sweep
-from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.trials import Standing, Workplace
 
 logger = logging.getLogger(__name__)

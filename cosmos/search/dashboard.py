@@ -2,8 +2,8 @@
 
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
+from cosmos.registry.sweep_directory import find_sweep
 from cosmos.search.study import load_study, storage
-from cosmos.search.sweep_dir import find_sweep
 
 
 def serve_dashboard(name: str, machine: Machine, port: int) -> None:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from cosmos.config.sweep import Objective
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import read_result_figures
-from cosmos.search.sweep import Objective
 
 
 def figures(run: RunDir, num_ranks: int) -> dict[str, float]:

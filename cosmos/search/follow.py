@@ -5,9 +5,9 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.search.conclusion import Conclusion
 from cosmos.search.lead import Sweeping
-from cosmos.search.sweep_dir import TrialRecord
 from cosmos.search.tables import print_conclusion, trial_line
 
 OVER = ("finished", "pruned")

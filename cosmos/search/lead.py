@@ -9,8 +9,10 @@ from pydantic import SecretStr
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.sweep import Sweep
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.launch.clusters import resolve
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run import provenance
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
@@ -18,8 +20,6 @@ from cosmos.run.lease import Lease
 from cosmos.search.conclusion import Conclusion, conclude
 from cosmos.search.controller import Controller
 from cosmos.search.study import importances, load_study, open_study
-from cosmos.search.sweep import Sweep
-from cosmos.search.sweep_dir import SweepDir, TrialRecord
 from cosmos.search.trials import Jobs, end_job
 from cosmos.stages.pretrain_job import check_before_queue
 

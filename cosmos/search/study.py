@@ -16,9 +16,9 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from cosmos.config.machine import Machine
+from cosmos.config.sweep import Pruner, Sampler, Sweep
 from cosmos.errors import InputError
-from cosmos.search.sweep import Pruner, Sampler, Sweep
-from cosmos.search.sweep_dir import SweepDir
+from cosmos.registry.sweep_directory import SweepDir
 
 ASKED = "asked"
 """Attribute of a trial: what it is to try. A trial without one was never begun."""

@@ -1,20 +1,25 @@
 """Optuna's plots of a study, as Plotly's JSON."""
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import optuna
-from markupsafe import escape
 from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from cosmos.report.tables import printable
+from cosmos.config.machine import Machine
+from cosmos.errors import CosmosError
+from cosmos.registry.sweep_directory import SweepDir
+from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
+from cosmos.search.study import load_study
+
+logger = logging.getLogger(__name__)
 
 COLUMN_WIDTH = 150
 """Pixels that a parameter needs in a plot of them side by side."""
@@ -23,17 +28,17 @@ MAX_PLANE = 3
 """Objectives that a Pareto front is drawn of."""
 
 
-@dataclass(frozen=True)
-class Plot:
-    """A figure of Plotly's."""
+def plot_study(folder: SweepDir, machine: Machine) -> list[PlotlyFigure]:
+    """Return Optuna's plots of a sweep; none where its study cannot be read, which is logged."""
+    objectives = [objective.figure for objective in folder.sweep().file.objectives]
+    try:
+        return study_plots(load_study(folder, machine), objectives)
+    except CosmosError as error:
+        logger.warning("no plots of %s: %s", folder.path.name, error)
+        return []
 
-    title: str
-    figure: dict[str, Any]
-    min_width: int = 0
-    """pixels below which it is not legible"""
 
-
-def study_plots(study: optuna.Study, objectives: Sequence[str]) -> list[Plot]:
+def study_plots(study: optuna.Study, objectives: Sequence[str]) -> list[PlotlyFigure]:
     """What Optuna draws of a study. Plots that its trials are too few or too alike for are left out."""
     legible = readable(study)
     if not any(trial.state == TrialState.COMPLETE for trial in legible.trials):
@@ -53,20 +58,18 @@ def readable_trial(trial: FrozenTrial) -> FrozenTrial:
     return optuna.trial.create_trial(
         state=trial.state,
         values=trial.values,
-        params={literal(name): literal_value(value) for name, value in trial.params.items()},
-        distributions={literal(name): literal_choices(known) for name, known in trial.distributions.items()},
+        params={escape_for_plotly(name): literal_value(value) for name, value in trial.params.items()},
+        distributions={
+            escape_for_plotly(name): literal_choices(distribution)
+            for name, distribution in trial.distributions.items()
+        },
         intermediate_values=trial.intermediate_values,
     )
 
 
-def literal(text: str) -> str:
-    """Text that Plotly, which reads some HTML, shows as it is."""
-    return str(escape(printable(text)))
-
-
 def literal_value(value: Any) -> Any:
     """The same for a value, which may be no text."""
-    return literal(value) if isinstance(value, str) else value
+    return escape_for_plotly(value) if isinstance(value, str) else value
 
 
 def literal_choices(distribution: BaseDistribution) -> BaseDistribution:
@@ -76,14 +79,14 @@ def literal_choices(distribution: BaseDistribution) -> BaseDistribution:
     return distribution
 
 
-def front(study: optuna.Study, objectives: Sequence[str]) -> Iterator[Plot]:
+def front(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
     """The Pareto front of several objectives."""
     if 1 < len(objectives) <= MAX_PLANE:
         draw = partial(visualization.plot_pareto_front, study, target_names=named(objectives))
         yield from drawn("Pareto front", draw, COLUMN_WIDTH * (len(objectives) + 1))
 
 
-def of_objectives(study: optuna.Study, objectives: Sequence[str]) -> Iterator[Plot]:
+def of_objectives(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
     """What there is to see of each objective."""
     for index, (objective, name) in enumerate(zip(objectives, named(objectives), strict=True)):
         yield from of_objective(alone(study, index), objective, name)
@@ -109,10 +112,10 @@ def trial_alone(trial: FrozenTrial, index: int) -> FrozenTrial:
 def named(objectives: Sequence[str]) -> list[str]:
     """Objectives as axes have room for them: the metric alone, where that leaves no doubt."""
     short = [objective.rpartition("/")[2] for objective in objectives]
-    return [literal(name) for name in (short if len(set(short)) == len(short) else objectives)]
+    return [escape_for_plotly(name) for name in (short if len(set(short)) == len(short) else objectives)]
 
 
-def of_objective(study: optuna.Study, objective: str, name: str) -> Iterator[Plot]:
+def of_objective(study: optuna.Study, objective: str, name: str) -> Iterator[PlotlyFigure]:
     """What there is to see of an objective, which axes call `name`."""
     searched = dict.fromkeys(param for trial in study.get_trials(deepcopy=False) for param in trial.params)
     width = COLUMN_WIDTH * (len(searched) + 1)
@@ -125,13 +128,13 @@ def of_objective(study: optuna.Study, objective: str, name: str) -> Iterator[Plo
         yield from drawn(f"{title}: {objective}", partial(draw, study, target_name=name), min_width)
 
 
-def intermediate(study: optuna.Study) -> Iterator[Plot]:
+def intermediate(study: optuna.Study) -> Iterator[PlotlyFigure]:
     """Values that trials reported on their way, where any did."""
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
         yield from drawn("Intermediate values", lambda: visualization.plot_intermediate_values(study))
 
 
-def drawn(title: str, draw: Callable[[], Any], min_width: int = 0) -> Iterator[Plot]:
+def drawn(title: str, draw: Callable[[], Any], min_width: int = 0) -> Iterator[PlotlyFigure]:
     """A plot, unless Optuna finds nothing to draw."""
     with suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
         figure = json.loads(draw().to_json())
@@ -141,4 +144,4 @@ def drawn(title: str, draw: Callable[[], Any], min_width: int = 0) -> Iterator[P
                 for key, value in figure["layout"].items()
                 if key not in ("title", "template", "width", "height")
             }
-            yield Plot(title, {"data": figure["data"], "layout": kept}, min_width)
+            yield PlotlyFigure(title, {"data": figure["data"], "layout": kept}, min_width)

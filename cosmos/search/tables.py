@@ -8,10 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cosmos.config.params import flat
-from cosmos.search.conclusion import Candidate, Conclusion
-from cosmos.search.space import Categorical, Distribution, Integer, LogOneMinus
-from cosmos.search.sweep import Sweep
-from cosmos.search.sweep_dir import TrialRecord
+from cosmos.config.search_space import Categorical, Distribution, Integer, LogOneMinus
+from cosmos.config.sweep import Sweep
+from cosmos.registry.candidates import Candidate
+from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.report.text import format_parameter, parameter_label
+from cosmos.search.conclusion import Conclusion
 
 NUM_SHOWN = 10
 """Configurations of a table."""
@@ -24,8 +26,8 @@ def print_sweep(sweep: Sweep) -> None:
     base = flat(sweep.base.model_dump(mode="json"))
     table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
     for path, searched in sweep.file.space.items():
-        where = ", ".join(f"{other} = {in_words(wanted)}" for other, wanted in searched.when.items())
-        table.add_row(path, described(searched), where, in_words(base[path]))
+        where = ", ".join(f"{other} = {format_parameter(wanted)}" for other, wanted in searched.when.items())
+        table.add_row(path, described(searched), where, format_parameter(base[path]))
     console = Console()
     console.print(f"{sweep.name}: {sweep.file.about}", markup=False)
     console.print(table)
@@ -41,7 +43,7 @@ def print_sweep(sweep: Sweep) -> None:
 def described(searched: Distribution) -> str:
     """A distribution, in a few words."""
     if isinstance(searched, Categorical):
-        return in_words(searched.choices)
+        return format_parameter(searched.choices)
     span = f"{searched.low:g} to {searched.high:g}"
     if isinstance(searched, LogOneMinus):
         return f"{span}, log of 1 - x"
@@ -50,18 +52,11 @@ def described(searched: Distribution) -> str:
     return ", ".join([span, *whole, *(["log"] if searched.log else []), *steps])
 
 
-def in_words(value: Any) -> str:
-    """A value as a person would write it."""
-    if isinstance(value, tuple | list):
-        return ", ".join(map(in_words, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def trial_line(trial: TrialRecord) -> str:
     """How a trial stands, in a line."""
     job = f" (job {trial.job})" if trial.job and trial.state == "running" else ""
     told = {
-        "running": values_in_words({short(path): value for path, value in trial.asked.items()}),
+        "running": values_in_words({parameter_label(path): value for path, value in trial.asked.items()}),
         "failed": trial.problem,
     }.get(trial.state, values_in_words(trial.values))
     return f"{trial.name}: {MARKS[trial.state]}{job}: {told}"
@@ -69,12 +64,7 @@ def trial_line(trial: TrialRecord) -> str:
 
 def values_in_words(values: Mapping[str, Any]) -> str:
     """Values by name, in a line."""
-    return ", ".join(f"{name} {in_words(value)}" for name, value in values.items())
-
-
-def short(path: str) -> str:
-    """A parameter without its section."""
-    return path.rpartition(".")[2]
+    return ", ".join(f"{name} {format_parameter(value)}" for name, value in values.items())
 
 
 def print_conclusion(found: Conclusion, sweep: Sweep) -> None:
@@ -83,7 +73,7 @@ def print_conclusion(found: Conclusion, sweep: Sweep) -> None:
     searched = list(sweep.file.space)
     figures = [objective.figure for objective in sweep.file.objectives]
     columns = ["", "trial", "seeds", *(figure.rpartition("/")[2] for figure in figures)]
-    table = Table(*columns, *map(short, searched), box=box.SIMPLE_HEAD)
+    table = Table(*columns, *map(parameter_label, searched), box=box.SIMPLE_HEAD)
     for one in found.candidates[:NUM_SHOWN]:
         table.add_row(*cells(one, searched), style="bold" if one.is_best else "")
     console.print(f"{found.sweep}: {', '.join(figures)}", markup=False)
@@ -95,7 +85,7 @@ def print_conclusion(found: Conclusion, sweep: Sweep) -> None:
 def cells(one: Candidate, searched: list[str]) -> list[str]:
     """A row of the table."""
     figures = [str(figure) for figure in one.figures.values()]
-    asked = [in_words(one.asked[path]) if path in one.asked else "" for path in searched]
+    asked = [format_parameter(one.asked[path]) if path in one.asked else "" for path in searched]
     return ["*" if one.is_best else "", str(one.number), str(one.num_seeds), *figures, *asked]
 
 
@@ -107,7 +97,7 @@ def remarks(found: Conclusion) -> Iterator[str]:
     for objective, shares in found.importances.items():
         ranked = sorted(shares.items(), key=lambda share: -share[1])
         yield f"importance for {objective}: " + ", ".join(
-            f"{short(path)} {share:.0%}" for path, share in ranked
+            f"{parameter_label(path)} {share:.0%}" for path, share in ranked
         )
     if found.overlay:
         yield f"experiment: {found.overlay}\nrun: {found.run}"

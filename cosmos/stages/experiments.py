@@ -16,7 +16,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import InputError
 from cosmos.report.published import Figures, published_figures
-from cosmos.report.tables import printable
+from cosmos.report.text import printable
 
 Expected = Mapping[str, Mapping[str, Figures]]
 """Published figures by suite and dataset."""

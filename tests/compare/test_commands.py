@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.compare.commands import compare, default_page, save_workspace
+from cosmos.compare.commands import default_page, save_workspace, write_comparison
+from cosmos.search.study_plots import plot_study
 from tests.compare.compared import RESULT, machine, make_run
 
 
@@ -12,7 +13,7 @@ def test_the_table_is_json_and_the_page_is_where_it_says(
 ) -> None:
     make_run(tmp_path, "a", 0.3)
     make_run(tmp_path, "b", 0.4, momentum=0.9)
-    told = compare(["a", "b"], machine(tmp_path), None, quiet=True)
+    told = write_comparison(["a", "b"], machine(tmp_path), None, plot_study, quiet=True)
     assert capsys.readouterr().out == ""
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert told["runs"][1]["figures"][RESULT] == {"mean": 0.4, "deviation": None}
@@ -20,7 +21,7 @@ def test_the_table_is_json_and_the_page_is_where_it_says(
     assert told["page"] == str(tmp_path / "compare" / "a-b.html")
     assert Path(told["page"]).read_text().startswith("<!doctype html>")
 
-    compare(["a", "b"], machine(tmp_path), tmp_path / "own.html", quiet=False)
+    write_comparison(["a", "b"], machine(tmp_path), tmp_path / "own.html", plot_study, quiet=False)
     said = capsys.readouterr().out
     assert "pretrain.momentum" in said
     assert f"page: {tmp_path / 'own.html'}" in said

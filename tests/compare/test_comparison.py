@@ -6,13 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmos.compare.comparison import Comparison, Contender, gather, goal
-from cosmos.search.conclusion import Figure
+from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep
 from tests.search.examples import RECALL, Bench
 
 
 def contender(name: str, state: str = "finished", seeds: int = 1, **figures: float) -> Contender:
-    known = {figure: Figure(value, math.nan if seeds == 1 else 0.1) for figure, value in figures.items()}
+    known = {
+        figure: SeedStatistics(value, math.nan if seeds == 1 else 0.1) for figure, value in figures.items()
+    }
     return Contender(name, name, state, (None,) * seeds, {}, known)  # type: ignore[arg-type]
 
 

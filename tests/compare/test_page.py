@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from cosmos.compare.comparison import gather
-from cosmos.compare.page import page
+from cosmos.compare.page import render_comparison
+from cosmos.search.study_plots import plot_study
 from tests.compare.compared import machine, make_run, make_sweep, measure
 from tests.report.test_page import HOSTILE, Elements
 from tests.search.examples import Bench
 
 
 def rendered(folder: Path, *names: str) -> str:
-    return page(gather(names, machine(folder)), names, machine(folder))
+    compared = gather(names, machine(folder))
+    studies = {sweep.path.name: plot_study(sweep, machine(folder)) for sweep in compared.sweeps}
+    return render_comparison(compared, names, studies)
 
 
 def scripts(html: str, attributes: str = "") -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from cosmos.compare.comparison import gather
 from cosmos.compare.table import figure_in_words, print_comparison, sheet
-from cosmos.search.conclusion import Figure
+from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import RESULT, machine, make_run, make_sweep, measure
 from tests.search.examples import RECALL, Bench
 
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, capsys: pytest.Capture
 
 
 def test_figures_in_words() -> None:
-    assert figure_in_words(Figure(0.314159, float("nan"))) == "0.3142"
-    assert figure_in_words(Figure(0.314159, 0.0123)) == "0.3142 ± 0.012"
-    assert figure_in_words(Figure(1234567.0, float("nan"))) == "1,234,567"
-    assert figure_in_words(Figure(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
+    assert figure_in_words(SeedStatistics(0.314159, float("nan"))) == "0.3142"
+    assert figure_in_words(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"
+    assert figure_in_words(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
+    assert figure_in_words(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"

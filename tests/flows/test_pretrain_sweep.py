@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from cosmos.search.sweep_dir import SweepDir, find_sweep
+from cosmos.registry.sweep_directory import SweepDir, find_sweep
 from tests.flows.served import FINAL, Served
 from tests.search.examples import RECALL
 

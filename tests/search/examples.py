@@ -10,14 +10,14 @@ import yaml
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.sweep import Sweep
+from cosmos.config.sweep_checks import load_sweep
+from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.search.controller import Controller
-from cosmos.search.load import load_sweep
 from cosmos.search.study import open_study
-from cosmos.search.sweep import Sweep
-from cosmos.search.sweep_dir import SweepDir
 from cosmos.search.trials import Standing
 
 RECALL = "retrieval/heldout/student/text_to_image_R@1"

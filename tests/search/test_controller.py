@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import SupersededError
+from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.search.study import asked_of, open_study
-from cosmos.search.sweep_dir import TrialRecord
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cosmos.config.params import Params
-from cosmos.search.load import SWEEPS, load_sweep
+from cosmos.config.sweep_checks import SWEEPS, load_sweep
 from tests.search.examples import RECALL, Bench, controller
 
 NUM_SEEDS, NUM_TRIALS = 20, 30

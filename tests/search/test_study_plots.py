@@ -6,7 +6,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from cosmos.search.study_plots import Plot, study_plots
+from cosmos.report.plotly import PlotlyFigure
+from cosmos.search.study_plots import study_plots
 
 Direction = Literal["maximize", "minimize"]
 
@@ -34,7 +35,7 @@ def study(*trials: FrozenTrial, directions: Sequence[Direction] = ("maximize",))
     return made
 
 
-def titles(plots: list[Plot]) -> list[str]:
+def titles(plots: list[PlotlyFigure]) -> list[str]:
     return [plot.title.partition(":")[0] for plot in plots]
 
 

@@ -16,10 +16,10 @@ from optuna.trial import TrialState
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
 from cosmos.config.params import fingerprint, flat
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep
 from cosmos.run.directory import load_saved_params
 from cosmos.run.results import Results
 from cosmos.search.study import load_study
-from cosmos.search.sweep_dir import SweepDir, TrialRecord, find_sweep
 from tests.search.examples import RECALL, SMALL
 from tests.stages.examples import ROOT, TINY
 from tests.tracking.offline import read_offline

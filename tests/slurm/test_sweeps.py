@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from cosmos.config.machine import Machine
+from cosmos.config.sweep_checks import load_sweep
+from cosmos.registry.sweep_directory import SweepDir, find_sweep
 from cosmos.run.metrics import read_metrics
 from cosmos.search.lead import prepared
-from cosmos.search.load import load_sweep
 from cosmos.search.study import open_study
-from cosmos.search.sweep_dir import SweepDir, find_sweep
 from tests.search.examples import SMALL
 from tests.search.test_sweep import command
 from tests.stages.examples import ROOT, TINY

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import EXPERIMENTS, explain, load_experiment, merged, read_mapping
 from cosmos.config.params import flat
+from cosmos.config.search_space import condition_problems
+from cosmos.config.sweep import Sweep, SweepFile
 from cosmos.errors import InputError
-from cosmos.search.space import condition_problems
-from cosmos.search.sweep import Sweep, SweepFile
 
 SWEEPS = EXPERIMENTS / "sweeps"
 

@@ -11,8 +11,8 @@ from pydantic import Field
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import merged
 from cosmos.config.params import Params, flat
+from cosmos.config.search_space import Asked, Distribution, draw, nested
 from cosmos.config.section import Natural, Positive, Section
-from cosmos.search.space import Asked, Distribution, draw, nested
 
 
 class Objective(Section):

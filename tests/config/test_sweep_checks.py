@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.search.load import SWEEPS, load_sweep
-from cosmos.search.sweep import Sweep
+from cosmos.config.sweep import Sweep
+from cosmos.config.sweep_checks import SWEEPS, load_sweep
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
 
 MOMENTUM, CAPTIONS = "pretrain.momentum", "views.num_captions"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from cosmos.config.params import Params, flat
-from cosmos.search.space import Distribution, condition_problems, draw, nested
+from cosmos.config.search_space import Distribution, condition_problems, draw, nested
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 

@@ -13,11 +13,11 @@ from typing import Any, Literal, Self
 import yaml
 
 from cosmos.config.experiment import read_mapping
+from cosmos.config.search_space import Asked
+from cosmos.config.sweep import Sweep
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
-from cosmos.search.space import Asked
-from cosmos.search.sweep import Sweep
 
 TrialState = Literal["running", "finished", "pruned", "failed"]
 
