@@ -21,7 +21,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode
+from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode_image
 
 
 def photograph() -> bytes:
@@ -60,7 +60,7 @@ def straightforward(views: ViewParams) -> Callable[[bytes], list[Tensor]]:
 
 def ours(views: ViewParams) -> Callable[[bytes], list[Tensor]]:
     image_views = ImageViews(views)
-    return lambda data: [view for crops in image_views(decode(data, 10**7)) for view in crops]
+    return lambda data: [view for crops in image_views(decode_image(data, 10**7)) for view in crops]
 
 
 def timed(make: Callable[[bytes], list[Tensor]], data: bytes, seed: int) -> tuple[list[Tensor], float]:

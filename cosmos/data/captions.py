@@ -10,21 +10,17 @@ from cosmos.errors import InputError
 
 MAX_CAPTION_CHARACTERS = 10_000
 
-DREAMLIP_GENERATED = (
-    "shortIB_captions",
-    "shortSV_captions",
-    "shortLLA_captions",
-    "longIB_captions",
-    "longSV_captions",
-    "longLLA_captions",
-)
-DREAMLIP_KEYS = ("raw_caption", *DREAMLIP_GENERATED)
-"""The keys of a DreamLIP annotation, in the order of COSMOS's sentence pool."""
+RAW_KEYS = ("raw_caption",)
+SHORT_KEYS = ("shortIB_captions", "shortSV_captions", "shortLLA_captions")
+LONG_KEYS = ("longIB_captions", "longSV_captions", "longLLA_captions")
+DREAMLIP_GENERATED = SHORT_KEYS + LONG_KEYS
+DREAMLIP_KEYS = RAW_KEYS + DREAMLIP_GENERATED
+"""Keys of a DreamLIP annotation, in the order of COSMOS's sentence pool."""
 
 _SENTENCE_ENDS = re.compile(r"\n|</s>|\.")
 
 
-def clean(text: str) -> str:
+def clean_caption(text: str) -> str:
     """`text` without white space around it, cut at MAX_CAPTION_CHARACTERS.
 
     Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, are dropped.
@@ -32,9 +28,9 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "ignore").decode().strip()[:MAX_CAPTION_CHARACTERS].rstrip()
 
 
-def clean_all(texts: list[Any] | tuple[Any, ...]) -> list[str]:
+def clean_captions(texts: list[Any] | tuple[Any, ...]) -> list[str]:
     """The strings among `texts`, cleaned, without empty ones."""
-    return [caption for text in texts if isinstance(text, str) and (caption := clean(text))]
+    return [caption for text in texts if isinstance(text, str) and (caption := clean_caption(text))]
 
 
 def split_sentences(text: str) -> list[str]:
@@ -42,7 +38,7 @@ def split_sentences(text: str) -> list[str]:
 
     The published rule for PixelProse (COSMOS) and for the generated captions of DreamLIP.
     """
-    return clean_all(_SENTENCE_ENDS.split(text))
+    return clean_captions(_SENTENCE_ENDS.split(text))
 
 
 def caption_form(value: Any) -> tuple[CaptionSchema, dict[str, Any]]:
@@ -102,7 +98,7 @@ def _list_in(cell: Any) -> Any:
 
 
 def _strings(value: Any) -> list[str]:
-    return clean_all(value if isinstance(value, list | tuple) else [value])
+    return clean_captions(value if isinstance(value, list | tuple) else [value])
 
 
 def _some(captions: list[str]) -> list[str]:

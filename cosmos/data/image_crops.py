@@ -12,7 +12,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.verify import FORMATS
+from cosmos.data.image_verification import IMAGE_FORMATS
 from cosmos.errors import DamagedDataError, InputError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -22,13 +22,13 @@ MAX_ASPECT = 50
 """Largest ratio of the sides of an image that is evaluated whole. A line of pixels, a hundred bytes as a
 file, would be resized to gigabytes before all but its middle is thrown away."""
 
-View = Callable[[Image.Image], Image.Image]
+ViewTransform = Callable[[Image.Image], Image.Image]
 
 _SMALLEST_LOCAL_CROP = 0.05
 """Share of the image's area."""
 
 
-def decode(data: bytes, max_pixels: int) -> Image.Image:
+def decode_image(data: bytes, max_pixels: int) -> Image.Image:
     """The RGB image in `data`, as it lies in the file: neither rotated by EXIF nor blended with a background.
 
     Raises DamagedDataError for what is no image, is cut off or has more than `max_pixels` pixels.
@@ -36,7 +36,7 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(data), formats=FORMATS)
+            image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)
         if image.width * image.height <= max_pixels:
             return _to_rgb(image)
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
@@ -98,10 +98,10 @@ class ImageViews:
         return global_crops, _normalised([view(image) for view in self._locals])
 
 
-def _view(size: int, area: tuple[float, float], *more: View, blur: float) -> View:
+def _view(size: int, area: tuple[float, float], *more: ViewTransform, blur: float) -> ViewTransform:
     """A random view of `size` pixels, of a share of the image's `area`, blurred at probability `blur`."""
     jitter = transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
-    view: View = transforms.Compose(
+    view: ViewTransform = transforms.Compose(
         [
             transforms.RandomResizedCrop(size, area, (3 / 4, 4 / 3), InterpolationMode.BICUBIC),
             transforms.RandomHorizontalFlip(0.5),

@@ -20,7 +20,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
-from cosmos.data.image_crops import ImageViews, decode
+from cosmos.data.image_crops import ImageViews, decode_image
 from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MAX_TRIES = 10
 """Damaged samples in a row after which training stops: chance alone does not find as many in usable data."""
 
-MAX_NAMED = 20
+MAX_SHARDS_NAMED = 20
 """Damaged shards that a warning names."""
 
 Batches = Generator[Batch, None, None]
@@ -135,7 +135,7 @@ class _SampleViews(Dataset[_Views]):
     def _draw(self, index: int, rng: np.random.Generator, is_replacement: bool) -> _Views:
         sample = self._samples.read(index)
         try:
-            image = decode(sample.image, self._max_pixels)
+            image = decode_image(sample.image, self._max_pixels)
             captions = draw_captions(sample.annotation, self._views, rng)
         except DamagedDataError as error:
             raise DamagedDataError(f"sample {sample.key}: {error}") from None
@@ -198,5 +198,5 @@ def _warn_of_damaged_shards(samples: ShardedSamples, order: SampleOrder) -> None
             len(samples.shard_sizes),
             len(samples) - order.num_samples,
             len(samples),
-            ", ".join(damaged[:MAX_NAMED]) + (", ..." if len(damaged) > MAX_NAMED else ""),
+            ", ".join(damaged[:MAX_SHARDS_NAMED]) + (", ..." if len(damaged) > MAX_SHARDS_NAMED else ""),
         )

@@ -14,10 +14,16 @@ from typing import Any, BinaryIO
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import captions_in
-from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES, Located, ShardIndex, index_path
 from cosmos.data.manifest import Manifest, ShardInfo
-from cosmos.data.remote import cached_copy, forget_copy, is_remote
+from cosmos.data.remote_shards import cached_copy, forget_copy, is_remote
 from cosmos.data.sample import Sample
+from cosmos.data.shard_index import (
+    MAX_ANNOTATION_BYTES,
+    MAX_IMAGE_BYTES,
+    SampleLocation,
+    ShardIndex,
+    index_path,
+)
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.files import replacing
 
@@ -173,24 +179,24 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> ShardInfo:
             tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar,
         ):
             index = ShardIndex.of(_added(tar, file, samples))
-        info = describe(temporary, path.name, len(index))
+        info = describe_shard(temporary, path.name, len(index))
     index.write(index_path(path.parent, path.name))
     return info
 
 
-def describe(file: Path, path: str, num_samples: int) -> ShardInfo:
+def describe_shard(file: Path, path: str, num_samples: int) -> ShardInfo:
     """The manifest's line about the shard in `file`, which readers find at `path`."""
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return ShardInfo(path, num_samples, file.stat().st_size, digest)
 
 
-def _added(tar: tarfile.TarFile, file: BinaryIO, samples: Iterable[Sample]) -> Iterator[Located]:
+def _added(tar: tarfile.TarFile, file: BinaryIO, samples: Iterable[Sample]) -> Iterator[SampleLocation]:
     for sample in samples:
         annotation = annotation_bytes(sample.annotation)
         image_offset = _add(tar, file, f"{sample.key}.{image_extension(sample)}", sample.image)
         annotation_offset = _add(tar, file, f"{sample.key}.json", annotation)
-        yield Located(sample.key, image_offset, len(sample.image), annotation_offset, len(annotation))
+        yield SampleLocation(sample.key, image_offset, len(sample.image), annotation_offset, len(annotation))
 
 
 def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int:

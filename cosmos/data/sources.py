@@ -1,7 +1,7 @@
 """Sources of image-caption pairs -> the inputs that shards are written from.
 
 Each source is a function of (params, machine); `open_source` picks it by `data.source`. Shards that exist
-already are not rewritten and have a module of their own, `existing`.
+already are not rewritten and have a module of their own, `existing_shards`.
 """
 
 import os
@@ -9,46 +9,52 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.annotations import (
+from cosmos.data.caption_files import (
     CaptionedImage,
     parse_captions_csv,
     parse_coco,
     parse_flickr30k,
     path_below,
 )
-from cosmos.data.demo_world import draw_sample
-from cosmos.data.indexing import unique_keys
+from cosmos.data.caption_tables import open_caption_table
+from cosmos.data.demo_world import SplitName, draw_sample
+from cosmos.data.inputs import (
+    ByteSpan,
+    OpenedSource,
+    PairRecord,
+    SourceInput,
+    detect_schema,
+    read_pair,
+    split_inputs,
+)
 from cosmos.data.manifest import Skipped
-from cosmos.data.records import Input, Record, Source, Span, detect_schema, read_record, split_inputs
 from cosmos.data.sample import Sample
+from cosmos.data.shard_index import unique_keys
 from cosmos.data.shards import parse_annotation
-from cosmos.data.tables import open_table
 from cosmos.errors import InputError
-
-Split = Literal["train", "heldout"]
 
 FOLDER_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
-def open_source(params: DataParams, machine: Machine) -> Source:
+def open_source(params: DataParams, machine: Machine) -> OpenedSource:
     """Lists the inputs of `params.source`, shuffled and split by `params.seed`.
 
     ValueError names the file, folder or key that is wrong, and what would do.
     """
     if params.source != "demo" and not machine.source(params.images).is_dir():
         raise InputError(f"{machine.source(params.images)}: no such folder; correct data.images")
-    openers: dict[str, Callable[[DataParams, Machine], Source]] = {
+    openers: dict[str, Callable[[DataParams, Machine], OpenedSource]] = {
         "demo": _open_demo,
         "captions-csv": partial(_open_captions_file, parse_captions_csv),
         "coco": partial(_open_captions_file, parse_coco),
         "flickr30k": partial(_open_captions_file, parse_flickr30k),
         "folder": _open_folder,
-        "dreamlip": partial(open_table, schema="dreamlip"),
-        "pixelprose": partial(open_table, schema="pixelprose"),
+        "dreamlip": partial(open_caption_table, schema="dreamlip"),
+        "pixelprose": partial(open_caption_table, schema="pixelprose"),
     }
     return openers[params.source](params, machine)
 
@@ -57,7 +63,7 @@ def open_source(params: DataParams, machine: Machine) -> Source:
 class DemoImage:
     """An image of the procedural world, not yet drawn."""
 
-    split: Split
+    split: SplitName
     index: int
 
     @property
@@ -66,13 +72,13 @@ class DemoImage:
         return f"demo {self.split} {self.index}"
 
 
-def _open_demo(params: DataParams, machine: Machine) -> Source:
+def _open_demo(params: DataParams, machine: Machine) -> OpenedSource:
     del machine  # the world lies nowhere
-    splits: dict[str, Sequence[Input]] = {
+    splits: dict[str, Sequence[SourceInput]] = {
         "train": [DemoImage("train", index) for index in range(params.demo.num_train)],
         "heldout": [DemoImage("heldout", index) for index in range(params.demo.num_heldout)],
     }
-    return Source("dreamlip", splits, partial(_draw, params))
+    return OpenedSource("dreamlip", splits, partial(_draw, params))
 
 
 def _draw(params: DataParams, image: DemoImage) -> Sample:
@@ -81,21 +87,21 @@ def _draw(params: DataParams, image: DemoImage) -> Sample:
 
 def _open_captions_file(
     parse: Callable[[Path], list[CaptionedImage]], params: DataParams, machine: Machine
-) -> Source:
+) -> OpenedSource:
     """A file that has all captions, beside a folder of images."""
     folder = machine.source(params.images)
     images = parse(machine.source(params.annotations))
     records, skipped = [], []
     for key, image in zip(unique_keys(_stem(image.image) for image in images), images, strict=True):
         try:
-            records.append(Record(key, Span(str(path_below(folder, image.image))), image.captions))
+            records.append(PairRecord(key, ByteSpan(str(path_below(folder, image.image))), image.captions))
         except ValueError as error:
             skipped.append(Skipped(image.image, str(error)))
-    read = partial(read_record, schema="captions", parse=_parse_file)
-    return Source("captions", split_inputs(records, params), read, tuple(skipped))
+    read = partial(read_pair, schema="captions", parse=_parse_file)
+    return OpenedSource("captions", split_inputs(records, params), read, tuple(skipped))
 
 
-def _open_folder(params: DataParams, machine: Machine) -> Source:
+def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
     """A folder of images, each with a .json or .txt of the same name beside it."""
     folder = machine.source(params.images)
     images = _images_below(folder)
@@ -106,10 +112,10 @@ def _open_folder(params: DataParams, machine: Machine) -> Source:
         if annotation is None:
             skipped.append(Skipped(str(image), "no .json or .txt of the same name beside it"))
         else:
-            records.append(Record(key, Span(str(image)), Span(str(annotation))))
+            records.append(PairRecord(key, ByteSpan(str(image)), ByteSpan(str(annotation))))
     schema = detect_schema(str(folder), records, _parse_file)
-    read = partial(read_record, schema=schema, parse=_parse_file)
-    return Source(schema, split_inputs(records, params), read, tuple(skipped))
+    read = partial(read_pair, schema=schema, parse=_parse_file)
+    return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped))
 
 
 def _images_below(folder: Path) -> list[Path]:

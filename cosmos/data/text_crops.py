@@ -6,17 +6,14 @@ from typing import Any, Literal
 import numpy as np
 
 from cosmos.config.params import ViewParams
-from cosmos.data.captions import split_sentences
+from cosmos.data.captions import DREAMLIP_KEYS, LONG_KEYS, RAW_KEYS, SHORT_KEYS, split_sentences
 from cosmos.errors import DamagedDataError
 
 CaptionMode = Literal["textcrop", "random", "raw", "short", "long"]
 
-RAW_KEYS = ("raw_caption",)
-SHORT_KEYS = ("shortIB_captions", "shortSV_captions", "shortLLA_captions")
-LONG_KEYS = ("longIB_captions", "longSV_captions", "longLLA_captions")
-DREAMLIP_KEYS: dict[CaptionMode, tuple[str, ...]] = {
-    "textcrop": RAW_KEYS + SHORT_KEYS + LONG_KEYS,
-    "random": RAW_KEYS + SHORT_KEYS + LONG_KEYS,
+KEYS_BY_MODE: dict[CaptionMode, tuple[str, ...]] = {
+    "textcrop": DREAMLIP_KEYS,
+    "random": DREAMLIP_KEYS,
     "raw": RAW_KEYS,
     "short": SHORT_KEYS,
     "long": LONG_KEYS,
@@ -38,7 +35,7 @@ def sentence_pool(annotation: Mapping[str, Any], mode: CaptionMode) -> list[str]
         original, *generated = (_string(annotation, key) for key in keys)
         sentences = [original, *(sentence for text in generated for sentence in split_sentences(text))]
     else:
-        keys = DREAMLIP_KEYS[mode]
+        keys = KEYS_BY_MODE[mode]
         sentences = [sentence for key in keys for sentence in _strings(annotation, key)]
     return _not_empty(sentences, keys)
 

@@ -8,9 +8,9 @@ from typing import Protocol
 
 from PIL import Image
 
-from cosmos.data.annotations import path_below
-from cosmos.data.image_crops import decode
-from cosmos.data.indexing import MAX_IMAGE_BYTES
+from cosmos.data.caption_files import path_below
+from cosmos.data.image_crops import decode_image
+from cosmos.data.shard_index import MAX_IMAGE_BYTES
 from cosmos.data.shards import ShardedSamples
 from cosmos.errors import DamagedDataError, InputError
 
@@ -67,7 +67,7 @@ class ImageFiles:
         try:
             if path.stat().st_size > MAX_IMAGE_BYTES:
                 raise DamagedDataError(f"more than {MAX_IMAGE_BYTES} bytes")
-            return decode(path.read_bytes(), self.max_pixels)
+            return decode_image(path.read_bytes(), self.max_pixels)
         except (OSError, DamagedDataError) as error:
             raise DamagedDataError(f"{path}: {error}") from None
 
@@ -97,7 +97,7 @@ class ShardImages:
         """The RGB image. Raises DamagedDataError that names the sample."""
         sample = self.samples.read(index)
         try:
-            return decode(sample.image, self.max_pixels)
+            return decode_image(sample.image, self.max_pixels)
         except DamagedDataError as error:
             raise DamagedDataError(f"sample {sample.key}: {error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
-from cosmos.data.prepare import prepare as prepare_data
+from cosmos.data.preparation import prepare_dataset as prepare_dataset
 from cosmos.data.shards import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
@@ -26,8 +26,10 @@ PREPARING = ("data",)
 
 def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
     """Shards, manifests and a picture of some samples; returns what is where."""
-    manifests = prepare_data(params.data, machine)
-    summary = {split: describe(machine.dataset(params.data.name, split), m) for split, m in manifests.items()}
+    manifests = prepare_dataset(params.data, machine)
+    summary = {
+        split: summarise_split(machine.dataset(params.data.name, split), m) for split, m in manifests.items()
+    }
     preview = machine.data_root / params.data.name / "preview.png"
     if not preview.exists():
         draw_preview(ShardedSamples(machine.dataset(params.data.name, "train"), machine), preview)
@@ -88,7 +90,7 @@ def draw_preview(samples: ShardedSamples, preview: Path) -> None:
         sheet.save(temporary, "PNG")
 
 
-def describe(folder: Path, manifest: Manifest) -> dict[str, Any]:
+def summarise_split(folder: Path, manifest: Manifest) -> dict[str, Any]:
     """The figures of a split that people ask for first."""
     return {
         "manifest": str(folder / MANIFEST_FILE),

@@ -11,7 +11,7 @@ from cosmos.data.captions import (
     MAX_CAPTION_CHARACTERS,
     caption_form,
     captions_in,
-    clean,
+    clean_caption,
     split_sentences,
 )
 
@@ -72,7 +72,7 @@ def test_dreamlip_splits_generated_captions_and_keeps_lists_and_the_raw_caption_
 
 @pytest.mark.parametrize("cell", ["[__import__('os').getcwd()]", "[" * 5000 + "]", "[-" + "-" * 90000 + "1]"])
 def test_a_cell_that_only_looks_like_a_list_is_text_and_is_never_run(cell: str) -> None:
-    assert caption_form({"raw_caption": cell})[1]["raw_caption"] == [clean(cell)]
+    assert caption_form({"raw_caption": cell})[1]["raw_caption"] == [clean_caption(cell)]
 
 
 def test_img2dataset_s_caption_is_the_raw_one_of_dreamlip() -> None:
@@ -91,5 +91,5 @@ def test_captions_in_another_schema_are_refused() -> None:
 
 
 def test_long_captions_are_cut_and_half_characters_dropped() -> None:
-    assert len(clean("x" * 20_000)) == MAX_CAPTION_CHARACTERS
-    assert clean(" a\ud800b ") == "ab"
+    assert len(clean_caption("x" * 20_000)) == MAX_CAPTION_CHARACTERS
+    assert clean_caption(" a\ud800b ") == "ab"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cosmos.data.indexing import index_path, safe_key
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
+from cosmos.data.shard_index import index_path, safe_key
 from cosmos.data.shards import ShardedSamples, image_extension, write_shard
 from cosmos.errors import DamagedDataError
 from tests.data.examples import image_bytes, machine, samples

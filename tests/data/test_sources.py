@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data.records import Source
+from cosmos.data.inputs import OpenedSource
 from cosmos.data.sources import open_source
 from cosmos.errors import DamagedDataError
 from tests.data.examples import flickr8k, image_bytes, machine, write_images
 
 
-def opened(folder: Path, params: DataParams) -> Source:
+def opened(folder: Path, params: DataParams) -> OpenedSource:
     return open_source(params, machine(folder))
 
 
-def captions_by_key(source: Source, split: str = "train") -> dict[str, Any]:
+def captions_by_key(source: OpenedSource, split: str = "train") -> dict[str, Any]:
     samples = map(pickle.loads(pickle.dumps(source.read)), source.splits[split])
     return {sample.key: sample.annotation["captions"] for sample in samples}
 

@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
-from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode
+from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode_image
 from cosmos.data.manifest import CaptionSchema, Manifest
 from cosmos.data.sample import Sample
 from cosmos.data.shards import write_shard
@@ -75,7 +75,7 @@ class ImagesInMemory:
 
     def read(self, index: int) -> Image.Image:
         try:
-            return decode(self.encoded[index], max_pixels=10_000)
+            return decode_image(self.encoded[index], max_pixels=10_000)
         except DamagedDataError as error:
             raise DamagedDataError(f"picture {index}: {error}") from None
 

@@ -12,7 +12,7 @@ from cosmos.config.experiment import load_experiment, load_params
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, DemoParams, Params
-from cosmos.data.prepare import prepare
+from cosmos.data.preparation import prepare_dataset
 from cosmos.evaluation.suite import suites
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.stages.experiments import Listed, Plan, experiments, refuse_invalid
@@ -156,8 +156,10 @@ def test_merged_30m_is_the_three_prepared_training_sets_where_they_are(tmp_path:
     machine = Machine(data_root=tmp_path, source_root=tmp_path)
     for seed, name in enumerate(("cc3m", "cc12m", "yfcc15m")):
         demo = DemoParams(num_train=3 + seed, num_heldout=1, image_size=32)
-        prepare(DataParams(name=name, demo=demo, seed=seed, samples_per_shard=2), machine, processes=1)
-    manifest = prepare(load_params("vitb16-merged30m").data, machine, processes=1)["train"]
+        prepare_dataset(
+            DataParams(name=name, demo=demo, seed=seed, samples_per_shard=2), machine, processes=1
+        )
+    manifest = prepare_dataset(load_params("vitb16-merged30m").data, machine, processes=1)["train"]
     assert (manifest.schema, manifest.num_samples) == ("dreamlip", 3 + 4 + 5)
     assert [Path(shard.path).parent.parent.name for shard in manifest.shards] == [
         *["cc3m"] * 2,

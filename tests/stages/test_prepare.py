@@ -8,7 +8,7 @@ import pytest
 
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
-from cosmos.data.prepare import prepare
+from cosmos.data.preparation import prepare_dataset
 from cosmos.data.shards import ShardedSamples
 from cosmos.stages.prepare import draw_preview, prepare_into
 from tests.data.examples import flickr8k, machine
@@ -33,7 +33,7 @@ def test_a_sample_that_cannot_be_shown_leaves_a_dataset_without_a_preview(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     here = machine(tmp_path)
-    prepare(flickr8k(tmp_path), here, processes=1)
+    prepare_dataset(flickr8k(tmp_path), here, processes=1)
     folder = here.dataset("things", "train")
     os.truncate(folder / "shard-00000.tar", 512)
     draw_preview(ShardedSamples(folder, here), tmp_path / "preview.png")

@@ -6,23 +6,25 @@ from typing import Literal
 import numpy as np
 
 from cosmos.config.params import DataParams
-from cosmos.data.demo_world.captions import annotate
-from cosmos.data.demo_world.draw import draw, jpeg
-from cosmos.data.demo_world.evaluation_sets import write_sets
+from cosmos.data.demo_world.captions import describe_scene
+from cosmos.data.demo_world.drawing import draw_scene, encode_jpeg
+from cosmos.data.demo_world.evaluation_sets import write_all_sets
 from cosmos.data.demo_world.scene import make_scene
 from cosmos.data.sample import Sample
 
-Split = Literal["train", "heldout"]
+SplitName = Literal["train", "heldout"]
 
 
-def draw_sample(params: DataParams, split: Split, index: int) -> Sample:
+def draw_sample(params: DataParams, split: SplitName, index: int) -> Sample:
     """One scene with its captions: a pure function of seed, split and index."""
     rng = np.random.default_rng([params.seed, ("train", "heldout").index(split), index])
     scene = make_scene(rng)
-    annotation = annotate(scene, rng)
-    return Sample(f"{split}-{index:06d}", jpeg(draw(scene, params.demo.image_size, rng)), dict(annotation))
+    annotation = describe_scene(scene, rng)
+    return Sample(
+        f"{split}-{index:06d}", encode_jpeg(draw_scene(scene, params.demo.image_size, rng)), dict(annotation)
+    )
 
 
 def write_evaluation_sets(params: DataParams, folder: Path) -> None:
     """Datasets for segmentation, classification and perception, below `folder`."""
-    write_sets(folder, params.demo.image_size, params.seed)
+    write_all_sets(folder, params.demo.image_size, params.seed)

@@ -9,16 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from cosmos.data.demo_world.captions import full
-from cosmos.data.demo_world.draw import draw, draw_mask, jpeg
-from cosmos.data.demo_world.scene import BACKGROUNDS, COLOURS, Scene, changed, make_scene, relation
+from cosmos.data.demo_world.captions import full_phrase
+from cosmos.data.demo_world.drawing import draw_colour_mask, draw_scene, encode_jpeg
+from cosmos.data.demo_world.scene import (
+    BACKGROUNDS,
+    COLOURS,
+    Scene,
+    change_attribute,
+    make_scene,
+    spatial_relation,
+)
 from cosmos.run.files import replacing, write_json, write_text
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
 OPPOSITE = {"above": "below", "below": "above"}
 
 
-def write_sets(folder: Path, side: int, seed: int) -> None:
+def write_all_sets(folder: Path, side: int, seed: int) -> None:
     """Writes segmentation/, classification/ and perception/ into `folder`, unless that is done."""
     done = folder / "complete.json"
     description = {"image_size": side, "seed": seed}
@@ -52,10 +59,10 @@ def write_segmentation(folder: Path, side: int, seed: int) -> None:
     for i in range(NUM_SEGMENTED):
         rng = np.random.default_rng([seed, 2, i])
         scene = make_scene(rng)
-        write_bytes(folder / "images" / f"{i:04d}.jpg", jpeg(draw(scene, side, rng)))
+        write_bytes(folder / "images" / f"{i:04d}.jpg", encode_jpeg(draw_scene(scene, side, rng)))
         (folder / "masks").mkdir(exist_ok=True)
         with replacing(folder / "masks" / f"{i:04d}.png") as temporary:
-            draw_mask(scene, side).save(temporary, "PNG")
+            draw_colour_mask(scene, side).save(temporary, "PNG")
 
 
 def write_classification(folder: Path, side: int, seed: int) -> None:
@@ -66,7 +73,9 @@ def write_classification(folder: Path, side: int, seed: int) -> None:
         scene = make_scene(rng, num_objects=1)
         colour = scene.objects[0].colour
         if counts[colour] < NUM_PER_CLASS:
-            write_bytes(folder / colour / f"{counts[colour]:04d}.jpg", jpeg(draw(scene, side, rng)))
+            write_bytes(
+                folder / colour / f"{counts[colour]:04d}.jpg", encode_jpeg(draw_scene(scene, side, rng))
+            )
             counts[colour] += 1
 
 
@@ -77,32 +86,32 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
         items = {}
         for i in range(NUM_PER_FILE):
             rng = np.random.default_rng([seed, 4, number, i])
-            scene = make_pair(rng)
+            scene = make_pair_scene(rng)
             caption, negative = caption_pair(scene, kind, rng)
             filename = f"{name}_{i:04d}.jpg"
-            write_bytes(folder / "images" / filename, jpeg(draw(scene, side, rng)))
+            write_bytes(folder / "images" / filename, encode_jpeg(draw_scene(scene, side, rng)))
             items[str(i)] = {"filename": filename, "caption": caption, "negative_caption": negative}
         write_json(folder / f"{name}.json", items)
 
 
-def make_pair(rng: np.random.Generator) -> Scene:
+def make_pair_scene(rng: np.random.Generator) -> Scene:
     """A scene of two objects, one above the other, that a caption tells apart."""
     while True:
         scene = make_scene(rng, num_objects=2)
         first, second = scene.objects
-        if first.is_high != second.is_high and full(first) != full(second):
+        if first.is_high != second.is_high and full_phrase(first) != full_phrase(second):
             return scene
 
 
 def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str, str]:
     """A caption of two objects, and a false one that differs in one colour, shape or relation."""
     first, second = scene.objects
-    words = relation(first, second)
-    true = f"{full(first)} {words} {full(second)}"
+    words = spatial_relation(first, second)
+    true = f"{full_phrase(first)} {words} {full_phrase(second)}"
     if kind == "relation":
-        return true, f"{full(first)} {OPPOSITE[words]} {full(second)}"
-    first, second = changed(rng, scene, kind).objects
-    return true, f"{full(first)} {words} {full(second)}"
+        return true, f"{full_phrase(first)} {OPPOSITE[words]} {full_phrase(second)}"
+    first, second = change_attribute(rng, scene, kind).objects
+    return true, f"{full_phrase(first)} {words} {full_phrase(second)}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

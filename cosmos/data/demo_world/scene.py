@@ -50,7 +50,7 @@ class Scene:
 def make_scene(rng: np.random.Generator, num_objects: int | None = None) -> Scene:
     """A random scene; of one to four objects unless their number is given."""
     count = num_objects or int(rng.choice([1, 2, 3, 4], p=[0.15, 0.35, 0.3, 0.2]))
-    background = pick(rng, BACKGROUNDS)
+    background = choose(rng, BACKGROUNDS)
     colours = [colour for colour in COLOURS if colour not in CLASHES.get(background, set())]
     quarters = rng.permutation(4)[:count]
     return Scene(tuple(make_object(rng, int(quarter), colours) for quarter in quarters), background)
@@ -58,35 +58,35 @@ def make_scene(rng: np.random.Generator, num_objects: int | None = None) -> Scen
 
 def make_object(rng: np.random.Generator, quarter: int, colours: Sequence[str]) -> Object:
     """A random object in one quarter (0 top left, 1 top right, 2 bottom left, 3 bottom right)."""
-    size = pick(rng, SIZES)
+    size = choose(rng, SIZES)
     radius = rng.uniform(0.1, 0.125) if size == "small" else rng.uniform(0.175, 0.205)
     room = 0.24 - radius  # an object may touch its neighbour's quarter, but stays inside the image
     x = 0.25 + 0.5 * (quarter % 2) + rng.uniform(-room, room)
     y = 0.25 + 0.5 * (quarter // 2) + rng.uniform(-room, room)
-    kinds = pick(rng, SHAPES), pick(rng, colours), pick(rng, TEXTURES)
+    kinds = choose(rng, SHAPES), choose(rng, colours), choose(rng, TEXTURES)
     return Object(*kinds, size, x, y, radius, rng.uniform(-14, 14))
 
 
-def pick(rng: np.random.Generator, values: Sequence[str]) -> str:
+def choose(rng: np.random.Generator, values: Sequence[str]) -> str:
     """One of `values`."""
     return values[int(rng.integers(len(values)))]
 
 
-def relation(first: Object, second: Object) -> str:
+def spatial_relation(first: Object, second: Object) -> str:
     """Where `first` is, seen from `second`."""
     if first.is_high == second.is_high:
         return "next to"
     return "above" if first.is_high else "below"
 
 
-def changed(rng: np.random.Generator, scene: Scene, attribute: str) -> Scene:
+def change_attribute(rng: np.random.Generator, scene: Scene, attribute: str) -> Scene:
     """The scene with another `colour` or `shape` of one object, one that no object of it has."""
     i = int(rng.integers(len(scene.objects)))
     item = scene.objects[i]
     if attribute == "colour":
         present = {o.colour for o in scene.objects}
-        item = replace(item, colour=pick(rng, [c for c in COLOURS if c not in present]))
+        item = replace(item, colour=choose(rng, [c for c in COLOURS if c not in present]))
     else:
         present = {o.shape for o in scene.objects}
-        item = replace(item, shape=pick(rng, [s for s in SHAPES if s not in present]))
+        item = replace(item, shape=choose(rng, [s for s in SHAPES if s not in present]))
     return replace(scene, objects=(*scene.objects[:i], item, *scene.objects[i + 1 :]))

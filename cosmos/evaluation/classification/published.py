@@ -25,7 +25,7 @@ from torchvision.datasets import (
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.annotations import path_below
+from cosmos.data.caption_files import path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, OpenDataset
 from cosmos.evaluation.classification.labelled_images import (

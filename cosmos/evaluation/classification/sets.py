@@ -6,7 +6,7 @@ from pathlib import Path
 from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.annotations import read_text
+from cosmos.data.caption_files import load_text_file
 from cosmos.errors import InputError
 from cosmos.evaluation.card import Card, OpenDataset, demo_folder
 from cosmos.evaluation.classification.labelled_images import ClassificationDataset, read_class_folders
@@ -87,7 +87,7 @@ def _words(folder: str) -> str:
 
 def _read_class_names(path: Path) -> tuple[str, ...]:
     """Class names, a line each. ValueError names file and line."""
-    names = tuple(line.strip() for line in read_text(path).splitlines())
+    names = tuple(line.strip() for line in load_text_file(path).splitlines())
     for number, class_name in enumerate(names, 1):
         if not class_name:
             raise InputError(f"{path}, line {number}: no class name in it; add it, or remove the line")

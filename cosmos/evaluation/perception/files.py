@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cosmos.data.annotations import read_json, read_text
-from cosmos.data.captions import clean
+from cosmos.data.caption_files import load_json_file, load_text_file
+from cosmos.data.captions import clean_caption
 from cosmos.errors import InputError
 
 
@@ -43,7 +43,7 @@ class Example:
 
 def read_hard_negatives(path: Path) -> list[HardNegative]:
     """Entries of a file `{id: {filename, caption, negative_caption}}`. ValueError names file and entry."""
-    content = read_json(path)
+    content = load_json_file(path)
     if not isinstance(content, dict) or not content:
         raise InputError(
             f"{path}: expected an object of entries with filename, caption and negative_caption; is it the"
@@ -80,7 +80,7 @@ def read_examples(path: Path) -> list[Example]:
 
     Names of images may come without their .png. ValueError names file and line.
     """
-    lines = enumerate(read_text(path).split("\n"), 1)
+    lines = enumerate(load_text_file(path).split("\n"), 1)
     examples = [_example(f"{path}, line {number}", line) for number, line in lines if line.strip()]
     if not examples:
         raise InputError(f"{path}: no examples in it; is it the right file?")
@@ -90,7 +90,7 @@ def read_examples(path: Path) -> list[Example]:
 def _hard_negative(where: str, entry: Any) -> HardNegative:
     filename = _string(where, entry, "filename")
     caption, negative = _string(where, entry, "caption"), _string(where, entry, "negative_caption")
-    return HardNegative(filename, clean(caption), clean(negative))
+    return HardNegative(filename, clean_caption(caption), clean_caption(negative))
 
 
 def _example(where: str, line: str) -> Example:
@@ -99,7 +99,7 @@ def _example(where: str, line: str) -> Example:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON ({error}); was it downloaded whole?") from None
     first, second = (_with_suffix(_string(where, entry, key)) for key in ("image_0", "image_1"))
-    caption, other = (clean(_string(where, entry, key)) for key in ("caption_0", "caption_1"))
+    caption, other = (clean_caption(_string(where, entry, key)) for key in ("caption_0", "caption_1"))
     return Example((first, second), (caption, other))
 
 
@@ -117,7 +117,7 @@ def _string(where: str, entry: Any, key: str) -> str:
 
 def _statements(path: Path) -> Iterator[Statement]:
     """Rows of a CSV with columns id (or question id), type and statement; blank lines are passed over."""
-    rows = csv.reader(StringIO(read_text(path)))
+    rows = csv.reader(StringIO(load_text_file(path)))
     try:
         header = [name.strip().lower() for name in next(rows, [])]
         columns = ["id" if name == "question id" else name for name in header]

@@ -10,7 +10,7 @@ import torch
 from cosmos.config.evaluate_params import RetrievalSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.annotations import (
+from cosmos.data.caption_files import (
     CaptionedImage,
     path_below,
     read_captions_csv,

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.data.image_crops import MAX_ASPECT, normalise
-from cosmos.data.indexing import MAX_IMAGE_BYTES
+from cosmos.data.shard_index import MAX_IMAGE_BYTES
 from cosmos.distributed import rank, together, world_size
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.card import Figures, SegmentedImage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
-from cosmos.data.annotations import path_below, read_text
+from cosmos.data.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.images import ImageFiles, check_file, check_present, digest, file_key
@@ -140,7 +140,7 @@ def _stems_below(folder: Path, suffix: str) -> Iterable[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    text = read_text(path).removesuffix("\n")
+    text = load_text_file(path).removesuffix("\n")
     return text.split("\n") if text else []
 
 

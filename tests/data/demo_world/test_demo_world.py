@@ -11,10 +11,10 @@ from PIL import Image
 from cosmos.config.params import DataParams, DemoParams
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.demo_world import draw_sample, write_evaluation_sets
-from cosmos.data.demo_world.captions import annotate, full
-from cosmos.data.demo_world.draw import draw_mask
-from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair
-from cosmos.data.demo_world.scene import CLASHES, COLOURS, changed, make_scene, relation
+from cosmos.data.demo_world.captions import describe_scene, full_phrase
+from cosmos.data.demo_world.drawing import draw_colour_mask
+from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair_scene
+from cosmos.data.demo_world.scene import CLASHES, COLOURS, change_attribute, make_scene, spatial_relation
 
 PARAMS = DataParams(demo=DemoParams(image_size=64))
 seeds = st.integers(0, 10_000)
@@ -57,12 +57,12 @@ def test_scenes_have_one_to_four_objects_apart_from_each_other_and_visible(seed:
 def test_the_raw_caption_names_every_object_and_says_what_is_true(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scene = make_scene(rng)
-    raw = annotate(scene, rng)["raw_caption"][0]
-    assert all(full(item) in raw for item in scene.objects)
+    raw = describe_scene(scene, rng)["raw_caption"][0]
+    assert all(full_phrase(item) in raw for item in scene.objects)
     assert raw.endswith(f"on a {scene.background} background")
     if len(scene.objects) > 1:
         first, second = scene.objects[:2]
-        assert f"{full(first)} {relation(first, second)} {full(second)}" in raw
+        assert f"{full_phrase(first)} {spatial_relation(first, second)} {full_phrase(second)}" in raw
 
 
 @settings(deadline=None)
@@ -70,15 +70,15 @@ def test_the_raw_caption_names_every_object_and_says_what_is_true(seed: int) -> 
 def test_relations_agree_with_places(seed: int) -> None:
     scene = make_scene(np.random.default_rng(seed), num_objects=2)
     first, second = scene.objects
-    if relation(first, second) == "above":
+    if spatial_relation(first, second) == "above":
         assert first.y < second.y
-        assert relation(second, first) == "below"
+        assert spatial_relation(second, first) == "below"
 
 
 @given(seeds)
 def test_nothing_says_left_or_right_since_views_are_flipped(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    said = " ".join(s for sentences in annotate(make_scene(rng), rng).values() for s in sentences)
+    said = " ".join(s for sentences in describe_scene(make_scene(rng), rng).values() for s in sentences)
     assert not {"left", "right"} & set(said.split())
 
 
@@ -86,7 +86,7 @@ def test_nothing_says_left_or_right_since_views_are_flipped(seed: int) -> None:
 @given(seeds)
 def test_masks_show_every_object_where_it_is(seed: int) -> None:
     scene = make_scene(np.random.default_rng(seed))
-    mask = np.asarray(draw_mask(scene, 96))
+    mask = np.asarray(draw_colour_mask(scene, 96))
     assert set(np.unique(mask)) == {0, *(1 + COLOURS.index(o.colour) for o in scene.objects)}
     for item in scene.objects:
         if item.shape != "ring":  # whose middle is empty
@@ -97,12 +97,14 @@ def test_masks_show_every_object_where_it_is(seed: int) -> None:
 @given(seeds, st.sampled_from(["colour", "shape", "relation"]))
 def test_a_negative_caption_differs_in_one_thing_and_is_false(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
-    scene = make_pair(rng)
+    scene = make_pair_scene(rng)
     caption, negative = caption_pair(scene, kind, rng)
     assert caption != negative
-    assert len({full(item) for item in scene.objects}) == 2, "twins would make an exchanged relation true"
+    assert len({full_phrase(item) for item in scene.objects}) == 2, (
+        "twins would make an exchanged relation true"
+    )
     if kind != "relation":
-        other = changed(np.random.default_rng(seed), scene, kind)
+        other = change_attribute(np.random.default_rng(seed), scene, kind)
         assert sum(a != b for a, b in zip(scene.objects, other.objects, strict=True)) == 1
         assert {getattr(o, kind) for o in other.objects} != {getattr(o, kind) for o in scene.objects}
 

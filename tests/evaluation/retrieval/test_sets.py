@@ -7,7 +7,7 @@ import pytest
 from cosmos.config.evaluate_params import RetrievalSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
-from cosmos.data.annotations import read_coco
+from cosmos.data.caption_files import read_coco
 from cosmos.data.sample import Sample
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.card import OpenDataset

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from cosmos.data.verify import verify_image
+from cosmos.data.image_verification import verify_image
 from cosmos.errors import DamagedDataError
 from tests.data.examples import image_bytes
 

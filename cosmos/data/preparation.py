@@ -28,20 +28,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
-from cosmos.data.existing import find_shards, shards_schema
-from cosmos.data.jobs import IndexShard, Job, Outcome, WriteShard, do, is_whole, recorded
+from cosmos.data.existing_shards import find_shards, shards_schema
 from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
+from cosmos.data.shard_tasks import (
+    IndexShard,
+    ShardOutcome,
+    ShardTask,
+    WriteShard,
+    is_whole,
+    recorded_outcome,
+    run_task,
+)
 from cosmos.data.sources import open_source
 from cosmos.errors import InputError
 from cosmos.run.files import write_json
 
-PARAMS_FILE = "params.json"
+DATASET_PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"
-NUM_SHOWN = 20
+NUM_SKIPPED_NAMED = 20
 MAX_PROCESSES = 8
 
 
-def prepare(params: DataParams, machine: Machine, processes: int | None = None) -> dict[str, Manifest]:
+def prepare_dataset(
+    params: DataParams, machine: Machine, processes: int | None = None
+) -> dict[str, Manifest]:
     """Prepares the dataset `params.name` below `machine.data_root`; the manifest of each of its splits.
 
     Returns at once when it is prepared already. `processes` work on a shard each at a time; None: as many as
@@ -57,7 +67,7 @@ def prepare(params: DataParams, machine: Machine, processes: int | None = None) 
     if finished := _finished(folder, params):
         return finished
     plan = _plan(params, machine, folder)
-    write_json(folder / PARAMS_FILE, _deciding(params))
+    write_json(folder / DATASET_PARAMS_FILE, _deciding(params))
     outcomes = _do_all(plan, processes or _default_processes())
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, manifests)
@@ -77,11 +87,13 @@ def _deciding(params: DataParams) -> dict[str, Any]:
 
 
 def _check_same_params(folder: Path, params: DataParams) -> None:
-    path = folder / PARAMS_FILE
+    path = folder / DATASET_PARAMS_FILE
     remedy = f"delete {folder} or choose another data.name"
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
-            raise InputError(f"{folder}: holds files, but no {PARAMS_FILE} that says what of; {remedy}")
+            raise InputError(
+                f"{folder}: holds files, but no {DATASET_PARAMS_FILE} that says what of; {remedy}"
+            )
         return
     try:
         old, new = json.loads(path.read_text(encoding="utf-8")), _deciding(params)
@@ -116,11 +128,11 @@ def _finished(folder: Path, params: DataParams) -> dict[str, Manifest]:
 @dataclass(frozen=True)
 class _Plan:
     schema: CaptionSchema
-    jobs: tuple[Job, ...]
+    tasks: tuple[ShardTask, ...]
     skipped: tuple[Skipped, ...]
     """what was found unusable while inputs were listed"""
     unit: str
-    """what jobs count their inputs in"""
+    """what tasks count their inputs in"""
 
 
 def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
@@ -131,7 +143,7 @@ def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
 def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
     source = open_source(params, machine)
     size = params.samples_per_shard
-    jobs = tuple(
+    tasks = tuple(
         WriteShard(
             folder / split,
             f"shard-{start // size:05d}.tar",
@@ -144,17 +156,17 @@ def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
         for start in range(0, len(inputs), size)
     )
     skipped = tuple(entry.below(machine.source_root) for entry in source.skipped)
-    return _Plan(source.schema, jobs, skipped, "samples")
+    return _Plan(source.schema, tasks, skipped, "samples")
 
 
 def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
     shards = find_shards(params.annotations, machine)
     schema = shards_schema(shards[0], machine)
-    jobs = tuple(
+    tasks = tuple(
         IndexShard(folder / "train", shard, number, machine, schema, params.max_pixels)
         for number, shard in enumerate(shards)
     )
-    return _Plan(schema, jobs, (), "shards")
+    return _Plan(schema, tasks, (), "shards")
 
 
 # Doing it.
@@ -164,30 +176,32 @@ def _default_processes() -> int:
     return min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
 
 
-def _do_all(plan: _Plan, processes: int) -> list[Outcome]:
-    """The outcomes of the plan's jobs, in its order; jobs that are recorded as done are not done again."""
-    outcomes = {number: outcome for number, job in enumerate(plan.jobs) if (outcome := recorded(job))}
-    to_do = {number: job for number, job in enumerate(plan.jobs) if number not in outcomes}
+def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
+    """The outcomes of the plan's tasks, in its order; tasks that are recorded as done are not done again."""
+    outcomes = {
+        number: outcome for number, task in enumerate(plan.tasks) if (outcome := recorded_outcome(task))
+    }
+    to_do = {number: task for number, task in enumerate(plan.tasks) if number not in outcomes}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(plan.unit))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        task = progress.add_task("prepare", total=sum(job.num_inputs for job in plan.jobs))
-        progress.advance(task, sum(plan.jobs[number].num_inputs for number in outcomes))
+        bar = progress.add_task("prepare", total=sum(task.num_inputs for task in plan.tasks))
+        progress.advance(bar, sum(plan.tasks[number].num_inputs for number in outcomes))
         for number, outcome in _results(to_do, processes):
             outcomes[number] = outcome
-            progress.advance(task, plan.jobs[number].num_inputs)
-    return [outcomes[number] for number in range(len(plan.jobs))]
+            progress.advance(bar, plan.tasks[number].num_inputs)
+    return [outcomes[number] for number in range(len(plan.tasks))]
 
 
-def _results(jobs: dict[int, Job], processes: int) -> Iterator[tuple[int, Outcome]]:
-    """(number, outcome) of each job, in the order in which they are done."""
-    if min(processes, len(jobs)) <= 1:
-        yield from ((number, do(job)) for number, job in jobs.items())
+def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int, ShardOutcome]]:
+    """(number, outcome) of each task, in the order in which they are done."""
+    if min(processes, len(tasks)) <= 1:
+        yield from ((number, run_task(task)) for number, task in tasks.items())
         return
     # Processes are spawned, since clients of object storage have threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(min(processes, len(tasks)), context, initializer=_end_with_parent)
     try:
-        numbers = {pool.submit(do, job): number for number, job in jobs.items()}
+        numbers = {pool.submit(run_task, task): number for number, task in tasks.items()}
         for future in as_completed(numbers):
             yield numbers[future], future.result()
     except BrokenProcessPool:
@@ -214,8 +228,8 @@ def _end_with_parent() -> None:
 # What came out.
 
 
-def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[Outcome], folder: Path) -> Manifest:
-    done = [outcome for job, outcome in zip(plan.jobs, outcomes, strict=True) if job.folder == folder]
+def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[ShardOutcome], folder: Path) -> Manifest:
+    done = [outcome for task, outcome in zip(plan.tasks, outcomes, strict=True) if task.folder == folder]
     listed = plan.skipped if folder.name == "train" else ()
     return Manifest(
         schema=plan.schema,
@@ -242,7 +256,10 @@ def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped
         (
             f"{len(skipped)} of {num_inputs} inputs ({len(skipped) / num_inputs:.1%}) cannot be used, more "
             f"than data.max_skipped allows ({params.max_skipped:.1%}):",
-            *(f"  {_printable(entry.input)}: {_printable(entry.reason)}" for entry in skipped[:NUM_SHOWN]),
+            *(
+                f"  {_printable(entry.input)}: {_printable(entry.reason)}"
+                for entry in skipped[:NUM_SKIPPED_NAMED]
+            ),
             f"All of them are in {folder / SKIPPED_FILE}. Correct them and delete {folder}; or run again "
             "with a larger --data.max_skipped: what is prepared is kept",
         )

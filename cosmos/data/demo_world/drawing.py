@@ -12,7 +12,7 @@ from cosmos.data.demo_world.scene import COLOURS, Object, Scene
 OVERSAMPLING = 3
 JPEG_QUALITY = 92
 
-RGB = {
+COLOUR_VALUES = {
     "red": (214, 40, 40),
     "orange": (247, 140, 30),
     "yellow": (250, 219, 40),
@@ -35,44 +35,44 @@ Point = tuple[float, float]
 Mask = NDArray[np.bool_]
 
 
-def draw(scene: Scene, side: int, rng: np.random.Generator) -> Image.Image:
+def draw_scene(scene: Scene, side: int, rng: np.random.Generator) -> Image.Image:
     """The scene, `side` x `side` pixels; colours, light and noise vary with `rng`."""
     canvas = side * OVERSAMPLING
     pixels = np.empty((canvas, canvas, 3), dtype=np.float32)
-    pixels[:] = varied(scene.background, rng)
+    pixels[:] = vary_colour(scene.background, rng)
     for item in scene.objects:
-        mask = outline(item, canvas)
-        pixels[mask] = varied(item.colour, rng)
-        marks = mask & texture(item, canvas, rng)
+        mask = outline_mask(item, canvas)
+        pixels[mask] = vary_colour(item.colour, rng)
+        marks = mask & texture_mask(item, canvas, rng)
         pixels[marks] = pixels[marks] * 0.45 + (
             0 if item.colour in ("white", "yellow", "pink", "orange") else 140
         )
-    picture = Image.fromarray(np.clip(pixels * light(canvas, rng), 0, 255).astype(np.uint8))
+    picture = Image.fromarray(np.clip(pixels * draw_light(canvas, rng), 0, 255).astype(np.uint8))
     small = np.asarray(picture.resize((side, side), Image.Resampling.BOX), dtype=np.float32)
     return Image.fromarray(np.clip(small + rng.normal(0, 4, small.shape), 0, 255).astype(np.uint8))
 
 
-def draw_mask(scene: Scene, side: int) -> Image.Image:
+def draw_colour_mask(scene: Scene, side: int) -> Image.Image:
     """The colour of what covers each pixel: 0 background, 1 + index in COLOURS otherwise; 8-bit."""
     labels = np.zeros((side, side), dtype=np.uint8)
     for item in scene.objects:
-        labels[outline(item, side)] = 1 + COLOURS.index(item.colour)
+        labels[outline_mask(item, side)] = 1 + COLOURS.index(item.colour)
     return Image.fromarray(labels)
 
 
-def jpeg(picture: Image.Image) -> bytes:
+def encode_jpeg(picture: Image.Image) -> bytes:
     """The picture as a JPEG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
-def varied(colour: str, rng: np.random.Generator) -> NDArray[np.float32]:
+def vary_colour(colour: str, rng: np.random.Generator) -> NDArray[np.float32]:
     """The colour of that name, as it happens to be here."""
-    return np.asarray(RGB[colour], dtype=np.float32) + rng.normal(0, 7, 3).astype(np.float32)
+    return np.asarray(COLOUR_VALUES[colour], dtype=np.float32) + rng.normal(0, 7, 3).astype(np.float32)
 
 
-def light(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def draw_light(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Brightness of each pixel: a slope in a random direction, (side, side, 1)."""
     angle, strength = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.2)
     steps = np.linspace(-1, 1, side, dtype=np.float32)
@@ -80,7 +80,7 @@ def light(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
     return np.asarray(rng.uniform(0.88, 1.08) + strength * slope, dtype=np.float32)[..., None]
 
 
-def outline(item: Object, side: int) -> Mask:
+def outline_mask(item: Object, side: int) -> Mask:
     """The pixels that an object covers, (side, side)."""
     image = Image.new("1", (side, side))
     pen = ImageDraw.Draw(image)
@@ -103,7 +103,7 @@ def outline(item: Object, side: int) -> Mask:
     return np.asarray(image, dtype=np.bool_)
 
 
-def texture(item: Object, side: int, rng: np.random.Generator) -> Mask:
+def texture_mask(item: Object, side: int, rng: np.random.Generator) -> Mask:
     """Where an object's texture leaves marks, (side, side); the caller cuts it to the object."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     period = max(side * 0.065, 6.0)

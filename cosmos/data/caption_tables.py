@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.annotations import path_below
+from cosmos.data.caption_files import path_below
 from cosmos.data.captions import DREAMLIP_KEYS
-from cosmos.data.downloads import find_downloads
-from cosmos.data.indexing import MAX_ANNOTATION_BYTES, unique_keys
+from cosmos.data.img2dataset import find_downloads
+from cosmos.data.inputs import ByteSpan, OpenedSource, PairRecord, ParseAnnotation, read_pair, split_inputs
 from cosmos.data.manifest import CaptionSchema, Skipped
-from cosmos.data.records import Parse, Record, Source, Span, read_record, split_inputs
+from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, unique_keys
 from cosmos.errors import InputError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
@@ -27,10 +27,10 @@ CAPTION_COLUMNS: dict[str, tuple[str, ...]] = {
     "pixelprose": ("original_caption", "vlm_caption"),
 }
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
-def open_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> Source:
+def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> OpenedSource:
     """The images in `data.images` that `data.annotations` has a row for.
 
     A row's location is a URL that img2dataset downloaded, or a path below `data.images`. Downloads without a
@@ -46,12 +46,12 @@ def open_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> S
             "img2dataset wrote into"
         )
     if missing := len(rows) - len(records):
-        log.info("%s: %d of %d rows have no image in %s", table, missing, len(rows), folder)
-    read = partial(read_record, schema=schema, parse=_parser(table))
-    return Source(schema, split_inputs(records, params), read, tuple(skipped))
+        logger.info("%s: %d of %d rows have no image in %s", table, missing, len(rows), folder)
+    read = partial(read_pair, schema=schema, parse=_parser(table))
+    return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped))
 
 
-def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
+def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
     """Where the row of each image lies in the table, by the image's URL or path; the first row of it counts.
 
     ValueError names the file, and the line or columns, when it is no CSV or JSON lines with these captions.
@@ -69,9 +69,9 @@ def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
     )
 
 
-def _join(rows: dict[str, Span], folder: Path) -> tuple[list[Record], list[Skipped]]:
+def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], list[Skipped]]:
     """Rows and the images in `folder` as records, in the order of the images."""
-    places: list[tuple[str, Span, Span]] = []
+    places: list[tuple[str, ByteSpan, ByteSpan]] = []
     downloads = find_downloads(folder)
     skipped, used = downloads.skipped, set()
     for url, key, image in downloads.found:
@@ -83,22 +83,22 @@ def _join(rows: dict[str, Span], folder: Path) -> tuple[list[Record], list[Skipp
     for location, row in rows.items():
         if "://" not in location:
             try:
-                places.append((location, Span(str(path_below(folder, location))), row))
+                places.append((location, ByteSpan(str(path_below(folder, location))), row))
             except ValueError as error:
                 skipped.append(Skipped(location, str(error)))
     keys = unique_keys(key for key, _, _ in places)
-    return [Record(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
+    return [PairRecord(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
 
 
-def _locate_csv_rows(table: Path, schema: CaptionSchema) -> dict[str, Span]:
-    rows: dict[str, Span] = {}
+def _locate_csv_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
+    rows: dict[str, ByteSpan] = {}
     with table.open("rb") as file:
         located = _csv_rows(table, file)
         header = next(located, ([], 0, 0))[0]
         column = header.index(_location_column(table, header, schema))
         for row, offset, size in located:
             if len(row) > column and row[column].strip():
-                rows.setdefault(row[column].strip(), Span(str(table), offset, size))
+                rows.setdefault(row[column].strip(), ByteSpan(str(table), offset, size))
     return rows
 
 
@@ -123,15 +123,15 @@ def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int
         ) from None
 
 
-def _locate_json_lines(table: Path, schema: CaptionSchema) -> dict[str, Span]:
-    rows: dict[str, Span] = {}
+def _locate_json_lines(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
+    rows: dict[str, ByteSpan] = {}
     with table.open("rb") as file:
         for number, (offset, size, line) in enumerate(_lines(table, file), 1):
             if line.strip():
                 row = _json_row(f"{table}, line {number}", line)
                 location = row.get(_location_column(table, list(row), schema))
                 if isinstance(location, str) and location.strip():
-                    rows.setdefault(location.strip(), Span(str(table), offset, size))
+                    rows.setdefault(location.strip(), ByteSpan(str(table), offset, size))
     return rows
 
 
@@ -168,7 +168,7 @@ def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> 
     return location
 
 
-def _parser(table: Path) -> Parse:
+def _parser(table: Path) -> ParseAnnotation:
     """How a row of the table, cut out of it, is read."""
     if table.suffix == ".jsonl":
         return _parse_json_row

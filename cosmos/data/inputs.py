@@ -9,9 +9,9 @@ import numpy as np
 
 from cosmos.config.params import DataParams
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.indexing import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
+from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.shards import annotation_bytes
 from cosmos.errors import DamagedDataError, InputError
 
@@ -19,7 +19,7 @@ NUM_PROBED = 1000
 """records that are looked at to find out which schema the captions have"""
 
 
-class Input(Protocol):
+class SourceInput(Protocol):
     """One input of a source: cheap to pickle, named for people."""
 
     @property
@@ -29,11 +29,11 @@ class Input(Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedSource:
     """What a source offers: inputs of each split, in the order of the shards, and how to read one."""
 
     schema: CaptionSchema
-    splits: dict[str, Sequence[Input]]
+    splits: dict[str, Sequence[SourceInput]]
     read: Callable[[Any], Sample]
     """input -> sample; raises DamagedDataError that names the input. Can be pickled"""
     skipped: tuple[Skipped, ...] = ()
@@ -41,7 +41,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ByteSpan:
     """The bytes of a file, or `size` of them from `offset`."""
 
     path: str
@@ -64,12 +64,12 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class PairRecord:
     """An image and its captions, or where they are written."""
 
     key: str
-    image: Span
-    captions: Span | tuple[str, ...]
+    image: ByteSpan
+    captions: ByteSpan | tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -77,11 +77,11 @@ class Record:
         return self.image.path if self.image.size < 0 else f"{self.image.path} at byte {self.image.offset}"
 
 
-Parse = Callable[[str, bytes], Any]
+ParseAnnotation = Callable[[str, bytes], Any]
 """(path, content of an annotation) -> what `captions.caption_form` takes; ValueError when it is broken"""
 
 
-def read_record(record: Record, schema: CaptionSchema, parse: Parse) -> Sample:
+def read_pair(record: PairRecord, schema: CaptionSchema, parse: ParseAnnotation) -> Sample:
     """The sample that a record stands for. DamagedDataError when a file or its captions are unusable."""
     value = _caption_value(record, parse)
     try:
@@ -92,7 +92,7 @@ def read_record(record: Record, schema: CaptionSchema, parse: Parse) -> Sample:
     return Sample(record.key, record.image.read(MAX_IMAGE_BYTES), annotation)
 
 
-def detect_schema(where: str, records: Sequence[Record], parse: Parse) -> CaptionSchema:
+def detect_schema(where: str, records: Sequence[PairRecord], parse: ParseAnnotation) -> CaptionSchema:
     """The schema of the first usable captions among the first NUM_PROBED records.
 
     ValueError, naming `where`, when there are none.
@@ -106,7 +106,7 @@ def detect_schema(where: str, records: Sequence[Record], parse: Parse) -> Captio
     raise InputError(f"{where}: found no image with captions ({problem}); is data.source right?")
 
 
-def split_inputs(inputs: Sequence[Input], params: DataParams) -> dict[str, Sequence[Input]]:
+def split_inputs(inputs: Sequence[SourceInput], params: DataParams) -> dict[str, Sequence[SourceInput]]:
     """Shuffles by `params.seed` and sets `params.num_heldout` apart, as split `heldout` if there are any.
 
     ValueError when nothing is left to train on.
@@ -121,12 +121,12 @@ def split_inputs(inputs: Sequence[Input], params: DataParams) -> dict[str, Seque
         )
     order = np.random.default_rng(params.seed).permutation(len(inputs))
     shuffled = [inputs[i] for i in order]
-    splits: dict[str, Sequence[Input]] = {"train": shuffled[params.num_heldout :]}
+    splits: dict[str, Sequence[SourceInput]] = {"train": shuffled[params.num_heldout :]}
     return splits | ({"heldout": shuffled[: params.num_heldout]} if params.num_heldout else {})
 
 
-def _caption_value(record: Record, parse: Parse) -> Any:
-    if not isinstance(record.captions, Span):
+def _caption_value(record: PairRecord, parse: ParseAnnotation) -> Any:
+    if not isinstance(record.captions, ByteSpan):
         return record.captions
     content = record.captions.read(MAX_ANNOTATION_BYTES)
     try:

@@ -10,22 +10,22 @@ from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.downloads import image_part
-from cosmos.data.indexing import (
+from cosmos.data.image_verification import verify_image
+from cosmos.data.img2dataset import image_span
+from cosmos.data.inputs import NUM_PROBED, ByteSpan
+from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
+from cosmos.data.remote_shards import file_system, is_remote, temporary_copy
+from cosmos.data.shard_index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
-    Located,
+    SampleLocation,
     ShardIndex,
     TarEntry,
     index_path,
     scan_tar,
     unique_keys,
 )
-from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
-from cosmos.data.records import NUM_PROBED, Span
-from cosmos.data.remote import file_system, is_remote, temporary_copy
-from cosmos.data.shards import describe, parse_annotation
-from cosmos.data.verify import verify_image
+from cosmos.data.shards import describe_shard, parse_annotation
 from cosmos.errors import DamagedDataError, InputError
 
 MAX_SHARDS = 1_000_000
@@ -124,7 +124,7 @@ def index_shard(
     Returns the manifest's line about the shard, and what is not in the index. Keys begin with the shard's
     `number`, since shards of different origin may use the same ones. ValueError when the shard cannot be had.
     """
-    samples: list[Located] = []
+    samples: list[SampleLocation] = []
     skipped: list[Skipped] = []
     with _local(shard, machine) as path:
         try:
@@ -137,24 +137,24 @@ def index_shard(
             skipped.append(Skipped(shard, str(error)))
         keys = unique_keys(f"{number:05d}-{sample.key}" for sample in samples)
         index = ShardIndex.of(sample._replace(key=key) for sample, key in zip(samples, keys, strict=True))
-        info = describe(path, shard, len(index))
+        info = describe_shard(path, shard, len(index))
     index.write(index_path(folder, shard))
     return info, tuple(skipped)
 
 
-def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int) -> list[Located]:
+def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int) -> list[SampleLocation]:
     """The sample in `entry`, or nothing if its members have nothing to do with images and captions.
 
     DamagedDataError when the sample cannot be used.
     """
-    image = image_part(entry)
+    image = image_span(entry)
     if image is None and not _annotation_parts(entry):
         return []
     if image is None:
         raise DamagedDataError(f"{entry.key}: no image")
     annotation, is_text = _usable_annotation(path, entry, schema)
-    verify_image(entry.key, Span(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)
-    return [Located(entry.key, *image, *annotation, is_text)]
+    verify_image(entry.key, ByteSpan(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)
+    return [SampleLocation(entry.key, *image, *annotation, is_text)]
 
 
 def _usable_annotation(path: Path, entry: TarEntry, schema: CaptionSchema) -> tuple[tuple[int, int], bool]:
@@ -175,4 +175,4 @@ def _annotation_parts(entry: TarEntry) -> list[tuple[tuple[int, int], bool]]:
 
 
 def _parsed(path: Path, part: tuple[int, int], is_text: bool) -> Any:
-    return parse_annotation(Span(str(path), *part).read(MAX_ANNOTATION_BYTES), is_text)
+    return parse_annotation(ByteSpan(str(path), *part).read(MAX_ANNOTATION_BYTES), is_text)

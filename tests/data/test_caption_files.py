@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from cosmos.data import annotations
-from cosmos.data.annotations import (
+from cosmos.data import caption_files
+from cosmos.data.caption_files import (
     CaptionedImage,
+    load_text_file,
     path_below,
     read_captions_csv,
     read_coco,
     read_flickr30k,
     read_karpathy,
-    read_text,
 )
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_huge_json_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotations, "MAX_JSON_BYTES", 10)
+    monkeypatch.setattr(caption_files, "MAX_JSON_BYTES", 10)
     with pytest.raises(ValueError, match="larger than 10 bytes"):
         read_coco(as_json(tmp_path, {"images": []}))
 
@@ -201,8 +201,8 @@ def test_a_text_file_in_another_encoding_or_of_any_size_is_refused(tmp_path: Pat
     path = tmp_path / "classes.txt"
     path.write_bytes("bœuf\nélan\n".encode("utf-16"))
     with pytest.raises(ValueError, match=r"classes\.txt: not in UTF-8 .*; save it as UTF-8"):
-        read_text(path)
+        load_text_file(path)
     with path.open("wb") as file:
         file.truncate(2**40)
     with pytest.raises(ValueError, match=r"classes\.txt: larger than .* bytes; is it the right file\?"):
-        read_text(path)
+        load_text_file(path)

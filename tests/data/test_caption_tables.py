@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from cosmos.config.params import DataParams
+from cosmos.data.caption_tables import locate_rows
 from cosmos.data.captions import DREAMLIP_GENERATED
-from cosmos.data.records import Source
+from cosmos.data.inputs import OpenedSource
 from cosmos.data.sample import Sample
 from cosmos.data.sources import open_source
-from cosmos.data.tables import locate_rows
 from tests.data.examples import image_bytes, machine
-from tests.data.test_indexing import make_tar
+from tests.data.test_shard_index import make_tar
 
 
 def url(number: int) -> str:
@@ -53,12 +53,12 @@ def write_tar(folder: Path, numbers: list[int]) -> None:
     make_tar(folder / "00000.tar", members)
 
 
-def opened(folder: Path, source: str = "dreamlip", annotations: str = "captions.csv") -> Source:
+def opened(folder: Path, source: str = "dreamlip", annotations: str = "captions.csv") -> OpenedSource:
     params = DataParams.model_validate({"source": source, "annotations": annotations, "images": "downloads"})
     return open_source(params, machine(folder))
 
 
-def read_all(source: Source) -> list[Sample]:
+def read_all(source: OpenedSource) -> list[Sample]:
     return sorted((source.read(item) for item in source.splits["train"]), key=lambda sample: sample.key)
 
 

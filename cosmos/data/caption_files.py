@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cosmos.data.captions import clean, clean_all
+from cosmos.data.captions import clean_caption, clean_captions
 from cosmos.errors import InputError
 
 MAX_JSON_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
 """Largest files that are read; text is lists of names, questions or examples."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_captions_csv(path: Path) -> list[CaptionedImage]:
     Rows of an image belong together wherever they are; images come in the order of their first rows.
     Images without captions are left out, with a warning that counts them. ValueError names file and line.
     """
-    return with_captions(path, parse_captions_csv(path))
+    return drop_uncaptioned(path, parse_captions_csv(path))
 
 
 def read_coco(path: Path) -> list[CaptionedImage]:
@@ -53,7 +53,7 @@ def read_coco(path: Path) -> list[CaptionedImage]:
     All captions are kept. Images without captions are left out, with a warning that counts them. ValueError
     names file and entry.
     """
-    return with_captions(path, parse_coco(path))
+    return drop_uncaptioned(path, parse_coco(path))
 
 
 def read_flickr30k(path: Path) -> list[CaptionedImage]:
@@ -61,7 +61,7 @@ def read_flickr30k(path: Path) -> list[CaptionedImage]:
 
     Images without captions are left out, with a warning that counts them. ValueError names file and entry.
     """
-    return with_captions(path, parse_flickr30k(path))
+    return drop_uncaptioned(path, parse_flickr30k(path))
 
 
 def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
@@ -70,23 +70,23 @@ def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
     `restval` belongs to the split `train`, as is usual. Images without captions are left out, with a warning
     that counts them. ValueError names file and entry, and the splits that there are.
     """
-    entries = list(_entries(path, _object(path, read_json(path)).get("images"), "images"))
+    entries = list(_entries(path, _object(path, load_json_file(path)).get("images"), "images"))
     splits = sorted({_karpathy_split(where, entry) for where, entry in entries})
     if split not in splits:
         raise InputError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits)}")
     images = [
         _karpathy_image(where, entry) for where, entry in entries if _karpathy_split(where, entry) == split
     ]
-    return with_captions(path, images)
+    return drop_uncaptioned(path, images)
 
 
-def with_captions(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
+def drop_uncaptioned(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
     """The images that have captions; a warning counts the others, ValueError says that there are none."""
     captioned = [image for image in images if image.captions]
     if not captioned:
         raise InputError(f"{path}: no image with captions in it; is it the right file?")
     if len(captioned) < len(images):
-        log.warning("%s: left out %d images without captions", path, len(images) - len(captioned))
+        logger.warning("%s: left out %d images without captions", path, len(images) - len(captioned))
     return captioned
 
 
@@ -96,13 +96,13 @@ def parse_captions_csv(path: Path) -> list[CaptionedImage]:
     for line, image, caption in _csv_rows(path):
         if not image.strip():
             raise InputError(f"{path}, line {line}: no image in it; correct or remove the line")
-        captions.setdefault(image.strip(), []).extend(clean_all([caption]))
+        captions.setdefault(image.strip(), []).extend(clean_captions([caption]))
     return [CaptionedImage(image, tuple(texts)) for image, texts in captions.items()]
 
 
 def parse_coco(path: Path) -> list[CaptionedImage]:
     """As `read_coco`, with the images that have no captions."""
-    content = _object(path, read_json(path))
+    content = _object(path, load_json_file(path))
     names: dict[Any, str] = {}
     for where, entry in _entries(path, content.get("images"), "images"):
         identity = _value(where, entry, "id", int | str)
@@ -114,21 +114,21 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
         identity = _value(where, entry, "image_id", int | str)
         if identity not in captions:
             raise InputError(f"{where}: image_id {identity} is no image's id; the file is damaged")
-        captions[identity].extend(clean_all([_value(where, entry, "caption", str)]))
+        captions[identity].extend(clean_captions([_value(where, entry, "caption", str)]))
     return _unique(path, [CaptionedImage(names[key], tuple(captions[key])) for key in names])
 
 
 def parse_flickr30k(path: Path) -> list[CaptionedImage]:
     """As `read_flickr30k`, with the images that have no captions."""
     images = []
-    for where, entry in _entries(path, read_json(path), ""):
+    for where, entry in _entries(path, load_json_file(path), ""):
         texts = _value(where, entry, "caption", list | str)
-        captions = clean_all(texts if isinstance(texts, list) else [texts])
+        captions = clean_captions(texts if isinstance(texts, list) else [texts])
         images.append(CaptionedImage(_value(where, entry, "image", str), tuple(captions)))
     return _unique(path, images)
 
 
-def read_json(path: Path) -> Any:
+def load_json_file(path: Path) -> Any:
     """The content of a JSON file. ValueError when it is missing, larger than MAX_JSON_BYTES, or not JSON."""
     try:
         if path.stat().st_size <= MAX_JSON_BYTES:
@@ -140,7 +140,7 @@ def read_json(path: Path) -> Any:
     raise InputError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
 
 
-def read_text(path: Path) -> str:
+def load_text_file(path: Path) -> str:
     """A small text file in UTF-8. ValueError when it cannot be read, is too large or in another encoding."""
     try:
         if path.stat().st_size <= MAX_TEXT_BYTES:
@@ -206,7 +206,7 @@ def _karpathy_split(where: str, entry: dict[str, Any]) -> str:
 def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
     folder, name = entry.get("filepath", ""), _value(where, entry, "filename", str)
     sentences = _entries(where, _value(where, entry, "sentences", list), "sentences")
-    captions = (clean(_value(place, sentence, "raw", str)) for place, sentence in sentences)
+    captions = (clean_caption(_value(place, sentence, "raw", str)) for place, sentence in sentences)
     return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))
 
 

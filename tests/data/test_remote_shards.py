@@ -10,8 +10,8 @@ from moto.server import ThreadedMotoServer
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.prepare import prepare
-from cosmos.data.remote import ABANDONED_SECONDS, cached_copy
+from cosmos.data.preparation import prepare_dataset
+from cosmos.data.remote_shards import ABANDONED_SECONDS, cached_copy
 from cosmos.data.shards import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError
 from tests.data.examples import machine, samples
@@ -45,7 +45,7 @@ def params(pattern: str) -> DataParams:
 def prepared(folder: Path, storage: dict[str, Any], number: int, **settings: Any) -> ShardedSamples:
     upload(storage, folder / "local", number)
     settled = machine(folder, storage_options=storage, **settings)
-    prepare(params(f"s3://bucket/{{00000..{number - 1:05d}}}.tar"), settled, processes=1)
+    prepare_dataset(params(f"s3://bucket/{{00000..{number - 1:05d}}}.tar"), settled, processes=1)
     return ShardedSamples(settled.dataset("remote", "train"), settled)
 
 
@@ -72,7 +72,7 @@ def test_shards_in_object_storage_are_indexed_there_and_read_through_the_cache(
 def test_a_pattern_of_remote_files_is_expanded(tmp_path: Path, storage: dict[str, Any]) -> None:
     upload(storage, tmp_path / "local", 2)
     settled = machine(tmp_path, storage_options=storage)
-    manifest = prepare(params("s3://bucket/0000[01].tar"), settled, processes=1)["train"]
+    manifest = prepare_dataset(params("s3://bucket/0000[01].tar"), settled, processes=1)["train"]
     assert [shard.path for shard in manifest.shards] == ["s3://bucket/00000.tar", "s3://bucket/00001.tar"]
 
 
@@ -130,7 +130,7 @@ def test_a_storage_that_does_not_answer_is_named(tmp_path: Path) -> None:
     }
     settled = machine(tmp_path, storage_options=options)
     with pytest.raises(ValueError, match=r"s3://bucket/0.tar: cannot be copied"):
-        prepare(params("s3://bucket/0.tar"), settled)
+        prepare_dataset(params("s3://bucket/0.tar"), settled)
 
 
 def test_a_protocol_that_nobody_knows_is_named(tmp_path: Path) -> None:

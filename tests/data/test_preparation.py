@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data import jobs
-from cosmos.data.jobs import Job, Outcome
+from cosmos.data import shard_tasks
+from cosmos.data.inputs import OpenedSource
 from cosmos.data.manifest import Manifest
-from cosmos.data.prepare import prepare
-from cosmos.data.records import Source
+from cosmos.data.preparation import prepare_dataset
 from cosmos.data.sample import Sample
+from cosmos.data.shard_tasks import ShardOutcome, ShardTask
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.sources import DemoImage
 from tests.data.examples import flickr8k, image_bytes, machine
-from tests.data.test_indexing import make_tar
+from tests.data.test_shard_index import make_tar
 
 
 def read_all(folder: Path, split: str = "train", name: str = "things") -> list[Sample]:
@@ -34,22 +34,22 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that are done in this process from here on."""
-    done: list[Job] = []
-    original = jobs.do
+def done(monkeypatch: pytest.MonkeyPatch) -> list[ShardTask]:
+    """The tasks that are done in this process from here on."""
+    done: list[ShardTask] = []
+    original = shard_tasks.run_task
 
-    def do(job: Job) -> Outcome:
-        done.append(job)
-        return original(job)
+    def run_task(task: ShardTask) -> ShardOutcome:
+        done.append(task)
+        return original(task)
 
-    monkeypatch.setattr("cosmos.data.prepare.do", do)
+    monkeypatch.setattr("cosmos.data.preparation.run_task", run_task)
     return done
 
 
 def test_every_input_is_in_one_shard_of_one_split(tmp_path: Path) -> None:
     params = flickr8k(tmp_path, number=7, num_heldout=2)
-    manifests = prepare(params, machine(tmp_path), processes=1)
+    manifests = prepare_dataset(params, machine(tmp_path), processes=1)
     assert {split: [s.num_samples for s in m.shards] for split, m in manifests.items()} == {
         "train": [2, 2, 1],
         "heldout": [2],
@@ -63,7 +63,7 @@ def test_every_input_is_in_one_shard_of_one_split(tmp_path: Path) -> None:
 
 def test_the_manifest_says_what_is_in_the_shards_and_where_it_comes_from(tmp_path: Path) -> None:
     params = flickr8k(tmp_path)
-    manifest = prepare(params, machine(tmp_path), processes=1)["train"]
+    manifest = prepare_dataset(params, machine(tmp_path), processes=1)["train"]
     folder = machine(tmp_path).dataset("things", "train")
     assert Manifest.read(folder) == manifest
     assert manifest.schema == "captions"
@@ -75,10 +75,10 @@ def test_the_manifest_says_what_is_in_the_shards_and_where_it_comes_from(tmp_pat
 
 def test_several_processes_write_the_same_files_as_one(tmp_path: Path) -> None:
     params = flickr8k(tmp_path, num_heldout=2)
-    prepare(params, machine(tmp_path), processes=1)
+    prepare_dataset(params, machine(tmp_path), processes=1)
     alone = hashes(tmp_path / "data")
     (tmp_path / "data").rename(tmp_path / "moved")
-    prepare(params, machine(tmp_path), processes=2)
+    prepare_dataset(params, machine(tmp_path), processes=2)
     assert hashes(tmp_path / "data") == alone
 
 
@@ -90,12 +90,12 @@ def test_the_same_data_gives_the_same_files_wherever_and_whenever_it_is_prepared
     damage(tmp_path / "here")
     with (here.source_root / "captions.csv").open("a") as file:
         file.write("../outside.jpg,a thing\n")
-    prepare(params, here, processes=1)
+    prepare_dataset(params, here, processes=1)
     elsewhere = tmp_path / "another source" / "of images"
     elsewhere.parent.mkdir()
     here.source_root.rename(elsewhere)
     monkeypatch.setattr(time, "time", lambda: 2e9)
-    prepare(params, there.model_copy(update={"source_root": elsewhere}), processes=1)
+    prepare_dataset(params, there.model_copy(update={"source_root": elsewhere}), processes=1)
     assert hashes(there.data_root) == hashes(here.data_root)
     for path in here.data_root.rglob("*.json"):
         assert str(tmp_path) not in path.read_text()
@@ -106,42 +106,44 @@ def test_the_demo_world_is_the_same_wherever_it_is_prepared(tmp_path: Path) -> N
     demo = {"num_train": 3, "num_heldout": 2, "image_size": 32}
     params = DataParams.model_validate({"name": "demo", "demo": demo})
     for name in ("here", "there"):
-        prepare(params, machine(tmp_path / name), processes=1)
+        prepare_dataset(params, machine(tmp_path / name), processes=1)
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
 
 
 def test_a_finished_dataset_is_returned_at_once_even_when_its_source_is_gone(tmp_path: Path) -> None:
     params = flickr8k(tmp_path)
-    manifests = prepare(params, machine(tmp_path), processes=1)
+    manifests = prepare_dataset(params, machine(tmp_path), processes=1)
     before = hashes(tmp_path / "data")
     (tmp_path / "source").rename(tmp_path / "gone")
-    assert prepare(params, machine(tmp_path), processes=1) == manifests
+    assert prepare_dataset(params, machine(tmp_path), processes=1) == manifests
     assert hashes(tmp_path / "data") == before
 
 
-def test_only_shards_that_are_missing_or_damaged_are_written_again(tmp_path: Path, done: list[Job]) -> None:
+def test_only_shards_that_are_missing_or_damaged_are_written_again(
+    tmp_path: Path, done: list[ShardTask]
+) -> None:
     params = flickr8k(tmp_path, number=10, num_heldout=2)
-    prepare(params, machine(tmp_path), processes=1)
+    prepare_dataset(params, machine(tmp_path), processes=1)
     before, folder = hashes(tmp_path / "data"), tmp_path / "data" / "things"
     (folder / "train" / "shard-00000.tar").unlink()
     os.truncate(folder / "train" / "shard-00001.tar", 100)
     (folder / "train" / "shard-00002.idx.npz").unlink()
     (folder / "heldout" / "manifest.json").unlink()
     done.clear()
-    prepare(params, machine(tmp_path), processes=1)
-    assert sorted(job.shard for job in done) == [f"shard-0000{i}.tar" for i in range(3)]
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    assert sorted(task.shard for task in done) == [f"shard-0000{i}.tar" for i in range(3)]
     assert hashes(tmp_path / "data") == before
 
 
 RUN = """
 import sys
 from pathlib import Path
-from cosmos.data.prepare import prepare
+from cosmos.data.preparation import prepare_dataset
 from cosmos.config.params import DataParams
 from tests.data.examples import machine
 
 if __name__ == "__main__":
-    prepare(DataParams.model_validate_json(sys.argv[2]), machine(Path(sys.argv[1])), processes=2)
+    prepare_dataset(DataParams.model_validate_json(sys.argv[2]), machine(Path(sys.argv[1])), processes=2)
 """
 
 
@@ -161,35 +163,35 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     process.wait()
     assert not (train / "manifest.json").exists()
     kept = {path: path.stat().st_mtime_ns for path in train.glob("shard-*.json")}
-    assert prepare(params, machine(tmp_path), processes=1)["train"].num_samples == 2000
+    assert prepare_dataset(params, machine(tmp_path), processes=1)["train"].num_samples == 2000
     assert sorted(int(sample.key) for sample in read_all(tmp_path)) == list(range(2000))
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
-def test_shards_of_other_inputs_are_not_taken_over(tmp_path: Path, done: list[Job]) -> None:
+def test_shards_of_other_inputs_are_not_taken_over(tmp_path: Path, done: list[ShardTask]) -> None:
     params = flickr8k(tmp_path, number=4)
-    prepare(params, machine(tmp_path), processes=1)
+    prepare_dataset(params, machine(tmp_path), processes=1)
     (tmp_path / "data" / "things" / "train" / "manifest.json").unlink()
     done.clear()
-    prepare(flickr8k(tmp_path, number=5), machine(tmp_path), processes=1)
+    prepare_dataset(flickr8k(tmp_path, number=5), machine(tmp_path), processes=1)
     assert sorted(sample.key for sample in read_all(tmp_path)) == list("01234")
     assert done
 
 
 def test_other_parameters_for_the_same_folder_are_refused(tmp_path: Path) -> None:
-    prepare(flickr8k(tmp_path), machine(tmp_path), processes=1)
+    prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
     with pytest.raises(
         ValueError,
         match=r"things: was prepared from other parameters \(data.num_heldout: 0 -> 1, data.seed: 0 -> 3\); "
         "delete .* or choose another data.name",
     ):
-        prepare(flickr8k(tmp_path, seed=3, num_heldout=1), machine(tmp_path), processes=1)
+        prepare_dataset(flickr8k(tmp_path, seed=3, num_heldout=1), machine(tmp_path), processes=1)
 
 
 def test_parameters_that_decide_nothing_may_change(tmp_path: Path) -> None:
-    manifests = prepare(flickr8k(tmp_path), machine(tmp_path), processes=1)
+    manifests = prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
     changed = flickr8k(tmp_path, max_skipped=0.5, demo={"num_train": 3})
-    assert prepare(changed, machine(tmp_path), processes=1) == manifests
+    assert prepare_dataset(changed, machine(tmp_path), processes=1) == manifests
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -197,7 +199,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     precious.parent.mkdir(parents=True)
     precious.touch()
     with pytest.raises(ValueError, match=r"things: holds files, but no params.json"):
-        prepare(flickr8k(tmp_path), machine(tmp_path), processes=1)
+        prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
 
 
 def damage(folder: Path) -> None:
@@ -222,7 +224,7 @@ def damage(folder: Path) -> None:
 def test_inputs_that_cannot_be_used_are_skipped_and_listed_with_reasons(tmp_path: Path) -> None:
     params = flickr8k(tmp_path, max_skipped=0.5, max_pixels=10_000, num_heldout=4)
     damage(tmp_path)
-    manifests = prepare(params, machine(tmp_path), processes=1)
+    manifests = prepare_dataset(params, machine(tmp_path), processes=1)
     assert sum(manifest.num_samples for manifest in manifests.values()) == 6
     reasons = {
         Path(entry.input).name: entry.reason for manifest in manifests.values() for entry in manifest.skipped
@@ -241,12 +243,12 @@ def test_inputs_that_cannot_be_used_are_skipped_and_listed_with_reasons(tmp_path
 
 
 def test_too_many_skipped_inputs_fail_and_a_larger_share_goes_on_from_there(
-    tmp_path: Path, done: list[Job]
+    tmp_path: Path, done: list[ShardTask]
 ) -> None:
     params = flickr8k(tmp_path, max_skipped=0.49, max_pixels=10_000)
     damage(tmp_path)
     with pytest.raises(ValueError, match=r"6 of 12 inputs \(50.0%\) cannot be used") as failure:
-        prepare(params, machine(tmp_path), processes=1)
+        prepare_dataset(params, machine(tmp_path), processes=1)
     folder = tmp_path / "data" / "things"
     assert "\x1b" not in str(failure.value)
     assert str(folder / "skipped.json") in str(failure.value)
@@ -254,7 +256,7 @@ def test_too_many_skipped_inputs_fail_and_a_larger_share_goes_on_from_there(
     assert not (folder / "train" / "manifest.json").exists()
     done.clear()
     larger = params.model_copy(update={"max_skipped": 0.5})
-    assert prepare(larger, machine(tmp_path), processes=1)["train"].num_samples == 6
+    assert prepare_dataset(larger, machine(tmp_path), processes=1)["train"].num_samples == 6
     assert done == []
     assert not (folder / "skipped.json").exists()
 
@@ -262,7 +264,7 @@ def test_too_many_skipped_inputs_fail_and_a_larger_share_goes_on_from_there(
 def test_a_shard_without_any_usable_sample_is_not_in_the_manifest(tmp_path: Path) -> None:
     params = flickr8k(tmp_path, samples_per_shard=1, max_skipped=0.5)
     (tmp_path / "source" / "images" / "3.jpg").unlink()
-    manifest = prepare(params, machine(tmp_path), processes=1)["train"]
+    manifest = prepare_dataset(params, machine(tmp_path), processes=1)["train"]
     assert [shard.num_samples for shard in manifest.shards] == [1] * 5
 
 
@@ -271,7 +273,7 @@ def test_a_dataset_without_any_usable_sample_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "source" / "images").iterdir():
         path.unlink()
     with pytest.raises(ValueError, match=r"train: no sample in it"):
-        prepare(params, machine(tmp_path), processes=1)
+        prepare_dataset(params, machine(tmp_path), processes=1)
 
 
 def test_images_with_the_same_name_in_two_folders_keep_apart(tmp_path: Path) -> None:
@@ -282,7 +284,7 @@ def test_images_with_the_same_name_in_two_folders_keep_apart(tmp_path: Path) -> 
         (images / f"{name}.jpg").write_bytes(image_bytes(number))
         (images / f"{name}.txt").write_text(str(number))
     params = DataParams(name="things", source="folder", images="images")
-    prepare(params, machine(tmp_path), processes=1)
+    prepare_dataset(params, machine(tmp_path), processes=1)
     contents = {sample.key: (sample.image, sample.annotation["captions"]) for sample in read_all(tmp_path)}
     assert contents.keys() == {"a_b_c", "a_b_c-2", "a_b_c-3"}
     assert all(image == image_bytes(int(caption)) for image, [caption] in contents.values())
@@ -301,7 +303,7 @@ def test_shards_that_exist_are_indexed_where_they_are(tmp_path: Path) -> None:
         make_tar(folder / f"{number}.tar", members)
     before = hashes(folder)
     params = DataParams(name="things", source="shards", annotations="shards/{0..2}.tar")
-    manifests = prepare(params, machine(tmp_path), processes=2)
+    manifests = prepare_dataset(params, machine(tmp_path), processes=2)
     assert list(manifests) == ["train"]
     read = {sample.key: sample for sample in read_all(tmp_path)}
     assert list(read) == ["00000-0", "00000-1", "00001-0", "00001-1", "00002-0", "00002-1"]
@@ -311,10 +313,10 @@ def test_shards_that_exist_are_indexed_where_they_are(tmp_path: Path) -> None:
 
 
 def test_prepared_shards_are_a_source_themselves(tmp_path: Path) -> None:
-    prepare(flickr8k(tmp_path), machine(tmp_path), processes=1)
+    prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
     pattern = str(tmp_path / "data" / "things" / "train" / "*.tar")
     params = DataParams(name="again", source="shards", annotations=pattern)
-    prepare(params, machine(tmp_path), processes=1)
+    prepare_dataset(params, machine(tmp_path), processes=1)
     first, again = read_all(tmp_path), read_all(tmp_path, name="again")
     assert [sample.image for sample in again] == [sample.image for sample in first]
     assert [sample.annotation for sample in again] == [sample.annotation for sample in first]
@@ -323,7 +325,7 @@ def test_prepared_shards_are_a_source_themselves(tmp_path: Path) -> None:
 def test_a_source_s_error_stops_before_anything_is_written(tmp_path: Path) -> None:
     params = flickr8k(tmp_path).model_copy(update={"annotations": "nothing.csv"})
     with pytest.raises(ValueError, match=r"nothing.csv: cannot be read"):
-        prepare(params, machine(tmp_path), processes=1)
+        prepare_dataset(params, machine(tmp_path), processes=1)
     assert not (tmp_path / "data").exists()
 
 
@@ -333,17 +335,17 @@ def be_killed(item: DemoImage) -> Sample:
 
 
 def test_a_process_that_is_killed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source("captions", {"train": [DemoImage("train", index) for index in range(4)]}, be_killed)
-    monkeypatch.setattr("cosmos.data.prepare.open_source", lambda *_: source)
+    source = OpenedSource("captions", {"train": [DemoImage("train", index) for index in range(4)]}, be_killed)
+    monkeypatch.setattr("cosmos.data.preparation.open_source", lambda *_: source)
     with pytest.raises(ValueError, match=r"was killed, .*run again .*finished shards are kept"):
-        prepare(flickr8k(tmp_path), machine(tmp_path), processes=2)
+        prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=2)
 
 
 def test_the_demo_world_has_both_splits_and_evaluation_sets(tmp_path: Path) -> None:
     params = DataParams.model_validate(
         {"name": "demo", "demo": {"num_train": 4, "num_heldout": 2, "image_size": 32}}
     )
-    manifests = prepare(params, machine(tmp_path), processes=1)
+    manifests = prepare_dataset(params, machine(tmp_path), processes=1)
     assert {split: manifest.num_samples for split, manifest in manifests.items()} == {
         "train": 4,
         "heldout": 2,

@@ -7,7 +7,7 @@ from PIL import Image, UnidentifiedImageError
 
 from cosmos.errors import DamagedDataError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
 
 
@@ -19,14 +19,14 @@ def verify_image(where: str, image: bytes, max_pixels: int) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(image), formats=FORMATS)
+            picture = Image.open(io.BytesIO(image), formats=IMAGE_FORMATS)
         problem = _problem(picture, max_pixels)
         if not problem:
             # At an eighth of its size a JPEG decodes two to three times as fast; every byte is still read.
             picture.draft("RGB", (1, 1))
             picture.load()
     except UnidentifiedImageError:  # whose own words hold an address in memory: manifests would differ
-        problem = f"cannot be decoded (in none of the formats {', '.join(FORMATS)})"
+        problem = f"cannot be decoded (in none of the formats {', '.join(IMAGE_FORMATS)})"
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         problem = f"cannot be decoded ({error or type(error).__name__})"
     if problem:

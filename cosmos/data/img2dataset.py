@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos.data.indexing import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
+from cosmos.data.inputs import ByteSpan
 from cosmos.data.manifest import Skipped
-from cosmos.data.records import Span
+from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
 from cosmos.data.shards import parse_annotation
 from cosmos.errors import DamagedDataError, InputError
 
@@ -17,7 +17,7 @@ class Download(NamedTuple):
 
     url: str
     key: str
-    image: Span
+    image: ByteSpan
 
 
 class Downloads(NamedTuple):
@@ -37,29 +37,29 @@ def find_downloads(folder: Path) -> Downloads:
         if path.suffix == ".tar":
             _add_tar(downloads, path)
         elif path.suffix == ".json" and (image := _image_beside(path)):
-            _add(downloads, path.stem, Span(str(image)), Span(str(path)))
+            _add(downloads, path.stem, ByteSpan(str(image)), ByteSpan(str(path)))
     return downloads
 
 
 def _add_tar(downloads: Downloads, path: Path) -> None:
     try:
         for entry in scan_tar(path):
-            image, annotation = image_part(entry), entry.parts.get("json")
+            image, annotation = image_span(entry), entry.parts.get("json")
             if image and annotation:
                 key = f"{path.stem}-{entry.key}"
-                _add(downloads, key, Span(str(path), *image), Span(str(path), *annotation))
+                _add(downloads, key, ByteSpan(str(path), *image), ByteSpan(str(path), *annotation))
     except DamagedDataError as error:
         downloads.skipped.append(Skipped(str(path), str(error)))
 
 
-def _add(downloads: Downloads, key: str, image: Span, annotation: Span) -> None:
+def _add(downloads: Downloads, key: str, image: ByteSpan, annotation: ByteSpan) -> None:
     try:
         downloads.found.append(Download(_url(annotation), key, image))
     except ValueError as error:
         downloads.skipped.append(Skipped(f"{annotation.path}: {key}", str(error)))
 
 
-def _url(annotation: Span) -> str:
+def _url(annotation: ByteSpan) -> str:
     value = parse_annotation(annotation.read(MAX_ANNOTATION_BYTES), is_text=False)
     url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str):
@@ -67,7 +67,7 @@ def _url(annotation: Span) -> str:
     return url
 
 
-def image_part(entry: TarEntry) -> tuple[int, int] | None:
+def image_span(entry: TarEntry) -> tuple[int, int] | None:
     """(offset, size) of the image among the members of a sample."""
     return next((entry.parts[name] for name in IMAGE_EXTENSIONS if name in entry.parts), None)
 

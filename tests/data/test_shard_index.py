@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.data.indexing import (
+from cosmos.data.shard_index import (
     MAX_KEY_CHARACTERS,
-    Located,
+    SampleLocation,
     ShardIndex,
     index_path,
     safe_key,
@@ -20,7 +20,7 @@ from cosmos.data.indexing import (
 from cosmos.errors import DamagedDataError
 
 located = st.builds(
-    Located,
+    SampleLocation,
     key=st.text().map(safe_key),
     image_offset=st.integers(0, 2**62),
     image_size=st.integers(0, 2**40),
@@ -31,22 +31,22 @@ located = st.builds(
 
 
 @given(rows=st.lists(located, max_size=5, unique_by=lambda row: row.key))
-def test_an_index_holds_what_it_was_made_of(rows: list[Located]) -> None:
+def test_an_index_holds_what_it_was_made_of(rows: list[SampleLocation]) -> None:
     index = ShardIndex.of(rows)
     assert [index[i] for i in range(len(index))] == rows
 
 
 def test_an_index_survives_the_disk_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
-    index = ShardIndex.of([Located("a", 1, 2, 3, 4), Located("b", 5, 6, 7, 2**40, True)])
+    index = ShardIndex.of([SampleLocation("a", 1, 2, 3, 4), SampleLocation("b", 5, 6, 7, 2**40, True)])
     index.write(tmp_path / "one.npz")
     index.write(tmp_path / "two.npz")
-    assert ShardIndex.read(tmp_path / "one.npz")[1] == Located("b", 5, 6, 7, 2**40, True)
+    assert ShardIndex.read(tmp_path / "one.npz")[1] == SampleLocation("b", 5, 6, 7, 2**40, True)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
 
 
 def test_two_samples_of_one_key_are_refused() -> None:
     with pytest.raises(ValueError, match="key 'a'"):
-        ShardIndex.of([Located("a", 1, 2, 3, 4), Located("a", 5, 6, 7, 8)])
+        ShardIndex.of([SampleLocation("a", 1, 2, 3, 4), SampleLocation("a", 5, 6, 7, 8)])
 
 
 def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_an_index_of_impossible_content_is_damaged(tmp_path: Path, damage: dict[str, Any]) -> None:
-    index = ShardIndex.of([Located("a", 1, 2, 3, 4), Located("b", 5, 6, 7, 8)])
+    index = ShardIndex.of([SampleLocation("a", 1, 2, 3, 4), SampleLocation("b", 5, 6, 7, 8)])
     np.savez(tmp_path / "one.npz", **{**vars(index), **damage})
     with pytest.raises(DamagedDataError, match=r"one.npz: not an index \(it"):
         ShardIndex.read(tmp_path / "one.npz")

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.machine import Machine
-from cosmos.data.existing import index_shard
-from cosmos.data.indexing import index_path, shard_stem
+from cosmos.data.existing_shards import index_shard
+from cosmos.data.image_verification import verify_image
+from cosmos.data.inputs import SourceInput
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
-from cosmos.data.records import Input
-from cosmos.data.remote import is_remote
+from cosmos.data.remote_shards import is_remote
 from cosmos.data.sample import Sample
+from cosmos.data.shard_index import index_path, shard_stem
 from cosmos.data.shards import image_extension, size_problem, write_shard
-from cosmos.data.verify import verify_image
 from cosmos.errors import DamagedDataError
 from cosmos.run.files import write_json
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a job's inputs."""
+class ShardOutcome:
+    """What became of a task's inputs."""
 
     shard: ShardInfo
     skipped: tuple[Skipped, ...]
@@ -36,7 +36,7 @@ class WriteShard:
     shard: str
     root: Path
     """where the source lies: what is recorded does not tell"""
-    inputs: Sequence[Input]
+    inputs: Sequence[SourceInput]
     read: Callable[[Any], Sample]
     max_pixels: int
 
@@ -51,11 +51,11 @@ class WriteShard:
         names = "\0".join(paths_below(self.root, item.name) for item in self.inputs)
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> ShardOutcome:
         """Writes the shard and its index."""
         skipped: list[Skipped] = []
         info = write_shard(self.folder / self.shard, self._usable(skipped))
-        return Outcome(info, tuple(skipped))
+        return ShardOutcome(info, tuple(skipped))
 
     def _usable(self, skipped: list[Skipped]) -> Iterator[Sample]:
         """The samples that can be used; the others are added to `skipped`."""
@@ -91,32 +91,34 @@ class IndexShard:
         """Differs between places in the order of shards, which keys begin with."""
         return str(self.number)
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> ShardOutcome:
         """Writes the index."""
-        return Outcome(
+        return ShardOutcome(
             *index_shard(self.shard, self.number, self.folder, self.machine, self.schema, self.max_pixels)
         )
 
 
-Job = WriteShard | IndexShard
+ShardTask = WriteShard | IndexShard
 
 
-def do(job: Job) -> Outcome:
-    """Does the job and records its outcome, last of all."""
-    outcome = job()
-    write_json(_record_path(job), {"fingerprint": job.fingerprint, **asdict(outcome)})
+def run_task(task: ShardTask) -> ShardOutcome:
+    """Does the task and records its outcome, last of all."""
+    outcome = task()
+    write_json(_record_path(task), {"fingerprint": task.fingerprint, **asdict(outcome)})
     return outcome
 
 
-def recorded(job: Job) -> Outcome | None:
-    """The outcome of a job that was done already and whose files are still whole."""
+def recorded_outcome(task: ShardTask) -> ShardOutcome | None:
+    """The outcome of a task that was done already and whose files are still whole."""
     try:
-        value = json.loads(_record_path(job).read_text(encoding="utf-8"))
-        outcome = Outcome(ShardInfo(**value["shard"]), tuple(Skipped(**entry) for entry in value["skipped"]))
-        is_same = value["fingerprint"] == job.fingerprint
+        value = json.loads(_record_path(task).read_text(encoding="utf-8"))
+        outcome = ShardOutcome(
+            ShardInfo(**value["shard"]), tuple(Skipped(**entry) for entry in value["skipped"])
+        )
+        is_same = value["fingerprint"] == task.fingerprint
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return outcome if is_same and is_whole(job.folder, outcome.shard) else None
+    return outcome if is_same and is_whole(task.folder, outcome.shard) else None
 
 
 def is_whole(folder: Path, shard: ShardInfo) -> bool:
@@ -125,5 +127,5 @@ def is_whole(folder: Path, shard: ShardInfo) -> bool:
     return in_place and index_path(folder, shard.path).is_file()
 
 
-def _record_path(job: Job) -> Path:
-    return job.folder / f"{shard_stem(job.shard)}.json"
+def _record_path(task: ShardTask) -> Path:
+    return task.folder / f"{shard_stem(task.shard)}.json"

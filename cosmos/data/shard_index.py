@@ -21,7 +21,7 @@ MAX_KEY_CHARACTERS = 80
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
-class Located(NamedTuple):
+class SampleLocation(NamedTuple):
     """A sample's name and the bytes of its image and annotation in a tar."""
 
     key: str
@@ -47,13 +47,13 @@ class ShardIndex:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, position: int) -> Located:
+    def __getitem__(self, position: int) -> SampleLocation:
         image_offset, image_size, annotation_offset, annotation_size = self.spans[position].tolist()
         key, is_text = self.keys[position].decode(), bool(self.is_text[position])
-        return Located(key, image_offset, image_size, annotation_offset, annotation_size, is_text)
+        return SampleLocation(key, image_offset, image_size, annotation_offset, annotation_size, is_text)
 
     @classmethod
-    def of(cls, samples: Iterable[Located]) -> Self:
+    def of(cls, samples: Iterable[SampleLocation]) -> Self:
         """The index that lists `samples`. ValueError names a key that is there twice."""
         rows = list(samples)
         seen: set[str] = set()
