@@ -1,4 +1,4 @@
-"""The published checkpoint format: read by path, revision or hub name, written, and exported as a plain CLIP.
+"""The published checkpoint format: read, written, and exported as a plain CLIP.
 
 A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly prefixed `module.`) and `epoch`;
 ours adds `config`, so that a file says by itself which model it holds.
@@ -13,20 +13,10 @@ from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
 from cosmos.errors import InputError
+from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
-from cosmos.run import dvc_versions
 from cosmos.run.files import replacing, write_json
-
-HUB_REPOSITORY = "sankim2/cosmos"
-"""Where the authors of COSMOS publish their checkpoints."""
-
-PUBLISHED = {
-    f"cosmos_{arch}_{data}": name
-    for arch, name in (("vitb16", "ViT-B-16"), ("vitb32", "ViT-B-32"))
-    for data in ("cc3m", "cc12m", "yfcc15m", "merged30m", "pixelprose")
-}
-"""Published checkpoints and their architectures."""
 
 PUBLISHED_IMAGE_SIZE = 224
 
@@ -81,40 +71,12 @@ class Checkpoint:
         return model
 
 
-def fetch(name: str, cache: Path) -> Path:
-    """The file of a checkpoint: a path, dvc:REV:PATH, or published:NAME from the hub, kept in `cache`.
-
-    Raises ValueError for an unknown name, a missing file and a hub or remote that cannot be reached.
-    """
-    if name.startswith(dvc_versions.DVC_PREFIX):
-        return dvc_versions.fetch_version(name, cache / "dvc")
-    if not name.startswith("published:"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise InputError(
-                f"{path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
-                f"{list(PUBLISHED)}"
-            )
-        return path
-    published = name.removeprefix("published:")
-    if published not in PUBLISHED:
-        raise InputError(f"{name}: no such published checkpoint; there are {', '.join(PUBLISHED)}")
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(HUB_REPOSITORY, f"{published}.pt", cache_dir=cache))
-    except OSError as error:
-        raise InputError(
-            f"{name}: could not be downloaded from the hub ({error}); give a local file"
-        ) from None
-
-
 def published_config(name: str) -> ModelConfig | None:
-    """The configuration of a checkpoint by its published name (file stem or `published:` name)."""
-    stem = Path(name.removeprefix("published:")).stem
-    if stem not in PUBLISHED:
+    """Return the configuration of the published checkpoint of that name; None where there is none."""
+    if name not in PUBLISHED_ARCHITECTURES:
         return None
-    return ModelConfig(ModelParams(architecture=PUBLISHED[stem]), LossParams(), PUBLISHED_IMAGE_SIZE)
+    model = ModelParams(architecture=PUBLISHED_ARCHITECTURES[name])
+    return ModelConfig(model, LossParams(), PUBLISHED_IMAGE_SIZE)
 
 
 def read(path: Path) -> Checkpoint:

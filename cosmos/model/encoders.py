@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.section import Precision
 from cosmos.errors import InputError
+from cosmos.model.checkpoint_reference import OpenClipReference
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
@@ -117,18 +118,15 @@ def encoder_of(
     return CosmosEncoder(model.to(device), config.image_size, device, precision)
 
 
-def open_clip_baseline(name: str, device: torch.device, precision: Precision) -> OpenClipEncoder:
-    """The baseline that `open_clip:<architecture>:<pretrained tag>` names; open_clip downloads it.
+def open_clip_baseline(
+    reference: OpenClipReference, device: torch.device, precision: Precision
+) -> OpenClipEncoder:
+    """Return a baseline on `device`; open_clip downloads its weights.
 
-    Raises ValueError for a name that open_clip does not know, and for a model with another tokenizer or
-    other image statistics than CLIP's.
+    Raises InputError for an architecture or weights that open_clip does not have, and for a model with
+    another tokenizer or other image statistics than CLIP's.
     """
-    try:
-        _, architecture, tag = name.split(":", 2)
-    except ValueError:
-        raise InputError(
-            f"{name}: write open_clip:<architecture>:<tag>, as open_clip:ViT-B-32:openai"
-        ) from None
+    name, architecture, tag = reference.text, reference.architecture, reference.tag
     config = named_config(architecture)
     text = config["text_cfg"]
     if "hf_tokenizer_name" in text or "hf_model_name" in text:

@@ -14,9 +14,6 @@ from cosmos.run.files import replacing
 
 logger = logging.getLogger(__name__)
 
-DVC_PREFIX = "dvc:"
-"""Begins the name of a file at a revision: dvc:REV:PATH."""
-
 
 def find_dvc_root(path: Path) -> Path | None:
     """The root of the DVC repository that `path` lies in; None outside of one."""
@@ -89,14 +86,14 @@ def _places(root: Path) -> dict[str, Any]:
     return {section: dict(config[section]) for section in ("core", "cache", "remote")}
 
 
-def fetch_version(name: str, folder: Path) -> Path:
-    """The file that dvc:REV:PATH names, from DVC's cache or a remote, kept in `folder` under its hash.
+def fetch_version(revision: str, path: str, folder: Path) -> Path:
+    """Return a file as it was at a revision, from DVC's cache or a remote, kept in `folder` under its hash.
 
-    REV is a revision of git, PATH starts from the root of the repository that is worked in. Raises ValueError
-    for a name of another form, an unknown revision or path, and a file that no reachable place has.
+    `revision` is one of git, `path` starts from the root of the repository that is worked in. Raises
+    InputError for an unknown revision or path, and for a file that no reachable place has.
     """
-    rev, path = _rev_and_path(name)
-    files, known = _found(name, rev, path)
+    name = f"dvc:{revision}:{path}"
+    files, known = _found(name, revision, path)
     version = known.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     kept = folder / f"{version}{PurePosixPath(path).suffix}"
     if "md5" in known and kept.exists():
@@ -107,13 +104,6 @@ def fetch_version(name: str, folder: Path) -> Path:
     except Exception as error:  # each kind of storage has its own
         raise _nowhere(name, error) from None
     return kept
-
-
-def _rev_and_path(name: str) -> tuple[str, str]:
-    rev, separator, path = name.removeprefix(DVC_PREFIX).partition(":")
-    if not (rev and separator and path) or PurePosixPath(path).is_absolute():
-        raise InputError(f"{name}: expected dvc:REV:PATH, such as dvc:HEAD~1:pipeline/model/checkpoint.pt")
-    return rev, path
 
 
 def _found(name: str, rev: str, path: str) -> tuple[Any, dict[str, Any]]:

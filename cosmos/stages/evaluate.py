@@ -21,6 +21,7 @@ from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.images import digest
 from cosmos.evaluation.suite import suites
 from cosmos.model import checkpoints
+from cosmos.model.checkpoint_reference import CheckpointReference, OpenClipReference
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import encoder_of, open_clip_baseline
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
@@ -30,7 +31,14 @@ from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing, write_text
 from cosmos.run.results import ResultEntry, ResultFigures, Results
-from cosmos.stages.evaluation_result import Evaluated, markdown, measured_row, newest, of_models, picture
+from cosmos.stages.evaluation_result import (
+    Evaluated,
+    checkpoint_to_evaluate,
+    markdown,
+    measured_row,
+    of_models,
+    picture,
+)
 from cosmos.stages.logs import log_file
 
 logger = logging.getLogger(__name__)
@@ -43,35 +51,30 @@ PATIENCE = timedelta(days=2)
 class Subject:
     """The checkpoint that is measured."""
 
-    name: str
-    """a file, published:<name>, or open_clip:<architecture>:<tag>"""
+    reference: CheckpointReference
     machine: Machine
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether open_clip loads it."""
-        return self.name.startswith("open_clip:")
 
     @cached_property
     def path(self) -> Path:
         """Its file, downloaded if need be."""
-        return checkpoints.fetch(self.name, self.machine.cache_root)
+        return self.reference.fetch(self.machine.cache_root)
 
     @cached_property
     def sha256(self) -> str:
         """Hash of its file; "" for a baseline whose weights open_clip keeps."""
-        path = Path(self.name.split(":", 2)[-1]).expanduser() if self.is_baseline else self.path
-        return provenance.file_sha256(path) if path.is_file() else ""
+        if isinstance(self.reference, OpenClipReference) and not self.reference.is_file:
+            return ""
+        return provenance.file_sha256(self.path)
 
     def models(self, params: Params) -> tuple[str, ...]:
         """The names of its models that are to be evaluated."""
-        return ("baseline",) if self.is_baseline else params.evaluate.models
+        return ("baseline",) if isinstance(self.reference, OpenClipReference) else params.evaluate.models
 
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
         """The models of it that are to be evaluated, by name, one in memory at a time."""
         precision = params.evaluate.precision
-        if self.is_baseline:
-            yield "baseline", open_clip_baseline(self.name, device, precision)
+        if isinstance(self.reference, OpenClipReference):
+            yield "baseline", open_clip_baseline(self.reference, device, precision)
             return
         for which in self.models(params):
             yield which, encoder_of(self.checkpoint, which, self.config(params), device, precision)
@@ -83,11 +86,13 @@ class Subject:
 
     def config(self, params: Params) -> ModelConfig:
         """What its models are built from: as the file says, its published name, or else the parameters."""
-        return self.checkpoint.config or checkpoints.published_config(self.name) or ModelConfig.of(params)
+        published = checkpoints.published_config(self.reference.name)
+        return self.checkpoint.config or published or ModelConfig.of(params)
 
     def identity(self, params: Params) -> str:
         """Differs once weights or what is made of them do."""
-        return f"{self.sha256} {self.name if self.is_baseline else self.config(params)}"
+        is_baseline = isinstance(self.reference, OpenClipReference)
+        return f"{self.sha256} {self.reference.text if is_baseline else self.config(params)}"
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ def evaluate(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     run = RunDir(path)
-    subject = Subject(checkpoint or newest(run), machine)
+    subject = Subject(checkpoint_to_evaluate(run, checkpoint), machine)
     published_name(subject, params)  # a name that there is none of is refused now
     known = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in known[name].wanted()]
@@ -255,7 +260,7 @@ def entry(
         **dataset.size,
         "note": "" if is_whole else f"{dataset.size['num_images']:,} of its {card.num_images:,} images",
         "data": {str(source): provenance.file_sha256(source) for source in dataset.sources},
-        "checkpoint": subject.name,
+        "checkpoint": subject.reference.text,
         "checkpoint_sha256": subject.sha256,
         "precision": session.params.evaluate.precision,
         "code_version": provenance.code_version(),
@@ -297,7 +302,7 @@ def published_name(subject: Subject, params: Params) -> str:
 
     Raises ValueError for `evaluate.published` that names none.
     """
-    asked, own = params.evaluate.published, Path(subject.name.removeprefix("published:")).stem
+    asked, own = params.evaluate.published, subject.reference.name
     if asked not in ("", *PUBLISHED_CHECKPOINTS):
         raise InputError(f"evaluate.published: no {asked!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}")
     return asked or (own if own in PUBLISHED_CHECKPOINTS else "")

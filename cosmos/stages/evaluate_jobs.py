@@ -1,6 +1,6 @@
 """Evaluations where the machine says: in this process, or as jobs; one, or checkpoints by suites.
 
-Nothing here imports torch, unless a checkpoint has to be downloaded first.
+Nothing here imports torch.
 """
 
 import logging
@@ -29,10 +29,16 @@ from cosmos.launch.outcome import Failure, Outcome
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.launch.submission import JobSpec, alone, read_record
 from cosmos.launch.watch import Show
+from cosmos.model.checkpoint_reference import (
+    CheckpointReference,
+    FileReference,
+    OpenClipReference,
+    parse_checkpoint_reference,
+)
 from cosmos.run import provenance
-from cosmos.run.directory import RunDir, checkpoint_label
+from cosmos.run.directory import RunDir
 from cosmos.run.results import ResultFigures, overall_figures
-from cosmos.stages.evaluation_result import Evaluated, newest, publish
+from cosmos.stages.evaluation_result import Evaluated, checkpoint_to_evaluate, publish
 from cosmos.stages.pretrain_job import delivered, end
 from cosmos.stages.pretrain_job import show as print_log
 from cosmos.tracking.mirror import mirroring
@@ -69,9 +75,9 @@ class Evaluation:
             )
 
     @property
-    def subject(self) -> str:
-        """The checkpoint by name. ValueError where the run has none."""
-        return self.checkpoint or newest(RunDir(self.path))
+    def subject(self) -> CheckpointReference:
+        """Reference of the checkpoint. InputError where the run has none."""
+        return checkpoint_to_evaluate(RunDir(self.path), self.checkpoint)
 
 
 def launch_evaluation(
@@ -222,11 +228,12 @@ def find_subject(name: str, machine: Machine) -> tuple[Path, str]:
     for path in (Path(name).expanduser(), machine.runs_root / name):
         if RunDir(path).checkpoints.is_dir():
             return path, ""
-    if ":" not in name and not Path(name).expanduser().is_file():
+    reference = parse_checkpoint_reference(name)
+    if isinstance(reference, FileReference) and not reference.path.is_file():
         runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
         there = f"there are {', '.join(runs)}" if runs else "there is none"
         raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
-    return machine.runs_root / checkpoint_label(name), name
+    return machine.runs_root / reference.label, name
 
 
 def check_before_queue(call: Evaluation) -> None:
@@ -238,11 +245,8 @@ def check_before_queue(call: Evaluation) -> None:
     problems = [problem for problem in (lack(*one, call) for one in wanted) if problem]
     if len(problems) == len(wanted):
         raise InputError("\n".join(problems) or f"evaluate.{call.suites[0]}.datasets: empty; name some")
-    subject = call.subject
-    if not subject.startswith("open_clip:") and not Path(subject).expanduser().is_file():
-        from cosmos.model.checkpoints import fetch  # here, since a cluster's nodes may have no network
-
-        fetch(subject, call.machine.cache_root)
+    if not isinstance(call.subject, OpenClipReference):
+        call.subject.fetch(call.machine.cache_root)  # here, since a cluster's nodes may have no network
 
 
 def datasets_of(suite: SuiteName, params: Params) -> tuple[str, ...]:
@@ -272,14 +276,14 @@ def digest(calls: Sequence[Evaluation]) -> str:
 
 def identity(call: Evaluation) -> list[str]:
     """What decides the figures of a call, as far as that shows without opening large files."""
-    weights = Path(call.subject).expanduser()
-    stat = weights.stat() if weights.is_file() else None
+    subject = call.subject
+    stat = subject.path.stat() if isinstance(subject, FileReference) and subject.path.is_file() else None
     manifests = sorted((call.machine.data_root / call.params.data.name).glob(f"*/{MANIFEST_FILE}"))
     return [
         *call.suites,
         call.params.model_dump_json(),
         str(call.path),
-        f"{call.subject} {stat.st_size} {stat.st_mtime_ns}" if stat else call.subject,
+        f"{subject.text} {stat.st_size} {stat.st_mtime_ns}" if stat else subject.text,
         *(provenance.file_sha256(manifest) for manifest in manifests),
     ]
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos.errors import InputError
+from cosmos.model.checkpoint_reference import (
+    CheckpointReference,
+    FileReference,
+    parse_checkpoint_reference,
+)
 from cosmos.report.tables import Measured, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
@@ -27,14 +32,19 @@ class Evaluated:
     """whether this process is the one that speaks"""
 
 
-def newest(run: RunDir) -> str:
-    """The newest checkpoint of a run. ValueError says what makes one."""
+def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
+    """Return the reference that `checkpoint` is; "" stands for the run's newest checkpoint.
+
+    Raises InputError for what is no reference, and for a run without checkpoints.
+    """
+    if checkpoint:
+        return parse_checkpoint_reference(checkpoint)
     saved = run.saved_checkpoints
     if not saved:
         raise InputError(
             f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
         )
-    return str(saved[0])
+    return FileReference(str(saved[0]), saved[0])
 
 
 def of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:

@@ -5,12 +5,14 @@ from pathlib import Path
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.model import checkpoints
+from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 
 
 def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
     """Writes the plain CLIP inside a checkpoint; says how open_clip loads it."""
-    found = checkpoints.read(checkpoints.fetch(checkpoint, machine.cache_root))
-    config = found.config or checkpoints.published_config(checkpoint)
+    reference = parse_checkpoint_reference(checkpoint)
+    found = checkpoints.read(reference.fetch(machine.cache_root))
+    config = found.config or checkpoints.published_config(reference.name)
     if config is None:
         raise InputError(f"{checkpoint}: does not say its architecture, and has no published name")
     checkpoints.export_clip(found.load(which, config), config, output)

@@ -6,30 +6,9 @@ import open_clip
 import pytest
 import torch
 
-from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.model import checkpoints
-from cosmos.model.checkpoints import ModelConfig
-from cosmos.model.teacher import make_teacher
 from cosmos.model.towers import encode_image, encode_text
-from tests.workspaces import commit, git
-
-CONFIG = ModelConfig(
-    ModelParams(
-        inline=InlineParams(
-            embed_dim=16,
-            vision=VisionParams(width=16, layers=1, head_width=8, patch_size=8),
-            text=TextParams(width=16, layers=1, heads=2, vocab_size=64, context_length=12),
-        )
-    ),
-    LossParams(),
-    32,
-)
-
-
-def written(folder: Path) -> Path:
-    student = CONFIG.build()
-    checkpoints.write(folder / "c.pt", student, make_teacher(student), CONFIG, epoch=3)
-    return folder / "c.pt"
+from tests.model.examples import CONFIG, written
 
 
 def test_what_is_written_is_read_back_and_says_its_own_configuration(tmp_path: Path) -> None:
@@ -99,45 +78,6 @@ def test_a_checkpoint_without_a_teacher_says_what_it_holds(tmp_path: Path) -> No
         checkpoints.read(tmp_path / "other.pt")
 
 
-def test_unknown_names_list_what_there_is(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cosmos_vitb32_pixelprose"):
-        checkpoints.fetch("published:cosmos_vitl14", tmp_path)
-    with pytest.raises(ValueError, match="no such checkpoint"):
-        checkpoints.fetch(str(tmp_path / "none.pt"), tmp_path)
-
-
-def test_a_published_name_is_found_in_the_hub_cache(tmp_path: Path) -> None:
-    repository = tmp_path / "models--sankim2--cosmos"
-    snapshot = repository / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text("0" * 40)
-    written(snapshot).rename(snapshot / "cosmos_vitb16_cc3m.pt")
-    path = checkpoints.fetch("published:cosmos_vitb16_cc3m", tmp_path)
-    assert checkpoints.read(path).extra["epoch"] == 3
-
-
-def test_a_checkpoint_as_it_was_at_a_revision_is_kept_below_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "checkout" / ".dvc").mkdir(parents=True)
-    written(tmp_path / "checkout")
-    git(tmp_path / "checkout", "init", "--quiet")
-    commit(tmp_path / "checkout")
-    monkeypatch.chdir(tmp_path / "checkout")
-    (tmp_path / "checkout" / "c.pt").unlink()
-    path = checkpoints.fetch("dvc:HEAD:c.pt", tmp_path / "cache")
-    assert path.parent == tmp_path / "cache" / "dvc"
-    assert checkpoints.read(path).extra["epoch"] == 3
-    with pytest.raises(ValueError, match="expected dvc:REV:PATH"):
-        checkpoints.fetch("dvc:c.pt", tmp_path / "cache")
-
-
-def test_a_hub_that_cannot_be_reached_is_an_error_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="give a local file"):
-        checkpoints.fetch("published:cosmos_vitb16_cc3m", tmp_path)
-
-
 def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(tmp_path: Path) -> None:
     model = CONFIG.build()
     checkpoints.export_clip(model, CONFIG, tmp_path / "exported.pt")
@@ -151,7 +91,7 @@ def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(t
 
 
 def test_published_names_say_their_architecture() -> None:
-    config = checkpoints.published_config("published:cosmos_vitb32_cc12m")
+    config = checkpoints.published_config("cosmos_vitb32_cc12m")
     assert config is not None
     assert (config.model.architecture, config.image_size) == ("ViT-B-32", 224)
-    assert checkpoints.published_config("runs/x/step-1.pt") is None
+    assert checkpoints.published_config("step-1") is None

@@ -10,6 +10,7 @@ from torch import Tensor
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.config.section import Precision
 from cosmos.evaluation.embed import Encoder
+from cosmos.model.checkpoint_reference import OpenClipReference
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import (
     CosmosEncoder,
@@ -103,4 +104,4 @@ def test_segmentation_with_an_image_tower_that_is_no_plain_vit_is_refused() -> N
 )
 def test_baselines_that_cannot_be_had_are_named(name: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        open_clip_baseline(name, CPU, "float32")
+        open_clip_baseline(OpenClipReference.parse(name), CPU, "float32")

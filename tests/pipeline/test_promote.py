@@ -127,6 +127,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from cosmos.model import checkpoints
+    from cosmos.model.checkpoint_reference import parse_checkpoint_reference
     from cosmos.model.checkpoints import ModelConfig
 
     shutil.rmtree(place / ".dvc")
@@ -165,7 +166,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     commit(place)
     shutil.rmtree(folder)
     shutil.rmtree(place / "runs")
-    found = checkpoints.fetch("dvc:HEAD:models/sweep-trial-0003/model.pt", place / "kept")
+    found = parse_checkpoint_reference("dvc:HEAD:models/sweep-trial-0003/model.pt").fetch(place / "kept")
     assert provenance.file_sha256(found) == sha256
     assert checkpoints.read(found).config == config
 

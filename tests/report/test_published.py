@@ -1,14 +1,14 @@
 import pytest
 
-from cosmos.model.checkpoints import PUBLISHED
+from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
 
 
 def test_every_published_checkpoint_has_figures() -> None:
-    assert sorted(PUBLISHED_CHECKPOINTS) == sorted(PUBLISHED)
+    assert sorted(PUBLISHED_CHECKPOINTS) == sorted(PUBLISHED_ARCHITECTURES)
 
 
-@pytest.mark.parametrize("checkpoint", PUBLISHED)
+@pytest.mark.parametrize("checkpoint", PUBLISHED_ARCHITECTURES)
 def test_every_checkpoint_is_published_with_retrieval_and_imagenet(checkpoint: str) -> None:
     for dataset in ("coco-val2017", "flickr30k-test"):
         found = published_figures(checkpoint, "retrieval", dataset)

@@ -116,13 +116,13 @@ def test_versions_are_found_in_a_cache_elsewhere(repository: Path, tmp_path: Pat
 
 
 def test_a_file_is_fetched_as_it_was_at_a_revision(repository: Path, tmp_path: Path) -> None:
-    old = fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept")
+    old = fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept")
     assert old.read_text() == "seed: 1\n"
-    assert fetch_version("dvc:second:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
-    assert fetch_version("dvc:HEAD~1:params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
+    assert fetch_version("second", "made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+    assert fetch_version("HEAD~1", "params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
-    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept") == old
+    assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept") == old
 
 
 @pytest.mark.parametrize("path", ["made/model.pt", "made/data/manifest.json", "raw/captions.json"])
@@ -131,7 +131,7 @@ def test_a_new_clone_fetches_from_the_remote(
 ) -> None:
     git(tmp_path, "clone", "--quiet", "checkout", "clone")
     monkeypatch.chdir(tmp_path / "clone")
-    old, new = (fetch_version(f"dvc:{rev}:{path}", tmp_path / "kept") for rev in ("HEAD~1", "HEAD"))
+    old, new = (fetch_version(rev, path, tmp_path / "kept") for rev in ("HEAD~1", "HEAD"))
     assert "1" in old.read_text()
     assert new.read_text() == (repository / path).read_text()
 
@@ -141,7 +141,7 @@ def test_a_stage_fetches_and_finds_versions_while_dvc_runs_it(repository: Path) 
     (repository / "look.py").write_text("""
 from pathlib import Path
 from cosmos.run.dvc_versions import fetch_version, recorded_versions
-old = fetch_version("dvc:HEAD~1:made/model.pt", Path("kept")).read_text()
+old = fetch_version("HEAD~1", "made/model.pt", Path("kept")).read_text()
 Path("seen").write_text(old + str(recorded_versions(Path("made/data/manifest.json"))))
 """)
     with (repository / "dvc.yaml").open("a") as file:
@@ -152,22 +152,20 @@ Path("seen").write_text(old + str(recorded_versions(Path("made/data/manifest.jso
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
+    ("revision", "path", "message"),
     [
-        ("dvc:HEAD", "expected dvc:REV:PATH"),
-        ("dvc:HEAD:/etc/passwd", "expected dvc:REV:PATH"),
-        ("dvc:no-such:made/model.pt", "no revision no-such; `git log"),
-        ("dvc:HEAD:made/none.pt", "not a file of that revision; `dvc list"),
-        ("dvc:HEAD:made/data/none.json", "not a file of that revision; `dvc list"),
-        ("dvc:HEAD:made/data", "a folder; name a file in it"),
-        ("dvc:nothing-made:made/model.pt", "its stage had not run at that revision"),
+        ("no-such", "made/model.pt", "no revision no-such; `git log"),
+        ("HEAD", "made/none.pt", "not a file of that revision; `dvc list"),
+        ("HEAD", "made/data/none.json", "not a file of that revision; `dvc list"),
+        ("HEAD", "made/data", "a folder; name a file in it"),
+        ("nothing-made", "made/model.pt", "its stage had not run at that revision"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(
-    repository: Path, tmp_path: Path, name: str, message: str
+    repository: Path, tmp_path: Path, revision: str, path: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        fetch_version(name, tmp_path / "kept")
+        fetch_version(revision, path, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
@@ -176,7 +174,7 @@ def test_a_file_that_no_place_has_is_said_to_need_a_push(repository: Path, tmp_p
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
     with pytest.raises(ValueError, match=r"neither in the cache nor to be had from a remote .* `dvc push`"):
-        fetch_version(f"dvc:HEAD:{path}", tmp_path / "kept")
+        fetch_version("HEAD", path, tmp_path / "kept")
 
 
 def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path: Path) -> None:
@@ -185,15 +183,15 @@ def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path:
         "['remote \"storage\"']\n    url = gs://bucket/storage\n"
     )
     with pytest.raises(ValueError, match=r"from a remote .*dvc-gs"):
-        fetch_version("dvc:HEAD:made/model.pt", tmp_path / "kept")
+        fetch_version("HEAD", "made/model.pt", tmp_path / "kept")
 
 
 def test_a_revision_that_dvc_cannot_read_is_named(repository: Path, tmp_path: Path) -> None:
     (repository / "dvc.yaml").write_text("stages: [")
     commit(repository)
     with pytest.raises(ValueError, match=r"dvc:HEAD:made/model.pt: cannot be looked up: .*dvc\.yaml"):
-        fetch_version("dvc:HEAD:made/model.pt", tmp_path / "kept")
-    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+        fetch_version("HEAD", "made/model.pt", tmp_path / "kept")
+    assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
 
 
 def test_outside_of_a_repository_there_are_no_versions(
@@ -201,7 +199,7 @@ def test_outside_of_a_repository_there_are_no_versions(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no DVC repository"):
-        fetch_version("dvc:HEAD:made/model.pt", tmp_path)
+        fetch_version("HEAD", "made/model.pt", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +228,7 @@ def test_versions_travel_through_object_storage(
     dvc(repository, "push", "--all-commits")
     for path in (".dvc/cache", "made", "raw"):
         shutil.rmtree(repository / path)
-    assert fetch_version("dvc:HEAD~1:made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
+    assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
     dvc(repository, "pull")
     assert "up to date" in dvc(repository, "status")
     assert recorded_versions(repository / "made" / "data" / "manifest.json") == before
@@ -247,7 +245,7 @@ def test_object_storage_that_is_gone_is_named(
     shutil.rmtree(repository / ".dvc" / "cache")
     for path in ("made/model.pt", "made/data/manifest.json"):
         with pytest.raises(ValueError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
-            fetch_version(f"dvc:HEAD:{path}", tmp_path / "kept")
+            fetch_version("HEAD", path, tmp_path / "kept")
 
 
 @pytest.mark.slow

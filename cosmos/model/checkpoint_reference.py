@@ -1,0 +1,202 @@
+"""Checkpoint references: how commands name a checkpoint, parsed once into an object that finds its file.
+
+    runs/a/checkpoints/step-00000100.pt       a file
+    published:cosmos_vitb16_cc3m              a checkpoint that the authors of COSMOS published on the hub
+    open_clip:ViT-B-32:openai                 a baseline, whose weights open_clip downloads and keeps
+    dvc:HEAD~1:pipeline/model/checkpoint.pt   a file as it was at a revision of git
+
+Nothing here imports torch: commands that submit jobs parse references, and fetch what a node could not.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from cosmos.errors import InputError, TransientError
+from cosmos.run import dvc_versions
+from cosmos.run.directory import checkpoint_label
+
+HUB_REPOSITORY = "sankim2/cosmos"
+"""Repository of the hub in which the authors of COSMOS publish their checkpoints."""
+
+PUBLISHED_ARCHITECTURES = {
+    f"cosmos_{arch}_{data}": name
+    for arch, name in (("vitb16", "ViT-B-16"), ("vitb32", "ViT-B-32"))
+    for data in ("cc3m", "cc12m", "yfcc15m", "merged30m", "pixelprose")
+}
+"""open_clip's names of the architectures of the published checkpoints, by checkpoint."""
+
+
+@dataclass(frozen=True)
+class CheckpointReference(ABC):
+    """A checkpoint, as a command names it."""
+
+    text: str
+    """the reference as it was written"""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that `text` is. Raise InputError, naming the form, for text that is none."""
+
+    @abstractmethod
+    def fetch(self, cache: Path) -> Path:
+        """Return the checkpoint's file, downloaded into `cache` where it is not on this machine yet.
+
+        Raise InputError for a file that does not exist, and TransientError for a failing download.
+        """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the checkpoint's file without folder and suffix: published checkpoints are known by it."""
+
+    @property
+    def label(self) -> str:
+        """The reference as a name for files and folders."""
+        return checkpoint_label(self.text)
+
+
+@dataclass(frozen=True)
+class FileReference(CheckpointReference):
+    """A file on this machine."""
+
+    path: Path
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference to the file at `text`, whether or not it exists."""
+        return cls(text, Path(text).expanduser())
+
+    def fetch(self, cache: Path) -> Path:
+        """Return the file. Raise InputError where there is none."""
+        if not self.path.is_file():
+            raise InputError(
+                f"{self.path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
+                f"{', '.join(PUBLISHED_ARCHITECTURES)}"
+            )
+        return self.path
+
+    @property
+    def name(self) -> str:
+        """Name of the file without folder and suffix."""
+        return self.path.stem
+
+
+@dataclass(frozen=True)
+class PublishedReference(CheckpointReference):
+    """A checkpoint that the authors of COSMOS published."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that `published:NAME` is. Raise InputError for an unknown name."""
+        reference = cls(text)
+        if reference.name not in PUBLISHED_ARCHITECTURES:
+            raise InputError(
+                f"{text}: no such published checkpoint; there are {', '.join(PUBLISHED_ARCHITECTURES)}"
+            )
+        return reference
+
+    def fetch(self, cache: Path) -> Path:
+        """Return the file in the hub's cache, downloaded if need be. Raise TransientError on failure."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
+
+        try:
+            return Path(hf_hub_download(HUB_REPOSITORY, f"{self.name}.pt", cache_dir=cache))
+        except (RemoteEntryNotFoundError, RepositoryNotFoundError, PermissionError) as error:
+            raise InputError(f"{self.text}: {error}; give a local file") from error
+        except OSError as error:
+            raise TransientError(
+                f"{self.text}: could not be downloaded from the hub ({error}); try again, "
+                "or give a local file"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        """Published name of the checkpoint."""
+        return self.text.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class OpenClipReference(CheckpointReference):
+    """A baseline with open_clip's pretrained weights."""
+
+    architecture: str
+    tag: str
+    """open_clip's name for the weights, or a file that holds them"""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that `open_clip:ARCHITECTURE:TAG` is."""
+        _, architecture, tag = (*text.split(":", 2), "", "")[:3]
+        if not (architecture and tag):
+            raise InputError(f"{text}: write open_clip:<architecture>:<tag>, as open_clip:ViT-B-32:openai")
+        return cls(text, architecture, tag)
+
+    @property
+    def is_file(self) -> bool:
+        """True when the tag names a file, whose weights are the user's own."""
+        return Path(self.tag).expanduser().is_file()
+
+    def fetch(self, cache: Path) -> Path:
+        """Return the file that the tag names. Raise InputError for weights that open_clip keeps."""
+        if not self.is_file:
+            raise InputError(f"{self.text}: open_clip keeps these weights; give a checkpoint of COSMOS")
+        return Path(self.tag).expanduser()
+
+    @property
+    def name(self) -> str:
+        """The whole reference: no checkpoint of COSMOS is called so."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class DvcReference(CheckpointReference):
+    """A file as it was at a revision of git, in the DVC repository that is worked in."""
+
+    revision: str
+    path: str
+    """relative to the repository's root"""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the reference that `dvc:REV:PATH` is."""
+        _, revision, path = (*text.split(":", 2), "", "")[:3]
+        if not (revision and path) or PurePosixPath(path).is_absolute():
+            raise InputError(
+                f"{text}: expected dvc:REV:PATH, such as dvc:HEAD~1:pipeline/model/checkpoint.pt"
+            )
+        return cls(text, revision, path)
+
+    def fetch(self, cache: Path) -> Path:
+        """Return the file from DVC's cache or a remote, kept in `cache` under its hash."""
+        return dvc_versions.fetch_version(self.revision, self.path, cache / "dvc")
+
+    @property
+    def name(self) -> str:
+        """Name of the file without folder and suffix."""
+        return PurePosixPath(self.path).stem
+
+
+KINDS: dict[str, type[CheckpointReference]] = {
+    "published": PublishedReference,
+    "open_clip": OpenClipReference,
+    "dvc": DvcReference,
+}
+"""Kinds of references by the word before their first colon; what has none is a file."""
+
+
+def parse_checkpoint_reference(text: str) -> CheckpointReference:
+    """Return the checkpoint that `text` names. Raise InputError for an unknown kind and for a wrong form."""
+    kind = re.match(r"(\w+):", text)
+    if not kind:
+        return FileReference.parse(text)
+    if kind[1] not in KINDS:
+        raise InputError(
+            f"{text}: no kind of checkpoint is called {kind[1]!r}; there are {', '.join(KINDS)}; "
+            f"a file of that name is ./{text}"
+        )
+    return KINDS[kind[1]].parse(text)
