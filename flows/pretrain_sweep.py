@@ -15,7 +15,7 @@ from prefect.utilities.callables import get_call_parameters
 from pydantic import Field, NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.config.sweep_checks import load_sweep
+from cosmos.config.sweep_loading import load_sweep
 from cosmos.pipeline import dvc as pipeline
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir

@@ -27,7 +27,7 @@ class Sweep(Command):
     def cli_cmd(self) -> None:
         """Runs the command."""
         machine = Machine()
-        from cosmos.config.sweep_checks import load_sweep
+        from cosmos.config.sweep_loading import load_sweep
 
         sweep = load_sweep(self.name, self.experiment)
         if self.dry_run:

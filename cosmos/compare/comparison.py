@@ -14,7 +14,7 @@ from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
 from cosmos.registry.record import RunRecord, read_record, run_named
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
 from cosmos.tracking.shown import direction
 
@@ -161,7 +161,7 @@ def found_as(name: str, machine: Machine) -> RunDir | SweepDir:
     if run := run_named(name, machine.runs_root):
         return run
     try:
-        return find_sweep(name, machine.runs_root)
+        return find_sweep_dir(name, machine.runs_root)
     except ValueError:
         known = known_names(machine.runs_root)
         near = difflib.get_close_matches(name, known, 5, 0.4)

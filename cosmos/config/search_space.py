@@ -8,36 +8,38 @@ from pydantic import Field, model_validator
 from cosmos.config.section import Section
 from cosmos.errors import InputError
 
-Scalar = bool | int | float | str
-Asked = dict[str, Scalar]
-"""Values that a trial was asked to try, by the path of the parameter."""
+SearchValue = bool | int | float | str
+"""Value of a parameter that is searched."""
+
+TrialValues = dict[str, SearchValue]
+"""Values that a trial tries, by the parameter's path."""
 
 
-class Suggests(Protocol):
-    """What draws the values: a trial of Optuna's."""
+class Suggester(Protocol):
+    """Source of values, such as an Optuna trial."""
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A number between `low` and `high`."""
+        """Return a number between `low` and `high`."""
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from `low` to `high`."""
+        """Return an integer from `low` to `high`."""
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of the choices."""
+        """Return an item of `choices`."""
 
 
-class Searched(Section):
-    """What all distributions have in common."""
+class SearchedParameter(Section):
+    """Base of all distributions: the condition under which a parameter is searched."""
 
-    when: dict[str, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    when: dict[str, SearchValue | tuple[SearchValue, ...]] = Field(default_factory=dict)
     """searched only where these parameters, by path, have this value or one of these; elsewhere the base's
     value stays"""
 
 
-class Ranged(Searched):
-    """A distribution from a lowest to a highest value."""
+class ValueRange(SearchedParameter):
+    """Distribution over the values from `low` to `high`."""
 
     low: float
     high: float
@@ -49,13 +51,13 @@ class Ranged(Searched):
         return self
 
     @property
-    def extremes(self) -> tuple[Scalar, ...]:
-        """Values that Params has to take for it to take all of them."""
+    def extremes(self) -> tuple[SearchValue, ...]:
+        """Both ends: where Params accepts these, it accepts every value between them."""
         return self.low, self.high
 
 
-class Float(Ranged):
-    """Numbers, uniformly or uniformly by their logarithm."""
+class FloatRange(ValueRange):
+    """Numbers, distributed uniformly, or uniformly by their logarithm."""
 
     distribution: Literal["float"]
     log: bool = False
@@ -69,13 +71,13 @@ class Float(Ranged):
             raise InputError("log: needs a low above 0, and no step")
         return self
 
-    def suggest(self, trial: Suggests, path: str) -> float:
-        """Draws a value."""
+    def suggest(self, trial: Suggester, path: str) -> float:
+        """Draw a value."""
         return trial.suggest_float(path, self.low, self.high, step=self.step or None, log=self.log)
 
 
-class LogOneMinus(Ranged):
-    """Numbers below 1 whose distance from 1 is uniform by its logarithm: momenta, decays."""
+class LogOneMinusRange(ValueRange):
+    """Numbers below 1 whose distance from 1 is distributed uniformly by its logarithm: momenta, decays."""
 
     distribution: Literal["log-one-minus"]
 
@@ -85,13 +87,16 @@ class LogOneMinus(Ranged):
             raise InputError(f"high: {self.high} is not below 1, where the logarithm of 1 - x ends")
         return self
 
-    def suggest(self, trial: Suggests, path: str) -> float:
-        """Draws a value; the study knows its distance from 1. Rounded, so that the ends stay inside."""
+    def suggest(self, trial: Suggester, path: str) -> float:
+        """Draw the distance from 1, which the study keeps as `1 - <path>`, and return the value.
+
+        It is rounded to 12 digits, so that float error leaves it inside the range.
+        """
         return round(1 - trial.suggest_float(f"1 - {path}", 1 - self.high, 1 - self.low, log=True), 12)
 
 
-class Integer(Ranged):
-    """Whole numbers, both ends included."""
+class IntegerRange(ValueRange):
+    """Integers, both ends included."""
 
     distribution: Literal["int"]
     low: int
@@ -107,62 +112,65 @@ class Integer(Ranged):
             raise InputError("log: needs a low of at least 1, and no step")
         return self
 
-    def suggest(self, trial: Suggests, path: str) -> int:
-        """Draws a value."""
+    def suggest(self, trial: Suggester, path: str) -> int:
+        """Draw a value."""
         return trial.suggest_int(path, self.low, self.high, step=self.step, log=self.log)
 
 
-class Categorical(Searched):
+class CategoricalChoices(SearchedParameter):
     """Values without an order."""
 
     distribution: Literal["categorical"]
-    choices: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+    choices: Annotated[tuple[SearchValue, ...], Field(min_length=1)]
 
     @property
-    def extremes(self) -> tuple[Scalar, ...]:
-        """Values that Params has to take for it to take all of them."""
+    def extremes(self) -> tuple[SearchValue, ...]:
+        """All choices, each of which Params must accept."""
         return self.choices
 
-    def suggest(self, trial: Suggests, path: str) -> Scalar:
-        """Draws a value."""
-        chosen: Scalar = trial.suggest_categorical(path, self.choices)
+    def suggest(self, trial: Suggester, path: str) -> SearchValue:
+        """Draw a value."""
+        chosen: SearchValue = trial.suggest_categorical(path, self.choices)
         return chosen
 
 
-Distribution = Annotated[Float | LogOneMinus | Integer | Categorical, Field(discriminator="distribution")]
-Space = Mapping[str, Distribution]
+Distribution = Annotated[
+    FloatRange | LogOneMinusRange | IntegerRange | CategoricalChoices, Field(discriminator="distribution")
+]
+SearchSpace = Mapping[str, Distribution]
+"""Distributions by the path of the parameter, in the order in which they are drawn."""
 
 
-def draw(space: Space, trial: Suggests, base: Mapping[str, Any]) -> Asked:
-    """Draws a value of each parameter whose condition holds; `base` has the other parameters, by path."""
-    asked: Asked = {}
-    for path, searched in space.items():
-        if holds(searched, {**base, **asked}):
-            asked[path] = searched.suggest(trial, path)
-    return asked
+def suggest_values(space: SearchSpace, trial: Suggester, base: Mapping[str, Any]) -> TrialValues:
+    """Draw a value of each parameter whose condition holds; `base` has the other parameters, by path."""
+    drawn: TrialValues = {}
+    for path, distribution in space.items():
+        if is_searched(distribution, {**base, **drawn}):
+            drawn[path] = distribution.suggest(trial, path)
+    return drawn
 
 
-def holds(searched: Distribution, values: Mapping[str, Any]) -> bool:
-    """Whether a parameter is searched, given the others' values by path."""
+def is_searched(distribution: Distribution, values: Mapping[str, Any]) -> bool:
+    """Return True when a parameter's condition holds for the values of the others, by path."""
     return all(
         values.get(path) in (wanted if isinstance(wanted, tuple) else (wanted,))
-        for path, wanted in searched.when.items()
+        for path, wanted in distribution.when.items()
     )
 
 
-def condition_problems(space: Space) -> Iterator[str]:
-    """Conditions that depend on what is not drawn before."""
+def condition_problems(space: SearchSpace) -> Iterator[str]:
+    """Yield a message for each condition on a parameter that is not drawn before."""
     before: set[str] = set()
-    for path, searched in space.items():
-        for other in searched.when:
+    for path, distribution in space.items():
+        for other in distribution.when:
             if other not in before:
                 reason = "comes later; move it up" if other in space else "is not searched"
                 yield f"space.{path}.when: {other} {reason}"
         before.add(path)
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by path, as sections inside each other."""
+def nested_sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by path (`pretrain.momentum`) as nested sections."""
     result: dict[str, Any] = {}
     for path, value in values.items():
         *sections, key = path.split(".")

@@ -1,4 +1,4 @@
-"""A sweep: what experiments/sweeps/<name>.yaml says, and the parameters that its trials get."""
+"""Sweeps: the settings in experiments/sweeps/<name>.yaml, and the parameters of each trial."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from pydantic import Field
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import merged
 from cosmos.config.params import Params, flat
-from cosmos.config.search_space import Asked, Distribution, draw, nested
+from cosmos.config.search_space import Distribution, Suggester, TrialValues, nested_sections, suggest_values
 from cosmos.config.section import Natural, Positive, Section
 
 
 class Objective(Section):
-    """A figure that the search makes large or small."""
+    """Figure that the search maximises or minimises."""
 
     figure: str
     """<suite>/<dataset>/<model>/<metric>, device_seconds, or a value of metrics.jsonl such as loss"""
@@ -24,21 +24,21 @@ class Objective(Section):
 
     @property
     def suite(self) -> str:
-        """The suite that measures it; "" for what training itself tells."""
+        """Evaluation suite that measures the figure; "" for figures of training."""
         name = self.figure.partition("/")[0]
         return name if name in get_args(SuiteName) else ""
 
 
-class Sampler(Section):
-    """What proposes trials."""
+class SamplerSettings(Section):
+    """Optuna sampler, which proposes the values of trials."""
 
     name: Literal["tpe", "gp", "nsga2", "random"] = "tpe"
     startup_trials: Natural = 10
-    """trials at random before tpe and gp go by what was found"""
+    """random trials before tpe and gp use the results of earlier ones"""
 
 
-class Pruner(Section):
-    """What stops trials that fall behind others."""
+class PrunerSettings(Section):
+    """Optuna pruner, which stops trials that fall behind others."""
 
     name: Literal["none", "median", "hyperband", "halving"] = "none"
     startup_trials: Natural = 5
@@ -47,8 +47,8 @@ class Pruner(Section):
     """evaluations of a trial before median stops it"""
 
 
-class Repeats(Section):
-    """The best are trained again before one of them is named."""
+class RepeatSettings(Section):
+    """Number of the best configurations that are trained again with further seeds, and of these seeds."""
 
     best: Natural = 3
     """configurations that are repeated"""
@@ -57,10 +57,10 @@ class Repeats(Section):
 
 
 class SweepFile(Section):
-    """experiments/sweeps/<name>.yaml."""
+    """Contents of experiments/sweeps/<name>.yaml."""
 
     about: str = ""
-    """what it looks for, in a line"""
+    """purpose of the sweep, in a line"""
     experiment: str = ""
     """the base: an experiment; empty: the one that params.yaml names"""
     epochs: Natural = 0
@@ -72,31 +72,31 @@ class SweepFile(Section):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     trials: Positive = 20
     """trials in all that are to finish or be pruned"""
-    sampler: Sampler = Sampler()
-    pruner: Pruner = Pruner()
-    repeats: Repeats = Repeats()
+    sampler: SamplerSettings = SamplerSettings()
+    pruner: PrunerSettings = PrunerSettings()
+    repeats: RepeatSettings = RepeatSettings()
     attempts: Positive = 3
     """times that a trial's job is submitted before the trial counts as failed"""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep, with the parameters that its trials vary."""
+    """Sweep: its file, and the parameters that its trials vary."""
 
     name: str
     file: SweepFile
     base: Params
-    """of every trial, but for what it is asked to try and its seed"""
+    """parameters of every trial but for those that it tries, and its seed"""
     needs: dict[str, Any]
     """keys of JobRequest that the base sets"""
     data: str = ""
-    """sha256 of the manifest of what is trained on, once that is known"""
+    """sha256 of the manifest of the training data; "" until it is prepared"""
 
     @property
     def identity(self) -> str:
-        """Eight hex digits that differ between sweeps whose trials do not compare or whose space differs.
+        """Eight hex digits, the same for sweeps of one search space, objectives, base and data.
 
-        How many trials there are, who proposes and who stops them may change on the way.
+        The number of trials, the sampler and the pruner may change while the sweep runs.
         """
         kept = self.file.model_dump(mode="json", include={"space", "objectives"})
         text = json.dumps([kept, self.base.model_dump(mode="json"), self.data])
@@ -104,27 +104,30 @@ class Sweep:
 
     @property
     def id(self) -> str:
-        """The name of its folder and of its study."""
+        """Name of the sweep's folder and study: <name>-<identity>."""
         return f"{self.name}-{self.identity}"
 
     @property
     def suites(self) -> list[SuiteName]:
-        """The suites that measure the objectives."""
+        """Evaluation suites that measure the objectives."""
         wanted = {objective.suite for objective in self.file.objectives}
         return [suite for suite in get_args(SuiteName) if suite in wanted]
 
-    def draw(self, trial: Any) -> Asked:
-        """What a trial of Optuna's is to try."""
-        return draw(self.file.space, trial, flat(self.base.model_dump(mode="json")))
+    def suggest(self, trial: Suggester) -> TrialValues:
+        """Draw the values that a trial tries."""
+        return suggest_values(self.file.space, trial, flat(self.base.model_dump(mode="json")))
 
     def params(self, asked: Mapping[str, Any], seed: int) -> Params:
-        """Parameters of a trial; the seed of a repetition is further than the first one's by `seed`."""
-        values = merged(self.base.model_dump(mode="json"), nested(asked))
+        """Return the parameters of a trial that tries `asked`; `seed` is added to the base's seed.
+
+        Raises pydantic's ValidationError where they are impossible.
+        """
+        values = merged(self.base.model_dump(mode="json"), nested_sections(asked))
         values["pretrain"]["seed"] += seed
         return Params.model_validate(values)
 
     def dump(self) -> dict[str, Any]:
-        """All of it, as `load` takes it."""
+        """Return the sweep as plain values, which `load` accepts."""
         return {
             "name": self.name,
             "sweep": self.file.model_dump(mode="json", exclude_defaults=True),
@@ -135,6 +138,6 @@ class Sweep:
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:
-        """The sweep that was dumped."""
+        """Return the sweep that `dump` gave as plain values. KeyError, TypeError or ValueError otherwise."""
         file, base = SweepFile.model_validate(values["sweep"]), Params.model_validate(values["base"])
         return cls(values["name"], file, base, values["needs"], values["data"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean, stdev
 
-from cosmos.config.search_space import Asked
+from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.registry.sweep_directory import TrialRecord
 
@@ -45,7 +45,7 @@ class Candidate:
 
     number: int
     """of its trial"""
-    asked: Asked
+    asked: TrialValues
     num_seeds: int
     figures: dict[str, SeedStatistics]
     """objectives"""

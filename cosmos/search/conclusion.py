@@ -17,7 +17,7 @@ from cosmos.config.experiment import (
     read_mapping,
 )
 from cosmos.config.params import Params, flat
-from cosmos.config.search_space import nested
+from cosmos.config.search_space import nested_sections
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, rank_candidates
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, TrialState
@@ -70,7 +70,7 @@ def write_overlay(sweep: Sweep, best: Candidate) -> Path:
     without = flat((load_params(base) if base else plain()).model_dump(mode="json"))
     wanted = flat(sweep.params(best.asked, 0).model_dump(mode="json"))
     differing = {key: value for key, value in wanted.items() if without.get(key) != value}
-    text = yaml.safe_dump({**head, **nested(differing)}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({**head, **nested_sections(differing)}, sort_keys=False, allow_unicode=True)
     write_text(path, f"# Written by `cosmos sweep {sweep.name}`.\n{text}")
     return path
 

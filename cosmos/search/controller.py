@@ -126,7 +126,7 @@ class Controller:
     def ask(self) -> tuple[TrialRecord, Trial]:
         """A new trial, in the study with what it is to try."""
         trial = self.study.ask()
-        asked = self.sweep.draw(trial)
+        asked = self.sweep.suggest(trial)
         trial.set_user_attr(ASKED, asked)
         return TrialRecord(self.sweep.id, trial.number, 0, asked), trial
 

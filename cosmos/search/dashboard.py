@@ -2,7 +2,7 @@
 
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
-from cosmos.registry.sweep_directory import find_sweep
+from cosmos.registry.sweep_directory import find_sweep_dir
 from cosmos.search.study import load_study, storage
 
 
@@ -11,7 +11,7 @@ def serve_dashboard(name: str, machine: Machine, port: int) -> None:
 
     ValueError where there is no such sweep, its study cannot be read, or the dashboard is not installed.
     """
-    folder = find_sweep(name, machine.runs_root)
+    folder = find_sweep_dir(name, machine.runs_root)
     load_study(folder, machine)
     try:
         from optuna_dashboard import run_server

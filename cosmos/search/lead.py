@@ -45,7 +45,7 @@ class Sweeping:
         """
         from cosmos.tracking.mirror import mirroring
 
-        self.folder.open(self.sweep)
+        self.folder.write_definition(self.sweep)
         RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
         with mirroring(self.folder.own, self.machine.wandb):
             study = open_study(self.sweep, self.folder, self.machine)

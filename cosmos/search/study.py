@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 
 from cosmos.config.machine import Machine
-from cosmos.config.sweep import Pruner, Sampler, Sweep
+from cosmos.config.sweep import PrunerSettings, SamplerSettings, Sweep
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import SweepDir
 
@@ -75,7 +75,7 @@ def storage(folder: SweepDir, machine: Machine) -> BaseStorage | str:
 
 def sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
     """What proposes trials. Begun anew after `num_trials`, it does not draw again what it drew at first."""
-    asked: Sampler = sweep.file.sampler
+    asked: SamplerSettings = sweep.file.sampler
     seed = (sweep.base.pretrain.seed + 1_000_003 * num_trials) % 2**32
     conditional = any(searched.when for searched in sweep.file.space.values())
     makers: dict[str, Callable[[], BaseSampler]] = {
@@ -89,7 +89,7 @@ def sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
     return makers[asked.name]()
 
 
-def pruner(asked: Pruner) -> BasePruner:
+def pruner(asked: PrunerSettings) -> BasePruner:
     """What stops trials."""
     makers: dict[str, Callable[[], BasePruner]] = {
         "none": NopPruner,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cosmos.config.params import flat
-from cosmos.config.search_space import Categorical, Distribution, Integer, LogOneMinus
+from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
 from cosmos.registry.sweep_directory import TrialRecord
@@ -42,12 +42,12 @@ def print_sweep(sweep: Sweep) -> None:
 
 def described(searched: Distribution) -> str:
     """A distribution, in a few words."""
-    if isinstance(searched, Categorical):
+    if isinstance(searched, CategoricalChoices):
         return format_parameter(searched.choices)
     span = f"{searched.low:g} to {searched.high:g}"
-    if isinstance(searched, LogOneMinus):
+    if isinstance(searched, LogOneMinusRange):
         return f"{span}, log of 1 - x"
-    whole = ["whole"] if isinstance(searched, Integer) else []
+    whole = ["whole"] if isinstance(searched, IntegerRange) else []
     steps = [f"by {searched.step:g}"] if searched.step not in (0, 1) else []
     return ", ".join([span, *whole, *(["log"] if searched.log else []), *steps])
 

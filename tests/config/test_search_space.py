@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from cosmos.config.params import Params, flat
-from cosmos.config.search_space import Distribution, condition_problems, draw, nested
+from cosmos.config.search_space import Distribution, condition_problems, nested_sections, suggest_values
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 
@@ -18,7 +18,7 @@ def read(**values: Any) -> Distribution:
 
 def drawn(space: dict[str, Distribution], count: int = 200) -> list[dict[str, Any]]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    return [draw(space, study.ask(), {}) for _ in range(count)]
+    return [suggest_values(space, study.ask(), {}) for _ in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ paths = st.dictionaries(st.sampled_from(list(flat(Params().model_dump(mode="json
 
 @given(paths)
 def test_values_by_path_and_sections_are_the_same(values: dict[str, int]) -> None:
-    assert flat(nested(values)) == values
+    assert flat(nested_sections(values)) == values

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from cosmos.registry.sweep_directory import SweepDir, find_sweep
+from cosmos.registry.sweep_directory import SweepDir, find_sweep_dir
 from tests.flows.served import FINAL, Served
 from tests.search.examples import RECALL
 
@@ -13,7 +13,7 @@ REQUEST = {"cpus_per_task": 1}
 
 
 def sweep_of(served: Served, name: str) -> SweepDir:
-    return find_sweep(name, served.folder / "runs")
+    return find_sweep_dir(name, served.folder / "runs")
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import yaml
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
-from cosmos.config.sweep_checks import load_sweep
+from cosmos.config.sweep_loading import load_sweep
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.metrics import MetricsWriter
@@ -115,5 +115,5 @@ def write_metrics(run: RunDir, curve: list[float]) -> None:
 def controller(sweep: Sweep, folder: Path, bench: Bench, parallel: int = 2) -> Controller:
     """A controller as `cosmos sweep` makes it, but for where trials run."""
     place = SweepDir(folder / sweep.id)
-    place.open(sweep)
+    place.write_definition(sweep)
     return Controller(sweep, place, open_study(sweep, place, Machine()), bench, parallel)

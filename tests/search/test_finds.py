@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cosmos.config.params import Params
-from cosmos.config.sweep_checks import SWEEPS, load_sweep
+from cosmos.config.sweep_loading import SWEEPS_FOLDER, load_sweep
 from tests.search.examples import RECALL, Bench, controller
 
 NUM_SEEDS, NUM_TRIALS = 20, 30
@@ -28,7 +28,7 @@ def synthetic(params: Params) -> list[float]:
 
 
 def best_found(folder: Path, sampler: str, seed: int) -> float:
-    values = yaml.safe_load((SWEEPS / "ema-crops-weights.yaml").read_text())
+    values = yaml.safe_load((SWEEPS_FOLDER / "ema-crops-weights.yaml").read_text())
     path = folder / f"{sampler}-{seed}.yaml"
     fixed = {**values["fixed"], "pretrain": {**values["fixed"]["pretrain"], "seed": seed}}
     changed = {"fixed": fixed, "sampler": {"name": sampler}, "objectives": [{"figure": RECALL}]}

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
 from cosmos.config.params import fingerprint, flat
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import load_saved_params
 from cosmos.run.results import Results
 from cosmos.search.study import load_study
@@ -71,7 +71,7 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
     process = command(project, "sweep", "small", "--json", COSMOS_WANDB__MODE="offline")
     printed, said = process.communicate()
     assert process.returncode == 0, said
-    found, folder = json.loads(printed), find_sweep("small", project / "runs")
+    found, folder = json.loads(printed), find_sweep_dir("small", project / "runs")
     study = study_of(folder, monkeypatch)
 
     assert len(study.trials) == sum(found["states"].values()) == 8
@@ -123,7 +123,7 @@ def test_trials_outlive_their_controller_and_are_taken_on_and_cancelled(project:
         time.sleep(0.2)
     killed.kill()
     killed.communicate()
-    folder = find_sweep("long", project / "runs")
+    folder = find_sweep_dir("long", project / "runs")
     (trial,) = folder.trials
 
     again = command(project, "sweep", "long", "--parallel", "1", "--json")

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from cosmos.config.machine import Machine
-from cosmos.config.sweep_checks import load_sweep
-from cosmos.registry.sweep_directory import SweepDir, find_sweep
+from cosmos.config.sweep_loading import load_sweep
+from cosmos.registry.sweep_directory import SweepDir, find_sweep_dir
 from cosmos.run.metrics import read_metrics
 from cosmos.search.lead import prepared
 from cosmos.search.study import open_study
@@ -48,7 +48,7 @@ def begin(project: Path) -> "subprocess.Popen[str]":
 def states(project: Path) -> list[str]:
     if not any(project.glob("runs/small-*/trial-*")):
         return []
-    return [trial.state for trial in find_sweep("small", project / "runs").trials]
+    return [trial.state for trial in find_sweep_dir("small", project / "runs").trials]
 
 
 def over(project: Path) -> int:
@@ -93,7 +93,7 @@ def test_twelve_trials_end_once_each_though_controller_and_jobs_are_killed(proje
     assert len(killed) == 2
     assert over(project) == NUM_TRIALS
     wait_for_an_empty_queue()
-    check_trials(find_sweep("small", project / "runs"))
+    check_trials(find_sweep_dir("small", project / "runs"))
 
 
 def wait_for_an_empty_queue() -> None:
@@ -135,7 +135,7 @@ def begun_with_a_perfect_trial() -> SweepDir:
     """The sweep, with a trial in its study that found everything from the first epoch on."""
     machine = Machine()
     sweeping = prepared(load_sweep("small"), machine, 0, 0)
-    sweeping.folder.open(sweeping.sweep)
+    sweeping.folder.write_definition(sweeping.sweep)
     study = open_study(sweeping.sweep, sweeping.folder, machine)
     always = dict.fromkeys(range(1, EPOCHS + 1), 1.0)
     study.add_trial(optuna.trial.create_trial(value=1.0, intermediate_values=always))

@@ -1,4 +1,4 @@
-"""Reading a sweep, and holding it against Params before anything starts."""
+"""Loading of a sweep: its file is found, read, and checked against Params before anything starts."""
 
 import difflib
 import random
@@ -16,10 +16,10 @@ from cosmos.config.search_space import condition_problems
 from cosmos.config.sweep import Sweep, SweepFile
 from cosmos.errors import InputError
 
-SWEEPS = EXPERIMENTS / "sweeps"
+SWEEPS_FOLDER = EXPERIMENTS / "sweeps"
 
-NUM_DRAWN = 200
-"""Random trials that Params has to take: what only some combinations make impossible shows among them."""
+NUM_RANDOM_TRIALS = 200
+"""Random trials that Params must accept: they show values that are impossible only in combination."""
 
 RETRIEVAL_METRICS = [
     f"{direction}_{metric}"
@@ -29,116 +29,118 @@ RETRIEVAL_METRICS = [
 
 
 def load_sweep(name: str, experiment: str = "") -> Sweep:
-    """The sweep that is named, on another base where one is given; a path, or a name in experiments/sweeps/.
+    """Return the sweep of a file, or of a name in experiments/sweeps/; `experiment` replaces its base.
 
-    Raises ValueError that names the file and every key that is wrong, and says what would do.
+    Raises InputError that names the file and every key that is wrong, and says what would do.
     """
-    path = sweep_file(name)
-    file = read_sweep(path)
+    path = find_sweep_file(name)
+    file = read_sweep_file(path)
     if experiment:
         file = file.model_copy(update={"experiment": experiment})
     budget = {"pretrain": {"epochs": file.epochs}} if file.epochs else {}
     try:
         base = load_experiment(file.experiment, merged(file.fixed, budget))
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
     sweep = Sweep(path.stem, file, base.params, base.needs)
-    if found := list(problems(sweep)):
-        raise InputError("\n  ".join([f"{path}:", *found]))
+    if problems := sweep_problems(sweep):
+        raise InputError("\n  ".join([f"{path}:", *problems]))
     return sweep
 
 
-def sweep_file(name: str) -> Path:
-    """The file that `name` means. ValueError lists those that there are."""
-    for path in (Path(name), SWEEPS / name, SWEEPS / f"{name}.yaml"):
+def find_sweep_file(name: str) -> Path:
+    """Return the file that `name` means: a path, or a name in experiments/sweeps/. InputError lists those."""
+    for path in (Path(name), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
         if path.is_file():
             return path
-    there = ", ".join(sorted(path.stem for path in SWEEPS.glob("*.yaml")))
-    raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS}; there are: {there or 'none'}")
+    names = ", ".join(sorted(path.stem for path in SWEEPS_FOLDER.glob("*.yaml")))
+    raise InputError(
+        f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; there are: {names or 'none'}"
+    )
 
 
-def read_sweep(path: Path) -> SweepFile:
-    """A sweep's file. ValueError names each wrong key."""
+def read_sweep_file(path: Path) -> SweepFile:
+    """Return the settings in a sweep's file. InputError names each wrong key."""
     try:
         return SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
         raise InputError(f"{path}:\n{explain(error)}") from None
 
 
-def problems(sweep: Sweep) -> list[str]:
-    """Why a sweep cannot run; the first kind of reasons that there are."""
-    for kind in (path_problems, value_problems, objective_problems, pruner_problems):
-        if found := list(kind(sweep)):
-            return found
+def sweep_problems(sweep: Sweep) -> list[str]:
+    """Return the reasons for which a sweep cannot run; only those of the first check that gives any."""
+    for check in (path_problems, value_problems, objective_problems, pruner_problems):
+        if problems := list(check(sweep)):
+            return problems
     return []
 
 
 def path_problems(sweep: Sweep) -> Iterator[str]:
-    """Parameters that there are not, and conditions on what is not drawn before."""
-    known = flat(sweep.base.model_dump(mode="json"))
+    """Yield a message for each path that is no parameter, and each condition on one that is drawn later."""
+    parameters = flat(sweep.base.model_dump(mode="json"))
     for path in sweep.file.space:
         if path == "pretrain.seed":
             yield "space.pretrain.seed: not to be searched; `repeats` has the best trained with further seeds"
-        elif path not in known:
-            near = difflib.get_close_matches(path, known, 3, 0.4)
+        elif path not in parameters:
+            near = difflib.get_close_matches(path, parameters, 3, 0.4)
             yield f"space.{path}: no such parameter; near it: {', '.join(near) or 'none'}"
     yield from condition_problems(sweep.file.space)
 
 
 def value_problems(sweep: Sweep) -> Iterator[str]:
-    """Values that Params does not take: the ends of each range, and then some trials at random."""
-    for path, searched in sweep.file.space.items():
+    """Yield a message for values that Params refuses: the ends of each range, then those of random trials."""
+    for path, distribution in sweep.file.space.items():
         if path.startswith(("data.", "evaluate.")):
             yield f"space.{path}: decides what is trained on or measured, so that trials would not compare"
-        for value in searched.extremes:
-            if why := refusal(sweep, {path: value}, only=path):
-                yield f"space.{path}: {value!r}: {why}"
-    choice = random.Random(0)
-    for _ in range(NUM_DRAWN):
-        asked = sweep.draw(Drawn(choice))
-        if why := refusal(sweep, asked):
-            yield f"space: a trial may be asked for {asked}: {why}; use `when`, or narrower ranges"
+        for value in distribution.extremes:
+            if reason := refusal(sweep, {path: value}, only=path):
+                yield f"space.{path}: {value!r}: {reason}"
+    suggester = RandomSuggester(random.Random(0))
+    for _ in range(NUM_RANDOM_TRIALS):
+        values = sweep.suggest(suggester)
+        if reason := refusal(sweep, values):
+            yield f"space: a trial may be asked for {values}: {reason}; use `when`, or narrower ranges"
             return
 
 
-def refusal(sweep: Sweep, asked: Mapping[str, Any], only: str = "") -> str:
-    """Why Params does not take values; of a parameter alone, unless `only` is empty. "" where it does."""
+def refusal(sweep: Sweep, values: Mapping[str, Any], only: str = "") -> str:
+    """Return the reason for which Params refuses `values`, or ""; `only`: the path whose reasons count."""
     try:
-        sweep.params(asked, 0)
+        sweep.params(values, 0)
     except ValidationError as error:
-        told = error.errors(include_url=False)
-        own = [one for one in told if not only or ".".join(map(str, one["loc"])) == only]
-        return "; ".join(one["msg"].removeprefix("Value error, ") for one in own)
+        problems = error.errors(include_url=False)
+        relevant = [p for p in problems if not only or ".".join(map(str, p["loc"])) == only]
+        return "; ".join(p["msg"].removeprefix("Value error, ") for p in relevant)
     return ""
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Draws at random, as a trial of Optuna's does, without a study."""
+class RandomSuggester:
+    """Source of random values, which takes the place of an Optuna trial without a study."""
 
-    choice: random.Random
+    generator: random.Random
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
-        """A number between `low` and `high`; how often which is of no account."""
+        """Return a number between `low` and `high`, from a uniform distribution even if `log`."""
         return (
-            low + step * self.choice.randint(0, int((high - low) / step))
+            low + step * self.generator.randint(0, int((high - low) / step))
             if step
-            else self.choice.uniform(low, high)
+            else self.generator.uniform(low, high)
         )
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number from `low` to `high`."""
-        return self.choice.randrange(low, high + 1, step)
+        """Return an integer from `low` to `high`."""
+        return self.generator.randrange(low, high + 1, step)
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        """One of the choices."""
-        return self.choice.choice(choices)
+        """Return an item of `choices`."""
+        return self.generator.choice(choices)
 
 
 def objective_problems(sweep: Sweep) -> Iterator[str]:
-    """Objectives that no trial would have a figure of, as far as that shows before one ends."""
+    """Yield a message for each objective that no trial can have a figure of."""
     figures = [objective.figure for objective in sweep.file.objectives]
     if len(set(figures)) < len(figures):
         yield "objectives: a figure is named twice"
@@ -146,7 +148,8 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
         where = f"objectives: {objective.figure}"
         if not objective.suite:
             if "/" in objective.figure:
-                yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites_in_words()}"
+                suites = ", ".join(get_args(SuiteName))
+                yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites}"
             continue
         parts = objective.figure.split("/", 3)
         if len(parts) < 4:
@@ -162,13 +165,8 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
             yield f"{where}: no metric {metric}; retrieval has {', '.join(RETRIEVAL_METRICS)}"
 
 
-def suites_in_words() -> str:
-    """The suites, for a person."""
-    return ", ".join(get_args(SuiteName))
-
-
 def pruner_problems(sweep: Sweep) -> Iterator[str]:
-    """Pruners that would never learn how a trial stands."""
+    """Yield a message when the pruner would get no figures while trials train."""
     if sweep.file.pruner.name == "none":
         return
     where = f"pruner: {sweep.file.pruner.name}"

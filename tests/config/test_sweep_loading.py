@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from cosmos.config.sweep import Sweep
-from cosmos.config.sweep_checks import SWEEPS, load_sweep
+from cosmos.config.sweep_loading import SWEEPS_FOLDER, load_sweep
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
 
 MOMENTUM, CAPTIONS = "pretrain.momentum", "views.num_captions"
@@ -19,7 +19,7 @@ def toward(*figures: str, **changes: Any) -> dict[str, Any]:
     return {"objectives": [{"figure": figure} for figure in figures], **changes}
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS_FOLDER.glob("*.yaml")))
 def test_what_is_shipped_can_run(name: str) -> None:
     assert load_sweep(name).file.about
 
