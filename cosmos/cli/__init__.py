@@ -23,7 +23,7 @@ from cosmos.cli.jobs import Attach, Cancel, Jobs
 from cosmos.cli.runs import Runs
 from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
 from cosmos.cli.sweeps import Dashboard, Sweep
-from cosmos.config.experiment import explain
+from cosmos.config.experiment import explain_validation
 from cosmos.errors import InputError, Interrupted, error_class
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     try:
         CliApp.run(Cosmos)
     except ValidationError as error:
-        end(f"the command line does not fit:\n{explain(error)}", InputError.exit_status)
+        end(f"the command line does not fit:\n{explain_validation(error)}", InputError.exit_status)
     except SettingsError as error:
         end(str(error), InputError.exit_status)
     except KeyboardInterrupt:

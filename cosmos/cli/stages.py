@@ -11,7 +11,7 @@ from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command, ParamsCommand, RunCommand, SectionsCommand
 from cosmos.config.evaluate_params import EvaluateParams, SuiteName
-from cosmos.config.experiment import dumped
+from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.errors import InputError
@@ -30,7 +30,7 @@ class ShowParams(SectionsCommand):
 
     def cli_cmd(self) -> None:
         """Runs the command."""
-        text = dumped(self.loaded())
+        text = dump_experiment(self.loaded())
         if self.output:
             write_text(self.output, text)
         elif not self.as_json:

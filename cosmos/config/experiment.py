@@ -14,12 +14,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
+from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from cosmos.config.section import Section
 from cosmos.errors import InputError
 
-PARAMS_FILE = Path("params.yaml")
+PARAMS_YAML = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
 EXPERIMENT_KEY = "experiment"
 """Key of params.yaml beside the sections of Params: the experiment in force."""
@@ -27,7 +28,7 @@ OVERRIDES_KEY = "overrides"
 """Another: sections whose values win over those of the experiment in force."""
 
 
-class Head(Section):
+class ExperimentHead(Section):
     """What an experiment's file says beside parameters."""
 
     name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
@@ -49,9 +50,14 @@ class Overlay:
     """An experiment's file, as it stands."""
 
     path: Path
-    head: Head
+    head: ExperimentHead
     values: dict[str, Any]
     """sections of Params, not yet validated"""
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment: the one that its head gives, or else the file's without .yaml."""
+        return self.head.name or self.path.stem
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,14 @@ class Experiment:
 
 
 def load_params(
-    experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
+    experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Params:
     """The parameters of an experiment; see `load_experiment`."""
     return load_experiment(experiment, overrides, base).params
 
 
 def load_experiment(
-    experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_FILE
+    experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Experiment:
     """The experiment that is named: a path, a name below experiments/, or "" for the one that `base` names.
 
@@ -83,19 +89,19 @@ def load_experiment(
     Raises ValueError that names each wrong key by its path and says what would do.
     """
     values = read_mapping(base)
-    named, winning = in_force(base, values)
+    named, winning = take_experiment_in_force(base, values)
     if experiment:
         winning = {}
     experiment = experiment or named
     overlays = lineage(experiment_file(experiment)) if experiment else []
-    head = overlays[-1].head if overlays else Head()
+    head = overlays[-1].head if overlays else ExperimentHead()
     layers = {
         str(base): values,
         **{str(overlay.path): overlay.values for overlay in overlays},
         f"{OVERRIDES_KEY} in {base}": winning,
     }
     return Experiment(
-        name=head.name or Path(experiment).stem or "default",
+        name=overlays[-1].name if overlays else "default",
         params=_resolved({**layers, "the command line": overrides or {}}),
         needs=_all_merged(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
         about=head.about,
@@ -104,7 +110,15 @@ def load_experiment(
     )
 
 
-def in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def load_recorded_params(path: Path) -> Params:
+    """Return the parameters that a record such as a run's params.yaml holds.
+
+    Knobs that were added since it was written have the default that they were introduced with.
+    """
+    return _resolved({str(path): with_first_defaults(read_mapping(path))})
+
+
+def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Takes out of the values of `base` the experiment that it names, and what is to win over that."""
     named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
     if not isinstance(named, str):
@@ -114,9 +128,9 @@ def in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return named, winning
 
 
-def dumped(experiment: Experiment) -> str:
+def dump_experiment(experiment: Experiment) -> str:
     """A whole experiment as the text of an experiment's file, which says the same without any other."""
-    head = Head(
+    head = ExperimentHead(
         name=experiment.name,
         about=experiment.about,
         cost=experiment.cost,
@@ -145,19 +159,21 @@ def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
 def read_overlay(path: Path) -> Overlay:
     """The experiment's file at `path`. ValueError names what is wrong with its head."""
     values = read_mapping(path)
-    head = {key: values.pop(key) for key in Head.model_fields if key in values}
+    head = {key: values.pop(key) for key in ExperimentHead.model_fields if key in values}
     try:
-        return Overlay(path, Head.model_validate(head), values)
+        return Overlay(path, ExperimentHead.model_validate(head), values)
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain(error)}") from None
+        raise InputError(f"{path}:\n{explain_validation(error)}") from None
 
 
-def merged(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+def merge_sections(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     """`base` with the values of `overlay` in place of its own, section by section."""
     result = dict(base)
     for key, value in overlay.items():
         old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        result[key] = (
+            merge_sections(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
     return result
 
 
@@ -196,7 +212,7 @@ def parent_file(path: Path, name: str) -> Path:
     return parent
 
 
-def explain(error: ValidationError) -> str:
+def explain_validation(error: ValidationError) -> str:
     """One line per problem of a validation: the key's path, the problem, the value that was given."""
     lines = []
     for problem in error.errors(include_url=False):
@@ -216,11 +232,11 @@ def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
         return Params.model_validate(_all_merged(layers.values()))
     except ValidationError as error:
         sources = ", ".join(name for name, layer in layers.items() if layer)
-        raise InputError(f"parameters from {sources}:\n{explain(error)}") from None
+        raise InputError(f"parameters from {sources}:\n{explain_validation(error)}") from None
 
 
 def _all_merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return reduce(merged, layers, {})
+    return reduce(merge_sections, layers, {})
 
 
 def _yaml_file(path: Path) -> Path:

@@ -5,10 +5,7 @@ The defaults here and params.yaml say the same (a test holds them together): the
 enough for a laptop.
 """
 
-import hashlib
-import json
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,7 +13,9 @@ from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.section import Natural, Positive, Precision, Section, Share, Weight
 from cosmos.errors import InputError
 
-Source = Literal["demo", "captions-csv", "coco", "flickr30k", "folder", "dreamlip", "pixelprose", "shards"]
+SourceName = Literal[
+    "demo", "captions-csv", "coco", "flickr30k", "folder", "dreamlip", "pixelprose", "shards"
+]
 Distillation = Literal["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
 
 
@@ -36,7 +35,7 @@ class DataParams(Section):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
     """name of the dataset: its folder below the machine's data_root"""
-    source: Source = "demo"
+    source: SourceName = "demo"
     """form that the input comes in"""
     annotations: str = ""
     """captions file (captions-csv, coco, flickr30k, dreamlip, pixelprose) or pattern of shards (shards),
@@ -275,27 +274,3 @@ def _loss_problems(loss: LossParams) -> list[str]:
     if has_terms and not any(loss.distill_terms.model_dump().values()):
         return ["loss.distill_terms: no term has a weight; for none at all set loss.distillation to none"]
     return []
-
-
-def fingerprint(params: Params) -> str:
-    """Eight hex digits that differ between parameters that pretrain differently.
-
-    Evaluation is left out, so that one pretraining can be evaluated in several ways.
-    """
-    values = params.model_dump(mode="json", exclude={"evaluate"})
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Sections inside each other, as values by path."""
-    leaves: dict[str, Any] = {}
-    for key, value in values.items():
-        leaves |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return leaves
-
-
-def differences(old: Params, new: Params) -> list[str]:
-    """The keys whose values differ, as `path: old -> new`."""
-    before, after = flat(old.model_dump()), flat(new.model_dump())
-    keys = dict.fromkeys([*before, *after])
-    return [f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if before.get(k) != after.get(k)]

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import merged
-from cosmos.config.params import Params, flat
+from cosmos.config.experiment import merge_sections
+from cosmos.config.identity import flatten_sections, identifying_values, with_first_defaults
+from cosmos.config.params import Params
 from cosmos.config.search_space import Distribution, Suggester, TrialValues, nested_sections, suggest_values
 from cosmos.config.section import Natural, Positive, Section
 
@@ -99,7 +100,8 @@ class Sweep:
         The number of trials, the sampler and the pruner may change while the sweep runs.
         """
         kept = self.file.model_dump(mode="json", include={"space", "objectives"})
-        text = json.dumps([kept, self.base.model_dump(mode="json"), self.data])
+        base = identifying_values(self.base.model_dump(mode="json"))
+        text = json.dumps([identifying_values(kept, "sweep"), base, self.data])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     @property
@@ -115,14 +117,14 @@ class Sweep:
 
     def suggest(self, trial: Suggester) -> TrialValues:
         """Draw the values that a trial tries."""
-        return suggest_values(self.file.space, trial, flat(self.base.model_dump(mode="json")))
+        return suggest_values(self.file.space, trial, flatten_sections(self.base.model_dump(mode="json")))
 
     def params(self, asked: Mapping[str, Any], seed: int) -> Params:
         """Return the parameters of a trial that tries `asked`; `seed` is added to the base's seed.
 
         Raises pydantic's ValidationError where they are impossible.
         """
-        values = merged(self.base.model_dump(mode="json"), nested_sections(asked))
+        values = merge_sections(self.base.model_dump(mode="json"), nested_sections(asked))
         values["pretrain"]["seed"] += seed
         return Params.model_validate(values)
 
@@ -139,5 +141,6 @@ class Sweep:
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:
         """Return the sweep that `dump` gave as plain values. KeyError, TypeError or ValueError otherwise."""
-        file, base = SweepFile.model_validate(values["sweep"]), Params.model_validate(values["base"])
+        file = SweepFile.model_validate(with_first_defaults(values["sweep"], "sweep"))
+        base = Params.model_validate(with_first_defaults(values["base"]))
         return cls(values["name"], file, base, values["needs"], values["data"])

@@ -10,8 +10,14 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import EXPERIMENTS, explain, load_experiment, merged, read_mapping
-from cosmos.config.params import flat
+from cosmos.config.experiment import (
+    EXPERIMENTS,
+    explain_validation,
+    load_experiment,
+    merge_sections,
+    read_mapping,
+)
+from cosmos.config.identity import flatten_sections
 from cosmos.config.search_space import condition_problems
 from cosmos.config.sweep import Sweep, SweepFile
 from cosmos.errors import InputError
@@ -39,7 +45,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
         file = file.model_copy(update={"experiment": experiment})
     budget = {"pretrain": {"epochs": file.epochs}} if file.epochs else {}
     try:
-        base = load_experiment(file.experiment, merged(file.fixed, budget))
+        base = load_experiment(file.experiment, merge_sections(file.fixed, budget))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     sweep = Sweep(path.stem, file, base.params, base.needs)
@@ -64,7 +70,7 @@ def read_sweep_file(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain(error)}") from None
+        raise InputError(f"{path}:\n{explain_validation(error)}") from None
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:
@@ -77,7 +83,7 @@ def sweep_problems(sweep: Sweep) -> list[str]:
 
 def path_problems(sweep: Sweep) -> Iterator[str]:
     """Yield a message for each path that is no parameter, and each condition on one that is drawn later."""
-    parameters = flat(sweep.base.model_dump(mode="json"))
+    parameters = flatten_sections(sweep.base.model_dump(mode="json"))
     for path in sweep.file.space:
         if path == "pretrain.seed":
             yield "space.pretrain.seed: not to be searched; `repeats` has the best trained with further seeds"

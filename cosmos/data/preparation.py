@@ -25,6 +25,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
@@ -96,9 +97,10 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
             )
         return
     try:
-        old, new = json.loads(path.read_text(encoding="utf-8")), _deciding(params)
+        recorded_values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path}: not JSON ({error}); {remedy}") from None
+    old, new = (identifying_values(values, "data") for values in (recorded_values, _deciding(params)))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:
         changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)

@@ -23,12 +23,12 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import (
     EXPERIMENT_KEY,
     OVERRIDES_KEY,
-    PARAMS_FILE,
+    PARAMS_YAML,
     Experiment,
-    in_force,
     load_experiment,
-    merged,
+    merge_sections,
     read_mapping,
+    take_experiment_in_force,
 )
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
@@ -88,12 +88,12 @@ def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterat
     """
     with alone(root):
         put_back(root)
-        base = root / PARAMS_FILE
+        base = root / PARAMS_YAML
         resolved = load_experiment(experiment, overrides, base)
         if experiment or overrides:
             before = base.read_text(encoding="utf-8")
-            named, kept = in_force(base, read_mapping(base))
-            winning = overrides if experiment else merged(kept, overrides)
+            named, kept = take_experiment_in_force(base, read_mapping(base))
+            winning = overrides if experiment else merge_sections(kept, overrides)
             text = edited(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
             write_text(root / IN_FORCE, text)
             write_text(root / BEFORE, before)
@@ -126,7 +126,7 @@ def alone(root: Path) -> Iterator[None]:
 
 def put_back(root: Path) -> None:
     """Gives params.yaml the text that it had before, unless somebody edited it in the meantime."""
-    before, base = root / BEFORE, root / PARAMS_FILE
+    before, base = root / BEFORE, root / PARAMS_YAML
     if not before.exists():
         return
     text = before.read_text(encoding="utf-8")

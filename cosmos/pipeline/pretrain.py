@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.experiment import Experiment
+from cosmos.config.identity import params_fingerprint
 from cosmos.config.machine import Machine
-from cosmos.config.params import fingerprint
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import CHECKPOINT_FILE
@@ -31,7 +31,7 @@ def state_name(experiment: Experiment, machine: Machine) -> str:
     if not manifest.exists():
         raise InputError(f"{manifest}: no such file; `dvc repro prepare` makes it")
     parts = (
-        fingerprint(experiment.params),
+        params_fingerprint(experiment.params),
         provenance.file_sha256(manifest),
         provenance.source_digest(TRAINING),
     )

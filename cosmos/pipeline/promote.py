@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
-from cosmos.config.params import Params, differences
+from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.pipeline.report import code_of, of_models, undotted
 from cosmos.report.curves import figures, with_loss
@@ -194,7 +195,7 @@ def summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> d
 
 def readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: Card) -> str:
     """What the model is, for a person who finds it."""
-    changed = [printable(line) for line in differences(Params(), load_saved_params(run))]
+    changed = [printable(line) for line in describe_changes(Params(), load_saved_params(run))]
     tables = [markdown(suite, entries) for suite, entries in measured.items()]
     return (
         "\n\n".join(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import Head, read_overlay
-from cosmos.config.params import Params, differences
+from cosmos.config.experiment import ExperimentHead, read_overlay
+from cosmos.config.identity import describe_changes
+from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.report.curves import Line, csv_text, figures, loss_charts, with_loss
@@ -36,7 +37,7 @@ class Suite:
 class Made:
     """What the stages before left, read."""
 
-    head: Head
+    head: ExperimentHead
     params: Params
     lines: list[Line]
     ended: dict[str, float]
@@ -88,7 +89,7 @@ def page(pipeline: PipelineDir, made: Made) -> Page:
         suites=[suite.shown for suite in suites],
         training=in_a_line(made.ended),
         charts=loss_charts(made.lines),
-        parameters=[Fact(*line.split(": ", 1)) for line in differences(Params(), made.params)],
+        parameters=[Fact(*line.split(": ", 1)) for line in describe_changes(Params(), made.params)],
         provenance=[*made.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
         previews=there(Picture(f"some samples of {dataset}", pipeline.preview(dataset))),
     )
@@ -108,7 +109,7 @@ def made_by(stage: str, path: Path) -> Iterator[None]:
         ) from None
 
 
-def read_experiment(path: Path) -> tuple[Head, Params]:
+def read_experiment(path: Path) -> tuple[ExperimentHead, Params]:
     """The experiment that the pipeline resolved."""
     with made_by("params", path):
         overlay = read_overlay(path)
@@ -164,7 +165,7 @@ def read_suite(suite: str, path: Path) -> Suite:
         )
 
 
-def about(head: Head) -> list[Fact]:
+def about(head: ExperimentHead) -> list[Fact]:
     """What an experiment says of itself."""
     said = {"About": head.about, "Cost": head.cost, "Expected": head.expected}
     return [Fact(name, line) for name, line in said.items() if line]

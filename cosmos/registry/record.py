@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
-from cosmos.config.params import flat
+from cosmos.config.identity import flatten_sections
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -159,7 +159,7 @@ def read_params(run: RunDir) -> dict[str, Scalar]:
 
 def scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
     """Nested sections by path; a list in words."""
-    return {path: scalar(value) for path, value in flat(values).items()}
+    return {path: scalar(value) for path, value in flatten_sections(values).items()}
 
 
 def scalar(value: object) -> Scalar:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from cosmos.config.experiment import Experiment, load_params
-from cosmos.config.params import Params, differences, fingerprint
+from cosmos.config.experiment import Experiment, load_recorded_params
+from cosmos.config.identity import describe_changes, params_fingerprint
+from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.run.files import write_text
 
@@ -109,7 +110,7 @@ class RunDir:
 
 def run_name(experiment: Experiment) -> str:
     """The default name of a run: its experiment and the fingerprint of its parameters."""
-    return f"{experiment.name}-{fingerprint(experiment.params)}"
+    return f"{experiment.name}-{params_fingerprint(experiment.params)}"
 
 
 def checkpoint_label(checkpoint: str) -> str:
@@ -125,8 +126,8 @@ def open_run(path: Path, params: Params) -> RunDir:
     run = RunDir(path)
     if run.params.exists():
         old = load_saved_params(run)
-        if fingerprint(old) != fingerprint(params):
-            changes = "\n  ".join(d for d in differences(old, params) if not d.startswith("evaluate."))
+        if params_fingerprint(old) != params_fingerprint(params):
+            changes = "\n  ".join(d for d in describe_changes(old, params) if not d.startswith("evaluate."))
             raise InputError(
                 f"{path} holds a run with other parameters:\n  {changes}\n"
                 "name another run with --run, or delete the directory to start afresh"
@@ -137,4 +138,4 @@ def open_run(path: Path, params: Params) -> RunDir:
 
 def load_saved_params(run: RunDir) -> Params:
     """The parameters that a run was started with."""
-    return load_params(base=run.params)
+    return load_recorded_params(run.params)

@@ -10,13 +10,14 @@ import yaml
 
 from cosmos.config.experiment import (
     EXPERIMENTS,
-    PARAMS_FILE,
+    PARAMS_YAML,
     experiment_file,
-    in_force,
     load_params,
     read_mapping,
+    take_experiment_in_force,
 )
-from cosmos.config.params import Params, flat
+from cosmos.config.identity import flatten_sections
+from cosmos.config.params import Params
 from cosmos.config.search_space import nested_sections
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, rank_candidates
@@ -67,8 +68,8 @@ def write_overlay(sweep: Sweep, best: Candidate) -> Path:
     head: dict[str, Any] = {"about": about, "expected": in_words(best)}
     if base:
         head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)
-    without = flat((load_params(base) if base else plain()).model_dump(mode="json"))
-    wanted = flat(sweep.params(best.asked, 0).model_dump(mode="json"))
+    without = flatten_sections((load_params(base) if base else plain()).model_dump(mode="json"))
+    wanted = flatten_sections(sweep.params(best.asked, 0).model_dump(mode="json"))
     differing = {key: value for key, value in wanted.items() if without.get(key) != value}
     text = yaml.safe_dump({**head, **nested_sections(differing)}, sort_keys=False, allow_unicode=True)
     write_text(path, f"# Written by `cosmos sweep {sweep.name}`.\n{text}")
@@ -77,8 +78,8 @@ def write_overlay(sweep: Sweep, best: Candidate) -> Path:
 
 def plain() -> Params:
     """The parameters of params.yaml without the experiment in force: what an overlay starts from."""
-    values = read_mapping(PARAMS_FILE)
-    in_force(PARAMS_FILE, values)
+    values = read_mapping(PARAMS_YAML)
+    take_experiment_in_force(PARAMS_YAML, values)
     return Params.model_validate(values)
 
 

@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cosmos.config.params import flat
+from cosmos.config.identity import flatten_sections
 from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
@@ -23,7 +23,7 @@ MARKS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed
 
 def print_sweep(sweep: Sweep) -> None:
     """What a sweep would search."""
-    base = flat(sweep.base.model_dump(mode="json"))
+    base = flatten_sections(sweep.base.model_dump(mode="json"))
     table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
     for path, searched in sweep.file.space.items():
         where = ", ".join(f"{other} = {format_parameter(wanted)}" for other, wanted in searched.when.items())

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmos.config.experiment import (
-    dumped,
+    dump_experiment,
     experiment_file,
     lineage,
     load_experiment,
     load_params,
-    merged,
+    merge_sections,
     read_mapping,
 )
 from cosmos.config.params import DistillTermParams, Params
@@ -86,7 +86,7 @@ def test_an_experiment_in_force_that_is_no_name_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["", "siglip", "vitb16-cc3m", "vitb16-cc3m-no-text-crops"])
 def test_a_resolved_experiment_is_a_file_that_says_the_same_on_its_own(name: str, tmp_path: Path) -> None:
     resolved = load_experiment(str(ROOT / "experiments" / name) if name else "", base=ROOT / "params.yaml")
-    (tmp_path / "experiment.yaml").write_text(dumped(resolved))
+    (tmp_path / "experiment.yaml").write_text(dump_experiment(resolved))
     alone = write(tmp_path, params={})
     assert load_experiment(str(tmp_path / "experiment.yaml"), base=alone) == resolved
 
@@ -164,6 +164,21 @@ def test_an_experiment_is_named_by_its_stem_or_its_path() -> None:
     assert experiment_file("recipe/published") == Path("experiments/recipe/published.yaml")
 
 
+@pytest.mark.parametrize("stem", ["clip", "lr0.002", "v1.yaml.old"])
+def test_an_experiment_is_one_whether_it_is_asked_for_by_name_or_by_path(
+    stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, params={})
+    (tmp_path / "experiments").mkdir()
+    write(tmp_path / "experiments", **{stem: {}})
+    monkeypatch.chdir(tmp_path)
+    path = Path("experiments") / f"{stem}.yaml"
+    asked = [stem, str(path), str(path.absolute()), str(path.absolute().with_suffix(""))]
+    assert [load_experiment(experiment).name for experiment in asked] == [stem] * 4
+    write(tmp_path, params={"experiment": stem})
+    assert load_experiment("").name == stem
+
+
 @given(st.lists(st.dictionaries(st.sampled_from(LEAVES), st.integers()), max_size=4))
 def test_of_merged_layers_each_value_is_that_of_the_last_layer_that_sets_it(
     layers: list[dict[str, int]],
@@ -171,7 +186,7 @@ def test_of_merged_layers_each_value_is_that_of_the_last_layer_that_sets_it(
     values: dict[str, Any] = {}
     expected: dict[str, int] = {}
     for layer in layers:
-        values = merged(values, nested(layer))
+        values = merge_sections(values, nested(layer))
         expected |= layer
     assert values == nested(expected)
 

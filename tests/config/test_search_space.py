@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from cosmos.config.params import Params, flat
+from cosmos.config.identity import flatten_sections
+from cosmos.config.params import Params
 from cosmos.config.search_space import Distribution, condition_problems, nested_sections, suggest_values
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
@@ -79,9 +80,11 @@ def test_conditions_are_on_what_is_drawn_before() -> None:
     ]
 
 
-paths = st.dictionaries(st.sampled_from(list(flat(Params().model_dump(mode="json")))), st.integers())
+paths = st.dictionaries(
+    st.sampled_from(list(flatten_sections(Params().model_dump(mode="json")))), st.integers()
+)
 
 
 @given(paths)
 def test_values_by_path_and_sections_are_the_same(values: dict[str, int]) -> None:
-    assert flat(nested_sections(values)) == values
+    assert flatten_sections(nested_sections(values)) == values

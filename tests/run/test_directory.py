@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.config.experiment import Experiment, merged
+from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.params import Params
 from cosmos.errors import Interrupted
 from cosmos.run.directory import RunDir, checkpoint_label, load_saved_params, open_run, run_name
 
 
 def with_epochs(epochs: int) -> Params:
-    return Params.model_validate(merged(Params().model_dump(), {"pretrain": {"epochs": epochs}}))
+    return Params.model_validate(merge_sections(Params().model_dump(), {"pretrain": {"epochs": epochs}}))
 
 
 def named(name: str, params: Params) -> Experiment:

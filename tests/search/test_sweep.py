@@ -14,8 +14,8 @@ import yaml
 from optuna.trial import TrialState
 
 from cosmos.config.experiment import load_params
+from cosmos.config.identity import flatten_sections, params_fingerprint
 from cosmos.config.machine import Machine
-from cosmos.config.params import fingerprint, flat
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import load_saved_params
 from cosmos.run.results import Results
@@ -99,7 +99,9 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
 
 def check_run(folder: SweepDir, record: TrialRecord) -> None:
     run, sweep = folder.run(record), folder.sweep()
-    assert fingerprint(load_saved_params(run)) == fingerprint(sweep.params(record.asked, record.seed))
+    assert params_fingerprint(load_saved_params(run)) == params_fingerprint(
+        sweep.params(record.asked, record.seed)
+    )
     if record.state == "finished":
         entry = Results(run.result_file("retrieval"), "retrieval").entries()["heldout"]
         assert record.values[RECALL] == entry["models"]["student"]["text_to_image_R@1"]
@@ -109,8 +111,8 @@ def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
     shown, params = read_offline(folder.run(record).path), load_saved_params(folder.run(record))
     assert (shown.group, shown.job_type) == (folder.path.name, "pretrain")
     assert {"small", "trial"} <= set(shown.tags)
-    config = flat(params.model_dump(mode="json"))
-    told = {key: value for key, value in flat(shown.config).items() if key in config}
+    config = flatten_sections(params.model_dump(mode="json"))
+    told = {key: value for key, value in flatten_sections(shown.config).items() if key in config}
     assert told == config
     assert shown.summary[RECALL] == record.values[RECALL]
 

@@ -7,7 +7,7 @@ import torch
 import yaml
 from PIL import Image
 
-from cosmos.config.experiment import Experiment, merged
+from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.sample import Sample
@@ -57,7 +57,9 @@ def write_flags(folder: Path) -> dict[str, Any]:
 
 
 def params(**evaluate: Any) -> Params:
-    return Params.model_validate(merged(merged(Params().model_dump(), TINY), {"evaluate": evaluate}))
+    return Params.model_validate(
+        merge_sections(merge_sections(Params().model_dump(), TINY), {"evaluate": evaluate})
+    )
 
 
 def experiment(**evaluate: Any) -> Experiment:
