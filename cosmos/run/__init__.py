@@ -1,1 +1,1 @@
-"""The run directory: its paths, files, metrics, results, labels, lease, provenance and versions in DVC."""
+"""A run directory: its paths, files, metrics, results, labels, lease, provenance and versions in DVC."""

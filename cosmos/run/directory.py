@@ -1,4 +1,4 @@
-"""The one owner of paths inside a run directory.
+"""Paths inside a run directory.
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/,
@@ -19,38 +19,38 @@ from cosmos.run.files import write_text
 
 @dataclass(frozen=True)
 class RunDir:
-    """A run directory: where each of its files lies."""
+    """Run directory: the path of each of its files."""
 
     path: Path
 
     @property
     def params(self) -> Path:
-        """The resolved parameters."""
+        """File of the resolved parameters."""
         return self.path / "params.yaml"
 
     @property
     def provenance(self) -> Path:
-        """What the run was made from and on."""
+        """File of the run's provenance: data, code, packages and hardware."""
         return self.path / "provenance.json"
 
     @property
     def metrics(self) -> Path:
-        """One JSON line per logged step."""
+        """File with a JSON line per logged step."""
         return self.path / "metrics.jsonl"
 
     @property
     def log(self) -> Path:
-        """What the command said."""
+        """Log of the command."""
         return self.path / "log.txt"
 
     @property
     def lease(self) -> Path:
-        """Which process writes into this run: the one that took it last."""
+        """File that names the process that writes into this run: the one that took it last."""
         return self.path / "writer.json"
 
     @property
     def job(self) -> Path:
-        """The job that the run was last submitted as."""
+        """Record of the job that the run was last submitted as."""
         return self.path / "job.json"
 
     @property
@@ -60,17 +60,17 @@ class RunDir:
 
     @property
     def labels(self) -> Path:
-        """What the run belongs to: group, job type, tags."""
+        """File of the run's labels: group, job type, tags."""
         return self.path / "labels.json"
 
     @property
     def trial(self) -> Path:
-        """Which trial of a sweep the run is, and how that stands."""
+        """Record of the trial of a sweep that the run is."""
         return self.path / "trial.json"
 
     @property
     def wandb(self) -> Path:
-        """Which run of Weights & Biases shows this one, and how far it is shown there."""
+        """File that names the run of Weights & Biases that mirrors this one, and how far it does."""
         return self.path / "wandb.json"
 
     @property
@@ -84,12 +84,12 @@ class RunDir:
         return self.checkpoints / "latest"
 
     def checkpoint(self, step: int) -> Path:
-        """The checkpoint of the state after `step` steps."""
+        """Return the path of the checkpoint after `step` steps."""
         return self.checkpoints / f"step-{step:08d}.pt"
 
     @property
     def saved_checkpoints(self) -> list[Path]:
-        """The checkpoints that there are, the newest first."""
+        """Paths of the checkpoints on disk, the newest first."""
         return sorted(self.checkpoints.glob("step-*.pt"), reverse=True)
 
     @property
@@ -99,17 +99,17 @@ class RunDir:
 
     @property
     def result_files(self) -> list[Path]:
-        """The files of results that there are."""
+        """Paths of the results files on disk."""
         return sorted((self.path / "results").glob("*.json"))
 
     def result_file(self, suite: str, checkpoint: str = "") -> Path:
-        """The results of an evaluation suite: of the run's newest checkpoint, or of the one that is named."""
+        """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
         own = not checkpoint or checkpoint_label(checkpoint) == self.path.name
         return self.path / "results" / f"{suite if own else f'{suite}-{checkpoint_label(checkpoint)}'}.json"
 
 
 def run_name(experiment: Experiment) -> str:
-    """The default name of a run: its experiment and the fingerprint of its parameters."""
+    """Return the default name of a run: its experiment and the fingerprint of its parameters."""
     return f"{experiment.name}-{params_fingerprint(experiment.params)}"
 
 
@@ -119,9 +119,9 @@ def checkpoint_label(checkpoint: str) -> str:
 
 
 def open_run(path: Path, params: Params) -> RunDir:
-    """The run directory at `path` for a pretraining with `params`, made if need be.
+    """Return the run directory at `path` for a pretraining with `params`, made if need be.
 
-    Raises ValueError where another pretraining lives there, naming the keys that differ.
+    Raises InputError, naming the keys that differ, where a run with other parameters is there.
     """
     run = RunDir(path)
     if run.params.exists():
@@ -137,5 +137,5 @@ def open_run(path: Path, params: Params) -> RunDir:
 
 
 def load_saved_params(run: RunDir) -> Params:
-    """The parameters that a run was started with."""
+    """Return the parameters that a run was started with. Raises InputError where params.yaml is wrong."""
     return load_recorded_params(run.params)

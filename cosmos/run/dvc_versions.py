@@ -1,31 +1,32 @@
-"""Versions of data and checkpoints: what DVC says of a file, and a file as it was at a revision."""
+"""Versions in DVC: those of a file as it is now, and a file as it was at a revision."""
 
 import hashlib
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
-from cosmos.errors import InputError
-from cosmos.run.files import replacing
+from cosmos.errors import CosmosError, InputError, TransientError, error_class
+from cosmos.run.files import DISK_ERRORS, replacing
 
 logger = logging.getLogger(__name__)
 
 
 def find_dvc_root(path: Path) -> Path | None:
-    """The root of the DVC repository that `path` lies in; None outside of one."""
+    """Return the root of the DVC repository that `path` lies in; None outside of one."""
     places = (path.absolute(), *path.absolute().parents)
     return next((place for place in places if (place / ".dvc").is_dir()), None)
 
 
 def recorded_versions(file: Path) -> dict[str, str]:
-    """What DVC has on record that holds `file` as it is now: the output's path and its hash.
+    """Return the hash, by path, of the DVC output that holds `file` as it is now.
 
-    {} where nothing does, and where that cannot be said: what is claimed was compared with DVC's own listing
-    of the output. Takes no lock of DVC's, and hashes `file` alone.
+    Returns {} where none does, and where that is unknown: `file` is compared with DVC's own listing of the
+    output. Takes no lock of DVC's, and hashes `file` alone.
     """
     try:
         place = file.parent.resolve() / file.name  # the file itself may be a link into DVC's cache
@@ -45,7 +46,7 @@ def _holding(root: Path, file: Path) -> Iterator[dict[str, str]]:
 
 
 def _outputs(root: Path, file: Path) -> Iterator[tuple[Path, str]]:
-    """Outputs on record that `file` is, or lies in: their paths and hashes."""
+    """Yield path and hash of each output on record that `file` is, or lies in."""
     around = [place for place in (file, *file.parents) if place.is_relative_to(root)]
     for record in (*(place / "dvc.lock" for place in around), *(Path(f"{place}.dvc") for place in around)):
         if record.is_file():
@@ -56,13 +57,13 @@ def _outputs(root: Path, file: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _outs(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Outputs of a lock file, or of the file that `dvc add` writes."""
+    """Return the outputs of a lock file, or of the file that `dvc add` writes."""
     stages = record["stages"].values() if "stages" in record else [record]
     return [out for stage in stages for out in stage.get("outs", [])]
 
 
 def _listing(root: Path, version: str) -> dict[str, str]:
-    """Hashes by path of the files in a directory, as DVC's cache has them; {} where it has not."""
+    """Return the hashes by path of a directory's files from DVC's cache; {} where the cache has none."""
     configured = _config(root)["cache"].get("dir")
     cache = root / ".dvc" / (configured or "cache")
     path = cache / "files" / "md5" / version[:2] / version[2:]
@@ -78,7 +79,7 @@ def _config(root: Path) -> Any:
 
 
 def _places(root: Path) -> dict[str, Any]:
-    """Cache and remotes as they are configured now: those of an old revision may have moved.
+    """Return cache and remotes as they are configured now: those of an old revision may have moved.
 
     DVC would also take their relative paths for paths below the root of the file system.
     """
@@ -89,60 +90,73 @@ def _places(root: Path) -> dict[str, Any]:
 def fetch_version(revision: str, path: str, folder: Path) -> Path:
     """Return a file as it was at a revision, from DVC's cache or a remote, kept in `folder` under its hash.
 
-    `revision` is one of git, `path` starts from the root of the repository that is worked in. Raises
-    InputError for an unknown revision or path, and for a file that no reachable place has.
+    `revision` is one of git, `path` starts from the root of the repository that is worked in.
+    Raises InputError for an unknown revision or path, and a file that no place has; TransientError where a
+    remote does not answer.
     """
     name = f"dvc:{revision}:{path}"
-    files, known = _found(name, revision, path)
-    version = known.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    with _naming_storage_errors(name):
+        files = _files_at(name, revision)
+        status = _status_at(name, revision, path, files)
+    version = status.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     kept = folder / f"{version}{PurePosixPath(path).suffix}"
-    if "md5" in known and kept.exists():
-        return kept
-    try:
-        with replacing(kept) as temporary:
+    if not ("md5" in status and kept.exists()):
+        with replacing(kept) as temporary, _naming_storage_errors(name):
             files.get_file(f"/{path}", str(temporary))
-    except Exception as error:  # each kind of storage has its own
-        raise _nowhere(name, error) from None
     return kept
 
 
-def _found(name: str, rev: str, path: str) -> tuple[Any, dict[str, Any]]:
-    """The files of a revision as DVC's file system, and what it knows of the file at `path`."""
+def _files_at(name: str, revision: str) -> Any:
+    """Return the files of a revision, as DVC's file system, which looks up the revision later."""
     root = find_dvc_root(Path.cwd())
     if root is None:
         raise InputError(f"{name}: this is no DVC repository; run from the root of the project")
     from dvc.api import DVCFileSystem
-    from dvc.exceptions import DvcException
-    from dvc.scm import RevError
-    from dvc_data.index import DataIndexDirError
 
-    listed = f"`dvc list -R . --rev {rev}` lists them"
+    return DVCFileSystem(str(root), rev=revision, config=_places(root))
+
+
+def _status_at(name: str, revision: str, path: str, files: Any) -> dict[str, Any]:
+    """Return the status of the file at `path` of a revision. Raises InputError where it is none."""
+    from dvc.scm import RevError
+
+    listed = f"`dvc list -R . --rev {revision}` lists them"
     try:
-        files = DVCFileSystem(str(root), rev=rev, config=_places(root))
-        known = files.info(f"/{path}")
+        status: dict[str, Any] = files.info(f"/{path}")
     except RevError:
-        raise InputError(f"{name}: no revision {rev}; `git log --oneline` lists them") from None
+        raise InputError(f"{name}: no revision {revision}; `git log --oneline` lists them") from None
     except FileNotFoundError:
         raise InputError(f"{name}: not a file of that revision; {listed}") from None
-    except DataIndexDirError as error:  # the listing of its folder is nowhere
-        raise _nowhere(name, error.__cause__ or error) from None
-    except ImportError as error:  # storage of this kind needs another package
-        raise _nowhere(name, error) from None
+    if status["type"] == "directory":
+        raise InputError(f"{name}: a folder; name a file in it: {listed}")
+    if "md5" not in status and status.get("dvc_info"):
+        raise InputError(
+            f"{name}: its stage had not run at that revision, or dvc.lock was not committed with it"
+        )
+    return status
+
+
+@contextmanager
+def _naming_storage_errors(name: str) -> Iterator[None]:
+    """Raise an error of DVC's, or of the storage of a remote, as InputError or TransientError with `name`."""
+    from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
+
+    try:
+        yield
+    except CosmosError:
+        raise
     except DvcException as error:
         raise InputError(
             f"{name}: cannot be looked up: {error}; mend that or name another revision"
         ) from None
-    if known["type"] == "directory":
-        raise InputError(f"{name}: a folder; name a file in it: {listed}")
-    if "md5" not in known and known.get("dvc_info"):
-        raise InputError(
-            f"{name}: its stage had not run at that revision, or dvc.lock was not committed with it"
-        )
-    return files, known
-
-
-def _nowhere(name: str, error: BaseException) -> ValueError:
-    return ValueError(
-        f"{name}: neither in the cache nor to be had from a remote ({error}); `dvc push` it where it was "
-        "made, and see `dvc remote list` here"
-    )
+    except Exception as error:  # each kind of storage has its own
+        # the listing of the file's folder is nowhere, for a reason
+        cause = error.__cause__ or error if isinstance(error, DataIndexDirError) else error
+        if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
+            raise
+        is_mended_by_user = isinstance(cause, ImportError) or error_class(cause) is InputError
+        raise (InputError if is_mended_by_user else TransientError)(
+            f"{name}: neither in the cache nor to be had from a remote ({cause}); `dvc push` it where it was "
+            "made, and see `dvc remote list` here"
+        ) from None

@@ -1,36 +1,38 @@
-"""What a run belongs to: for people and tools that set runs beside each other; it decides no result."""
+"""Labels of a run, by which people and tools group and find runs; they decide no result."""
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
-from cosmos.run.files import write_json
+from cosmos.run.files import read_json_object, write_json
 
 JobType = Literal["pretrain", "evaluate", "search"]
 
 
 @dataclass(frozen=True)
 class RunLabels:
-    """labels.json of a run directory."""
+    """Contents of labels.json of a run directory."""
 
     group: str = ""
-    """runs of a sweep have one"""
+    """sweep that the run belongs to; "": none"""
     job_type: JobType = "pretrain"
     tags: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: RunDir) -> Self:
-        """The labels of a run; those without any where it has no file. ValueError where that is damaged."""
+        """Return the labels of a run, or the default ones where it has no file of them.
+
+        Raises DamagedDataError where the file is damaged.
+        """
         if not run.labels.exists():
             return cls()
+        values = read_json_object(run.labels, "file of labels", "delete it")
         try:
-            values = json.loads(run.labels.read_text(encoding="utf-8"))
             return cls(**{**values, "tags": tuple(values.get("tags", ()))})
-        except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise InputError(f"{run.labels}: not a file of labels ({error}); delete it") from None
+        except TypeError as error:
+            raise DamagedDataError(f"{run.labels}: not a file of labels ({error}); delete it") from None
 
     def write(self, run: RunDir) -> None:
-        """Labels a run."""
+        """Write these labels into a run directory."""
         write_json(run.labels, asdict(self))

@@ -1,4 +1,4 @@
-"""Who may write into a run directory: the process that took it last; and whether it lives.
+"""The lease of a run directory: the right of one process to write there, with a heartbeat for others to see.
 
 A job that is started again elsewhere may have left processes behind, on a node that only seemed gone. They
 find another's token in the run's lease before they write, and stop.
@@ -7,7 +7,6 @@ The time of the lease's file is the holder's heartbeat. Nobody needs a scheduler
 see whether a run goes on.
 """
 
-import json
 import logging
 import os
 import secrets
@@ -19,10 +18,10 @@ from datetime import UTC, datetime
 from threading import Event, Thread
 from typing import Any, Self
 
-from cosmos.errors import SupersededError
+from cosmos.errors import DamagedDataError, SupersededError
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.run.files import write_json
+from cosmos.run.files import read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +29,24 @@ BEAT_SECONDS = 10.0
 """Seconds between heartbeats."""
 
 ALIVE_SECONDS = 60.0
-"""Seconds since the last heartbeat within which the holder is taken to live: six beats."""
+"""Seconds since the last heartbeat within which the holder counts as alive: six beats."""
+
+HOLDER_KEYS = ("token", "host", "pid", "since", "job")
 
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to write into `run`, until another process takes it."""
+    """Right to write into `run`, until another process takes it."""
 
     run: RunDir
     token: str
 
     @classmethod
     def take(cls, run: RunDir) -> Self:
-        """Makes this process the one that writes; the one before it stops when it next looks."""
+        """Make this process the one that writes; the one before it stops at its next check.
+
+        Raises InputError for a wrong COSMOS_JOB, TransientError where the disk is full or fails.
+        """
         lease = cls(run, secrets.token_hex(8))
         holder = {
             "token": lease.token,
@@ -55,9 +59,14 @@ class Lease:
         return lease
 
     def check(self) -> None:
-        """Raise SupersededError, naming who took over, if this process may no longer write into the run."""
+        """Raise SupersededError, naming who took over, if this process may no longer write into the run.
+
+        Raises DamagedDataError where the lease's file is damaged, TransientError where the disk fails.
+        """
         try:
-            holder = json.loads(self.run.lease.read_text(encoding="utf-8"))
+            holder = read_json_object(
+                self.run.lease, "lease", "delete it, and give the same command again", HOLDER_KEYS
+            )
         except FileNotFoundError:
             raise SupersededError(
                 f"{self.run.lease} is gone: the run was deleted or moved, so this process stops; "
@@ -71,7 +80,7 @@ class Lease:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Inside, the lease has a heartbeat; afterwards it has none, and nobody has to wait to see that."""
+        """Keep the lease's heartbeat going inside; afterwards mark it as over, so that nobody has to wait."""
         ended = Event()
         heart = Thread(target=self._beat_until, args=(ended,), name="heartbeat", daemon=True)
         heart.start()
@@ -87,22 +96,22 @@ class Lease:
             pass
 
     def _touch(self, times: tuple[float, float] | None) -> bool:
-        """Sets the lease file's times, unless it is another's; None: to now, by the file system's clock.
+        """Set the times of the lease's file (None: now, by the file system's clock), unless another holds it.
 
-        Whether it can still be this process's. What a file system does not bear is not training's trouble.
+        Returns False once another process holds it. Other errors cost a heartbeat, and never stop training.
         """
         try:
             self.check()
             os.utime(self.run.lease, times)
         except SupersededError:
             return False
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, DamagedDataError) as error:
             logger.debug("%s: no heartbeat: %s", self.run.lease, error)
         return True
 
 
 def describe_holder(holder: dict[str, Any]) -> str:
-    """A process, for a person."""
+    """Return which process, host and job hold a lease, for a message."""
     job = holder["job"]
     whose = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""
     return f"process {holder['pid']} on {holder['host']}{whose}"

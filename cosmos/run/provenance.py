@@ -1,4 +1,4 @@
-"""What a run was made from and on: commit and diff, data, packages, hardware, command."""
+"""Provenance of a run: commit, diff, data, packages, hardware, command; and copies of the code for jobs."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from cosmos.errors import InputError
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import write_json
+from cosmos.run.files import read_json_object, write_json
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 COMPUTING = ("data", "model", "evaluation")
@@ -28,12 +28,16 @@ MAX_DIFF_CHARS = 200_000
 
 PACKAGE = Path(__file__).parents[1]
 FROZEN = "frozen.json"
-"""In a frozen copy of the package: its CodeState."""
+"""File in a frozen copy of the package that holds its CodeState."""
 
 
 def record_session(path: Path, data: dict[str, Path], device: str) -> None:
-    """Appends this session to the provenance file at `path`; `data` names the manifests that it reads."""
-    before = json.loads(path.read_text(encoding="utf-8"))["sessions"] if path.exists() else []
+    """Append this session to the provenance file at `path`; `data` names the manifests that it reads.
+
+    Raises DamagedDataError where the file is damaged, InputError for a wrong COSMOS_JOB.
+    """
+    remedy = "delete it, and give the same command again"
+    before = read_json_object(path, "provenance", remedy, ["sessions"])["sessions"] if path.exists() else []
     sessions = [*before, describe_session(device)]
     write_json(
         path,
@@ -47,14 +51,14 @@ def record_session(path: Path, data: dict[str, Path], device: str) -> None:
 
 
 def count_requeues(sessions: list[dict[str, Any]]) -> int:
-    """Times that the jobs of these sessions were started again, also where that led to no session."""
+    """Return how often the jobs of these sessions were started again, also where that led to no session."""
     jobs = [session["job"] for session in sessions if session.get("job")]
     last = {(job["cluster"], job["id"]): job["requeues"] for job in jobs}
     return sum(last.values())
 
 
 def describe_session(device: str) -> dict[str, Any]:
-    """This process: when, by which command, with which code and packages, on what."""
+    """Return time, command, job, code, packages and hardware of this process."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -68,7 +72,10 @@ def describe_session(device: str) -> dict[str, Any]:
 
 
 def current_job() -> dict[str, Any]:
-    """The job that this process belongs to, as its launcher says in COSMOS_JOB; {} without one."""
+    """Return the job that this process belongs to, from its launcher's COSMOS_JOB; {} without one.
+
+    Raises InputError where the variable is no job.
+    """
     text = os.environ.get("COSMOS_JOB", "")
     if not text:
         return {}
@@ -84,7 +91,7 @@ def current_job() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class CodeState:
-    """Which code runs."""
+    """State of the code: its commit, and what was changed since."""
 
     commit: str
     diff: str
@@ -94,7 +101,7 @@ class CodeState:
 
     @classmethod
     def on_disk(cls) -> Self:
-        """What git says now of the checkout that this code lies in; of a frozen copy, what it said then."""
+        """Return the state of the checkout that this code lies in, or that a frozen copy was made from."""
         frozen = PACKAGE / FROZEN
         if frozen.exists():
             return cls(**json.loads(frozen.read_text(encoding="utf-8")))
@@ -107,12 +114,12 @@ class CodeState:
 
 @cache
 def code_state() -> CodeState:
-    """The code that this process runs."""
+    """Return the state of the code that this process runs."""
     return CodeState.on_disk()
 
 
 def git_output(*arguments: str) -> str:
-    """What git says of the checkout that this code lies in; "" outside of one."""
+    """Return the output of git in the checkout that this code lies in; "" outside of one."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, errors="replace", check=True
@@ -123,12 +130,12 @@ def git_output(*arguments: str) -> str:
 
 
 def code_version() -> str:
-    """The commit of this code, `-dirty` if it was changed since; the package's version without git."""
+    """Return the commit of this code, `-dirty` if it was changed since; the package's version without git."""
     return code_state().version
 
 
 def freeze_code(folder: Path) -> Path:
-    """Copies this package to `folder`/cosmos, whole or not at all, unless it is there; returns `folder`.
+    """Copy this package to `folder`/cosmos, whole or not at all, unless it is there; return `folder`.
 
     Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait.
     """
@@ -150,7 +157,7 @@ def freeze_code(folder: Path) -> Path:
 
 @cache
 def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
-    """Differs once the code of these parts of the library, or a package that it computes with, does."""
+    """Return a digest of the code of these parts of the library and of the packages they compute with."""
     files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
     whole = hashlib.sha256("".join(installed_version(name) for name in PACKAGES[1:]).encode())
     for path in files:
@@ -159,7 +166,7 @@ def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
 
 
 def installed_version(package: str) -> str:
-    """The version of an installed package; "" where it is not installed."""
+    """Return the version of an installed package; "" where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -167,6 +174,6 @@ def installed_version(package: str) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,56 +1,66 @@
-"""results/<suite>.json: what was measured, an entry for each dataset.
+"""Results of evaluations: results/<suite>.json of a run directory, with an entry for each dataset.
 
 An entry names the identity of all that its figures depend on: an evaluation that was stopped goes on from
 what was measured under the same one.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos.errors import InputError
-from cosmos.run.files import write_json
+from cosmos.errors import DamagedDataError
+from cosmos.run.files import read_json_object, write_json
 
 ResultFigures = dict[str, float]
+"""Measured values by the name of their metric."""
 ResultEntry = dict[str, Any]
+"""Results on one dataset: figures by model under `models`, and keys that say what was measured and how."""
 
 
 def overall_figures(figures: Mapping[str, float]) -> ResultFigures:
-    """Figures without those of single classes."""
+    """Return figures without those of single classes, whose names have a slash."""
     return {metric: value for metric, value in figures.items() if "/" not in metric}
 
 
 def read_result_figures(file: Path) -> ResultFigures:
-    """Overall figures of a results file, as <suite>/<dataset>/<model>/<metric>. ValueError as `entries`."""
-    return {
-        f"{file.stem}/{dataset}/{model}/{metric}": value
-        for dataset, entry in Results(file, file.stem).entries().items()
-        for model, figures in entry["models"].items()
-        for metric, value in overall_figures(figures).items()
-    }
+    """Return the overall figures of a results file, by <suite>/<dataset>/<model>/<metric>.
+
+    Raises DamagedDataError where the file is damaged.
+    """
+    entries = Results(file, file.stem).entries()
+    try:
+        return {
+            f"{file.stem}/{dataset}/{model}/{metric}": value
+            for dataset, entry in entries.items()
+            for model, figures in entry["models"].items()
+            for metric, value in overall_figures(figures).items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DamagedDataError(f"{file}: not a file of results ({error!r}); delete it") from None
 
 
 @dataclass(frozen=True)
 class Results:
-    """The results file of a suite."""
+    """Results file of a suite."""
 
     path: Path
     suite: str
 
     def entries(self) -> dict[str, ResultEntry]:
-        """Entries by dataset; {} where there is no file. ValueError for a file of another form."""
+        """Return the entries by dataset; {} where there is no file.
+
+        Raises DamagedDataError where the file is damaged.
+        """
         if not self.path.exists():
             return {}
-        try:
-            entries: dict[str, ResultEntry] = json.loads(self.path.read_text(encoding="utf-8"))["datasets"]
-            return entries
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path}: not a file of results ({error!r}); delete it") from None
+        entries = read_json_object(self.path, "file of results", "delete it", ["datasets"])["datasets"]
+        if not isinstance(entries, dict):
+            raise DamagedDataError(f"{self.path}: not a file of results (datasets: {entries!r}); delete it")
+        return entries
 
     def measured(self, dataset: str, identity: str) -> dict[str, ResultFigures]:
-        """Figures by model that a dataset's entry has under `identity`."""
+        """Return the figures by model of a dataset's entry, if it has this `identity`; {} otherwise."""
         entry = self.entries().get(dataset, {})
         models: dict[str, ResultFigures] = (
             entry.get("models", {}) if entry.get("identity") == identity else {}
@@ -58,5 +68,5 @@ class Results:
         return models
 
     def put(self, dataset: str, entry: ResultEntry) -> None:
-        """Writes the entry of a dataset, in place of the one before."""
+        """Write the entry of a dataset, in place of the one before."""
         write_json(self.path, {"suite": self.suite, "datasets": {**self.entries(), dataset: entry}})

@@ -178,7 +178,7 @@ class Controller:
 
     def report(self, live: Live) -> bool:
         """Reports what a trial has measured since; whether it fell behind with training still to come."""
-        if live.trial is None or len(self.sweep.file.objectives) > 1 or not (lines := live.lines.news()):
+        if live.trial is None or len(self.sweep.file.objectives) > 1 or not (lines := live.lines.new_lines()):
             return False
         (objective,) = self.sweep.file.objectives
         epochs = self.sweep.params(live.record.asked, 0).pretrain.epochs

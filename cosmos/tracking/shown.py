@@ -116,7 +116,7 @@ class Rows:
 
     def news(self) -> list[Row]:
         """Rows that are complete since the last look; all of them again where the file was written anew."""
-        lines = self.lines.news()
+        lines = self.lines.new_lines()
         if self.lines.is_anew:
             self.held = {}
         done = []

@@ -11,6 +11,7 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
+from cosmos.errors import InputError, TransientError
 from cosmos.run.dvc_versions import fetch_version, recorded_versions
 from tests.stages.examples import ROOT
 from tests.workspaces import commit, git
@@ -164,7 +165,7 @@ Path("seen").write_text(old + str(recorded_versions(Path("made/data/manifest.jso
 def test_a_name_that_leads_nowhere_is_refused(
     repository: Path, tmp_path: Path, revision: str, path: str, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         fetch_version(revision, path, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
@@ -173,7 +174,7 @@ def test_a_name_that_leads_nowhere_is_refused(
 def test_a_file_that_no_place_has_is_said_to_need_a_push(repository: Path, tmp_path: Path, path: str) -> None:
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
-    with pytest.raises(ValueError, match=r"neither in the cache nor to be had from a remote .* `dvc push`"):
+    with pytest.raises(InputError, match=r"neither in the cache nor to be had from a remote .* `dvc push`"):
         fetch_version("HEAD", path, tmp_path / "kept")
 
 
@@ -182,14 +183,14 @@ def test_storage_that_needs_another_package_names_it(repository: Path, tmp_path:
     (repository / ".dvc" / "config.local").write_text(
         "['remote \"storage\"']\n    url = gs://bucket/storage\n"
     )
-    with pytest.raises(ValueError, match=r"from a remote .*dvc-gs"):
+    with pytest.raises(InputError, match=r"from a remote .*dvc-gs"):
         fetch_version("HEAD", "made/model.pt", tmp_path / "kept")
 
 
 def test_a_revision_that_dvc_cannot_read_is_named(repository: Path, tmp_path: Path) -> None:
     (repository / "dvc.yaml").write_text("stages: [")
     commit(repository)
-    with pytest.raises(ValueError, match=r"dvc:HEAD:made/model.pt: cannot be looked up: .*dvc\.yaml"):
+    with pytest.raises(InputError, match=r"dvc:HEAD:made/model.pt: cannot be looked up: .*dvc\.yaml"):
         fetch_version("HEAD", "made/model.pt", tmp_path / "kept")
     assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
 
@@ -198,7 +199,7 @@ def test_outside_of_a_repository_there_are_no_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ValueError, match="no DVC repository"):
+    with pytest.raises(InputError, match="no DVC repository"):
         fetch_version("HEAD", "made/model.pt", tmp_path)
 
 
@@ -244,7 +245,7 @@ def test_object_storage_that_is_gone_is_named(
     dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", "http://127.0.0.1:9")
     shutil.rmtree(repository / ".dvc" / "cache")
     for path in ("made/model.pt", "made/data/manifest.json"):
-        with pytest.raises(ValueError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
+        with pytest.raises(TransientError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
             fetch_version("HEAD", path, tmp_path / "kept")
 
 

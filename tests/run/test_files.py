@@ -1,8 +1,18 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from cosmos.run.files import link_or_copy, replacing, replacing_folder, write_json, write_text
+from cosmos.errors import DamagedDataError, TransientError
+from cosmos.run.files import (
+    link_or_copy,
+    read_json_object,
+    replacing,
+    replacing_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -54,3 +64,35 @@ def test_a_file_gets_another_name_without_more_room_on_the_disk(tmp_path: Path) 
     write_text(tmp_path / "a", "text")
     link_or_copy(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a").samefile(tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "f.json"
+    write_json(path, "old")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; free space"):
+        write_json(path, "new")
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f.json", '"old"\n')]
+
+
+def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
+    def copy_what_is_missing() -> None:
+        with replacing(tmp_path / "f"):
+            (tmp_path / "missing").read_text()
+
+    with pytest.raises(FileNotFoundError, match="missing"):
+        copy_what_is_missing()
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'"\xff"'])
+def test_a_json_file_that_holds_something_else_is_damaged(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(DamagedDataError, match=r"x\.json: not a list \(.*\); mend it"):
+        read_json_object(tmp_path / "x.json", "list", "mend it", ["items"])

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 
@@ -13,9 +14,9 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert RunLabels.of(run) == labels
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"groups": ""}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"groups": ""}', '{"tags": 1}'])
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     run = RunDir(tmp_path)
     run.labels.write_text(text)
-    with pytest.raises(ValueError, match=r"labels\.json: not a file of labels"):
+    with pytest.raises(DamagedDataError, match=r"labels\.json: not a file of labels"):
         RunLabels.of(run)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.errors import SupersededError
+from cosmos.errors import DamagedDataError, SupersededError
 from cosmos.run import lease as leases
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -70,6 +70,15 @@ def test_a_broken_job_leaves_the_lease_where_it_was(tmp_path: Path, monkeypatch:
         Lease.take(run)
     lease.check()
     assert json.loads(run.lease.read_text())["job"] == {}
+
+
+@pytest.mark.parametrize("content", ["{", "{}"])
+def test_a_damaged_lease_is_named_with_the_remedy(tmp_path: Path, content: str) -> None:
+    run = RunDir(tmp_path)
+    lease = Lease.take(run)
+    run.lease.write_text(content)
+    with pytest.raises(DamagedDataError, match=r"writer\.json: not a lease .*; delete it"):
+        lease.check()
 
 
 @pytest.fixture

@@ -96,15 +96,15 @@ def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
 def test_new_lines_are_told_once_and_all_of_a_file_that_was_written_anew(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     lines = MetricsTail(path)
-    assert (lines.news(), lines.is_anew) == ([], False)
+    assert (lines.new_lines(), lines.is_anew) == ([], False)
     log = MetricsWriter(path)
     log.log({"step": 10})
-    assert (lines.news(), lines.is_anew) == ([{"step": 10}], True)
+    assert (lines.new_lines(), lines.is_anew) == ([{"step": 10}], True)
     log.log({"step": 20})
     with path.open("a") as file:
         file.write('{"step": 30')
-    assert (lines.news(), lines.is_anew) == ([{"step": 20}], False)
-    assert lines.news() == []
+    assert (lines.new_lines(), lines.is_anew) == ([{"step": 20}], False)
+    assert lines.new_lines() == []
     resumed = MetricsWriter(path, resume_step=10)
     resumed.log({"step": 20, "loss": 1.5})
-    assert (lines.news(), lines.is_anew) == ([{"step": 10}, {"step": 20, "loss": 1.5}], True)
+    assert (lines.new_lines(), lines.is_anew) == ([{"step": 10}, {"step": 20, "loss": 1.5}], True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cosmos.errors import DamagedDataError
 from cosmos.run import provenance
 from cosmos.run.provenance import (
     PACKAGE,
@@ -152,6 +153,15 @@ def test_sessions_of_an_older_record_without_jobs_stay(
     content = record_under_job(path, monkeypatch, as_job("12", 1))
     assert content["requeues"] == 1
     assert content["sessions"][0] == {"commit": "abc"}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "provenance.json"
+    path.write_text(content)
+    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
+        record_session(path, {}, "cpu")
+    assert path.read_text() == content
 
 
 @pytest.mark.parametrize("broken", ["12", "{", '["a"]', '{"id": "12"}'])
