@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from cosmos.config.figures import Direction, direction_of
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
@@ -16,7 +17,6 @@ from cosmos.registry.index import run_names
 from cosmos.registry.record import RunRecord, read_record, run_named
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
-from cosmos.tracking.shown import direction
 
 TRAINING = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
 """Figures of training that are compared, beside results and evaluations."""
@@ -119,11 +119,9 @@ class Comparison:
 
 
 def goal(figure: str) -> Goal:
-    """Which values of a figure are better."""
-    way = direction(figure)
-    if way == "min" or figure.endswith("seconds"):
-        return "smallest"
-    return "largest" if way == "max" or figure == "samples_per_second" else "neither"
+    """Return which values of a figure are better, as its metric says."""
+    goals: dict[Direction, Goal] = {"min": "smallest", "max": "largest", "": "neither"}
+    return goals[direction_of(figure)]
 
 
 def leaders(figure: str, wanted: Goal, competing: Iterable[Contender]) -> frozenset[str]:

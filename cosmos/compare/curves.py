@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos.compare.comparison import Contender
+from cosmos.config.figures import is_caveat
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
@@ -90,7 +91,9 @@ def run_curves(run: RunDir, per_step: int) -> Curves:
 def evaluated(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """What a line of metrics says of the loss, or of an evaluation."""
     figures = {"loss": line.get("loss")} | line.get("evaluation", {})
-    yield from ((name, value) for name, value in figures.items() if value is not None and name[-4:] != "ties")
+    for name, value in figures.items():
+        if value is not None and not is_caveat(f"evaluation/{name}"):
+            yield name, value
 
 
 def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

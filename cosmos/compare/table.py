@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender
+from cosmos.config.figures import is_caveat
 from cosmos.registry.candidates import SeedStatistics
 from cosmos.report.text import format_parameter, parameter_label, printable
 
@@ -115,9 +116,7 @@ def in_lines(compared: Comparison) -> Sheet:
 
 def told(compared: Comparison) -> list[str]:
     """Figures but for ties, and for evaluations while training of what was measured again after it."""
-    return [
-        name for name in compared.figures if not name.endswith("ties") and again(name) not in compared.figures
-    ]
+    return [name for name in compared.figures if not is_caveat(name) and again(name) not in compared.figures]
 
 
 def again(name: str) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import merge_sections
+from cosmos.config.figures import direction_of
 from cosmos.config.identity import flatten_sections, identifying_values, with_first_defaults
 from cosmos.config.params import Params
 from cosmos.config.search_space import Distribution, Suggester, TrialValues, nested_sections, suggest_values
@@ -21,7 +22,23 @@ class Objective(Section):
 
     figure: str
     """<suite>/<dataset>/<model>/<metric>, device_seconds, or a value of metrics.jsonl such as loss"""
-    goal: Literal["maximize", "minimize"] = "maximize"
+    goal: Literal["maximize", "minimize", ""] = ""
+    """left out: as the figure's metric says; "" where that says neither, which no sweep runs with"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_goal(cls, values: Any) -> Any:
+        """Return the values with the goal that the figure's metric has, where they state none."""
+        if not isinstance(values, dict) or values.get("goal") or not isinstance(values.get("figure"), str):
+            return values
+        goals = {"max": "maximize", "min": "minimize", "": ""}
+        return {**values, "goal": goals[direction_of(values["figure"])]}
+
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """Goal of an objective of a sweep that was checked, which has one."""
+        assert self.goal, f"{self.figure} has no goal"
+        return self.goal
 
     @property
     def suite(self) -> str:
@@ -140,7 +157,13 @@ class Sweep:
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:
-        """Return the sweep that `dump` gave as plain values. KeyError, TypeError or ValueError otherwise."""
-        file = SweepFile.model_validate(with_first_defaults(values["sweep"], "sweep"))
+        """Return the sweep that `dump` gave as plain values. KeyError, TypeError or ValueError otherwise.
+
+        Dumps of the first release leave out the goal `maximize`.
+        """
+        objectives = [{"goal": "maximize", **objective} for objective in values["sweep"]["objectives"]]
+        file = SweepFile.model_validate(
+            with_first_defaults({**values["sweep"], "objectives": objectives}, "sweep")
+        )
         base = Params.model_validate(with_first_defaults(values["base"]))
         return cls(values["name"], file, base, values["needs"], values["data"])

@@ -17,9 +17,10 @@ from cosmos.config.experiment import (
     merge_sections,
     read_mapping,
 )
+from cosmos.config.figures import SUITE_METRICS
 from cosmos.config.identity import flatten_sections
 from cosmos.config.search_space import condition_problems
-from cosmos.config.sweep import Sweep, SweepFile
+from cosmos.config.sweep import Objective, Sweep, SweepFile
 from cosmos.errors import InputError
 
 SWEEPS_FOLDER = EXPERIMENTS / "sweeps"
@@ -27,11 +28,8 @@ SWEEPS_FOLDER = EXPERIMENTS / "sweeps"
 NUM_RANDOM_TRIALS = 200
 """Random trials that Params must accept: they show values that are impossible only in combination."""
 
-RETRIEVAL_METRICS = [
-    f"{direction}_{metric}"
-    for direction in ("image_to_text", "text_to_image")
-    for metric in ("R@1", "R@5", "R@10", "mean_rank", "median_rank")
-]
+RETRIEVAL_METRICS = [metric.name for metric in SUITE_METRICS["retrieval"] if metric.direction]
+"""Metrics of retrieval that a search may go by."""
 
 
 def load_sweep(name: str, experiment: str = "") -> Sweep:
@@ -152,10 +150,12 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
         yield "objectives: a figure is named twice"
     for objective in sweep.file.objectives:
         where = f"objectives: {objective.figure}"
+        if not objective.suite and "/" in objective.figure:
+            suites = ", ".join(get_args(SuiteName))
+            yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites}"
+            continue
         if not objective.suite:
-            if "/" in objective.figure:
-                suites = ", ".join(get_args(SuiteName))
-                yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites}"
+            yield from goal_problems(objective)
             continue
         parts = objective.figure.split("/", 3)
         if len(parts) < 4:
@@ -169,6 +169,17 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
             yield f"{where}: {model} is not among evaluate.models ({', '.join(sweep.base.evaluate.models)})"
         if suite == "retrieval" and metric not in RETRIEVAL_METRICS:
             yield f"{where}: no metric {metric}; retrieval has {', '.join(RETRIEVAL_METRICS)}"
+        else:
+            yield from goal_problems(objective)
+
+
+def goal_problems(objective: Objective) -> Iterator[str]:
+    """Yield why an objective needs a goal: it states none, and its figure has no better direction."""
+    if not objective.goal:
+        yield (
+            f"objectives: {objective.figure}: no value of it is known to be better than another; add `goal:"
+            " maximize` or `goal: minimize`"
+        )
 
 
 def pruner_problems(sweep: Sweep) -> Iterator[str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.figures import direction_of
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
@@ -18,7 +19,7 @@ from cosmos.registry.record import RunRecord, read_record, run_named, scalars
 from cosmos.registry.table import ABSENT, table
 from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
-from cosmos.tracking.shown import SUITES, direction
+from cosmos.tracking.shown import SUITES
 
 RECALL = "image_to_text_R@1"
 HELD_OUT = (
@@ -156,7 +157,7 @@ def best(
 
 def is_cost(metric: str) -> bool:
     """Whether less of a metric is better."""
-    return direction(metric) == "min" or metric.endswith("seconds")
+    return direction_of(metric) == "min"
 
 
 def export(file: Path, question: Question, machine: Machine, quiet: bool) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def open_study(sweep: Sweep, folder: SweepDir, machine: Machine) -> optuna.Study
         lambda: optuna.create_study(
             storage=storage(folder, machine),
             study_name=sweep.id,
-            directions=[objective.goal for objective in sweep.file.objectives],
+            directions=[objective.direction for objective in sweep.file.objectives],
             load_if_exists=True,
         ),
     )

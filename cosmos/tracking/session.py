@@ -14,7 +14,7 @@ from cosmos.run.directory import RunDir
 from cosmos.run.results import read_result_figures
 from cosmos.tracking.note import MirrorNote
 from cosmos.tracking.recording import Recording
-from cosmos.tracking.shown import Axis, Best, Described, Row, better, direction, table
+from cosmos.tracking.shown import Axis, Best, Described, Row, better, curve_direction, table
 
 if TYPE_CHECKING:
     import wandb
@@ -66,7 +66,7 @@ class MirrorSession:
         """Says, of curves not seen before, which value is their best."""
         step = "samples" if self.axis.batch_size else None
         for key in row.keys() - self.defined:
-            if way := direction(key):
+            if way := curve_direction(key):
                 self.open().define_metric(key, step_metric=step, summary=f"{way},last")
         self.defined |= row.keys()
 

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import read_mapping
+from cosmos.config.figures import Direction, metric_of
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -17,10 +18,8 @@ from cosmos.run.results import Results, overall_figures
 Row = dict[str, Any]
 Best = dict[str, dict[str, float]]
 """{"loss": {"min": ..., "last": ...}}"""
-Direction = Literal["min", "max", ""]
 
 SUITES = get_args(SuiteName)
-LOSSES = ("loss", "contrastive", "distill")
 
 MAX_TAG, MAX_NAME = 64, 128
 """Characters that W&B takes."""
@@ -164,21 +163,17 @@ class Axis:
         return is_due and not any(key.startswith("evaluation/") for key in row)
 
 
-def direction(key: str) -> Direction:
-    """Whether the largest or the smallest value of a curve is its best; "" where neither is."""
-    first, _, metric = key.partition("/")
-    if first in LOSSES or (first.startswith("distill_") and first != "distill_logit_scale"):
-        return "min"
-    if first not in ("evaluation", *SUITES) or metric.endswith("ties"):
-        return ""
-    return "min" if metric.endswith("_rank") else "max"
+def curve_direction(key: str) -> Direction:
+    """Return which value of a curve is its best; "" where neither is, and for what is no curve of quality."""
+    metric = metric_of(key)
+    return metric.direction if metric and metric.role == "quality" else ""
 
 
 def better(known: Best, row: Row) -> Best:
     """The best and last values of curves, `row` included, as W&B's summaries have them."""
     found = dict(known)
     for key, value in row.items():
-        if way := direction(key):
+        if way := curve_direction(key):
             pick = max if way == "max" else min
             found[key] = {way: pick(value, known.get(key, {}).get(way, value)), "last": value}
     return found

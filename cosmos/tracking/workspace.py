@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cosmos.config.figures import direction_of
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError
 from cosmos.tracking.session import has_key
-from cosmos.tracking.shown import SUITES, direction
+from cosmos.tracking.shown import SUITES, curve_direction
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -54,7 +55,7 @@ def sweep_workspace(
     from wandb_workspaces import expr, workspaces
 
     is_trial = expr.And(expr.Metric("Group") == sweep_id, expr.Metric("JobType") == "pretrain")
-    figure = summary_key(objective)
+    figure, is_ascending = summary_key(objective), direction_of(objective) == "min"
     search = workspaces.Section(name="Search", panels=search_panels(figure, params), is_open=True)
     curves = workspaces.Section(name="Learning curves", panels=curve_panels(), is_open=True)
     return workspaces.Workspace(
@@ -65,7 +66,7 @@ def sweep_workspace(
         settings=workspaces.WorkspaceSettings(x_axis="samples", max_runs=MAX_RUNS),
         runset_settings=workspaces.RunsetSettings(
             filters=is_trial,
-            order=[workspaces.Ordering(workspaces.Summary(figure), ascending=direction(objective) == "min")],
+            order=[workspaces.Ordering(workspaces.Summary(figure), is_ascending)],
             pinned_columns=[
                 f"summary:{figure}",
                 *(f"config:{param.replace('.', '.value.', 1)}" for param in params),
@@ -102,5 +103,5 @@ def curve_panels() -> "list[PanelTypes]":
 
 def summary_key(objective: str) -> str:
     """Where the summary has an objective: a result by its name, a curve's last value beside its best one."""
-    is_curve = direction(objective) and objective.split("/")[0] not in SUITES
+    is_curve = curve_direction(objective) and objective.split("/")[0] not in SUITES
     return f"{objective}.last" if is_curve else objective

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cosmos.config.sweep import Sweep
+from cosmos.config.sweep import Objective, Sweep
 from cosmos.config.sweep_loading import SWEEPS_FOLDER, load_sweep
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
 
@@ -60,6 +60,8 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         (toward("retrieval/heldout/student/R@1"), r"no metric R@1; retrieval has image_to_text_R@1"),
         (toward("detection/coco/student/mAP"), r"detection is no suite"),
         (toward(RECALL, RECALL), r"a figure is named twice"),
+        (toward("grad_norm"), r"objectives: grad_norm: .*add `goal: maximize` or `goal: minimize`"),
+        (toward("classification/demo/student/top_one"), r"top_one: .*add `goal: maximize`"),
         (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
         (
             toward("classification/demo/student/top1", pruner={"name": "median"}),
@@ -99,6 +101,30 @@ def test_a_sweep_of_other_values_is_another_and_one_of_more_trials_is_not(tmp_pa
 def test_a_sweep_is_read_as_it_was_dumped(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     assert Sweep.load(sweep.dump()) == sweep
+
+
+@pytest.mark.parametrize(
+    ("figure", "goal"),
+    [("loss", "minimize"), (TIME, "minimize"), (RECALL, "maximize"), (f"{RECALL[:-3]}mean_rank", "minimize")],
+)
+def test_a_goal_that_is_left_out_is_the_better_direction_of_the_figure(figure: str, goal: str) -> None:
+    assert Objective.model_validate({"figure": figure}).goal == goal
+    for stated in ("maximize", "minimize"):
+        assert Objective.model_validate({"figure": figure, "goal": stated}).goal == stated
+
+
+def test_a_goal_that_is_stated_as_the_figure_has_it_makes_no_other_sweep(tmp_path: Path) -> None:
+    stated = small_sweep(tmp_path, objectives=[{"figure": RECALL, "goal": "maximize"}])
+    assert small_sweep(tmp_path, objectives=[{"figure": RECALL}]).id == stated.id
+    objectives = stated.file.model_dump(mode="json", include={"objectives"})
+    assert objectives == {"objectives": [{"figure": RECALL, "goal": "maximize"}]}  # as in ids of older sweeps
+
+
+def test_dumps_of_older_versions_left_out_the_goal_to_maximize(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path, objectives=[{"figure": "loss", "goal": "maximize"}])
+    dump = sweep.dump()
+    dump["sweep"] |= {"objectives": [{"figure": "loss"}]}
+    assert Sweep.load(dump) == sweep
 
 
 def test_trials_have_the_base_of_another_experiment_where_one_is_given(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import read_result_figures
-from cosmos.tracking.shown import Axis, Best, Described, Rows, better, direction, flat, table
+from cosmos.tracking.shown import Axis, Best, Described, Rows, better, curve_direction, flat, table
 from tests.tracking.examples import R1, begun, evaluation, measure, trained
 
 
@@ -104,7 +104,7 @@ def test_the_end_of_an_epoch_owes_an_evaluation_until_that_is_there(tmp_path: Pa
     ],
 )
 def test_the_better_direction_of_a_curve(key: str, way: str) -> None:
-    assert direction(key) == way
+    assert curve_direction(key) == way
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))

@@ -1,0 +1,198 @@
+"""Metrics of training and of the suites: unit, direction and role of every figure of a run, by its name.
+
+They are declared below all that computes, records or ranks figures, so that the W&B mirror, searches,
+comparisons and lists of runs go by the same declaration; what computes a figure names it by its metric.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Literal, get_args
+
+from cosmos.config.evaluate_params import Attention
+from cosmos.config.params import DistillTermParams
+
+Direction = Literal["min", "max", ""]
+"""The better of two values; "" where neither is."""
+
+Unit = Literal["share", "rank", "nats", "seconds", "samples", "samples per second", "steps", "epochs", ""]
+"""Unit of a value: shares lie between 0 and 1, ranks count from 1."""
+
+Role = Literal["quality", "cost", "caveat", "state"]
+"""Use of a metric: what models are judged by, what that took, how far to trust it, or how training stood."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity that is measured."""
+
+    name: str
+    """key of its values in metrics.jsonl or in the results of a suite; a prefix of the keys of a family"""
+    unit: Unit
+    direction: Direction
+    role: Role
+    has_chance: bool = False
+    """True when guessing has an expected score, which the suite computes for each dataset"""
+    is_family: bool = False
+    """True when there is a value for each class or kind, whose name completes the key"""
+
+    def names(self, key: str) -> bool:
+        """Return True when values of this metric have the key `key`."""
+        return key.startswith(self.name) if self.is_family else key == self.name
+
+    def key(self, member: str) -> str:
+        """Return the key of a family's member."""
+        assert self.is_family
+        return f"{self.name}{member}"
+
+
+def score_metric(name: str, *, has_chance: bool = False, is_family: bool = False) -> Metric:
+    """Return a metric of a model's right answers, as a share of all."""
+    return Metric(name, "share", "max", "quality", has_chance, is_family)
+
+
+def loss_metric(name: str) -> Metric:
+    """Return a metric that training makes small."""
+    return Metric(name, "nats", "min", "quality")
+
+
+def state_metric(name: str, unit: Unit = "") -> Metric:
+    """Return a metric that says how far or with which settings training went, and is neither good nor bad."""
+    return Metric(name, unit, "", "state")
+
+
+TOTAL_LOSSES = tuple(map(loss_metric, ("loss", "contrastive", "distill")))
+"""Loss of training, and its two parts."""
+
+DISTILL_LOSSES = tuple(loss_metric(f"distill_{term}") for term in DistillTermParams.model_fields)
+"""Terms of the distillation loss."""
+
+SECONDS = Metric("seconds", "seconds", "min", "cost")
+DEVICE_SECONDS = Metric("device_seconds", "seconds", "min", "cost")
+"""Seconds of training x devices."""
+SAMPLES_PER_SECOND = Metric("samples_per_second", "samples per second", "max", "cost")
+
+SAMPLES = state_metric("samples", "samples")
+
+TRAINING_METRICS: tuple[Metric, ...] = (
+    state_metric("step", "steps"),
+    state_metric("epoch", "epochs"),
+    SAMPLES,
+    *TOTAL_LOSSES,
+    *DISTILL_LOSSES,
+    *map(state_metric, ("logit_scale", "distill_logit_scale", "learning_rate", "momentum", "grad_norm")),
+    state_metric("teacher_distance"),
+    SECONDS,
+    DEVICE_SECONDS,
+    SAMPLES_PER_SECOND,
+    Metric("data_wait", "share", "min", "cost"),
+    Metric("replaced_samples", "samples", "min", "caveat"),
+    Metric("skipped_steps", "steps", "min", "caveat"),
+    state_metric("skipped_in_a_row", "steps"),
+)
+"""Metrics of a line of metrics.jsonl."""
+
+RECALLS = (1, 5, 10)
+"""Places k among which recall at k looks for a right candidate."""
+
+
+@dataclass(frozen=True)
+class RetrievalMetrics:
+    """Metrics of retrieval from queries of one modality to candidates of the other."""
+
+    name: str
+
+    def recall(self, k: int) -> Metric:
+        """Return the share of queries that have one of their own among the first `k` candidates."""
+        return score_metric(f"{self.name}_R@{k}", has_chance=True)
+
+    @property
+    def mean_rank(self) -> Metric:
+        """Mean over queries of the rank of the best own candidate."""
+        return Metric(f"{self.name}_mean_rank", "rank", "min", "quality", has_chance=True)
+
+    @property
+    def median_rank(self) -> Metric:
+        """Median over queries of the rank of the best own candidate, rounded down."""
+        return Metric(f"{self.name}_median_rank", "rank", "min", "quality")
+
+    @property
+    def ties(self) -> Metric:
+        """Share of queries whose best own candidate ties with another's."""
+        return Metric(f"{self.name}_ties", "share", "", "caveat")
+
+    @property
+    def declared(self) -> tuple[Metric, ...]:
+        """All of these metrics."""
+        return (*map(self.recall, RECALLS), self.mean_rank, self.median_rank, self.ties)
+
+
+IMAGE_TO_TEXT = RetrievalMetrics("image_to_text")
+TEXT_TO_IMAGE = RetrievalMetrics("text_to_image")
+
+TOP1 = score_metric("top1", has_chance=True)
+TOP5 = score_metric("top5", has_chance=True)
+MEAN_PER_CLASS = score_metric("mean_per_class", has_chance=True)
+CLASS_ACCURACY = score_metric("accuracy/", is_family=True)
+TIES = Metric("ties", "share", "", "caveat")
+"""Share of images whose class ties with another."""
+
+MEAN_IOU = score_metric("mIoU")
+PIXEL_ACCURACY = score_metric("accuracy")
+CLASS_IOU = score_metric("IoU/", is_family=True)
+
+TEXT_SCORE = score_metric("text", has_chance=True)
+IMAGE_SCORE = score_metric("image", has_chance=True)
+GROUP_SCORE = score_metric("group", has_chance=True)
+MEAN_OVER_KINDS = score_metric("mean", has_chance=True)
+KIND_SCORE = score_metric("", has_chance=True, is_family=True)
+"""Share of right answers of a kind of items, which the dataset names."""
+
+
+def with_attention(metric: Metric, attention: Attention) -> Metric:
+    """Return a metric of segmentation as measured with one kind of attention in the last block."""
+    return replace(metric, name=f"{attention}_{metric.name}")
+
+
+SUITE_METRICS: dict[str, tuple[Metric, ...]] = {
+    "retrieval": (*IMAGE_TO_TEXT.declared, *TEXT_TO_IMAGE.declared),
+    "classification": (TOP1, TOP5, MEAN_PER_CLASS, TIES, CLASS_ACCURACY),
+    "segmentation": tuple(
+        with_attention(metric, attention)
+        for attention in get_args(Attention)
+        for metric in (MEAN_IOU, PIXEL_ACCURACY, CLASS_IOU)
+    ),
+    "perception": (TEXT_SCORE, IMAGE_SCORE, GROUP_SCORE, MEAN_OVER_KINDS, KIND_SCORE),
+}
+"""Metrics of each suite."""
+
+
+@cache
+def metric_of(figure: str) -> Metric | None:
+    """Return the metric of a figure; None for a figure that is not declared.
+
+    Figures are named by their key in metrics.jsonl, or <suite>/<dataset>/<model>/<metric>, or, measured while
+    training, evaluation/<model>/<dataset>/<metric>.
+    """
+    suite, *path = figure.split("/", 3)
+    measured = {**SUITE_METRICS, "evaluation": SUITE_METRICS["retrieval"]}
+    if suite not in measured:
+        return _named(figure, TRAINING_METRICS)
+    return _named(path[-1], measured[suite]) if len(path) == 3 else None
+
+
+def direction_of(figure: str) -> Direction:
+    """Return the better direction of a figure, named as `metric_of` takes it; "" where none is known."""
+    metric = metric_of(figure)
+    return metric.direction if metric else ""
+
+
+def is_caveat(figure: str) -> bool:
+    """Return True for a figure that only says how far others can be trusted, such as a share of ties."""
+    metric = metric_of(figure)
+    return metric is not None and metric.role == "caveat"
+
+
+def _named(key: str, metrics: Sequence[Metric]) -> Metric | None:
+    """Return the first of the metrics whose values have this key; families stand behind others."""
+    return next((metric for metric in metrics if metric.names(key)), None)

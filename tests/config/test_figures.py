@@ -1,0 +1,61 @@
+from typing import get_args
+
+import pytest
+
+from cosmos.config.evaluate_params import Attention, SuiteName
+from cosmos.config.figures import SUITE_METRICS, TRAINING_METRICS, direction_of, is_caveat, metric_of
+
+R1 = "image_to_text_R@1"
+
+
+@pytest.mark.parametrize(
+    ("figure", "direction", "unit"),
+    [
+        ("loss", "min", "nats"),
+        ("distill_image_to_text", "min", "nats"),
+        ("distill_logit_scale", "", ""),
+        ("learning_rate", "", ""),
+        ("samples", "", "samples"),
+        ("seconds", "min", "seconds"),
+        ("device_seconds", "min", "seconds"),
+        ("samples_per_second", "max", "samples per second"),
+        (f"retrieval/heldout/teacher/{R1}", "max", "share"),
+        (f"evaluation/teacher/heldout/{R1}", "max", "share"),
+        ("evaluation/student/heldout/text_to_image_median_rank", "min", "rank"),
+        ("retrieval/heldout/teacher/image_to_text_ties", "", "share"),
+        ("classification/cifar10/teacher/top1", "max", "share"),
+        ("classification/cifar10/teacher/accuracy/a dog / a wolf", "max", "share"),
+        ("segmentation/voc20/teacher/csa_mIoU", "max", "share"),
+        ("segmentation/voc20/teacher/plain_IoU/dog", "max", "share"),
+        ("perception/winoground/baseline/group", "max", "share"),
+        ("perception/own/teacher/knots and ties", "max", "share"),
+    ],
+)
+def test_a_figure_has_the_direction_and_unit_of_its_metric(figure: str, direction: str, unit: str) -> None:
+    metric = metric_of(figure)
+    assert metric
+    assert (metric.direction, metric.unit, direction_of(figure)) == (direction, unit, direction)
+
+
+@pytest.mark.parametrize(
+    "figure",
+    ["", "losses", "retrieval", f"retrieval/heldout/{R1}", "retrieval/heldout/teacher/R@1", f"x/y/z/{R1}"],
+)
+def test_a_figure_that_nobody_declares_has_no_direction(figure: str) -> None:
+    assert metric_of(figure) is None
+    assert direction_of(figure) == ""
+    assert not is_caveat(figure)
+
+
+def test_ties_tell_how_far_others_can_be_trusted() -> None:
+    assert is_caveat("retrieval/heldout/teacher/image_to_text_ties")
+    assert is_caveat("classification/cifar10/teacher/ties")
+    assert not is_caveat(f"retrieval/heldout/teacher/{R1}")
+
+
+def test_every_suite_and_kind_of_attention_has_metrics_and_no_two_share_a_name() -> None:
+    assert tuple(SUITE_METRICS) == get_args(SuiteName)
+    for metrics in (TRAINING_METRICS, *SUITE_METRICS.values()):
+        assert len({metric.name for metric in metrics}) == len(metrics)
+    for attention in get_args(Attention):
+        assert direction_of(f"segmentation/voc20/teacher/{attention}_mIoU") == "max"
