@@ -1,7 +1,7 @@
-"""The `cosmos` command.
+"""The `cosmos` command: one module for each group of subcommands, which parse, call and print.
 
-It knows only settings: what a command needs is imported when they are in order, so that help and mistakes
-answer at once.
+Only settings are imported at first; a subcommand imports what it calls once its settings are valid, so that
+--help and mistakes answer at once.
 """
 
 import logging
@@ -18,16 +18,25 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from cosmos.cli.compare import Compare, Promote
-from cosmos.cli.jobs import Attach, Cancel, Jobs
-from cosmos.cli.runs import Runs
-from cosmos.cli.stages import Datasets, Evaluate, Experiments, Export, Prepare, Pretrain, Report, ShowParams
-from cosmos.cli.sweeps import Dashboard, Sweep
+from cosmos.cli.compare import CompareCommand, PromoteCommand
+from cosmos.cli.jobs import AttachCommand, CancelCommand, JobsCommand
+from cosmos.cli.runs import RunsCommand
+from cosmos.cli.stages import (
+    DatasetsCommand,
+    EvaluateCommand,
+    ExperimentsCommand,
+    ExportCommand,
+    PrepareCommand,
+    PretrainCommand,
+    ReportCommand,
+    ShowParamsCommand,
+)
+from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.experiment import explain_validation
 from cosmos.errors import InputError, Interrupted, error_class
 
 
-class Cosmos(BaseSettings):
+class CosmosCommand(BaseSettings):
     """Pretrain and evaluate COSMOS: cross-modality self-distillation for vision-language models.
 
     Parameters come from params.yaml, then --experiment, then overrides such as --pretrain.epochs 3. Where and
@@ -42,41 +51,41 @@ class Cosmos(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    params: CliSubCommand[ShowParams]
+    params: CliSubCommand[ShowParamsCommand]
     """print the resolved parameters"""
-    prepare: CliSubCommand[Prepare]
+    prepare: CliSubCommand[PrepareCommand]
     """turn a source of images and captions into shards"""
-    pretrain: CliSubCommand[Pretrain]
+    pretrain: CliSubCommand[PretrainCommand]
     """pretrain a model, here or as a Slurm job, or continue"""
-    runs: CliSubCommand[Runs]
+    runs: CliSubCommand[RunsCommand]
     """list, filter, rank and export the runs"""
-    jobs: CliSubCommand[Jobs]
+    jobs: CliSubCommand[JobsCommand]
     """list the jobs of runs"""
-    attach: CliSubCommand[Attach]
+    attach: CliSubCommand[AttachCommand]
     """follow a run's job"""
-    cancel: CliSubCommand[Cancel]
+    cancel: CliSubCommand[CancelCommand]
     """end a run's job"""
-    sweep: CliSubCommand[Sweep]
+    sweep: CliSubCommand[SweepCommand]
     """search parameters"""
-    dashboard: CliSubCommand[Dashboard]
+    dashboard: CliSubCommand[DashboardCommand]
     """open Optuna's dashboard on a sweep"""
-    compare: CliSubCommand[Compare]
+    compare: CliSubCommand[CompareCommand]
     """set runs, or the trials of a sweep, beside each other"""
-    promote: CliSubCommand[Promote]
+    promote: CliSubCommand[PromoteCommand]
     """make a run's last checkpoint a model that DVC keeps"""
-    experiments: CliSubCommand[Experiments]
+    experiments: CliSubCommand[ExperimentsCommand]
     """list the experiments, with what they need and should score"""
-    evaluate: CliSubCommand[Evaluate]
+    evaluate: CliSubCommand[EvaluateCommand]
     """measure a checkpoint, zero-shot"""
-    datasets: CliSubCommand[Datasets]
+    datasets: CliSubCommand[DatasetsCommand]
     """list the datasets of evaluation"""
-    report: CliSubCommand[Report]
+    report: CliSubCommand[ReportCommand]
     """write the report of a pipeline"""
-    export: CliSubCommand[Export]
+    export: CliSubCommand[ExportCommand]
     """write the plain CLIP inside a checkpoint"""
 
     def cli_cmd(self) -> None:
-        """Runs the chosen command."""
+        """Run the chosen command."""
         CliApp.run_subcommand(self)
 
     @classmethod
@@ -88,35 +97,42 @@ class Cosmos(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The command line alone: parameters never come from the environment."""
+        """Return the command line as the only source: parameters never come from the environment."""
         return (init_settings,)
 
 
 def main() -> None:
     """Run the command. An error of a class in `errors` ends in its message and exit status, no traceback."""
-    # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
-    terminal = logging.WARNING if sys.stderr.isatty() else logging.INFO
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger().handlers[0].setLevel(terminal)
-    logging.getLogger("cosmos").setLevel(logging.INFO)
+    set_up_logging()
     try:
-        CliApp.run(Cosmos)
+        CliApp.run(CosmosCommand)
     except ValidationError as error:
-        end(f"the command line does not fit:\n{explain_validation(error)}", InputError.exit_status)
+        exit_with_message(
+            f"the command line does not fit:\n{explain_validation(error)}", InputError.exit_status
+        )
     except SettingsError as error:
-        end(str(error), InputError.exit_status)
+        exit_with_message(str(error), InputError.exit_status)
     except KeyboardInterrupt:
         sys.exit(130)
     except Interrupted as stop:
-        end(f"{stop}; the same command continues", stop.exit_status)
+        exit_with_message(f"{stop}; the same command continues", stop.exit_status)
     except Exception as error:
-        known = error_class(error)
-        if known is None:
+        its_class = error_class(error)
+        if its_class is None:
             raise
-        end(str(error), known.exit_status)
+        exit_with_message(str(error), its_class.exit_status)
 
 
-def end(message: str, status: int) -> NoReturn:
+def set_up_logging() -> None:
+    """Send log messages of the library to the error stream."""
+    # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
+    level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger().handlers[0].setLevel(level)
+    logging.getLogger("cosmos").setLevel(logging.INFO)
+
+
+def exit_with_message(message: str, status: int) -> NoReturn:
     """End the command with a message on the error stream and an exit status."""
     print(f"cosmos: {message}", file=sys.stderr)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""What commands have in common: JSON, parameters, the run that they are about."""
+"""Base classes of commands: JSON output, parameters, the run that a command is about."""
 
 import json
 from typing import Any
@@ -11,15 +11,15 @@ from cosmos.config.params import DataParams, LossParams, ModelParams, Params, Pr
 
 
 class Command(BaseModel):
-    """A command that a program may ask for JSON."""
+    """A command whose result programs can have as JSON."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
     as_json: bool = Field(default=False, alias="json")
     """print the result as JSON, for programs"""
 
-    def show(self, value: Any) -> None:
-        """Prints a result as JSON, where that was asked for."""
+    def print_json(self, value: Any) -> None:
+        """Print a result as JSON, if that was asked for."""
         if self.as_json:
             print(json.dumps(value, indent=2))
 
@@ -30,14 +30,14 @@ class ParamsCommand(Command):
     experiment: str = ""
     """overlay of params.yaml: a file, or the name of one in experiments/; without one, params.yaml says"""
 
-    def loaded(self) -> Experiment:
-        """The experiment, with the command line's overrides."""
+    def load_experiment(self) -> Experiment:
+        """Return the experiment, with the command line's overrides."""
         given = self.model_dump(exclude_unset=True)
         return load_experiment(self.experiment, {k: v for k, v in given.items() if k in Params.model_fields})
 
-    def params(self) -> Params:
-        """The resolved parameters."""
-        return self.loaded().params
+    def load_params(self) -> Params:
+        """Return the resolved parameters."""
+        return self.load_experiment().params
 
 
 class SectionsCommand(ParamsCommand):

@@ -8,7 +8,7 @@ from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 
 
-class Compare(Command):
+class CompareCommand(Command):
     """Set runs, or the trials of a sweep, beside each other: a table here, and curves and plots on a page."""
 
     names: CliPositionalArg[list[str]]
@@ -19,17 +19,17 @@ class Compare(Command):
     """save a workspace of the sweep in Weights & Biases, too"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.compare.commands import save_workspace, write_comparison
         from cosmos.search.study_plots import plot_study
 
         compared = write_comparison(self.names, machine, self.output, plot_study, quiet=self.as_json)
         urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []
-        self.show({**compared, "workspaces": urls})
+        self.print_json({**compared, "workspaces": urls})
 
 
-class Promote(Command):
+class PromoteCommand(Command):
     """Have DVC keep a finished run's last checkpoint, with its parameters, metrics and provenance."""
 
     run: CliPositionalArg[str]
@@ -38,8 +38,8 @@ class Promote(Command):
     """what the model is called: its folder in models/; without one, as the run"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.pipeline.promote import promote
 
-        self.show(promote(self.run, self.name, machine, quiet=self.as_json))
+        self.print_json(promote(self.run, self.name, machine, quiet=self.as_json))

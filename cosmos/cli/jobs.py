@@ -8,39 +8,39 @@ from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 
 
-class Jobs(Command):
+class JobsCommand(Command):
     """List the jobs of runs: state, nodes, step, samples per second, time left."""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.stages.pretrain_job import jobs
 
-        self.show([asdict(job) for job in jobs(machine, quiet=self.as_json)])
+        self.print_json([asdict(job) for job in jobs(machine, quiet=self.as_json)])
 
 
-class Attach(Command):
+class AttachCommand(Command):
     """Follow a run's job until it ends; Ctrl-C leaves it running."""
 
     run: CliPositionalArg[str]
     """name of the run"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.stages.pretrain_job import attach
 
-        self.show(attach(self.run, machine, quiet=self.as_json))
+        self.print_json(attach(self.run, machine, quiet=self.as_json))
 
 
-class Cancel(Command):
+class CancelCommand(Command):
     """End a run's job, or a sweep and its trials' jobs; what they saved stays."""
 
     run: CliPositionalArg[str]
     """name of the run or the sweep"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.registry.sweep_directory import SweepDir
         from cosmos.stages.pretrain_job import cancel
@@ -49,6 +49,6 @@ class Cancel(Command):
         if sweep.definition.is_file():
             from cosmos.search.lead import cancel_sweep
 
-            self.show(cancel_sweep(sweep, quiet=self.as_json))
+            self.print_json(cancel_sweep(sweep, quiet=self.as_json))
         else:
-            self.show(cancel(self.run, machine, quiet=self.as_json))
+            self.print_json(cancel(self.run, machine, quiet=self.as_json))

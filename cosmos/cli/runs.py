@@ -11,8 +11,8 @@ from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 
 
-class AskingCommand(Command):
-    """A command about some of the runs."""
+class FilteringCommand(Command):
+    """A command about the runs that meet conditions."""
 
     where: list[str] = []
     """condition: KEY=VALUE, or != < <= > >= and ~ (contains) in place of =; of several, all must hold"""
@@ -20,7 +20,7 @@ class AskingCommand(Command):
     """keys to tell (a,b,c), in place of the usual ones"""
 
 
-class ListRuns(AskingCommand):
+class ListRunsCommand(FilteringCommand):
     """List runs, the newest first.
 
     A key is name, status, alive, heartbeat, started, tags, group, job_type, trial, trial_seed, commit, job or
@@ -33,29 +33,29 @@ class ListRuns(AskingCommand):
     """runs to list; 0: all, or 50 in a terminal"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.registry.commands import Question, list_in_order
 
         question = Question(self.where, self.columns)
-        self.show(list_in_order(question, self.sort, self.limit, machine, quiet=self.as_json))
+        self.print_json(list_in_order(question, self.sort, self.limit, machine, quiet=self.as_json))
 
 
-class ShowRun(Command):
+class ShowRunCommand(Command):
     """Show all that is known of a run: how it stands, labels, parameters, metrics, results."""
 
     run: CliPositionalArg[str]
     """name of the run"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.registry.commands import show
 
-        self.show(show(self.run, machine, quiet=self.as_json))
+        self.print_json(show(self.run, machine, quiet=self.as_json))
 
 
-class BestRuns(AskingCommand):
+class BestRunsCommand(FilteringCommand):
     """List the runs that have a metric, the best first.
 
     The best is the largest, but of losses, ranks and seconds the smallest.
@@ -69,44 +69,44 @@ class BestRuns(AskingCommand):
     """the smallest first, whatever the metric"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.registry.commands import Question, best
 
         question = Question(self.where, self.columns)
-        self.show(best(self.metric, question, self.limit, self.smallest, machine, quiet=self.as_json))
+        self.print_json(best(self.metric, question, self.limit, self.smallest, machine, quiet=self.as_json))
 
 
-class ExportRuns(AskingCommand):
+class ExportRunsCommand(FilteringCommand):
     """Write runs to a file, one a row, with all that is known of them in columns."""
 
     file: CliPositionalArg[Path]
     """file to write: .csv or .parquet"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.registry.commands import Question, export
 
-        self.show(export(self.file, Question(self.where, self.columns), machine, quiet=self.as_json))
+        self.print_json(export(self.file, Question(self.where, self.columns), machine, quiet=self.as_json))
 
 
-class Runs(BaseModel):
+class RunsCommand(BaseModel):
     """List, filter, rank and export the runs, straight from their directories."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    list: CliSubCommand[ListRuns]
+    list: CliSubCommand[ListRunsCommand]
     """list runs"""
-    show: CliSubCommand[ShowRun]
+    show: CliSubCommand[ShowRunCommand]
     """show all that is known of a run"""
-    best: CliSubCommand[BestRuns]
+    best: CliSubCommand[BestRunsCommand]
     """list the runs with the best of a metric"""
-    export: CliSubCommand[ExportRuns]
+    export: CliSubCommand[ExportRunsCommand]
     """write runs to a CSV or Parquet file"""
 
     def cli_cmd(self) -> None:
-        """Runs the chosen command."""
+        """Run the chosen command."""
         try:
             CliApp.run_subcommand(self)
             sys.stdout.flush()

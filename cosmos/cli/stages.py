@@ -19,7 +19,7 @@ from cosmos.run.directory import checkpoint_label, run_name
 from cosmos.run.files import write_text
 
 
-class ShowParams(SectionsCommand):
+class ShowParamsCommand(SectionsCommand):
     """Print the resolved parameters: those of params.yaml, an experiment and overrides.
 
     They have the form of an experiment's file, which says the same without any other.
@@ -29,17 +29,17 @@ class ShowParams(SectionsCommand):
     """file to write instead"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
-        text = dump_experiment(self.loaded())
+        """Run the command."""
+        text = dump_experiment(self.load_experiment())
         if self.output:
             write_text(self.output, text)
         elif not self.as_json:
             print(text, end="")
         if self.as_json:
-            self.show(yaml.safe_load(text))
+            self.print_json(yaml.safe_load(text))
 
 
-class Prepare(ParamsCommand):
+class PrepareCommand(ParamsCommand):
     """Turn a source of images and captions into shards and a manifest."""
 
     data: DataParams = DataParams()
@@ -48,15 +48,15 @@ class Prepare(ParamsCommand):
     """folder, for dvc.yaml, that gets the dataset once it is finished, in place of the machine's data_root"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
-        params, machine = self.params(), Machine()
+        """Run the command."""
+        params, machine = self.load_params(), Machine()
         from cosmos.stages.prepare import prepare, prepare_into
 
         act = partial(prepare_into, self.output) if self.output else prepare
-        self.show(act(params, machine, quiet=self.as_json))
+        self.print_json(act(params, machine, quiet=self.as_json))
 
 
-class Pretrain(RunCommand):
+class PretrainCommand(RunCommand):
     """Pretrain a model, here or as a Slurm job; the same command again continues where it stopped."""
 
     dry_run: bool = Field(default=False, alias="dry-run")
@@ -68,8 +68,8 @@ class Pretrain(RunCommand):
     """words to find the run by (a,b), in place of those that it has; `cosmos runs list --where tag=a`"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
-        experiment, machine = self.loaded(), Machine()
+        """Run the command."""
+        experiment, machine = self.load_experiment(), Machine()
         from cosmos.pipeline.pretrain import pretrain_into, state_name
         from cosmos.stages.pretrain_job import dry_run, launch_pretraining, tag
 
@@ -79,26 +79,26 @@ class Pretrain(RunCommand):
             act = dry_run
         elif "tags" in self.model_fields_set:
             tag(machine.runs_root / name, experiment.params, self.tags)
-        self.show(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
+        self.print_json(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
 
 
-class Experiments(Command):
+class ExperimentsCommand(Command):
     """List the experiments: what they train, what they need, what they are expected to score."""
 
     names: CliPositionalArg[list[str]] = []
     """experiments to show in detail; without one: all, in a table"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.stages.experiments import experiments, refuse_invalid
 
         listed = experiments(self.names, machine, quiet=self.as_json)
-        self.show([asdict(item) for item in listed])
+        self.print_json([asdict(item) for item in listed])
         refuse_invalid(listed)
 
 
-class Evaluate(RunCommand):
+class EvaluateCommand(RunCommand):
     """Measure a checkpoint, zero-shot: every suite, or those that are named.
 
     Which datasets a suite measures is set by evaluate.<suite>.datasets; `cosmos datasets` lists them.
@@ -113,20 +113,20 @@ class Evaluate(RunCommand):
     """folder, for dvc.yaml, that gets the results of this evaluation alone, once all of it is measured"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
-        experiment, machine = self.loaded(), Machine()
+        """Run the command."""
+        experiment, machine = self.load_experiment(), Machine()
         from cosmos.stages.evaluate_jobs import evaluate_into, launch_evaluation
 
         run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
         act = partial(evaluate_into, self.output) if self.output else launch_evaluation
         evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
         if evaluated.is_first:
-            self.show(evaluated.results)
+            self.print_json(evaluated.results)
         if evaluated.problems:
             raise InputError("\n  ".join(["not everything was measured:", *evaluated.problems]))
 
 
-class Datasets(ParamsCommand):
+class DatasetsCommand(ParamsCommand):
     """List the datasets of evaluation: layout, size, licence, and whether they are on this machine."""
 
     names: CliPositionalArg[list[str]] = []
@@ -139,28 +139,28 @@ class Datasets(ParamsCommand):
     """sets of your own"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
-        params, machine = self.params(), Machine()
+        """Run the command."""
+        params, machine = self.load_params(), Machine()
         from cosmos.stages.datasets import datasets
 
         listed = datasets(self.names, params, machine, self.download, quiet=self.as_json)
-        self.show([asdict(item) for item in listed])
+        self.print_json([asdict(item) for item in listed])
 
 
-class Report(Command):
+class ReportCommand(Command):
     """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
 
     folder: CliPositionalArg[Path]
     """folder that `dvc repro` fills: pipeline"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         from cosmos.pipeline.report import report
 
-        self.show(report(self.folder, quiet=self.as_json))
+        self.print_json(report(self.folder, quiet=self.as_json))
 
 
-class Export(BaseModel):
+class ExportCommand(BaseModel):
     """Write the plain CLIP inside a checkpoint, for open_clip to load."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -173,7 +173,7 @@ class Export(BaseModel):
     """which of the checkpoint's two models"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         from cosmos.stages.export import export
 
         print(export(self.checkpoint, self.output, self.which, Machine()))

@@ -7,7 +7,7 @@ from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 
 
-class Sweep(Command):
+class SweepCommand(Command):
     """Search parameters: trials as jobs, the best repeated with other seeds; the same command goes on.
 
     What is searched is set by experiments/sweeps/NAME.yaml.
@@ -25,7 +25,7 @@ class Sweep(Command):
     """check the space and show it, and do nothing"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.config.sweep_loading import load_sweep
 
@@ -35,16 +35,16 @@ class Sweep(Command):
 
             if not self.as_json:
                 print_sweep(sweep)
-            self.show(sweep.dump())
+            self.print_json(sweep.dump())
             return
         from cosmos.search.follow import follow
         from cosmos.search.lead import prepared
 
         sweeping = prepared(sweep, machine, self.trials, self.parallel)
-        self.show(follow(sweeping, quiet=self.as_json).as_json())
+        self.print_json(follow(sweeping, quiet=self.as_json).as_json())
 
 
-class Dashboard(Command):
+class DashboardCommand(Command):
     """Open Optuna's dashboard on the study of a sweep; it may be running."""
 
     name: CliPositionalArg[str] = ""
@@ -53,7 +53,7 @@ class Dashboard(Command):
     """where a browser on this machine finds it"""
 
     def cli_cmd(self) -> None:
-        """Runs the command."""
+        """Run the command."""
         machine = Machine()
         from cosmos.search.dashboard import serve_dashboard
 

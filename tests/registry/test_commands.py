@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 from pydantic_settings import CliApp
 
-from cosmos.cli import Cosmos
+from cosmos.cli import CosmosCommand
 from cosmos.config.params import Params
 from cosmos.registry import commands as runs
 from cosmos.registry import index as run_index
@@ -40,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(*arguments: str) -> None:
-    CliApp.run(Cosmos, cli_args=["runs", *arguments])
+    CliApp.run(CosmosCommand, cli_args=["runs", *arguments])
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -331,7 +331,7 @@ class TestTags:
 
     def pretrain(self, folder: Path, *arguments: str) -> None:
         asked = ["pretrain", "--experiment", str(folder / "tiny.yaml"), "--run", "one", *arguments]
-        CliApp.run(Cosmos, cli_args=asked)
+        CliApp.run(CosmosCommand, cli_args=asked)
 
     def test_they_are_there_when_training_begins_or_is_submitted(
         self, tmp_path: Path, labels: list[RunLabels]
