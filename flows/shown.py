@@ -37,8 +37,8 @@ class Progress:
     def update(self) -> None:
         """Shows how things stand. A server that is away, or a disk, must not stop a pretraining here."""
         with suppress(httpx.HTTPError, OSError), get_client(sync_client=True) as client:
-            job = pipeline.progress(self.workspace)
-            run = pipeline.run_directory(self.workspace)
+            job = pipeline.pretraining_progress(self.workspace)
+            run = pipeline.find_pretraining_run(self.workspace)
             if job and run:
                 update_progress_artifact(self.bar, percent(job), description=pace(job))
                 client.update_artifact(self.page, ArtifactUpdate(data=facts(job, run.path)))

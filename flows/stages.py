@@ -33,8 +33,8 @@ def run_stages(
     slurm: Mapping[str, Any],
 ) -> None:
     """Runs stages one after the other, with these parameters in force in the workspace."""
-    where = pipeline.settings(cluster, JobRequest.model_validate(slurm))
-    with pipeline.parameters(
+    where = pipeline.machine_environment(cluster, JobRequest.model_validate(slurm))
+    with pipeline.parameters_in_force(
         WORKSPACE, experiment, {key: value for key, value in overrides.items() if value}
     ):
         for stage in stages:
@@ -81,7 +81,7 @@ def evaluate(stage: str, where: Where) -> None:
     """Measures the model by one suite, and shows the figures."""
     reproduce(stage, where)
     suite = stage.partition("@")[2]
-    rows = [overall_figures(row) for row in pipeline.results(WORKSPACE) if row["suite"] == suite]
+    rows = [overall_figures(row) for row in pipeline.list_results(WORKSPACE) if row["suite"] == suite]
     show_results(f"results-{suite}", rows, f"{suite}: the pipeline's model")
 
 

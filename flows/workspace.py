@@ -28,7 +28,7 @@ def cancel_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     with get_client(sync_client=True) as client:
         begun = client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=of_pretraining)
     if begun:
-        flow_run_logger(flow_run, flow).info(workspace.cancel(WORKSPACE))
+        flow_run_logger(flow_run, flow).info(workspace.cancel_jobs(WORKSPACE))
 
 
 @flow(name="prepare-data", flow_run_name=run_title)

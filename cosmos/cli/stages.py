@@ -70,10 +70,10 @@ class PretrainCommand(RunCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         experiment, machine = self.load_experiment(), Machine()
-        from cosmos.pipeline.pretrain import pretrain_into, state_name
+        from cosmos.pipeline.pretrain import pipeline_run_name, pretrain_into
         from cosmos.stages.pretrain_job import dry_run, launch_pretraining, tag
 
-        name = self.run or (state_name(experiment, machine) if self.output else run_name(experiment))
+        name = self.run or (pipeline_run_name(experiment, machine) if self.output else run_name(experiment))
         act = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
             act = dry_run
@@ -155,9 +155,9 @@ class ReportCommand(Command):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        from cosmos.pipeline.report import report
+        from cosmos.pipeline.report import write_report
 
-        self.print_json(report(self.folder, quiet=self.as_json))
+        self.print_json(write_report(self.folder, quiet=self.as_json))
 
 
 class ExportCommand(BaseModel):

@@ -34,7 +34,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.errors import TransientError
 from cosmos.pipeline.directory import PipelineDir
-from cosmos.pipeline.pretrain import pointer
+from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir, checkpoint_label
 from cosmos.run.files import write_text
 from cosmos.run.results import Results
@@ -49,23 +49,23 @@ STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(Sui
 PIPELINE = PipelineDir()
 """The folder that they fill, in a workspace."""
 
-BEFORE = Path(".dvc/tmp/params-before.yaml")
+PARAMS_BEFORE = Path(".dvc/tmp/params-before.yaml")
 """params.yaml as it was, for as long as other parameters are in force."""
-IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
+PARAMS_IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
 """params.yaml as it was written then."""
-KEPT = Path(".dvc/tmp/params-kept.yaml")
+PARAMS_KEPT = Path(".dvc/tmp/params-kept.yaml")
 """params.yaml as it was, where it was edited in the meantime."""
-LOCK = Path(".dvc/tmp/workspace.lock")
+LOCK_FILE = Path(".dvc/tmp/workspace.lock")
 
-TICK = 5.0
-NUM_TOLD = 20
+DVC_TICK_SECONDS = 5.0
+NUM_LINES_TOLD = 20
 
 
 class StageFailedError(RuntimeError):
     """A stage did not end well."""
 
     def __init__(self, stage: str, lines: list[str]) -> None:
-        said = "\n  ".join(lines[-NUM_TOLD:])
+        said = "\n  ".join(lines[-NUM_LINES_TOLD:])
         super().__init__(f"{stage} failed:\n  {said}")
         self.stage = stage
         statuses = re.findall(r"exited with (\d+)$", "\n".join(lines), re.MULTILINE)
@@ -79,35 +79,35 @@ class StageFailedError(RuntimeError):
 
 
 @contextmanager
-def parameters(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
+def parameters_in_force(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
     """For its duration, params.yaml of the workspace says this experiment, with these values over it.
 
     Afterwards it is as it was; after a crash, as soon as this is used again. One process has the workspace at
     a time, others wait: also for a `dvc repro` that is left of a process that was killed.
     `experiment`: "" for the one in params.yaml. Raises ValueError for wrong parameters.
     """
-    with alone(root):
-        put_back(root)
+    with workspace_lock(root):
+        restore_params(root)
         base = root / PARAMS_YAML
         resolved = load_experiment(experiment, overrides, base)
         if experiment or overrides:
             before = base.read_text(encoding="utf-8")
             named, kept = take_experiment_in_force(base, read_mapping(base))
             winning = overrides if experiment else merge_sections(kept, overrides)
-            text = edited(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
-            write_text(root / IN_FORCE, text)
-            write_text(root / BEFORE, before)
+            text = edit_yaml(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
+            write_text(root / PARAMS_IN_FORCE, text)
+            write_text(root / PARAMS_BEFORE, before)
             write_text(base, text)
         try:
             yield resolved
         finally:
-            put_back(root)
+            restore_params(root)
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
+def workspace_lock(root: Path) -> Iterator[None]:
     """One process at a time. What `reproduce` starts holds the lock too, should this process be killed."""
-    lock = root / LOCK
+    lock = root / LOCK_FILE
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
@@ -124,25 +124,25 @@ def alone(root: Path) -> Iterator[None]:
         yield
 
 
-def put_back(root: Path) -> None:
+def restore_params(root: Path) -> None:
     """Gives params.yaml the text that it had before, unless somebody edited it in the meantime."""
-    before, base = root / BEFORE, root / PARAMS_YAML
+    before, base = root / PARAMS_BEFORE, root / PARAMS_YAML
     if not before.exists():
         return
     text = before.read_text(encoding="utf-8")
-    if base.read_text(encoding="utf-8") in (text, (root / IN_FORCE).read_text(encoding="utf-8")):
+    if base.read_text(encoding="utf-8") in (text, (root / PARAMS_IN_FORCE).read_text(encoding="utf-8")):
         write_text(base, text)
         before.unlink()
     else:
-        before.replace(root / KEPT)
+        before.replace(root / PARAMS_KEPT)
         logger.warning(
             "%s was edited while a run had it say other parameters, and stays; before, it was %s",
             base,
-            root / KEPT,
+            root / PARAMS_KEPT,
         )
 
 
-def edited(text: str, values: dict[str, Any]) -> str:
+def edit_yaml(text: str, values: dict[str, Any]) -> str:
     """YAML with these keys in place of its own, and its comments."""
     yaml = YAML()
     yaml.preserve_quotes = True
@@ -154,7 +154,7 @@ def edited(text: str, values: dict[str, Any]) -> str:
     return stream.getvalue()
 
 
-def settings(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
+def machine_environment(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
     """Variables that tell a command where to run, and what its jobs ask for, as far as that was said."""
     asked = request.model_dump(mode="json", exclude_unset=True)
     said = {key: value if isinstance(value, str) else json.dumps(value) for key, value in asked.items()}
@@ -164,11 +164,11 @@ def settings(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
 def reproduce(
     root: Path,
     stage: str,
-    settings: Mapping[str, str],
+    environment: Mapping[str, str],
     on_line: Callable[[str], None],
     on_tick: Callable[[], None],
 ) -> None:
-    """`dvc repro STAGE`, with `settings` in its environment.
+    """`dvc repro STAGE`, with `environment` in its environment.
 
     Passes on what it prints, and calls `on_tick` every few seconds, in the calling thread. An exception in
     the meantime stops it as Ctrl-C does: a pretraining saves, or leaves its job running.
@@ -178,7 +178,7 @@ def reproduce(
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", stage],
         cwd=root,
-        env={**os.environ, **settings, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, **environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -189,17 +189,17 @@ def reproduce(
     )
     lines = list[str]()
     try:
-        for line in ticking(process, on_tick):
+        for line in lines_and_ticks(process, on_tick):
             lines.append(line)
             on_line(line)
     except BaseException:
-        interrupt(process)
+        interrupt_process(process)
         raise
     if process.wait():
         raise StageFailedError(stage, [line for line in lines if line.strip()])
 
 
-def ticking(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
+def lines_and_ticks(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
     """The lines that a process prints, with a tick in between every few seconds."""
     stream = process.stdout
     assert stream is not None
@@ -211,41 +211,41 @@ def ticking(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> It
         printed.put("")
 
     threading.Thread(target=read, daemon=True).start()
-    next_tick = time.monotonic() + TICK
+    next_tick = time.monotonic() + DVC_TICK_SECONDS
     while True:
         try:
             line = printed.get(timeout=max(0.0, next_tick - time.monotonic()))
         except queue.Empty:
             on_tick()
-            next_tick = time.monotonic() + TICK
+            next_tick = time.monotonic() + DVC_TICK_SECONDS
             continue
         if not line:
             return
         yield line.rstrip("\n")
 
 
-def interrupt(process: "subprocess.Popen[str]") -> None:
+def interrupt_process(process: "subprocess.Popen[str]") -> None:
     """Stops DVC and the command of its stage, as Ctrl-C in a terminal does, and waits for them."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
 
 
-def run_directory(root: Path) -> RunDir | None:
+def find_pretraining_run(root: Path) -> RunDir | None:
     """The run that the pipeline's pretraining works in, or last worked in; None before the first."""
-    file = pointer(root / PIPELINE.model.path)
+    file = run_pointer(root / PIPELINE.model.path)
     return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
 
 
-def progress(root: Path) -> jobs.RunJob | None:
+def pretraining_progress(root: Path) -> jobs.RunJob | None:
     """How far the pipeline's pretraining is; None where there is none."""
-    run = run_directory(root)
+    run = find_pretraining_run(root)
     return jobs.run_job(run, Machine()) if run and run.params.exists() else None
 
 
-def cancel(root: Path) -> str:
+def cancel_jobs(root: Path) -> str:
     """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
-    run, machine = run_directory(root), Machine()
+    run, machine = find_pretraining_run(root), Machine()
     measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
     done = [cancel_on_record(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
     if run and run.job.exists():
@@ -254,7 +254,7 @@ def cancel(root: Path) -> str:
     return "; ".join(done) or "the pipeline has no job"
 
 
-def results(root: Path) -> list[dict[str, Any]]:
+def list_results(root: Path) -> list[dict[str, Any]]:
     """What the pipeline measured: a row of suite, dataset, model and figures for each model on a dataset."""
     return [
         {"suite": suite, "dataset": dataset, "model": model, **figures}

@@ -21,7 +21,7 @@ TRAINING = ("data", "model", "training")
 """Parts of the library that decide what a pretraining ends with."""
 
 
-def state_name(experiment: Experiment, machine: Machine) -> str:
+def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
     """The name of a run that the same data, parameters and code have alone.
 
     DVC runs a stage when one of these changed: a run that another state of them left, even a finished one,
@@ -38,7 +38,7 @@ def state_name(experiment: Experiment, machine: Machine) -> str:
     return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
 
 
-def pointer(output: Path) -> Path:
+def run_pointer(output: Path) -> Path:
     """The file that names the run directory of the pretraining that `output` is, or will be, of."""
     return output.with_name(f"{output.name}.run")
 
@@ -52,16 +52,16 @@ def pretrain_into(
     """
     is_first = os.environ.get("RANK", "0") == "0"
     if is_first:
-        write_text(pointer(output), f"{path}\n")
+        write_text(run_pointer(output), f"{path}\n")
     ended = launch_pretraining(experiment, machine, path, quiet)
     if is_first:
-        publish(RunDir(path), Path(ended["checkpoint"]), output)
+        keep_outputs(RunDir(path), Path(ended["checkpoint"]), output)
         if not quiet:
             print(f"output: {output}")
     return {**ended, "output": str(output)}
 
 
-def publish(run: RunDir, checkpoint: Path, output: Path) -> None:
+def keep_outputs(run: RunDir, checkpoint: Path, output: Path) -> None:
     """Puts what is worth keeping of a finished run into `output`, in place of what was there."""
     with replacing_folder(output) as folder:
         link_or_copy(checkpoint, folder / CHECKPOINT_FILE)

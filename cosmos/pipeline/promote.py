@@ -19,7 +19,7 @@ from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
-from cosmos.pipeline.report import code_of, of_models, undotted
+from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
 from cosmos.report.curves import figures, with_loss
 from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
@@ -34,11 +34,11 @@ MODELS = "models"
 MODEL_FILE = "model.pt"
 CARD_FILE = "card.json"
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Card:
+class ModelCard:
     """card.json: which model an artefact is."""
 
     run: str
@@ -80,19 +80,19 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
     """
     run = RunDir(machine.runs_root / run_name)
     checkpoint = last_checkpoint(run, run_name)
-    artefact = Artefact(workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
-    card = Card(run_name.strip("/"), checkpoint.name, provenance.file_sha256(checkpoint))
+    artefact = Artefact(dvc_workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
+    card = ModelCard(run_name.strip("/"), checkpoint.name, provenance.file_sha256(checkpoint))
     refuse_another(artefact, card)
     is_new = not artefact.folder.exists()
     with replacing_folder(artefact.folder) as folder:
-        fill(folder, run, checkpoint, card)
+        fill_artefact(folder, run, checkpoint, card)
     try:
         dvc_add(artefact)
     except BaseException:
         if is_new:
             shutil.rmtree(artefact.folder)
         raise
-    ended = described(artefact, card)
+    ended = describe_promoted(artefact, card)
     if not quiet:
         print_promoted(artefact, ended)
     return ended
@@ -115,7 +115,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
     return checkpoint
 
 
-def workspace() -> Path:
+def dvc_workspace() -> Path:
     """The root of the DVC workspace that is worked in. ValueError where there is none, or none in git."""
     root = dvc_versions.find_dvc_root(Path.cwd())
     if root is None:
@@ -132,12 +132,12 @@ def workspace() -> Path:
 
 def artefact_name(name: str) -> str:
     """A name fit for a folder. ValueError for another."""
-    if not NAME.fullmatch(name):
+    if not ARTEFACT_NAME.fullmatch(name):
         raise InputError(f"--name: {name!r} is not letters, digits, '.', '_' and '-' alone")
     return name
 
 
-def refuse_another(artefact: Artefact, card: Card) -> None:
+def refuse_another(artefact: Artefact, card: ModelCard) -> None:
     """ValueError where the name is taken by something else than this model, or nobody can say."""
     another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
     if not artefact.folder.exists():
@@ -148,31 +148,31 @@ def refuse_another(artefact: Artefact, card: Card) -> None:
             )
         return
     try:
-        there = Card(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
+        there = ModelCard(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         raise InputError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
     if there.sha256 != card.sha256:
         raise InputError(f"{artefact.folder}: holds another model, of the run {there.run}; {another}")
 
 
-def fill(folder: Path, run: RunDir, checkpoint: Path, card: Card) -> None:
+def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) -> None:
     """Puts all that is worth keeping of a run into an empty folder. The same run gives the same bytes."""
     link_or_copy(checkpoint, folder / MODEL_FILE)
     for file in (run.params, run.provenance, run.metrics, run.labels, run.trial):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
-    measured = results_of(run, card.sha256)
+    measured = checkpoint_results(run, card.sha256)
     kept = RunDir(folder)
     for suite, entries in measured.items():
         for dataset, entry in entries.items():
             Results(kept.result_file(suite), suite).put(dataset, entry)
             copy_pictures(run.result_file(suite), kept.result_file(suite), dataset, list(entry["models"]))
-    write_json(folder / "metrics.json", summary(run, measured))
+    write_json(folder / "metrics.json", metrics_summary(run, measured))
     write_json(folder / CARD_FILE, asdict(card))
-    write_text(folder / "README.md", readme(run, measured, card))
+    write_text(folder / "README.md", model_readme(run, measured, card))
 
 
-def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
+def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
     """What was measured of this checkpoint, and not of an earlier one, by suite and dataset."""
     found = {suite: Results(run.result_file(suite), suite).entries() for suite in get_args(SuiteName)}
     own = {
@@ -182,18 +182,18 @@ def results_of(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
     return {suite: entries for suite, entries in own.items() if entries}
 
 
-def summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
+def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
     """metrics.json, in the form of a pipeline's: what training ended with, and overall results."""
     return {
         "pretrain": figures(with_loss(read_metrics(run.metrics))),
         **{
-            suite: {undotted(dataset): of_models(entry) for dataset, entry in entries.items()}
+            suite: {escape_dots(dataset): figures_by_model(entry) for dataset, entry in entries.items()}
             for suite, entries in measured.items()
         },
     }
 
 
-def readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: Card) -> str:
+def model_readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: ModelCard) -> str:
     """What the model is, for a person who finds it."""
     changed = [printable(line) for line in describe_changes(Params(), load_saved_params(run))]
     tables = [markdown(suite, entries) for suite, entries in measured.items()]
@@ -201,7 +201,7 @@ def readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card:
         "\n\n".join(
             [
                 "# A COSMOS model",
-                "\n".join(["    " + printable(line) for line in facts(run, card)]),
+                "\n".join(["    " + printable(line) for line in provenance_lines(run, card)]),
                 "Parameters that differ from the defaults:",
                 "\n".join("    " + line for line in changed) or "    none",
                 "Results:" if tables else "Nothing was measured of it when it was promoted.",
@@ -212,14 +212,14 @@ def readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card:
     )
 
 
-def facts(run: RunDir, card: Card) -> list[str]:
+def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
     """Where a model comes from, a line each."""
     lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
     if not run.provenance.is_file():
         return lines
     recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
     data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded["data"].items()]
-    code = dict.fromkeys(f"code: {code_of(session)}" for session in recorded["sessions"])
+    code = dict.fromkeys(f"code: {describe_code(session)}" for session in recorded["sessions"])
     return [*lines, *code, *data]
 
 
@@ -235,7 +235,7 @@ def dvc_add(artefact: Artefact) -> None:
         raise InputError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
 
 
-def described(artefact: Artefact, card: Card) -> dict[str, Any]:
+def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
     """What became of a run: where its model is, and the version that DVC has of it."""
     version = dvc_versions.recorded_versions(artefact.folder / CARD_FILE).get(artefact.listed, "")
     measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ from cosmos.stages.evaluation_result import measured_row, picture
 
 
 @dataclass(frozen=True)
-class Suite:
+class SuiteReport:
     """What the results file of a suite says."""
 
     shown: SuiteResults
@@ -34,7 +34,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Made:
+class PipelineOutputs:
     """What the stages before left, read."""
 
     head: ExperimentHead
@@ -43,18 +43,18 @@ class Made:
     ended: dict[str, float]
     """what the pretraining ended with"""
     provenance: list[Fact]
-    suites: dict[str, Suite]
+    suites: dict[str, SuiteReport]
 
 
-def report(folder: Path, quiet: bool = False) -> dict[str, Any]:
+def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     """Writes report/report.html, metrics.json and curves.csv into a pipeline's folder.
 
     The same inputs make the same bytes. Raises ValueError for an input that is missing or broken, which names
     the stage that makes it; then nothing is written.
     """
     pipeline = PipelineDir(folder)
-    made = read(pipeline)
-    html = render(page(pipeline, made))
+    made = read_outputs(pipeline)
+    html = render(build_page(pipeline, made))
     figures = {"pretrain": made.ended} | {name: suite.figures for name, suite in made.suites.items()}
     write_json(pipeline.metrics, figures)
     write_text(pipeline.curves, csv_text(made.lines))
@@ -66,11 +66,11 @@ def report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     return {name: str(path) for name, path in written.items()}
 
 
-def read(pipeline: PipelineDir) -> Made:
+def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
     """All that the stages before left."""
     head, params = read_experiment(pipeline.experiment)
     lines, ended = read_training(pipeline.model.metrics)
-    return Made(
+    return PipelineOutputs(
         head=head,
         params=params,
         lines=lines,
@@ -80,23 +80,23 @@ def read(pipeline: PipelineDir) -> Made:
     )
 
 
-def page(pipeline: PipelineDir, made: Made) -> Page:
+def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
     """The page of what was made."""
     dataset, suites = made.params.data.name, made.suites.values()
     return Page(
         title=made.head.name or "default",
-        about=about(made.head),
+        about=experiment_facts(made.head),
         suites=[suite.shown for suite in suites],
-        training=in_a_line(made.ended),
+        training=describe_training(made.ended),
         charts=loss_charts(made.lines),
         parameters=[Fact(*line.split(": ", 1)) for line in describe_changes(Params(), made.params)],
         provenance=[*made.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
-        previews=there(Picture(f"some samples of {dataset}", pipeline.preview(dataset))),
+        previews=existing_pictures(Picture(f"some samples of {dataset}", pipeline.preview(dataset))),
     )
 
 
 @contextmanager
-def made_by(stage: str, path: Path) -> Iterator[None]:
+def reading_output_of(stage: str, path: Path) -> Iterator[None]:
     """While `path` is read: ValueError that names the stage that makes it, where it is missing or broken."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `dvc repro {stage}` makes it")
@@ -111,14 +111,14 @@ def made_by(stage: str, path: Path) -> Iterator[None]:
 
 def read_experiment(path: Path) -> tuple[ExperimentHead, Params]:
     """The experiment that the pipeline resolved."""
-    with made_by("params", path):
+    with reading_output_of("params", path):
         overlay = read_overlay(path)
         return overlay.head, Params.model_validate(overlay.values)
 
 
 def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
     """The lines of a pretraining's metrics that have a loss, and what it ended with."""
-    with made_by("pretrain", path):
+    with reading_output_of("pretrain", path):
         lines = with_loss(read_metrics(path))
         if not lines:
             raise InputError("no line has a loss")
@@ -127,22 +127,22 @@ def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
 
 def read_provenance(path: Path) -> list[Fact]:
     """What a pretraining was made from and on."""
-    with made_by("pretrain", path):
+    with reading_output_of("pretrain", path):
         recorded = json.loads(path.read_text(encoding="utf-8"))
         sessions = recorded["sessions"]
         return [
-            *distinct("trained by", [code_of(session) for session in sessions]),
+            *distinct_facts("trained by", [describe_code(session) for session in sessions]),
             Fact("sessions", f"{len(sessions)}, after {recorded['requeues']} requeues"),
             *(Fact(f"data, {name}", f"sha256 {sha256}") for name, sha256 in recorded["data"].items()),
             *(Fact(f"DVC, {out}", f"md5 {md5}") for out, md5 in recorded.get("dvc", {}).items()),
-            *distinct("device", [device_of(session) for session in sessions]),
-            *distinct("packages", [packages_of(session) for session in sessions]),
+            *distinct_facts("device", [describe_device(session) for session in sessions]),
+            *distinct_facts("packages", [describe_packages(session) for session in sessions]),
         ]
 
 
-def read_suite(suite: str, path: Path) -> Suite:
+def read_suite(suite: str, path: Path) -> SuiteReport:
     """What a suite measured, and the pictures that there are beside its results."""
-    with made_by(f"evaluate@{suite}", path):
+    with reading_output_of(f"evaluate@{suite}", path):
         entries = Results(path, suite).entries()
         pictures = [
             Picture(f"what the {model} makes of images of {dataset}", picture(path, dataset, model))
@@ -152,26 +152,26 @@ def read_suite(suite: str, path: Path) -> Suite:
         shown = SuiteResults(
             name=suite,
             tables=comparisons(suite, [measured_row(dataset, entry) for dataset, entry in entries.items()]),
-            sources=[fact for dataset, entry in entries.items() for fact in sources(dataset, entry)],
-            pictures=there(*pictures),
+            sources=[fact for dataset, entry in entries.items() for fact in dataset_facts(dataset, entry)],
+            pictures=existing_pictures(*pictures),
         )
-        return Suite(
+        return SuiteReport(
             shown=shown,
-            figures={undotted(dataset): of_models(entry) for dataset, entry in entries.items()},
+            figures={escape_dots(dataset): figures_by_model(entry) for dataset, entry in entries.items()},
             made_by=[
-                *distinct("checkpoint", [checkpoint_of(entry) for entry in entries.values()]),
-                *distinct("measured by", [entry["code_version"] for entry in entries.values()]),
+                *distinct_facts("checkpoint", [describe_checkpoint(entry) for entry in entries.values()]),
+                *distinct_facts("measured by", [entry["code_version"] for entry in entries.values()]),
             ],
         )
 
 
-def about(head: ExperimentHead) -> list[Fact]:
+def experiment_facts(head: ExperimentHead) -> list[Fact]:
     """What an experiment says of itself."""
     said = {"About": head.about, "Cost": head.cost, "Expected": head.expected}
     return [Fact(name, line) for name, line in said.items() if line]
 
 
-def in_a_line(ended: Mapping[str, float]) -> str:
+def describe_training(ended: Mapping[str, float]) -> str:
     """What a pretraining came to."""
     return (
         f"{ended['steps']:,} steps, {ended['samples']:,} samples, loss {ended['loss']:.4g}, "
@@ -179,20 +179,22 @@ def in_a_line(ended: Mapping[str, float]) -> str:
     )
 
 
-def of_models(entry: ResultEntry) -> dict[str, dict[str, float]]:
+def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
     """The figures of an entry by model, but not those of single classes."""
     return {
-        undotted(model): {undotted(metric): value for metric, value in overall_figures(measured).items()}
+        escape_dots(model): {
+            escape_dots(metric): value for metric, value in overall_figures(measured).items()
+        }
         for model, measured in entry["models"].items()
     }
 
 
-def undotted(name: str) -> str:
+def escape_dots(name: str) -> str:
     """A name without dots, which DVC puts between names; different names remain different."""
     return name.replace("%", "%25").replace(".", "%2E")
 
 
-def sources(dataset: str, entry: ResultEntry) -> list[Fact]:
+def dataset_facts(dataset: str, entry: ResultEntry) -> list[Fact]:
     """What a dataset is, and what it was measured on, with and by."""
     size = [f"{value:,} {name.removeprefix('num_')}" for name, value in entry.items() if name[:4] == "num_"]
     published = entry["published"].get("checkpoint")
@@ -203,35 +205,35 @@ def sources(dataset: str, entry: ResultEntry) -> list[Fact]:
     ]
 
 
-def checkpoint_of(entry: ResultEntry) -> str:
+def describe_checkpoint(entry: ResultEntry) -> str:
     """The checkpoint that an entry is of; of a baseline, open_clip keeps the file."""
     sha256 = entry["checkpoint_sha256"]
     return f"{entry['checkpoint']}, sha256 {sha256}" if sha256 else f"{entry['checkpoint']}"
 
 
-def code_of(session: Mapping[str, Any]) -> str:
+def describe_code(session: Mapping[str, Any]) -> str:
     """The code that a session ran."""
     commit = session["commit"] or f"version {session['packages']['cosmos-pretraining']}"
     return f"{commit}, with changes that are not committed" if session["diff"] else commit
 
 
-def device_of(session: Mapping[str, Any]) -> str:
+def describe_device(session: Mapping[str, Any]) -> str:
     """What a session ran on."""
     hardware = session["hardware"]
     return f"{hardware['device']}, {hardware['machine']}, {hardware['cpus']} CPUs"
 
 
-def packages_of(session: Mapping[str, Any]) -> str:
+def describe_packages(session: Mapping[str, Any]) -> str:
     """What a session computed with."""
     versions = {"python": session["python"], **session["packages"]}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def distinct(name: str, values: Sequence[str]) -> list[Fact]:
+def distinct_facts(name: str, values: Sequence[str]) -> list[Fact]:
     """A fact for each value, once."""
     return [Fact(name, value) for value in dict.fromkeys(values)]
 
 
-def there(*pictures: Picture) -> list[Picture]:
+def existing_pictures(*pictures: Picture) -> list[Picture]:
     """The pictures whose files exist: there are none of data or answers that could not be drawn."""
     return [one for one in pictures if one.path.is_file()]

@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from cosmos.config.experiment import load_experiment
 from cosmos.config.job_request import JobRequest
-from cosmos.pipeline.dvc import StageFailedError, edited, parameters, reproduce, settings
+from cosmos.pipeline.dvc import (
+    StageFailedError,
+    edit_yaml,
+    machine_environment,
+    parameters_in_force,
+    reproduce,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 PARAMS = """# all of it
@@ -53,7 +59,7 @@ def run(workspace: Path, stage: str) -> list[str]:
 
 
 def test_parameters_are_in_force_for_a_while_with_comments_and_all(workspace: Path) -> None:
-    with parameters(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
+    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
         inside = (workspace / "params.yaml").read_text()
         assert experiment.params.pretrain.epochs == 5
         assert load_experiment("", base=workspace / "params.yaml") == experiment
@@ -70,7 +76,7 @@ def test_they_win_over_the_overlay_in_force_and_what_stages_read_is_what_was_pro
     (workspace / "tiny.yaml").write_text("pretrain: {epochs: 1, batch_size: 8}")
     (workspace / "other.yaml").write_text("pretrain: {epochs: 2}")
     name = str(workspace / asked) if asked else ""
-    with parameters(workspace, name, {"pretrain": {"epochs": 9}}) as promised:
+    with parameters_in_force(workspace, name, {"pretrain": {"epochs": 9}}) as promised:
         assert load_experiment("", base=workspace / "params.yaml") == promised
     found = promised.params.pretrain
     assert (found.epochs, found.seed, found.batch_size) == ((9, 0, 32) if asked else (9, 5, 8))
@@ -81,13 +87,13 @@ def test_parameters_of_a_process_that_was_killed_are_put_back_the_next_time(work
     code = f"""
 import os
 from pathlib import Path
-from cosmos.pipeline.dvc import parameters
-with parameters(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
+from cosmos.pipeline.dvc import parameters_in_force
+with parameters_in_force(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
     os._exit(9)
 """
     subprocess.run([sys.executable, "-c", code], check=False)
     assert load_experiment("", base=workspace / "params.yaml").params.pretrain.seed == 7
-    with parameters(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
+    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
         assert (experiment.params.pretrain.seed, experiment.params.pretrain.epochs) == (0, 5)
     assert (workspace / "params.yaml").read_text() == PARAMS
 
@@ -95,19 +101,19 @@ with parameters(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
 def test_an_edit_in_the_meantime_is_kept_and_so_is_what_was_there_before(
     workspace: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with parameters(workspace, "", {"pretrain": {"epochs": 5}}):
+    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}):
         (workspace / "params.yaml").write_text("pretrain: {epochs: 8}\n")
     assert (workspace / "params.yaml").read_text() == "pretrain: {epochs: 8}\n"
     assert "params.yaml was edited while" in caplog.text
     assert (workspace / ".dvc" / "tmp" / "params-kept.yaml").read_text() == PARAMS
-    with parameters(workspace, "", {}) as experiment:
+    with parameters_in_force(workspace, "", {}) as experiment:
         assert experiment.params.pretrain.epochs == 8
 
 
 def test_wrong_parameters_are_refused_and_change_nothing(workspace: Path) -> None:
     with (
         pytest.raises(ValueError, match=r"pretrain\.epochs: .* greater than 0"),
-        parameters(workspace, "", {"pretrain": {"epochs": 0}}),
+        parameters_in_force(workspace, "", {"pretrain": {"epochs": 0}}),
     ):
         pass
     assert (workspace / "params.yaml").read_text() == PARAMS
@@ -117,10 +123,10 @@ def test_one_run_has_the_workspace_at_a_time(workspace: Path) -> None:
     order = list[str]()
 
     def second() -> None:
-        with parameters(workspace, "", {"pretrain": {"seed": 2}}):
+        with parameters_in_force(workspace, "", {"pretrain": {"seed": 2}}):
             order.append("second")
 
-    with parameters(workspace, "", {"pretrain": {"seed": 1}}):
+    with parameters_in_force(workspace, "", {"pretrain": {"seed": 1}}):
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.3)
@@ -131,13 +137,13 @@ def test_one_run_has_the_workspace_at_a_time(workspace: Path) -> None:
 
 @given(st.dictionaries(st.sampled_from(["experiment", "overrides", "loss"]), st.integers(1, 9)))
 def test_editing_sets_the_keys_that_are_given_and_no_other(values: dict[str, int]) -> None:
-    assert yaml.safe_load(edited(PARAMS, values)) == {**yaml.safe_load(PARAMS), **values}
+    assert yaml.safe_load(edit_yaml(PARAMS, values)) == {**yaml.safe_load(PARAMS), **values}
 
 
 def test_only_what_was_said_of_jobs_is_set() -> None:
-    assert settings("slurm", JobRequest()) == {"COSMOS_CLUSTER": "slurm"}
+    assert machine_environment("slurm", JobRequest()) == {"COSMOS_CLUSTER": "slurm"}
     request = JobRequest(nodes=2, partition="gpu", setup=("module load cuda",))
-    assert settings("slurm", request) == {
+    assert machine_environment("slurm", request) == {
         "COSMOS_CLUSTER": "slurm",
         "COSMOS_SLURM__NODES": "2",
         "COSMOS_SLURM__PARTITION": "gpu",
@@ -178,9 +184,9 @@ def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspa
 def test_whoever_comes_next_waits_for_dvc_when_its_starter_is_killed(workspace: Path) -> None:
     code = f"""
 from pathlib import Path
-from cosmos.pipeline.dvc import parameters, reproduce
+from cosmos.pipeline.dvc import parameters_in_force, reproduce
 root = Path({str(workspace)!r})
-with parameters(root, "", {{}}):
+with parameters_in_force(root, "", {{}}):
     reproduce(root, "last", {{}}, lambda line: print(line, flush=True), lambda: None)
 """
     starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -192,7 +198,7 @@ with parameters(root, "", {{}}):
     (dvc,) = [pid for pid in processes() if f"repro{chr(0)}last" in pid[1]]
     begun = time.monotonic()
     threading.Timer(1.0, lambda: os.killpg(dvc[0], signal.SIGINT)).start()
-    with parameters(workspace, "", {}):
+    with parameters_in_force(workspace, "", {}):
         assert time.monotonic() - begun > 1
     assert (workspace / "saved").exists()
 

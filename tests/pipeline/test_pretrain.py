@@ -9,7 +9,7 @@ import pytest
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
 from cosmos.model import checkpoints
-from cosmos.pipeline.pretrain import state_name
+from cosmos.pipeline.pretrain import pipeline_run_name
 from tests.stages.examples import TINY, cosmos
 
 
@@ -54,14 +54,14 @@ def test_other_data_means_another_run_although_the_parameters_are_the_same(
     (tmp_path / "tiny.yaml").write_text(TINY)
     experiment = load_experiment(str(tmp_path / "tiny.yaml"))
     shutil.copytree(place / "data", tmp_path / "data")
-    before = state_name(experiment, Machine(data_root=tmp_path / "data"))
+    before = pipeline_run_name(experiment, Machine(data_root=tmp_path / "data"))
     manifest = tmp_path / "data" / "demo" / "train" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"num_samples": 40', '"num_samples": 41'))
-    assert state_name(experiment, Machine(data_root=place / "data")) == before
-    assert state_name(experiment, Machine(data_root=tmp_path / "data")) != before
+    assert pipeline_run_name(experiment, Machine(data_root=place / "data")) == before
+    assert pipeline_run_name(experiment, Machine(data_root=tmp_path / "data")) != before
 
 
 def test_data_that_is_not_prepared_is_named(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
     with pytest.raises(ValueError, match=r"manifest\.json: no such file; `dvc repro prepare` makes it"):
-        state_name(load_experiment(str(tmp_path / "tiny.yaml")), Machine(data_root=tmp_path))
+        pipeline_run_name(load_experiment(str(tmp_path / "tiny.yaml")), Machine(data_root=tmp_path))

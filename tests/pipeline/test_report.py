@@ -15,7 +15,7 @@ from PIL import Image
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.errors import InputError
-from cosmos.pipeline.report import report
+from cosmos.pipeline.report import write_report
 
 SUITES = get_args(SuiteName)
 FIGURES = {
@@ -93,18 +93,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 def html_of(folder: Path) -> str:
-    return Path(report(folder, quiet=True)["report"]).read_text()
+    return Path(write_report(folder, quiet=True)["report"]).read_text()
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(Path(report(folder, quiet=True)["metrics"]).read_text())
+    value: dict[str, Any] = json.loads(Path(write_report(folder, quiet=True)["metrics"]).read_text())
     return value
 
 
 def test_a_page_the_figures_and_the_curves_are_written_where_dvc_expects_them(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = report(folder)
+    written = write_report(folder)
     assert written == {
         "report": str(folder / "report" / "report.html"),
         "metrics": str(folder / "metrics.json"),
@@ -115,7 +115,7 @@ def test_a_page_the_figures_and_the_curves_are_written_where_dvc_expects_them(
 
 
 def test_it_says_nothing_when_quiet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(folder, quiet=True)
+    write_report(folder, quiet=True)
     assert capsys.readouterr().out == ""
 
 
@@ -134,7 +134,7 @@ def test_figures_are_told_by_suite_dataset_and_model_without_those_of_single_cla
 def test_dvc_shows_names_with_dots_apart_from_paths_with_dots(folder: Path, tmp_path: Path) -> None:
     datasets = {"x": entry({"y": {"top1": 0.5}}), "x.y": entry({"top1": {"a.b": 0.1}}), "x%2Ey": entry({})}
     write_results(folder, "classification", datasets)
-    path = report(folder, quiet=True)["metrics"]
+    path = write_report(folder, quiet=True)["metrics"]
     assert list(metrics_of(folder)["classification"]) == ["x", "x%2Ey", "x%252Ey"]
 
     def dvc(*arguments: str) -> str:
@@ -148,7 +148,7 @@ def test_dvc_shows_names_with_dots_apart_from_paths_with_dots(folder: Path, tmp_
 
 
 def test_curves_have_a_row_for_each_step_that_was_logged(folder: Path) -> None:
-    rows = Path(report(folder, quiet=True)["curves"]).read_text().splitlines()
+    rows = Path(write_report(folder, quiet=True)["curves"]).read_text().splitlines()
     assert rows[0] == "step,samples,loss,contrastive,distill,learning_rate,samples_per_second"
     assert rows[1:] == [
         "1,8,4.5,2.0,2.5,0.001,1.0",
@@ -227,8 +227,8 @@ def test_published_figures_stand_beside_the_teachers(folder: Path) -> None:
 
 
 def test_the_same_inputs_make_the_same_bytes(folder: Path) -> None:
-    first = [Path(path).read_bytes() for path in report(folder, quiet=True).values()]
-    assert [Path(path).read_bytes() for path in report(folder, quiet=True).values()] == first
+    first = [Path(path).read_bytes() for path in write_report(folder, quiet=True).values()]
+    assert [Path(path).read_bytes() for path in write_report(folder, quiet=True).values()] == first
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_what_is_missing_or_broken_is_named_with_the_stage_that_makes_it(
 ) -> None:
     damage(folder / path)
     with pytest.raises(ValueError, match=rf"(?s){re.escape(path)}: .*`dvc repro {stage}`") as raised:
-        report(folder, quiet=True)
+        write_report(folder, quiet=True)
     assert type(raised.value) is InputError
     assert not (folder / "metrics.json").exists()
     assert not (folder / "report").exists()
@@ -264,13 +264,13 @@ def test_what_is_missing_or_broken_is_named_with_the_stage_that_makes_it(
 def test_an_entry_that_lacks_something_is_named_by_its_file(folder: Path) -> None:
     write_results(folder, "retrieval", {"heldout": {"models": {}}})
     with pytest.raises(ValueError, match=r"retrieval\.json: .*`dvc repro evaluate@retrieval`"):
-        report(folder, quiet=True)
+        write_report(folder, quiet=True)
 
 
 def test_a_pretraining_without_any_loss_is_no_pretraining(folder: Path) -> None:
     write_lines(folder, step(1) | {"loss": None})
     with pytest.raises(ValueError, match=r"metrics\.jsonl: .*no line has a loss.*`dvc repro pretrain`"):
-        report(folder, quiet=True)
+        write_report(folder, quiet=True)
 
 
 @pytest.mark.slow
