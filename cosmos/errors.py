@@ -2,7 +2,7 @@
 
 | class | exit status | what follows |
 |---|---|---|
-| `InputError` | 2 | never retried; a trial with it is hopeless |
+| `InputError`, `OutOfMemoryError` | 2 | never retried; a trial with it is hopeless |
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
 | `TransientError` | 74 | retried where it happened, then resubmitted; a trial goes on from its save |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
@@ -23,6 +23,10 @@ class InputError(CosmosError, ValueError):
     """A file, key or value of the user's is wrong; the message names it and the remedy."""
 
     exit_status = 2
+
+
+class OutOfMemoryError(InputError):
+    """A process needs more memory than it may have; the message names what asks for less, or gives more."""
 
 
 class DamagedDataError(CosmosError, ValueError):
@@ -73,3 +77,30 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     if isinstance(error, OSError):
         return InputError if isinstance(error, USER_ERRORS) else TransientError
     return None
+
+
+ERROR_KINDS: dict[str, type[CosmosError]] = {
+    kind.__name__: kind
+    for kind in (
+        OutOfMemoryError,
+        InputError,
+        DamagedDataError,
+        TransientError,
+        DivergedError,
+        SupersededError,
+        CosmosError,
+    )
+}
+"""Classes of errors by the names under which a job leaves them for the command that waits for it."""
+
+
+def error_kind(error: BaseException) -> str:
+    """Return the name in ERROR_KINDS of the class that decides what follows from `error`; "" for none."""
+    deciding = error_class(error)
+    lineage = deciding.__mro__ if deciding else ()
+    return next((name for base in lineage for name, kind in ERROR_KINDS.items() if kind is base), "")
+
+
+def class_of_kind(kind: str) -> type[CosmosError]:
+    """Return the class of errors that `error_kind` named; CosmosError for "" and for a name that is none."""
+    return ERROR_KINDS.get(kind, CosmosError)

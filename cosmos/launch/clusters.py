@@ -1,4 +1,4 @@
-"""Where jobs run: on Slurm, as processes of their own on this machine, or in this process."""
+"""Clusters that take jobs: Slurm, processes of their own on this machine, or this process itself."""
 
 import os
 from collections.abc import Sequence
@@ -7,73 +7,79 @@ from typing import Protocol
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
-from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.local import LocalCluster
 from cosmos.launch.sbatch import SlurmCluster
-from cosmos.launch.slurm import JobState
-from cosmos.launch.task import Place, Task, run_inline
+from cosmos.launch.slurm import JobState, SlurmSilentError
+from cosmos.launch.task import RankPlace, Task, run_in_this_process
 
-DISTRIBUTED = ("RANK", "SLURM_JOB_ID")
-"""Variables of a process that a launcher has started already."""
+LAUNCHED_VARIABLES = ("RANK", "SLURM_JOB_ID")
+"""Environment variables of a process that a launcher has started already."""
 
 
 class Cluster(Protocol):
-    """Takes jobs, and says how they stand."""
+    """Place that takes jobs, and says how they stand."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Submits one job, or an array of jobs, and returns its id. ValueError where it is refused."""
+        """Submit one job, or an array of jobs, and return its id.
+
+        Raises InputError where it is refused, and SlurmSilentError when nobody answers.
+        """
 
     def find(self, name: str) -> str:
-        """The id of the job of that name; "" where there is none. SlurmSilentError when nobody answers."""
+        """Return the id of the job of that name; "" where there is none.
 
-    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """How it stands, by call. SlurmSilentError when nobody answers."""
+        Raises SlurmSilentError when nobody answers.
+        """
+
+    def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
+        """Return the state of each call's job. Raises SlurmSilentError when nobody answers."""
 
     def cancel(self, job_id: str, name: str) -> None:
-        """Ends it. ValueError where that is refused."""
+        """End a job. Raises InputError where that is refused, and SlurmSilentError when nobody answers."""
 
 
 class DebugCluster:
-    """No jobs at all: calls run in this process, one after the other, as they are submitted."""
+    """This process: calls run in it, one after the other, as they are submitted."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Runs the calls."""
+        """Run the calls."""
         for task in tasks:
-            run_inline(task, Place("debug", name, 0, 1, 0, (), 0, folder / "log.txt"))
+            run_in_this_process(task, RankPlace("debug", name, 0, 1, 0, (), 0, folder / "log.txt"))
         return name
 
     def find(self, name: str) -> str:
-        """Nothing outlives the process."""
+        """Return "": nothing outlives the process."""
         return ""
 
-    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """All is over."""
+    def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
+        """Return that all calls are over."""
         return [JobState("COMPLETED")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:
-        """There is nothing to end."""
+        """Do nothing: no call runs any more."""
 
 
-def resolve(cluster: ClusterName) -> ClusterName:
-    """The cluster that `auto` stands for: Slurm where there is one and this is no job's process already.
+def resolve_cluster(cluster: ClusterName) -> ClusterName:
+    """Return the cluster that `auto` stands for: Slurm, if there is one and this is no job's process already.
 
-    Raises ValueError where a Slurm is configured and does not answer: the login node is no place to train on.
+    Raises SlurmSilentError where a Slurm is configured and does not answer: the login node is no place to
+    train on.
     """
     if cluster != "auto":
         return cluster
-    if any(name in os.environ for name in DISTRIBUTED) or not slurm.is_configured():
+    if any(name in os.environ for name in LAUNCHED_VARIABLES) or not slurm.is_configured():
         return "debug"
     if not slurm.answers():
-        raise InputError(
+        raise SlurmSilentError(
             "this machine's Slurm does not answer (`scontrol ping`); try again once it does, or set "
             "COSMOS_CLUSTER=debug to work in this process"
         )
     return "slurm"
 
 
-def cluster_of(name: ClusterName) -> Cluster:
-    """The cluster of that name, once `auto` is resolved."""
+def open_cluster(name: ClusterName) -> Cluster:
+    """Return the cluster of a name other than `auto`."""
     clusters: dict[ClusterName, Cluster] = {
         "slurm": SlurmCluster(),
         "local": LocalCluster(),

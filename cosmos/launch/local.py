@@ -5,15 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import submitit
-from submitit.helpers import environment_variables
 
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
@@ -21,22 +19,22 @@ from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 
 MAX_REQUEUES = 5
-"""submitit's local controller starts a job six times at most."""
+"""Requeues at most: submitit's local controller starts a job six times."""
 
 CONTROLLER = "submitit.local._local"
-"""The module that a job's first process runs, with the submission's folder as its argument."""
+"""Module that a job's first process runs, with the submission's folder as its argument."""
 
 
 @dataclass(frozen=True)
 class _LocalArray:
-    """An array's jobs on this machine, a few at a time; it runs as a job itself."""
+    """Jobs of an array on this machine, a few at a time; it runs as a job itself."""
 
     tasks: tuple[Task, ...]
     request: JobRequest
     folder: Path
 
     def __call__(self) -> None:
-        executor = _local_executor(self.request, self.folder)
+        executor = _DetachedExecutor.of(self.request, self.folder)
         waiting, running = list(self.tasks), list[Any]()
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
@@ -53,111 +51,121 @@ class _LocalArray:
 
 
 class LocalCluster:
-    """Jobs as processes of their own on this machine, through submitit; they outlive the command."""
+    """This machine: jobs are processes of their own, which outlive the command."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Starts the processes; the id is the first one's process id."""
+        """Start the processes, and return the first one's process id. Raises InputError for several nodes."""
         if request.nodes > 1:
             raise InputError(
                 f"slurm.nodes: {request.nodes} nodes need Slurm; COSMOS_CLUSTER=local is one machine"
             )
         allowed = min(request.max_requeues, MAX_REQUEUES)
         tasks = [replace(task, max_requeues=allowed) for task in tasks]
-        with _surviving(folder, threads_of(request)):
-            if len(tasks) == 1:
-                return str(_local_executor(request, folder).submit(tasks[0]).job_id)
-            array = _LocalArray(tuple(tasks), request, folder)
-            one = JobRequest(minutes=request.minutes * len(tasks))
-            return str(_local_executor(one, folder).submit(array).job_id)
+        if len(tasks) == 1:
+            return str(_DetachedExecutor.of(request, folder).submit(tasks[0]).job_id)
+        array = _LocalArray(tuple(tasks), request, folder)
+        time_for_all = JobRequest(minutes=request.minutes * len(tasks))
+        return str(_DetachedExecutor.of(time_for_all, folder).submit(array).job_id)
 
     def find(self, name: str) -> str:
-        """The first process that was started with the folder of that name's token."""
+        """Return the first process that was started with the folder of that name's token."""
         return next(iter(_controllers(name)), "")
 
-    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """Whether the process is still there; a number alone may have gone to another."""
+    def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
+        """Return RUNNING while the process is there; a number alone may have gone to another."""
         return [JobState("RUNNING" if job_id in _controllers(name) else "GONE")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:
-        """Asks the processes to stop; a pretraining saves first."""
+        """Ask the processes to stop; a pretraining saves first."""
         if job_id in _controllers(name):
             os.kill(int(job_id), signal.SIGTERM)
 
 
-def _controllers(name: str) -> list[str]:
-    """Processes that submitit controls the job of that name with, the oldest (an array's own) first.
+class _DetachedExecutor(submitit.LocalExecutor):
+    """submitit's executor, made to start jobs that outlive the command and take the submission's code.
 
-    Their numbers do not tell the order: those begin anew after the highest.
+    A job's controller leads a session of its own, so that it does not hear Ctrl-C, the terminal's end, or
+    what ends the command's whole group; and it does not hold on to what the command reads and writes.
     """
-    listing = ["ps", "-ww", "-eo", "pid=,command=", "--sort=start_time"]
-    asked = subprocess.run(listing, capture_output=True, text=True, check=True)
+
+    request: JobRequest
+
+    @classmethod
+    def of(cls, request: JobRequest, folder: Path) -> "_DetachedExecutor":
+        executor = cls(folder)
+        executor.request = request
+        executor.update_parameters(tasks_per_node=request.ranks_per_node)
+        return executor
+
+    def _submit_command(self, command: str) -> "submitit.LocalJob[Any]":
+        with (self.folder / "controller.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", CONTROLLER, str(self.folder)],
+                env={**os.environ, **self._settings_of_job(), **self._settings_of_controller(command)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        ranks = list(range(self.request.ranks_per_node))
+        return submitit.LocalJob(self.folder, str(process.pid), ranks, process)
+
+    def _settings_of_job(self) -> dict[str, str]:
+        paths = [str(code_folder(self.folder)), os.environ.get("PYTHONPATH", "")]
+        return {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "PYTHONSAFEPATH": "1",
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads_of(self.request))),
+            "CUDA_VISIBLE_DEVICES": ",".join(visible_gpus(self.request.gpus_per_node)),
+        }
+
+    def _settings_of_controller(self, command: str) -> dict[str, str]:
+        """Return the variables that CONTROLLER reads."""
+        return {
+            "SUBMITIT_EXECUTOR": "local",
+            "SUBMITIT_LOCAL_COMMAND": command,
+            "SUBMITIT_LOCAL_NTASKS": str(self.request.ranks_per_node),
+            "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
+            "SUBMITIT_LOCAL_NODEID": "0",
+            "SUBMITIT_LOCAL_TIMEOUT_S": str(60 * self.request.minutes),
+            "SUBMITIT_LOCAL_SIGNAL_DELAY_S": str(self.request.warning_seconds),
+            "SUBMITIT_LOCAL_WITH_SHELL": "",
+            "SUBMITIT_STDERR_TO_STDOUT": "1",
+        }
+
+
+def visible_gpus(count: int) -> list[str]:
+    """Return the numbers of `count` GPUs that this process may use.
+
+    Raises InputError for more than CUDA_VISIBLE_DEVICES names.
+    """
+    named = [gpu for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.isdigit()]
+    if named and count > len(named):
+        raise InputError(
+            f"slurm.gpus_per_node: {count} GPUs are more than CUDA_VISIBLE_DEVICES={','.join(named)} names"
+        )
+    return named[:count] if named else [str(gpu) for gpu in range(count)]
+
+
+def _controllers(name: str) -> list[str]:
+    """Return the processes that control the job of that name, the oldest (an array's own) first.
+
+    Their numbers alone do not tell the order: those begin anew after the highest.
+    """
+    listing = ["ps", "-ww", "-A", "-o", "pid=", "-o", "lstart=", "-o", "command="]
+    env = {**os.environ, "LC_ALL": "C"}
+    answer = subprocess.run(listing, capture_output=True, text=True, check=True, env=env)
     token = name.rpartition("-")[2]
-    processes = (line.split() for line in asked.stdout.splitlines())
-    return [words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token]
+    lines = [line.split() for line in answer.stdout.splitlines()]
+    controllers = [words for words in lines if CONTROLLER in words and Path(words[-1]).name == token]
+    return [pid for pid, *_ in sorted(controllers, key=_start_of_process)]
 
 
-def _local_executor(request: JobRequest, folder: Path) -> submitit.LocalExecutor:
-    executor = submitit.LocalExecutor(folder)
-    visible = [int(gpu) for gpu in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu.isdigit()]
-    executor.update_parameters(
-        visible_gpus=visible,
-        timeout_min=request.minutes,
-        signal_delay_s=request.warning_seconds,
-        tasks_per_node=request.ranks_per_node,
-        gpus_per_node=request.gpus_per_node,
-        stderr_to_stdout=True,
-    )
-    return executor
+def _start_of_process(words: Sequence[str]) -> tuple[time.struct_time, int]:
+    """Return the start, to the second, of a line of `ps`, and the number, which decides within a second."""
+    return time.strptime(" ".join(words[1:6]), "%a %b %d %H:%M:%S %Y"), int(words[0])
 
 
 def threads_of(request: JobRequest) -> int:
-    """Threads of a process's arithmetic: its share of this machine's cores, as far as it asked for them."""
+    """Return the threads of a process's arithmetic: what it asks for, up to its share of the cores here."""
     return max(1, min(request.cpus_per_task, (os.cpu_count() or 1) // request.ranks_per_node))
-
-
-@contextmanager
-def _surviving(folder: Path, threads: int) -> Iterator[None]:
-    """Processes started inside take the submission's copy of the code, and outlive command and terminal.
-
-    They lead sessions of their own, so that they do not hear Ctrl-C, the terminal's end, or what ends the
-    command's whole group; and they do not hold on to what the command reads and writes.
-    """
-    path = os.pathsep.join(filter(None, [str(code_folder(folder)), os.environ.get("PYTHONPATH", "")]))
-    with (
-        environment_variables(
-            PYTHONPATH=path,
-            PYTHONSAFEPATH="1",
-            OMP_NUM_THREADS=os.environ.get("OMP_NUM_THREADS", str(threads)),
-        ),
-        _own_sessions(),
-        _standard_streams(folder / "controller.txt"),
-    ):
-        yield
-
-
-@contextmanager
-def _own_sessions() -> Iterator[None]:
-    """Processes that are started inside lead sessions of their own; submitit has no option for that."""
-    start = subprocess.Popen
-    subprocess.Popen = partial(start, start_new_session=True)  # type: ignore[assignment, misc]
-    try:
-        yield
-    finally:
-        subprocess.Popen = start  # type: ignore[misc]
-
-
-@contextmanager
-def _standard_streams(log: Path) -> Iterator[None]:
-    """Inside, this process and those that it starts read nothing, and write into `log`."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(number) for number in range(3)]
-    with Path(os.devnull).open("rb") as nothing, log.open("ab") as file:
-        for number, stream in enumerate((nothing, file, file)):
-            os.dup2(stream.fileno(), number)
-    try:
-        yield
-    finally:
-        for number, copy in enumerate(kept):
-            os.dup2(copy, number)
-            os.close(copy)

@@ -1,15 +1,13 @@
-"""Launch: submit unless that is done already, and wait."""
+"""Launch of jobs: submitted unless that is done already, and waited for."""
 
 from pathlib import Path
 
-from cosmos.errors import InputError
-from cosmos.launch.outcome import Outcome
-from cosmos.launch.slurm import SlurmSilentError
-from cosmos.launch.submission import JobSpec, Submission, alone, recall, submit
-from cosmos.launch.watch import Show, wait
+from cosmos.launch.outcome import CallOutcome
+from cosmos.launch.submission import JobSpec, Submission, recover_submission, submission_lock, submit_job
+from cosmos.launch.watch import ShowText, wait_for_outcomes
 
 
-def launch(spec: JobSpec, show: Show) -> list[Outcome]:
+def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     """Run calls as jobs, several of them as an array, and wait for the outcome of each.
 
     The submission is on record: the same spec again finds the jobs that wait, run or have finished, and waits
@@ -18,32 +16,26 @@ def launch(spec: JobSpec, show: Show) -> list[Outcome]:
 
     Raises InputError where the cluster refuses the job, and SlurmSilentError where it does not answer.
     """
-    submission, is_new = begin(spec)
+    submission, is_new = submit_once(spec)
     if not is_new:
         show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
-    return wait(submission, show, from_start=is_new)
+    return wait_for_outcomes(submission, show, from_start=is_new)
 
 
-def begin(spec: JobSpec) -> tuple[Submission, bool]:
-    """Return the submission on record that waits, runs or has finished, or else a new one; and if it is new.
+def submit_once(spec: JobSpec) -> tuple[Submission, bool]:
+    """Submit a job unless the one on record waits, runs or has finished; return it, and if it is new.
 
-    See `launch`, which also waits.
+    Raises what `launch` raises, which also waits.
     """
-    with alone(spec.record):
-        submission = standing(spec.record)
-        return (submission, False) if submission else (submit(spec), True)
+    with submission_lock(spec.record):
+        submission = attachable_submission(spec.record)
+        return (submission, False) if submission else (submit_job(spec), True)
 
 
-def standing(record: Path) -> Submission | None:
-    """The submission on record, where it is alive or finished. For use `alone`.
+def attachable_submission(record: Path) -> Submission | None:
+    """Return the submission on record if it waits, runs or has finished; None otherwise.
 
-    Raises ValueError where the cluster does not say so.
+    For use inside `submission_lock`. Raises SlurmSilentError where the cluster does not say so.
     """
-    try:
-        known = recall(record)
-        return known if known and (known.is_finished() or known.is_alive()) else None
-    except SlurmSilentError as error:
-        raise InputError(
-            f"{record} tells of a job, and Slurm does not say how it stands ({error}); try again once "
-            "`scontrol ping` answers"
-        ) from None
+    submission = recover_submission(record)
+    return submission if submission and (submission.is_finished() or submission.is_alive()) else None

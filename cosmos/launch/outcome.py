@@ -1,4 +1,4 @@
-"""What a job leaves in its folder: of each call the attempts, and its value or its failures.
+"""Files that a job leaves in its folder: of each call the attempts, and its value or its failures.
 
 Calls of a submission are numbered from 0. For call 3:
 
@@ -14,26 +14,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.errors import CosmosError
 from cosmos.run.files import replacing, write_json
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a call."""
+    """Start of a call."""
 
     job_id: str
     requeues: int
     """times that the job was requeued before this start"""
     host: str
     log: Path
-    """what rank 0 prints"""
+    """file of what rank 0 prints"""
     time: float
     """seconds since the epoch"""
 
 
 @dataclass(frozen=True)
 class RankFailure:
-    """What stopped a rank."""
+    """Error that stopped a rank."""
 
     rank: int
     requeues: int
@@ -44,22 +45,24 @@ class RankFailure:
     traceback: str
     time: float
     """seconds since the epoch"""
+    kind: str = ""
+    """name of the class in errors.py that decides what follows, as `error_kind` tells it; "" for none"""
 
 
 @dataclass(frozen=True)
 class CallFiles:
-    """The files of one call in its submission's folder."""
+    """Files of one call in its submission's folder."""
 
     folder: Path
     index: int
 
     def rendezvous(self, requeues: int) -> Path:
-        """Where rank 0 says how it is reached."""
+        """Return the file in which rank 0 says how it is reached."""
         return self.folder / f"rendezvous-{self.index}-{requeues}.json"
 
     @property
     def requeues(self) -> Path:
-        """Times that a job without a scheduler was started again."""
+        """File of the number of times that a job without a scheduler was started again."""
         return self.folder / f"requeues-{self.index}.json"
 
     @property
@@ -71,58 +74,62 @@ class CallFiles:
         return self.folder / f"value-{self.index}.pkl"
 
     def begin(self, attempt: Attempt) -> None:
-        """Notes a start."""
+        """Add a start to the attempts."""
         with self._attempts.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(attempt), default=str) + "\n")
 
     def attempts(self) -> list[Attempt]:
-        """The starts so far, oldest first. A line that was cut short is left out."""
+        """Return the starts so far, oldest first. A line that was cut short is left out."""
         if not self._attempts.exists():
             return []
-        found = []
+        attempts = []
         for line in self._attempts.read_text(encoding="utf-8").splitlines():
             try:
                 values = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            found.append(Attempt(**{**values, "log": Path(values["log"])}))
-        return found
+            attempts.append(Attempt(**{**values, "log": Path(values["log"])}))
+        return attempts
 
     def write_value(self, value: Any) -> None:
-        """Delivers what the call returned."""
+        """Write what the call returned."""
         with replacing(self._value) as temporary:
             temporary.write_bytes(pickle.dumps(value))
 
     def has_value(self) -> bool:
-        """Whether the call returned. The folder is listed: NFS remembers that a file was not there."""
+        """Return True when the call returned."""
+        # the folder is listed, since NFS remembers that a file was not there
         return any(path == self._value for path in self.folder.iterdir())
 
     def value(self) -> Any:
-        """What the call returned. The file is our own job's, in a folder that only its owner may write."""
+        """Return what the call returned.
+
+        The file is our own job's, in a folder that only its owner may write: unpickling it is safe.
+        """
         return pickle.loads(self._value.read_bytes())
 
     def write_failure(self, failure: RankFailure) -> None:
-        """Notes what stopped a rank."""
+        """Write the error that stopped a rank."""
         name = f"failure-{self.index}-{failure.requeues}-{failure.rank}.json"
         write_json(self.folder / name, asdict(failure))
 
     def first_failure(self) -> RankFailure | None:
-        """What went wrong first in the last start: the other ranks mostly lost a peer."""
-        found = [
+        """Return the failure that came first in the last start: the other ranks mostly lost a peer."""
+        failures = [
             RankFailure(**json.loads(path.read_text(encoding="utf-8")))
             for path in self.folder.glob(f"failure-{self.index}-*.json")
         ]
         starts = [
             *(attempt.requeues for attempt in self.attempts()),
-            *(failure.requeues for failure in found),
+            *(failure.requeues for failure in failures),
         ]
-        last = (failure for failure in found if failure.requeues == max(starts))
+        last = (failure for failure in failures if failure.requeues == max(starts))
         return min(last, key=lambda failure: failure.time, default=None)
 
 
 @dataclass(frozen=True)
-class Failure:
-    """Why a call has no value."""
+class CallFailure:
+    """Reason why a call has no value."""
 
     job_id: str
     cause: str
@@ -132,9 +139,15 @@ class Failure:
     rank: RankFailure | None
     """the rank that failed first, where one could still say so"""
     log: Path
+    error: type[CosmosError] = CosmosError
+    """class of errors that decides what follows"""
+
+    def exception(self) -> CosmosError:
+        """Return the error to raise for whoever waits for the call."""
+        return self.error(str(self))
 
     def __str__(self) -> str:
-        """For a person: cause, traceback, exit status, log."""
+        """Return cause, traceback, exit status and log, for a person."""
         lines = [f"job {self.job_id}: {self.cause}"]
         if self.rank:
             lines += [
@@ -146,25 +159,25 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a call ended: with a value, or with a failure."""
+class CallOutcome:
+    """Outcome of a call: a value, or a failure."""
 
     value: Any
-    failure: Failure | None
+    failure: CallFailure | None
 
     @classmethod
     def of(cls, value: Any) -> Self:
-        """The outcome of a call that returned."""
+        """Return the outcome of a call that returned."""
         return cls(value, None)
 
     @classmethod
-    def failed(cls, failure: Failure) -> Self:
-        """The outcome of a call that did not."""
+    def failed(cls, failure: CallFailure) -> Self:
+        """Return the outcome of a call that failed."""
         return cls(None, failure)
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log; [] where there is none."""
+def last_log_lines(path: Path, count: int) -> list[str]:
+    """Return the last lines of a log; [] where there is none."""
     if not path.exists():
         return []
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Jobs of sbatch, through submitit: the script, and its submission."""
+"""Jobs on Slurm, through submitit: the script that sbatch gets, and its submission."""
 
 import os
 import shlex
@@ -13,20 +13,25 @@ from submitit.helpers import clean_env, environment_variables
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
 from cosmos.launch import slurm
-from cosmos.launch.slurm import JobState
+from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
 
 
 class SlurmCluster:
-    """Jobs of sbatch, through submitit."""
+    """Slurm, through submitit."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Runs sbatch. ValueError says what it says."""
-        if not slurm.answers():
+        """Run sbatch, and return the job's id.
+
+        Raises InputError where it refuses the job or is not here, and SlurmSilentError where the controller
+        does not answer.
+        """
+        if not slurm.is_installed():
             raise InputError(
-                "no Slurm answers here (`scontrol ping`); run this on a login node, or set COSMOS_CLUSTER to "
-                "local or debug"
+                "no Slurm here (sbatch); run this on a login node, or set COSMOS_CLUSTER to local or debug"
             )
+        if not slurm.answers():
+            raise SlurmSilentError("no Slurm answers here (`scontrol ping`); try again once it does")
         executor = _Executor.of(request, name, folder)
         # variables of a job around us, and SBATCH_*, would come before what the script says
         where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
@@ -34,23 +39,23 @@ class SlurmCluster:
             with clean_env(), environment_variables(**where):
                 return _submit(executor, tasks)
         except (FailedJobError, FailedSubmissionError) as error:
-            raise InputError(f"sbatch refused the job: {error}\n--dry-run shows the script") from None
+            raise slurm.refused("sbatch refused the job", f"{error}\n--dry-run shows the script") from None
 
     def find(self, name: str) -> str:
-        """Asks the queue and, where there is one, the accounting database."""
-        return slurm.find(name)
+        """Ask the queue and, where there is one, the accounting database for a job's id."""
+        return slurm.find_job(name)
 
-    def look(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """Asks the queue and, where there is one, the accounting database."""
-        return slurm.look(job_id, num_calls)
+    def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
+        """Ask the queue and, where there is one, the accounting database for states of jobs."""
+        return slurm.job_states(job_id, num_calls)
 
     def cancel(self, job_id: str, name: str) -> None:
-        """Runs scancel."""
-        slurm.cancel(job_id)
+        """Run scancel."""
+        slurm.cancel_job(job_id)
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit's, which also writes scripts where there is no Slurm."""
+    """submitit's executor, made to write scripts also where there is no Slurm."""
 
     @classmethod
     def affinity(cls) -> int:
@@ -67,7 +72,7 @@ class _Executor(submitit.SlurmExecutor):
 
 
 def _submit(executor: Any, tasks: Sequence[Task]) -> str:
-    """One job for one task, an array for several."""
+    """Submit one job for one task, an array for several, and return its id."""
     if len(tasks) == 1:
         return str(executor.submit(tasks[0]).job_id)
     with executor.batch():
@@ -76,13 +81,13 @@ def _submit(executor: Any, tasks: Sequence[Task]) -> str:
 
 
 def sbatch_script(request: JobRequest, name: str, folder: Path) -> str:
-    """The script that sbatch gets for a job of one call."""
+    """Return the script that sbatch gets for a job of one call."""
     return _Executor.of(request, name, folder).script()
 
 
 def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str, Any]:
-    """What submitit is told of a job."""
-    wanted: dict[str, Any] = {
+    """Return the parameters of a job for submitit."""
+    options: dict[str, Any] = {
         "job_name": name,
         "nodes": request.nodes,
         "ntasks_per_node": request.ranks_per_node,
@@ -96,7 +101,7 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
         "constraint": request.constraint,
     }
     return {
-        **{key: value for key, value in wanted.items() if value},
+        **{key: value for key, value in options.items() if value},
         "array_parallelism": request.array_parallelism,
         "stderr_to_stdout": True,
         "wckey": None,
@@ -111,29 +116,29 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
             "--wait=0",  # and one that stopped early must not have the first one ended while it saves
         ],
-        "teardown": requeue_where_it_helps(folder, request.max_requeues),
+        "teardown": requeue_script(folder, request.max_requeues),
     }
 
 
 def _option(text: str) -> tuple[str, str | bool]:
-    """`--mail-type=END` or `--exclusive`, as submitit takes them."""
+    """Return key and value of `--mail-type=END` or `--exclusive`, as submitit takes them."""
     key, equals, value = text.removeprefix("--").partition("=")
     return key, value if equals else True
 
 
 def code_setup(folder: Path) -> list[str]:
-    """Shell lines that make Python take the submission's copy of the code, whatever the working directory."""
+    """Return shell lines that make Python take the submission's copy of the code, in any folder."""
     path = shlex.quote(str(code_folder(folder)))
     return ["export PYTHONSAFEPATH=1", f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"']
 
 
 def threads_setup(request: JobRequest) -> str:
-    """A shell line that keeps a process's arithmetic on its own cores: it would take all of the node's."""
+    """Return a shell line that keeps a process's arithmetic on its own cores, not on all of the node's."""
     return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{request.cpus_per_task}}}"'
 
 
-def requeue_where_it_helps(folder: Path, max_requeues: int) -> list[str]:
-    """Shell lines after srun: a job starts again that stopped early, or failed for no fault of its own.
+def requeue_script(folder: Path, max_requeues: int) -> list[str]:
+    """Return shell lines after srun that requeue a job that stopped early, or failed for no fault of its own.
 
     Ranks that were warned or terminated save and end well, but no value is there; before they can listen they
     die of the signal (status 140, 143), as they do where another rank failed, which then says so in the

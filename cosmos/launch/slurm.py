@@ -1,4 +1,4 @@
-"""What Slurm says of jobs, with and without accounting, and what it is told."""
+"""Questions to Slurm: whether it answers, the states of jobs (with and without accounting), and their end."""
 
 import os
 import re
@@ -6,35 +6,59 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError, InputError, OutOfMemoryError, TransientError
+
+
+@dataclass(frozen=True)
+class FailureCause:
+    """Reason why a job has no value."""
+
+    words: str
+    """follow `job 12: `"""
+    error: type[CosmosError] = CosmosError
+    """class of errors that says whether the same job may do better"""
+
 
 FINAL_STATES = {
-    "COMPLETED": "ended without leaving a value",
-    "FAILED": "failed",
-    "CANCELLED": "was cancelled",
-    "TIMEOUT": "ran into its time limit before it could be requeued; raise slurm.warning_seconds",
-    "NODE_FAIL": "was ended by the failure of a node",
-    "OUT_OF_MEMORY": "ran out of memory; slurm.memory_gb, COSMOS_WORKERS or COSMOS_MICRO_BATCHES would help",
-    "PREEMPTED": "was preempted for good",
-    "BOOT_FAIL": "was ended by a node that did not boot",
-    "DEADLINE": "missed its deadline",
-    "REVOKED": "was revoked",
-    "GONE": "is no longer there, and left no value",
+    "COMPLETED": FailureCause("ended without leaving a value"),
+    "FAILED": FailureCause("failed"),
+    "CANCELLED": FailureCause("was cancelled"),
+    "TIMEOUT": FailureCause(
+        "ran into its time limit before it could be requeued; raise slurm.warning_seconds"
+    ),
+    "NODE_FAIL": FailureCause("was ended by the failure of a node", TransientError),
+    "OUT_OF_MEMORY": FailureCause(
+        "ran out of memory; slurm.memory_gb, COSMOS_WORKERS or COSMOS_MICRO_BATCHES would help",
+        OutOfMemoryError,
+    ),
+    "PREEMPTED": FailureCause("was preempted for good", TransientError),
+    "BOOT_FAIL": FailureCause("was ended by a node that did not boot", TransientError),
+    "DEADLINE": FailureCause("missed its deadline"),
+    "REVOKED": FailureCause("was revoked"),
+    "GONE": FailureCause("is no longer there, and left no value"),
 }
-"""States after which nothing runs any more, and why there is no value then, in words that follow `job 12`.
+"""States of Slurm after which nothing of a job runs, and why there is no value then.
 
-GONE is ours: nobody knows the job any longer.
+GONE is our own: no scheduler knows the job any longer.
 """
 
 
-class SlurmSilentError(Exception):
-    """The controller does not answer; jobs may well go on."""
+class SlurmSilentError(TransientError):
+    """Slurm's controller does not answer; jobs may well go on."""
+
+    @classmethod
+    def of(cls, subject: str, answer: str) -> Self:
+        """Return the error for a question about `subject`, and what Slurm's program said instead."""
+        return cls(
+            f"{subject}: Slurm does not answer ({answer.strip()}); try again once `scontrol ping` does"
+        )
 
 
 @dataclass(frozen=True)
 class JobState:
-    """A job, or an element of an array, as Slurm sees it."""
+    """State of a job, or of an element of an array, as Slurm sees it."""
 
     state: str
     reason: str = ""
@@ -47,45 +71,48 @@ class JobState:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing of it runs or will run."""
+        """True when nothing of it runs or will run."""
         return self.state in FINAL_STATES
 
 
+def is_installed() -> bool:
+    """Return True when this machine has Slurm's programs."""
+    return bool(shutil.which("sbatch"))
+
+
 def answers() -> bool:
-    """Whether there is a Slurm here, and its controller answers."""
-    return bool(shutil.which("sbatch")) and _ask("scontrol", "ping").returncode == 0
+    """Return True when there is a Slurm here, and its controller answers."""
+    return is_installed() and _ask("scontrol", "ping").returncode == 0
 
 
 def is_configured() -> bool:
-    """Whether this machine belongs to a cluster, be its controller there or not."""
-    return (
-        bool(shutil.which("sbatch")) and Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists()
-    )
+    """Return True when this machine belongs to a cluster, be its controller there or not."""
+    return is_installed() and Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists()
 
 
-def look(job_id: str, num_calls: int) -> list[JobState]:
-    """The state of a job, by call: one, or those of an array's elements.
+def job_states(job_id: str, num_calls: int) -> list[JobState]:
+    """Return the states of a job by call: one, or those of an array's elements.
 
     Raises SlurmSilentError when the controller does not answer.
     """
-    known = _from_queue(job_id)
-    if len(known) < num_calls:
+    states = _from_queue(job_id)
+    if len(states) < num_calls:
         # what the controller has forgotten does not run, whatever the accounts say
         ended = {name: state for name, state in _from_accounting(job_id).items() if state.is_final}
-        known = {**ended, **known}
+        states = {**ended, **states}
     if num_calls == 1:
-        return [known.get(job_id, JobState("GONE"))]
-    return [known.get(f"{job_id}_{index}", JobState("GONE")) for index in range(num_calls)]
+        return [states.get(job_id, JobState("GONE"))]
+    return [states.get(f"{job_id}_{index}", JobState("GONE")) for index in range(num_calls)]
 
 
-def find(name: str) -> str:
-    """The id of the job or array of that name, submitted in the last week; "" where there is none.
+def find_job(name: str) -> str:
+    """Return the id of the job or array of that name, submitted in the last week; "" where there is none.
 
     Raises SlurmSilentError when the controller does not answer.
     """
     queued = _ask("squeue", "--noheader", "--all", "--states=all", f"--name={name}", "--format=%F")
     if queued.returncode:
-        raise SlurmSilentError(queued.stderr.strip())
+        raise SlurmSilentError.of(f"job {name}", queued.stderr)
     recorded = _ask(
         "sacct",
         "-X",
@@ -99,11 +126,19 @@ def find(name: str) -> str:
     return ids[0] if ids else ""
 
 
-def cancel(job_id: str) -> None:
-    """Ends a job; one that has ended already is left alone."""
+def cancel_job(job_id: str) -> None:
+    """End a job; one that has ended already is left alone.
+
+    Raises InputError where Slurm refuses that, and SlurmSilentError when the controller does not answer.
+    """
     done = _ask("scancel", job_id)
     if done.returncode:
-        raise InputError(f"scancel {job_id}: {done.stderr.strip()}")
+        raise refused(f"scancel {job_id}", done.stderr)
+
+
+def refused(command: str, answer: str) -> CosmosError:
+    """Return the error for a command that failed: InputError, or SlurmSilentError if Slurm is silent."""
+    return InputError(f"{command}: {answer.strip()}") if answers() else SlurmSilentError.of(command, answer)
 
 
 def _ask(*command: str) -> subprocess.CompletedProcess[str]:
@@ -114,12 +149,12 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _from_queue(job_id: str) -> dict[str, JobState]:
-    """What the controller knows: jobs that wait, run, or ended a few minutes ago."""
+    """Return what the controller knows: jobs that wait, run, or ended a few minutes ago."""
     asked = _ask("scontrol", "--oneliner", "show", "job", job_id)
     if asked.returncode:
         if "Invalid job id" in asked.stderr:
             return {}
-        raise SlurmSilentError(asked.stderr.strip())
+        raise SlurmSilentError.of(f"job {job_id}", asked.stderr)
     left = _time_left(job_id)
     return {
         name: state for line in asked.stdout.splitlines() for name, state in _parse_job(line, left).items()
@@ -127,13 +162,13 @@ def _from_queue(job_id: str) -> dict[str, JobState]:
 
 
 def _time_left(job_id: str) -> dict[str, str]:
-    """Time until the limit, by the raw id of jobs that run."""
+    """Return the time until the limit, by the raw id of jobs that run."""
     asked = _ask("squeue", "--noheader", "--states=running", f"--jobs={job_id}", "--format=%A %L")
     return dict(line.split(maxsplit=1) for line in asked.stdout.splitlines() if line.strip())
 
 
 def _parse_job(line: str, time_left: dict[str, str]) -> dict[str, JobState]:
-    """A line of `scontrol show job`, by job id; elements of an array that still wait share one line."""
+    """Return the states in a line of `scontrol show job`, by job id: elements that wait share a line."""
     fields = dict(reversed(re.findall(r"(\w+)=(\S*)", line)))  # the first of a name counts
     if "JobId" not in fields:
         return {}
@@ -152,23 +187,23 @@ def _parse_job(line: str, time_left: dict[str, str]) -> dict[str, JobState]:
 
 
 def _from_accounting(job_id: str) -> dict[str, JobState]:
-    """What the accounting database knows, also of jobs that ended long ago; {} where there is none."""
+    """Return the states that accounting has, also of jobs that ended long ago; {} where there is none."""
     columns = "JobID,State,ExitCode,NodeList"
     asked = _ask("sacct", "-X", "--noheader", "--parsable2", f"--jobs={job_id}", f"--format={columns}")
-    found = dict[str, JobState]()
+    states = dict[str, JobState]()
     for line in asked.stdout.splitlines():
         name, state, exit_code, nodes = line.split("|")
         # `CANCELLED by 1000`
         job = JobState(state.split()[0], nodes=nodes, exit_status=_exit_status(exit_code))
         main, _, element = name.partition("_")
-        found |= (
+        states |= (
             {f"{main}_{index}": job for index in _indices(element.strip("[]"))} if element else {name: job}
         )
-    return found
+    return states
 
 
 def _indices(text: str) -> list[int]:
-    """`3`, `3-5,8`, `0-30:2` or `3-63%8`, as numbers."""
+    """Return the numbers that `3`, `3-5,8`, `0-30:2` or `3-63%8` stands for."""
     numbers: list[int] = []
     for part in text.split("%")[0].split(","):
         span, _, step = part.partition(":")
@@ -178,7 +213,7 @@ def _indices(text: str) -> list[int]:
 
 
 def _exit_status(code: str) -> str:
-    """Slurm's `status:signal`, in words."""
+    """Return Slurm's `status:signal` in words: `1`, `signal 9`, or "" for success."""
     status, _, number = code.partition(":")
     if number not in ("", "0"):
         return f"signal {number}"

@@ -1,4 +1,4 @@
-"""Submitting once: what was submitted is on record before it can be lost, and is found again."""
+"""Submissions: a job is on record before it can be lost, and is found again by that."""
 
 import fcntl
 import json
@@ -16,8 +16,8 @@ from typing import Any
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
-from cosmos.errors import CosmosError, InputError
-from cosmos.launch.clusters import Cluster, cluster_of, resolve
+from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.launch.clusters import Cluster, open_cluster, resolve_cluster
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
@@ -31,7 +31,7 @@ IN_FLIGHT = 60.0
 """Seconds within which a submission that was begun shows up in the queue, or never will."""
 
 Call = Callable[[], Any]
-"""A stage call that can be pickled: functools.partial of a function, or a dataclass with `__call__`."""
+"""Stage call that can be pickled: functools.partial of a function, or a dataclass with `__call__`."""
 
 
 @dataclass(frozen=True)
@@ -72,58 +72,58 @@ class Submission:
 
     @property
     def calls(self) -> list[CallFiles]:
-        """The files of each call."""
+        """Files of each call."""
         return [CallFiles(self.folder, index) for index in range(self.num_calls)]
 
     @property
     def on(self) -> Cluster:
-        """Where it runs. ValueError for processes of another machine, of which nothing is known here."""
+        """Cluster that it runs on. Raises InputError for processes of another machine: ask there."""
         if self.cluster == "local" and self.host != socket.gethostname():
             raise InputError(f"job {self.job_id} is a process of {self.host}; ask there")
-        return cluster_of(self.cluster)
+        return open_cluster(self.cluster)
 
-    def look(self) -> list[JobState]:
-        """How it stands, by call. SlurmSilentError when nobody can say."""
-        return self.on.look(self.job_id, self.name, self.num_calls)
+    def states(self) -> list[JobState]:
+        """Return the state of each call's job. Raises SlurmSilentError when nobody can say."""
+        return self.on.states(self.job_id, self.name, self.num_calls)
 
     def is_finished(self) -> bool:
-        """Whether every call has returned."""
+        """Return True when every call has returned."""
         return all(call.has_value() for call in self.calls)
 
     def num_failures(self) -> int:
-        """Ranks that have left a failure."""
+        """Return the number of ranks that have left a failure."""
         return sum(1 for _ in self.folder.glob("failure-*.json"))
 
     def is_alive(self) -> bool:
-        """Whether something of it waits or runs. SlurmSilentError when nobody can say."""
-        return not all(state.is_final for state in self.look())
+        """Return True when something of it waits or runs. Raises SlurmSilentError when nobody can say."""
+        return not all(state.is_final for state in self.states())
 
     def cancel(self) -> None:
-        """Ends it. ValueError where that is refused."""
+        """End the job. Raises InputError where that is refused, and SlurmSilentError when nobody answers."""
         self.on.cancel(self.job_id, self.name)
 
 
-def read_record(record: Path) -> Submission | None:
-    """The submission that a record tells of; None without one. ValueError where it is damaged."""
+def read_submission(record: Path) -> Submission | None:
+    """Return the submission on record; None without one. Raises DamagedDataError for a damaged record."""
     try:
         values = json.loads(record.read_text(encoding="utf-8"))
         return Submission(**{**values, "folder": Path(values["folder"])})
     except FileNotFoundError:
         return None
     except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise InputError(
+        raise DamagedDataError(
             f"{record}: not a record of a job ({error}); look for the job with squeue, then delete the file"
         ) from None
 
 
-def submit(spec: JobSpec) -> Submission:
+def submit_job(spec: JobSpec) -> Submission:
     """Submit one job or array, on record from before it begins.
 
     Raises InputError or TransientError where it is refused; then nothing is on record.
     """
     submission = new_submission(spec)
     before = spec.record.read_text(encoding="utf-8") if spec.record.exists() else ""
-    write(spec.record, submission)
+    write_submission(spec.record, submission)
     tasks = [
         Task(pickle.dumps(call), files, spec.record.absolute(), submission.token, submission.max_requeues)
         for call, files in zip(spec.calls, submission.calls, strict=True)
@@ -131,11 +131,11 @@ def submit(spec: JobSpec) -> Submission:
     try:
         job_id = submission.on.submit(tasks, spec.request, submission.name, submission.folder)
     except CosmosError:
-        if not found_in_queue(submission):
-            restore(spec.record, before)
+        if not is_in_queue(submission):
+            restore_record(spec.record, before)
         raise
     submission = replace(submission, job_id=job_id)
-    write(spec.record, submission)
+    write_submission(spec.record, submission)
     return submission
 
 
@@ -149,7 +149,7 @@ def new_submission(spec: JobSpec) -> Submission:
     folder.chmod(0o700)  # calls are pickled there, and with them the machine's settings
     provenance.freeze_code(code_folder(folder))
     return Submission(
-        resolve(spec.cluster),
+        resolve_cluster(spec.cluster),
         token,
         f"{checkpoint_label(spec.label)}-{token}",
         folder,
@@ -161,55 +161,55 @@ def new_submission(spec: JobSpec) -> Submission:
     )
 
 
-def found_in_queue(submission: Submission) -> bool:
-    """Whether a job is there although its submission failed: sbatch may not have waited for the answer."""
+def is_in_queue(submission: Submission) -> bool:
+    """Return True when a job is there although its submission failed: sbatch may not have waited for it."""
     try:
         return bool(submission.on.find(submission.name))
     except SlurmSilentError:
         return True  # for all that is known
 
 
-def write(record: Path, submission: Submission) -> None:
-    """Puts a submission on record."""
+def write_submission(record: Path, submission: Submission) -> None:
+    """Write a submission into its record."""
     write_json(record, {**asdict(submission), "folder": str(submission.folder)})
 
 
-def restore(record: Path, text: str) -> None:
-    """What was on record before a submission that was refused."""
+def restore_record(record: Path, text: str) -> None:
+    """Put back the record as it was before a submission that was refused; "" stands for none."""
     if text:
         write_text(record, text)
     else:
         record.unlink()
 
 
-def recall(record: Path) -> Submission | None:
-    """The submission on record, with its job's id; None where there is none, or it never reached the queue.
+def recover_submission(record: Path) -> Submission | None:
+    """Return the submission on record, with its job's id; None without one, or if it never reached the queue.
 
     A command that was killed between submitting and writing the id down leaves a record without one: the job
     is then found by its name.
     """
-    known = read_record(record)
-    if known is None or known.job_id:
-        return known
+    submission = read_submission(record)
+    if submission is None or submission.job_id:
+        return submission
     logger.warning("%s: a submission was cut short; looking for its job, for a minute at most", record)
     while True:
-        if job_id := known.on.find(known.name):
-            found = replace(known, job_id=job_id)
-            hand_over_calls(found)
-            write(record, found)
-            return found
-        if not 0 <= age(known) <= IN_FLIGHT:
+        if job_id := submission.on.find(submission.name):
+            submission = replace(submission, job_id=job_id)
+            name_pickled_calls(submission)
+            write_submission(record, submission)
+            return submission
+        if not 0 <= submission_age(submission) <= IN_FLIGHT:
             return None
         time.sleep(1)
 
 
-def age(submission: Submission) -> float:
-    """Seconds since it was begun."""
+def submission_age(submission: Submission) -> float:
+    """Return the seconds since a submission was begun."""
     return (datetime.now(UTC) - datetime.fromisoformat(submission.submitted)).total_seconds()
 
 
-def hand_over_calls(submission: Submission) -> None:
-    """Gives pickled calls the names under which the job looks for them, as submitit does after submitting."""
+def name_pickled_calls(submission: Submission) -> None:
+    """Give pickled calls the names under which the job looks for them, as submitit does after submitting."""
     job_id, is_array = submission.job_id, submission.num_calls > 1
     names = [
         f"{job_id}_{i}_submitted.pkl" if is_array else f"{job_id}_submitted.pkl"
@@ -225,8 +225,8 @@ def hand_over_calls(submission: Submission) -> None:
 
 
 @contextmanager
-def alone(record: Path) -> Iterator[None]:
-    """One command at a time decides whether to submit; the others wait.
+def submission_lock(record: Path) -> Iterator[None]:
+    """Hold the lock of a record: one command at a time decides whether to submit, the others wait.
 
     File systems without locks do without: the record's token still lets only one of two jobs run.
     """

@@ -1,4 +1,4 @@
-"""What runs inside a job: ranks find each other, the call runs, and its value or failure is left behind."""
+"""Task of a job: ranks find each other, the call runs, and its value or failure is left in the folder."""
 
 import json
 import logging
@@ -17,7 +17,14 @@ from types import FrameType
 
 import submitit
 
-from cosmos.errors import InputError, Interrupted
+from cosmos.errors import (
+    InputError,
+    Interrupted,
+    OutOfMemoryError,
+    SupersededError,
+    TransientError,
+    error_kind,
+)
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.run.files import write_json
 
@@ -29,8 +36,8 @@ LOCAL_REQUEUE = 144
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a process stands in its job."""
+class RankPlace:
+    """Position of a process in its job."""
 
     cluster: str
     job_id: str
@@ -44,7 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Task:
-    """One call as a job runs it; submitit pickles it.
+    """Call as a job runs it; submitit pickles it.
 
     The call itself is pickled inside, so that signals are heeded before what it needs is imported.
     """
@@ -57,19 +64,19 @@ class Task:
     max_requeues: int
 
     def __call__(self) -> None:
-        """Runs the call; its value, or what stopped it, is in the folder."""
+        """Run the call; its value, or the error that stopped it, is in the folder."""
         place = find_place(self.files)
         logging.basicConfig(format="%(message)s", stream=sys.stdout)
         logging.getLogger("cosmos").setLevel(logging.INFO)
         try:
             self.run(place)
         except Exception as error:
-            self.files.write_failure(describe(error, place))
+            self.files.write_failure(rank_failure(error, place))
             end_other_ranks(place)
             raise
 
-    def run(self, place: Place) -> None:
-        """Runs the call at its place in the job."""
+    def run(self, place: RankPlace) -> None:
+        """Run the call at its place in the job."""
         try:
             with interrupting_signals():
                 self.begin(place)
@@ -80,60 +87,73 @@ class Task:
             if place.rank == 0:
                 self.files.write_value(value)
 
-    def begin(self, place: Place) -> None:
-        """Notes the attempt and tells the process its rank, unless this job should not run at all."""
+    def begin(self, place: RankPlace) -> None:
+        """Add the attempt and export the process's rank, unless this job should not run at all."""
         if place.rank == 0:
-            self.files.begin(attempt_at(place))
+            self.files.begin(new_attempt(place))
         self.check_token()
         if place.requeues > self.max_requeues:
-            raise InputError(too_often(self.max_requeues))
+            raise TransientError(requeue_limit_message(self.max_requeues))
         export_ranks(place, self.files)
 
     def check_token(self) -> None:
-        """Two submissions never train one run: the record's is the one that counts."""
+        """Raise SupersededError where the record names another submission: two never train one run.
+
+        Raises InputError where the record is gone.
+        """
         try:
             token = json.loads(self.record.read_text(encoding="utf-8"))["token"]
         except FileNotFoundError:
             raise InputError(f"{self.record} is gone: its run was deleted while this job waited") from None
         if token != self.token:
-            raise InputError(
+            raise SupersededError(
                 f"{self.record} names a later submission ({token}); this job ({self.token}) stops"
             )
 
-    def stop(self, place: Place, stop: Interrupted) -> None:
-        """All is saved. On Slurm the job's script has it started again, where that is not done already."""
+    def stop(self, place: RankPlace, stop: Interrupted) -> None:
+        """End the process after a request to stop, with all saved.
+
+        On Slurm the job's script has it started again, where that is not done already.
+        """
         if place.rank == 0:
             print(stop, flush=True)
             if place.cluster == "local" and stop.signal == signal.SIGUSR2:
-                start_again(place, self.files)
+                requeue_locally(place, self.files)
         # no failure, so that srun does not end the ranks that are still on their way here
         sys.exit(0)
 
 
 def code_folder(folder: Path) -> Path:
-    """Where a submission keeps its copy of the code."""
+    """Return the folder of a submission's copy of the code."""
     return folder / "code"
 
 
-def too_often(limit: int) -> str:
-    """Why a job is not started once more."""
+def requeue_limit_message(limit: int) -> str:
+    """Return why a job is not started once more."""
     return (
         f"the job was requeued {limit} times, as often as slurm.max_requeues (at most 5 without Slurm) "
         "allows; all is saved, and the same command submits it again"
     )
 
 
-def describe(error: BaseException, place: Place) -> RankFailure:
-    """The failure of a rank, for the folder."""
+def rank_failure(error: BaseException, place: RankPlace) -> RankFailure:
+    """Return the failure of a rank, for the folder."""
     text = "".join(traceback.format_exception(error))
     host, name = socket.gethostname(), type(error).__name__
-    return RankFailure(place.rank, place.requeues, host, name, text, time.time())
+    kind = OutOfMemoryError.__name__ if isinstance(error, memory_errors()) else error_kind(error)
+    return RankFailure(place.rank, place.requeues, host, name, text, time.time(), kind)
 
 
-def find_place(files: CallFiles) -> Place:
-    """Where this process stands, from submitit's view of the environment."""
+def memory_errors() -> tuple[type[BaseException], ...]:
+    """Return the exceptions of Python, and of torch where it is imported, that say that memory ran out."""
+    torch = sys.modules.get("torch")  # not imported for this: a job that needs no torch does without
+    return (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
+
+
+def find_place(files: CallFiles) -> RankPlace:
+    """Return this process's position in its job, from submitit's view of the environment."""
     environment = submitit.JobEnvironment()
-    return Place(
+    return RankPlace(
         environment.cluster,
         environment.job_id,
         environment.global_rank,
@@ -145,20 +165,20 @@ def find_place(files: CallFiles) -> Place:
     )
 
 
-def attempt_at(place: Place) -> Attempt:
-    """The start that happens now."""
+def new_attempt(place: RankPlace) -> Attempt:
+    """Return the start that happens now."""
     return Attempt(place.job_id, place.requeues, socket.gethostname(), place.log, time.time())
 
 
 def requeues_so_far(cluster: str, files: CallFiles) -> int:
-    """Times that this job was started again; Slurm counts for itself."""
+    """Return the number of times that this job was started again; Slurm counts for itself."""
     if cluster == "slurm":
         return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     return int(json.loads(files.requeues.read_text())) if files.requeues.exists() else 0
 
 
-def export_ranks(place: Place, files: CallFiles) -> None:
-    """Exports torchrun's names for rank and rendezvous, and COSMOS_JOB for provenance."""
+def export_ranks(place: RankPlace, files: CallFiles) -> None:
+    """Export torchrun's names for rank and rendezvous, and COSMOS_JOB for provenance."""
     job = {
         "cluster": place.cluster,
         "id": place.job_id,
@@ -172,12 +192,15 @@ def export_ranks(place: Place, files: CallFiles) -> None:
         COSMOS_JOB=json.dumps(job),
     )
     if place.num_ranks > 1:
-        address, port = rendezvous(place, files)
+        address, port = meet_ranks(place, files)
         os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
 
 
-def rendezvous(place: Place, files: CallFiles) -> tuple[str, int]:
-    """Address and port of the first rank, which picks a free port and says so in the job's folder."""
+def meet_ranks(place: RankPlace, files: CallFiles) -> tuple[str, int]:
+    """Return address and port of the first rank, which picks a free port and says so in the job's folder.
+
+    Raises TransientError where it does not do so in time.
+    """
     path = files.rendezvous(place.requeues)
     if place.rank == 0:
         address = place.nodes[0] if place.cluster == "slurm" else "127.0.0.1"
@@ -185,16 +208,16 @@ def rendezvous(place: Place, files: CallFiles) -> tuple[str, int]:
     waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
     while not path.exists():
         if time.monotonic() > waited_until:
-            raise InputError(
+            raise TransientError(
                 f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"
             )
         time.sleep(0.2)
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found["address"], found["port"]
+    first = json.loads(path.read_text(encoding="utf-8"))
+    return first["address"], first["port"]
 
 
 def reserve_port() -> int:
-    """A free port that stays ours until the process group listens on it.
+    """Return a free port that stays ours until the process group listens on it.
 
     The socket is bound and never listens: Linux then gives the port to nobody who does not ask for it by
     number, and lets a second socket with SO_REUSEADDR (torch's) bind and listen.
@@ -209,7 +232,7 @@ def reserve_port() -> int:
 
 @contextmanager
 def interrupting_signals() -> Iterator[None]:
-    """A warning or a termination interrupts at once; training's own handlers wait for a step's end.
+    """Raise Interrupted at once on a warning or a termination; training's own handlers wait for a step's end.
 
     Afterwards signals are ignored: what is left to do takes no time.
     """
@@ -227,27 +250,27 @@ def interrupting_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def start_again(place: Place, files: CallFiles) -> None:
-    """Has submitit's local controller start this job again, from the beginning of its call."""
+def requeue_locally(place: RankPlace, files: CallFiles) -> None:
+    """Exit so that submitit's local controller starts this job again, from the beginning of its call."""
     files.rendezvous(place.requeues).unlink(missing_ok=True)
     write_json(files.requeues, place.requeues + 1)
     sys.exit(LOCAL_REQUEUE)
 
 
-def end_other_ranks(place: Place) -> None:
-    """A rank that failed leaves the others waiting: srun ends them, and here submitit's controller does."""
+def end_other_ranks(place: RankPlace) -> None:
+    """End the ranks that a failed one leaves waiting, by submitit's local controller; on Slurm srun does."""
     if place.cluster == "local" and place.num_ranks > 1 and str(os.getppid()) == place.job_id:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
-def run_inline(task: Task, place: Place) -> None:
-    """Runs a task in this process. Exceptions of the call are in the folder; interruptions are raised."""
-    task.files.begin(attempt_at(place))
+def run_in_this_process(task: Task, place: RankPlace) -> None:
+    """Run a task in this process. Exceptions of the call are in the folder; interruptions are raised."""
+    task.files.begin(new_attempt(place))
     try:
         value = pickle.loads(task.call)()
     except Interrupted:
         raise
     except Exception as error:
-        task.files.write_failure(describe(error, place))
+        task.files.write_failure(rank_failure(error, place))
         return
     task.files.write_value(value)

@@ -1,4 +1,4 @@
-"""Waiting for a submission: its log as it grows, its states as they change, and how each call ended."""
+"""Wait for a submission: its log as it grows, its states as they change, and the outcome of each call."""
 
 import re
 import time
@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cosmos.launch.outcome import CallFiles, Failure, Outcome, RankFailure, last_lines
-from cosmos.launch.slurm import FINAL_STATES, JobState, SlurmSilentError
+from cosmos.errors import CosmosError, OutOfMemoryError, class_of_kind
+from cosmos.launch.outcome import CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
+from cosmos.launch.slurm import FINAL_STATES, FailureCause, JobState, SlurmSilentError
 from cosmos.launch.submission import Submission
 
-Show = Callable[[str], None]
-"""Takes text for a person, line ends included."""
+ShowText = Callable[[str], None]
+"""Function that takes text for a person, line ends included."""
 
-TICK = 0.5
+FILE_POLL = 0.5
 """Seconds between looks at files."""
 
 SHORTEST_POLL, LONGEST_POLL = 2.0, 30.0
@@ -23,19 +24,18 @@ GRACE = 15.0
 """Seconds that a shared file system may take to show what a job wrote last."""
 
 SHOWN_LINES = 20
-"""Lines of a log that show what came before one looked."""
+"""Lines of a log, from before one attached, that are shown."""
 
 TOLD_LINES = 40
 """Lines at a log's end in which Slurm may say why a job failed."""
 
-MEMORY_ERRORS = ("OutOfMemoryError", "MemoryError")
-"""Exceptions of Python and torch that say that memory ran out."""
+KILLED = FailureCause(
+    "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
+)
+"""Cause of a job's failure whose process was killed by somebody who left no word."""
 
-KILLED = "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
-"""Why a job failed whose process was killed by somebody who left no word."""
-
-STEP_CANCELLED = "had its step cancelled; the same command goes on from the last save"
-"""Why a job failed whose processes somebody killed through Slurm, with scancel JOB.STEP."""
+STEP_CANCELLED = FailureCause("had its step cancelled; the same command goes on from the last save")
+"""Cause of a job's failure whose processes somebody killed through Slurm, with scancel JOB.STEP."""
 
 TELLING_LINES = (
     (r"slurmstepd\S*: error: .*(exceeded.* memory limit|oom_kill event)", FINAL_STATES["OUT_OF_MEMORY"]),
@@ -44,11 +44,11 @@ TELLING_LINES = (
     (r"srun: error: \S+ tasks? \S+: Killed", KILLED),
     (r"srun: error: \S+ tasks? \S+: Exited", FINAL_STATES["FAILED"]),
 )
-"""What Slurm's programs write into the log of a job that failed, and why it did; the first line decides."""
+"""Lines that Slurm's programs write into the log of a failed job, and the cause; the first line decides."""
 
 
-class Watcher:
-    """What is known of a submission's jobs, asked for again only once it may have changed."""
+class SubmissionWatcher:
+    """States of a submission's jobs, asked for again only once they may have changed."""
 
     def __init__(self, submission: Submission) -> None:
         self.submission = submission
@@ -57,7 +57,7 @@ class Watcher:
         self.silent, self.final_since = False, 0.0
 
     def update(self) -> None:
-        """Asks how the jobs stand, unless that was done a moment ago.
+        """Ask how the jobs stand, unless that was done a moment ago.
 
         A new failure in the folder, or an answer that all is over, is a reason to ask again soon; otherwise
         questions become rarer with time.
@@ -68,18 +68,18 @@ class Watcher:
             return
         self.asked, self.poll, self.failures = time.monotonic(), min(LONGEST_POLL, self.poll * 1.1), failures
         try:
-            self.states = self.submission.look()
+            self.states = self.submission.states()
             self.silent = False
         except SlurmSilentError:
             self.states, self.silent = (), True
 
     @property
     def all_final(self) -> bool:
-        """Whether nothing runs any more, as far as is known."""
+        """True when nothing runs any more, as far as the scheduler has said."""
         return bool(self.states) and all(state.is_final for state in self.states)
 
     def has_ended(self) -> bool:
-        """Whether every call has returned, or nothing runs any more and the folder had time to say why."""
+        """Return True when all calls returned, or nothing runs and the folder had time to say why."""
         if self.submission.is_finished():
             return True
         self.update()
@@ -87,26 +87,26 @@ class Watcher:
             self.final_since = 0.0
             return False
         self.final_since = self.final_since or time.monotonic()
-        settled = all(map(is_settled, self.submission.calls))
+        settled = all(map(call_has_ended, self.submission.calls))
         return settled or time.monotonic() - self.final_since > GRACE
 
-    def outcomes(self) -> list[Outcome]:
-        """How each call ended, once it has."""
-        return outcomes(self.submission, self.states)
+    def outcomes(self) -> list[CallOutcome]:
+        """Return the outcome of each call, once all have ended."""
+        return call_outcomes(self.submission, self.states)
 
     def __str__(self) -> str:
-        """One line on how the jobs stand."""
+        """Return the states of the jobs in one line."""
         job = f"job {self.submission.job_id}"
         if self.silent:
             return f"{job}: Slurm does not answer; it may well go on, and so does this command"
         if len(self.states) == 1:
-            return f"{job}: {in_words(self.states[0], self.submission.max_requeues)}"
+            return f"{job}: {describe_job_state(self.states[0], self.submission.max_requeues)}"
         counted = Counter(state.state.lower() for state in self.states)
         return f"{job}: {', '.join(f'{count} {state}' for state, count in sorted(counted.items()))}"
 
 
-def in_words(state: JobState, max_requeues: int) -> str:
-    """A job's state, with reason, nodes and requeues."""
+def describe_job_state(state: JobState, max_requeues: int) -> str:
+    """Return a job's state in words, with reason, nodes and requeues."""
     parts = [state.state.lower()]
     parts += [f"({state.reason})"] if state.reason and not state.is_final else []
     parts += [f"on {state.nodes}"] if state.nodes else []
@@ -114,8 +114,8 @@ def in_words(state: JobState, max_requeues: int) -> str:
     return " ".join(parts)
 
 
-class Tail:
-    """A call's log as it grows, through requeues."""
+class LogTail:
+    """Log of a call as it grows, through requeues."""
 
     def __init__(self, call: CallFiles, from_start: bool) -> None:
         self.call, self.from_start = call, from_start
@@ -123,7 +123,7 @@ class Tail:
         self.offset = 0
 
     def news(self) -> str:
-        """What was added since the last look, in whole lines."""
+        """Return the whole lines that were added since the last call."""
         attempts = self.call.attempts()
         if not attempts or not attempts[-1].log.exists():
             return ""
@@ -140,62 +140,67 @@ class Tail:
         return "".join(lines)
 
 
-def wait(submission: Submission, show: Show, from_start: bool) -> list[Outcome]:
-    """Waits until every call has ended.
+def wait_for_outcomes(submission: Submission, show: ShowText, from_start: bool) -> list[CallOutcome]:
+    """Wait until every call has ended, and return the outcome of each.
 
     `show` gets how the jobs stand as it changes and, of a single call, the log: all of it, or (without
     `from_start`) what comes from now on and a few lines before.
     """
-    watcher, told = Watcher(submission), ""
-    tails = [Tail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
+    watcher, told = SubmissionWatcher(submission), ""
+    tails = [LogTail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
     while not watcher.has_ended():
         if str(watcher) != told and (watcher.states or watcher.silent):
             told = str(watcher)
             show(f"{told}\n")
         for tail in tails:
             show(tail.news())
-        time.sleep(TICK)
+        time.sleep(FILE_POLL)
     for tail in tails:
         show(tail.news())
     return watcher.outcomes()
 
 
-def is_settled(call: CallFiles) -> bool:
-    """Whether the folder says how a call ended."""
+def call_has_ended(call: CallFiles) -> bool:
+    """Return True when the folder says how a call ended."""
     return call.has_value() or call.first_failure() is not None
 
 
-def outcomes(submission: Submission, states: Sequence[JobState]) -> list[Outcome]:
-    """How each call ended, once nothing of it runs."""
-    found = []
-    for index, call in enumerate(submission.calls):
-        if call.has_value():
-            found.append(Outcome.of(call.value()))
-        else:
-            found.append(Outcome.failed(failure(submission, call, states[index])))
-    return found
+def call_outcomes(submission: Submission, states: Sequence[JobState]) -> list[CallOutcome]:
+    """Return the outcome of each call, once nothing of the submission runs."""
+    return [
+        CallOutcome.of(call.value())
+        if call.has_value()
+        else CallOutcome.failed(call_failure(submission, call, states[index]))
+        for index, call in enumerate(submission.calls)
+    ]
 
 
-def failure(submission: Submission, call: CallFiles, state: JobState) -> Failure:
-    """Why a call has no value, from what its ranks and the scheduler say."""
+def call_failure(submission: Submission, call: CallFiles, state: JobState) -> CallFailure:
+    """Return why a call has no value, from what its ranks and the scheduler say."""
     attempts, rank = call.attempts(), call.first_failure()
     job_id = submission.job_id if submission.num_calls == 1 else f"{submission.job_id}_{call.index}"
     log = attempts[-1].log if attempts else submission.folder / f"{job_id}_0_log.out"
-    return Failure(job_id, cause(state, rank, log), state.exit_status, rank, log)
+    cause = failure_cause(state, rank, log)
+    return CallFailure(job_id, cause.words, state.exit_status, rank, log, failure_class(rank, cause))
 
 
-def cause(state: JobState, rank: RankFailure | None, log: Path) -> str:
-    """Why a job has no value, in one line."""
-    if rank and rank.error in MEMORY_ERRORS:
+def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosError]:
+    """Return the class of errors that decides what follows: the failing rank's, or else the cause's."""
+    return class_of_kind(rank.kind) if rank and rank.kind else cause.error
+
+
+def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> FailureCause:
+    """Return why a job has no value."""
+    if rank and issubclass(class_of_kind(rank.kind), OutOfMemoryError):
         return FINAL_STATES["OUT_OF_MEMORY"]
     if rank and state.state in ("GONE", "COMPLETED"):
         return FINAL_STATES["FAILED"]
     if rank or state.state != "FAILED":
         return FINAL_STATES[state.state]
-    told = (
-        meaning
-        for line in last_lines(log, TOLD_LINES)
-        for pattern, meaning in TELLING_LINES
+    causes = (
+        cause
+        for line in last_log_lines(log, TOLD_LINES)
+        for pattern, cause in TELLING_LINES
         if re.match(pattern, line)
     )
-    return next(told, FINAL_STATES["FAILED"])
+    return next(causes, FINAL_STATES["FAILED"])

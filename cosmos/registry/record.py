@@ -252,9 +252,9 @@ def read_job(run: RunDir) -> Job:
     if not run.job.exists():
         return Job()
     from cosmos.launch.outcome import CallFiles  # late: a list of runs that have not changed does without
-    from cosmos.launch.submission import read_record
+    from cosmos.launch.submission import read_submission
 
-    submission = read_record(run.job)
+    submission = read_submission(run.job)
     if submission is None:
         return Job()
     call = CallFiles(run.jobs / submission.token, 0)

@@ -11,7 +11,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep import Sweep
 from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.launch.clusters import resolve
+from cosmos.launch.clusters import resolve_cluster
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run import provenance
 from cosmos.run.files import write_json
@@ -92,7 +92,7 @@ def sweep_cluster(machine: Machine) -> ClusterName:
 
     What runs in this process can be neither pruned nor run beside another.
     """
-    cluster = resolve(machine.cluster)
+    cluster = resolve_cluster(machine.cluster)
     return "local" if cluster == "debug" and machine.cluster == "auto" else cluster
 
 

@@ -10,12 +10,12 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, DivergedError, InputError
 from cosmos.launch import slurm
-from cosmos.launch.once import begin
-from cosmos.launch.outcome import Failure
+from cosmos.launch.once import submit_once
+from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
-from cosmos.launch.watch import Watcher
+from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.directory import RunDir, open_run
 from cosmos.stages.evaluate_jobs import in_short
 from cosmos.stages.pretrain_job import end, standing_job
@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 SILENCE = 10.0
 """Seconds between looks whether Slurm answers again."""
 
-HOPELESS = ("InputError", "DamagedDataError", "DivergedError", "OutOfMemoryError")
-"""Errors that the same parameters would meet again; the last is torch's, of a GPU."""
+HOPELESS = (InputError, DamagedDataError, DivergedError)
+"""Classes of errors that the same parameters would meet again."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Jobs:
     """resolved"""
     request: JobRequest
     suites: tuple[SuiteName, ...]
-    watchers: dict[Path, Watcher] = field(default_factory=dict)
+    watchers: dict[Path, SubmissionWatcher] = field(default_factory=dict)
 
     @property
     def num_ranks(self) -> int:
@@ -108,8 +108,8 @@ class Jobs:
             await_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
-        submission, _ = begin(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
-        self.watchers[run.path] = Watcher(submission)
+        submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
+        self.watchers[run.path] = SubmissionWatcher(submission)
         return self.look(run)
 
     def look(self, run: RunDir) -> Standing:
@@ -148,6 +148,6 @@ def num_submissions(run: RunDir) -> int:
     return sum(1 for path in run.jobs.iterdir() if path.is_dir()) if run.jobs.is_dir() else 0
 
 
-def is_hopeless(failure: Failure) -> bool:
-    """Whether the same parameters would fail again, rather than the machine."""
-    return failure.rank is not None and failure.rank.error in HOPELESS
+def is_hopeless(failure: CallFailure) -> bool:
+    """Return True when the same parameters would fail again: it was not the machine."""
+    return issubclass(failure.error, HOPELESS)

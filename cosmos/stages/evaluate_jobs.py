@@ -23,12 +23,12 @@ from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.errors import InputError
-from cosmos.launch.clusters import resolve
+from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.once import launch
-from cosmos.launch.outcome import Failure, Outcome
+from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.slurm import SlurmSilentError
-from cosmos.launch.submission import JobSpec, alone, read_record
-from cosmos.launch.watch import Show
+from cosmos.launch.submission import JobSpec, read_submission, submission_lock
+from cosmos.launch.watch import ShowText
 from cosmos.model.checkpoint_reference import (
     CheckpointReference,
     FileReference,
@@ -93,7 +93,7 @@ def launch_evaluation(
     Raises ValueError with what the job's failing rank said, where it failed.
     """
     call = Evaluation(tuple(names), experiment.params, machine, path, checkpoint, quiet)
-    cluster = resolve(machine.cluster)
+    cluster = resolve_cluster(machine.cluster)
     if cluster == "debug":
         return Evaluated(**call())
     check_before_queue(call)
@@ -153,7 +153,7 @@ def evaluate_many(
     suites: Sequence[SuiteName],
     experiment: Experiment,
     machine: Machine,
-    show: Show,
+    show: ShowText,
 ) -> list[Row]:
     """Measures every checkpoint by every suite: as an array of jobs, or one after the other in this process.
 
@@ -163,7 +163,7 @@ def evaluate_many(
     """
     calls, ended = sorted_out(checkpoints, suites, experiment, machine)
     asked = product(dict.fromkeys(checkpoints), dict.fromkeys(suites))
-    cluster = resolve(machine.cluster)
+    cluster = resolve_cluster(machine.cluster)
     if cluster == "debug":
         found = [in_this_process(call, show) for call in calls.values()]
     else:
@@ -182,7 +182,7 @@ def cancel_many(
 
 def cancel_on_record(record: Path) -> str:
     """Ends the evaluations on record, where they are alive; says what was done."""
-    known = read_record(record)
+    known = read_submission(record)
     if known and known.job_id and end(known):
         return f"job {known.job_id}: cancelled"
     return "no evaluation is under way"
@@ -288,7 +288,7 @@ def identity(call: Evaluation) -> list[str]:
     ]
 
 
-def run_once(spec: JobSpec, show: Show) -> list[Outcome]:
+def run_once(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     """Launch jobs, or wait for those that were launched; Ctrl-C leaves them running.
 
     Once they have ended they are off the record: results files say what is measured already.
@@ -296,7 +296,7 @@ def run_once(spec: JobSpec, show: Show) -> list[Outcome]:
     try:
         outcomes = launch(spec, show)
     except KeyboardInterrupt:
-        if left := read_record(spec.record):
+        if left := read_submission(spec.record):
             end = f"{'scancel' if spec.cluster == 'slurm' else 'kill'} {left.job_id}"
             print(
                 f"\njob {left.job_id} goes on: the same command waits for it, `{end}` ends it",
@@ -309,14 +309,14 @@ def run_once(spec: JobSpec, show: Show) -> list[Outcome]:
 
 def forget(record: Path) -> None:
     """Takes jobs off the record, unless something of them still runs."""
-    with alone(record), suppress(SlurmSilentError):
-        known = read_record(record)
+    with submission_lock(record), suppress(SlurmSilentError):
+        known = read_submission(record)
         if known and (known.is_finished() or not known.is_alive()):
             record.unlink()
 
 
 def as_jobs(
-    calls: Sequence[Evaluation], request: JobRequest, cluster: ClusterName, machine: Machine, show: Show
+    calls: Sequence[Evaluation], request: JobRequest, cluster: ClusterName, machine: Machine, show: ShowText
 ) -> list[Evaluated]:
     """How each of the calls ended, as an array of jobs."""
     if not calls:
@@ -326,7 +326,7 @@ def as_jobs(
     return [unmeasured(in_short(o.failure)) if o.failure else Evaluated(**o.value) for o in outcomes]
 
 
-def in_this_process(call: Evaluation, show: Show) -> Evaluated:
+def in_this_process(call: Evaluation, show: ShowText) -> Evaluated:
     """How a call ended that runs now. What stops it is a problem, and stops no other."""
     show(f"{call.checkpoint or call.path}: {', '.join(call.suites)}\n")
     try:
@@ -341,7 +341,7 @@ def unmeasured(problem: str) -> Evaluated:
     return Evaluated({}, [problem], True)
 
 
-def in_short(failure: Failure) -> str:
+def in_short(failure: CallFailure) -> str:
     """Why a job has no value: what its first failing rank said last, or its cause."""
     if not failure.rank:
         return f"job {failure.job_id}: {failure.cause}; log: {failure.log}"

@@ -22,14 +22,14 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
-from cosmos.errors import InputError
-from cosmos.launch.clusters import resolve
-from cosmos.launch.once import standing
-from cosmos.launch.outcome import Outcome
+from cosmos.errors import CosmosError, InputError
+from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.once import attachable_submission
+from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.slurm import JobState, SlurmSilentError
-from cosmos.launch.submission import JobSpec, Submission, alone, read_record, submit
-from cosmos.launch.watch import in_words, wait
+from cosmos.launch.submission import JobSpec, Submission, read_submission, submission_lock, submit_job
+from cosmos.launch.watch import describe_job_state, wait_for_outcomes
 from cosmos.run.directory import RunDir, load_saved_params, open_run
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import last_line_with
@@ -59,20 +59,20 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     Raises ValueError with what the job's failing rank said, where it failed.
     """
     path = path.absolute()
-    cluster = resolve(machine.cluster)
+    cluster = resolve_cluster(machine.cluster)
     if cluster == "debug":
         refuse_beside_job(RunDir(path), machine)
         return Pretraining(experiment.params, machine, path, quiet)()
     request = machine.slurm.over(experiment.needs)
     run = RunDir(path)
-    with alone(run.job):
+    with submission_lock(run.job):
         open_run(path, experiment.params)
-        known = standing(run.job)
+        known = attachable_submission(run.job)
         if not known:
             check_before_queue(experiment.params, machine, request)
         call = Pretraining(experiment.params, machine, path)
         spec = JobSpec([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
-        submission = known or submit(spec)
+        submission = known or submit_job(spec)
     show(f"job {submission.job_id}: {'attached' if known else 'submitted'}; {submission.folder}\n", quiet)
     return follow(submission, name_of(run, machine), quiet, from_start=not known)
 
@@ -104,8 +104,8 @@ def standing_job(run: RunDir) -> Submission | None:
     """The job of a run that waits, runs or has finished, if there is one. ValueError where nobody can say."""
     if not run.job.exists():
         return None
-    with alone(run.job):
-        return standing(run.job)
+    with submission_lock(run.job):
+        return attachable_submission(run.job)
 
 
 def refuse_beside_job(run: RunDir, machine: Machine) -> None:
@@ -123,17 +123,17 @@ def ways_on(name: str) -> str:
 def follow(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
     """Waits for a pretraining's job, its log streaming; Ctrl-C leaves the job running."""
     try:
-        outcome = wait(submission, lambda text: show(text, quiet), from_start)[0]
+        outcome = wait_for_outcomes(submission, lambda text: show(text, quiet), from_start)[0]
     except KeyboardInterrupt:
         print(f"\njob {submission.job_id} goes on: {ways_on(name)}", file=sys.stderr)
         raise
     return delivered(outcome)
 
 
-def delivered(outcome: Outcome) -> dict[str, Any]:
-    """What a job returned. ValueError says why there is nothing."""
+def delivered(outcome: CallOutcome) -> dict[str, Any]:
+    """Return what a job returned. Raises an error of its failing rank's class, which says why it failed."""
     if outcome.failure:
-        raise InputError(str(outcome.failure))
+        raise outcome.failure.exception()
     value: dict[str, Any] = outcome.value
     return value
 
@@ -197,13 +197,13 @@ def run_job(run: RunDir, machine: Machine) -> RunJob:
     """The job of one run. What cannot be read is its state."""
     name = name_of(run, machine)
     try:
-        submission = read_record(run.job)
+        submission = read_submission(run.job)
         if submission is None:
             return described(run, name, "", "debug", "in the command itself", JobState(""))
         state = current_state(submission)
-        words = "finished" if submission.is_finished() else in_words(state, submission.max_requeues)
+        words = "finished" if submission.is_finished() else describe_job_state(state, submission.max_requeues)
         return described(run, name, submission.job_id, submission.cluster, words, state)
-    except ValueError as error:
+    except CosmosError as error:
         return RunJob(name, "", "", str(error), "", 0, 0, 0, 0.0, 0.0, "", 0.0)
 
 
@@ -234,7 +234,7 @@ def current_state(submission: Submission) -> JobState:
     if not submission.job_id:
         return JobState("SUBMITTING")
     try:
-        return submission.look()[0]
+        return submission.states()[0]
     except SlurmSilentError:
         return JobState("UNKNOWN", "Slurm does not answer")
 
@@ -291,20 +291,10 @@ def cancel(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 
 def end(submission: Submission) -> bool:
     """Ends a job that waits or runs; whether it did. ValueError where nobody can say."""
-    was_alive = not submission.is_finished() and is_alive(submission)
+    was_alive = not submission.is_finished() and submission.is_alive()
     if was_alive:
         submission.cancel()
     return was_alive
-
-
-def is_alive(submission: Submission) -> bool:
-    """Whether it waits or runs. ValueError where nobody can say."""
-    try:
-        return submission.is_alive()
-    except SlurmSilentError as error:
-        raise InputError(
-            f"job {submission.job_id}: Slurm does not answer ({error}); try again once `scontrol ping` does"
-        ) from None
 
 
 def submission_of(name: str, machine: Machine) -> Submission:
@@ -312,8 +302,8 @@ def submission_of(name: str, machine: Machine) -> Submission:
     record = RunDir(machine.runs_root / name).job
     submission = None
     if record.exists():
-        with alone(record):
-            submission = standing(record) or read_record(record)
+        with submission_lock(record):
+            submission = attachable_submission(record) or read_submission(record)
     if submission is None or not submission.job_id:
         known_runs = sorted(
             str(record.parent.relative_to(machine.runs_root)) for record in records_in(machine)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cosmos.launch.submission import read_record
+from cosmos.launch.submission import read_submission
 from tests.flows.served import DOWN, LASTING, UP, Served
 from tests.workspaces import checkout
 
@@ -47,7 +47,7 @@ def shown(served: Served, run: str) -> dict[str, str]:
 def test_a_rerun_attaches_to_the_job_of_a_killed_worker_and_cancelling_ends_it(served: Served) -> None:
     run = served.begin("pipeline/slurm", slurm=REQUEST)
     served.wait_for(lambda: served.steps() > 10)
-    record = read_record(
+    record = read_submission(
         served.folder / (served.folder / "pipeline/model.run").read_text().strip() / "job.json"
     )
     assert record is not None

@@ -11,7 +11,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
 from cosmos.errors import Interrupted
 from cosmos.launch.once import launch
-from cosmos.launch.outcome import Outcome
+from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.submission import Call, JobSpec
 
 SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
@@ -19,6 +19,10 @@ SMALL = JobRequest(cpus_per_task=1, minutes=5, warning_seconds=30)
 
 def add(a: int, b: int) -> int:
     return a + b
+
+
+def fail_with(error: Exception) -> None:
+    raise error
 
 
 def fail_on(rank: int) -> str:
@@ -93,7 +97,7 @@ class Launcher:
     def record(self) -> Path:
         return self.folder / "job.json"
 
-    def __call__(self, *calls: Call, request: JobRequest = SMALL) -> Sequence[Outcome]:
+    def __call__(self, *calls: Call, request: JobRequest = SMALL) -> Sequence[CallOutcome]:
         return launch(self.spec(*calls, request=request), self.said.append)
 
     def spec(self, *calls: Call, request: JobRequest = SMALL) -> JobSpec:

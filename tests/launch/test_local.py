@@ -25,11 +25,11 @@ def test_each_process_of_a_submission_is_its_own_whatever_its_number(
     try:
         assert cluster.find(name) == array
         for number in (array, job):
-            assert [state.state for state in cluster.look(number, name, 1)] == ["RUNNING"]
-        assert [state.state for state in cluster.look("1", name, 1)] == ["GONE"]
+            assert [state.state for state in cluster.states(number, name, 1)] == ["RUNNING"]
+        assert [state.state for state in cluster.states("1", name, 1)] == ["GONE"]
         cluster.cancel(job, name)
         assert controllers[1].wait(10) < 0
-        assert [state.state for state in cluster.look(job, name, 2)] == ["GONE", "GONE"]
+        assert [state.state for state in cluster.states(job, name, 2)] == ["GONE", "GONE"]
         assert cluster.find(name) == array
     finally:
         for process in controllers:

@@ -1,5 +1,6 @@
 """Launching, on every cluster that is here."""
 
+import errno
 import os
 import pickle
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.launch.once import standing
-from cosmos.launch.submission import Call, read_record, submit
+from cosmos.errors import CosmosError, InputError, SupersededError, TransientError
+from cosmos.launch.once import attachable_submission
+from cosmos.launch.submission import Call, read_submission, submit_job
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
@@ -42,6 +44,23 @@ def test_a_failure_comes_with_traceback_and_log_and_a_new_launch_tries_again(
     assert launcher(partial(examples.add, 2, 3))[0].value == 5
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InputError("no such key"), InputError),
+        (OSError(errno.ENOSPC, "no space left on device"), TransientError),
+        (SupersededError("another process writes"), SupersededError),
+        (KeyError("caption"), CosmosError),
+    ],
+)
+def test_a_failure_has_the_class_of_the_error_in_the_job(
+    launcher: Launcher, error: Exception, kind: type[CosmosError]
+) -> None:
+    failure = launcher(partial(examples.fail_with, error))[0].failure
+    assert failure is not None
+    assert type(failure.exception()) is kind
+
+
 def test_several_calls_are_one_array_and_each_has_its_outcome(launcher: Launcher) -> None:
     calls: list[Call] = [
         partial(examples.add, 1, 1),
@@ -51,7 +70,7 @@ def test_several_calls_are_one_array_and_each_has_its_outcome(launcher: Launcher
     first, second, third = launcher(*calls)
     assert (first.value, third.value) == (2, 4)
     assert second.failure is not None
-    record = read_record(launcher.record)
+    record = read_submission(launcher.record)
     assert record is not None
     assert record.num_calls == 3
 
@@ -74,7 +93,7 @@ def test_a_rank_that_fails_is_named_and_the_others_are_ended(job_launcher: Launc
 def test_a_warning_starts_the_job_again_where_it_was(job_launcher: Launcher, tmp_path: Path) -> None:
     (outcome,) = job_launcher(partial(examples.count_starts, tmp_path / "starts", 2))
     assert outcome.value == 3
-    record = read_record(job_launcher.record)
+    record = read_submission(job_launcher.record)
     assert record is not None
     assert [attempt.requeues for attempt in record.calls[0].attempts()] == [0, 1, 2]
 
@@ -114,19 +133,21 @@ def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launch
     )
     command = [sys.executable, "-c", code, job_launcher.cluster, str(tmp_path), pickle.dumps(call).hex()]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
-    while not (job_launcher.record.exists() and (known := read_record(job_launcher.record)) and known.job_id):
+    while not (
+        job_launcher.record.exists() and (known := read_submission(job_launcher.record)) and known.job_id
+    ):
         assert process.poll() is None
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert standing(job_launcher.record) == known
+    assert attachable_submission(job_launcher.record) == known
     (tmp_path / "signal").write_text("go")
     assert job_launcher(call)[0].value == "go"
 
 
 def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
     call = partial(examples.wait_for, tmp_path / "never")
-    submission = submit(job_launcher.spec(call))
+    submission = submit_job(job_launcher.spec(call))
     while not submission.calls[0].attempts():
         time.sleep(0.1)
     submission.cancel()

@@ -1,6 +1,8 @@
+import json
 from pathlib import Path
 
-from cosmos.launch.outcome import Attempt, CallFiles, Failure, Outcome, RankFailure, last_lines
+from cosmos.errors import TransientError
+from cosmos.launch.outcome import Attempt, CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
 
 
 def attempt(requeues: int) -> Attempt:
@@ -48,12 +50,29 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
     call.write_value({"steps": 3})
     assert call.has_value()
     assert call.value() == {"steps": 3}
-    assert Outcome.of(call.value()).failure is None
+    assert CallOutcome.of(call.value()).failure is None
+
+
+def test_a_failure_of_a_job_from_before_that_names_no_class_is_read(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    call.write_failure(failed(1, 20.1))
+    (path,) = tmp_path.glob("failure-0-*.json")
+    values = json.loads(path.read_text())
+    del values["kind"]
+    path.write_text(json.dumps(values))
+    assert call.first_failure() == failed(1, 20.1)
+
+
+def test_a_failure_is_raised_as_its_class() -> None:
+    failure = CallFailure("12", "failed", "1", None, Path("log"), TransientError)
+    assert isinstance(failure.exception(), TransientError)
+    assert str(failure.exception()) == str(failure)
+    assert failure.exception().exit_status == 74
 
 
 def test_a_failure_tells_cause_traceback_status_and_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    text = str(Failure("12", "failed", "1", failed(3, 1.0), log)).splitlines()
+    text = str(CallFailure("12", "failed", "1", failed(3, 1.0), log)).splitlines()
     assert text == [
         "job 12: failed",
         "rank 3 on node3 failed first:",
@@ -65,5 +84,5 @@ def test_a_failure_tells_cause_traceback_status_and_log(tmp_path: Path) -> None:
 def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("\n".join(f"line {i}" for i in range(100)))
-    assert last_lines(log, 2) == ["line 98", "line 99"]
-    assert last_lines(tmp_path / "none", 5) == []
+    assert last_log_lines(log, 2) == ["line 98", "line 99"]
+    assert last_log_lines(tmp_path / "none", 5) == []

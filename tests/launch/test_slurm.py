@@ -30,12 +30,12 @@ def programs(folder: Path, monkeypatch: pytest.MonkeyPatch, **said: str) -> None
 
 def test_a_job_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path, monkeypatch, scontrol=RUNNING, squeue="12 19:39")
-    assert slurm.look("12", 1) == [JobState("RUNNING", "", "node[0-1]", "19:39", "", 1)]
+    assert slurm.job_states("12", 1) == [JobState("RUNNING", "", "node[0-1]", "19:39", "", 1)]
 
 
 def test_elements_of_an_array_that_wait_share_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs(tmp_path, monkeypatch, scontrol=ELEMENTS, squeue="")
-    states = slurm.look("20", 8)
+    states = slurm.job_states("20", 8)
     waiting = [index for index, state in enumerate(states) if state.state == "PENDING"]
     assert waiting == [2, 4, 6, 7]
     assert (states[0].state, states[1].state) == ("GONE", "FAILED")
@@ -46,7 +46,7 @@ def test_elements_of_an_array_that_wait_share_a_line(tmp_path: Path, monkeypatch
 def test_accounting_remembers_what_the_queue_forgot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = "20_0|COMPLETED|0:0|node0\n20_1|CANCELLED by 1000|0:9|node1\n20_[2-3%2]|FAILED|1:0|node1"
     programs(tmp_path, monkeypatch, scontrol="", squeue="", sacct=recorded)
-    states = slurm.look("20", 4)
+    states = slurm.job_states("20", 4)
     assert [state.state for state in states] == ["COMPLETED", "CANCELLED", "FAILED", "FAILED"]
     assert states[1].exit_status == "signal 9"
 
@@ -55,7 +55,7 @@ def test_what_the_queue_forgot_does_not_run_whatever_the_accounts_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(tmp_path, monkeypatch, scontrol="", squeue="", sacct="20|RUNNING|0:0|node0")
-    assert slurm.look("20", 1) == [JobState("GONE")]
+    assert slurm.job_states("20", 1) == [JobState("GONE")]
 
 
 def test_without_accounting_a_forgotten_job_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,8 +64,8 @@ def test_without_accounting_a_forgotten_job_is_gone(tmp_path: Path, monkeypatch:
         "#!/bin/sh\necho slurm_load_jobs: Invalid job id specified >&2; exit 1\n"
     )
     (tmp_path / "scontrol").chmod(0o755)
-    assert slurm.look("20", 1) == [JobState("GONE")]
-    assert slurm.look("20", 1)[0].is_final
+    assert slurm.job_states("20", 1) == [JobState("GONE")]
+    assert slurm.job_states("20", 1)[0].is_final
 
 
 def test_a_silent_controller_is_no_end_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_a_silent_controller_is_no_end_of_a_job(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "scontrol").write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
     (tmp_path / "scontrol").chmod(0o755)
     with pytest.raises(slurm.SlurmSilentError, match="Unable to contact"):
-        slurm.look("20", 1)
+        slurm.job_states("20", 1)
     assert not slurm.answers()
 
 
@@ -81,12 +81,12 @@ def test_a_job_is_found_by_its_name_in_the_queue_or_the_accounts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(tmp_path, monkeypatch, squeue="20\n20", sacct="")
-    assert slurm.find("name") == "20"
+    assert slurm.find_job("name") == "20"
     (tmp_path / "squeue").write_text("#!/bin/sh\n")
     (tmp_path / "sacct").write_text("#!/bin/sh\necho 20_0; echo 20_1\n")
-    assert slurm.find("name") == "20"
+    assert slurm.find_job("name") == "20"
     (tmp_path / "sacct").unlink()
-    assert slurm.find("name") == ""
+    assert slurm.find_job("name") == ""
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_exit_statuses_are_told_in_words(
     code: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(tmp_path, monkeypatch, scontrol=f"JobId=1 JobState=FAILED ExitCode={code}", squeue="")
-    assert slurm.look("1", 1)[0].exit_status == words
+    assert slurm.job_states("1", 1)[0].exit_status == words
 
 
 def test_there_is_no_slurm_where_there_is_no_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

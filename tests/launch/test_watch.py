@@ -1,25 +1,62 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from cosmos.errors import (
+    CosmosError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    SupersededError,
+    TransientError,
+)
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.launch.slurm import FINAL_STATES, JobState
-from cosmos.launch.watch import Tail, cause, in_words
+from cosmos.launch.task import RankPlace, rank_failure
+from cosmos.launch.watch import LogTail, describe_job_state, failure_cause, failure_class
 
 
-def failed(error: str) -> RankFailure:
-    return RankFailure(0, 0, "node0", error, "Traceback", 1.0)
+def failed(kind: str) -> RankFailure:
+    return RankFailure(0, 0, "node0", "KeyError", "Traceback", 1.0, kind)
 
 
 @pytest.mark.parametrize("state", sorted(FINAL_STATES))
 def test_every_final_state_has_words(state: str, tmp_path: Path) -> None:
-    assert cause(JobState(state), None, tmp_path / "log") == FINAL_STATES[state]
+    assert failure_cause(JobState(state), None, tmp_path / "log") == FINAL_STATES[state]
 
 
-@pytest.mark.parametrize("error", ["OutOfMemoryError", "MemoryError"])
-def test_a_rank_that_ran_out_of_memory_says_so(error: str, tmp_path: Path) -> None:
-    assert "ran out of memory" in cause(JobState("FAILED"), failed(error), tmp_path / "log")
-    assert cause(JobState("FAILED"), failed("KeyError"), tmp_path / "log") == "failed"
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
+def test_a_rank_that_ran_out_of_memory_says_so(error: type[Exception], tmp_path: Path) -> None:
+    rank = rank_failure(error(), RankPlace("local", "1", 0, 1, 0, (), 0, tmp_path / "log"))
+    cause = failure_cause(JobState("FAILED"), rank, tmp_path / "log")
+    assert "ran out of memory" in cause.words
+    assert failure_class(rank, cause) is OutOfMemoryError
+    assert failure_cause(JobState("FAILED"), failed(""), tmp_path / "log").words == "failed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "error"),
+    [
+        ("", "FAILED", CosmosError),
+        ("", "GONE", CosmosError),
+        ("", "NODE_FAIL", TransientError),  # a rank lost its peer, and Slurm says why
+        ("", "PREEMPTED", TransientError),
+        ("", "BOOT_FAIL", TransientError),
+        ("", "OUT_OF_MEMORY", OutOfMemoryError),
+        ("TransientError", "FAILED", TransientError),
+        ("SupersededError", "FAILED", SupersededError),
+        ("InputError", "NODE_FAIL", InputError),
+        ("DivergedError", "GONE", DivergedError),
+        ("NoSuchError", "FAILED", CosmosError),
+    ],
+)
+def test_the_failing_rank_or_else_the_scheduler_says_what_follows(
+    kind: str, state: str, error: type[CosmosError], tmp_path: Path
+) -> None:
+    for rank in (failed(kind), *([] if kind else [None])):
+        cause = failure_cause(JobState(state), rank, tmp_path / "log")
+        assert failure_class(rank, cause) is error
 
 
 MEMORY = "slurmstepd-node0: error: StepId=48.0 exceeded memory limit (2172145664 > 2097152000), being killed"
@@ -48,20 +85,20 @@ def test_the_first_that_slurm_says_in_the_log_is_the_cause(
     log = tmp_path / "log"
     log.write_text("\n".join(["step 1", *lines, ""]))
     state = JobState("FAILED", exit_status="137 (signal 9)")
-    assert cause(state, None, log).startswith(words)
-    assert cause(state, failed("KeyError"), log) == "failed"
+    assert failure_cause(state, None, log).words.startswith(words)
+    assert failure_cause(state, failed(""), log).words == "failed"
 
 
 def test_states_in_words() -> None:
-    assert in_words(JobState("PENDING", "Resources"), 20) == "pending (Resources)"
+    assert describe_job_state(JobState("PENDING", "Resources"), 20) == "pending (Resources)"
     waiting = JobState("PENDING", "BeginTime", requeues=2)
-    assert in_words(waiting, 20) == "pending (BeginTime) - requeued 2 of at most 20 times"
-    assert in_words(JobState("RUNNING", nodes="node[0-1]"), 20) == "running on node[0-1]"
+    assert describe_job_state(waiting, 20) == "pending (BeginTime) - requeued 2 of at most 20 times"
+    assert describe_job_state(JobState("RUNNING", nodes="node[0-1]"), 20) == "running on node[0-1]"
 
 
 def test_a_log_is_followed_line_by_line_through_attempts(tmp_path: Path) -> None:
     call = CallFiles(tmp_path, 0)
-    tail = Tail(call, from_start=True)
+    tail = LogTail(call, from_start=True)
     assert tail.news() == ""
     log = tmp_path / "log"
     call.begin(Attempt("1", 0, "node0", log, 1.0))
@@ -80,7 +117,7 @@ def test_who_attaches_sees_the_last_lines_and_then_all(tmp_path: Path) -> None:
     log = tmp_path / "log"
     call.begin(Attempt("1", 0, "node0", log, 1.0))
     log.write_text("".join(f"{i}\n" for i in range(100)))
-    tail = Tail(call, from_start=False)
+    tail = LogTail(call, from_start=False)
     assert tail.news().splitlines() == [str(i) for i in range(80, 100)]
     with log.open("a") as file:
         file.write("".join(f"{i}\n" for i in range(100, 150)))

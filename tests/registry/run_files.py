@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos.config.params import Params, PretrainParams
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
-from cosmos.launch.submission import Submission, write
+from cosmos.launch.submission import Submission, write_submission
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
@@ -59,7 +59,9 @@ def submit(run: RunDir, job_id: str = "12") -> CallFiles:
     folder = run.jobs / "1a2b3c4d"
     folder.mkdir(parents=True)
     host, submitted = "login", "2026-07-20T09:00:00+00:00"
-    write(run.job, Submission("slurm", folder.name, "cosmos", folder, 1, 5, submitted, host, job_id))
+    write_submission(
+        run.job, Submission("slurm", folder.name, "cosmos", folder, 1, 5, submitted, host, job_id)
+    )
     return CallFiles(folder, 0)
 
 

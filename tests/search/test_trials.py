@@ -4,23 +4,41 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    TransientError,
+)
 from cosmos.launch import slurm
-from cosmos.launch.outcome import Failure, RankFailure
+from cosmos.launch.outcome import CallFailure
+from cosmos.launch.slurm import SlurmSilentError
 from cosmos.run.directory import RunDir
 from cosmos.search import trials
 from cosmos.search.trials import await_slurm, is_hopeless, num_submissions
 
 
-def failure(error: str) -> Failure:
-    rank = RankFailure(0, 0, "node0", error, "Traceback ...", 0.0) if error else None
-    return Failure("12", "failed", "1", rank, Path("log.txt"))
+def failure(error: type[CosmosError]) -> CallFailure:
+    return CallFailure("12", "failed", "1", None, Path("log.txt"), error)
 
 
 @pytest.mark.parametrize(
     ("error", "hopeless"),
-    [("DivergedError", True), ("OutOfMemoryError", True), ("ConnectionError", False), ("", False)],
+    [
+        (InputError, True),
+        (DamagedDataError, True),
+        (DivergedError, True),
+        (OutOfMemoryError, True),
+        (TransientError, False),
+        (SlurmSilentError, False),
+        (CosmosError, False),
+    ],
 )
-def test_what_the_parameters_are_to_blame_for_is_not_tried_again(error: str, hopeless: bool) -> None:
+def test_what_the_parameters_are_to_blame_for_is_not_tried_again(
+    error: type[CosmosError], hopeless: bool
+) -> None:
     assert is_hopeless(failure(error)) is hopeless
 
 

@@ -63,5 +63,5 @@ def test_an_array_outlives_its_command_and_a_bad_checkpoint_spoils_its_own_rows_
 
     (script,) = folder.glob("*/*_submission.sh")
     assert "#SBATCH --array=0-3%2\n" in script.read_text()
-    states = [state.state for state in slurm.look(job, 4)]
+    states = [state.state for state in slurm.job_states(job, 4)]
     assert states == ["COMPLETED", "COMPLETED", "FAILED", "FAILED"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cosmos.launch import slurm
-from cosmos.launch.once import standing
-from cosmos.launch.submission import submit, write
+from cosmos.launch.once import attachable_submission
+from cosmos.launch.submission import submit_job, write_submission
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
@@ -79,9 +79,9 @@ def test_a_command_killed_between_sbatch_and_its_record_finds_the_job_by_its_nam
     launcher: Launcher, tmp_path: Path
 ) -> None:
     call = partial(examples.wait_for, tmp_path / "signal")
-    sent = submit(launcher.spec(call))
-    write(launcher.record, replace(sent, job_id=""))
+    sent = submit_job(launcher.spec(call))
+    write_submission(launcher.record, replace(sent, job_id=""))
     (sent.folder / f"{sent.job_id}_submitted.pkl").rename(sent.folder / f"{'0' * 32}.pkl")
-    assert standing(launcher.record) == sent
+    assert attachable_submission(launcher.record) == sent
     (tmp_path / "signal").write_text("go")
     assert launcher(call)[0].value == "go"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cosmos.launch.submission import Submission, read_record
+from cosmos.launch.submission import Submission, read_submission
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, environment
@@ -102,7 +102,7 @@ class OnSlurm:
 
     @property
     def submission(self) -> Submission:
-        record = read_record(self.path / "job.json")
+        record = read_submission(self.path / "job.json")
         assert record is not None
         return record
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cosmos.launch.submission import read_record
+from cosmos.launch.submission import read_submission
 from tests.stages.examples import ROOT, environment
 from tests.stages.test_pretrain_job import heeding_ctrl_c
 
@@ -42,5 +42,5 @@ def sweep(folder: Path, *checkpoints: str, **machine: str) -> "subprocess.Popen[
 
 def job_ids(folder: Path) -> list[str]:
     """The jobs on record."""
-    records = [read_record(path) for path in folder.glob("*.json")]
+    records = [read_submission(path) for path in folder.glob("*.json")]
     return [record.job_id for record in records if record]

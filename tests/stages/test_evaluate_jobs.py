@@ -12,7 +12,7 @@ import pytest
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
-from cosmos.launch.outcome import Failure, RankFailure
+from cosmos.launch.outcome import CallFailure, RankFailure
 from cosmos.stages.evaluate_jobs import (
     Evaluation,
     Row,
@@ -183,9 +183,9 @@ def test_a_job_without_a_value_is_told_in_a_line() -> None:
         "torch.OutOfMemoryError: CUDA: no\nmemory",
     ]
     rank = RankFailure(0, 0, "node0", "OutOfMemoryError", "\n".join(lines) + "\n", 0.0)
-    failed = Failure("12_3", "failed", "1", rank, Path("log.out"))
+    failed = CallFailure("12_3", "failed", "1", rank, Path("log.out"))
     assert in_short(failed) == "torch.OutOfMemoryError: CUDA: no\nmemory (job 12_3; log: log.out)"
-    cancelled = Failure("12_3", "was cancelled", "", None, Path("log.out"))
+    cancelled = CallFailure("12_3", "was cancelled", "", None, Path("log.out"))
     assert in_short(cancelled) == "job 12_3: was cancelled; log: log.out"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.launch.submission import read_record
+from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
 from cosmos.stages.pretrain_job import duration
 from tests.stages.examples import ROOT, command, cosmos, environment
@@ -124,7 +124,7 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
     _, said = process.communicate()
     assert process.returncode == 130
     assert "goes on: `cosmos attach left` shows it, `cosmos cancel left` ends it" in said
-    record = read_record(run / "job.json")
+    record = read_submission(run / "job.json")
     assert record is not None
     assert record.is_alive()
 
@@ -136,7 +136,8 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
 
     assert "cancelled" in about_jobs(place, "cancel", "left").stdout
     attached = about_jobs(place, "attach", "left")
-    assert attached.returncode == 2
+    assert attached.returncode == 1
+    assert "is no longer there, and left no value" in attached.stderr
     assert not record.is_alive()
     steps = [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
     assert (run / "checkpoints" / f"step-{steps[-1]:08}.pt").is_file()
