@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks
+from cosmos.distributed.group import ProcessRank
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, end_states, image_states, text_states
 from cosmos.training.step import Learner
@@ -93,7 +93,7 @@ def ours(learner: Learner, batch: Batch) -> Tensor:
 def measure(kind: str, size: int, repeats: int) -> dict[str, float]:
     """Seconds of a forward and backward, peak memory above the start, and the loss."""
     params = Params()
-    learner = Learner(params, Machine(), Ranks(0, 1, torch.device("cpu")))
+    learner = Learner(params, Machine(), ProcessRank(0, 1, torch.device("cpu")))
     torch.manual_seed(0)
     batch = random_batch(params, size)
 

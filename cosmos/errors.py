@@ -79,6 +79,13 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     return None
 
 
+def convert_os_error(error: OSError, message: str) -> CosmosError:
+    """Return the error of ours to raise in place of `error`, with `message`; one of ours stays as it is."""
+    if isinstance(error, CosmosError):
+        return error
+    return InputError(message) if isinstance(error, USER_ERRORS) else TransientError(message)
+
+
 ERROR_KINDS: dict[str, type[CosmosError]] = {
     kind.__name__: kind
     for kind in (

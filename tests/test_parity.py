@@ -22,7 +22,7 @@ from cosmos.config.params import (
     VisionParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks
+from cosmos.distributed.group import ProcessRank
 from cosmos.evaluation.retrieval.metrics import similarity_metrics
 from cosmos.evaluation.segmentation.metrics import (
     SegmentationLogits,
@@ -66,7 +66,7 @@ def params() -> Params:
 
 
 def make_learner() -> Learner:
-    learner = Learner(params(), Machine(), Ranks(0, 1, torch.device("cpu")))
+    learner = Learner(params(), Machine(), ProcessRank(0, 1, torch.device("cpu")))
     checkpoints.load_state(learner.student, CHECKPOINT.student, "student")
     checkpoints.load_state(learner.teacher, CHECKPOINT.teacher, "teacher")
     return learner

@@ -25,7 +25,7 @@ from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_gen
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
-from cosmos.distributed import pick_device
+from cosmos.distributed.group import pick_device
 from cosmos.errors import DamagedDataError, InputError
 
 logger = logging.getLogger(__name__)

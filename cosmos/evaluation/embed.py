@@ -18,7 +18,8 @@ from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
-from cosmos.distributed import rank, together, world_size
+from cosmos.distributed.exchange import on_every_rank
+from cosmos.distributed.group import rank, world_size
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.cache import Cache
 from cosmos.evaluation.images import Images, digest
@@ -170,10 +171,10 @@ class Embedder:
         """The rows of `keys`, from the cache or computed; `compute` yields keys with their rows, in parts."""
         known = self.cache.read(collection)
         # What one rank has not seen, all compute: file systems show a new part to some hosts before others.
-        lists = together(lambda: [key for key in dict.fromkeys(keys) if key not in known])
+        lists = on_every_rank(lambda: [key for key in dict.fromkeys(keys) if key not in known])
         missing = list(dict.fromkeys(key for part in lists for key in part))
         mine = missing[rank() :: world_size()]
-        for computed, rows in together(lambda: self._computed(collection, mine, compute, what)):
+        for computed, rows in on_every_rank(lambda: self._computed(collection, mine, compute, what)):
             known |= zip(computed, rows, strict=True)
         return torch.stack([known[key] for key in keys])
 

@@ -7,14 +7,12 @@ from typing import Protocol
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.distributed.environment import is_launched
 from cosmos.launch import slurm
 from cosmos.launch.local import LocalCluster
 from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import RankPlace, Task, run_in_this_process
-
-LAUNCHED_VARIABLES = ("RANK", "SLURM_JOB_ID")
-"""Environment variables of a process that a launcher has started already."""
 
 
 class Cluster(Protocol):
@@ -68,7 +66,7 @@ def resolve_cluster(cluster: ClusterName) -> ClusterName:
     """
     if cluster != "auto":
         return cluster
-    if any(name in os.environ for name in LAUNCHED_VARIABLES) or not slurm.is_configured():
+    if is_launched() or "SLURM_JOB_ID" in os.environ or not slurm.is_configured():
         return "debug"
     if not slurm.answers():
         raise SlurmSilentError(

@@ -16,7 +16,7 @@ from typing import Self
 
 from cosmos.errors import InputError, TransientError
 from cosmos.run import dvc_versions
-from cosmos.run.directory import checkpoint_label
+from cosmos.run.directory import RunDir, checkpoint_label
 
 HUB_REPOSITORY = "sankim2/cosmos"
 """Repository of the hub in which the authors of COSMOS publish their checkpoints."""
@@ -200,3 +200,18 @@ def parse_checkpoint_reference(text: str) -> CheckpointReference:
             f"a file of that name is ./{text}"
         )
     return KINDS[kind[1]].parse(text)
+
+
+def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
+    """Return the reference that `checkpoint` is; "" stands for the run's newest checkpoint.
+
+    Raises InputError for what is no reference, and for a run without checkpoints.
+    """
+    if checkpoint:
+        return parse_checkpoint_reference(checkpoint)
+    saved = run.saved_checkpoints
+    if not saved:
+        raise InputError(
+            f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
+        )
+    return FileReference(str(saved[0]), saved[0])

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from cosmos.config.params import DistillTermParams, LossParams
-from cosmos.distributed import gather_rows, rank, world_size
+from cosmos.distributed.exchange import gather_rows
+from cosmos.distributed.group import rank, world_size
 from cosmos.model.cosmos import NUM_GLOBAL, StudentViews, TeacherViews
 
 

@@ -1,6 +1,5 @@
 """Pretrain for a pipeline: the run goes on as runs do, and what it ends with is put where DVC owns it."""
 
-import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +9,7 @@ from cosmos.config.experiment import Experiment
 from cosmos.config.identity import params_fingerprint
 from cosmos.config.machine import Machine
 from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import CHECKPOINT_FILE
 from cosmos.run import provenance
@@ -50,7 +50,7 @@ def pretrain_into(
 
     Raises what `launch_pretraining` raises; `output` is then as it was.
     """
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = is_first_process()
     if is_first:
         write_text(run_pointer(output), f"{path}\n")
     ended = launch_pretraining(experiment, machine, path, quiet)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.distributed import Ranks, process_group, together
+from cosmos.distributed.exchange import on_every_rank
+from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.errors import InputError
 from cosmos.evaluation.cache import CacheFolder
 from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
@@ -21,7 +22,11 @@ from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.images import digest
 from cosmos.evaluation.suite import suites
 from cosmos.model import checkpoints
-from cosmos.model.checkpoint_reference import CheckpointReference, OpenClipReference
+from cosmos.model.checkpoint_reference import (
+    CheckpointReference,
+    OpenClipReference,
+    checkpoint_to_evaluate,
+)
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import encoder_of, open_clip_baseline
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
@@ -33,7 +38,6 @@ from cosmos.run.files import replacing, write_text
 from cosmos.run.results import ResultEntry, ResultFigures, Results
 from cosmos.stages.evaluation_result import (
     Evaluated,
-    checkpoint_to_evaluate,
     markdown,
     measured_row,
     of_models,
@@ -105,7 +109,7 @@ class Session:
     subject: Subject
     params: Params
     machine: Machine
-    ranks: Ranks
+    ranks: ProcessRank
     quiet: bool
 
     def results(self, suite: str) -> Results:
@@ -144,11 +148,11 @@ def evaluate(
             measured, failed = measure(session, opened)
             for suite, entries in measured.items():
                 show(session, suite, entries)
-            results = together(lambda: asked_for(session, measured))[0]
+            results = on_every_rank(lambda: asked_for(session, measured))[0]
         return Evaluated(results, problems + failed, ranks.is_first)
 
 
-def tell(ranks: Ranks, *problems: str) -> None:
+def tell(ranks: ProcessRank, *problems: str) -> None:
     """Logs problems as soon as they are known, once."""
     for problem in problems if ranks.is_first else ():
         logger.error("%s", problem)
@@ -178,7 +182,7 @@ def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
             raise InputError(str(error)) from None
         return found[0].fingerprint
 
-    if len(set(together(opened))) > 1:
+    if len(set(on_every_rank(opened))) > 1:
         raise InputError(
             "hosts have different copies of it; put it on a shared disk, or copy it with its times"
         )
@@ -215,7 +219,7 @@ def measure_one(
     """
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
     # As the first rank sees it: file systems show a change to some hosts before others.
-    models = together(lambda: results.measured(card.name, identity))[0]
+    models = on_every_rank(lambda: results.measured(card.name, identity))[0]
     is_new, started = which not in models, time.monotonic()
     if is_new:
         models = {**models, which: dataset.measure(embedder)}

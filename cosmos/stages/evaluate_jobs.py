@@ -33,12 +33,13 @@ from cosmos.model.checkpoint_reference import (
     CheckpointReference,
     FileReference,
     OpenClipReference,
+    checkpoint_to_evaluate,
     parse_checkpoint_reference,
 )
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.results import ResultFigures, overall_figures
-from cosmos.stages.evaluation_result import Evaluated, checkpoint_to_evaluate, publish
+from cosmos.stages.evaluation_result import Evaluated, publish
 from cosmos.stages.pretrain_job import delivered, end
 from cosmos.stages.pretrain_job import show as print_log
 from cosmos.tracking.mirror import mirroring

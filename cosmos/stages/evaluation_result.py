@@ -8,12 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.errors import InputError
-from cosmos.model.checkpoint_reference import (
-    CheckpointReference,
-    FileReference,
-    parse_checkpoint_reference,
-)
 from cosmos.report.tables import Measured, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
@@ -30,21 +24,6 @@ class Evaluated:
     """why others were not"""
     is_first: bool
     """whether this process is the one that speaks"""
-
-
-def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
-    """Return the reference that `checkpoint` is; "" stands for the run's newest checkpoint.
-
-    Raises InputError for what is no reference, and for a run without checkpoints.
-    """
-    if checkpoint:
-        return parse_checkpoint_reference(checkpoint)
-    saved = run.saved_checkpoints
-    if not saved:
-        raise InputError(
-            f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
-        )
-    return FileReference(str(saved[0]), saved[0])
 
 
 def of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:

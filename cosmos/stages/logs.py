@@ -4,18 +4,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cosmos.distributed import Ranks
+from cosmos.distributed.group import ProcessRank
 from cosmos.run.directory import RunDir
 
 
-def say(text: str, ranks: Ranks, quiet: bool) -> None:
+def say(text: str, ranks: ProcessRank, quiet: bool) -> None:
     """Prints for a person, from the first rank."""
     if ranks.is_first and not quiet:
         print(text, flush=True)
 
 
 @contextmanager
-def log_file(run: RunDir, ranks: Ranks) -> Iterator[None]:
+def log_file(run: RunDir, ranks: ProcessRank) -> Iterator[None]:
     """What is logged goes to the run's log as well."""
     if not ranks.is_first:
         yield

@@ -14,7 +14,8 @@ from cosmos.config.params import Params
 from cosmos.data.loader import make_loader, sample_order
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards import ShardedSamples
-from cosmos.distributed import Ranks, barrier, on_first_rank, process_group
+from cosmos.distributed.exchange import on_first_rank
+from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.suite import suites
@@ -67,7 +68,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
 
 
-def in_training(params: Params, machine: Machine, ranks: Ranks) -> Evaluate:
+def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> Evaluate:
     """Retrieval on the configured datasets, of the models as they are, by all ranks together.
 
     The datasets are opened now, where they will be needed: what they lack shows before the first step.

@@ -22,6 +22,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
+from cosmos.distributed.environment import is_first_process
 from cosmos.errors import CosmosError, InputError
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.once import attachable_submission
@@ -82,7 +83,7 @@ def tag(path: Path, params: Params, tags: Iterable[str]) -> None:
 
     Raises ValueError where another pretraining lives there, or its labels are damaged.
     """
-    if os.environ.get("RANK", "0") != "0":
+    if not is_first_process():
         return
     run = open_run(path, params)
     kept = dict.fromkeys(word.strip() for word in tags if word.strip())

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos.config.wandb import WandbSettings
+from cosmos.distributed.environment import is_first_process
 from cosmos.run.directory import RunDir
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
     work was interrupted). Whatever W&B does raises nothing here: one warning says what is missing there.
     """
     path = run.path.absolute()
-    if settings.is_disabled or int(os.environ.get("RANK", "0")) != 0 or path in _mirrored:
+    if settings.is_disabled or not is_first_process() or path in _mirrored:
         yield
         return
     process, word = start_follower(path, settings), STOP

@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks, max_over_ranks
+from cosmos.distributed.exchange import max_over_ranks
+from cosmos.distributed.group import ProcessRank
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import Losses, make_loss
@@ -38,7 +39,7 @@ class StepResult:
 class Learner:
     """Student, teacher, optimiser and scaler, and how they take a step."""
 
-    def __init__(self, params: Params, machine: Machine, ranks: Ranks) -> None:
+    def __init__(self, params: Params, machine: Machine, ranks: ProcessRank) -> None:
         self.params, self.machine, self.ranks = params.pretrain, machine, ranks
         self.config = ModelConfig.of(params)
         torch.manual_seed(params.pretrain.seed)
@@ -172,7 +173,7 @@ def carry_back(views: StudentViews, cached: StudentViews, rows: slice, is_last: 
     torch.autograd.backward(outputs, gradients)
 
 
-def replicate(student: Cosmos, ranks: Ranks) -> nn.Module:
+def replicate(student: Cosmos, ranks: ProcessRank) -> nn.Module:
     """The student, wrapped so that its gradients are averaged over the ranks where there are several."""
     if ranks.world_size == 1:
         return student

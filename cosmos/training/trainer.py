@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
-from cosmos.distributed import mean_over_ranks, on_first_rank
+from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
 from cosmos.errors import DivergedError, Interrupted
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos

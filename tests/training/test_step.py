@@ -21,10 +21,10 @@ from cosmos.config.params import (
     VisionParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.distributed import Ranks, process_group
+from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.training.step import Learner
 
-CPU = Ranks(0, 1, torch.device("cpu"))
+CPU = ProcessRank(0, 1, torch.device("cpu"))
 KINDS: list[Distillation] = ["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
 
 
@@ -57,7 +57,7 @@ def random_batch(size: int = 8, seed: int = 0) -> Batch:
 
 
 def weights_after(
-    params: Params, machine: Machine, batches: list[Batch], ranks: Ranks = CPU
+    params: Params, machine: Machine, batches: list[Batch], ranks: ProcessRank = CPU
 ) -> dict[str, Tensor]:
     """Weights of student and teacher after a step on each batch, and the last loss."""
     learner = Learner(params, machine, ranks)

@@ -18,8 +18,8 @@ from torch.multiprocessing.spawn import spawn
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params, PretrainParams
 from cosmos.data.batch import Batch
-from cosmos.distributed import process_group
-from cosmos.errors import DivergedError, Interrupted, SupersededError
+from cosmos.distributed.group import process_group
+from cosmos.errors import CosmosError, DivergedError, Interrupted, SupersededError
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
@@ -226,7 +226,7 @@ def train_one_of_two(rank: int, folder: str) -> None:
 
         try:
             Trainer(run, p, machine, learner, PLAN, no_figures).train(mine())
-        except ValueError as error:
+        except CosmosError as error:
             (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {time.monotonic()}")
 
 

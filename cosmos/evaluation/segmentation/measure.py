@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.data.image_crops import MAX_ASPECT, normalise
 from cosmos.data.shard_index import MAX_IMAGE_BYTES
-from cosmos.distributed import rank, together, world_size
+from cosmos.distributed.exchange import on_every_rank
+from cosmos.distributed.group import rank, world_size
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.card import Figures, SegmentedImage
 from cosmos.evaluation.embed import NOT_FINITE, Embedder, Encoder, progress, sound
@@ -75,7 +76,7 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
             *(dataset.name, window, short_side),
         )
     queries = _queries(dataset, embedder)
-    counts = torch.stack(together(lambda: _confusions(dataset, attention, embedder, queries))).sum(dim=0)
+    counts = torch.stack(on_every_rank(lambda: _confusions(dataset, attention, embedder, queries))).sum(dim=0)
     try:
         found = [segmentation_metrics(matrix, dataset.names) for matrix in counts]
     except ValueError as error:
@@ -101,7 +102,7 @@ def pictures(
             for number, (sample, (predicted,)) in zip(some, predictions, strict=True)
         ]
 
-    return together(found)[0]
+    return on_every_rank(found)[0]
 
 
 def _queries(dataset: SegmentationDataset, embedder: Embedder) -> Tensor:

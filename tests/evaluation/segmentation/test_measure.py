@@ -19,7 +19,7 @@ from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
-from cosmos.distributed import process_group
+from cosmos.distributed.group import process_group
 from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.card import Figures
 from cosmos.evaluation.embed import Embedder, Encoder

@@ -1,0 +1,1 @@
+"""The processes of one job: their ranks as a launcher exports them, their group, and what they exchange."""

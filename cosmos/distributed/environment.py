@@ -1,0 +1,31 @@
+"""Rank and world size of this process, as launchers export them in torchrun's names; imports no torch.
+
+RANK, WORLD_SIZE and LOCAL_RANK are set for every process of a job. A process without them is alone.
+"""
+
+import os
+
+
+def exported_rank() -> int:
+    """Return this process's rank among those of its job."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def exported_world_size() -> int:
+    """Return the number of processes of the job."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def exported_local_rank() -> int:
+    """Return this process's rank among those of its job on the same host."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first_process() -> bool:
+    """Return True in the process that writes files and speaks for its job."""
+    return exported_rank() == 0
+
+
+def is_launched() -> bool:
+    """Return True in a process that a launcher started as one of a job's."""
+    return "RANK" in os.environ

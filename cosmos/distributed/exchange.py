@@ -1,0 +1,95 @@
+"""Exchanges between ranks: rows with gradients, means and maxima, computed values and errors.
+
+Every rank calls the same exchanges in the same order. In a process that is alone they are the identity.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from cosmos.distributed.group import rank, world_size
+from cosmos.errors import CosmosError, convert_os_error
+
+logger = logging.getLogger(__name__)
+
+Computed = TypeVar("Computed")
+
+
+class _Gather(torch.autograd.Function):
+    """Rows of all ranks; backward, each rank gets the sum of all ranks' gradients of its rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
+        dist.all_gather_single(gathered, rows.contiguous())
+        return gathered
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Tensor:
+        gradient: Tensor = grads[0].contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Gather (B, ...) of every rank into (world x B, ...), by rank, with gradients to every rank's rows."""
+    if world_size() == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Return the mean of `values` over all ranks."""
+    if world_size() == 1:
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
+def max_over_ranks(values: Tensor) -> Tensor:
+    """Return, elementwise, the largest of all ranks' `values`."""
+    if world_size() == 1:
+        return values
+    largest = values.clone()
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest
+
+
+def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
+    """Compute a value on every rank, and return all ranks' values, by rank, on each of them.
+
+    An error of a class of ours that one rank meets is raised on all ranks, with that class and message; an
+    error of the operating system becomes one of them (`convert_os_error`). Values and errors are
+    pickled on their way: plain values and tensors on the CPU.
+    """
+    if world_size() == 1:
+        return [compute()]
+    mine = _value_or_error(compute)
+    outcomes: list[Computed | CosmosError] = [mine] * world_size()
+    dist.all_gather_object(outcomes, mine)
+    values = []
+    for outcome in outcomes:
+        if isinstance(outcome, CosmosError):
+            raise outcome
+        values.append(outcome)
+    return values
+
+
+def _value_or_error(compute: Callable[[], Computed]) -> Computed | CosmosError:
+    try:
+        return compute()
+    except (CosmosError, OSError) as error:
+        logger.error("rank %d: %s", rank(), error)  # now: other ranks may take their time
+        return convert_os_error(error, str(error)) if isinstance(error, OSError) else error
+
+
+def on_first_rank(compute: Callable[[], Computed]) -> Computed:
+    """Compute a value on the first rank alone, and return it on every rank; errors as in `on_every_rank`."""
+    values = on_every_rank(lambda: compute() if rank() == 0 else None)
+    return cast(Computed, values[0])

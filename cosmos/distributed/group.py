@@ -1,0 +1,88 @@
+"""The process group that a launcher's environment describes, and this process's rank and device in it.
+
+Launchers export RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (torchrun's names). A process
+without them is alone.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+from cosmos.distributed.environment import exported_local_rank, exported_rank, exported_world_size
+from cosmos.errors import InputError
+
+
+@dataclass(frozen=True)
+class ProcessRank:
+    """Rank and device of this process, and the size of its group."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """True on the rank that writes files and speaks."""
+        return self.rank == 0
+
+
+@contextmanager
+def process_group(device: str, timeout: timedelta) -> Iterator[ProcessRank]:
+    """Bring up the environment's process group, and take it down at the end; `device` as in Machine.
+
+    `timeout` is how long ranks wait for each other before they give up. Raises InputError for a device that
+    is not there.
+    """
+    chosen = pick_device(device, exported_local_rank())
+    process = ProcessRank(exported_rank(), exported_world_size(), chosen)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if process.world_size > 1:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timeout)
+    yield process
+    # not after an exception: taking the group down could wait for ranks that are gone
+    if process.world_size > 1:
+        dist.destroy_process_group()
+
+
+def pick_device(device: str, local_rank: int = 0) -> torch.device:
+    """Return the torch device of a rank; `auto` (where there is CUDA) and `cuda` are the rank's own GPU.
+
+    Raises InputError for a name that is no device, and for a GPU that is not there.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(
+            f"COSMOS_DEVICE: {device!r} is no device; auto, cpu, cuda or cuda:1 would do"
+        ) from None
+    if chosen.type != "cuda":
+        return chosen
+    index = local_rank if chosen.index is None else chosen.index
+    if index >= torch.cuda.device_count():
+        raise InputError(
+            f"COSMOS_DEVICE: no GPU {index} here ({torch.cuda.device_count()} found); auto or cpu would do"
+        )
+    return torch.device("cuda", index)
+
+
+def world_size() -> int:
+    """Return the number of processes in the group; 1 without one."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return this process's rank in the group; 0 without one."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def barrier() -> None:
+    """Wait until every rank is here."""
+    if world_size() > 1:
+        dist.barrier()

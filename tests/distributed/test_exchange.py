@@ -1,0 +1,71 @@
+import errno
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.distributed.group import process_group, rank
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    Interrupted,
+    SupersededError,
+    TransientError,
+)
+
+ERRORS = [
+    *(kind("broken") for kind in (InputError, DamagedDataError, TransientError, DivergedError)),
+    SupersededError("broken"),
+    CosmosError("broken"),
+    FileNotFoundError(errno.ENOENT, "broken"),
+    OSError(errno.ENOSPC, "broken"),
+]
+"""Errors that the second rank meets."""
+
+RAISED = [type(error) for error in ERRORS[:6]] + [InputError, TransientError]
+"""Classes of the errors that both ranks then raise."""
+
+
+def meet_errors(process: int, folder: str) -> None:
+    os.environ.update(RANK=str(process), WORLD_SIZE="2", LOCAL_RANK=str(process))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
+    torch.set_num_threads(1)
+    with process_group("cpu", timedelta(minutes=5)):
+        assert on_every_rank(rank) == [0, 1]
+        assert on_first_rank(lambda: f"from {rank()}") == "from 0"
+        for error, kind in zip(ERRORS, RAISED, strict=True):
+            with pytest.raises(kind, match="broken") as raised:
+                on_every_rank(lambda error=error: raise_on_second(error))  # type: ignore[misc]
+            assert type(raised.value) is kind
+    (Path(folder) / f"{process}.txt").touch()
+
+
+def raise_on_second(error: Exception) -> None:
+    if rank() == 1:
+        raise error
+
+
+@pytest.mark.slow
+def test_an_error_of_one_rank_is_raised_on_all_with_its_class_and_message(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    spawn(meet_errors, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["0.txt", "1.txt"]
+
+
+def test_a_process_that_is_alone_computes_for_itself() -> None:
+    assert on_every_rank(lambda: 3) == [3]
+    with pytest.raises(Interrupted):
+        on_first_rank(interrupt)
+
+
+def interrupt() -> None:
+    raise Interrupted("stopped")
