@@ -1,7 +1,7 @@
-"""Retrieval metrics from embeddings: ours beside the straightforward implementation.
+"""Time and memory of retrieval metrics from embeddings: ours and the straightforward implementation.
 
 The straightforward one holds the whole similarity matrix and sorts its rows and its columns. Both give the
-same metrics, which is checked. Memory is the peak above what the process had before.
+same metrics, which is checked. Memory is the increase of the process's peak.
 
     python benchmarks/retrieval.py [--images 1000] [--captions 5000] [--width 512] [--json]
     python benchmarks/retrieval.py --images 5000 --captions 25000    # COCO's size
@@ -22,11 +22,14 @@ from torch.nn.functional import normalize
 from cosmos.evaluation.retrieval.metrics import RECALLS, retrieval_metrics
 
 TOLERANCE = 1e-3
-"""Products of matrices round by their shape, and a neighbour or two change places."""
+"""Largest difference of metrics: matrix products round by their shape, so that neighbours may swap ranks."""
 
 
 def random_embeddings(num_images: int, num_captions: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Captions lie around their images, so that ranks are neither all 0 nor random."""
+    """Return embeddings of images and captions, and the image of each caption.
+
+    Captions lie around their images, so that ranks are neither all 0 nor random.
+    """
     torch.manual_seed(0)
     images = normalize(torch.randn(num_images, width), dim=-1)
     owners = torch.arange(num_captions) % num_images
@@ -35,11 +38,11 @@ def random_embeddings(num_images: int, num_captions: int, width: int) -> tuple[T
 
 
 def summary(direction: str, ranks: Tensor) -> dict[str, float]:
-    found = ranks.double()
+    ranks = ranks.double()
     return {
-        **{f"{direction}_R@{k}": float((found < k).double().mean()) for k in RECALLS},
-        f"{direction}_mean_rank": float(found.mean()) + 1,
-        f"{direction}_median_rank": math.floor(float(found.quantile(0.5))) + 1.0,
+        **{f"{direction}_R@{k}": float((ranks < k).double().mean()) for k in RECALLS},
+        f"{direction}_mean_rank": float(ranks.mean()) + 1,
+        f"{direction}_median_rank": math.floor(float(ranks.quantile(0.5))) + 1.0,
     }
 
 
@@ -60,7 +63,7 @@ def peak_megabytes() -> float:
 
 
 def measure(kind: str, sizes: list[int]) -> dict[str, float]:
-    """Seconds, peak memory above the start, and the metrics."""
+    """Return the seconds, the increase of peak memory in megabytes, and the metrics."""
     embeddings = random_embeddings(*sizes)
     metrics_of = straightforward if kind == "straightforward" else retrieval_metrics
     metrics_of(*random_embeddings(50, 100, sizes[2]))  # warms up threads and kernels
@@ -77,20 +80,24 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=5000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", choices=["ours", "straightforward"], help="measure one, in this process")
+    parser.add_argument(
+        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
+    )
     arguments = parser.parse_args()
     sizes = [arguments.images, arguments.captions, arguments.width]
     if arguments.only:
         print(json.dumps(measure(arguments.only, sizes)))
         return
     results = {kind: in_own_process(kind, sizes) for kind in ("straightforward", "ours")}
-    mine, plain = results["ours"], results["straightforward"]
+    measured, reference = results["ours"], results["straightforward"]
     different = [
-        name for name in plain.keys() - {"seconds", "megabytes"} if abs(mine[name] - plain[name]) > TOLERANCE
+        name
+        for name in reference.keys() - {"seconds", "megabytes"}
+        if abs(measured[name] - reference[name]) > TOLERANCE
     ]
     if different:
         sys.exit(f"the two give different metrics: {', '.join(sorted(different))}")
-    ratios = {f"{name}_ratio": mine[name] / plain[name] for name in ("seconds", "megabytes")}
+    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in ("seconds", "megabytes")}
     if arguments.json:
         print(json.dumps({**results, **ratios}, indent=2))
         return
@@ -100,11 +107,11 @@ def main() -> None:
 
 
 def in_own_process(kind: str, sizes: list[int]) -> dict[str, float]:
-    """Measured in a process of its own, so that the peak of memory is its own."""
+    """Measure in a new process, so that the peak of memory is that of this measurement."""
     options = zip(("--images", "--captions", "--width"), map(str, sizes), strict=True)
     command = [sys.executable, __file__, "--only", kind, *(part for option in options for part in option)]
-    done = subprocess.run(command, check=True, capture_output=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, check=True, capture_output=True)
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
     return figures
 
 

@@ -1,6 +1,6 @@
-"""Listing runs: ours, with its index in place, beside the straightforward way, which parses every file.
+"""Time of listing runs: ours, by the index, and the straightforward way, which parses every file.
 
-Both give the same rows, which is checked. `command` is the whole of `cosmos runs list`, imports included.
+Both give the same rows, which is checked. `command` is `cosmos runs list` as a process, imports included.
 
     python benchmarks/runs.py [--runs 10000] [--repeats 3] [--json]
 """
@@ -29,7 +29,7 @@ SUITES = {
 }
 LOSSES = ("loss", "contrastive", "distill", "distill_image_to_image", "distill_text_to_text", "grad_norm")
 LONG_AGO = time.time() - 3600
-"""What has just been written is not kept in the index."""
+"""Time of change of all files, since the index does not keep files that have just been written."""
 
 
 def figures(number: int, prefix: str, names: list[str]) -> dict[str, float]:
@@ -47,7 +47,7 @@ def metrics_lines(number: int, steps: int) -> str:
 
 
 def write_run(path: Path, number: int, params: str) -> None:
-    """A trial that has finished, with all files that one leaves."""
+    """Write the directory of a finished trial, with all its files."""
     run = RunDir(path)
     for folder in (run.checkpoints, path / "results"):
         folder.mkdir(parents=True)
@@ -74,7 +74,7 @@ def make_runs(root: Path, count: int) -> None:
 
 
 def straightforward(root: Path) -> dict[str, float]:
-    """Reads every run with the library's own readers; the loss of each."""
+    """Return the loss of each run, reading every file with the library's own readers."""
     from cosmos.run.directory import load_saved_params
     from cosmos.run.metrics import read_metrics
 
@@ -113,20 +113,20 @@ def timed_command(root: Path) -> float:
 
 
 def in_own_process(kind: str, root: Path) -> dict[str, Any]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, __file__, "--only", kind, str(root)], check=True, capture_output=True
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(process.stdout)
+    return result
 
 
 def compare(root: Path, repeats: int) -> dict[str, float]:
     plain = in_own_process("straightforward", root)
     first = in_own_process("ours", root)
     warm = [in_own_process("ours", root) for _ in range(repeats)]
-    if any(found["losses"] != plain["losses"] for found in (first, *warm)):
+    if any(result["losses"] != plain["losses"] for result in (first, *warm)):
         sys.exit("the two lists differ")
-    seconds = statistics.median(found["seconds"] for found in warm)
+    seconds = statistics.median(result["seconds"] for result in warm)
     return {
         "straightforward": plain["seconds"],
         "first": first["seconds"],
@@ -144,7 +144,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     parser.add_argument(
-        "--only", nargs=2, help="measure one, in this process: its kind, and the runs' folder"
+        "--only", nargs=2, help="measure this one, in this process: its kind, and the runs' folder"
     )
     arguments = parser.parse_args()
     if arguments.only:
@@ -157,13 +157,13 @@ def main() -> None:
         print(json.dumps(results, indent=2))
         return
     print(f"{arguments.runs} runs")
-    for kind, what in (
+    for kind, description in (
         ("straightforward", "parses every run"),
         ("first", "no index yet"),
         ("ours", "nothing has changed"),
         ("command", "the same, as a whole command"),
     ):
-        print(f"{kind:16}{results[kind]:8.2f} s   {what}")
+        print(f"{kind:16}{results[kind]:8.2f} s   {description}")
     print(f"{'ratio':16}{results['ratio']:8.4f}")
 
 

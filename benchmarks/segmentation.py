@@ -1,10 +1,10 @@
-"""Segmentation of images of COCO-Object's shape: ours beside the straightforward implementation.
+"""Time and memory of segmentation at COCO-Object's shape: ours and the straightforward implementation.
 
 640 x 480 pixels, 113 queries of 81 classes, a ViT-B/16 of random weights in float32, correlative attention.
 The straightforward one encodes windows one at a time, pads the logits of each to the whole image, and takes
 the softmax of queries x height x width; it merges synonyms in a loop over classes, where a product with a
 mask of classes x queries would take another 10 GiB. Both give the same figures, which is checked. Memory is
-the peak above what the process had with its model, and the peak of the whole process.
+the increase of the peak of a process that has its model, and the peak of the whole process.
 
     python benchmarks/segmentation.py [--images 2] [--json]
 """
@@ -44,15 +44,15 @@ from cosmos.model.encoders import CosmosEncoder
 
 WIDTH, HEIGHT, IMAGE_SIZE = 640, 480, 224
 NUM_SYNONYMS = (33, *[1] * 80)
-"""Queries of each class: words for background, then a name for each of 80 objects."""
+"""Number of queries of each class: words for background, then a name for each of 80 objects."""
 
 PROTOCOL = SegmentationProtocol(logit_scale=50.0, prob_thd=0.01)
-"""COCO-Object's, but for the threshold, which the even probabilities of random weights would not reach."""
+"""COCO-Object's protocol, with a threshold that the even probabilities of random weights reach."""
 
 MEASURES = ("seconds", "megabytes", "peak_megabytes")
 
 TOLERANCE = 1e-3
-"""Both round, and a pixel between two classes takes the other."""
+"""Largest difference of figures: both round, so that a pixel between two classes may get the other one."""
 
 
 class RandomQueries:
@@ -70,7 +70,7 @@ class RandomQueries:
 
 
 def random_dataset(folder: Path, num_images: int) -> SegmentationDataset:
-    """Blocks of random colours, and blocks of random labels."""
+    """Write images of random blocks of colours and masks of random blocks of labels; return the dataset."""
     generator = np.random.default_rng(0)
     for i in range(num_images):
         colours, labels = generator.integers(0, 256, (12, 16, 3)), generator.integers(0, 81, (6, 8))
@@ -120,8 +120,8 @@ def segment(logits: Tensor, size: tuple[int, ...]) -> Tensor:
     return predicted
 
 
-def measured(kind: str, num_images: int) -> dict[str, float]:
-    """Seconds for the dataset, peaks of memory above the start and of the whole process, and the figures."""
+def measure_kind(kind: str, num_images: int) -> dict[str, float]:
+    """Return the seconds, the increase of peak memory and the peak in megabytes, and the figures."""
     torch.manual_seed(0)
     model = Cosmos(ModelParams(architecture="ViT-B-16"), LossParams(), IMAGE_SIZE).eval()
     encoder = CosmosEncoder(model, IMAGE_SIZE, torch.device("cpu"), "float32")
@@ -148,16 +148,20 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", choices=["ours", "straightforward"], help="measure one, in this process")
+    parser.add_argument(
+        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
+    )
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(measured(arguments.only, arguments.images)))
+        print(json.dumps(measure_kind(arguments.only, arguments.images)))
         return
     results = {kind: in_own_process(kind, arguments.images) for kind in ("straightforward", "ours")}
-    mine, plain = results["ours"], results["straightforward"]
-    if any(abs(mine[name] - plain[name]) > TOLERANCE for name in plain if name.startswith("csa_")):
+    measured, reference = results["ours"], results["straightforward"]
+    if any(
+        abs(measured[name] - reference[name]) > TOLERANCE for name in reference if name.startswith("csa_")
+    ):
         sys.exit("the two give different figures")
-    ratios = {f"{name}_ratio": mine[name] / plain[name] for name in MEASURES}
+    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in MEASURES}
     if arguments.json:
         print(json.dumps({**results, **ratios}, indent=2))
         return
@@ -168,10 +172,10 @@ def main() -> None:
 
 
 def in_own_process(kind: str, num_images: int) -> dict[str, float]:
-    """Measured in a process of its own, so that the peak of memory is its own."""
+    """Measure in a new process, so that the peak of memory is that of this measurement."""
     command = [sys.executable, __file__, "--only", kind, "--images", str(num_images)]
-    done = subprocess.run(command, check=True, capture_output=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    process = subprocess.run(command, check=True, capture_output=True)
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
     return figures
 
 

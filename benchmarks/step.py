@@ -1,7 +1,8 @@
-"""Forward and backward of one step: ours beside the straightforward implementation of the same method.
+"""Time and memory of one step, forward and backward: ours and the straightforward implementation.
 
 The straightforward one encodes every caption at full length, projects the tokens' keys and values for every
-view, and computes each pair of views and each direction by itself. Both give the same loss, which is checked.
+view, and computes each pair of views and each direction separately. Both give the same loss, which is
+checked.
 
     python benchmarks/step.py [--batch 32] [--repeats 5] [--json]
 """
@@ -28,7 +29,7 @@ from cosmos.model.towers import encode_image, end_states, image_states, text_sta
 from cosmos.training.step import Learner
 
 CAPTION_LENGTHS = (8, 60)
-"""Shortest and longest caption: a single sentence of the demo world, and five of them."""
+"""Tokens of the shortest and the longest caption: one and five sentences of the demo world."""
 
 
 def random_batch(params: Params, size: int) -> Batch:
@@ -91,7 +92,7 @@ def ours(learner: Learner, batch: Batch) -> Tensor:
 
 
 def measure(kind: str, size: int, repeats: int) -> dict[str, float]:
-    """Seconds of a forward and backward, peak memory above the start, and the loss."""
+    """Return the seconds of a step, the increase of peak memory in megabytes, and the loss."""
     params = Params()
     learner = Learner(params, Machine(), ProcessRank(0, 1, torch.device("cpu")))
     torch.manual_seed(0)
@@ -121,22 +122,24 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--only", choices=["ours", "straightforward"], help="measure one, in this process")
+    parser.add_argument(
+        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
+    )
     arguments = parser.parse_args()
     if arguments.only:
         print(json.dumps(measure(arguments.only, arguments.batch, arguments.repeats)))
         return
     sizes = ["--batch", str(arguments.batch), "--repeats", str(arguments.repeats)]
     results = {}
-    for kind in ("straightforward", "ours"):  # a process each, so that the peak of memory is its own
-        done = subprocess.run(
+    for kind in ("straightforward", "ours"):  # in a new process each, since a process has one peak of memory
+        process = subprocess.run(
             [sys.executable, __file__, "--only", kind, *sizes], check=True, capture_output=True
         )
-        results[kind] = json.loads(done.stdout.splitlines()[-1])
-    mine, plain = results["ours"], results["straightforward"]
-    if abs(mine["loss"] - plain["loss"]) > 1e-4:
-        sys.exit(f"the two losses differ: {mine['loss']} and {plain['loss']}")
-    ratios = {f"{name}_ratio": mine[name] / plain[name] for name in ("seconds", "megabytes")}
+        results[kind] = json.loads(process.stdout.splitlines()[-1])
+    measured, reference = results["ours"], results["straightforward"]
+    if abs(measured["loss"] - reference["loss"]) > 1e-4:
+        sys.exit(f"the two losses differ: {measured['loss']} and {reference['loss']}")
+    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in ("seconds", "megabytes")}
     if arguments.json:
         print(json.dumps({**results, **ratios}, indent=2))
         return

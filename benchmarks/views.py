@@ -1,7 +1,7 @@
-"""Image views per second on one core: ours beside the straightforward composition.
+"""Image views per second on one core: ours and the straightforward composition.
 
 The straightforward one is a transform per view that decodes the image, draws the view and makes a tensor of
-it by itself. Both make the same views from the same random numbers, which is checked.
+it separately. Both make the same views from the same random numbers, which is checked.
 
     python benchmarks/views.py [--size 224] [--local-size 96] [--local-crops 6] [--images 300] [--json]
 """
@@ -25,7 +25,7 @@ from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode_imag
 
 
 def photograph() -> bytes:
-    """A JPEG of a web photograph's size, and about its amount of detail."""
+    """Return a JPEG of a web photograph's size, with about its amount of detail."""
     noise = np.random.default_rng(0).integers(0, 256, (47, 63, 3), dtype=np.uint8)
     buffer = BytesIO()
     Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
@@ -53,9 +53,12 @@ def straightforward(views: ViewParams) -> Callable[[bytes], list[Tensor]]:
         )
 
     large, small = (views.crop_scale, 1.0), (0.05, views.crop_scale)
-    each = [transform(views.image_size, large, 1.0, 0.0), transform(views.image_size, large, 0.1, 0.2)]
-    each += [transform(views.local_size, small, 0.5, 0.0)] * views.num_local_crops
-    return lambda data: [view(data) for view in each]
+    view_transforms = [
+        transform(views.image_size, large, 1.0, 0.0),
+        transform(views.image_size, large, 0.1, 0.2),
+    ]
+    view_transforms += [transform(views.local_size, small, 0.5, 0.0)] * views.num_local_crops
+    return lambda data: [view(data) for view in view_transforms]
 
 
 def ours(views: ViewParams) -> Callable[[bytes], list[Tensor]]:
@@ -85,10 +88,10 @@ def main() -> None:
     makers = {"straightforward": straightforward(views), "ours": ours(views)}
     seconds: dict[str, list[float]] = {name: [] for name in makers}
     for seed in range(options.images):  # in turns, so that a busy moment of the machine hits both
-        drawn = {name: timed(make, data, seed) for name, make in makers.items()}
-        if not all(map(torch.equal, drawn["straightforward"][0], drawn["ours"][0])):
+        timings = {name: timed(make, data, seed) for name, make in makers.items()}
+        if not all(map(torch.equal, timings["straightforward"][0], timings["ours"][0])):
             raise SystemExit("the views of the two differ")
-        for name, (_, duration) in drawn.items():
+        for name, (_, duration) in timings.items():
             seconds[name].append(duration)
     rates = {
         name: (2 + views.num_local_crops) / statistics.mean(durations) for name, durations in seconds.items()

@@ -8,7 +8,7 @@ from cosmos.launch import slurm
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-# Tests say for themselves where things lie and run, whatever this shell's settings and machine are.
+# Tests set folders and cluster themselves, whatever the settings of this shell and machine are.
 for name in [
     name for name in os.environ if name.startswith(("COSMOS_", "WANDB_")) and name != "COSMOS_PARITY_DIR"
 ]:
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needing = [item for item in items if item.get_closest_marker("slurm")]
     for item in needing:
         item.add_marker(pytest.mark.xdist_group("slurm"))
-    # in one process, one after another, since there is one Slurm; and first, since they take longest
+    # first, since they take longest; in one process, one after another, since there is one Slurm
     items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
     if needing and not slurm.answers():
         for item in needing:
