@@ -19,7 +19,7 @@ from cosmos.registry.record import RunRecord, read_record, run_named, scalars
 from cosmos.registry.table import ABSENT, table
 from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
-from cosmos.tracking.shown import SUITES
+from cosmos.tracking.curves import SUITES
 
 RECALL = "image_to_text_R@1"
 HELD_OUT = (

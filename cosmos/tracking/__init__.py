@@ -1,1 +1,1 @@
-"""Tracking: the record of a run, and what Weights & Biases is shown of it."""
+"""Weights & Biases: a process that follows a run directory and mirrors it there; a sweep's workspace."""

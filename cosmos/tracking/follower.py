@@ -1,11 +1,10 @@
-"""The process that shows a run in Weights & Biases: follows the run directory until it is told to end.
+"""Process that shows a run in Weights & Biases: it follows the run directory until it is ordered to end.
 
-`python -m cosmos.tracking.follower RUN_DIR SETTINGS` (JSON); its standard input says when to end, and so does
-the end of the process that started it. It ends with a status other than 0, and a last line that says why,
-where W&B is not shown everything.
+`python -m cosmos.tracking.follower RUN_DIR SETTINGS` (JSON). It ends by an order on its standard input, or
+with the process that started it. Its status is not 0, and its last line gives the reason, where W&B is not
+shown everything.
 """
 
-import fcntl
 import math
 import os
 import select
@@ -13,33 +12,36 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from filelock import lock_descriptor
+
 from cosmos.config.wandb import WandbSettings
 from cosmos.run.directory import RunDir
+from cosmos.tracking.curves import CurveAxis, CurveRows
 from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
 from cosmos.tracking.session import MirrorSession
-from cosmos.tracking.shown import Axis, Rows
 
-TICK = 2.0
+LOOK_SECONDS = 2.0
 """Seconds between looks at the run directory."""
 
 NICENESS = 10
-"""Training comes first."""
+"""Low priority: training comes first."""
 
-NOT_FOR_US = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
-"""Signals that all processes of a job get, from Slurm or the terminal: training heeds them."""
+IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+"""Signals that all processes of a job get, from Slurm or the terminal; they are for training."""
 
 
 class Parent:
-    """The process that this one works for."""
+    """Process that started this one, and orders it to end."""
 
     def __init__(self) -> None:
         self.pid = os.getppid()
 
-    def word(self, seconds: float) -> str:
-        """What it says within so many seconds: COMPLETE or STOP; "" where it says nothing."""
+    def await_order(self, seconds: float) -> str:
+        """Return its order, COMPLETE or STOP (also once it has ended); "" where none came in `seconds`."""
         ready, _, _ = select.select([0], [], [], seconds)
         if ready:
             return os.read(0, 100).decode() or STOP
@@ -48,52 +50,49 @@ class Parent:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Follows a run; returns the exit status."""
-    for number in NOT_FOR_US:
+    """Follow a run; return the exit status."""
+    for number in IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICENESS)
     run, settings = RunDir(Path(arguments[0])), WandbSettings.model_validate_json(arguments[1])
     parent, held = Parent(), None
     while held is None:
-        held = lock(run.path / "wandb" / "mirror.lock")
-        if held is None and parent.word(TICK):
+        held = take_mirror_lock(run.path / "wandb" / "mirror.lock")
+        if held is None and parent.await_order(LOOK_SECONDS):
             return 0  # the one that holds it shows this run
     with held:
-        return follow(run, settings, parent)
+        return follow_run(run, settings, parent)
 
 
-def lock(path: Path) -> IO[bytes] | None:
-    """The right to show a run, for as long as the file is open; None while another process has it."""
+def take_mirror_lock(path: Path) -> IO[bytes] | None:
+    """Lock the mirroring of a run while the file is open; return None where another process has the lock."""
     file = path.open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError:
-        pass  # a file system without locks
+    with suppress(OSError):  # a file system without locks
+        if not lock_descriptor(file.fileno(), blocking=False):
+            file.close()
+            return None
     return file
 
 
-def follow(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
-    """Shows what is there and what comes, until the parent says to end; returns the exit status."""
-    rows, session, word = Rows(run.metrics), MirrorSession(run, settings), ""
-    while not word:
-        word = parent.word(TICK)
-        if word:
-            end_within(settings.patience_seconds if word == COMPLETE else STOP_SECONDS)
-        session.show(rows.news())
+def follow_run(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
+    """Show what is there and what comes, until the parent orders the end; return the exit status."""
+    rows, session, order = CurveRows(run.metrics), MirrorSession(run, settings), ""
+    while not order:
+        order = parent.await_order(LOOK_SECONDS)
+        if order:
+            end_process_within(settings.patience_seconds if order == COMPLETE else STOP_SECONDS)
+        session.show_rows(rows.new_rows())
         session.expect(rows.held)
         session.show_results()
-    if rows.held and (word == COMPLETE or not Axis.of(run).owes_evaluation(rows.held)):
-        session.show([rows.held])
-    if word == COMPLETE:
+    if rows.held and (order == COMPLETE or not CurveAxis.of(run).owes_evaluation(rows.held)):
+        session.show_rows([rows.held])
+    if order == COMPLETE:
         session.show_checkpoint()
     return session.close()
 
 
-def end_within(seconds: float) -> None:
-    """Has the kernel end this process if it has not ended by then: the parent may not be there to do so."""
+def end_process_within(seconds: float) -> None:
+    """Have the kernel end this process after `seconds`, since the parent may not be there to do so."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(math.ceil(seconds))
 

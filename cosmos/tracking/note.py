@@ -1,4 +1,4 @@
-"""wandb.json: which run of Weights & Biases shows a run directory, and how far it is shown there."""
+"""Note of the W&B run that mirrors a run directory, and of how far it does: wandb.json."""
 
 import json
 import secrets
@@ -12,26 +12,26 @@ from cosmos.run.files import write_json
 
 @dataclass(frozen=True)
 class MirrorNote:
-    """What wandb.json says."""
+    """Contents of wandb.json."""
 
     id: str
-    """the run's, in W&B: a requeued job goes on in the same one"""
+    """id of the run in W&B: a requeued job goes on in the same one"""
     mode: str = ""
     """online or offline; "" before there was anything to show"""
     url: str = ""
-    """where to look; "" offline"""
+    """address of the run's page; "" offline"""
     step: int = -1
-    """the last one that W&B was handed"""
+    """last step that W&B was handed"""
     results: dict[str, str] = field(default_factory=dict)
-    """digests of the results that are shown, by file"""
+    """digests of the results that W&B shows, by file"""
     checkpoint: str = ""
-    """the checkpoint that is shown"""
+    """checkpoint that W&B shows"""
     finished: bool = False
-    """whether W&B has taken all that it was handed; a process that was killed leaves that open"""
+    """true when W&B has taken all that it was handed; unknown, and false, after a kill"""
 
     @classmethod
     def of(cls, run: RunDir) -> Self:
-        """The note of a run; a new one where it has none, or only that of a run it was copied from."""
+        """Return the note of a run; a new one where it has none, or only that of a run it was copied from."""
         label = checkpoint_label(run.path.absolute().name)
         with suppress(FileNotFoundError, TypeError, ValueError, AttributeError):
             note = cls(**json.loads(run.wandb.read_text(encoding="utf-8")))
@@ -40,5 +40,5 @@ class MirrorNote:
         return cls(f"{label}-{secrets.token_hex(4)}")
 
     def write(self, run: RunDir) -> None:
-        """Writes it down."""
+        """Write this note into a run directory."""
         write_json(run.wandb, asdict(self))

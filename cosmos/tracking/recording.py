@@ -1,6 +1,6 @@
-"""The files in which Weights & Biases records a run, for `wandb sync`: how far they go.
+"""Last step and end of the files in which Weights & Biases records a run for `wandb sync`.
 
-W&B says nothing when it could not write one, and its processes may be killed while they do. The form is
+W&B reports no error when it could not write one, and its processes may be killed while they do. The format is
 LevelDB's log: after seven bytes, blocks of records that are whole or in parts, each after its checksum,
 length and kind; a record is a protocol buffer.
 """
@@ -18,29 +18,29 @@ WHOLE, LAST = 1, 4
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What a file has."""
+class WandbRecording:
+    """Last step and end of a recording."""
 
     step: int
-    """the last one of its curves; -1: none"""
+    """last step of its curves; -1: none"""
     has_end: bool
-    """whether it ends as a run's recording does"""
+    """true when it ends as the recording of a finished run does"""
 
     @classmethod
     def read(cls, file: Path) -> Self:
-        """As far as the file can be read."""
+        """Read a file as far as it is whole; one that is missing counts as empty."""
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
         step, kind = -1, ""
-        for content in records(file.read_bytes() if file.exists() else b""):
+        for content in split_records(file.read_bytes() if file.exists() else b""):
             record = Record.FromString(content)
             kind = record.WhichOneof("record_type") or ""
             step = record.history.step.num if kind == "history" else step
         return cls(step, kind == "exit")
 
 
-def records(data: bytes) -> Iterator[bytes]:
-    """The records of a file, up to where it was cut."""
+def split_records(data: bytes) -> Iterator[bytes]:
+    """Yield the records of a file, up to where it was cut."""
     at, parts = START, b""
     while at + HEADER.size <= len(data):
         left = BLOCK - at % BLOCK

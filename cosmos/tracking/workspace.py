@@ -1,13 +1,13 @@
-"""A saved workspace of Weights & Biases that compares the trials of a sweep."""
+"""Workspace of Weights & Biases that compares the trials of a sweep."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cosmos.config.figures import direction_of
 from cosmos.config.wandb import WandbSettings
-from cosmos.errors import InputError
-from cosmos.tracking.session import has_key
-from cosmos.tracking.shown import SUITES, curve_direction
+from cosmos.errors import InputError, TransientError, error_class
+from cosmos.tracking.curves import SUITES, curve_direction
+from cosmos.tracking.session import has_wandb_key
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2.interface import PanelTypes
@@ -20,10 +20,10 @@ MAX_RUNS = 100
 def save_sweep_workspace(
     settings: WandbSettings, sweep_id: str, objective: str, params: Sequence[str]
 ) -> str:
-    """Saves a workspace on the trials of a sweep in W&B; returns its address.
+    """Save a workspace on the trials of a sweep in W&B; return its address.
 
-    Each call saves a new one. Raises ValueError where the extra `workspaces` is not installed, no API key is
-    configured, or W&B does not take it.
+    Each call saves a new one. Raises InputError where the extra `workspaces` is not installed, no API key is
+    configured, or W&B does not accept it; TransientError where W&B does not answer.
     """
     try:
         import wandb_workspaces  # noqa: F401
@@ -31,7 +31,7 @@ def save_sweep_workspace(
         raise InputError(
             "a workspace needs wandb-workspaces: pip install 'cosmos-pretraining[workspaces]'"
         ) from None
-    if not has_key():
+    if not has_wandb_key():
         raise InputError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
     import wandb
 
@@ -39,10 +39,11 @@ def save_sweep_workspace(
         entity = settings.entity or wandb.Api().default_entity or ""
         workspace = sweep_workspace(entity, settings.project, sweep_id, objective, params)
         workspace.save_as_new_view()  # type: ignore[no-untyped-call]
-    except Exception as error:  # W&B's errors have no common base
-        why = " ".join(str(error).split())
-        raise InputError(
-            f"W&B did not save a workspace for {sweep_id}: {why}\n"
+    except Exception as error:  # W&B's errors have no common base; those of the network are OSErrors
+        kind = TransientError if error_class(error) is TransientError else InputError
+        reason = " ".join(str(error).split())
+        raise kind(
+            f"W&B did not save a workspace for {sweep_id}: {reason}\n"
             "check WANDB_API_KEY, COSMOS_WANDB__ENTITY and COSMOS_WANDB__PROJECT (which a first run makes)"
         ) from None
     return str(workspace.url)
@@ -51,7 +52,7 @@ def save_sweep_workspace(
 def sweep_workspace(
     entity: str, project: str, sweep_id: str, objective: str, params: Sequence[str]
 ) -> "Workspace":
-    """The workspace: parameters beside the objective, their importance, and the curves by samples seen."""
+    """Return a workspace of parameters beside the objective, their importance, and curves by samples seen."""
     from wandb_workspaces import expr, workspaces
 
     is_trial = expr.And(expr.Metric("Group") == sweep_id, expr.Metric("JobType") == "pretrain")
@@ -76,7 +77,7 @@ def sweep_workspace(
 
 
 def search_panels(figure: str, params: Sequence[str]) -> "list[PanelTypes]":
-    """What the parameters do to a figure of the summary."""
+    """Return panels of what the parameters do to a figure of the summary."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     column = v2.ParallelCoordinatesPlotColumn
@@ -92,7 +93,7 @@ def search_panels(figure: str, params: Sequence[str]) -> "list[PanelTypes]":
 
 
 def curve_panels() -> "list[PanelTypes]":
-    """Loss and evaluations in training, by samples seen."""
+    """Return panels of the loss and of evaluations in training, by samples seen."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     return [
@@ -102,6 +103,6 @@ def curve_panels() -> "list[PanelTypes]":
 
 
 def summary_key(objective: str) -> str:
-    """Where the summary has an objective: a result by its name, a curve's last value beside its best one."""
+    """Return the key of an objective in the summary: a result's name, or `.last` of a curve."""
     is_curve = curve_direction(objective) and objective.split("/")[0] not in SUITES
     return f"{objective}.last" if is_curve else objective

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.tracking.recording import Recording, records
+from cosmos.tracking.recording import WandbRecording, split_records
 
 WRITE = """
 import sys, wandb
@@ -28,23 +28,27 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_whole_recording_has_its_last_step_and_its_end(recorded: Path) -> None:
-    assert Recording.read(recorded) == Recording(2990, has_end=True)
+    assert WandbRecording.read(recorded) == WandbRecording(2990, has_end=True)
 
 
 def test_a_file_that_is_not_there_or_empty_has_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
-    assert Recording.read(tmp_path / "empty") == Recording.read(tmp_path / "none") == Recording(-1, False)
+    assert (
+        WandbRecording.read(tmp_path / "empty")
+        == WandbRecording.read(tmp_path / "none")
+        == WandbRecording(-1, False)
+    )
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_recording_that_was_cut_is_read_up_to_there(share: float, recorded: Path, tmp_path: Path) -> None:
     data = recorded.read_bytes()
     (tmp_path / "cut").write_bytes(data[: int(share * len(data))])
-    found = Recording.read(tmp_path / "cut")
+    found = WandbRecording.read(tmp_path / "cut")
     assert 2990 * (share - 0.05) < found.step < 2990 * (share + 0.05)
     assert not found.has_end
 
 
 @given(st.binary(max_size=300))
 def test_no_file_makes_it_fail(data: bytes) -> None:
-    assert sum(map(len, records(data))) <= len(data)
+    assert sum(map(len, split_records(data))) <= len(data)

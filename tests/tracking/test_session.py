@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.wandb import WandbSettings
-from cosmos.tracking.session import has_key, wanted_mode
+from cosmos.tracking.session import choose_wandb_mode, has_wandb_key
 from tests.tracking.examples import KEY
 
 
@@ -14,18 +14,18 @@ def nobody_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_environment_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not has_key()
+    assert not has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert has_key()
+    assert has_wandb_key()
 
 
 def test_a_key_in_netrc_is_one_for_its_host_alone(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text(f"machine example.org login user password {KEY}\n")
-    assert not has_key()
+    assert not has_wandb_key()
     (tmp_path / ".netrc").write_text(f"machine api.wandb.ai login user password {KEY}\n")
-    assert has_key()
+    assert has_wandb_key()
     (tmp_path / ".netrc").write_text("machine\n")
-    assert not has_key()
+    assert not has_wandb_key()
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_the_mode_is_the_settings_or_follows_from_the_key(
     for name, value in {"WANDB_MODE": own, "WANDB_API_KEY": key}.items():
         if value:
             monkeypatch.setenv(name, value)
-    assert wanted_mode(WandbSettings.model_validate({"mode": mode})) == wanted
+    assert choose_wandb_mode(WandbSettings.model_validate({"mode": mode})) == wanted

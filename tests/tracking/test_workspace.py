@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cosmos.config.wandb import WandbSettings
+from cosmos.errors import InputError
 from cosmos.tracking.workspace import save_sweep_workspace, summary_key, sweep_workspace
 from tests.tracking.examples import R1
 
@@ -63,11 +64,11 @@ def test_a_curve_is_judged_by_its_last_value() -> None:
 
 def test_without_a_key_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(ValueError, match="WANDB_API_KEY"):
+    with pytest.raises(InputError, match="WANDB_API_KEY"):
         save_sweep_workspace(WandbSettings(), "lr-1a2b3c4d", OBJECTIVE, PARAMS)
 
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces", None)
-    with pytest.raises(ValueError, match=r"pip install 'cosmos-pretraining\[workspaces\]'"):
+    with pytest.raises(InputError, match=r"pip install 'cosmos-pretraining\[workspaces\]'"):
         save_sweep_workspace(WandbSettings(), "lr-1a2b3c4d", OBJECTIVE, PARAMS)

@@ -1,0 +1,99 @@
+"""Curves of a run for Weights & Biases: rows of a growing metrics file, and each curve's best value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import read_mapping
+from cosmos.config.figures import Direction, metric_of
+from cosmos.run.directory import RunDir
+from cosmos.run.metrics import MetricsTail
+
+CurveRow = dict[str, Any]
+"""Values of all curves at one step, by name; `step` is one of them."""
+BestValues = dict[str, dict[str, float]]
+"""Best and last value by curve: {"loss": {"min": ..., "last": ...}}."""
+
+SUITES = get_args(SuiteName)
+
+
+class CurveRows:
+    """Rows of a growing metrics file, one a step: an evaluation joins the other values of its step.
+
+    The newest row is held back, since its step may have more to come: W&B takes a step once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.lines, self.held = MetricsTail(path), CurveRow()
+
+    def new_rows(self) -> list[CurveRow]:
+        """Return the rows that are complete since the last call; all of them where the file was replaced."""
+        lines = self.lines.new_lines()
+        if self.lines.is_anew:
+            self.held = {}
+        complete = []
+        for line in lines:
+            if self.held and line["step"] != self.held["step"]:
+                complete.append(self.held)
+                self.held = {}
+            self.held |= flatten_line(line)
+        return complete
+
+
+def flatten_line(line: Mapping[str, Any]) -> CurveRow:
+    """Return a line of metrics as a row, an evaluation's values named by path, without values not finite."""
+    row = CurveRow()
+    for key, value in line.items():
+        inner = (
+            {f"{key}/{name}": number for name, number in value.items()}
+            if isinstance(value, dict)
+            else {key: value}
+        )
+        row |= {name: number for name, number in inner.items() if number is not None}
+    return row
+
+
+@dataclass(frozen=True)
+class CurveAxis:
+    """Place of a row in training: samples seen by its step, and the evaluation that is due after it."""
+
+    batch_size: int
+    """0: nothing is trained"""
+    evaluate_every_epochs: int
+
+    @classmethod
+    def of(cls, run: RunDir) -> Self:
+        """Return the axis that the run's parameters give."""
+        pretrain = read_mapping(run.params)["pretrain"] if run.params.exists() else {}
+        return cls(pretrain.get("batch_size", 0), pretrain.get("evaluate_every_epochs", 0))
+
+    def with_samples(self, row: CurveRow) -> CurveRow:
+        """Return a row with the samples seen by its step, which a line of an evaluation does not have."""
+        return {"samples": row["step"] * self.batch_size, **row} if self.batch_size else row
+
+    def owes_evaluation(self, row: CurveRow) -> bool:
+        """Return whether a row's evaluation is still to come: a resume makes up for an interrupted one."""
+        every, epoch = self.evaluate_every_epochs, row.get("epoch", 0)
+        is_due = every > 0 and epoch > 0 and epoch % every == 0
+        return is_due and not any(key.startswith("evaluation/") for key in row)
+
+
+def curve_direction(key: str) -> Direction:
+    """Return which value of a curve is its best; "" where neither is, and for what is no curve of quality."""
+    metric = metric_of(key)
+    return metric.direction if metric and metric.role == "quality" else ""
+
+
+def update_best(best: BestValues, row: CurveRow) -> BestValues:
+    """Return the best and last values of curves, `row` included, as W&B's summaries have them."""
+    updated = dict(best)
+    for key, value in row.items():
+        if direction := curve_direction(key):
+            pick = max if direction == "max" else min
+            updated[key] = {
+                direction: pick(value, best.get(key, {}).get(direction, value)),
+                "last": value,
+            }
+    return updated

@@ -1,0 +1,100 @@
+"""Description of a run for Weights & Biases, from its directory: name, labels, config, result tables."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cosmos.config.experiment import read_mapping
+from cosmos.run.directory import RunDir
+from cosmos.run.files import read_json_object
+from cosmos.run.labels import RunLabels
+from cosmos.run.results import ResultEntry, Results, overall_figures
+
+MAX_TAG, MAX_NAME = 64, 128
+"""Characters that W&B takes."""
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """Name, group, job type, tags and config of a run."""
+
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, run: RunDir) -> Self:
+        """Return the description that a directory gives now. Raises DamagedDataError for damaged files."""
+        labels, config = RunLabels.of(run), wandb_config(run)
+        is_search = labels.job_type == "search"
+        in_group = run.path.parent.name == labels.group
+        param_tags = (config.get("experiment"), config.get("data", {}).get("name"))
+        tags = dict.fromkeys(str(tag)[:MAX_TAG] for tag in (*labels.tags, *param_tags) if tag)
+        return cls(
+            name=(f"{labels.group}/{run.path.name}" if in_group else run.path.name)[-MAX_NAME:],
+            group=labels.group[:MAX_NAME],
+            job_type=labels.job_type if run.params.exists() or is_search else "evaluate",
+            tags=tuple(tags),
+            config=config,
+        )
+
+
+def wandb_config(run: RunDir) -> dict[str, Any]:
+    """Return Params, nested as they are, and beside them the trial and the provenance of a run.
+
+    W&B shows nested values as columns named by their path (pretrain.momentum), and finds them by it in
+    filters and in parallel coordinates; there it would not find a flat key with dots in it.
+    """
+    params = read_mapping(run.params) if run.params.exists() else {}
+    trial = _read_json(run.trial)
+    return {
+        **params,
+        **({"trial": {key: trial[key] for key in ("number", "seed") if key in trial}} if trial else {}),
+        "provenance": {**summarize_provenance(_read_json(run.provenance)), **evaluated_checkpoint(run)},
+    }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return read_json_object(path, "JSON object", "delete it") if path.exists() else {}
+
+
+def summarize_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return commit, data, device and job of a run's newest session; {} where there was none."""
+    sessions = provenance.get("sessions", [])
+    if not sessions:
+        return {}
+    newest = sessions[-1]
+    return {
+        "commit": newest["commit"],
+        "changed": bool(newest["diff"]),
+        "data": provenance["data"],
+        "device": newest["hardware"]["device"],
+        "job": newest.get("job", {}),
+        "requeues": provenance.get("requeues", 0),
+    }
+
+
+def evaluated_checkpoint(run: RunDir) -> dict[str, Any]:
+    """Return the checkpoint that results are of, where the run has not trained it; {} otherwise."""
+    if run.params.exists():
+        return {}
+    entries = [entry for file in run.result_files for entry in _read_entries(file).values()]
+    return {"checkpoint": entries[-1]["checkpoint"]} if entries else {}
+
+
+def result_table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
+    """Return columns and rows of a results file: a row for each dataset and model."""
+    rows = [
+        {"dataset": dataset, "model": model, "images": entry["num_images"], **overall_figures(figures)}
+        for dataset, entry in _read_entries(file).items()
+        for model, figures in entry["models"].items()
+    ]
+    columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
+    return columns, [[row.get(str(column)) for column in columns] for row in rows]
+
+
+def _read_entries(file: Path) -> dict[str, ResultEntry]:
+    return Results(file, file.stem).entries()

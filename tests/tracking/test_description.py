@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from cosmos.errors import DamagedDataError
+from cosmos.run.directory import RunDir
+from cosmos.run.files import write_json
+from cosmos.run.labels import RunLabels
+from cosmos.run.results import read_result_figures
+from cosmos.tracking.description import RunDescription, result_table
+from tests.tracking.examples import R1, begun, measure, trained
+
+
+def test_a_trial_is_described_by_its_sweep_and_parameters(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "lr-1a2b3c4d" / "trial-0003")
+    begun(run.path, "lr-1a2b3c4d")
+    write_json(run.trial, {"number": 3, "seed": 1, "state": "running"})
+    found = RunDescription.of(run)
+    assert (found.name, found.group, found.job_type) == ("lr-1a2b3c4d/trial-0003", "lr-1a2b3c4d", "pretrain")
+    assert found.tags == ("first try", "demo")
+    assert found.config["pretrain"]["momentum"] == 0.96
+    assert found.config["trial"] == {"number": 3, "seed": 1}
+
+
+def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    session = {
+        "commit": "c0ffee",
+        "diff": "",
+        "hardware": {"device": "cpu"},
+        "job": {},
+        "command": ["secret"],
+    }
+    newest = {**session, "job": {"cluster": "slurm", "id": "812", "requeues": 1}}
+    write_json(
+        run.provenance, {"data": {"train": "b9be"}, "requeues": 1, "sessions": [session, newest], "dvc": {}}
+    )
+    assert RunDescription.of(run).config["provenance"] == {
+        "commit": "c0ffee",
+        "changed": False,
+        "data": {"train": "b9be"},
+        "device": "cpu",
+        "job": {"cluster": "slurm", "id": "812", "requeues": 1},
+        "requeues": 1,
+    }
+
+
+def test_what_was_only_evaluated_is_described_by_its_checkpoint(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "published-cc3m")
+    measure(run, 0.5)
+    found = RunDescription.of(run)
+    assert (found.name, found.job_type) == ("published-cc3m", "evaluate")
+    assert found.config["provenance"] == {"checkpoint": "published:cc3m"}
+
+
+def test_a_sweep_needs_no_parameters(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "lr-1a2b3c4d")
+    RunLabels("lr-1a2b3c4d", "search", ("lr", "x" * 90)).write(run)
+    found = RunDescription.of(run)
+    assert (found.name, found.job_type) == ("lr-1a2b3c4d", "search")
+    assert found.tags == ("lr", "x" * 64)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run")
+    run.provenance.write_text("{")
+    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a JSON object .*; delete it"):
+        RunDescription.of(run)
+
+
+def test_figures_and_table_of_results_leave_single_classes_out(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    measure(run, 0.5)
+    file = run.result_file("retrieval")
+    assert read_result_figures(file) == {
+        f"retrieval/heldout/student/{R1}": 0.5,
+        f"retrieval/heldout/teacher/{R1}": 0.25,
+    }
+    assert result_table(file) == (
+        ["dataset", "model", "images", R1],
+        [["heldout", "student", 12, 0.5], ["heldout", "teacher", 12, 0.25]],
+    )
