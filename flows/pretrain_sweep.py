@@ -19,8 +19,8 @@ from cosmos.config.sweep_loading import load_sweep
 from cosmos.pipeline import dvc as pipeline
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
-from cosmos.search.lead import Sweeping, cancel_sweep, prepared
-from cosmos.search.tables import trial_line, values_in_words
+from cosmos.search.sweep_run import SweepRun, cancel_sweep, prepare_sweep_run
+from cosmos.search.terminal_tables import describe_trial, format_values
 from cosmos.tracking.note import MirrorNote
 from flows.parameters import UNSET, Slurm
 from flows.shown import TrialTable
@@ -55,10 +55,10 @@ def asked_for(
     data_root: Path,
     cluster: ClusterName,
     slurm: dict[str, Any],
-) -> Sweeping:
+) -> SweepRun:
     """The sweep, where and how it was asked for."""
     machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)
-    return prepared(load_sweep(sweep, experiment), machine, trials, parallel)
+    return prepare_sweep_run(load_sweep(sweep, experiment), machine, trials, parallel)
 
 
 @task(name="trial", task_run_name="{name}, job {job}", cache_policy=NO_CACHE)
@@ -68,7 +68,7 @@ def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
     if ended is None:
         return Cancelled(message="the sweep stopped; another run of it takes the trial on")
     told = [
-        ended.problem or values_in_words(ended.values),
+        ended.problem or format_values(ended.values),
         f"job {ended.job}",
         MirrorNote.of(RunDir(run)).url,
     ]
@@ -108,20 +108,20 @@ def pretrain_sweep(
     """
     sweeping = asked_for(sweep, trials, experiment, parallel, data_root, cluster, slurm)
     lead(sweeping)
-    found = sweeping.conclusion()
+    found = sweeping.conclude()
     if not found.candidates:
         return Failed(message="no trial finished")
     best = found.candidates[0]
-    figures = values_in_words(best.figures)
+    figures = format_values(best.figures)
     return Completed(message=f"trial {best.number}: {figures}; experiment: {found.overlay}")
 
 
-def lead(sweeping: Sweeping) -> None:
+def lead(sweeping: SweepRun) -> None:
     """Takes the sweep through its trials: a task for each, and a table of all."""
     table, waiting = TrialTable(sweeping.folder), dict[str, Ending]()
     try:
         for one in sweeping.trials():
-            get_run_logger().info(trial_line(one))
+            get_run_logger().info(describe_trial(one))
             if one.state != "running":
                 waiting.pop(one.name).put(one)
             elif one.name not in waiting:

@@ -31,17 +31,17 @@ class SweepCommand(Command):
 
         sweep = load_sweep(self.name, self.experiment)
         if self.dry_run:
-            from cosmos.search.tables import print_sweep
+            from cosmos.search.terminal_tables import print_search_space
 
             if not self.as_json:
-                print_sweep(sweep)
+                print_search_space(sweep)
             self.print_json(sweep.dump())
             return
-        from cosmos.search.follow import follow
-        from cosmos.search.lead import prepared
+        from cosmos.search.sweep_run import prepare_sweep_run
+        from cosmos.search.terminal_progress import run_sweep_in_terminal
 
-        sweeping = prepared(sweep, machine, self.trials, self.parallel)
-        self.print_json(follow(sweeping, quiet=self.as_json).as_json())
+        sweeping = prepare_sweep_run(sweep, machine, self.trials, self.parallel)
+        self.print_json(run_sweep_in_terminal(sweeping, quiet=self.as_json).as_json())
 
 
 class DashboardCommand(Command):

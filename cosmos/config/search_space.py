@@ -169,7 +169,7 @@ def condition_problems(space: SearchSpace) -> Iterator[str]:
         before.add(path)
 
 
-def nested_sections(values: Mapping[str, Any]) -> dict[str, Any]:
+def nest_sections(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values by path (`pretrain.momentum`) as nested sections."""
     result: dict[str, Any] = {}
     for path, value in values.items():

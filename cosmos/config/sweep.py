@@ -13,7 +13,7 @@ from cosmos.config.experiment import merge_sections
 from cosmos.config.figures import direction_of
 from cosmos.config.identity import flatten_sections, identifying_values, with_first_defaults
 from cosmos.config.params import Params
-from cosmos.config.search_space import Distribution, Suggester, TrialValues, nested_sections, suggest_values
+from cosmos.config.search_space import Distribution, Suggester, TrialValues, nest_sections, suggest_values
 from cosmos.config.section import Natural, Positive, Section
 
 
@@ -141,7 +141,7 @@ class Sweep:
 
         Raises pydantic's ValidationError where they are impossible.
         """
-        values = merge_sections(self.base.model_dump(mode="json"), nested_sections(asked))
+        values = merge_sections(self.base.model_dump(mode="json"), nest_sections(asked))
         values["pretrain"]["seed"] += seed
         return Params.model_validate(values)
 

@@ -1,1 +1,1 @@
-"""Search: sweeps over parameters, their trials, and what comes out."""
+"""Sweeps: Optuna's study, trials as jobs, the controller that runs them, and the sweep's conclusion."""

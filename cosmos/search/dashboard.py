@@ -1,15 +1,16 @@
-"""Optuna's dashboard on the study of a sweep."""
+"""Optuna's dashboard for the study of a sweep."""
 
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import find_sweep_dir
-from cosmos.search.study import load_study, storage
+from cosmos.search.study import load_study, open_storage
 
 
 def serve_dashboard(name: str, machine: Machine, port: int) -> None:
-    """Serves the dashboard to this machine alone, until Ctrl-C; "" means the newest sweep.
+    """Serve the dashboard to this machine alone, until Ctrl-C; the name "" means the newest sweep.
 
-    ValueError where there is no such sweep, its study cannot be read, or the dashboard is not installed.
+    InputError where there is no such sweep or study, or the dashboard is not installed; what `load_study`
+    raises where the study cannot be read.
     """
     folder = find_sweep_dir(name, machine.runs_root)
     load_study(folder, machine)
@@ -18,4 +19,4 @@ def serve_dashboard(name: str, machine: Machine, port: int) -> None:
     except ImportError:
         raise InputError("optuna-dashboard is not installed: pip install optuna-dashboard") from None
     print(f"{folder.path.name}: http://127.0.0.1:{port}", flush=True)
-    run_server(storage(folder, machine), host="127.0.0.1", port=port)
+    run_server(open_storage(folder, machine), host="127.0.0.1", port=port)

@@ -1,122 +1,154 @@
-"""Studies: Optuna's view of a sweep. Only the process that leads a sweep talks to its study."""
+"""Studies of Optuna: storage, sampler, pruner, importances. Only a sweep's controller writes to its study."""
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.importance import get_param_importances
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import PrunerSettings, SamplerSettings, Sweep
-from cosmos.errors import InputError
+from cosmos.errors import USER_ERRORS, DamagedDataError, InputError, TransientError
 from cosmos.registry.sweep_directory import SweepDir
 
 ASKED = "asked"
-"""Attribute of a trial: what it is to try. A trial without one was never begun."""
+"""Attribute of an Optuna trial: the values that it tries. A trial without it was never begun."""
 
 
 def open_study(sweep: Sweep, folder: SweepDir, machine: Machine) -> optuna.Study:
-    """The study of a sweep, made if need be, with its sampler and pruner, which no storage keeps.
+    """Return the study of a sweep, created if need be, with its sampler and pruner, which no storage keeps.
 
-    ValueError where the storage does not answer or is damaged.
+    InputError where the machine's storage is none, TransientError where it does not answer,
+    DamagedDataError where the journal is damaged.
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    study = guarded(
-        folder,
-        lambda: optuna.create_study(
-            storage=storage(folder, machine),
+    with storage_errors_explained(folder.path.name):
+        study = optuna.create_study(
+            storage=open_storage(folder, machine),
             study_name=sweep.id,
             directions=[objective.direction for objective in sweep.file.objectives],
             load_if_exists=True,
-        ),
-    )
-    study.sampler = sampler(sweep, len(study.trials))
-    study.pruner = pruner(sweep.file.pruner)
+        )
+        study.sampler = make_sampler(sweep, len(study.trials))
+    study.pruner = make_pruner(sweep.file.pruner)
     return study
 
 
 def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
-    """The study of a sweep that has begun, to look at. ValueError where there is none."""
+    """Return the study of a sweep that has begun. InputError where there is none; else as `open_study`."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     name = folder.sweep().id
-    return guarded(folder, lambda: optuna.load_study(study_name=name, storage=storage(folder, machine)))
+    with storage_errors_explained(folder.path.name):
+        storage = open_storage(folder, machine)
+        try:
+            return optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
+            raise InputError(problem) from None
 
 
-def guarded(folder: SweepDir, make: Callable[[], optuna.Study]) -> optuna.Study:
-    """A study, or what to do where the storage gives none."""
-    try:
-        return make()
-    except KeyError:
-        raise InputError(
-            f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
-        ) from None
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
-    except Exception as error:
-        if type(error).__module__.startswith(("sqlalchemy", "optuna")):
-            raise InputError(f"the study of {folder.path.name}: {error}; see COSMOS_STUDY_STORAGE") from None
-        raise
+def open_storage(folder: SweepDir, machine: Machine) -> BaseStorage:
+    """Return the storage of a sweep's study: the machine's database, or a journal in the sweep's directory.
 
-
-def storage(folder: SweepDir, machine: Machine) -> BaseStorage | str:
-    """Where the study lies: in the machine's database, or in the sweep's folder."""
+    InputError where the database's address is wrong, sqlalchemy's or Optuna's errors where it does not
+    answer, TransientError where the journal cannot be read, DamagedDataError where it is damaged.
+    """
     url = machine.study_storage.get_secret_value()
-    return url or JournalStorage(JournalFileBackend(str(folder.journal)))
+    return open_database(folder.path.name, url) if url else open_journal(folder.journal)
 
 
-def sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
-    """What proposes trials. Begun anew after `num_trials`, it does not draw again what it drew at first."""
-    asked: SamplerSettings = sweep.file.sampler
+def open_database(name: str, url: str) -> BaseStorage:
+    """Return the storage at a database's address; `name`: the sweep, for messages."""
+    try:
+        return get_storage(url)
+    except (ImportError, ValueError, RuntimeError, ArgumentError) as error:
+        raise InputError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
+
+
+def open_journal(path: Path) -> BaseStorage:
+    """Return the storage in a journal file, created if need be."""
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except OSError as error:
+        problem = InputError if isinstance(error, USER_ERRORS) else TransientError
+        raise problem(f"the study of {path.parent.name}: {error}; see COSMOS_STUDY_STORAGE") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedDataError(f"{path}: not the journal of a study ({error!r})") from None
+
+
+@contextmanager
+def storage_errors_explained(name: str) -> Iterator[None]:
+    """Raise TransientError where a study's database does not answer; `name`: the sweep."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise TransientError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
+
+
+def make_sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
+    """Return the sampler of a sweep; after `num_trials` trials it does not repeat the draws of the first."""
+    settings: SamplerSettings = sweep.file.sampler
     seed = (sweep.base.pretrain.seed + 1_000_003 * num_trials) % 2**32
-    conditional = any(searched.when for searched in sweep.file.space.values())
+    conditional = any(distribution.when for distribution in sweep.file.space.values())
     makers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: TPESampler(
-            seed=seed, n_startup_trials=asked.startup_trials, multivariate=True, group=conditional
+            seed=seed, n_startup_trials=settings.startup_trials, multivariate=True, group=conditional
         ),
-        "gp": lambda: GPSampler(seed=seed, n_startup_trials=asked.startup_trials),
+        "gp": lambda: GPSampler(seed=seed, n_startup_trials=settings.startup_trials),
         "nsga2": lambda: NSGAIISampler(seed=seed),
         "random": lambda: RandomSampler(seed=seed),
     }
-    return makers[asked.name]()
+    return makers[settings.name]()
 
 
-def pruner(asked: PrunerSettings) -> BasePruner:
-    """What stops trials."""
+def make_pruner(settings: PrunerSettings) -> BasePruner:
+    """Return the pruner of a sweep."""
     makers: dict[str, Callable[[], BasePruner]] = {
         "none": NopPruner,
-        "median": lambda: MedianPruner(n_startup_trials=asked.startup_trials, n_warmup_steps=asked.warmup),
+        "median": lambda: MedianPruner(
+            n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup
+        ),
         "hyperband": HyperbandPruner,
         "halving": SuccessiveHalvingPruner,
     }
-    return makers[asked.name]()
+    return makers[settings.name]()
 
 
-def importances(study: optuna.Study, figures: Sequence[str]) -> dict[str, dict[str, float]]:
-    """How much of an objective each parameter explains, by objective, where trials tell that."""
-    found = {}
+def parameter_importances(study: optuna.Study, figures: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return each parameter's share of the variance of an objective, by objective.
+
+    Objectives for which trials are too few or too alike are left out.
+    """
+    importances = {}
     for index, (figure, direction) in enumerate(zip(figures, study.directions, strict=True)):
         sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
         with suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
-            found[figure] = get_param_importances(study, target=partial(loss_of, index, sign))
-    return {figure: dict(shares) for figure, shares in found.items()}
+            importances[figure] = get_param_importances(study, target=partial(signed_objective, index, sign))
+    return {figure: dict(shares) for figure, shares in importances.items()}
 
 
-def loss_of(index: int, sign: float, trial: optuna.trial.FrozenTrial) -> float:
-    """An objective of a trial that finished, so that smaller is better: good trials are to be explained."""
+def signed_objective(index: int, sign: float, trial: optuna.trial.FrozenTrial) -> float:
+    """Return an objective of a finished trial times `sign`, by which smaller is made better.
+
+    Importances then explain the good trials.
+    """
     value: float = trial.values[index]
     return sign * value
 
 
-def asked_of(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
-    """What a trial is to try; {} where it was never begun."""
-    asked: dict[str, Any] = trial.user_attrs.get(ASKED, {})
-    return asked
+def trial_values(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
+    """Return the values that a trial tries, by parameter; {} where it was never begun."""
+    values: dict[str, Any] = trial.user_attrs.get(ASKED, {})
+    return values

@@ -1,4 +1,4 @@
-"""Optuna's plots of a study, as Plotly's JSON."""
+"""Plots of a study by Optuna, as Plotly's JSON."""
 
 import json
 import logging
@@ -22,10 +22,10 @@ from cosmos.search.study import load_study
 logger = logging.getLogger(__name__)
 
 COLUMN_WIDTH = 150
-"""Pixels that a parameter needs in a plot of them side by side."""
+"""Pixels per parameter in a plot that shows them side by side."""
 
-MAX_PLANE = 3
-"""Objectives that a Pareto front is drawn of."""
+MAX_FRONT_OBJECTIVES = 3
+"""Largest number of objectives of which a Pareto front is drawn."""
 
 
 def plot_study(folder: SweepDir, machine: Machine) -> list[PlotlyFigure]:
@@ -39,68 +39,72 @@ def plot_study(folder: SweepDir, machine: Machine) -> list[PlotlyFigure]:
 
 
 def study_plots(study: optuna.Study, objectives: Sequence[str]) -> list[PlotlyFigure]:
-    """What Optuna draws of a study. Plots that its trials are too few or too alike for are left out."""
-    legible = readable(study)
-    if not any(trial.state == TrialState.COMPLETE for trial in legible.trials):
+    """Return Optuna's plots of a study, without those for which its trials are too few or too alike."""
+    escaped = escaped_study(study)
+    if not any(trial.state == TrialState.COMPLETE for trial in escaped.trials):
         return []
-    return [*front(legible, objectives), *of_objectives(legible, objectives), *intermediate(legible)]
+    return [
+        *pareto_front_plot(escaped, objectives),
+        *plots_of_objectives(escaped, objectives),
+        *intermediate_values_plot(escaped),
+    ]
 
 
-def readable(study: optuna.Study) -> optuna.Study:
-    """A copy in memory, whose words Plotly shows literally."""
+def escaped_study(study: optuna.Study) -> optuna.Study:
+    """Return a copy of a study in memory whose texts Plotly shows literally."""
     copy = optuna.create_study(directions=study.directions)
-    copy.add_trials([readable_trial(trial) for trial in study.get_trials(deepcopy=False)])
+    copy.add_trials([escaped_trial(trial) for trial in study.get_trials(deepcopy=False)])
     return copy
 
 
-def readable_trial(trial: FrozenTrial) -> FrozenTrial:
-    """A trial whose words Plotly shows literally."""
+def escaped_trial(trial: FrozenTrial) -> FrozenTrial:
+    """Return a copy of a trial whose texts Plotly shows literally."""
     return optuna.trial.create_trial(
         state=trial.state,
         values=trial.values,
-        params={escape_for_plotly(name): literal_value(value) for name, value in trial.params.items()},
+        params={escape_for_plotly(name): escaped_value(value) for name, value in trial.params.items()},
         distributions={
-            escape_for_plotly(name): literal_choices(distribution)
+            escape_for_plotly(name): escaped_distribution(distribution)
             for name, distribution in trial.distributions.items()
         },
         intermediate_values=trial.intermediate_values,
     )
 
 
-def literal_value(value: Any) -> Any:
-    """The same for a value, which may be no text."""
+def escaped_value(value: Any) -> Any:
+    """Return a value, escaped for Plotly where it is text."""
     return escape_for_plotly(value) if isinstance(value, str) else value
 
 
-def literal_choices(distribution: BaseDistribution) -> BaseDistribution:
-    """The same for a distribution."""
+def escaped_distribution(distribution: BaseDistribution) -> BaseDistribution:
+    """Return a distribution with its choices escaped for Plotly."""
     if isinstance(distribution, CategoricalDistribution):
-        return CategoricalDistribution([literal_value(choice) for choice in distribution.choices])
+        return CategoricalDistribution([escaped_value(choice) for choice in distribution.choices])
     return distribution
 
 
-def front(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
-    """The Pareto front of several objectives."""
-    if 1 < len(objectives) <= MAX_PLANE:
-        draw = partial(visualization.plot_pareto_front, study, target_names=named(objectives))
-        yield from drawn("Pareto front", draw, COLUMN_WIDTH * (len(objectives) + 1))
+def pareto_front_plot(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
+    """Yield the Pareto front of two or three objectives."""
+    if 1 < len(objectives) <= MAX_FRONT_OBJECTIVES:
+        draw = partial(visualization.plot_pareto_front, study, target_names=axis_titles(objectives))
+        yield from plotly_figure("Pareto front", draw, COLUMN_WIDTH * (len(objectives) + 1))
 
 
-def of_objectives(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
-    """What there is to see of each objective."""
-    for index, (objective, name) in enumerate(zip(objectives, named(objectives), strict=True)):
-        yield from of_objective(alone(study, index), objective, name)
+def plots_of_objectives(study: optuna.Study, objectives: Sequence[str]) -> Iterator[PlotlyFigure]:
+    """Yield the plots of each objective."""
+    for index, (objective, title) in enumerate(zip(objectives, axis_titles(objectives), strict=True)):
+        yield from plots_of_objective(single_objective_study(study, index), objective, title)
 
 
-def alone(study: optuna.Study, index: int) -> optuna.Study:
-    """The study of one objective: Optuna then knows what is better, and marks it."""
+def single_objective_study(study: optuna.Study, index: int) -> optuna.Study:
+    """Return a copy of a study with one of its objectives: Optuna's plots then mark its best values."""
     single = optuna.create_study(direction=study.directions[index])
-    single.add_trials([trial_alone(trial, index) for trial in study.get_trials(deepcopy=False)])
+    single.add_trials([single_objective_trial(trial, index) for trial in study.get_trials(deepcopy=False)])
     return single
 
 
-def trial_alone(trial: FrozenTrial, index: int) -> FrozenTrial:
-    """A trial with one of its objectives."""
+def single_objective_trial(trial: FrozenTrial, index: int) -> FrozenTrial:
+    """Return a copy of a trial with one of its objectives."""
     return optuna.trial.create_trial(
         state=trial.state,
         value=trial.values[index] if trial.values else None,
@@ -109,14 +113,14 @@ def trial_alone(trial: FrozenTrial, index: int) -> FrozenTrial:
     )
 
 
-def named(objectives: Sequence[str]) -> list[str]:
-    """Objectives as axes have room for them: the metric alone, where that leaves no doubt."""
+def axis_titles(objectives: Sequence[str]) -> list[str]:
+    """Return short titles of objectives: the metrics alone, unless two are the same."""
     short = [objective.rpartition("/")[2] for objective in objectives]
     return [escape_for_plotly(name) for name in (short if len(set(short)) == len(short) else objectives)]
 
 
-def of_objective(study: optuna.Study, objective: str, name: str) -> Iterator[PlotlyFigure]:
-    """What there is to see of an objective, which axes call `name`."""
+def plots_of_objective(study: optuna.Study, objective: str, axis_title: str) -> Iterator[PlotlyFigure]:
+    """Yield history, importances, parallel coordinates and slices of a study's only objective."""
     searched = dict.fromkeys(param for trial in study.get_trials(deepcopy=False) for param in trial.params)
     width = COLUMN_WIDTH * (len(searched) + 1)
     for title, draw, min_width in (
@@ -125,17 +129,19 @@ def of_objective(study: optuna.Study, objective: str, name: str) -> Iterator[Plo
         ("Parallel coordinates", visualization.plot_parallel_coordinate, width),
         ("Slices", visualization.plot_slice, width),
     ):
-        yield from drawn(f"{title}: {objective}", partial(draw, study, target_name=name), min_width)
+        yield from plotly_figure(
+            f"{title}: {objective}", partial(draw, study, target_name=axis_title), min_width
+        )
 
 
-def intermediate(study: optuna.Study) -> Iterator[PlotlyFigure]:
-    """Values that trials reported on their way, where any did."""
+def intermediate_values_plot(study: optuna.Study) -> Iterator[PlotlyFigure]:
+    """Yield the values that trials reported while they trained, where any did."""
     if any(trial.intermediate_values for trial in study.get_trials(deepcopy=False)):
-        yield from drawn("Intermediate values", lambda: visualization.plot_intermediate_values(study))
+        yield from plotly_figure("Intermediate values", lambda: visualization.plot_intermediate_values(study))
 
 
-def drawn(title: str, draw: Callable[[], Any], min_width: int = 0) -> Iterator[PlotlyFigure]:
-    """A plot, unless Optuna finds nothing to draw."""
+def plotly_figure(title: str, draw: Callable[[], Any], min_width: int = 0) -> Iterator[PlotlyFigure]:
+    """Yield the plot that `draw` makes, unless Optuna finds nothing to draw."""
     with suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
         figure = json.loads(draw().to_json())
         if figure["data"]:

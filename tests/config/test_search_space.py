@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from cosmos.config.identity import flatten_sections
 from cosmos.config.params import Params
-from cosmos.config.search_space import Distribution, condition_problems, nested_sections, suggest_values
+from cosmos.config.search_space import Distribution, condition_problems, nest_sections, suggest_values
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 
@@ -87,4 +87,4 @@ paths = st.dictionaries(
 
 @given(paths)
 def test_values_by_path_and_sections_are_the_same(values: dict[str, int]) -> None:
-    assert flatten_sections(nested_sections(values)) == values
+    assert flatten_sections(nest_sections(values)) == values

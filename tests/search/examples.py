@@ -18,7 +18,7 @@ from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.search.controller import Controller
 from cosmos.search.study import open_study
-from cosmos.search.trials import Standing
+from cosmos.search.trial_jobs import TrialJobState
 
 RECALL = "retrieval/heldout/student/text_to_image_R@1"
 TIME = "device_seconds"
@@ -71,27 +71,27 @@ class Bench:
     params: dict[str, Params] = field(default_factory=dict)
     shown: dict[str, int] = field(default_factory=dict)
 
-    def start(self, run: RunDir, params: Params) -> Standing:
+    def start(self, run: RunDir, params: Params) -> TrialJobState:
         open_run(run.path, params)
         self.started.append(run.path.name)
         self.params[run.path.name] = params
-        return self.look(run)
+        return self.state(run)
 
-    def look(self, run: RunDir) -> Standing:
+    def state(self, run: RunDir) -> TrialJobState:
         name = run.path.name
         attempts = self.started.count(name)
         if attempts <= self.dies.get(name, 0):
-            return Standing("dead", "1", attempts, "its node failed", self.hopeless)
+            return TrialJobState("dead", "1", attempts, "its node failed", self.hopeless)
         curve = self.curve(self.params[name])
         done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
         self.shown[name] = done
         write_metrics(run, curve[:done])
         if done < len(curve):
-            return Standing("running", "1", attempts)
+            return TrialJobState("running", "1", attempts)
         if math.isfinite(curve[-1]):
             entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}}
             Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)
-        return Standing("finished", "1", attempts)
+        return TrialJobState("finished", "1", attempts)
 
     def stop(self, run: RunDir) -> bool:
         self.stopped.append(run.path.name)

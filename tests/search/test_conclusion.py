@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from cosmos.config.experiment import load_params
-from cosmos.search.conclusion import conclude
-from cosmos.search.study import importances
-from cosmos.search.tables import print_conclusion
+from cosmos.search.conclusion import conclude_sweep
+from cosmos.search.study import parameter_importances
+from cosmos.search.terminal_tables import print_conclusion
 from tests.search.examples import RECALL, Bench, controller, small_sweep
 
 
@@ -28,7 +28,7 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     lead = controller(sweep, project, Bench())
     list(lead.search(5))
     list(lead.repeat())
-    found = conclude(sweep, lead.folder, importances(lead.study, [RECALL]))
+    found = conclude_sweep(sweep, lead.folder, parameter_importances(lead.study, [RECALL]))
     assert found.states == {"finished": 5}
     assert found.overlay == "experiments/small-best.yaml"
     assert load_params("small-best") == sweep.params(found.candidates[0].asked, 0)
@@ -47,7 +47,7 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     lead = controller(sweep, project, Bench())
     list(lead.search(4))
     list(lead.repeat())
-    found = conclude(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
+    found = conclude_sweep(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
     print_conclusion(found, sweep)
     said = capsys.readouterr().out
     assert "±" in said
@@ -58,6 +58,6 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
 def test_a_sweep_without_a_finished_trial_has_no_best(project: Path) -> None:
     sweep = small_sweep(project)
     lead = controller(sweep, project, Bench())
-    found = conclude(sweep, lead.folder, {})
+    found = conclude_sweep(sweep, lead.folder, {})
     assert (found.candidates, found.overlay, found.run) == ([], "", "")
     assert not (project / "experiments" / "small-best.yaml").exists()

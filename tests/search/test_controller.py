@@ -10,10 +10,10 @@ from optuna.trial import TrialState
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import SupersededError
+from cosmos.errors import CosmosError, SupersededError, TransientError
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
-from cosmos.search.study import asked_of, open_study
+from cosmos.search.study import open_study, trial_values
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
 
 
@@ -31,7 +31,15 @@ def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
     for trial, record in zip(trials, lead.folder.trials, strict=True):
         params = sweep.params(record.asked, 0)
         assert record == TrialRecord(
-            sweep.id, trial.number, 0, asked_of(trial), "finished", 1, {RECALL: rising(params)[-1]}, "", "1"
+            sweep.id,
+            trial.number,
+            0,
+            trial_values(trial),
+            "finished",
+            1,
+            {RECALL: rising(params)[-1]},
+            "",
+            "1",
         )
         assert trial.values == [record.values[RECALL]]
         assert trial.intermediate_values == dict(enumerate(rising(params), 1))
@@ -44,7 +52,7 @@ def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
 
 def test_as_many_run_at_a_time_as_may(tmp_path: Path) -> None:
     lead = controller(small_sweep(tmp_path), tmp_path, Bench(slow=True), parallel=3)
-    running = [len(lead.live) for _ in lead.search(7)]
+    running = [len(lead.running) for _ in lead.search(7)]
     assert max(running) == 3
 
 
@@ -161,7 +169,7 @@ def test_a_trial_that_would_fail_again_is_not_submitted_again(tmp_path: Path) ->
 def test_a_sweep_in_which_most_trials_fail_stops_and_goes_on_once_that_is_mended(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     always = {f"trial-{number:04d}": 9 for number in range(99)}
-    with pytest.raises(ValueError, match="3 of 3 trials failed, the last one so: its node failed"):
+    with pytest.raises(CosmosError, match="3 of 3 trials failed, the last one so: its node failed"):
         list(controller(sweep, tmp_path, Bench(dies=always), parallel=1).search(6))
     lead = controller(sweep, tmp_path, Bench())
     list(lead.search(6))
@@ -182,7 +190,7 @@ def test_a_loss_that_is_not_finite_fails_its_trial(tmp_path: Path) -> None:
 
     sweep = small_sweep(tmp_path, objectives=[{"figure": "loss", "goal": "minimize"}])
     lead = controller(sweep, tmp_path, Bench(broken), parallel=1)
-    with pytest.raises(ValueError, match="an objective is not finite"):
+    with pytest.raises(CosmosError, match="an objective is not finite"):
         list(lead.search(1))
 
 
@@ -245,5 +253,5 @@ def test_a_storage_that_does_not_answer_is_named_by_its_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COSMOS_STUDY_STORAGE", "sqlite:////no/such/folder/studies.db")
-    with pytest.raises(ValueError, match="see COSMOS_STUDY_STORAGE"):
+    with pytest.raises(TransientError, match="see COSMOS_STUDY_STORAGE"):
         controller(small_sweep(tmp_path), tmp_path, Bench())

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.machine import Machine
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.search.study import load_study
 from tests.search.examples import Bench, controller, small_sweep
 
 
@@ -23,3 +26,16 @@ def test_every_pruner_but_none_stops_trials(tmp_path: Path, pruner: str) -> None
     list(lead.search(12))
     states = {trial.state.name for trial in lead.study.trials}
     assert states == ({"COMPLETE"} if pruner == "none" else {"COMPLETE", "PRUNED"})
+
+
+def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench())
+    lead.folder.journal.write_text("{\n{}\n")
+    with pytest.raises(DamagedDataError, match=r"study\.journal: not the journal of a study"):
+        load_study(lead.folder, Machine())
+
+
+def test_an_address_that_is_none_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", "nosuchdatabase://host/studies")
+    with pytest.raises(InputError, match="see COSMOS_STUDY_STORAGE"):
+        controller(small_sweep(tmp_path), tmp_path, Bench())

@@ -13,8 +13,8 @@ from cosmos.config.machine import Machine
 from cosmos.config.sweep_loading import load_sweep
 from cosmos.registry.sweep_directory import SweepDir, find_sweep_dir
 from cosmos.run.metrics import read_metrics
-from cosmos.search.lead import prepared
 from cosmos.search.study import open_study
+from cosmos.search.sweep_run import prepare_sweep_run
 from tests.search.examples import SMALL
 from tests.search.test_sweep import command
 from tests.stages.examples import ROOT, TINY
@@ -134,7 +134,7 @@ def test_a_trial_that_falls_behind_frees_its_node(project: Path, monkeypatch: py
 def begun_with_a_perfect_trial() -> SweepDir:
     """The sweep, with a trial in its study that found everything from the first epoch on."""
     machine = Machine()
-    sweeping = prepared(load_sweep("small"), machine, 0, 0)
+    sweeping = prepare_sweep_run(load_sweep("small"), machine, 0, 0)
     sweeping.folder.write_definition(sweeping.sweep)
     study = open_study(sweeping.sweep, sweeping.folder, machine)
     always = dict.fromkeys(range(1, EPOCHS + 1), 1.0)

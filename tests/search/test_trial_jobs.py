@@ -16,8 +16,8 @@ from cosmos.launch import slurm
 from cosmos.launch.outcome import CallFailure
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.run.directory import RunDir
-from cosmos.search import trials
-from cosmos.search.trials import await_slurm, is_hopeless, num_submissions
+from cosmos.search import trial_jobs
+from cosmos.search.trial_jobs import count_submissions, is_hopeless, wait_for_slurm
 
 
 def failure(error: type[CosmosError]) -> CallFailure:
@@ -44,21 +44,21 @@ def test_what_the_parameters_are_to_blame_for_is_not_tried_again(
 
 def test_each_submission_counts_as_an_attempt(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
-    assert num_submissions(run) == 0
+    assert count_submissions(run) == 0
     for token in ("1a2b3c4d", "5e6f7a8b"):
         (run.jobs / token).mkdir(parents=True)
     (run.jobs / "1a2b3c4d.lock").touch()
-    assert num_submissions(run) == 2
+    assert count_submissions(run) == 2
 
 
 def test_a_slurm_that_is_silent_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(trials, "SILENCE", 0.0)
+    monkeypatch.setattr(trial_jobs, "SLURM_POLL_SECONDS", 0.0)
     monkeypatch.setattr(slurm, "is_configured", lambda: True)
     said = [False, False, True]
     monkeypatch.setattr(slurm, "answers", lambda: said.pop(0))
-    await_slurm()
+    wait_for_slurm()
     assert said == []
     assert "Slurm does not answer" in caplog.text
 
@@ -66,4 +66,4 @@ def test_a_slurm_that_is_silent_is_waited_for(
 def test_a_slurm_that_there_is_not_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "is_configured", lambda: False)
     monkeypatch.setattr(slurm, "answers", lambda: False)
-    await_slurm()
+    wait_for_slurm()

@@ -7,16 +7,16 @@ import pytest
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.launch import slurm
-from cosmos.search.lead import cores_over, sharing, sweep_cluster, trial_machine
+from cosmos.search.sweep_run import num_parallel_trials, share_cores, sweep_cluster, trial_machine
 
 
 def test_trials_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    assert cores_over(4) == 2
-    assert cores_over(16) == 1
+    assert num_parallel_trials(4) == 2
+    assert num_parallel_trials(16) == 1
     asked = JobRequest(cpus_per_task=4)
-    assert [sharing(asked, parallel).cpus_per_task for parallel in (1, 2, 4, 9)] == [4, 4, 2, 1]
-    assert sharing(JobRequest(cpus_per_task=4, tasks_per_node=2), 2).cpus_per_task == 2
+    assert [share_cores(asked, parallel).cpus_per_task for parallel in (1, 2, 4, 9)] == [4, 4, 2, 1]
+    assert share_cores(JobRequest(cpus_per_task=4, tasks_per_node=2), 2).cpus_per_task == 2
 
 
 def test_trials_leave_the_leading_process_unless_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Where trials run: each is a run directory and a job, as a pretraining is."""
+"""Trials as jobs: each is a run directory and a job, as a pretraining is."""
 
 import logging
 import time
@@ -10,7 +10,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
-from cosmos.errors import DamagedDataError, DivergedError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError
 from cosmos.launch import slurm
 from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFailure
@@ -22,8 +22,8 @@ from cosmos.stages.pretrain_job import end, standing_job
 
 logger = logging.getLogger(__name__)
 
-SILENCE = 10.0
-"""Seconds between looks whether Slurm answers again."""
+SLURM_POLL_SECONDS = 10.0
+"""Seconds between questions to a Slurm that does not answer."""
 
 HOPELESS = (InputError, DamagedDataError, DivergedError)
 """Classes of errors that the same parameters would meet again."""
@@ -31,7 +31,7 @@ HOPELESS = (InputError, DamagedDataError, DivergedError)
 
 @dataclass(frozen=True)
 class TrialCall:
-    """The stage call that a trial's job gets: pretrains, and measures the objectives."""
+    """Call that a trial's job runs: pretrains, and measures the objectives."""
 
     params: Params
     machine: Machine
@@ -39,7 +39,7 @@ class TrialCall:
     suites: tuple[SuiteName, ...]
 
     def __call__(self) -> dict[str, Any]:
-        """Runs the stages. ValueError where not everything could be measured."""
+        """Run the stages. CosmosError where not everything could be measured."""
         from cosmos.stages.evaluate import evaluate
         from cosmos.stages.pretrain import pretrain
         from cosmos.tracking.mirror import mirroring
@@ -49,102 +49,105 @@ class TrialCall:
             if self.suites:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
                 if evaluated.problems:
-                    raise InputError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+                    raise CosmosError("\n  ".join(["not everything was measured:", *evaluated.problems]))
         return trained
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a trial's job stands."""
+class TrialJobState:
+    """State of a trial's job."""
 
     state: Literal["running", "finished", "dead"]
     job: str = ""
-    """its id"""
+    """id of the job"""
     attempts: int = 0
-    """jobs that were submitted for the trial so far"""
-    why: str = ""
-    """why it is dead, in a line"""
+    """number of jobs that were submitted for the trial so far"""
+    reason: str = ""
+    """reason of its death, in a line"""
     is_hopeless: bool = False
-    """whether another attempt would end as this one"""
+    """True when another attempt would end as this one did"""
 
 
-class Workplace(Protocol):
-    """Runs trials."""
+class TrialRunner(Protocol):
+    """Interface of whatever runs trials for the controller."""
 
     @property
     def num_ranks(self) -> int:
-        """Processes of a trial."""
+        """Number of processes of a trial."""
 
-    def start(self, run: RunDir, params: Params) -> Standing:
-        """Sees that a trial runs: one whose job is alive or has finished is left as it is."""
+    def start(self, run: RunDir, params: Params) -> TrialJobState:
+        """Start a trial, unless its job is alive or has finished, and return its state."""
 
-    def look(self, run: RunDir) -> Standing:
-        """How a trial that was started here stands."""
+    def state(self, run: RunDir) -> TrialJobState:
+        """Return the state of a trial that was started here."""
 
     def stop(self, run: RunDir) -> bool:
-        """Ends what runs of a trial, whoever started it; whether it did. What it saved stays."""
+        """End the job of a trial, whoever started it; return True if one was alive. Its saves stay."""
 
 
 @dataclass
-class Jobs:
-    """Trials as jobs, of Slurm or of this machine."""
+class TrialJobs:
+    """Trials as jobs of Slurm or of this machine."""
 
     machine: Machine
     cluster: ClusterName
-    """resolved"""
+    """cluster, resolved: never auto"""
     request: JobRequest
     suites: tuple[SuiteName, ...]
     watchers: dict[Path, SubmissionWatcher] = field(default_factory=dict)
 
     @property
     def num_ranks(self) -> int:
-        """Processes of a trial."""
+        """Number of processes of a trial."""
         return self.request.num_ranks
 
-    def start(self, run: RunDir, params: Params) -> Standing:
-        """Sees that a trial runs. ValueError where its job is refused, or nobody says how it stands."""
+    def start(self, run: RunDir, params: Params) -> TrialJobState:
+        """Start a trial, unless its job is alive or has finished, and return its state.
+
+        InputError where the cluster refuses the job, TransientError where it does not answer.
+        """
         open_run(run.path, params)
         if self.cluster == "slurm":
-            await_slurm()
+            wait_for_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
         submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
         self.watchers[run.path] = SubmissionWatcher(submission)
-        return self.look(run)
+        return self.state(run)
 
-    def look(self, run: RunDir) -> Standing:
-        """How a trial stands; one whose scheduler is silent is taken to run."""
+    def state(self, run: RunDir) -> TrialJobState:
+        """Return the state of a trial; one whose scheduler does not answer is taken to run."""
         watcher = self.watchers[run.path]
-        job, attempts = watcher.submission.job_id, num_submissions(run)
+        job, attempts = watcher.submission.job_id, count_submissions(run)
         if not watcher.has_ended():
-            return Standing("running", job, attempts)
+            return TrialJobState("running", job, attempts)
         (outcome,) = watcher.outcomes()
         if not outcome.failure:
-            return Standing("finished", job, attempts)
-        return Standing("dead", job, attempts, in_short(outcome.failure), is_hopeless(outcome.failure))
+            return TrialJobState("finished", job, attempts)
+        return TrialJobState("dead", job, attempts, in_short(outcome.failure), is_hopeless(outcome.failure))
 
     def stop(self, run: RunDir) -> bool:
-        """Ends a trial's job, where one is alive; whether it did. ValueError where nobody can say."""
-        return end_job(run)
+        """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""
+        return end_run_job(run)
 
 
-def end_job(run: RunDir) -> bool:
-    """Ends the job of a run, where one is alive; whether it did. ValueError where nobody can say."""
-    known = standing_job(run)
-    return known is not None and end(known)
+def end_run_job(run: RunDir) -> bool:
+    """End the job of a run; return True if one was alive. TransientError where Slurm is silent."""
+    submission = standing_job(run)
+    return submission is not None and end(submission)
 
 
-def await_slurm() -> None:
-    """Waits while the Slurm of this machine does not answer: a sweep of days outlives a restart of it."""
+def wait_for_slurm() -> None:
+    """Wait while the Slurm of this machine does not answer: a sweep of days outlives a restart of it."""
     if not slurm.is_configured() or slurm.answers():
         return
     logger.warning("Slurm does not answer (`scontrol ping`); trials are submitted once it does")
     while not slurm.answers():
-        time.sleep(SILENCE)
+        time.sleep(SLURM_POLL_SECONDS)
 
 
-def num_submissions(run: RunDir) -> int:
-    """Jobs that a run was submitted as so far."""
+def count_submissions(run: RunDir) -> int:
+    """Return the number of jobs that a run was submitted as so far."""
     return sum(1 for path in run.jobs.iterdir() if path.is_dir()) if run.jobs.is_dir() else 0
 
 

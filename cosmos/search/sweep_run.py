@@ -1,0 +1,142 @@
+"""Run of a sweep: prepared from settings and machine, its trials, its conclusion, its cancellation."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import SecretStr
+
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.sweep import Sweep
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.launch.clusters import resolve_cluster
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.run import provenance
+from cosmos.run.files import write_json
+from cosmos.run.labels import RunLabels
+from cosmos.run.lease import Lease
+from cosmos.search.conclusion import SweepConclusion, conclude_sweep
+from cosmos.search.controller import Controller
+from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
+from cosmos.search.trial_jobs import TrialJobs, end_run_job
+from cosmos.stages.pretrain_job import check_before_queue
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """Sweep, with its directory, the jobs that its trials run as, and their number."""
+
+    sweep: Sweep
+    folder: SweepDir
+    machine: Machine
+    jobs: TrialJobs
+    parallel: int
+    """number of trials at a time"""
+    num_trials: int
+    """number of trials that are to finish or to be pruned"""
+
+    def trials(self) -> Iterator[TrialRecord]:
+        """Search, then repeat the best with further seeds; yield each trial as it begins and as it ends.
+
+        A sweep that was stopped continues; trials that run go on when this is stopped. Raises InputError
+        where trials cannot begin, CosmosError where most of them fail, TransientError where the study's
+        storage does not answer, and SupersededError when another process takes over.
+        """
+        from cosmos.tracking.mirror import mirroring
+
+        self.folder.write_definition(self.sweep)
+        RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
+        with (
+            mirroring(self.folder.own, self.machine.wandb),
+            storage_errors_explained(self.folder.path.name),
+        ):
+            study = open_study(self.sweep, self.folder, self.machine)
+            controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel)
+            yield from controller.search(self.num_trials)
+            yield from controller.repeat()
+
+    def conclude(self) -> SweepConclusion:
+        """Return the conclusion of the sweep's trials so far, and write it."""
+        study = load_study(self.folder, self.machine)
+        figures = [objective.figure for objective in self.sweep.file.objectives]
+        conclusion = conclude_sweep(self.sweep, self.folder, parameter_importances(study, figures))
+        write_json(self.folder.best, conclusion.as_json())
+        return conclusion
+
+
+def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel: int) -> SweepRun:
+    """Return a sweep ready to run; 0 trials: as its file says, 0 in parallel: as the machine bears.
+
+    InputError where the data is not prepared, or a trial does not fit the job that is asked for.
+    """
+    request = machine.slurm.over(sweep.needs)
+    check_before_queue(sweep.base, machine, request)
+    manifest = machine.dataset(sweep.base.data.name, "train") / MANIFEST_FILE
+    sweep = replace(sweep, data=provenance.file_sha256(manifest))
+    cluster = sweep_cluster(machine)
+    if cluster == "slurm":
+        at_a_time = parallel or request.array_parallelism
+    else:
+        at_a_time = parallel or num_parallel_trials(request.cpus_per_task)
+        request = share_cores(request, at_a_time)
+    return SweepRun(
+        sweep,
+        SweepDir(machine.runs_root.absolute() / sweep.id),
+        machine,
+        TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites)),
+        at_a_time,
+        num_trials or sweep.file.trials,
+    )
+
+
+def sweep_cluster(machine: Machine) -> ClusterName:
+    """Return the cluster of a sweep's trials: never this process, unless the setting names it (debug).
+
+    A trial in this process can be neither pruned nor run beside another.
+    """
+    cluster = resolve_cluster(machine.cluster)
+    return "local" if cluster == "debug" and machine.cluster == "auto" else cluster
+
+
+def num_parallel_trials(cores: int) -> int:
+    """Return the number of trials of `cores` cores each that this machine runs at a time, at least 1."""
+    return max(1, (os.cpu_count() or 1) // cores)
+
+
+def share_cores(request: JobRequest, parallel: int) -> JobRequest:
+    """Return the request of a trial with its share of this machine's cores among `parallel` trials.
+
+    More threads than cores would slow all trials down.
+    """
+    share = max(1, (os.cpu_count() or 1) // (parallel * request.ranks_per_node))
+    return request.model_copy(update={"cpus_per_task": min(request.cpus_per_task, share)})
+
+
+def trial_machine(machine: Machine) -> Machine:
+    """Return the machine settings of a trial's job: without the study's password, one checkpoint kept."""
+    return machine.model_copy(
+        update={
+            "study_storage": SecretStr(""),
+            "keep_checkpoints": 1,
+            "runs_root": machine.runs_root.absolute(),
+            "data_root": machine.data_root.absolute(),
+        }
+    )
+
+
+def cancel_sweep(folder: SweepDir, quiet: bool) -> dict[str, Any]:
+    """End the jobs of a sweep's trials; return the sweep's id, the trials and the jobs that ended.
+
+    What is saved stays, and a controller that runs stops soon. TransientError where Slurm does not answer.
+    """
+    Lease.take(folder.own)
+    sweep = folder.sweep()
+    running = [trial for trial in folder.trials if trial.state == "running"]
+    ended = [trial for trial in running if end_run_job(folder.run(trial))]
+    jobs = [trial.job for trial in ended]
+    if not quiet:
+        outcome = f"jobs cancelled: {', '.join(jobs)}" if ended else "no trial's job was alive"
+        print(f"{sweep.id}: {outcome}; the same sweep command goes on from what is saved")
+    return {"sweep": sweep.id, "trials": [trial.name for trial in ended], "jobs": jobs}

@@ -1,0 +1,61 @@
+"""Progress of a sweep in a terminal: a bar, a line for each trial that begins or ends, the conclusion."""
+
+import sys
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.search.conclusion import SweepConclusion
+from cosmos.search.sweep_run import SweepRun
+from cosmos.search.terminal_tables import describe_trial, print_conclusion
+
+COUNTED_STATES = ("finished", "pruned")
+"""States of trials that count towards the number asked for."""
+
+
+def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
+    """Run a sweep to its end, and return its conclusion; Ctrl-C leaves the trials running.
+
+    Raises what `SweepRun.trials` raises.
+    """
+    console = Console(stderr=quiet)
+    console.print(f"{sweep_run.folder.path}: {sweep_run.parallel} at a time", markup=False, soft_wrap=True)
+    try:
+        with trial_progress_bar() as bar:
+            run_trials_with_progress(sweep_run, bar, console)
+    except KeyboardInterrupt:
+        name = sweep_run.sweep.id
+        print(
+            f"\ntrials that run go on; the same command takes them on, `cosmos cancel {name}` ends them",
+            file=sys.stderr,
+        )
+        raise
+    conclusion = sweep_run.conclude()
+    if not quiet:
+        print_conclusion(conclusion, sweep_run.sweep)
+    return conclusion
+
+
+def run_trials_with_progress(sweep_run: SweepRun, bar: Progress, console: Console) -> None:
+    """Run the trials of a sweep; print a line for each that begins or ends, and advance the bar."""
+    task = bar.add_task("trials", total=sweep_run.num_trials)
+    records: dict[str, TrialRecord] = {trial.name: trial for trial in sweep_run.folder.trials}
+    for trial in sweep_run.trials():
+        records[trial.name] = trial
+        console.print(describe_trial(trial), markup=False, highlight=False, soft_wrap=True)
+        ended = sum(1 for record in records.values() if record.state in COUNTED_STATES)
+        repeats = sum(1 for record in records.values() if record.seed)
+        bar.update(task, completed=ended, total=sweep_run.num_trials + repeats)
+
+
+def trial_progress_bar() -> Progress:
+    """Return a progress bar of trials, which shows on a terminal only."""
+    return Progress(
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )

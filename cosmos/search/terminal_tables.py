@@ -1,0 +1,106 @@
+"""Tables and lines about sweeps for the terminal: the search space, trials, the conclusion."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cosmos.config.identity import flatten_sections
+from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
+from cosmos.config.sweep import Sweep
+from cosmos.registry.candidates import Candidate
+from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.report.text import format_parameter, parameter_label
+from cosmos.search.conclusion import SweepConclusion
+
+MAX_CANDIDATES = 10
+"""Configurations that the table of a conclusion shows."""
+
+STATE_LABELS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed": "failed"}
+
+
+def print_search_space(sweep: Sweep) -> None:
+    """Print the search space, objectives and budget of a sweep."""
+    base = flatten_sections(sweep.base.model_dump(mode="json"))
+    table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
+    for path, distribution in sweep.file.space.items():
+        where = ", ".join(
+            f"{other} = {format_parameter(wanted)}" for other, wanted in distribution.when.items()
+        )
+        table.add_row(path, describe_distribution(distribution), where, format_parameter(base[path]))
+    console = Console()
+    console.print(f"{sweep.name}: {sweep.file.about}", markup=False)
+    console.print(table)
+    goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
+    file = sweep.file
+    console.print(
+        f"{goals}\n{file.trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
+        f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
+        markup=False,
+    )
+
+
+def describe_distribution(distribution: Distribution) -> str:
+    """Return a distribution in a few words: `0.1 to 10, log`."""
+    if isinstance(distribution, CategoricalChoices):
+        return format_parameter(distribution.choices)
+    span = f"{distribution.low:g} to {distribution.high:g}"
+    if isinstance(distribution, LogOneMinusRange):
+        return f"{span}, log of 1 - x"
+    whole = ["whole"] if isinstance(distribution, IntegerRange) else []
+    steps = [f"by {distribution.step:g}"] if distribution.step not in (0, 1) else []
+    return ", ".join([span, *whole, *(["log"] if distribution.log else []), *steps])
+
+
+def describe_trial(trial: TrialRecord) -> str:
+    """Return a line with a trial's state, and what it tries, came to, or failed of."""
+    job = f" (job {trial.job})" if trial.job and trial.state == "running" else ""
+    details = {
+        "running": format_values({parameter_label(path): value for path, value in trial.asked.items()}),
+        "failed": trial.problem,
+    }.get(trial.state, format_values(trial.values))
+    return f"{trial.name}: {STATE_LABELS[trial.state]}{job}: {details}"
+
+
+def format_values(values: Mapping[str, Any]) -> str:
+    """Return values by name in a line: `momentum 0.996, num_captions 4`."""
+    return ", ".join(f"{name} {format_parameter(value)}" for name, value in values.items())
+
+
+def print_conclusion(conclusion: SweepConclusion, sweep: Sweep) -> None:
+    """Print the best candidates of a sweep as a table, and remarks below it."""
+    console = Console()
+    searched = list(sweep.file.space)
+    figures = [objective.figure for objective in sweep.file.objectives]
+    columns = ["", "trial", "seeds", *(figure.rpartition("/")[2] for figure in figures)]
+    table = Table(*columns, *map(parameter_label, searched), box=box.SIMPLE_HEAD)
+    for candidate in conclusion.candidates[:MAX_CANDIDATES]:
+        table.add_row(*candidate_cells(candidate, searched), style="bold" if candidate.is_best else "")
+    console.print(f"{conclusion.sweep}: {', '.join(figures)}", markup=False)
+    console.print(table)
+    for line in conclusion_remarks(conclusion):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
+    """Return a candidate's row of the table; `searched`: the parameters that have a column."""
+    figures = [str(figure) for figure in candidate.figures.values()]
+    values = [format_parameter(candidate.asked[path]) if path in candidate.asked else "" for path in searched]
+    mark = "*" if candidate.is_best else ""
+    return [mark, str(candidate.number), str(candidate.num_seeds), *figures, *values]
+
+
+def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
+    """Yield the lines below the table: states of trials, signs, importances, where the best lies."""
+    yield ", ".join(f"{count} {state}" for state, count in conclusion.states.items()) or "no trial has begun"
+    if any(figure.is_repeated for c in conclusion.candidates for figure in c.figures.values()):
+        yield "± is the standard deviation over seeds; * marks what no other beats"
+    for objective, shares in conclusion.importances.items():
+        ranked = sorted(shares.items(), key=lambda share: -share[1])
+        yield f"importance for {objective}: " + ", ".join(
+            f"{parameter_label(path)} {share:.0%}" for path, share in ranked
+        )
+    if conclusion.overlay:
+        yield f"experiment: {conclusion.overlay}\nrun: {conclusion.run}"
