@@ -39,8 +39,8 @@ DIRECTORY = Path(os.environ.get("COSMOS_PARITY_DIR", Path(__file__).parent / "da
 META: dict[str, Any] = json.loads((DIRECTORY / "meta.json").read_text())
 ARRAYS = np.load(DIRECTORY / "arrays.npz")
 ATTENTION: dict[str, Attention] = {"csa=True": "csa", "csa=False": "plain"}
-CHECKPOINT = checkpoints.read(DIRECTORY / "checkpoint.pt")
-AFTER = checkpoints.read(DIRECTORY / "after3steps.pt")
+CHECKPOINT = checkpoints.read_checkpoint(DIRECTORY / "checkpoint.pt")
+AFTER = checkpoints.read_checkpoint(DIRECTORY / "after3steps.pt")
 
 
 def params() -> Params:

@@ -174,6 +174,6 @@ class ExportCommand(BaseModel):
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        from cosmos.stages.export import export
+        from cosmos.stages.export import export_plain_clip
 
-        print(export(self.checkpoint, self.output, self.which, Machine()))
+        print(export_plain_clip(self.checkpoint, self.output, self.which, Machine()))

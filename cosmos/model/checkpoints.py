@@ -79,7 +79,7 @@ def published_config(name: str) -> ModelConfig | None:
     return ModelConfig(model, LossParams(), PUBLISHED_IMAGE_SIZE)
 
 
-def read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Reads tensors and plain values alone: nothing in the file is ever executed.
 
     Tensors are mapped, not copied: of a file that also holds an optimiser's state, only what is used is read.
@@ -136,7 +136,7 @@ def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
         )
 
 
-def write(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
+def write_checkpoint(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
     """Writes a checkpoint in the published format, atomically; `extra` goes beside the weights.
 
     Raises ValueError, and leaves no trace, where it cannot be written: most likely the disk is full.

@@ -16,7 +16,13 @@ from cosmos.errors import InputError
 from cosmos.model.checkpoint_reference import OpenClipReference
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
-from cosmos.model.towers import encode_image, encode_text, named_config, patch_embeddings, unsupported
+from cosmos.model.towers import (
+    encode_image,
+    encode_text,
+    named_config,
+    patch_embeddings,
+    unsupported_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -41,20 +47,23 @@ class CosmosEncoder:
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), normalised."""
-        with autocast(self.device, self.precision):
-            return unit(encode_image(self.model, images.to(self.device)))
+        with encoder_autocast(self.device, self.precision):
+            return to_unit_norm(encode_image(self.model, images.to(self.device)))
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), normalised."""
-        with autocast(self.device, self.precision):
-            return unit(encode_text(self.model, tokens.to(self.device)))
+        with encoder_autocast(self.device, self.precision):
+            return to_unit_norm(encode_text(self.model, tokens.to(self.device)))
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
         """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised."""
-        with autocast(self.device, self.precision):
-            return [unit(p) for p in patch_embeddings(self.model.visual, images.to(self.device), attention)]
+        with encoder_autocast(self.device, self.precision):
+            return [
+                to_unit_norm(p)
+                for p in patch_embeddings(self.model.visual, images.to(self.device), attention)
+            ]
 
 
 @dataclass(frozen=True)
@@ -73,14 +82,14 @@ class OpenClipEncoder:
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), normalised."""
-        with autocast(self.device, self.precision):
-            return unit(self.model.encode_image(images.to(self.device)))  # type: ignore[operator]
+        with encoder_autocast(self.device, self.precision):
+            return to_unit_norm(self.model.encode_image(images.to(self.device)))  # type: ignore[operator]
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), normalised."""
-        with autocast(self.device, self.precision):
-            return unit(self.model.encode_text(tokens.to(self.device)))  # type: ignore[operator]
+        with encoder_autocast(self.device, self.precision):
+            return to_unit_norm(self.model.encode_text(tokens.to(self.device)))  # type: ignore[operator]
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
@@ -94,22 +103,22 @@ class OpenClipEncoder:
                 f"{', '.join(self.odd_settings)}; take another, as open_clip:ViT-B-16:openai"
             )
         visual: nn.Module = self.model.visual  # type: ignore[assignment]
-        with autocast(self.device, self.precision):
-            return [unit(p) for p in patch_embeddings(visual, images.to(self.device), attention)]
+        with encoder_autocast(self.device, self.precision):
+            return [to_unit_norm(p) for p in patch_embeddings(visual, images.to(self.device), attention)]
 
 
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+def encoder_autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """The context that an encoder computes in; float32 is no autocast."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
 
 
-def unit(embeddings: Tensor) -> Tensor:
+def to_unit_norm(embeddings: Tensor) -> Tensor:
     """(..., D) in any precision -> float32 of norm 1."""
     return normalize(embeddings.float(), dim=-1)
 
 
-def encoder_of(
+def make_encoder(
     checkpoint: Checkpoint, which: str, config: ModelConfig, device: torch.device, precision: Precision
 ) -> CosmosEncoder:
     """The `student` or `teacher` of a checkpoint, on `device`."""
@@ -158,5 +167,5 @@ def baseline_encoder(
     image_size = size[0] if isinstance(size, tuple) else size
     text = config["text_cfg"]
     length, vocabulary = text.get("context_length", 77), text.get("vocab_size", 49408)
-    odd = tuple(unsupported(CLIPVisionCfg(**config["vision_cfg"]), "vision"))
+    odd = tuple(unsupported_settings(CLIPVisionCfg(**config["vision_cfg"]), "vision"))
     return OpenClipEncoder(model, int(image_size), length, vocabulary, device, precision, odd)

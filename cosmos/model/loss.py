@@ -31,24 +31,24 @@ class Losses:
 
 
 @dataclass(frozen=True)
-class Rows:
+class GatheredViews:
     """Views (V, B, D) of this rank's samples beside those of the samples of all N/B ranks, (V, N, D)."""
 
     mine: Tensor
     all: Tensor
 
-    def of(self, views: slice) -> "Rows":
+    def of(self, views: slice) -> "GatheredViews":
         """Some of the views."""
-        return Rows(self.mine[views], self.all[views])
+        return GatheredViews(self.mine[views], self.all[views])
 
 
-def gathered(*views: Tensor) -> list[Rows]:
-    """Rows of several stacks of views (V_i, B, D), gathered from all ranks at once."""
+def gather_views(*views: Tensor) -> list[GatheredViews]:
+    """GatheredViews of several stacks of views (V_i, B, D), gathered from all ranks at once."""
     if world_size() == 1:
-        return [Rows(mine, mine) for mine in views]
+        return [GatheredViews(mine, mine) for mine in views]
     everything = gather_rows(torch.cat(views).transpose(0, 1)).transpose(0, 1)
     parts = torch.split(everything, [len(mine) for mine in views])
-    return [Rows(mine, part) for mine, part in zip(views, parts, strict=True)]
+    return [GatheredViews(mine, part) for mine, part in zip(views, parts, strict=True)]
 
 
 def similarities(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def cross_entropy(logits: Tensor) -> Tensor:
     return (logits.logsumexp(dim=-1) - own_logits(logits)).mean(dim=-1)
 
 
-def nce(x: Rows, y: Rows, scale: Tensor) -> Tensor:
+def nce(x: GatheredViews, y: GatheredViews, scale: Tensor) -> Tensor:
     """nce of every pair of views: (V, K)."""
     forth = similarities(x.mine, y.all, scale)
     # a process on its own has all rows: both directions are one matrix, read along one side and the other
@@ -75,7 +75,7 @@ def nce(x: Rows, y: Rows, scale: Tensor) -> Tensor:
     return (cross_entropy(forth) + cross_entropy(back)) / 2
 
 
-def sigmoid(x: Rows, y: Rows, scale: Tensor, bias: Tensor) -> Tensor:
+def sigmoid_loss(x: GatheredViews, y: GatheredViews, scale: Tensor, bias: Tensor) -> Tensor:
     """SigLIP's loss (arXiv 2303.15343, algorithm 1) of every pair of views: (V, K).
 
     Each of the N x N pairs is a binary decision, so my rows of x against all of y are already all of mine.
@@ -108,15 +108,15 @@ def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses
     weights = term_weights(loss).model_dump()
 
     def contrastive(student: StudentViews) -> Tensor:
-        image, text = gathered(student.image[:NUM_GLOBAL], student.text)
+        image, text = gather_views(student.image[:NUM_GLOBAL], student.text)
         if loss.contrastive == "siglip":
-            return sigmoid(image, text, student.logit_scale, student.logit_bias).mean()
+            return sigmoid_loss(image, text, student.logit_scale, student.logit_bias).mean()
         return nce(image, text, student.logit_scale).mean()
 
     def distill_terms(student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
         if not loss.distills:
             return {name: torch.zeros_like(student.logit_scale) for name in weights}
-        c, d, f, g = gathered(student.image_distill, student.text_distill, teacher.image, teacher.text)
+        c, d, f, g = gather_views(student.image_distill, student.text_distill, teacher.image, teacher.text)
         pairs = {
             "image_to_image": (c, f),
             "image_to_text": (c, g),

@@ -19,7 +19,7 @@ def make_teacher(student: Cosmos) -> Cosmos:
 
 
 @torch.no_grad()
-def follow(teacher: Cosmos, student: Cosmos, momentum: float) -> None:
+def update_teacher(teacher: Cosmos, student: Cosmos, momentum: float) -> None:
     """teacher <- momentum x teacher + (1 - momentum) x student, over all parameters."""
     followers, leaders = list(teacher.parameters()), list(student.parameters())
     torch._foreach_mul_(followers, momentum)
@@ -34,7 +34,7 @@ def clamp_scales(model: Cosmos) -> None:
 
 
 @torch.no_grad()
-def distance(teacher: Cosmos, student: Cosmos) -> float:
+def teacher_distance(teacher: Cosmos, student: Cosmos) -> float:
     """|teacher - student| / |student| over all parameters (Euclidean norms)."""
     leaders = list(student.parameters())
     gaps = torch._foreach_sub(list(teacher.parameters()), leaders)

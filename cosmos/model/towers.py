@@ -43,7 +43,7 @@ def architecture(model: ModelParams, image_size: int) -> Architecture:
     config = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
     vision = CLIPVisionCfg(**{**config["vision_cfg"], "image_size": image_size})
     text = CLIPTextCfg(**config["text_cfg"])
-    odd = [*unsupported(vision, "vision"), *unsupported(text, "text")]
+    odd = [*unsupported_settings(vision, "vision"), *unsupported_settings(text, "text")]
     if odd:
         raise InputError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
     if image_size % int(vision.patch_size):
@@ -85,7 +85,7 @@ _VARIABLE = {
 _VARIABLE |= {"vocab_size", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"}
 
 
-def unsupported(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
+def unsupported_settings(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
     """Settings that change what a plain CLIP ViT computes, and that `image_states` would not follow."""
     values = ((field.name, getattr(config, field.name), field.default) for field in fields(config))
     return [

@@ -28,7 +28,7 @@ from cosmos.model.checkpoint_reference import (
     checkpoint_to_evaluate,
 )
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
-from cosmos.model.encoders import encoder_of, open_clip_baseline
+from cosmos.model.encoders import make_encoder, open_clip_baseline
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
 from cosmos.report.segmentations import IGNORED, Segmented, segmentation_sheet
 from cosmos.report.tables import results_table
@@ -43,7 +43,7 @@ from cosmos.stages.evaluation_result import (
     of_models,
     picture,
 )
-from cosmos.stages.logs import log_file
+from cosmos.stages.logs import logging_to_run
 
 logger = logging.getLogger(__name__)
 
@@ -81,12 +81,12 @@ class Subject:
             yield "baseline", open_clip_baseline(self.reference, device, precision)
             return
         for which in self.models(params):
-            yield which, encoder_of(self.checkpoint, which, self.config(params), device, precision)
+            yield which, make_encoder(self.checkpoint, which, self.config(params), device, precision)
 
     @cached_property
     def checkpoint(self) -> Checkpoint:
         """What its file holds."""
-        return checkpoints.read(self.path)
+        return checkpoints.read_checkpoint(self.path)
 
     def config(self, params: Params) -> ModelConfig:
         """What its models are built from: as the file says, its published name, or else the parameters."""
@@ -142,7 +142,7 @@ def evaluate(
         opened, problems = open_datasets(cards, params, machine)
         if not opened:
             raise InputError("\n".join(problems))
-        with log_file(run, ranks):
+        with logging_to_run(run, ranks):
             session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
             tell(ranks, *problems)
             measured, failed = measure(session, opened)

@@ -8,10 +8,10 @@ from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 
 
-def export(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
+def export_plain_clip(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
     """Writes the plain CLIP inside a checkpoint; says how open_clip loads it."""
     reference = parse_checkpoint_reference(checkpoint)
-    found = checkpoints.read(reference.fetch(machine.cache_root))
+    found = checkpoints.read_checkpoint(reference.fetch(machine.cache_root))
     config = found.config or checkpoints.published_config(reference.name)
     if config is None:
         raise InputError(f"{checkpoint}: does not say its architecture, and has no published name")

@@ -8,14 +8,14 @@ from cosmos.distributed.group import ProcessRank
 from cosmos.run.directory import RunDir
 
 
-def say(text: str, ranks: ProcessRank, quiet: bool) -> None:
+def print_on_first_rank(text: str, ranks: ProcessRank, quiet: bool) -> None:
     """Prints for a person, from the first rank."""
     if ranks.is_first and not quiet:
         print(text, flush=True)
 
 
 @contextmanager
-def log_file(run: RunDir, ranks: ProcessRank) -> Iterator[None]:
+def logging_to_run(run: RunDir, ranks: ProcessRank) -> Iterator[None]:
     """What is logged goes to the run's log as well."""
     if not ranks.is_first:
         yield

@@ -23,13 +23,13 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.directory import open_run
-from cosmos.stages.logs import log_file, say
+from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.training.step import Learner
-from cosmos.training.trainer import Evaluate, Plan, Trainer
+from cosmos.training.trainer import ModelEvaluation, StepPlan, Trainer
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(minutes=30)
+RANK_TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for another: longer than an evaluation's share can differ."""
 
 
@@ -44,14 +44,14 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
     samples = ShardedSamples(folder, machine)
-    with process_group(machine.device, PATIENCE) as ranks:
+    with process_group(machine.device, RANK_TIMEOUT) as ranks:
         run = on_first_rank(lambda: open_run(path, params))
         order = sample_order(samples, params)
-        plan = Plan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
+        plan = StepPlan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
         learner = Learner(params, machine, ranks)
-        with log_file(run, ranks):
+        with logging_to_run(run, ranks):
             trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
-            say(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
+            print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
             with trainer.lease.beating() if ranks.is_first else nullcontext():
                 if not trainer.is_complete:
                     data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
@@ -64,11 +64,11 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
                         trainer.train(batches)
             barrier()
         checkpoint = run.checkpoint(plan.total_steps)
-        say(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)
+        print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)
         return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
 
 
-def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> Evaluate:
+def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> ModelEvaluation:
     """Retrieval on the configured datasets, of the models as they are, by all ranks together.
 
     The datasets are opened now, where they will be needed: what they lack shows before the first step.
@@ -81,7 +81,7 @@ def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> Evaluat
     def evaluate_now(models: dict[str, Cosmos]) -> dict[str, float]:
         figures: dict[str, float] = {}
         for which in params.evaluate.models:
-            with evaluating(models[which]) as model:
+            with evaluation_mode(models[which]) as model:
                 encoder = CosmosEncoder(
                     model, params.views.image_size, ranks.device, params.evaluate.precision
                 )
@@ -98,7 +98,7 @@ def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> Evaluat
 
 
 @contextmanager
-def evaluating(model: Cosmos) -> Iterator[Cosmos]:
+def evaluation_mode(model: Cosmos) -> Iterator[Cosmos]:
     """The model in evaluation mode, and back in the one that it was in."""
     training = model.training
     model.eval()

@@ -15,7 +15,9 @@ from cosmos.training.step import Learner
 logger = logging.getLogger(__name__)
 
 
-def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progress: dict[str, Any]) -> Path:
+def save_checkpoint(
+    lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progress: dict[str, Any]
+) -> Path:
     """Writes the state after `step` steps, points `latest` at it, and drops all but the newest `keep`.
 
     `progress` is the position in the data and the counters of the run. A kill at any moment leaves the old
@@ -25,7 +27,7 @@ def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progr
     path = run.checkpoint(step)
     lease.check()
     with replacing(path) as temporary:
-        checkpoints.write(
+        checkpoints.write_checkpoint(
             temporary,
             learner.student,
             learner.teacher,
@@ -45,23 +47,23 @@ def save(lease: Lease, learner: Learner, step: int, epoch: int, keep: int, progr
     return path
 
 
-def remove_halves(run: RunDir) -> None:
+def remove_partial_checkpoints(run: RunDir) -> None:
     """Removes what is left of checkpoints in whose midst a process was killed."""
     for path in run.checkpoints.glob(".step-*.tmp"):
         path.unlink(missing_ok=True)
 
 
-def latest(run: RunDir) -> checkpoints.Checkpoint | None:
+def newest_whole_checkpoint(run: RunDir) -> checkpoints.Checkpoint | None:
     """The newest checkpoint that can be read; None where there is none. Damaged ones are named and passed."""
     for path in run.saved_checkpoints:
         try:
-            return checkpoints.read(path)
+            return checkpoints.read_checkpoint(path)
         except ValueError as error:
             logger.warning("passing over a damaged checkpoint: %s", error)
     return None
 
 
-def resume(learner: Learner, checkpoint: checkpoints.Checkpoint) -> None:
+def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> None:
     """Puts weights, teacher, optimiser, scaler and random state back as they were saved."""
     checkpoints.load_state(learner.student, checkpoint.student, f"{checkpoint.path}: student")
     checkpoints.load_state(learner.teacher, checkpoint.teacher, f"{checkpoint.path}: teacher")

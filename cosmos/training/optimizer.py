@@ -9,7 +9,7 @@ UNDECAYED = ("bn", "ln", "bias", "logit_scale")
 """Parameters with one of these in their name do not decay, nor do vectors and scalars (as published)."""
 
 
-def decays(name: str, parameter: nn.Parameter) -> bool:
+def has_weight_decay(name: str, parameter: nn.Parameter) -> bool:
     """Whether weight decay applies to a parameter."""
     return parameter.ndim >= 2 and not any(part in name for part in UNDECAYED)
 
@@ -17,9 +17,11 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
 def make_optimizer(model: nn.Module, params: PretrainParams) -> torch.optim.AdamW:
     """AdamW over the parameters of `model` that are trained."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decayed = [p for name, p in trained if has_weight_decay(name, p)]
+    undecayed = [p for name, p in trained if not has_weight_decay(name, p)]
     groups = [
-        {"params": [p for name, p in trained if not decays(name, p)], "weight_decay": 0.0},
-        {"params": [p for name, p in trained if decays(name, p)], "weight_decay": params.weight_decay},
+        {"params": undecayed, "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": params.weight_decay},
     ]
     betas = (params.beta1, params.beta2)
     return torch.optim.AdamW(groups, lr=params.learning_rate, betas=betas, eps=params.epsilon, fused=True)

@@ -15,7 +15,7 @@ from cosmos.distributed.group import ProcessRank
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import Losses, make_loss
-from cosmos.model.teacher import clamp_scales, follow, make_teacher
+from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.optimizer import make_optimizer
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -98,11 +98,11 @@ class Learner:
     def update(self, momentum: float) -> None:
         """Teacher, optimiser and scales, from the gradients."""
         if self.params.teacher_update == "before":
-            follow(self.teacher, self.student, momentum)
+            update_teacher(self.teacher, self.student, momentum)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.params.teacher_update == "after":
-            follow(self.teacher, self.student, momentum)
+            update_teacher(self.teacher, self.student, momentum)
         clamp_scales(self.student)
         clamp_scales(self.teacher)
 
@@ -124,7 +124,7 @@ class Learner:
         """
         with torch.no_grad():
             views = [self.views(self.student, part) for part in parts]
-        cached = concatenated(views)
+        cached = join_micro_batches(views)
         losses = self.loss(cached, teacher)
         torch.autograd.backward(self.scaler.scale(losses.total))
         start = 0
@@ -132,7 +132,7 @@ class Learner:
             is_last = i == len(parts) - 1
             stop = start + len(part)
             with nullcontext() if is_last else self.unsynchronised():
-                carry_back(self.views(self.replica, part), cached, slice(start, stop), is_last)
+                backpropagate_micro_batch(self.views(self.replica, part), cached, slice(start, stop), is_last)
             start = stop
         return losses
 
@@ -152,14 +152,14 @@ class Learner:
         return self.replica.no_sync() if isinstance(self.replica, DistributedDataParallel) else nullcontext()
 
 
-def concatenated(views: list[StudentViews]) -> StudentViews:
+def join_micro_batches(views: list[StudentViews]) -> StudentViews:
     """Views of all micro-batches as leaves that collect gradients."""
     columns = list(zip(*(v.tensors() for v in views), strict=True))
     joined = [torch.cat(column, dim=1) if column[0].ndim else column[0] for column in columns]
     return StudentViews(*(tensor.detach().requires_grad_() for tensor in joined))
 
 
-def carry_back(views: StudentViews, cached: StudentViews, rows: slice, is_last: bool) -> None:
+def backpropagate_micro_batch(views: StudentViews, cached: StudentViews, rows: slice, is_last: bool) -> None:
     """Backward through one micro-batch's views, from the gradients that its rows of the cache collected.
 
     Scales are one for all micro-batches: the last one carries their gradient.

@@ -17,7 +17,7 @@ from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
 from cosmos.errors import DivergedError, Interrupted
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
-from cosmos.model.teacher import distance
+from cosmos.model.teacher import teacher_distance
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter, read_metrics
@@ -27,12 +27,12 @@ from cosmos.training.step import Learner, StepResult
 
 logger = logging.getLogger(__name__)
 
-Evaluate = Callable[[dict[str, Cosmos]], dict[str, float]]
+ModelEvaluation = Callable[[dict[str, Cosmos]], dict[str, float]]
 """Named figures of {"student": ..., "teacher": ...}."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepPlan:
     """How many steps there are."""
 
     steps_per_epoch: int
@@ -93,16 +93,16 @@ class Trainer:
         params: Params,
         machine: Machine,
         learner: Learner,
-        plan: Plan,
-        evaluate: Evaluate,
+        plan: StepPlan,
+        evaluate: ModelEvaluation,
     ) -> None:
         self.run, self.params, self.machine = run, params, machine
         self.learner, self.plan, self.evaluate = learner, plan, evaluate
         self.step, self.counters = 0, Counters()
         self.lease, path = on_first_rank(lambda: take_over(run))
         if path:
-            found = checkpoints.read(path)
-            checkpoint.resume(learner, found)
+            found = checkpoints.read_checkpoint(path)
+            checkpoint.resume_learner(learner, found)
             self.step, self.counters = found.extra["step"], Counters(**found.extra["progress"])
         self.saved_at, self.saved_step = time.monotonic(), self.step
         self.owes_evaluation = self.ends_in_evaluation() and not on_first_rank(self.is_evaluated)
@@ -223,7 +223,7 @@ class Trainer:
             "learning_rate": schedules.learning_rate(done, self.plan.total_steps, params),
             "momentum": schedules.momentum(done, self.plan.total_steps, params),
             "grad_norm": result.grad_norm.item(),
-            "teacher_distance": distance(learner.teacher, learner.student),
+            "teacher_distance": teacher_distance(learner.teacher, learner.student),
             "samples_per_second": steps * num_samples * learner.ranks.world_size / seconds,
             "data_wait": waited / seconds,
             **asdict(self.counters),
@@ -247,7 +247,7 @@ class Trainer:
         if self.saved_step != self.step:
             epoch, keep = self.plan.epoch(self.step), self.machine.keep_checkpoints
             on_first_rank(
-                lambda: checkpoint.save(
+                lambda: checkpoint.save_checkpoint(
                     self.lease, self.learner, self.step, epoch, keep, asdict(self.counters)
                 )
             )
@@ -269,6 +269,6 @@ class Trainer:
 def take_over(run: RunDir) -> tuple[Lease, Path | None]:
     """Becomes the one that writes into the run, and only then looks for its newest checkpoint."""
     lease = Lease.take(run)
-    checkpoint.remove_halves(run)
-    found = checkpoint.latest(run)
+    checkpoint.remove_partial_checkpoints(run)
+    found = checkpoint.newest_whole_checkpoint(run)
     return lease, found.path if found else None

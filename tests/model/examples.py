@@ -22,5 +22,5 @@ CONFIG = ModelConfig(
 
 def written(folder: Path) -> Path:
     student = CONFIG.build()
-    checkpoints.write(folder / "c.pt", student, make_teacher(student), CONFIG, epoch=3)
+    checkpoints.write_checkpoint(folder / "c.pt", student, make_teacher(student), CONFIG, epoch=3)
     return folder / "c.pt"

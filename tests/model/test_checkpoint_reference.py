@@ -73,7 +73,7 @@ def test_a_published_name_is_found_in_the_hub_cache(tmp_path: Path) -> None:
     (repository / "refs" / "main").write_text("0" * 40)
     written(snapshot).rename(snapshot / "cosmos_vitb16_cc3m.pt")
     path = parse_checkpoint_reference("published:cosmos_vitb16_cc3m").fetch(tmp_path)
-    assert checkpoints.read(path).extra["epoch"] == 3
+    assert checkpoints.read_checkpoint(path).extra["epoch"] == 3
 
 
 def test_a_checkpoint_as_it_was_at_a_revision_is_kept_below_the_cache(
@@ -87,7 +87,7 @@ def test_a_checkpoint_as_it_was_at_a_revision_is_kept_below_the_cache(
     (tmp_path / "checkout" / "c.pt").unlink()
     path = parse_checkpoint_reference("dvc:HEAD:c.pt").fetch(tmp_path / "cache")
     assert path.parent == tmp_path / "cache" / "dvc"
-    assert checkpoints.read(path).extra["epoch"] == 3
+    assert checkpoints.read_checkpoint(path).extra["epoch"] == 3
 
 
 def test_a_hub_that_cannot_be_reached_is_an_error_with_a_remedy(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.model.examples import CONFIG, written
 
 
 def test_what_is_written_is_read_back_and_says_its_own_configuration(tmp_path: Path) -> None:
-    checkpoint = checkpoints.read(written(tmp_path))
+    checkpoint = checkpoints.read_checkpoint(written(tmp_path))
     assert checkpoint.config == CONFIG
     assert checkpoint.extra["epoch"] == 3
     model = checkpoint.load("teacher", CONFIG)
@@ -38,13 +38,13 @@ def test_a_prefix_of_distributed_training_is_taken_off(tmp_path: Path) -> None:
     del content["config"]
     content["student"] = {f"module.{n}": v for n, v in content["student"].items()}
     torch.save(content, tmp_path / "published.pt")
-    checkpoint = checkpoints.read(tmp_path / "published.pt")
+    checkpoint = checkpoints.read_checkpoint(tmp_path / "published.pt")
     assert checkpoint.config is None
     checkpoint.load("student", CONFIG)
 
 
 def test_missing_unexpected_and_misshapen_keys_are_named(tmp_path: Path) -> None:
-    checkpoint = checkpoints.read(written(tmp_path))
+    checkpoint = checkpoints.read_checkpoint(written(tmp_path))
     checkpoint.student["visual.extra"] = checkpoint.student.pop("visual.proj")
     checkpoint.student["ln_final.weight"] = torch.zeros(3)
     with pytest.raises(
@@ -62,20 +62,20 @@ class Bomb:
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"bad\.pt"):
-        checkpoints.read(tmp_path / "bad.pt")
+        checkpoints.read_checkpoint(tmp_path / "bad.pt")
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"student": {}, "teacher": {}, "epoch": Bomb()}, tmp_path / "bomb.pt")
     with pytest.raises(ValueError, match="read safely"):
-        checkpoints.read(tmp_path / "bomb.pt")
+        checkpoints.read_checkpoint(tmp_path / "bomb.pt")
     assert "executed" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_without_a_teacher_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match="state_dict"):
-        checkpoints.read(tmp_path / "other.pt")
+        checkpoints.read_checkpoint(tmp_path / "other.pt")
 
 
 def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(tmp_path: Path) -> None:

@@ -9,15 +9,15 @@ from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from cosmos.config.params import DistillTermParams, LossParams
 from cosmos.model.cosmos import StudentViews, TeacherViews
-from cosmos.model.loss import Rows, make_loss, nce, sigmoid, term_weights
+from cosmos.model.loss import GatheredViews, make_loss, nce, sigmoid_loss, term_weights
 
 
 def views(count: int, batch: int, dim: int, seed: int) -> Tensor:
     return normalize(torch.randn(count, batch, dim, generator=torch.Generator().manual_seed(seed)), dim=-1)
 
 
-def rows(x: Tensor) -> Rows:
-    return Rows(x, x)
+def rows(x: Tensor) -> GatheredViews:
+    return GatheredViews(x, x)
 
 
 @settings(deadline=None, max_examples=25)
@@ -51,7 +51,7 @@ def test_sigmoid_loss_judges_every_pair_on_its_own() -> None:
     signs = 2 * torch.eye(3) - 1
     expected = -logsigmoid(signs * logits).sum() / 3
     torch.testing.assert_close(
-        sigmoid(rows(x), rows(y), torch.tensor(10.0), torch.tensor(-5.0))[0, 0], expected
+        sigmoid_loss(rows(x), rows(y), torch.tensor(10.0), torch.tensor(-5.0))[0, 0], expected
     )
 
 

@@ -26,7 +26,7 @@ def test_the_output_holds_checkpoint_parameters_provenance_and_metrics(pretraine
     assert {path.name for path in pretrained.iterdir()} == {
         *("checkpoint.pt", "params.yaml", "provenance.json", "metrics.jsonl")
     }
-    assert checkpoints.read(pretrained / "checkpoint.pt").extra["step"] == 15
+    assert checkpoints.read_checkpoint(pretrained / "checkpoint.pt").extra["step"] == 15
 
 
 @pytest.mark.slow

@@ -135,7 +135,9 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     run = make_run(place, "sweep/trial-0003")
     config = ModelConfig.of(load_params(base=run.params))
     checkpoint = run.checkpoint(STEPS)
-    checkpoints.write(checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
+    checkpoints.write_checkpoint(
+        checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS
+    )
     weights, sha256 = checkpoint.read_bytes(), provenance.file_sha256(checkpoint)
     RunLabels("sweep", "pretrain", ("cc3m",)).write(run)
     measure(run, "0" * 64, recall=0.1)  # of a checkpoint before
@@ -168,7 +170,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     shutil.rmtree(place / "runs")
     found = parse_checkpoint_reference("dvc:HEAD:models/sweep-trial-0003/model.pt").fetch(place / "kept")
     assert provenance.file_sha256(found) == sha256
-    assert checkpoints.read(found).config == config
+    assert checkpoints.read_checkpoint(found).config == config
 
 
 @pytest.mark.slow

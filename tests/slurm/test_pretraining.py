@@ -135,7 +135,7 @@ def slurm(*arguments: str) -> str:
 
 
 def weights(folder: Path, run: str, step: int) -> dict[str, torch.Tensor]:
-    saved = checkpoints.read(folder / "runs" / run / "checkpoints" / f"step-{step:08}.pt")
+    saved = checkpoints.read_checkpoint(folder / "runs" / run / "checkpoints" / f"step-{step:08}.pt")
     return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
 
 

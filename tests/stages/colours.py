@@ -69,7 +69,7 @@ def experiment(**evaluate: Any) -> Experiment:
 def write_run(path: Path, seed: int) -> None:
     torch.manual_seed(seed)
     config = ModelConfig.of(params())
-    checkpoints.write(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
+    checkpoints.write_checkpoint(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
 
 
 def here(folder: Path) -> Machine:

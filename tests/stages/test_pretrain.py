@@ -19,7 +19,7 @@ from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 
 
 def final_weights(folder: Path, run: str, step: int = 15) -> dict[str, torch.Tensor]:
-    saved = checkpoints.read(folder / "runs" / run / "checkpoints" / f"step-{step:08}.pt")
+    saved = checkpoints.read_checkpoint(folder / "runs" / run / "checkpoints" / f"step-{step:08}.pt")
     return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
 
 

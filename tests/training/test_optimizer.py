@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from cosmos.training.optimizer import decays
+from cosmos.training.optimizer import has_weight_decay
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from cosmos.training.optimizer import decays
 def test_matrices_decay_and_everything_else_does_not(
     name: str, shape: tuple[int, ...], expected: bool
 ) -> None:
-    assert decays(name, nn.Parameter(torch.zeros(shape))) is expected
+    assert has_weight_decay(name, nn.Parameter(torch.zeros(shape))) is expected

@@ -27,10 +27,10 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training import checkpoint
 from cosmos.training.step import Learner
-from cosmos.training.trainer import Evaluate, Plan, Trainer
+from cosmos.training.trainer import ModelEvaluation, StepPlan, Trainer
 from tests.training.test_step import CPU, random_batch, tiny_params
 
-PLAN = Plan(steps_per_epoch=3, total_steps=6)
+PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
 
 
 def params(**pretrain: object) -> Params:
@@ -43,7 +43,7 @@ def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
 
 
 def make_trainer(
-    folder: Path, p: Params, machine: Machine | None = None, evaluate: Evaluate = no_figures
+    folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
 ) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2)
     return Trainer(RunDir(folder), p, machine, Learner(p, machine, CPU), PLAN, evaluate)
@@ -54,7 +54,7 @@ def batches(start: int, stop: int = 6) -> Iterator[Batch]:
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    saved = checkpoints.read(path)
+    saved = checkpoints.read_checkpoint(path)
     return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
 
 
@@ -70,7 +70,7 @@ class Killed(BaseException):
     """Ends a run where it stands: nothing in the loop catches it."""
 
 
-def killed_in(evaluation: int) -> Evaluate:
+def killed_in(evaluation: int) -> ModelEvaluation:
     """An evaluation that ends the run when it is called for the time of this number."""
     calls: list[object] = []
 
@@ -196,13 +196,13 @@ def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
     trainer = make_trainer(tmp_path, params())
     trainer.train(batches(0, 2))
     before = sorted((tmp_path / "checkpoints").iterdir())
-    write = checkpoints.write
+    write = checkpoints.write_checkpoint
 
     def slow_write(*args: Any, **extra: Any) -> None:
         write(*args, **extra)
         Lease.take(RunDir(tmp_path))
 
-    monkeypatch.setattr(checkpoints, "write", slow_write)
+    monkeypatch.setattr(checkpoints, "write_checkpoint", slow_write)
     trainer.step = 3
     with pytest.raises(SupersededError):
         trainer.save()
@@ -307,9 +307,9 @@ def test_the_optimiser_and_random_state_come_back(tmp_path: Path) -> None:
     trainer.train(batches(0))
     expected = torch.rand(3)
     torch.manual_seed(123)
-    found = checkpoint.latest(RunDir(tmp_path))
+    found = checkpoint.newest_whole_checkpoint(RunDir(tmp_path))
     assert found is not None
-    checkpoint.resume(trainer.learner, found)
+    checkpoint.resume_learner(trainer.learner, found)
     assert torch.equal(torch.rand(3), expected)
 
 
