@@ -1,1 +1,1 @@
-"""Runs and sweeps side by side: a table, a page with curves and plots, a workspace in Weights & Biases."""
+"""Runs and sweeps side by side: what differs, which is best, as a table, curves and a page."""

@@ -1,11 +1,11 @@
-"""Compare: what `cosmos compare` prints and writes."""
+"""Command `cosmos compare`: prints a comparison, writes its page, saves workspaces in W&B."""
 
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cosmos.compare.comparison import found_as, gather
+from cosmos.compare.comparison import compare_named, find_run_or_sweep
 from cosmos.compare.page import render_comparison
 from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
@@ -16,10 +16,10 @@ from cosmos.run.directory import checkpoint_label
 from cosmos.run.files import write_text
 
 StudyPlots = Callable[[SweepDir, Machine], list[PlotlyFigure]]
-"""Function that draws a sweep's study."""
+"""Function that returns the plots of a sweep's study."""
 
-MAX_LABEL = 80
-"""Characters of a page's name."""
+MAX_PAGE_NAME = 80
+"""Largest number of characters of a page's name."""
 
 
 def write_comparison(
@@ -29,36 +29,36 @@ def write_comparison(
 
     `output`: None for a page below the folder of runs. Raises InputError for a name of neither.
     """
-    compared = gather(names, machine)
-    path = output or default_page(names, machine)
-    studies = {folder.path.name: study_plots(folder, machine) for folder in compared.sweeps}
-    write_text(path, render_comparison(compared, names, studies))
+    comparison = compare_named(names, machine)
+    path = output or default_page_path(names, machine)
+    studies = {folder.path.name: study_plots(folder, machine) for folder in comparison.sweeps}
+    write_text(path, render_comparison(comparison, names, studies))
     if not quiet:
-        print_comparison(compared)
+        print_comparison(comparison)
         print(f"page: {path}")
-    return {**compared.as_json(), "page": str(path)}
+    return {**comparison.as_json(), "page": str(path)}
 
 
-def default_page(names: Sequence[str], machine: Machine) -> Path:
-    """Where the page of these names lies, unless another place is asked for."""
+def default_page_path(names: Sequence[str], machine: Machine) -> Path:
+    """Return the path of the page of these names, unless another one is asked for."""
     joined = "-".join(names)
     label = checkpoint_label(joined)
-    if len(joined) > MAX_LABEL:
+    if len(joined) > MAX_PAGE_NAME:
         label = f"{len(names)}-runs-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
     return machine.runs_root / "compare" / f"{label}.html"
 
 
 def save_workspace(names: Sequence[str], machine: Machine, quiet: bool) -> list[str]:
-    """Saves a workspace in W&B of each sweep that is named; their addresses. ValueError where none is."""
-    found = [found_as(name, machine) for name in names]
-    sweeps = [one.sweep() for one in found if isinstance(one, SweepDir)]
+    """Save a workspace in W&B of each named sweep, and return their addresses. InputError for no sweep."""
+    directories = [find_run_or_sweep(name, machine) for name in names]
+    sweeps = [directory.sweep() for directory in directories if isinstance(directory, SweepDir)]
     if not sweeps:
         raise InputError("--wandb: a workspace is of a sweep, and no sweep is named")
     from cosmos.tracking.workspace import save_sweep_workspace
 
     urls = [
-        save_sweep_workspace(machine.wandb, one.id, one.file.objectives[0].figure, list(one.file.space))
-        for one in sweeps
+        save_sweep_workspace(machine.wandb, sweep.id, sweep.file.objectives[0].figure, list(sweep.file.space))
+        for sweep in sweeps
     ]
     if not quiet:
         print("\n".join(f"workspace: {url}" for url in urls))

@@ -1,4 +1,4 @@
-"""Runs, and the trials of sweeps, beside each other: what differs, and which is best."""
+"""Comparison of runs and of the trials of sweeps: contenders, differing parameters, the best figures."""
 
 import difflib
 import os.path
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cosmos.config.figures import Direction, direction_of
 from cosmos.config.machine import Machine
@@ -18,223 +18,216 @@ from cosmos.registry.record import RunRecord, read_record, run_named
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
 
-TRAINING = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
+TRAINING_FIGURES = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
 """Figures of training that are compared, beside results and evaluations."""
 
-Goal = Literal["largest", "smallest", "neither"]
-
-GOALS: dict[str, Goal] = {"maximize": "largest", "minimize": "smallest"}
-"""As a sweep calls them."""
+DIRECTION_OF_GOAL: dict[str, Direction] = {"maximize": "max", "minimize": "min"}
+"""Direction of a sweep's objective by its goal."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A run, or a trial with its repetitions."""
+    """Run, or trial with its repetitions, that is compared with others."""
 
     name: str
-    """below the folder of runs"""
+    """path from the folder of runs"""
     label: str
-    """the same, without a folder that all contenders lie in"""
+    """path from the folder that all contenders share"""
     state: str
-    """finished, running, stopped, failed, pruned or waiting; of the first seed"""
+    """state of the first seed: finished, running, stopped, failed, pruned or waiting"""
     runs: tuple[RunDir, ...]
-    """one a seed"""
+    """run directories, one per seed"""
     params: Mapping[str, Any]
-    """by path; of the first seed"""
+    """parameters of the first seed, by path"""
     figures: Mapping[str, SeedStatistics]
-    """over the seeds"""
+    """statistics over the seeds, by figure"""
     problem: str = ""
-    """what of it cannot be read"""
+    """files of its runs that cannot be read"""
     is_winner: bool = False
-    """whether its sweep names it the best, or one of the Pareto front"""
+    """True when it is the best of its sweep, or one of the Pareto front"""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Contenders, and how they differ."""
+    """Contenders, their differences, and the best of each figure."""
 
     contenders: tuple[Contender, ...]
     sweeps: tuple[SweepDir, ...]
-    """those whose trials are among them"""
+    """sweeps whose trials are among the contenders"""
 
     @cached_property
     def params(self) -> list[str]:
-        """Parameters, by path, that are not the same in all contenders."""
-        paths = dict.fromkeys(path for one in self.contenders for path in one.params)
-        return [path for path in paths if len({repr(one.params.get(path)) for one in self.contenders}) > 1]
+        """Paths of the parameters that differ between contenders."""
+        paths = dict.fromkeys(path for contender in self.contenders for path in contender.params)
+        return [path for path in paths if len({repr(c.params.get(path)) for c in self.contenders}) > 1]
 
     @cached_property
-    def asked(self) -> dict[str, Goal]:
-        """What the sweeps go by: which values of a figure they call better."""
-        found = (objective for sweep in self.sweeps for objective in sweep.sweep().file.objectives)
-        return {objective.figure: GOALS[objective.goal] for objective in found}
+    def objective_directions(self) -> dict[str, Direction]:
+        """Directions in which the sweeps search, by the figure of their objectives."""
+        objectives = (objective for sweep in self.sweeps for objective in sweep.sweep().file.objectives)
+        return {objective.figure: DIRECTION_OF_GOAL[objective.goal] for objective in objectives}
 
     @property
     def objectives(self) -> list[str]:
-        """Figures that the sweeps go by."""
-        return list(self.asked)
+        """Figures that are objectives of the sweeps."""
+        return list(self.objective_directions)
 
     @cached_property
     def figures(self) -> list[str]:
         """Figures that any contender has: objectives, training, results, then the last evaluations."""
-        there = dict.fromkeys(name for one in self.contenders for name in one.figures)
-        known = dict.fromkeys([*self.objectives, *TRAINING, *there])
-        return [name for name in known if name in there]
+        names = dict.fromkeys(name for contender in self.contenders for name in contender.figures)
+        ordered = dict.fromkeys([*self.objectives, *TRAINING_FIGURES, *names])
+        return [name for name in ordered if name in names]
 
     @cached_property
-    def goals(self) -> dict[str, Goal]:
-        """Which values are better, by figure; of an objective its sweep says it."""
-        return {name: self.asked.get(name) or goal(name) for name in self.figures}
+    def directions(self) -> dict[str, Direction]:
+        """Better direction of each figure: that of its sweep for an objective, or else that of its metric."""
+        return {name: self.objective_directions.get(name) or direction_of(name) for name in self.figures}
 
     @cached_property
     def best(self) -> dict[str, frozenset[str]]:
-        """Names of the contenders that have the best value, by figure, where one is better than another.
+        """Names of the contenders with the best value, by figure; empty where all values are the same.
 
-        Those that finished compete, where any did, and of those the ones with the most seeds: one lucky seed
-        does not beat three.
+        Only finished contenders are eligible, where there are any, and of those the ones with the most seeds:
+        one lucky seed does not beat three.
         """
-        finished = [one for one in self.contenders if one.state == "finished"] or self.contenders
-        most = max((len(one.runs) for one in finished), default=0)
-        competing = [one for one in finished if len(one.runs) == most]
-        return {name: leaders(name, wanted, competing) for name, wanted in self.goals.items()}
+        finished = [c for c in self.contenders if c.state == "finished"] or self.contenders
+        most = max((len(contender.runs) for contender in finished), default=0)
+        eligible = [contender for contender in finished if len(contender.runs) == most]
+        return {name: leaders(name, direction, eligible) for name, direction in self.directions.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """The table, for programs; the deviation of one seed is null."""
+        """Return the comparison as JSON has it; the deviation of one seed is null."""
         return {
             "params": self.params,
             "figures": self.figures,
             "runs": [
                 {
-                    "name": one.name,
-                    "state": one.state,
-                    "seeds": len(one.runs),
-                    "winner": one.is_winner,
-                    "params": {path: one.params.get(path) for path in self.params},
-                    "figures": {name: figure.as_json() for name, figure in one.figures.items()},
-                    "best": [name for name in self.figures if one.name in self.best.get(name, ())],
+                    "name": contender.name,
+                    "state": contender.state,
+                    "seeds": len(contender.runs),
+                    "winner": contender.is_winner,
+                    "params": {path: contender.params.get(path) for path in self.params},
+                    "figures": {name: figure.as_json() for name, figure in contender.figures.items()},
+                    "best": [name for name in self.figures if contender.name in self.best.get(name, ())],
                 }
-                for one in self.contenders
+                for contender in self.contenders
             ],
         }
 
 
-def goal(figure: str) -> Goal:
-    """Return which values of a figure are better, as its metric says."""
-    goals: dict[Direction, Goal] = {"min": "smallest", "max": "largest", "": "neither"}
-    return goals[direction_of(figure)]
-
-
-def leaders(figure: str, wanted: Goal, competing: Iterable[Contender]) -> frozenset[str]:
-    """Names of those whose value of a figure no other's beats; none of a figure that all have alike."""
-    values = {one.name: one.figures[figure].mean for one in competing if figure in one.figures}
-    if wanted == "neither" or len(set(values.values())) < 2:
+def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
+    """Return the names of the contenders with the best value of a figure; none where all have the same."""
+    values = {c.name: c.figures[figure].mean for c in eligible if figure in c.figures}
+    if not direction or len(set(values.values())) < 2:
         return frozenset()
-    best = max(values.values()) if wanted == "largest" else min(values.values())
+    best = max(values.values()) if direction == "max" else min(values.values())
     return frozenset(name for name, value in values.items() if value == best)
 
 
-def gather(names: Sequence[str], machine: Machine) -> Comparison:
-    """What the names mean. Raises ValueError for one that is neither a run nor a sweep."""
+def compare_named(names: Sequence[str], machine: Machine) -> Comparison:
+    """Return the comparison of named runs and sweeps. InputError for a name of neither."""
     if not names:
         raise InputError("name runs or sweeps to compare; `cosmos runs list` lists them")
     contenders, sweeps = dict[str, Contender](), dict[Path, SweepDir]()
     for name in names:
-        found = found_as(name, machine)
-        if isinstance(found, SweepDir):
-            sweeps[found.path.resolve()] = found
-        parts = trials_of(found, machine) if isinstance(found, SweepDir) else [single(found, machine)]
-        contenders |= {one.name: one for one in parts}
-    return Comparison(labelled(contenders.values()), tuple(sweeps.values()))
+        directory = find_run_or_sweep(name, machine)
+        if isinstance(directory, SweepDir):
+            sweeps[directory.path.resolve()] = directory
+            parts = contenders_of_sweep(directory, machine)
+        else:
+            parts = [contender_of_run(directory, machine)]
+        contenders |= {contender.name: contender for contender in parts}
+    return Comparison(with_labels(tuple(contenders.values())), tuple(sweeps.values()))
 
 
-def labelled(contenders: Iterable[Contender]) -> tuple[Contender, ...]:
-    """Contenders whose labels leave out the folder that all of them lie in."""
-    known = tuple(contenders)
-    shared = os.path.commonpath([Path(one.name).parent for one in known])
-    return tuple(replace(one, label=os.path.relpath(one.name, shared)) for one in known)
+def with_labels(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
+    """Return contenders labelled by their paths from the folder that all of them share."""
+    shared = os.path.commonpath([Path(contender.name).parent for contender in contenders])
+    return tuple(replace(c, label=os.path.relpath(c.name, shared)) for c in contenders)
 
 
-def found_as(name: str, machine: Machine) -> RunDir | SweepDir:
-    """The run or the sweep that a person means. ValueError lists names near it."""
+def find_run_or_sweep(name: str, machine: Machine) -> RunDir | SweepDir:
+    """Return the directory of the run or sweep that a name means. InputError lists similar names."""
     if run := run_named(name, machine.runs_root):
         return run
     try:
         return find_sweep_dir(name, machine.runs_root)
-    except ValueError:
-        known = known_names(machine.runs_root)
-        near = difflib.get_close_matches(name, known, 5, 0.4)
-        there = f"near it: {', '.join(near)}" if near else "`cosmos runs list` lists the runs"
-        raise InputError(f"{name}: no run and no sweep in {machine.runs_root}; {there}") from None
+    except InputError:
+        near = difflib.get_close_matches(name, run_and_sweep_names(machine.runs_root), 5, 0.4)
+        hint = f"near it: {', '.join(near)}" if near else "`cosmos runs list` lists the runs"
+        raise InputError(f"{name}: no run and no sweep in {machine.runs_root}; {hint}") from None
 
 
-def known_names(runs_root: Path) -> list[str]:
-    """Names of runs and sweeps in a folder of runs."""
-    sweeps = [path.parent.relative_to(runs_root).as_posix() for path in runs_root.glob("*/sweep.yaml")]
-    short = [name.rpartition("-")[0] for name in sweeps]
-    return [*run_names(runs_root), *sweeps, *dict.fromkeys(short)]
+def run_and_sweep_names(runs_root: Path) -> list[str]:
+    """Return the names of runs, and the ids and names of sweeps, in a folder of runs."""
+    ids = [path.parent.relative_to(runs_root).as_posix() for path in runs_root.glob("*/sweep.yaml")]
+    names = [sweep_id.rpartition("-")[0] for sweep_id in ids]
+    return [*run_names(runs_root), *ids, *dict.fromkeys(names)]
 
 
-def single(run: RunDir, machine: Machine) -> Contender:
-    """A run that is named by itself."""
-    record = recorded(run, machine)
-    return contender((run,), [record], [figures_of(record)], record.status)
+def contender_of_run(run: RunDir, machine: Machine) -> Contender:
+    """Return the contender of a run that is named by itself."""
+    record = record_below(machine.runs_root, run)
+    return make_contender((run,), [record], [compared_figures(record)], record.status)
 
 
-def contender(
+def make_contender(
     runs: tuple[RunDir, ...],
     records: Sequence[RunRecord],
     figures: Sequence[Mapping[str, float]],
     state: str,
     is_winner: bool = False,
 ) -> Contender:
-    """A contender from its runs, one a seed."""
+    """Return the contender of runs, their records and their figures, one per seed."""
     first = records[0]
     problem = "; ".join(record.problem for record in records if record.problem)
-    return Contender(
-        first.name, first.name, state, runs, first.params, over_seeds(figures), problem, is_winner
-    )
+    statistics = statistics_over_seeds(figures)
+    return Contender(first.name, first.name, state, runs, first.params, statistics, problem, is_winner)
 
 
-def recorded(run: RunDir, machine: Machine) -> RunRecord:
-    """The record of a run, by the name that it has below the folder of runs."""
-    return read_record(run, os.path.relpath(run.path, machine.runs_root))
+def record_below(runs_root: Path, run: RunDir) -> RunRecord:
+    """Return the record of a run, named by its path from the folder of runs."""
+    return read_record(run, os.path.relpath(run.path, runs_root))
 
 
-def trials_of(folder: SweepDir, machine: Machine) -> list[Contender]:
-    """The trials of a sweep, each with its repetitions: the best first, then those that did not finish.
+def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
+    """Return the trials of a sweep with their repetitions: the best first, then those that did not finish.
 
-    ValueError where there is none yet.
+    InputError where no trial has begun.
     """
     sweep = folder.sweep()
     trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
         raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
-    finished = rank_candidates(sweep, trials)
-    ranked = {one.number: rank for rank, one in enumerate(finished)}
-    winners = {one.number for one in finished if one.is_best}
+    candidates = rank_candidates(sweep, trials)
+    ranks = {candidate.number: rank for rank, candidate in enumerate(candidates)}
+    winners = {candidate.number for candidate in candidates if candidate.is_best}
     grouped = {number: list(seeds) for number, seeds in groupby(trials, key=lambda trial: trial.number)}
-    order = sorted(grouped, key=lambda number: (ranked.get(number, len(ranked)), number))
-    return [of_trial(folder, grouped[number], number in winners, machine) for number in order]
+    order = sorted(grouped, key=lambda number: (ranks.get(number, len(ranks)), number))
+    return [contender_of_trial(folder, grouped[number], number in winners, machine) for number in order]
 
 
-def of_trial(folder: SweepDir, seeds: Sequence[TrialRecord], is_winner: bool, machine: Machine) -> Contender:
-    """A trial with those of its repetitions that finished, where it has finished itself."""
+def contender_of_trial(
+    folder: SweepDir, seeds: Sequence[TrialRecord], is_winner: bool, machine: Machine
+) -> Contender:
+    """Return the contender of a trial; of a finished one with its repetitions that finished, too."""
     first = seeds[0]
     counted = [seed for seed in seeds if seed.state == first.state == "finished"] or [first]
     runs = tuple(folder.run(seed) for seed in counted)
-    records = [recorded(run, machine) for run in runs]
-    figures = [figures_of(record) | seed.values for record, seed in zip(records, counted, strict=True)]
+    records = [record_below(machine.runs_root, run) for run in runs]
+    figures = [compared_figures(record) | seed.values for record, seed in zip(records, counted, strict=True)]
     state = records[0].status if first.state == "running" else first.state
-    return contender(runs, records, figures, state, is_winner)
+    return make_contender(runs, records, figures, state, is_winner)
 
 
-def figures_of(record: RunRecord) -> dict[str, float]:
-    """The figures of a run that are compared."""
-    return {name: value for name, value in record.metrics.items() if "/" in name or name in TRAINING}
+def compared_figures(record: RunRecord) -> dict[str, float]:
+    """Return the figures of a run that are compared: of training, results and evaluations."""
+    return {name: value for name, value in record.metrics.items() if "/" in name or name in TRAINING_FIGURES}
 
 
-def over_seeds(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStatistics]:
-    """Figures over the seeds that have them."""
+def statistics_over_seeds(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStatistics]:
+    """Return the statistics of each figure over the seeds that have it."""
     names = dict.fromkeys(name for figures in seeds for name in figures)
     return {
         name: SeedStatistics.over([figures[name] for figures in seeds if name in figures]) for name in names

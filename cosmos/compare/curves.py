@@ -1,4 +1,4 @@
-"""Learning curves of contenders over the samples they have seen, as Plotly's JSON."""
+"""Learning curves of contenders over samples seen, as Plotly's JSON."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 
 PALETTE = ("#3b82f6", "#d97706", "#16a34a", "#db2777", "#7c3aed", "#0891b2", "#a16207", "#64748b")
-"""Told apart, and seen, on white and on black."""
+"""Colours that differ from each other and are visible on white and on black."""
 
 MAX_POINTS = 400
-"""Points of a curve: more are not seen."""
+"""Largest number of points of a curve: a plot has room for no more."""
 
-HEADLINE = "R@1"
-"""Evaluations that are shown first."""
+HEADLINE_METRIC = "R@1"
+"""Ending of the metrics that are shown first."""
 
 
 @dataclass(frozen=True)
-class Curve:
-    """A figure of one run."""
+class LearningCurve:
+    """Values of a figure of one run, over samples seen."""
 
     samples: list[int]
     values: list[float]
 
 
-Curves = dict[str, Curve]
-"""By figure."""
+RunCurves = dict[str, LearningCurve]
+"""Learning curves of a run, by figure."""
 
 
-def colours(number: int) -> list[str]:
-    """Colours for so many contenders; of many a scale from violet to yellow, the first (the best) darkest."""
+def curve_colours(number: int) -> list[str]:
+    """Return `number` colours; of many a scale from violet to yellow, the first (the best) darkest."""
     if number <= len(PALETTE):
         return list(PALETTE[:number])
     return [
@@ -43,74 +43,74 @@ def colours(number: int) -> list[str]:
 
 
 def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
-    """A plot of the loss, and one of each evaluation: a line for each run, repetitions in the same colour."""
-    read = [[run_curves(run, batch_size(one)) for run in one.runs] for one in contenders]
-    names = dict.fromkeys(name for runs in read for run in runs for name in run)
-    shades = colours(len(contenders))
+    """Return a plot of the loss and one of each evaluation: a line per run, repetitions in one colour."""
+    curves = [[read_curves(run, batch_size(c)) for run in c.runs] for c in contenders]
+    names = dict.fromkeys(name for runs in curves for run in runs for name in run)
+    colours = curve_colours(len(contenders))
     return [
-        plot(
+        curve_plot(
             name,
             [
                 trace
-                for one, runs, colour in zip(contenders, read, shades, strict=True)
-                for trace in traces(name, one, runs, colour)
+                for contender, runs, colour in zip(contenders, curves, colours, strict=True)
+                for trace in curve_traces(name, contender.label, runs, colour)
             ],
             len(contenders),
         )
-        for name in sorted(names, key=precedence)
+        for name in sorted(names, key=plot_order)
     ]
 
 
-def batch_size(one: Contender) -> int:
-    """Samples of a step."""
-    return int(one.params.get("pretrain.batch_size", 1))
+def batch_size(contender: Contender) -> int:
+    """Return the number of samples of a contender's optimisation step."""
+    return int(contender.params.get("pretrain.batch_size", 1))
 
 
-def precedence(name: str) -> tuple[bool, bool, str]:
-    """The loss comes first, then what evaluations are judged by."""
+def plot_order(name: str) -> tuple[bool, bool, str]:
+    """Return the sort key of a figure's plot: the loss comes first, then headline metrics, then others."""
     return name != "loss", not is_headline(name), name
 
 
 def is_headline(name: str) -> bool:
-    """Whether a figure is among those that are looked at first."""
-    return name == "loss" or name.endswith(HEADLINE)
+    """Return True for the loss and the metrics that evaluations are judged by."""
+    return name == "loss" or name.endswith(HEADLINE_METRIC)
 
 
-def run_curves(run: RunDir, per_step: int) -> Curves:
-    """The curves that a run's metrics hold. Steps without a finite loss are left out, and so are ties."""
+def read_curves(run: RunDir, per_step: int) -> RunCurves:
+    """Return the curves of a run, without values that are not finite; `per_step`: samples of a step."""
     points: dict[str, list[tuple[int, float]]] = {}
     for line in read_metrics(run.metrics):
-        for name, value in evaluated(line):
+        for name, value in plotted_values(line):
             points.setdefault(name, []).append((line["step"] * per_step, value))
     return {
-        name: Curve([samples for samples, _ in kept], [value for _, value in kept])
-        for name, kept in ((name, thinned(found)) for name, found in points.items())
+        name: LearningCurve([samples for samples, _ in kept], [value for _, value in kept])
+        for name, kept in ((name, thin_points(curve)) for name, curve in points.items())
     }
 
 
-def evaluated(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """What a line of metrics says of the loss, or of an evaluation."""
+def plotted_values(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield the loss, or the figures of an evaluation, in a line of metrics.jsonl."""
     figures = {"loss": line.get("loss")} | line.get("evaluation", {})
     for name, value in figures.items():
         if value is not None and not is_caveat(f"evaluation/{name}"):
             yield name, value
 
 
-def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
-    """At most MAX_POINTS of the points, evenly; the last is always among them."""
+def thin_points(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return at most MAX_POINTS of the points, evenly spaced, the last one among them."""
     stride = -(-len(points) // MAX_POINTS)
     return list(points[::-1][:: max(stride, 1)][::-1])
 
 
-def traces(name: str, one: Contender, runs: Iterable[Curves], colour: str) -> Iterator[dict[str, Any]]:
-    """A contender's lines, one a seed; the legend names it once."""
-    shown = [run[name] for run in runs if name in run]
-    for number, curve in enumerate(shown):
+def curve_traces(name: str, label: str, runs: Iterable[RunCurves], colour: str) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a contender's figure, one per seed; the legend has its label once."""
+    curves = [run[name] for run in runs if name in run]
+    for number, curve in enumerate(curves):
         yield {
             "type": "scatter",
             "mode": "lines+markers" if len(curve.values) < 30 else "lines",
-            "name": escape_for_plotly(one.label),
-            "legendgroup": escape_for_plotly(one.label),
+            "name": escape_for_plotly(label),
+            "legendgroup": escape_for_plotly(label),
             "showlegend": number == 0,
             "x": curve.samples,
             "y": curve.values,
@@ -120,8 +120,8 @@ def traces(name: str, one: Contender, runs: Iterable[Curves], colour: str) -> It
         }
 
 
-def plot(name: str, lines: list[dict[str, Any]], num_contenders: int) -> PlotlyFigure:
-    """Lines of a figure. Of more contenders than a legend has room for, the table says the colours."""
+def curve_plot(name: str, lines: list[dict[str, Any]], num_contenders: int) -> PlotlyFigure:
+    """Return the plot of a figure; without a legend for more contenders than the palette has colours."""
     layout = {
         "xaxis": {"title": {"text": "samples"}, "rangemode": "tozero"},
         "showlegend": 1 < num_contenders <= len(PALETTE),

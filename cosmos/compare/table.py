@@ -1,6 +1,6 @@
-"""A comparison as a table of text, for the terminal and for the page.
+"""Comparison as a table of text, for the terminal and for the page.
 
-A few contenders stand side by side, so that everything about them has room; of many, each is a line.
+A few contenders are columns, so that everything about them has room; of many, each is a row.
 """
 
 from collections.abc import Iterator
@@ -16,228 +16,245 @@ from cosmos.config.figures import is_caveat
 from cosmos.registry.candidates import SeedStatistics
 from cosmos.report.text import format_parameter, parameter_label, printable
 
-MAX_SIDE_BY_SIDE = 5
+MAX_COLUMN_CONTENDERS = 5
+"""Largest number of contenders that are columns."""
 
-HEADLINES = ("image_to_text_R@1", "text_to_image_R@1", "top1", "csa_mIoU")
-"""Metrics that lines of many runs have, where no sweep says what it goes by."""
+HEADLINE_METRICS = ("image_to_text_R@1", "text_to_image_R@1", "top1", "csa_mIoU")
+"""Metrics that a table of many runs shows, where no sweep has objectives."""
 MAX_HEADLINES = 6
 
-STAR = " *"
-"""After the best."""
-MAX_LINES = 40
-"""Lines of a block in the terminal."""
-MAX_CELL = 24
+BEST_MARK = " *"
+"""Mark after the best value."""
+MAX_TERMINAL_ROWS = 40
+"""Largest number of rows of a block in the terminal."""
+MAX_CELL_WIDTH = 24
 """Characters of a name or a value that are not folded in the terminal."""
-MAX_HEADING = 10
-"""Characters of a heading that are not."""
-GAP = 1
+MAX_HEADING_WIDTH = 10
+"""Characters of a heading that are not folded in the terminal."""
+COLUMN_GAP = 1
 """Characters between columns."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A value, in words."""
+class ComparisonCell:
+    """Value as text, with a mark where it is the best."""
 
     text: str
     is_best: bool = False
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row of the table."""
+class ComparisonRow:
+    """Named row of cells."""
 
     name: str
-    cells: tuple[Cell, ...]
+    cells: tuple[ComparisonCell, ...]
     is_winner: bool = False
 
 
 @dataclass(frozen=True)
-class Block:
-    """Rows below a title."""
+class RowBlock:
+    """Rows below a title, which may be empty."""
 
     title: str
-    lines: tuple[Line, ...]
+    rows: tuple[ComparisonRow, ...]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The table; each line has a cell for each heading."""
+class ComparisonTable:
+    """Table of a comparison; each row has a cell for each heading."""
 
     headings: tuple[str, ...]
-    blocks: tuple[Block, ...]
+    blocks: tuple[RowBlock, ...]
 
 
-def sheet(compared: Comparison) -> Sheet:
-    """The table of a comparison."""
-    return side_by_side(compared) if len(compared.contenders) <= MAX_SIDE_BY_SIDE else in_lines(compared)
+def comparison_table(comparison: Comparison) -> ComparisonTable:
+    """Return the table of a comparison."""
+    is_wide = len(comparison.contenders) <= MAX_COLUMN_CONTENDERS
+    return contenders_as_columns(comparison) if is_wide else contenders_as_rows(comparison)
 
 
-def side_by_side(compared: Comparison) -> Sheet:
-    """A column for each contender: parameters that differ, and all figures."""
-    of_all = compared.contenders
-    head = (
-        Line("state", tuple(Cell(one.state) for one in of_all)),
-        *seeds_line(compared),
+def contenders_as_columns(comparison: Comparison) -> ComparisonTable:
+    """Return a table with a column for each contender: parameters that differ, and all figures."""
+    contenders = comparison.contenders
+    states = ComparisonRow("state", tuple(ComparisonCell(contender.state) for contender in contenders))
+    params = tuple(
+        ComparisonRow(path, tuple(parameter_cell(contender, path) for contender in contenders))
+        for path in comparison.params
     )
-    params = tuple(Line(path, tuple(param_cell(one, path) for one in of_all)) for path in compared.params)
     figures = tuple(
-        Line(name, tuple(figure_cell(compared, one, name) for one in of_all)) for name in told(compared)
+        ComparisonRow(name, tuple(figure_cell(comparison, contender, name) for contender in contenders))
+        for name in shown_figures(comparison)
     )
-    blocks = Block("", head), Block("parameters that differ", params), Block("figures", figures)
-    return Sheet(tuple(one.label for one in of_all), tuple(block for block in blocks if block.lines))
+    blocks = (
+        RowBlock("", (states, *seeds_row(comparison))),
+        RowBlock("parameters that differ", params),
+        RowBlock("figures", figures),
+    )
+    labels = tuple(contender.label for contender in contenders)
+    return ComparisonTable(labels, tuple(block for block in blocks if block.rows))
 
 
-def seeds_line(compared: Comparison) -> Iterator[Line]:
-    """How many seeds there are of each, where any was repeated."""
-    if any(len(one.runs) > 1 for one in compared.contenders):
-        yield Line("seeds", tuple(Cell(str(len(one.runs))) for one in compared.contenders))
+def seeds_row(comparison: Comparison) -> Iterator[ComparisonRow]:
+    """Yield a row with each contender's number of seeds, where any was repeated."""
+    numbers = [len(contender.runs) for contender in comparison.contenders]
+    if max(numbers) > 1:
+        yield ComparisonRow("seeds", tuple(ComparisonCell(str(number)) for number in numbers))
 
 
-def in_lines(compared: Comparison) -> Sheet:
-    """A line for each contender: how it stands, parameters that differ, and the figures that matter most."""
-    figures = headlines(compared)
-    seeds = next(seeds_line(compared), None)
-    lines = tuple(
-        Line(
-            one.label,
+def contenders_as_rows(comparison: Comparison) -> ComparisonTable:
+    """Return a table with a row for each contender: state, headline figures, parameters that differ."""
+    figures = headline_figures(comparison)
+    seeds = next(seeds_row(comparison), None)
+    rows = tuple(
+        ComparisonRow(
+            contender.label,
             (
-                Cell(one.state),
+                ComparisonCell(contender.state),
                 *([seeds.cells[number]] if seeds else []),
-                *(figure_cell(compared, one, name) for name in figures),
-                *(param_cell(one, path) for path in compared.params),
+                *(figure_cell(comparison, contender, name) for name in figures),
+                *(parameter_cell(contender, path) for path in comparison.params),
             ),
-            one.is_winner,
+            contender.is_winner,
         )
-        for number, one in enumerate(compared.contenders)
+        for number, contender in enumerate(comparison.contenders)
     )
-    headings = ("state", *(["seeds"] if seeds else []), *figures, *shortened(compared.params))
-    return Sheet(headings, (Block("", lines),))
+    labels = unique_parameter_labels(comparison.params)
+    headings = ("state", *(["seeds"] if seeds else []), *figures, *labels)
+    return ComparisonTable(headings, (RowBlock("", rows),))
 
 
-def told(compared: Comparison) -> list[str]:
-    """Figures but for ties, and for evaluations while training of what was measured again after it."""
-    return [name for name in compared.figures if not is_caveat(name) and again(name) not in compared.figures]
+def shown_figures(comparison: Comparison) -> list[str]:
+    """Return the figures without caveats, and without evaluations that were repeated after training."""
+    return [
+        name
+        for name in comparison.figures
+        if not is_caveat(name) and final_result(name) not in comparison.figures
+    ]
 
 
-def again(name: str) -> str:
-    """The result that says the same of the finished run as an evaluation while training; "" of others."""
+def final_result(name: str) -> str:
+    """Return the result, measured after training, that repeats an evaluation while training; "" of others."""
     if not name.startswith("evaluation/") or name.count("/") < 3:
         return ""
     _, model, dataset, metric = name.split("/", 3)
     return f"retrieval/{dataset}/{model}/{metric}"
 
 
-def headlines(compared: Comparison) -> list[str]:
-    """What sweeps go by; of runs without one the loss, and a metric or two of each suite."""
-    if compared.objectives:
-        return [name for name in compared.objectives if name in compared.figures]
-    results = [name for name in told(compared) if name.rpartition("/")[2] in HEADLINES]
-    return [*(name for name in ("loss", "seconds") if name in compared.figures), *results[:MAX_HEADLINES]]
+def headline_figures(comparison: Comparison) -> list[str]:
+    """Return the objectives of sweeps; without any the loss, and a metric or two of each suite."""
+    if comparison.objectives:
+        return [name for name in comparison.objectives if name in comparison.figures]
+    results = [name for name in shown_figures(comparison) if name.rpartition("/")[2] in HEADLINE_METRICS]
+    return [*(name for name in ("loss", "seconds") if name in comparison.figures), *results[:MAX_HEADLINES]]
 
 
-def shortened(paths: list[str]) -> list[str]:
-    """Parameters without their section, where that leaves no doubt."""
-    names = [parameter_label(path) for path in paths]
-    return [one if names.count(one) == 1 else path for one, path in zip(names, paths, strict=True)]
+def unique_parameter_labels(paths: list[str]) -> list[str]:
+    """Return parameters without their section, except those that only the section tells apart."""
+    labels = [parameter_label(path) for path in paths]
+    return [label if labels.count(label) == 1 else path for label, path in zip(labels, paths, strict=True)]
 
 
-def figure_cell(compared: Comparison, one: Contender, name: str) -> Cell:
-    """A figure of a contender, marked where it is the best."""
-    if name not in one.figures:
-        return Cell("")
-    return Cell(figure_in_words(one.figures[name]), one.name in compared.best[name])
+def figure_cell(comparison: Comparison, contender: Contender, name: str) -> ComparisonCell:
+    """Return the cell of a contender's figure, marked where it is the best."""
+    if name not in contender.figures:
+        return ComparisonCell("")
+    text = format_statistics(contender.figures[name])
+    return ComparisonCell(text, contender.name in comparison.best[name])
 
 
-def figure_in_words(figure: SeedStatistics) -> str:
-    """A figure with its spread; large ones as whole numbers."""
+def format_statistics(figure: SeedStatistics) -> str:
+    """Return a figure with its deviation; large ones as whole numbers."""
     if abs(figure.mean) < 10_000:
         return str(figure)
     spread = f" ± {figure.deviation:,.0f}" if figure.is_repeated else ""
     return f"{figure.mean:,.0f}{spread}"
 
 
-def param_cell(one: Contender, path: str) -> Cell:
-    """A parameter of a contender, as a person would write it."""
-    value = one.params.get(path)
-    return Cell("" if value is None else format_parameter(value))
+def parameter_cell(contender: Contender, path: str) -> ComparisonCell:
+    """Return the cell of a contender's parameter."""
+    value = contender.params.get(path)
+    return ComparisonCell("" if value is None else format_parameter(value))
 
 
-def print_comparison(compared: Comparison) -> None:
-    """The table in the terminal, as far as there is room."""
-    console, made = Console(), sheet(compared)
-    columns = fitting(made, console.width)
-    console.print(as_table(made, columns, console.width))
-    for line in [*left_out(made, columns), *remarks(compared)]:
+def print_comparison(comparison: Comparison) -> None:
+    """Print the table as far as there is room in the terminal, and remarks below it."""
+    console, table = Console(), comparison_table(comparison)
+    num_columns = count_fitting_columns(table, console.width)
+    console.print(rich_table(table, num_columns, console.width))
+    for line in [*omission_remarks(table, num_columns), *comparison_remarks(comparison)]:
         console.print(Text(printable(line)))
 
 
-def fitting(made: Sheet, width: int) -> int:
-    """How many columns are shown: all of a few, folded if need be, or as many as there is room for."""
-    total = len(made.headings)
-    if total <= MAX_SIDE_BY_SIDE:
+def count_fitting_columns(table: ComparisonTable, width: int) -> int:
+    """Return the number of columns to show: all of a few, or as many as fit into `width` characters."""
+    total = len(table.headings)
+    if total <= MAX_COLUMN_CONTENDERS:
         return total
-    return max(1, sum(taken(made, number + 1) <= width for number in range(total)))
+    return max(1, sum(table_width(table, number + 1) <= width for number in range(total)))
 
 
-def taken(made: Sheet, columns: int) -> int:
-    """Characters that the first columns take, with the names of the lines."""
-    return name_width(made) + sum(wanted(made, number) + GAP for number in range(columns))
+def table_width(table: ComparisonTable, num_columns: int) -> int:
+    """Return the characters that the names of the rows and the first columns take."""
+    columns = sum(column_width(table, number) + COLUMN_GAP for number in range(num_columns))
+    return name_width(table) + columns
 
 
-def wanted(made: Sheet, column: int) -> int:
-    """Characters that a column takes: its values have room, and so has a piece of its heading."""
-    values = [line.cells[column].text for block in made.blocks for line in block.lines]
-    widest = min(max(map(len, values)), MAX_CELL) + len(STAR)
-    return max(widest, min(len(made.headings[column]), MAX_HEADING))
+def column_width(table: ComparisonTable, column: int) -> int:
+    """Return the characters of a column that has room for its values and for a part of its heading."""
+    values = [row.cells[column].text for block in table.blocks for row in block.rows]
+    widest = min(max(map(len, values)), MAX_CELL_WIDTH) + len(BEST_MARK)
+    return max(widest, min(len(table.headings[column]), MAX_HEADING_WIDTH))
 
 
-def name_width(made: Sheet) -> int:
-    """Characters that the names of the lines get at least."""
-    longest = max(len(line.name) for block in made.blocks for line in block.lines)
-    return min(longest, MAX_CELL) + GAP
+def name_width(table: ComparisonTable) -> int:
+    """Return the characters that the names of the rows take at least, with the gap after them."""
+    longest = max(len(row.name) for block in table.blocks for row in block.rows)
+    return min(longest, MAX_CELL_WIDTH) + COLUMN_GAP
 
 
-def as_table(made: Sheet, columns: int, width: int) -> Table:
-    """The first columns of the table as rich draws them: the best values are starred, and green."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("", overflow="fold", min_width=name_width(made) - GAP)
-    share = max(1, (width - name_width(made)) // columns - GAP)
-    room = share if taken(made, columns) > width else width
-    for number, heading in enumerate(made.headings[:columns]):
-        fit = min(wanted(made, number), room)
-        table.add_column(Text(printable(heading)), justify="right", overflow="fold", width=fit)
-    for block in made.blocks:
+def rich_table(table: ComparisonTable, num_columns: int, width: int) -> Table:
+    """Return the first columns as a table of Rich; the best values are marked, and green."""
+    rich = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    rich.add_column("", overflow="fold", min_width=name_width(table) - COLUMN_GAP)
+    share = max(1, (width - name_width(table)) // num_columns - COLUMN_GAP)
+    room = share if table_width(table, num_columns) > width else width
+    for number, heading in enumerate(table.headings[:num_columns]):
+        fit = min(column_width(table, number), room)
+        rich.add_column(Text(printable(heading)), justify="right", overflow="fold", width=fit)
+    for block in table.blocks:
         if block.title:
-            table.add_row(Text(block.title, style="bold"))
-        for line in block.lines[:MAX_LINES]:
-            name = Text(printable(line.name), style="bold" if line.is_winner else "")
-            table.add_row(name, *map(cell_text, line.cells[:columns]))
-        table.add_section()
-    return table
+            rich.add_row(Text(block.title, style="bold"))
+        for row in block.rows[:MAX_TERMINAL_ROWS]:
+            name = Text(printable(row.name), style="bold" if row.is_winner else "")
+            rich.add_row(name, *map(rich_cell, row.cells[:num_columns]))
+        rich.add_section()
+    return rich
 
 
-def left_out(made: Sheet, columns: int) -> Iterator[str]:
-    """What the page shows beside the table in the terminal."""
-    hidden = sum(len(block.lines[MAX_LINES:]) for block in made.blocks)
+def rich_cell(cell: ComparisonCell) -> Text:
+    """Return a cell as Rich's text; others than the best have spaces in place of its mark."""
+    if cell.is_best:
+        return Text(f"{printable(cell.text)}{BEST_MARK}", style="green")
+    return Text(f"{printable(cell.text)}{' ' * len(BEST_MARK)}")
+
+
+def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
+    """Yield lines on what the page shows and the terminal does not."""
+    hidden = sum(len(block.rows[MAX_TERMINAL_ROWS:]) for block in table.blocks)
     if hidden:
         yield f"and {hidden} lines more, which the page has"
-    if made.headings[columns:]:
-        yield f"the page also has: {', '.join(made.headings[columns:])}"
+    if table.headings[num_columns:]:
+        yield f"the page also has: {', '.join(table.headings[num_columns:])}"
 
 
-def cell_text(cell: Cell) -> Text:
-    """A cell; what is not the best has room where the best has its star."""
-    if cell.is_best:
-        return Text(f"{printable(cell.text)}{STAR}", style="green")
-    return Text(f"{printable(cell.text)}{' ' * len(STAR)}")
-
-
-def remarks(compared: Comparison) -> Iterator[str]:
-    """What a reader of the table should know."""
-    if any(compared.best.values()):
+def comparison_remarks(comparison: Comparison) -> Iterator[str]:
+    """Yield lines that explain the marks, name unreadable files, and say where no parameter differs."""
+    contenders = comparison.contenders
+    if any(comparison.best.values()):
         yield "* the best"
-    if any(figure.is_repeated for one in compared.contenders for figure in one.figures.values()):
+    if any(figure.is_repeated for contender in contenders for figure in contender.figures.values()):
         yield "± the standard deviation over seeds; the best are among those with the most seeds"
-    yield from (f"{one.name}: {one.problem}" for one in compared.contenders if one.problem)
-    if not compared.params and len(compared.contenders) > 1:
+    yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)
+    if not comparison.params and len(contenders) > 1:
         yield "no parameter differs"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.compare.commands import default_page, save_workspace, write_comparison
+from cosmos.compare.commands import default_page_path, save_workspace, write_comparison
 from cosmos.search.study_plots import plot_study
 from tests.compare.compared import RESULT, machine, make_run
 
@@ -29,10 +29,10 @@ def test_the_table_is_json_and_the_page_is_where_it_says(
 
 def test_pages_of_many_runs_have_short_names_of_their_own(tmp_path: Path) -> None:
     many = [f"run-{number}" for number in range(99)]
-    page, other = default_page(many, machine(tmp_path)), default_page(many[1:], machine(tmp_path))
+    page, other = default_page_path(many, machine(tmp_path)), default_page_path(many[1:], machine(tmp_path))
     assert page != other
     assert len(page.name) < 50
-    assert default_page(["../folder/a"], machine(tmp_path)).parent == tmp_path / "compare"
+    assert default_page_path(["../folder/a"], machine(tmp_path)).parent == tmp_path / "compare"
 
 
 def test_a_workspace_is_of_a_sweep(tmp_path: Path) -> None:

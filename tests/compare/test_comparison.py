@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.compare.comparison import Comparison, Contender, gather, goal
+from cosmos.compare.comparison import Comparison, Contender, compare_named
 from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep
 from tests.search.examples import RECALL, Bench
@@ -25,7 +26,7 @@ def best(*contenders: Contender) -> dict[str, set[str]]:
 def test_parameters_that_differ_and_figures_of_runs(tmp_path: Path) -> None:
     make_run(tmp_path, "fast", 0.4, momentum=0.9)
     make_run(tmp_path, "folder/slow", 0.6, momentum=0.99)
-    compared = gather(["fast", "folder/slow"], machine(tmp_path))
+    compared = compare_named(["fast", "folder/slow"], machine(tmp_path))
     assert compared.params == ["pretrain.momentum"]
     fast, slow = compared.contenders
     assert [one.name for one in compared.contenders] == ["fast", "folder/slow"]
@@ -43,17 +44,18 @@ def test_parameters_that_differ_and_figures_of_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("figure", "wanted"),
     [
-        ("loss", "smallest"),
-        ("device_seconds", "smallest"),
-        ("samples_per_second", "largest"),
-        ("retrieval/heldout/teacher/image_to_text_median_rank", "smallest"),
-        ("classification/cifar10/teacher/top1", "largest"),
-        ("retrieval/heldout/teacher/image_to_text_ties", "neither"),
-        ("samples", "neither"),
+        ("loss", "min"),
+        ("device_seconds", "min"),
+        ("samples_per_second", "max"),
+        ("retrieval/heldout/teacher/image_to_text_median_rank", "min"),
+        ("classification/cifar10/teacher/top1", "max"),
+        ("retrieval/heldout/teacher/image_to_text_ties", ""),
+        ("samples", ""),
     ],
 )
 def test_what_is_better(figure: str, wanted: str) -> None:
-    assert goal(figure) == wanted
+    only = replace(contender("a"), figures={figure: SeedStatistics.over([1.0])})
+    assert Comparison((only,), ()).directions == {figure: wanted}
 
 
 def test_what_finished_competes_where_anything_did() -> None:
@@ -81,7 +83,7 @@ def test_the_best_are_those_that_no_other_beats(values: list[float]) -> None:
 
 def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench())
-    compared = gather([folder.path.name], machine(tmp_path))
+    compared = compare_named([folder.path.name], machine(tmp_path))
     assert [sweep.path for sweep in compared.sweeps] == [folder.path]
     assert compared.objectives == [RECALL]
     assert {"pretrain.momentum", "loss.distill_weight"} == set(compared.params)
@@ -101,7 +103,7 @@ def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -
 
 def test_a_sweep_says_itself_what_is_better(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench(), repeat=False, objectives=[{"figure": RECALL, "goal": "minimize"}])
-    compared = gather([str(folder.path)], machine(tmp_path))
+    compared = compare_named([str(folder.path)], machine(tmp_path))
     means = {one.name: one.figures[RECALL].mean for one in compared.contenders}
     assert compared.best[RECALL] == {min(means, key=lambda name: means[name])}
     assert list(means.values()) == sorted(means.values())
@@ -109,7 +111,7 @@ def test_a_sweep_says_itself_what_is_better(tmp_path: Path) -> None:
 
 def test_failed_trials_stand_below_those_that_finished(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench(dies={"trial-0001": 9}), trials=3, repeat=False)
-    compared = gather([folder.path.name], machine(tmp_path))
+    compared = compare_named([folder.path.name], machine(tmp_path))
     assert compared.contenders[-1].name.endswith("trial-0001")
     assert compared.contenders[-1].state == "failed"
     assert RECALL not in compared.contenders[-1].figures
@@ -118,7 +120,7 @@ def test_failed_trials_stand_below_those_that_finished(tmp_path: Path) -> None:
 def test_a_sweep_goes_by_its_name_and_a_run_may_stand_beside_it(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench(), repeat=False)
     make_run(tmp_path, "baseline")
-    compared = gather(["small", "baseline", "small", "baseline"], machine(tmp_path))
+    compared = compare_named(["small", "baseline", "small", "baseline"], machine(tmp_path))
     assert len(compared.contenders) == 7
     assert compared.contenders[0].label.startswith(f"{folder.path.name}/trial-")
     assert compared.contenders[-1].label == "baseline"
@@ -128,20 +130,20 @@ def test_a_name_that_is_none_is_told_with_names_near_it(tmp_path: Path) -> None:
     make_run(tmp_path, "baseline")
     make_run(tmp_path, "folder/ablation")
     with pytest.raises(ValueError, match=r"basline: no run and no sweep in .*; near it: baseline"):
-        gather(["basline"], machine(tmp_path))
+        compare_named(["basline"], machine(tmp_path))
     with pytest.raises(ValueError, match="near it: folder/ablation"):
-        gather(["folder/ablatoin"], machine(tmp_path))
+        compare_named(["folder/ablatoin"], machine(tmp_path))
     with pytest.raises(ValueError, match="`cosmos runs list` lists the runs"):
-        gather(["zzz"], machine(tmp_path))
+        compare_named(["zzz"], machine(tmp_path))
     with pytest.raises(ValueError, match="name runs or sweeps"):
-        gather([], machine(tmp_path))
+        compare_named([], machine(tmp_path))
 
 
 def test_a_damaged_run_is_compared_as_far_as_it_can_be_read(tmp_path: Path) -> None:
     make_run(tmp_path, "whole")
     run = make_run(tmp_path, "damaged")
     run.result_file("retrieval").write_text("{")
-    compared = gather(["whole", "damaged"], machine(tmp_path))
+    compared = compare_named(["whole", "damaged"], machine(tmp_path))
     assert "retrieval.json" in compared.contenders[1].problem
     assert "loss" in compared.contenders[1].figures
 
@@ -149,5 +151,5 @@ def test_a_damaged_run_is_compared_as_far_as_it_can_be_read(tmp_path: Path) -> N
 def test_contenders_in_one_folder_are_called_without_it(tmp_path: Path) -> None:
     make_run(tmp_path, "ablations/a")
     make_run(tmp_path, "ablations/b")
-    compared = gather(["ablations/a", "ablations/b"], machine(tmp_path))
+    compared = compare_named(["ablations/a", "ablations/b"], machine(tmp_path))
     assert [one.label for one in compared.contenders] == ["a", "b"]

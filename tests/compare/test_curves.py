@@ -4,8 +4,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.compare.comparison import gather
-from cosmos.compare.curves import MAX_POINTS, colours, learning_curves, thinned
+from cosmos.compare.comparison import compare_named
+from cosmos.compare.curves import MAX_POINTS, curve_colours, learning_curves, thin_points
 from tests.compare.compared import R1, machine, make_run, make_sweep
 from tests.search.examples import Bench
 
@@ -13,7 +13,7 @@ from tests.search.examples import Bench
 def test_curves_are_over_the_samples_seen(tmp_path: Path) -> None:
     make_run(tmp_path, "a", 0.4)
     make_run(tmp_path, "b", 0.6, batch_size=64)
-    loss, recall = learning_curves(gather(["a", "b"], machine(tmp_path)).contenders)
+    loss, recall = learning_curves(compare_named(["a", "b"], machine(tmp_path)).contenders)
     assert (loss.title, recall.title) == ("loss", f"teacher/heldout/{R1}")
     a, b = loss.figure["data"]
     assert [a["name"], b["name"]] == ["a", "b"]
@@ -26,7 +26,7 @@ def test_curves_are_over_the_samples_seen(tmp_path: Path) -> None:
 
 def test_seeds_of_a_trial_share_a_colour_and_a_name(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench())
-    compared = gather([folder.path.name], machine(tmp_path))
+    compared = compare_named([folder.path.name], machine(tmp_path))
     loss = learning_curves(compared.contenders)[0]
     first, again, *_ = loss.figure["data"]
     assert first["name"] == again["name"]
@@ -37,27 +37,27 @@ def test_seeds_of_a_trial_share_a_colour_and_a_name(tmp_path: Path) -> None:
 
 def test_names_are_shown_literally(tmp_path: Path) -> None:
     make_run(tmp_path, "<b>a")
-    loss, *_ = learning_curves(gather(["<b>a"], machine(tmp_path)).contenders)
+    loss, *_ = learning_curves(compare_named(["<b>a"], machine(tmp_path)).contenders)
     assert loss.figure["data"][0]["name"] == "&lt;b&gt;a"
 
 
 def test_a_run_without_a_step_has_no_curve(tmp_path: Path) -> None:
     make_run(tmp_path, "a").metrics.unlink()
-    assert learning_curves(gather(["a"], machine(tmp_path)).contenders) == []
+    assert learning_curves(compare_named(["a"], machine(tmp_path)).contenders) == []
 
 
 def test_steps_whose_loss_was_not_finite_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a")
     with run.metrics.open("a") as file:
         file.write('{"step": 11, "epoch": 2.2, "loss": null}\n')
-    loss, *_ = learning_curves(gather(["a"], machine(tmp_path)).contenders)
+    loss, *_ = learning_curves(compare_named(["a"], machine(tmp_path)).contenders)
     assert loss.figure["data"][0]["x"][-1] == 320
 
 
 @given(st.integers(0, 5000))
 def test_long_curves_are_thinned_evenly_and_keep_their_end(length: int) -> None:
     points = [(number, float(number)) for number in range(length)]
-    kept = thinned(points)
+    kept = thin_points(points)
     assert len(kept) <= MAX_POINTS
     assert kept[-1:] == points[-1:]
     assert len({b - a for (a, _), (b, _) in pairwise(kept)}) <= 1
@@ -67,4 +67,4 @@ def test_long_curves_are_thinned_evenly_and_keep_their_end(length: int) -> None:
 
 @given(st.integers(1, 60))
 def test_each_contender_has_a_colour_of_its_own(number: int) -> None:
-    assert len(set(colours(number))) == number
+    assert len(set(curve_colours(number))) == number

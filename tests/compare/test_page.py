@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.compare.comparison import gather
+from cosmos.compare.comparison import compare_named
 from cosmos.compare.page import render_comparison
 from cosmos.search.study_plots import plot_study
 from tests.compare.compared import machine, make_run, make_sweep, measure
@@ -15,7 +15,7 @@ from tests.search.examples import Bench
 
 
 def rendered(folder: Path, *names: str) -> str:
-    compared = gather(names, machine(folder))
+    compared = compare_named(names, machine(folder))
     studies = {sweep.path.name: plot_study(sweep, machine(folder)) for sweep in compared.sweeps}
     return render_comparison(compared, names, studies)
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.compare.comparison import gather
-from cosmos.compare.table import figure_in_words, print_comparison, sheet
+from cosmos.compare.comparison import compare_named
+from cosmos.compare.table import comparison_table, format_statistics, print_comparison
 from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import RESULT, machine, make_run, make_sweep, measure
 from tests.search.examples import RECALL, Bench
@@ -13,39 +13,39 @@ from tests.search.examples import RECALL, Bench
 def test_a_few_runs_stand_side_by_side_with_all_their_figures(tmp_path: Path) -> None:
     make_run(tmp_path, "a", 0.3, momentum=0.99)
     make_run(tmp_path, "b", 0.4, momentum=0.9)
-    made = sheet(gather(["a", "b"], machine(tmp_path)))
+    made = comparison_table(compare_named(["a", "b"], machine(tmp_path)))
     assert made.headings == ("a", "b")
     assert [block.title for block in made.blocks] == ["", "parameters that differ", "figures"]
-    lines = {line.name: [cell.text for cell in line.cells] for block in made.blocks for line in block.lines}
+    lines = {line.name: [cell.text for cell in line.cells] for block in made.blocks for line in block.rows}
     assert lines["state"] == ["finished", "finished"]
     assert lines["pretrain.momentum"] == ["0.99", "0.9"]
     assert lines[RESULT] == ["0.3", "0.4"]
     assert not any("ties" in name or name.startswith("evaluation/") for name in lines)
-    (line,) = (line for line in made.blocks[2].lines if line.name == RESULT)
+    (line,) = (line for line in made.blocks[2].rows if line.name == RESULT)
     assert [cell.is_best for cell in line.cells] == [False, True]
 
 
 def test_an_evaluation_while_training_is_told_where_no_result_says_the_same(tmp_path: Path) -> None:
     make_run(tmp_path, "a", done=False)
-    names = [line.name for line in sheet(gather(["a"], machine(tmp_path))).blocks[-1].lines]
+    names = [row.name for row in comparison_table(compare_named(["a"], machine(tmp_path))).blocks[-1].rows]
     assert "evaluation/teacher/heldout/image_to_text_R@1" in names
 
 
 def test_many_are_a_line_each_with_what_their_sweep_goes_by(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench())
-    made = sheet(gather([folder.path.name], machine(tmp_path)))
+    made = comparison_table(compare_named([folder.path.name], machine(tmp_path)))
     assert made.headings == ("state", "seeds", RECALL, "distill_weight", "momentum")
     (block,) = made.blocks
-    assert [line.is_winner for line in block.lines] == [True, *[False] * 5]
-    assert block.lines[0].cells[1].text == "2"
-    assert "±" in block.lines[0].cells[2].text
-    assert block.lines[0].cells[2].is_best
+    assert [line.is_winner for line in block.rows] == [True, *[False] * 5]
+    assert block.rows[0].cells[1].text == "2"
+    assert "±" in block.rows[0].cells[2].text
+    assert block.rows[0].cells[2].is_best
 
 
 def test_many_runs_without_a_sweep_show_loss_time_and_recall(tmp_path: Path) -> None:
     for number in range(7):
         make_run(tmp_path, f"run-{number}", number / 10, momentum=0.9 + number / 100)
-    made = sheet(gather([f"run-{number}" for number in range(7)], machine(tmp_path)))
+    made = comparison_table(compare_named([f"run-{number}" for number in range(7)], machine(tmp_path)))
     assert made.headings == ("state", "loss", "seconds", RESULT, "momentum")
 
 
@@ -63,7 +63,7 @@ def test_the_terminal_has_room_for_the_table(
             make_run(tmp_path, f"run-{number}", number / 10, **params), {"image_to_text_R@1": 0.1}, "x" * 30
         )
     monkeypatch.setenv("COLUMNS", str(columns))
-    print_comparison(gather([f"run-{number}" for number in range(9)], machine(tmp_path)))
+    print_comparison(compare_named([f"run-{number}" for number in range(9)], machine(tmp_path)))
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= columns
     assert all(f"run-{number}" in said for number in range(9))
@@ -75,7 +75,7 @@ def test_names_are_no_markup_and_control_no_terminal(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     measure(make_run(tmp_path, "[red]a[/red]"), {"[bold]\x1b[31m": 0.5})
-    print_comparison(gather(["[red]a[/red]"], machine(tmp_path)))
+    print_comparison(compare_named(["[red]a[/red]"], machine(tmp_path)))
     said = capsys.readouterr().out
     assert "[red]a[/red]" not in said  # the folder of it is left out
     assert "\x1b" not in said
@@ -84,12 +84,12 @@ def test_names_are_no_markup_and_control_no_terminal(
 
 def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path, "a").result_file("retrieval").write_text("{")
-    print_comparison(gather(["a"], machine(tmp_path)))
+    print_comparison(compare_named(["a"], machine(tmp_path)))
     assert "a: " in capsys.readouterr().out
 
 
 def test_figures_in_words() -> None:
-    assert figure_in_words(SeedStatistics(0.314159, float("nan"))) == "0.3142"
-    assert figure_in_words(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"
-    assert figure_in_words(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
-    assert figure_in_words(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
+    assert format_statistics(SeedStatistics(0.314159, float("nan"))) == "0.3142"
+    assert format_statistics(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"
+    assert format_statistics(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
+    assert format_statistics(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
