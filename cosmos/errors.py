@@ -10,6 +10,7 @@
 | `CosmosError` | 1 | none of these: the message says it all |
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -65,6 +66,9 @@ class Interrupted(BaseException):
 USER_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of the operating system that a user mends, and no repetition does."""
 
+USER_ERROR_NUMBERS = frozenset({errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG})
+"""Numbers of others of this kind, which Python has no classes for."""
+
 
 def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] | None:
     """Return the class that decides what follows from `error`; None for one that only its traceback explains.
@@ -75,15 +79,27 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     if isinstance(error, CosmosError | Interrupted):
         return type(error)
     if isinstance(error, OSError):
-        return InputError if isinstance(error, USER_ERRORS) else TransientError
+        return InputError if is_permanent(error) else TransientError
     return None
 
 
-def convert_os_error(error: OSError, message: str) -> CosmosError:
-    """Return the error of ours to raise in place of `error`, with `message`; one of ours stays as it is."""
+def is_permanent(error: OSError) -> bool:
+    """Return True for an error of the operating system that the same call would meet again."""
+    return isinstance(error, USER_ERRORS) or error.errno in USER_ERROR_NUMBERS
+
+
+def convert_os_error(
+    error: OSError, message: str, permanent: type[CosmosError] = InputError, remedy: str = ""
+) -> CosmosError:
+    """Return the error of ours to raise in place of `error`, with `message`; one of ours stays as it is.
+
+    It is a `permanent` one, with the remedy, where repetition does not help, and a TransientError otherwise.
+    """
     if isinstance(error, CosmosError):
         return error
-    return InputError(message) if isinstance(error, USER_ERRORS) else TransientError(message)
+    if is_permanent(error):
+        return permanent(f"{message}; {remedy}" if remedy else message)
+    return TransientError(message)
 
 
 ERROR_KINDS: dict[str, type[CosmosError]] = {

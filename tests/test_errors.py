@@ -1,17 +1,22 @@
 """Classes of errors, and the names under which jobs leave them."""
 
 import errno
+import pickle
 
 import pytest
 
 from cosmos.errors import (
     ERROR_KINDS,
     CosmosError,
+    DamagedDataError,
     DivergedError,
     InputError,
     Interrupted,
+    SupersededError,
     TransientError,
     class_of_kind,
+    convert_os_error,
+    error_class,
     error_kind,
 )
 from cosmos.launch.slurm import SlurmSilentError
@@ -42,3 +47,39 @@ def test_an_error_of_no_class_has_no_name(error: BaseException) -> None:
 def test_every_class_has_a_name_of_its_own() -> None:
     classes = {kind for kind in CosmosError.__subclasses__() if kind.__module__ == CosmosError.__module__}
     assert {CosmosError, *classes} <= set(ERROR_KINDS.values())
+
+
+@pytest.mark.parametrize(
+    "kind", [CosmosError, InputError, DamagedDataError, TransientError, DivergedError, SupersededError]
+)
+def test_errors_keep_class_and_message_on_their_way_between_processes(kind: type[CosmosError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("shard-0.tar: broken")))
+    assert (type(error), str(error)) == (kind, "shard-0.tar: broken")
+
+
+@pytest.mark.parametrize(
+    ("number", "is_permanent"),
+    [
+        (errno.ENOENT, True),
+        (errno.EACCES, True),
+        (errno.ENAMETOOLONG, True),
+        (errno.ENOTDIR, True),
+        (errno.EIO, False),
+        (errno.ENOSPC, False),
+        (errno.ESTALE, False),
+        (errno.ETIMEDOUT, False),
+    ],
+)
+def test_an_error_of_the_system_is_the_users_or_worth_another_try(number: int, is_permanent: bool) -> None:
+    error = OSError(number, "failed")
+    assert error_class(error) is (InputError if is_permanent else TransientError)
+    classified = convert_os_error(error, "a.jpg: failed", DamagedDataError, "mend it")
+    kind, message = (
+        (DamagedDataError, "a.jpg: failed; mend it") if is_permanent else (TransientError, "a.jpg: failed")
+    )
+    assert (type(classified), str(classified)) == (kind, message)
+
+
+def test_an_error_that_is_transient_already_stays_as_it_is() -> None:
+    error = TransientError("s3://bucket/0.tar: busy")
+    assert convert_os_error(error, "another message") is error

@@ -1,4 +1,4 @@
-"""The batch that a step trains on."""
+"""Batch that a step trains on."""
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -29,7 +29,7 @@ class Batch:
         return len(self.keys)
 
     def pin_memory(self) -> "Batch":
-        """The batch in page-locked memory, from which it is copied to a GPU without waiting."""
+        """Return the batch in page-locked memory, from which it is copied to a GPU without waiting."""
         return replace(
             self,
             global_crops=self.global_crops.pin_memory(),
@@ -38,7 +38,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on `device`."""
+        """Return the batch on `device`."""
         return replace(
             self,
             global_crops=self.global_crops.to(device, non_blocking=True),
@@ -47,7 +47,7 @@ class Batch:
         )
 
     def split(self, parts: int) -> list["Batch"]:
-        """The batch in `parts` consecutive parts of nearly the same size (`parts` <= B)."""
+        """Return the batch in `parts` consecutive parts of nearly the same size (`parts` <= B)."""
         bounds = [round(i * len(self) / parts) for i in range(parts + 1)]
         return [
             Batch(

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmos.data.captions import clean_caption, clean_captions
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError, InputError, convert_os_error
 
 MAX_JSON_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class CaptionedImage:
-    """An image file and what is said of it."""
+    """An image file and its captions."""
 
     image: str
     """path below the folder of images"""
@@ -31,7 +31,10 @@ class CaptionedImage:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """The file `name` (with `/` between its parts) in `folder`. ValueError when it would lie outside."""
+    """Return the file `name` (with `/` between its parts) in `folder`.
+
+    Raises InputError when it would lie outside.
+    """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\0" in name or "\\" in name:
         raise InputError(f"{name!r}: not a path below {folder}")
@@ -39,36 +42,39 @@ def path_below(folder: Path, name: str) -> Path:
 
 
 def read_captions_csv(path: Path) -> list[CaptionedImage]:
-    """Images of a CSV with the header `image,caption` (Flickr8k's), a caption per row.
+    """Read a CSV with the header `image,caption` (Flickr8k's), a caption per row.
 
     Rows of an image belong together wherever they are; images come in the order of their first rows.
-    Images without captions are left out, with a warning that counts them. ValueError names file and line.
+    Images without captions are left out, with a warning that counts them. Raises InputError that names file
+    and line, TransientError when the disk fails.
     """
     return drop_uncaptioned(path, parse_captions_csv(path))
 
 
 def read_coco(path: Path) -> list[CaptionedImage]:
-    """Images of a COCO captions JSON: `images` with id, file_name; `annotations` with image_id, caption.
+    """Read a COCO captions JSON: `images` with id, file_name; `annotations` with image_id, caption.
 
-    All captions are kept. Images without captions are left out, with a warning that counts them. ValueError
-    names file and entry.
+    All captions are kept. Images without captions are left out, with a warning that counts them. Raises
+    InputError that names file and entry, TransientError when the disk fails.
     """
     return drop_uncaptioned(path, parse_coco(path))
 
 
 def read_flickr30k(path: Path) -> list[CaptionedImage]:
-    """Images of a JSON list of `{"image": ..., "caption": [...]}`.
+    """Read a JSON list of `{"image": ..., "caption": [...]}`.
 
-    Images without captions are left out, with a warning that counts them. ValueError names file and entry.
+    Images without captions are left out, with a warning that counts them. Raises InputError that names file
+    and entry, TransientError when the disk fails.
     """
     return drop_uncaptioned(path, parse_flickr30k(path))
 
 
 def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
-    """Images of one split of a Karpathy-style JSON: `images` with filename, filepath, split, sentences[].raw.
+    """Read one split of a Karpathy-style JSON: `images` with filename, filepath, split, sentences[].raw.
 
     `restval` belongs to the split `train`, as is usual. Images without captions are left out, with a warning
-    that counts them. ValueError names file and entry, and the splits that there are.
+    that counts them. Raises InputError that names file and entry, and the splits that there are;
+    TransientError when the disk fails.
     """
     entries = list(_entries(path, _object(path, load_json_file(path)).get("images"), "images"))
     splits = sorted({_karpathy_split(where, entry) for where, entry in entries})
@@ -81,7 +87,7 @@ def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
 
 
 def drop_uncaptioned(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
-    """The images that have captions; a warning counts the others, ValueError says that there are none."""
+    """Return the images that have captions; a warning counts the others. Raises InputError when none has."""
     captioned = [image for image in images if image.captions]
     if not captioned:
         raise InputError(f"{path}: no image with captions in it; is it the right file?")
@@ -91,7 +97,7 @@ def drop_uncaptioned(path: Path, images: list[CaptionedImage]) -> list[Captioned
 
 
 def parse_captions_csv(path: Path) -> list[CaptionedImage]:
-    """As `read_captions_csv`, with the images that have no captions."""
+    """Read as `read_captions_csv` does, with the images that have no captions."""
     captions: dict[str, list[str]] = {}
     for line, image, caption in _csv_rows(path):
         if not image.strip():
@@ -101,7 +107,7 @@ def parse_captions_csv(path: Path) -> list[CaptionedImage]:
 
 
 def parse_coco(path: Path) -> list[CaptionedImage]:
-    """As `read_coco`, with the images that have no captions."""
+    """Read as `read_coco` does, with the images that have no captions."""
     content = _object(path, load_json_file(path))
     names: dict[Any, str] = {}
     for where, entry in _entries(path, content.get("images"), "images"):
@@ -119,7 +125,7 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
 
 
 def parse_flickr30k(path: Path) -> list[CaptionedImage]:
-    """As `read_flickr30k`, with the images that have no captions."""
+    """Read as `read_flickr30k` does, with the images that have no captions."""
     images = []
     for where, entry in _entries(path, load_json_file(path), ""):
         texts = _value(where, entry, "caption", list | str)
@@ -129,31 +135,47 @@ def parse_flickr30k(path: Path) -> list[CaptionedImage]:
 
 
 def load_json_file(path: Path) -> Any:
-    """The content of a JSON file. ValueError when it is missing, larger than MAX_JSON_BYTES, or not JSON."""
+    """Return the content of a JSON file.
+
+    Raises InputError when it is missing, larger than MAX_JSON_BYTES, or not JSON; TransientError when the
+    disk fails.
+    """
+    text = _load_text(
+        path, MAX_JSON_BYTES, "split it into several files", "not JSON", "was it downloaded whole?"
+    )
     try:
-        if path.stat().st_size <= MAX_JSON_BYTES:
-            return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        return json.loads(text)
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a plain ValueError
         raise InputError(f"{path}: not JSON ({error}); was it downloaded whole?") from None
-    raise InputError(f"{path}: larger than {MAX_JSON_BYTES} bytes; split it into several files")
 
 
 def load_text_file(path: Path) -> str:
-    """A small text file in UTF-8. ValueError when it cannot be read, is too large or in another encoding."""
+    """Return the content of a small text file in UTF-8.
+
+    Raises InputError when it is missing, larger than MAX_TEXT_BYTES, or in another encoding; TransientError
+    when the disk fails.
+    """
+    return _load_text(path, MAX_TEXT_BYTES, "is it the right file?", "not in UTF-8", "save it as UTF-8")
+
+
+def _load_text(path: Path, limit: int, remedy_of_size: str, problem: str, remedy: str) -> str:
     try:
-        if path.stat().st_size <= MAX_TEXT_BYTES:
+        if path.stat().st_size <= limit:
             return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise unreadable_file(path, error) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not in UTF-8 ({error}); save it as UTF-8") from None
-    raise InputError(f"{path}: larger than {MAX_TEXT_BYTES} bytes; is it the right file?")
+        raise InputError(f"{path}: {problem} ({error}); {remedy}") from None
+    raise InputError(f"{path}: larger than {limit} bytes; {remedy_of_size}")
+
+
+def unreadable_file(path: Path, error: OSError, remedy: str = "correct the path") -> CosmosError:
+    """Return the error of a file that cannot be read: of the path that the user gave, or of the disk."""
+    return convert_os_error(error, f"{path}: cannot be read ({error.strerror})", InputError, remedy)
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
-    """(line, image, caption) of the rows below the header `image,caption`; blank lines are passed over."""
+    """Yield (line, image, caption) of the rows below the header `image,caption`, without blank lines."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
@@ -168,13 +190,13 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
                     )
                 yield rows.line_num, row[0], row[1]
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); correct the path") from None
+        raise unreadable_file(path, error) from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
 def _entries(parent: Path | str, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(where it is, entry) of the objects of the JSON list that `parent` has at `key`."""
+    """Yield (where it is, entry) of the objects of the JSON list that `parent` has at `key`."""
     place = f"{parent}: {key}"
     if not isinstance(entries, list):
         raise InputError(f"{place.rstrip(': ')}: expected a list; is it the right kind of captions file?")

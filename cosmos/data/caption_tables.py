@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.caption_files import path_below
+from cosmos.data.caption_files import path_below, unreadable_file
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.img2dataset import find_downloads
 from cosmos.data.inputs import ByteSpan, OpenedSource, PairRecord, ParseAnnotation, read_pair, split_inputs
@@ -62,7 +62,7 @@ def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
         if table.suffix == ".csv":
             return _locate_csv_rows(table, schema)
     except OSError as error:
-        raise InputError(f"{table}: cannot be read ({error.strerror}); correct data.annotations") from None
+        raise unreadable_file(table, error, "correct data.annotations") from None
     raise InputError(
         f"{table}: expected a .csv or .jsonl file; turn Parquet into one with "
         "pandas.read_parquet(...).to_json(..., orient='records', lines=True)"
@@ -74,7 +74,7 @@ def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], li
     places: list[tuple[str, ByteSpan, ByteSpan]] = []
     downloads = find_downloads(folder)
     skipped, used = downloads.skipped, set()
-    for url, key, image in downloads.found:
+    for url, key, image in downloads.images:
         if url not in rows:
             skipped.append(Skipped(f"{image.path}: {key}", f"no row for {url}"))
         elif url not in used:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from cosmos.data.manifest import CaptionSchema
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError
 
 MAX_CAPTION_CHARACTERS = 10_000
 
@@ -21,7 +21,7 @@ _SENTENCE_ENDS = re.compile(r"\n|</s>|\.")
 
 
 def clean_caption(text: str) -> str:
-    """`text` without white space around it, cut at MAX_CAPTION_CHARACTERS.
+    """Return `text` without white space around it, cut at MAX_CAPTION_CHARACTERS.
 
     Halves of surrogate pairs, which JSON can hold and UTF-8 cannot, are dropped.
     """
@@ -29,12 +29,12 @@ def clean_caption(text: str) -> str:
 
 
 def clean_captions(texts: list[Any] | tuple[Any, ...]) -> list[str]:
-    """The strings among `texts`, cleaned, without empty ones."""
+    """Return the strings among `texts`, cleaned, without empty ones."""
     return [caption for text in texts if isinstance(text, str) and (caption := clean_caption(text))]
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a long caption: split at line ends, `</s>` and full stops, empty ones dropped.
+    """Split a long caption into sentences: at line ends, `</s>` and full stops, empty ones dropped.
 
     The published rule for PixelProse (COSMOS) and for the generated captions of DreamLIP.
     """
@@ -42,13 +42,13 @@ def split_sentences(text: str) -> list[str]:
 
 
 def caption_form(value: Any) -> tuple[CaptionSchema, dict[str, Any]]:
-    """The schema that `value` is in, and `value` in that schema's exact form.
+    """Return the schema that `value` is in, and `value` in that schema's exact form.
 
     `value` is what a JSON file or a row of a table holds: a string, a list of strings, or an object with
     DreamLIP's, PixelProse's, or the keys `captions` or `caption`. Other keys are left out. Putting the result
     in again gives the same result.
 
-    Raises ValueError when there is no caption in it.
+    Raises DamagedDataError when there is no caption in it.
     """
     if not isinstance(value, dict):
         return "captions", {"captions": _some(_strings(value))}
@@ -60,10 +60,13 @@ def caption_form(value: Any) -> tuple[CaptionSchema, dict[str, Any]]:
 
 
 def captions_in(schema: CaptionSchema, value: Any) -> dict[str, Any]:
-    """`value` in the exact form of `schema`. ValueError when it has no captions or is in another schema."""
-    found, annotation = caption_form(value)
-    if found != schema:
-        raise InputError(f"captions are in the form {found!r}, those of the dataset in {schema!r}")
+    """Return `value` in the exact form of `schema`.
+
+    Raises DamagedDataError when it has no captions or is in another schema.
+    """
+    own_schema, annotation = caption_form(value)
+    if own_schema != schema:
+        raise DamagedDataError(f"captions are in the form {own_schema!r}, those of the dataset in {schema!r}")
     return annotation
 
 
@@ -85,7 +88,7 @@ def _pixelprose(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _list_in(cell: Any) -> Any:
-    """The list that a cell holds, also one written out as JSON or Python; any other cell as it is."""
+    """Return the list that a cell holds, also one written out as JSON or Python; any other cell as it is."""
     if not (isinstance(cell, str) and cell.startswith("[") and cell.endswith("]")):
         return cell
     for parse in (json.loads, ast.literal_eval):
@@ -103,7 +106,7 @@ def _strings(value: Any) -> list[str]:
 
 def _some(captions: list[str]) -> list[str]:
     if not captions:
-        raise InputError(
+        raise DamagedDataError(
             "no captions: expected strings, or an object with captions, caption, "
             "original_caption and caption, or raw_caption and the like"
         )

@@ -1,12 +1,14 @@
-"""Shards that exist already, here or in object storage: found by a pattern, indexed where they are."""
+"""Shards that exist already, here or in object storage: found by a pattern, indexed where they lie."""
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from glob import has_magic
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+from braceexpand import braceexpand
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
@@ -14,7 +16,7 @@ from cosmos.data.image_verification import verify_image
 from cosmos.data.img2dataset import image_span
 from cosmos.data.inputs import NUM_PROBED, ByteSpan
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
-from cosmos.data.remote_shards import file_system, is_remote, temporary_copy
+from cosmos.data.remote_shards import is_remote, list_files, temporary_copy
 from cosmos.data.shard_index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
@@ -35,10 +37,11 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def find_shards(pattern: str, machine: Machine) -> list[str]:
-    """The shards that `pattern` names: absolute local paths, or URLs, each once, in the order of the pattern.
+    """Return the shards that `pattern` names: absolute local paths or URLs, each once, in its order.
 
     `{00000..00009}` and `{a,b}` stand for each of their values, `*`, `?` and `[...]` for the files that there
-    are. A local pattern starts from the machine's source_root. ValueError when no shard is found.
+    are. A local pattern starts from the machine's source_root. Raises InputError when no shard is found,
+    TransientError when the storage fails.
     """
     if not is_remote(pattern):
         pattern = str(machine.source(pattern).absolute())
@@ -49,69 +52,70 @@ def find_shards(pattern: str, machine: Machine) -> list[str]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """The names that a pattern with `{first..last}` and `{a,b,...}` stands for; leading zeros are kept.
+    """Return the names that a pattern with `{first..last}` and `{a,b,...}` stands for, with leading zeros.
 
-    ValueError when they are more than MAX_SHARDS, or braces hold something else.
+    Raises InputError when they are more than MAX_SHARDS, or braces hold something else.
     """
-    names = list(islice(_expanded(pattern), MAX_SHARDS + 1))
+    for content in _BRACES.findall(pattern):
+        _check_braces(pattern, content)
+    try:
+        names = list(islice(braceexpand(pattern, escape=False), MAX_SHARDS + 1))
+    except ValueError:
+        raise InputError(f"{pattern}: a brace is missing or too many") from None
     if len(names) > MAX_SHARDS:
         raise InputError(f"{pattern}: stands for more than {MAX_SHARDS} shards")
     return names
 
 
-def _expanded(pattern: str) -> Iterator[str]:
-    match = _BRACES.search(pattern)
-    if match is None:
-        yield pattern
-        return
-    for value in _brace_values(pattern, match[1]):
-        yield from _expanded(pattern[: match.start()] + value + pattern[match.end() :])
-
-
-def _brace_values(pattern: str, content: str) -> Iterator[str]:
+def _check_braces(pattern: str, content: str) -> None:
+    """Raise InputError for what braceexpand takes literally, turns around or would fill the memory with."""
     if match := _RANGE.fullmatch(content):
         first, last = int(match[1]), int(match[2])
         if first > last:
             raise InputError(f"{pattern}: the range {content} runs backwards")
-        return (str(number).zfill(len(match[1])) for number in range(first, last + 1))
-    if "," not in content:
+        if last - first >= MAX_SHARDS:
+            raise InputError(f"{pattern}: stands for more than {MAX_SHARDS} shards")
+    elif "," not in content:
         raise InputError(f"{pattern}: braces hold a range such as 00..09, or names with commas between them")
-    return iter(content.split(","))
 
 
 def _glob(pattern: str, machine: Machine) -> list[str]:
     if not has_magic(pattern):
         return [pattern]
-    if not is_remote(pattern):
-        return sorted(map(str, Path("/").glob(pattern.removeprefix("/"))))
-    storage, path = file_system(pattern, machine)
-    return sorted(str(storage.unstrip_protocol(name)) for name in storage.glob(path))
+    if is_remote(pattern):
+        return list_files(pattern, machine)
+    return sorted(map(str, Path("/").glob(pattern.removeprefix("/"))))
 
 
 @contextmanager
-def _local(shard: str, machine: Machine) -> Iterator[Path]:
-    """The file of a shard while it is needed. ValueError when there is none."""
-    if is_remote(shard):
-        with temporary_copy(shard, machine) as copy:
-            yield copy
-    elif not Path(shard).is_file():
-        raise InputError(f"{shard}: no such shard; correct data.annotations")
-    else:
-        yield Path(shard)
+def _local_file(shard: str, machine: Machine) -> Iterator[Path]:
+    """Yield a local file of a shard while it is needed. Raises InputError when there is no such shard."""
+    remedy = "correct data.annotations"
+    with ExitStack() as copies:
+        if not is_remote(shard):
+            path = Path(shard)
+            if not path.is_file():
+                raise InputError(f"{shard}: no such shard; {remedy}")
+        else:
+            try:
+                path = copies.enter_context(temporary_copy(shard, machine))
+            except DamagedDataError as error:
+                raise InputError(f"{error}; {remedy}") from None
+        yield path
 
 
 def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
-    """The schema of the first usable captions among the first NUM_PROBED samples of a shard.
+    """Return the schema of the first usable captions among the first NUM_PROBED samples of a shard.
 
-    ValueError when there are none.
+    Raises InputError when there are none, or no such shard; TransientError when a disk or the network fails.
     """
     problem = "no samples"
-    with _local(shard, machine) as path:
+    with _local_file(shard, machine) as path:
         for entry in islice(scan_tar(path), NUM_PROBED):
             for part, is_text in _annotation_parts(entry):
                 try:
-                    return caption_form(_parsed(path, part, is_text))[0]
-                except ValueError as error:
+                    return caption_form(_parse_part(path, part, is_text))[0]
+                except DamagedDataError as error:
                     problem = f"{entry.key}: {error}"
     raise InputError(f"{shard}: found no sample with captions ({problem}); is data.source right?")
 
@@ -119,14 +123,15 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
 def index_shard(
     shard: str, number: int, folder: Path, machine: Machine, schema: CaptionSchema, max_pixels: int
 ) -> tuple[ShardInfo, tuple[Skipped, ...]]:
-    """Writes the index of the shard at `shard` into `folder`, without the samples that cannot be used.
+    """Write the index of the shard at `shard` into `folder`, without the samples that cannot be used.
 
-    Returns the manifest's line about the shard, and what is not in the index. Keys begin with the shard's
-    `number`, since shards of different origin may use the same ones. ValueError when the shard cannot be had.
+    Returns the manifest's entry for the shard, and what is not in the index. Keys begin with the shard's
+    `number`, since shards of different origin may use the same ones. Raises InputError when there is no such
+    shard, TransientError when a disk or the network fails.
     """
     samples: list[SampleLocation] = []
     skipped: list[Skipped] = []
-    with _local(shard, machine) as path:
+    with _local_file(shard, machine) as path:
         try:
             for entry in scan_tar(path):
                 try:
@@ -143,9 +148,9 @@ def index_shard(
 
 
 def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int) -> list[SampleLocation]:
-    """The sample in `entry`, or nothing if its members have nothing to do with images and captions.
+    """Return the sample in `entry`, or nothing if its members have nothing to do with images and captions.
 
-    DamagedDataError when the sample cannot be used.
+    Raises DamagedDataError when the sample cannot be used.
     """
     image = image_span(entry)
     if image is None and not _annotation_parts(entry):
@@ -161,18 +166,18 @@ def _usable_annotation(path: Path, entry: TarEntry, schema: CaptionSchema) -> tu
     problem = "no .json or .txt"
     for part, is_text in _annotation_parts(entry):
         try:
-            captions_in(schema, _parsed(path, part, is_text))
+            captions_in(schema, _parse_part(path, part, is_text))
             return part, is_text
-        except ValueError as error:
+        except DamagedDataError as error:
             problem = str(error)
     raise DamagedDataError(f"{entry.key}: {problem}")
 
 
 def _annotation_parts(entry: TarEntry) -> list[tuple[tuple[int, int], bool]]:
-    """((offset, size), is_text) of the members that may hold captions; JSON goes first."""
+    """Return ((offset, size), is_text) of the members that may hold captions; JSON goes first."""
     parts = entry.parts
     return [(parts[name], is_text) for name, is_text in (("json", False), ("txt", True)) if name in parts]
 
 
-def _parsed(path: Path, part: tuple[int, int], is_text: bool) -> Any:
+def _parse_part(path: Path, part: tuple[int, int], is_text: bool) -> Any:
     return parse_annotation(ByteSpan(str(path), *part).read(MAX_ANNOTATION_BYTES), is_text)

@@ -1,4 +1,4 @@
-"""Images: decoding what strangers sent, random views for pretraining, the one view for evaluation."""
+"""Crops of images: decoding of untrusted bytes, random views for pretraining, the view for evaluation."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
 from cosmos.data.image_verification import IMAGE_FORMATS
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -29,7 +29,7 @@ _SMALLEST_LOCAL_CROP = 0.05
 
 
 def decode_image(data: bytes, max_pixels: int) -> Image.Image:
-    """The RGB image in `data`, as it lies in the file: neither rotated by EXIF nor blended with a background.
+    """Decode the RGB image in `data`, as stored: neither rotated by EXIF nor blended with a background.
 
     Raises DamagedDataError for what is no image, is cut off or has more than `max_pixels` pixels.
     """
@@ -47,7 +47,7 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
 
 
 def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
-    """CLIP's transform for evaluation: an RGB image -> (3, size, size) float32, normalised.
+    """Return CLIP's transform for evaluation: an RGB image -> (3, size, size) float32, normalised.
 
     The short side is resized to `size` (bicubic), then the centre is cropped. Of an image that is more than
     MAX_ASPECT times as long as wide only the middle is resized.
@@ -65,7 +65,7 @@ def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
 
 
 def _middle(image: Image.Image) -> Image.Image:
-    """`image`, or its middle when it is longer than MAX_ASPECT times its width."""
+    """Return `image`, or its middle when it is longer than MAX_ASPECT times its width."""
     most = MAX_ASPECT * min(image.size)
     if max(image.size) <= most:
         return image
@@ -91,7 +91,7 @@ class ImageViews:
         self._local_size = views.local_size
 
     def __call__(self, image: Image.Image) -> tuple[Tensor, Tensor]:
-        """An RGB image -> global crops (2, 3, S, S) and local crops (n, 3, s, s), float32, normalised."""
+        """Draw global crops (2, 3, S, S) and local crops (n, 3, s, s) of an RGB image, normalised float32."""
         global_crops = _normalised([view(image) for view in self._globals])
         if not self._locals:
             return global_crops, torch.empty(0, 3, self._local_size, self._local_size)
@@ -99,7 +99,7 @@ class ImageViews:
 
 
 def _view(size: int, area: tuple[float, float], *more: ViewTransform, blur: float) -> ViewTransform:
-    """A random view of `size` pixels, of a share of the image's `area`, blurred at probability `blur`."""
+    """Return a random view of `size` pixels, of a share of the image's `area`, blurred with chance `blur`."""
     jitter = transforms.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
     view: ViewTransform = transforms.Compose(
         [
@@ -115,26 +115,26 @@ def _view(size: int, area: tuple[float, float], *more: ViewTransform, blur: floa
 
 
 def _blurred(image: Image.Image) -> Image.Image:
-    """`image` under a Gaussian of random width, sigma ~ U(0.1, 2.0) pixels."""
+    """Blur `image` by a Gaussian of random width, sigma ~ U(0.1, 2.0) pixels."""
     sigma = torch.empty(1).uniform_(0.1, 2.0).item()
     return image.filter(ImageFilter.GaussianBlur(sigma))
 
 
 def _normalised(images: Sequence[Image.Image]) -> Tensor:
-    """V RGB images of one size -> (V, 3, S, S) float32, scaled to [0, 1] and normalised."""
+    """Return V RGB images of one size as (V, 3, S, S) float32, scaled to [0, 1] and normalised."""
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
     return normalise(pixels.to(torch.float32, memory_format=torch.contiguous_format))
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """(..., 3, H, W) float32 between 0 and 255, scaled to [0, 1] and normalised, in place."""
+    """Scale (..., 3, H, W) float32 between 0 and 255 to [0, 1] and normalise it, in place."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return pixels.div_(255).sub_(mean).div_(std)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
-        raise InputError("its pixels have 32 bits, of unknown range")
+        raise DamagedDataError("its pixels have 32 bits, of unknown range")
     if image.mode.startswith("I;16"):
         # Pillow would clip 16 bits to 255 and leave a white image.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

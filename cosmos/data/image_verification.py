@@ -1,4 +1,4 @@
-"""Whether an image is whole, found out without torch, so that many processes can do it at once."""
+"""Verification that an image is whole, without torch, so that many processes can do it at once."""
 
 import io
 import warnings
@@ -12,9 +12,9 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:
-    """Decodes `image`.
+    """Decode `image`.
 
-    DamagedDataError, naming `where`, when it is no image, cut off, or of more than `max_pixels` pixels.
+    Raises DamagedDataError, naming `where`, when it is no image, cut off, or has more than `max_pixels`.
     """
     try:
         with warnings.catch_warnings():

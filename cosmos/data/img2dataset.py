@@ -1,4 +1,4 @@
-"""What img2dataset downloaded: images with their URLs, as files in folders or in webdataset's tars."""
+"""Output of img2dataset: images with their URLs, as files in folders or in webdataset's tars."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -7,13 +7,13 @@ from cosmos.data.inputs import ByteSpan
 from cosmos.data.manifest import Skipped
 from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
 from cosmos.data.shards import parse_annotation
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, TransientError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
 
 class Download(NamedTuple):
-    """An image that was downloaded."""
+    """A downloaded image."""
 
     url: str
     key: str
@@ -21,24 +21,32 @@ class Download(NamedTuple):
 
 
 class Downloads(NamedTuple):
-    """Images that were downloaded, in the order of their paths, and those without a readable URL."""
+    """Downloaded images in the order of their paths, and those without a readable URL."""
 
-    found: list[Download]
+    images: list[Download]
     skipped: list[Skipped]
 
 
 def find_downloads(folder: Path) -> Downloads:
-    """All images below img2dataset's output folder, in either of its formats.
+    """List all images below img2dataset's output folder, in either of its formats.
 
     Images without JSON beside them are passed over, and so is JSON without an image: links that were dead.
+    Raises TransientError when the disk fails.
     """
     downloads = Downloads([], [])
-    for path in sorted(folder.rglob("*")):
+    for path in _paths_below(folder):
         if path.suffix == ".tar":
             _add_tar(downloads, path)
         elif path.suffix == ".json" and (image := _image_beside(path)):
             _add(downloads, path.stem, ByteSpan(str(image)), ByteSpan(str(path)))
     return downloads
+
+
+def _paths_below(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.rglob("*"))
+    except OSError as error:
+        raise TransientError(f"{folder}: cannot be listed ({error})") from None
 
 
 def _add_tar(downloads: Downloads, path: Path) -> None:
@@ -54,8 +62,8 @@ def _add_tar(downloads: Downloads, path: Path) -> None:
 
 def _add(downloads: Downloads, key: str, image: ByteSpan, annotation: ByteSpan) -> None:
     try:
-        downloads.found.append(Download(_url(annotation), key, image))
-    except ValueError as error:
+        downloads.images.append(Download(_url(annotation), key, image))
+    except DamagedDataError as error:
         downloads.skipped.append(Skipped(f"{annotation.path}: {key}", str(error)))
 
 
@@ -63,12 +71,12 @@ def _url(annotation: ByteSpan) -> str:
     value = parse_annotation(annotation.read(MAX_ANNOTATION_BYTES), is_text=False)
     url = value.get("url") if isinstance(value, dict) else None
     if not isinstance(url, str):
-        raise InputError("its JSON has no url; expected what img2dataset writes")
+        raise DamagedDataError("its JSON has no url; expected what img2dataset writes")
     return url
 
 
 def image_span(entry: TarEntry) -> tuple[int, int] | None:
-    """(offset, size) of the image among the members of a sample."""
+    """Return (offset, size) of the image among the members of a sample; None where there is none."""
     return next((entry.parts[name] for name in IMAGE_EXTENSIONS if name in entry.parts), None)
 
 

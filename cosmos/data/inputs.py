@@ -1,4 +1,4 @@
-"""Where an image-caption pair lies before it is in a shard, and how it is read from there."""
+"""Inputs of shards: an opened source, the files of an image and its captions, and how they are read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.shards import annotation_bytes
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, convert_os_error
 
 NUM_PROBED = 1000
 """records that are looked at to find out which schema the captions have"""
@@ -24,38 +24,42 @@ class SourceInput(Protocol):
 
     @property
     def name(self) -> str:
-        """Which input it is."""
+        """Name of the input, for people."""
         ...
 
 
 @dataclass(frozen=True)
 class OpenedSource:
-    """What a source offers: inputs of each split, in the order of the shards, and how to read one."""
+    """Inputs of each split of a source, in the order of the shards, and the function that reads one."""
 
     schema: CaptionSchema
     splits: dict[str, Sequence[SourceInput]]
     read: Callable[[Any], Sample]
-    """input -> sample; raises DamagedDataError that names the input. Can be pickled"""
+    """input -> sample; raises DamagedDataError that names the input, TransientError. Can be pickled"""
     skipped: tuple[Skipped, ...] = ()
-    """what was found unusable while inputs were listed"""
+    """inputs that proved unusable while they were listed"""
 
 
 @dataclass(frozen=True, slots=True)
 class ByteSpan:
-    """The bytes of a file, or `size` of them from `offset`."""
+    """A file, or `size` of its bytes from `offset`."""
 
     path: str
     offset: int = 0
     size: int = -1
 
     def read(self, limit: int) -> bytes:
-        """The bytes. DamagedDataError when they are missing, or more than `limit`."""
+        """Return the bytes.
+
+        Raises DamagedDataError when they are missing, may not be read, or are more than `limit`;
+        TransientError when the disk fails.
+        """
         try:
             with Path(self.path).open("rb") as file:
                 file.seek(self.offset)
                 content = file.read(limit + 1 if self.size < 0 else min(self.size, limit + 1))
         except OSError as error:
-            raise DamagedDataError(f"{self.path}: {error.strerror}") from None
+            raise convert_os_error(error, f"{self.path}: {error.strerror}", DamagedDataError) from None
         if len(content) > limit:
             raise DamagedDataError(f"{self.path}: more than the {limit} bytes that are allowed")
         if len(content) < self.size:
@@ -65,7 +69,7 @@ class ByteSpan:
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """An image and its captions, or where they are written."""
+    """An image's place and its captions, or theirs."""
 
     key: str
     image: ByteSpan
@@ -73,43 +77,46 @@ class PairRecord:
 
     @property
     def name(self) -> str:
-        """The image's file, and its place in it if that is a tar."""
+        """Path of the image's file, with the offset in it if that is a tar."""
         return self.image.path if self.image.size < 0 else f"{self.image.path} at byte {self.image.offset}"
 
 
 ParseAnnotation = Callable[[str, bytes], Any]
-"""(path, content of an annotation) -> what `captions.caption_form` takes; ValueError when it is broken"""
+"""(path, content of an annotation) -> what `captions.caption_form` takes; raises DamagedDataError"""
 
 
 def read_pair(record: PairRecord, schema: CaptionSchema, parse: ParseAnnotation) -> Sample:
-    """The sample that a record stands for. DamagedDataError when a file or its captions are unusable."""
+    """Return the sample that a record stands for.
+
+    Raises DamagedDataError when a file or its captions are unusable, TransientError when the disk fails.
+    """
     value = _caption_value(record, parse)
     try:
         annotation = captions_in(schema, value)
         annotation_bytes(annotation)
-    except ValueError as error:
+    except DamagedDataError as error:
         raise DamagedDataError(f"{record.name}: {error}") from None
     return Sample(record.key, record.image.read(MAX_IMAGE_BYTES), annotation)
 
 
 def detect_schema(where: str, records: Sequence[PairRecord], parse: ParseAnnotation) -> CaptionSchema:
-    """The schema of the first usable captions among the first NUM_PROBED records.
+    """Return the schema of the first usable captions among the first NUM_PROBED records.
 
-    ValueError, naming `where`, when there are none.
+    Raises InputError, naming `where`, when there are none.
     """
     problem = "no inputs"
     for record in records[:NUM_PROBED]:
         try:
             return caption_form(_caption_value(record, parse))[0]
-        except ValueError as error:
+        except DamagedDataError as error:
             problem = f"{record.name}: {error}"
     raise InputError(f"{where}: found no image with captions ({problem}); is data.source right?")
 
 
 def split_inputs(inputs: Sequence[SourceInput], params: DataParams) -> dict[str, Sequence[SourceInput]]:
-    """Shuffles by `params.seed` and sets `params.num_heldout` apart, as split `heldout` if there are any.
+    """Shuffle by `params.seed` and set `params.num_heldout` apart, as split `heldout` if there are any.
 
-    ValueError when nothing is left to train on.
+    Raises InputError when nothing is left to train on.
     """
     if not inputs:
         raise InputError(
@@ -131,5 +138,5 @@ def _caption_value(record: PairRecord, parse: ParseAnnotation) -> Any:
     content = record.captions.read(MAX_ANNOTATION_BYTES)
     try:
         return parse(record.captions.path, content)
-    except ValueError as error:
+    except DamagedDataError as error:
         raise DamagedDataError(f"{record.captions.path}: {error}") from None

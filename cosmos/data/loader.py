@@ -1,4 +1,4 @@
-"""From shards to batches of views, in the order of `SampleOrder`, by worker processes.
+"""Loader: batches of views from shards, in the order of `SampleOrder`, made by worker processes.
 
 Everything random about a sample comes from (seed, epoch, index). So a run that is resumed at any step gets
 the batches that it would have got, whatever the number of its workers and ranks.
@@ -22,6 +22,7 @@ from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.data.image_crops import ImageViews, decode_image
 from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
+from cosmos.data.shard_damage import ShardDamage
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
@@ -39,8 +40,32 @@ MAX_SHARDS_NAMED = 20
 Batches = Generator[Batch, None, None]
 
 
+@dataclass(frozen=True)
+class ReadableSamples:
+    """Samples to train on: a split without its damaged shards, and the order in which training sees it."""
+
+    samples: ShardedSamples
+    order: SampleOrder
+    damage: tuple[ShardDamage, ...]
+    """damaged shards, whose samples are not in the order"""
+
+
+def find_readable(samples: ShardedSamples, params: Params) -> ReadableSamples:
+    """Look for damaged shards and order the samples of the others.
+
+    Raises InputError when the samples are fewer than a batch takes, DamagedDataError when there are none,
+    TransientError when the disk fails.
+    """
+    damage = samples.damaged_shards()
+    damaged = {item.shard.path for item in damage}
+    ranges = zip(samples.manifest.shards, shard_ranges(samples.shard_sizes), strict=True)
+    readable = [indices for shard, indices in ranges if shard.path not in damaged]
+    order = SampleOrder(readable, params.pretrain.batch_size, params.pretrain.seed)
+    return ReadableSamples(samples, order, damage)
+
+
 def make_loader(
-    samples: ShardedSamples,
+    data: ReadableSamples,
     params: Params,
     machine: Machine,
     rank: int,
@@ -48,24 +73,24 @@ def make_loader(
     first_step: int,
     num_steps: int,
 ) -> Batches:
-    """One rank's batches for `num_steps` steps of the run, from `first_step` on, in order.
+    """Return one rank's batches for `num_steps` steps of the run, from `first_step` on, in order.
 
     A rank's part of a step is a slice of the batch that a single process would see. Workers start with the
-    first batch, live through epochs and end when the generator is closed or the process exits. Shards that
-    are damaged at the start are left out, with a warning.
+    first batch, live through epochs and end when the generator is closed or the process exits. The first rank
+    warns of damaged shards.
 
-    Raises ValueError for a batch that the ranks cannot share or that the samples cannot fill, for a caption
-    mode that the annotations do not have, and, while iterating, when MAX_TRIES samples in a row are damaged.
+    Raises InputError for a batch that the ranks cannot share and for a caption mode that the annotations do
+    not have. While iterating, raises DamagedDataError when MAX_TRIES samples in a row are damaged, and
+    TransientError when a disk or the network fails: no other sample takes the place of one that is whole.
     """
-    _check_caption_mode(samples, params)
-    order = sample_order(samples, params)
-    batch_per_rank(order.batch_size, world_size)
+    _check_caption_mode(data.samples, params)
+    batch_per_rank(data.order.batch_size, world_size)
     if rank == 0:
-        _warn_of_damaged_shards(samples, order)
+        _warn_of_damage(data)
     steps = range(first_step, first_step + num_steps)
     loader: DataLoader[_Views] = DataLoader(
-        _SampleViews(samples, params, order.shards),
-        batch_sampler=(order.part(step, rank, world_size) for step in steps),
+        _SampleViews(data.samples, params, data.order.shards),
+        batch_sampler=(data.order.part(step, rank, world_size) for step in steps),
         collate_fn=_batch,
         num_workers=machine.workers,
         worker_init_fn=_ignore_signals,
@@ -77,26 +102,17 @@ def make_loader(
     return batches
 
 
-def sample_order(samples: ShardedSamples, params: Params) -> SampleOrder:
-    """The order in which training sees the samples of all shards that can be read.
-
-    Raises ValueError when they are fewer than a batch takes.
-    """
-    # Each entry is `path: what is wrong`; a path may hold a colon too.
-    damaged = {entry.rpartition(": ")[0] for entry in samples.damaged_shards()}
-    ranges = zip(samples.manifest.shards, shard_ranges(samples.shard_sizes), strict=True)
-    readable = [indices for shard, indices in ranges if shard.path not in damaged]
-    return SampleOrder(readable, params.pretrain.batch_size, params.pretrain.seed)
-
-
 def num_local_crops(params: Params) -> int:
-    """Local image crops that the objective uses: only the distillation of image views looks at them."""
+    """Return the number of local image crops that the objective uses.
+
+    Only the distillation of image views looks at them.
+    """
     return 0 if params.loss.distillation in ("none", "text-only") else params.views.num_local_crops
 
 
 @dataclass(frozen=True)
 class _Views:
-    """What a step sees of one sample."""
+    """Views of one sample, as a step sees them."""
 
     global_crops: Tensor
     local_crops: Tensor
@@ -106,7 +122,7 @@ class _Views:
 
 
 class _SampleViews(Dataset[_Views]):
-    """Views of a sample, by (epoch, index)."""
+    """Dataset of the views of a sample, by (epoch, index)."""
 
     def __init__(self, samples: ShardedSamples, params: Params, shards: Sequence[range]) -> None:
         self._samples = samples
@@ -127,7 +143,7 @@ class _SampleViews(Dataset[_Views]):
             except DamagedDataError as error:
                 damages.append(str(error))
                 index = nth_index(self._shards, int(rng.integers(sum(map(len, self._shards)))))
-        raise InputError(
+        raise DamagedDataError(
             f"{MAX_TRIES} samples in a row are damaged; delete the dataset and run `cosmos prepare` again:"
             + "".join(f"\n  {damage}" for damage in damages)
         )
@@ -172,7 +188,7 @@ def _close(reference: "weakref.ref[Batches]") -> None:
 
 
 def _ignore_signals(worker: int) -> None:
-    """Leaves signals to the training process.
+    """Leave signals to the training process.
 
     The launcher sends them to every process of a job. Workers would run the handlers that they inherited, or
     die in the midst of the training process's last steps.
@@ -190,13 +206,14 @@ def _check_caption_mode(samples: ShardedSamples, params: Params) -> None:
         )
 
 
-def _warn_of_damaged_shards(samples: ShardedSamples, order: SampleOrder) -> None:
-    if damaged := samples.damaged_shards():
+def _warn_of_damage(data: ReadableSamples) -> None:
+    if data.damage:
+        named = ", ".join(map(str, data.damage[:MAX_SHARDS_NAMED]))
         logger.warning(
             "%d of %d shards are damaged, so %d of %d samples are left out: %s",
-            len(damaged),
-            len(samples.shard_sizes),
-            len(samples) - order.num_samples,
-            len(samples),
-            ", ".join(damaged[:MAX_SHARDS_NAMED]) + (", ..." if len(damaged) > MAX_SHARDS_NAMED else ""),
+            len(data.damage),
+            len(data.samples.shard_sizes),
+            len(data.samples) - data.order.num_samples,
+            len(data.samples),
+            named + (", ..." if len(data.damage) > MAX_SHARDS_NAMED else ""),
         )

@@ -1,4 +1,4 @@
-"""The manifest of a split: which shards it has, what is in them, what was left out and why."""
+"""Manifest of a split: its shards, their sizes and hashes, and inputs that were left out, with reasons."""
 
 import json
 import re
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import write_json
 
 CaptionSchema = Literal["dreamlip", "pixelprose", "captions"]
@@ -22,7 +22,7 @@ MANIFEST_FILE = "manifest.json"
 
 @dataclass(frozen=True)
 class ShardInfo:
-    """One tar file of samples."""
+    """A tar file of samples."""
 
     path: str
     """file name beside the manifest, or a local path or URL elsewhere"""
@@ -39,18 +39,18 @@ class Skipped:
     reason: str
 
     def below(self, root: Path) -> Self:
-        """The same, with paths that start from `root`."""
+        """Return the same input and reason with paths that start from `root`."""
         return type(self)(paths_below(root, self.input), paths_below(root, self.reason))
 
 
 def paths_below(root: Path, text: str) -> str:
-    """`text` with paths that start from `root`, so that it is the same wherever a source lies."""
+    """Return `text` with paths that start from `root`, so that it is the same wherever a source lies."""
     return re.sub(rf"(?<![\w./-]){re.escape(str(root))}/", "", text)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a reader needs to know of a split before it opens a shard."""
+    """Shards, caption schema and origin of a split: all that a reader needs before it opens a shard."""
 
     schema: CaptionSchema
     shards: tuple[ShardInfo, ...]
@@ -60,16 +60,20 @@ class Manifest:
 
     @property
     def num_samples(self) -> int:
-        """Samples in all shards."""
+        """Number of samples in all shards."""
         return sum(shard.num_samples for shard in self.shards)
 
     def write(self, folder: Path) -> None:
-        """Writes manifest.json into `folder`, atomically."""
+        """Write manifest.json into `folder`, atomically."""
         write_json(folder / MANIFEST_FILE, {"num_samples": self.num_samples, **asdict(self)})
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The manifest in `folder`. ValueError names the file and the remedy when it is missing or broken."""
+        """Return the manifest in `folder`.
+
+        Raises InputError when there is none, DamagedDataError when it is broken, TransientError when the disk
+        fails; each names the file and the remedy.
+        """
         path = folder / MANIFEST_FILE
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -81,7 +85,10 @@ class Manifest:
             )
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; `cosmos prepare` makes it") from None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise InputError(
+        except OSError as error:
+            message = f"{path}: cannot be read ({error.strerror})"
+            raise convert_os_error(error, message, InputError, "correct data.name") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DamagedDataError(
                 f"{path}: not a manifest ({error}); delete it and run `cosmos prepare` again"
             ) from None

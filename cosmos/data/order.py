@@ -1,4 +1,4 @@
-"""The sequence of samples that training sees: a function of seed and step, nothing else.
+"""Order of the samples that training sees: a function of seed and step, nothing else.
 
 A step's samples do not depend on how many processes read them, nor on whether training was interrupted.
 """
@@ -10,7 +10,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError
 
 SHARDS_PER_WINDOW = 16
 """Shards whose samples are mixed. Enough to mix well, few enough that reading stays almost sequential and
@@ -21,7 +21,7 @@ _SHARDS_STREAM, _WINDOW_STREAM, _SAMPLE_STREAM = range(3)
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The source of everything random about a sample in an epoch."""
+    """Return the generator of everything random about a sample in an epoch."""
     return _generator(_SAMPLE_STREAM, seed, epoch, index)
 
 
@@ -30,13 +30,13 @@ def _generator(stream: int, seed: int, epoch: int, number: int) -> np.random.Gen
 
 
 def shard_ranges(shard_sizes: Sequence[int]) -> tuple[range, ...]:
-    """The indices of each shard's samples when all samples are counted through, shard after shard."""
+    """Return the indices of each shard's samples when all samples are counted through, shard after shard."""
     stops = list(accumulate(shard_sizes))
     return tuple(range(stop - size, stop) for size, stop in zip(shard_sizes, stops, strict=True))
 
 
 def nth_index(shards: Sequence[range], position: int) -> int:
-    """The index at `position` in `shards`, one after the other."""
+    """Return the index at `position` in `shards`, one after the other."""
     stops = list(accumulate(map(len, shards)))
     shard = bisect_right(stops, position)
     return shards[shard][position - stops[shard]]
@@ -48,7 +48,7 @@ class SampleOrder:
     An epoch shuffles the shards, then the samples inside each window of SHARDS_PER_WINDOW shards. It has
     N // batch_size steps; the samples that remain, others in each epoch, are not seen in it.
 
-    Raises ValueError when there are fewer samples than a batch takes.
+    Raises DamagedDataError when there is no sample, InputError when there are fewer than a batch takes.
     """
 
     def __init__(self, shards: Sequence[range], batch_size: int, seed: int) -> None:
@@ -58,7 +58,7 @@ class SampleOrder:
         self.num_samples = sum(map(len, self.shards))
         self.steps_per_epoch = self.num_samples // batch_size
         if not self.num_samples:
-            raise InputError("no sample can be read; run `cosmos prepare` for this dataset again")
+            raise DamagedDataError("no sample can be read; run `cosmos prepare` for this dataset again")
         if not self.steps_per_epoch:
             raise InputError(
                 f"pretrain.batch_size: {batch_size} is more than the {self.num_samples} samples that can be"
@@ -67,7 +67,7 @@ class SampleOrder:
         self._epoch = _Epoch(self.shards, seed, 0)
 
     def batch(self, step: int) -> list[tuple[int, int]]:
-        """The samples of a step, over all ranks, as (epoch, index)."""
+        """Return the samples of a step, over all ranks, as (epoch, index)."""
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch.epoch:
             self._epoch = _Epoch(self.shards, self.seed, epoch)
@@ -75,16 +75,16 @@ class SampleOrder:
         return [(epoch, index) for index in self._epoch.indices(start, start + self.batch_size)]
 
     def part(self, step: int, rank: int, world_size: int) -> list[tuple[int, int]]:
-        """A rank's samples of a step: the rank-th of `world_size` equal, consecutive slices of the batch.
+        """Return a rank's samples of a step: one of `world_size` equal, consecutive slices of the batch.
 
-        Raises ValueError when the ranks cannot share the batch equally.
+        Raises InputError when the ranks cannot share the batch equally.
         """
         size = batch_per_rank(self.batch_size, world_size)
         return self.batch(step)[rank * size : (rank + 1) * size]
 
 
 def batch_per_rank(batch_size: int, world_size: int) -> int:
-    """Samples of a step on each rank. ValueError when the ranks cannot share the batch equally."""
+    """Return the batch size of each rank. Raises InputError when they cannot share the batch equally."""
     if batch_size % world_size:
         nearest = max(1, round(batch_size / world_size)) * world_size
         raise InputError(
@@ -95,7 +95,7 @@ def batch_per_rank(batch_size: int, world_size: int) -> int:
 
 
 class _Epoch:
-    """The samples of an epoch in order, of which one window at a time is in memory."""
+    """Samples of an epoch in order, of which one window at a time is in memory."""
 
     def __init__(self, shards: Sequence[range], seed: int, epoch: int) -> None:
         self.epoch = epoch
@@ -108,15 +108,15 @@ class _Epoch:
         self._samples: NDArray[np.int64] = np.empty(0, np.int64)
 
     def indices(self, start: int, stop: int) -> list[int]:
-        """The indices at positions `start` to `stop` of the epoch."""
-        found: list[int] = []
-        while len(found) < stop - start:
-            window = bisect_right(self._stops, start + len(found))
+        """Return the indices at positions `start` to `stop` of the epoch."""
+        indices: list[int] = []
+        while len(indices) < stop - start:
+            window = bisect_right(self._stops, start + len(indices))
             samples = self._window(window)
-            behind = self._stops[window] - start - len(found)
+            behind = self._stops[window] - start - len(indices)
             first = len(samples) - behind
-            found += samples[first : first + stop - start - len(found)].tolist()
-        return found
+            indices += samples[first : first + stop - start - len(indices)].tolist()
+        return indices
 
     def _window(self, number: int) -> NDArray[np.int64]:
         if number != self._loaded:

@@ -1,9 +1,9 @@
-"""`cosmos prepare`: a source -> shards with a manifest, in parallel, continued where it was killed.
+"""Preparation of a dataset: a source -> shards with a manifest, in parallel, continued where it was killed.
 
-    <data_root>/<name>/params.json                       what it is prepared from
+    <data_root>/<name>/params.json                       the parameters that it is prepared from
                        {train,heldout}/shard-00000.tar   samples
                                        shard-00000.idx.npz, shard-00000.json
-                                                         their index; what became of the shard's inputs
+                                                         their index; the record of the task
                                        manifest.json     written last: the split is finished
                        evaluation/                       of the demo world: datasets for evaluation
                        skipped.json                      after a failure: all inputs that cannot be used
@@ -31,17 +31,17 @@ from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
 from cosmos.data.existing_shards import find_shards, shards_schema
 from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
+from cosmos.data.shard_damage import is_whole
 from cosmos.data.shard_tasks import (
     IndexShard,
     ShardOutcome,
     ShardTask,
     WriteShard,
-    is_whole,
     recorded_outcome,
     run_task,
 )
 from cosmos.data.sources import open_source
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.run.files import write_json
 
 DATASET_PARAMS_FILE = "params.json"
@@ -53,13 +53,14 @@ MAX_PROCESSES = 8
 def prepare_dataset(
     params: DataParams, machine: Machine, processes: int | None = None
 ) -> dict[str, Manifest]:
-    """Prepares the dataset `params.name` below `machine.data_root`; the manifest of each of its splits.
+    """Prepare the dataset `params.name` below `machine.data_root`; return the manifest of each of its splits.
 
     Returns at once when it is prepared already. `processes` work on a shard each at a time; None: as many as
     there are cores, at most MAX_PROCESSES.
 
-    Raises ValueError that names the wrong key, file or folder and the remedy: among others when the folder
-    was prepared from other parameters, and when more than `params.max_skipped` of the inputs cannot be used.
+    Raises InputError that names the wrong key, file or folder and the remedy: also when the folder
+    was prepared from other parameters; DamagedDataError when more than `params.max_skipped` of the inputs
+    cannot be used; TransientError when a disk or the network fails: the same call goes on from there.
     """
     folder = machine.data_root / params.name
     _check_same_params(folder, params)
@@ -78,11 +79,11 @@ def prepare_dataset(
     return manifests
 
 
-# What is there already.
+# Datasets that exist already.
 
 
 def _deciding(params: DataParams) -> dict[str, Any]:
-    """The parameters that decide what is in the shards, as JSON has them."""
+    """Return the parameters that decide what is in the shards, as JSON has them."""
     unused = {"max_skipped"} if params.source == "demo" else {"max_skipped", "demo"}
     return params.model_dump(mode="json", exclude=unused)
 
@@ -99,7 +100,7 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
     try:
         recorded_values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); {remedy}") from None
+        raise DamagedDataError(f"{path}: not JSON ({error}); {remedy}") from None
     old, new = (identifying_values(values, "data") for values in (recorded_values, _deciding(params)))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:
@@ -113,18 +114,18 @@ def _splits(params: DataParams) -> tuple[str, ...]:
 
 
 def _finished(folder: Path, params: DataParams) -> dict[str, Manifest]:
-    """The manifests of a dataset that is finished and whole; else nothing."""
+    """Return the manifests of a dataset that is finished and whole; else nothing."""
     try:
         manifests = {split: Manifest.read(folder / split) for split in _splits(params)}
-    except ValueError:
+    except (InputError, DamagedDataError):
         return {}
     is_all_there = all(
-        is_whole(folder / split, shard) for split, manifest in manifests.items() for shard in manifest.shards
+        is_whole(shard, folder / split) for split, manifest in manifests.items() for shard in manifest.shards
     )
     return manifests if is_all_there else {}
 
 
-# What is to be done.
+# The plan.
 
 
 @dataclass(frozen=True)
@@ -132,9 +133,9 @@ class _Plan:
     schema: CaptionSchema
     tasks: tuple[ShardTask, ...]
     skipped: tuple[Skipped, ...]
-    """what was found unusable while inputs were listed"""
+    """inputs that proved unusable while they were listed"""
     unit: str
-    """what tasks count their inputs in"""
+    """name of a task's inputs in the progress bar"""
 
 
 def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
@@ -171,7 +172,7 @@ def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
     return _Plan(schema, tasks, (), "shards")
 
 
-# Doing it.
+# Its execution.
 
 
 def _default_processes() -> int:
@@ -179,7 +180,7 @@ def _default_processes() -> int:
 
 
 def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
-    """The outcomes of the plan's tasks, in its order; tasks that are recorded as done are not done again."""
+    """Return the outcomes of the plan's tasks, in its order; tasks recorded as done are not done again."""
     outcomes = {
         number: outcome for number, task in enumerate(plan.tasks) if (outcome := recorded_outcome(task))
     }
@@ -195,7 +196,7 @@ def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
 
 
 def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int, ShardOutcome]]:
-    """(number, outcome) of each task, in the order in which they are done."""
+    """Yield (number, outcome) of each task, in the order in which they are done."""
     if min(processes, len(tasks)) <= 1:
         yield from ((number, run_task(task)) for number, task in tasks.items())
         return
@@ -207,7 +208,7 @@ def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int,
         for future in as_completed(numbers):
             yield numbers[future], future.result()
     except BrokenProcessPool:
-        raise InputError(
+        raise CosmosError(
             "a process that prepared a shard was killed, most likely for want of memory; run again where"
             " there is more of it: finished shards are kept"
         ) from None
@@ -216,7 +217,7 @@ def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int,
 
 
 def _end_with_parent() -> None:
-    """Makes this process end when its parent is killed; else it would wait for work for ever."""
+    """Make this process end when its parent is killed; else it would wait for work for ever."""
 
     def wait() -> None:
         parent = multiprocessing.parent_process()
@@ -227,7 +228,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-# What came out.
+# The manifests.
 
 
 def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[ShardOutcome], folder: Path) -> Manifest:
@@ -242,12 +243,12 @@ def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[ShardOutcome],
 
 
 def _check_usable(folder: Path, params: DataParams, manifests: dict[str, Manifest]) -> None:
-    """ValueError when too many inputs were skipped, or a split has no sample."""
+    """Raise DamagedDataError when too many inputs were skipped, InputError when a split has no sample."""
     skipped = [entry for manifest in manifests.values() for entry in manifest.skipped]
     num_inputs = len(skipped) + sum(manifest.num_samples for manifest in manifests.values())
     if len(skipped) > params.max_skipped * num_inputs:
         write_json(folder / SKIPPED_FILE, [asdict(entry) for entry in skipped])
-        raise InputError(_skipped_message(folder, params, skipped, num_inputs))
+        raise DamagedDataError(_skipped_message(folder, params, skipped, num_inputs))
     for split, manifest in manifests.items():
         if not manifest.num_samples:
             raise InputError(f"{folder / split}: no sample in it; are data.source and its paths right?")
@@ -269,5 +270,5 @@ def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped
 
 
 def _printable(text: str) -> str:
-    """A stranger's text without what would move the cursor or colour the terminal."""
+    """Return a stranger's text without what would move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

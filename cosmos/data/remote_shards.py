@@ -1,4 +1,4 @@
-"""Shards in object storage: copied whole, a bounded number of them kept."""
+"""Shards in object storage: copied whole, a bounded number of them kept; what a storage raises, by class."""
 
 import os
 import tempfile
@@ -12,35 +12,37 @@ from typing import Any
 import fsspec
 
 from cosmos.config.machine import Machine
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, is_permanent
 
 ABANDONED_SECONDS = 3600.0
 
+CLIENT_ERRORS = range(400, 500)
+"""Statuses of HTTP that say that a request is wrong."""
+
+BUSY_STATUSES = frozenset({408, 425, 429})
+"""Those among CLIENT_ERRORS that ask to come again later."""
+
 
 def is_remote(path: str) -> bool:
-    """Whether `path` is a URL, such as s3://bucket/00000.tar."""
+    """Return True when `path` is a URL, such as s3://bucket/00000.tar."""
     return "://" in path
 
 
-def file_system(url: str, machine: Machine) -> tuple[Any, str]:
-    """The fsspec file system of `url`, and the path on it. ValueError says what is not installed."""
-    try:
-        file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options)
-    except ImportError as error:
-        raise InputError(
-            f"{url}: {error}; for s3:// install this package with the extra `s3`, else the fsspec "
-            "package of this storage"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{url}: {error}; correct the URL") from None
-    return file_system, path
+def list_files(pattern: str, machine: Machine) -> list[str]:
+    """Return the URLs that match `pattern`, sorted.
+
+    Raises InputError for a URL that is wrong, TransientError when the storage fails.
+    """
+    storage, path = _file_system(pattern, machine)
+    with _storage_errors(pattern, "cannot be listed"):
+        return sorted(str(storage.unstrip_protocol(name)) for name in storage.glob(path))
 
 
 def cached_copy(url: str, machine: Machine) -> Path:
-    """A local copy of the shard at `url`, made when there is none.
+    """Return a local copy of the shard at `url`, made when there is none.
 
-    Of all copies in `machine.cache_root`, the `machine.cached_shards` used last are kept. Raises
-    DamagedDataError when the shard cannot be copied.
+    Of all copies in `machine.cache_root`, the `machine.cached_shards` used last are kept. Raises as
+    `temporary_copy`.
     """
     copy = _copy_path(url, machine)
     try:
@@ -53,31 +55,70 @@ def cached_copy(url: str, machine: Machine) -> Path:
 
 
 def forget_copy(url: str, machine: Machine) -> None:
-    """Removes the local copy of `url`, so that the next use copies it again."""
+    """Remove the local copy of `url`, so that the next use copies it again."""
     _copy_path(url, machine).unlink(missing_ok=True)
 
 
 @contextmanager
 def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
-    """A local copy of the shard at `url` that nobody else knows of, removed in the end unless it was renamed.
+    """Yield a local copy of the shard at `url` that nobody else knows of; remove it unless it was renamed.
 
-    Raises DamagedDataError when the shard cannot be copied.
+    Raises DamagedDataError when there is no such shard, InputError when the URL is wrong or access refused,
+    TransientError when the storage, the network or the local disk fails.
     """
-    source, path = file_system(url, machine)
+    storage, path = _file_system(url, machine)
     folder = _copy_path(url, machine).parent
     folder.mkdir(parents=True, exist_ok=True)
     # No other thread, process, or host that shares the folder, has this name.
     handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
     os.close(handle)
     try:
-        try:
-            source.get_file(path, name)
-        except Exception as error:  # every storage has errors of its own
-            reason = f"{type(error).__name__}: {error}"
-            raise DamagedDataError(f"{url}: cannot be copied ({reason})") from None
+        with _storage_errors(url, "cannot be copied"):
+            storage.get_file(path, name)
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
+    """Return the fsspec file system of `url`, and the path on it."""
+    try:
+        file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options)
+    except ImportError as error:
+        raise InputError(
+            f"{url}: {error}; for s3:// install this package with the extra `s3`, else the fsspec "
+            "package of this storage"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{url}: {error}; correct the URL or the machine's storage_options") from None
+    except Exception as error:  # some storages connect at once
+        raise _storage_error(url, "cannot be opened", error) from None
+    return file_system, path
+
+
+@contextmanager
+def _storage_errors(url: str, problem: str) -> Iterator[None]:
+    """Raise an error of a storage as the one of our classes that says what should follow."""
+    try:
+        yield
+    except Exception as error:  # every storage has errors of its own
+        raise _storage_error(url, problem, error) from None
+
+
+def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
+    """Return an error of a storage as one of ours: transient, unless it says that it is for good.
+
+    Storages raise what their clients do: botocore's, aiohttp's and others' errors have no class in common.
+    """
+    message = f"{url}: {problem} ({type(error).__name__}: {error})"
+    status = getattr(error, "status", None)  # of aiohttp
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        return DamagedDataError(message)
+    is_refused = isinstance(status, int) and status in CLIENT_ERRORS and status not in BUSY_STATUSES
+    is_wrong = isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
+    if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
+        return InputError(f"{message}; correct the URL or the machine's storage_options")
+    return TransientError(message)
 
 
 def _copy_path(url: str, machine: Machine) -> Path:
@@ -85,7 +126,7 @@ def _copy_path(url: str, machine: Machine) -> Path:
 
 
 def _evict(folder: Path, keep: int) -> None:
-    """Removes all but the `keep` copies used last, and what killed processes left half copied."""
+    """Remove all but the `keep` copies used last, and what killed processes left half copied."""
     copies = sorted(folder.glob("*.tar"), key=_last_use, reverse=True)
     abandoned = (part for part in folder.glob("*.part") if _last_use(part) < time.time() - ABANDONED_SECONDS)
     for path in (*copies[keep:], *abandoned):

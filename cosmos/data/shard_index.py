@@ -1,17 +1,18 @@
-"""Where the samples of a tar lie in it, so that any of them is one read away."""
+"""Index of a shard: names of its samples and their places in the tar, so that any is one read away."""
 
 import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import replacing
 
 MAX_IMAGE_BYTES = 256 * 2**20
@@ -22,7 +23,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class SampleLocation(NamedTuple):
-    """A sample's name and the bytes of its image and annotation in a tar."""
+    """A sample's name, and offset and size of its image and annotation in a tar."""
 
     key: str
     image_offset: int
@@ -35,7 +36,7 @@ class SampleLocation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """The samples of a shard of N samples, in order."""
+    """Locations of a shard's N samples, in order."""
 
     keys: NDArray[np.bytes_]
     """(N,) names in ASCII"""
@@ -54,7 +55,7 @@ class ShardIndex:
 
     @classmethod
     def of(cls, samples: Iterable[SampleLocation]) -> Self:
-        """The index that lists `samples`. ValueError names a key that is there twice."""
+        """Return the index that lists `samples`. Raises InputError that names a key that is there twice."""
         rows = list(samples)
         seen: set[str] = set()
         for row in rows:
@@ -68,53 +69,65 @@ class ShardIndex:
         )
 
     def write(self, path: Path) -> None:
-        """Writes the index to `path`, atomically; equal indexes give equal files."""
+        """Write the index to `path`, atomically; equal indexes give equal files."""
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, keys=self.keys, spans=self.spans, is_text=self.is_text)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The index in the file `path`. DamagedDataError when it is missing or broken."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                index = cls(arrays["keys"], arrays["spans"], arrays["is_text"])
-            index._check()
-            return index
-        except Exception as error:  # a damaged zip can raise nearly anything
-            raise DamagedDataError(
-                f"{path}: not an index ({error}); delete it and run `cosmos prepare` again"
-            ) from None
+        """Return the index in the file `path`.
 
-    def _check(self) -> None:
-        """ValueError when the arrays are not what `of` makes."""
+        Raises DamagedDataError when it is missing or broken, TransientError when the disk fails.
+        """
+        try:
+            content = BytesIO(path.read_bytes())
+        except OSError as error:
+            message = _broken_index(path, error.strerror or error)
+            raise convert_os_error(error, message, DamagedDataError) from None
+        try:
+            with np.load(content, allow_pickle=False) as arrays:
+                index = cls(arrays["keys"], arrays["spans"], arrays["is_text"])
+        except Exception as error:  # a damaged zip can raise nearly anything
+            raise DamagedDataError(_broken_index(path, error)) from None
+        if problem := index._problem():
+            raise DamagedDataError(_broken_index(path, problem))
+        return index
+
+    def _problem(self) -> str:
+        """Return the reason why `of` cannot have made these arrays; "" for none."""
         rows = self.keys.size
         if (self.keys.shape, self.spans.shape, self.is_text.shape) != ((rows,), (rows, 4), (rows,)):
-            raise InputError("its arrays are of different lengths")
+            return "its arrays are of different lengths"
         if self.keys.dtype.kind != "S" or self.spans.dtype != np.int64 or self.is_text.dtype != np.bool_:
-            raise InputError("its arrays are of other types")
+            return "its arrays are of other types"
         if not self.keys.tobytes().isascii() or (self.spans < 0).any():
-            raise InputError("it holds keys or places that cannot be")
+            return "it holds keys or places that cannot be"
+        return ""
+
+
+def _broken_index(path: Path, problem: object) -> str:
+    return f"{path}: not an index ({problem}); delete it and run `cosmos prepare` again"
 
 
 def index_path(folder: Path, shard: str) -> Path:
-    """The index of the shard at `shard`: a file name in `folder`, or a path or URL elsewhere."""
+    """Return the path of a shard's index; `shard` is a file name in `folder`, or a path or URL elsewhere."""
     return folder / f"{shard_stem(shard)}.idx.npz"
 
 
 def shard_stem(shard: str) -> str:
-    """What files about a shard are named by; shards of one name in different folders differ in it."""
+    """Return the stem of names of files about a shard; it differs for shards of one name in two folders."""
     stem = PurePosixPath(shard).stem
     return stem if "/" not in shard else f"{safe_key(stem)}-{_digest(shard)}"
 
 
 def safe_key(name: str) -> str:
-    """`name` as a sample's key: letters, digits, `_` and `-`, at most MAX_KEY_CHARACTERS."""
+    """Return `name` as a sample's key: letters, digits, `_` and `-`, at most MAX_KEY_CHARACTERS."""
     key = _UNSAFE.sub("_", name) or "_"
     return key if len(key) <= MAX_KEY_CHARACTERS else f"{key[: MAX_KEY_CHARACTERS - 13]}-{_digest(name)}"
 
 
 def unique_keys(names: Iterable[str]) -> Iterator[str]:
-    """A key for each name, in order; names whose keys would be the same get a number behind it."""
+    """Yield a key for each name, in order; names whose keys would be the same get a number behind it."""
     used: set[str] = set()
     for name in names:
         base = key = safe_key(name)
@@ -140,9 +153,10 @@ class TarEntry(NamedTuple):
 
 
 def scan_tar(path: Path) -> Iterator[TarEntry]:
-    """The samples of an uncompressed tar in webdataset's format, in order; folders and links are passed over.
+    """Yield the samples of an uncompressed tar in webdataset's format, in order, without folders and links.
 
-    Raises DamagedDataError, behind the last whole sample, when the file is no tar or ends too early.
+    Raises DamagedDataError, behind the last whole sample, when the file is no tar or ends too early, and
+    TransientError when the disk fails.
     """
     entry: TarEntry | None = None
     for name, offset, size in _members(path):
@@ -157,7 +171,7 @@ def scan_tar(path: Path) -> Iterator[TarEntry]:
 
 
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """(name, offset, size) of the files in a tar."""
+    """Yield (name, offset, size) of the files in a tar."""
     try:
         end = path.stat().st_size
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -170,7 +184,9 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
             file.seek(tar.offset)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"no header at byte {tar.offset}")
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except OSError as error:
+        raise convert_os_error(error, f"{path}: cannot be read ({error})", DamagedDataError) from None
+    except (tarfile.TarError, ValueError) as error:
         raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({error})") from None
 
 

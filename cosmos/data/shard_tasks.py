@@ -1,4 +1,4 @@
-"""The work on one shard, done in a process of its own and recorded beside the shard when it is done."""
+"""Tasks that write or index one shard, in processes of their own; outcomes are recorded beside shards."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ from cosmos.data.existing_shards import index_shard
 from cosmos.data.image_verification import verify_image
 from cosmos.data.inputs import SourceInput
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
-from cosmos.data.remote_shards import is_remote
 from cosmos.data.sample import Sample
-from cosmos.data.shard_index import index_path, shard_stem
-from cosmos.data.shards import image_extension, size_problem, write_shard
-from cosmos.errors import DamagedDataError
+from cosmos.data.shard_damage import is_whole
+from cosmos.data.shard_index import shard_stem
+from cosmos.data.shards import image_extension, write_shard
+from cosmos.errors import DamagedDataError, convert_os_error
 from cosmos.run.files import write_json
 
 
 @dataclass(frozen=True)
 class ShardOutcome:
-    """What became of a task's inputs."""
+    """A shard that a task made, and the inputs that are not in it."""
 
     shard: ShardInfo
     skipped: tuple[Skipped, ...]
@@ -30,35 +30,35 @@ class ShardOutcome:
 
 @dataclass(frozen=True)
 class WriteShard:
-    """Writes a shard from inputs; those that cannot be used are skipped."""
+    """Task that writes a shard from inputs; those that cannot be used are skipped."""
 
     folder: Path
     shard: str
     root: Path
-    """where the source lies: what is recorded does not tell"""
+    """source_root of the machine, which is left out of what is recorded"""
     inputs: Sequence[SourceInput]
     read: Callable[[Any], Sample]
     max_pixels: int
 
     @property
     def num_inputs(self) -> int:
-        """Inputs of the shard."""
+        """Number of inputs of the shard."""
         return len(self.inputs)
 
     @property
     def fingerprint(self) -> str:
-        """Differs between other inputs in the same place."""
+        """Digest of the inputs' names: other inputs in the same place have another."""
         names = "\0".join(paths_below(self.root, item.name) for item in self.inputs)
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def __call__(self) -> ShardOutcome:
-        """Writes the shard and its index."""
+        """Write the shard and its index. Raises TransientError when a disk fails."""
         skipped: list[Skipped] = []
         info = write_shard(self.folder / self.shard, self._usable(skipped))
         return ShardOutcome(info, tuple(skipped))
 
     def _usable(self, skipped: list[Skipped]) -> Iterator[Sample]:
-        """The samples that can be used; the others are added to `skipped`."""
+        """Yield the samples that can be used; add the others to `skipped`."""
         for item in self.inputs:
             try:
                 sample = self.read(item)
@@ -72,7 +72,7 @@ class WriteShard:
 
 @dataclass(frozen=True)
 class IndexShard:
-    """Indexes a shard that exists already."""
+    """Task that indexes a shard that exists already."""
 
     folder: Path
     shard: str
@@ -83,16 +83,16 @@ class IndexShard:
 
     @property
     def num_inputs(self) -> int:
-        """The shard itself: how many samples it has shows when it is read."""
+        """1, the shard itself: the number of its samples shows when it is read."""
         return 1
 
     @property
     def fingerprint(self) -> str:
-        """Differs between places in the order of shards, which keys begin with."""
+        """Place in the order of shards, which keys begin with."""
         return str(self.number)
 
     def __call__(self) -> ShardOutcome:
-        """Writes the index."""
+        """Write the index. Raises as `existing_shards.index_shard`."""
         return ShardOutcome(
             *index_shard(self.shard, self.number, self.folder, self.machine, self.schema, self.max_pixels)
         )
@@ -102,29 +102,33 @@ ShardTask = WriteShard | IndexShard
 
 
 def run_task(task: ShardTask) -> ShardOutcome:
-    """Does the task and records its outcome, last of all."""
-    outcome = task()
-    write_json(_record_path(task), {"fingerprint": task.fingerprint, **asdict(outcome)})
+    """Run the task and record its outcome, last of all. Raises as the task; for a failing disk, too."""
+    try:
+        outcome = task()
+        write_json(_record_path(task), {"fingerprint": task.fingerprint, **asdict(outcome)})
+    except OSError as error:
+        message = f"{task.folder}: {task.shard} cannot be prepared ({error})"
+        raise convert_os_error(error, message) from None
     return outcome
 
 
 def recorded_outcome(task: ShardTask) -> ShardOutcome | None:
-    """The outcome of a task that was done already and whose files are still whole."""
+    """Return the outcome of a task that was done already and whose files are whole; None for any other.
+
+    Raises InputError when files may not be read, TransientError when the disk fails.
+    """
+    path = _record_path(task)
     try:
-        value = json.loads(_record_path(task).read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
         outcome = ShardOutcome(
             ShardInfo(**value["shard"]), tuple(Skipped(**entry) for entry in value["skipped"])
         )
         is_same = value["fingerprint"] == task.fingerprint
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-    return outcome if is_same and is_whole(task.folder, outcome.shard) else None
-
-
-def is_whole(folder: Path, shard: ShardInfo) -> bool:
-    """Whether a shard of a dataset and its index are in place, without a look into them."""
-    in_place = is_remote(shard.path) or not size_problem(folder, shard)
-    return in_place and index_path(folder, shard.path).is_file()
+    except OSError as error:
+        raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
+    return outcome if is_same and is_whole(outcome.shard, task.folder) else None
 
 
 def _record_path(task: ShardTask) -> Path:

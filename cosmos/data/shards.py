@@ -17,6 +17,13 @@ from cosmos.data.captions import captions_in
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.remote_shards import cached_copy, forget_copy, is_remote
 from cosmos.data.sample import Sample
+from cosmos.data.shard_damage import (
+    NO_SUCH_SHARD,
+    ShardDamage,
+    find_damage,
+    find_local_damage,
+    unreadable_shard,
+)
 from cosmos.data.shard_index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
@@ -24,7 +31,7 @@ from cosmos.data.shard_index import (
     ShardIndex,
     index_path,
 )
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, convert_os_error
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
@@ -40,14 +47,14 @@ _SIGNATURES = (
 
 
 class ShardedSamples:
-    """The samples of a split in the order of its manifest, read at random.
+    """Samples of a split in the order of its manifest, read at random.
 
     Safe to use from several threads, after a fork, and to pickle. It opens shards when they are first read
-    and keeps the last OPEN_SHARDS of them open. Remote shards are copied whole (see `remote.cached_copy`).
+    and keeps the last OPEN_SHARDS of them open. Remote shards are copied whole (`remote_shards.cached_copy`).
     """
 
     def __init__(self, folder: Path, machine: Machine) -> None:
-        """Reads the manifest in `folder`. ValueError when it is missing or broken."""
+        """Read the manifest in `folder`. Raises as `Manifest.read`."""
         self.manifest = Manifest.read(folder)
         self.shard_sizes: tuple[int, ...] = tuple(shard.num_samples for shard in self.manifest.shards)
         self._folder = folder
@@ -62,37 +69,33 @@ class ShardedSamples:
         return type(self), (self._folder, self._machine)
 
     def read(self, index: int) -> Sample:
-        """Sample number `index` of the split.
+        """Return sample number `index` of the split; its image is not decoded.
 
-        Raises IndexError outside of [0, len), DamagedDataError when its shard is missing or truncated, or
-        its annotation is broken. Whether the image can be decoded is the reader's to find out.
+        Raises IndexError outside of [0, len); DamagedDataError when its shard is missing or truncated, or its
+        annotation is broken; InputError when the shard may not be read; TransientError when a disk or the
+        network fails.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self._folder}")
         shard = bisect_right(self._starts, index) - 1
         info = self.manifest.shards[shard]
         opened = self._open(info)
-        located = opened.index[index - self._starts[shard]]
-        where = f"{info.path}: sample {located.key}"
-        image = opened.read(where, located.image_offset, located.image_size, MAX_IMAGE_BYTES)
-        text = opened.read(where, located.annotation_offset, located.annotation_size, MAX_ANNOTATION_BYTES)
-        return Sample(located.key, image, self._annotation(where, text, located.is_text))
+        location = opened.index[index - self._starts[shard]]
+        where = f"{info.path}: sample {location.key}"
+        image = opened.read(where, location.image_offset, location.image_size, MAX_IMAGE_BYTES)
+        text = opened.read(where, location.annotation_offset, location.annotation_size, MAX_ANNOTATION_BYTES)
+        return Sample(location.key, image, self._annotation(where, text, location.is_text))
 
     def _annotation(self, where: str, text: bytes, is_text: bool) -> dict[str, Any]:
         try:
             return captions_in(self.manifest.schema, parse_annotation(text, is_text))
-        except ValueError as error:
+        except DamagedDataError as error:
             raise DamagedDataError(f"{where}: {error}") from None
 
-    def damaged_shards(self) -> list[str]:
-        """`path: what is wrong` of local shards that are missing or of another size than the manifest says.
-
-        Quick: looks at no content, and not at remote shards.
-        """
-        local = [shard for shard in self.manifest.shards if not is_remote(shard.path)]
-        return [
-            f"{shard.path}: {problem}" for shard in local if (problem := size_problem(self._folder, shard))
-        ]
+    def damaged_shards(self) -> tuple[ShardDamage, ...]:
+        """Return the damage of local shards, without reading them. Raises as `shard_damage.find_damage`."""
+        damage = (find_local_damage(shard, self._folder) for shard in self.manifest.shards)
+        return tuple(filter(None, damage))
 
 
 class _OpenShard:
@@ -106,13 +109,14 @@ class _OpenShard:
         self._descriptor = _open_descriptor(folder, machine, info)
 
     def read(self, where: str, offset: int, size: int, limit: int) -> bytes:
-        """`size` bytes from `offset`."""
+        """Return `size` bytes from `offset`. Raises errors that begin with `where`."""
         if not 0 <= size <= limit:
             raise DamagedDataError(f"{where}: {size} bytes are more than the {limit} that are allowed")
         try:
             content = os.pread(self._descriptor, size, offset)
-        except OSError as error:  # a disk or a network file system that fails
-            raise DamagedDataError(f"{where}: cannot be read ({error.strerror})") from None
+        except OSError as error:
+            message = f"{where}: cannot be read ({error.strerror})"
+            raise convert_os_error(error, message, DamagedDataError) from None
         if len(content) != size:
             raise DamagedDataError(f"{where}: the shard ends in the middle of it")
         return content
@@ -130,48 +134,45 @@ def _open_descriptor(folder: Path, machine: Machine, info: ShardInfo) -> int:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise DamagedDataError(f"{info.path}: cannot be opened ({error.strerror})") from None
-        size = os.fstat(descriptor).st_size
-        if size == info.num_bytes:
+            raise unreadable_shard(info, error) from None
+        damage = find_damage(info, descriptor)
+        if damage is None:
             return descriptor
         os.close(descriptor)
         if is_remote(info.path):
             forget_copy(info.path, machine)
-        raise DamagedDataError(f"{info.path}: has {size} bytes, the manifest says {info.num_bytes}")
-    raise DamagedDataError(f"{info.path}: no such shard; run `cosmos prepare` again")
-
-
-def size_problem(folder: Path, info: ShardInfo) -> str:
-    """What is wrong with the file of a local shard, without a look into it; "" when nothing is."""
-    try:
-        size = (folder / info.path).stat().st_size
-    except OSError as error:
-        return error.strerror or "missing"
-    return "" if size == info.num_bytes else f"has {size} bytes, not {info.num_bytes}"
+        raise DamagedDataError(str(damage))
+    raise DamagedDataError(str(ShardDamage(info, NO_SUCH_SHARD)))
 
 
 def parse_annotation(text: bytes, is_text: bool) -> Any:
-    """What an annotation's bytes hold: a caption (`is_text`) or a JSON value. ValueError when broken."""
+    """Return the caption (`is_text`) or JSON value of an annotation. Raises DamagedDataError when broken."""
     try:
         decoded = text.decode("utf-8-sig")
         return decoded if is_text else json.loads(decoded)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"broken {'text' if is_text else 'JSON'} ({error})") from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are a plain ValueError
+        raise DamagedDataError(f"broken {'text' if is_text else 'JSON'} ({error})") from None
 
 
 def annotation_bytes(annotation: dict[str, Any]) -> bytes:
-    """An annotation as it is written into a shard. ValueError when it is larger than what is read back."""
+    """Return an annotation as it is written into a shard.
+
+    Raises DamagedDataError when it is larger than what is read back.
+    """
     text = json.dumps(annotation, ensure_ascii=False, separators=(",", ":")).encode()
     if len(text) > MAX_ANNOTATION_BYTES:
-        raise InputError(f"captions of {len(text)} bytes are more than the {MAX_ANNOTATION_BYTES} allowed")
+        raise DamagedDataError(
+            f"captions of {len(text)} bytes are more than the {MAX_ANNOTATION_BYTES} allowed"
+        )
     return text
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> ShardInfo:
-    """Writes `samples` into the tar `path` and its index beside it, each atomically.
+    """Write `samples` into the tar `path` and its index beside it, each atomically.
 
-    Images keep their bytes. Equal samples give equal files, byte for byte. Keys must be `indexing.safe_key`s.
-    ValueError when two are the same or an image is in no known format.
+    Images keep their bytes. Equal samples give equal files, byte for byte. Keys must come from
+    `shard_index.safe_key`. Raises InputError when two are the same, DamagedDataError when an image is in no
+    known format.
     """
     with replacing(path) as temporary:
         with (
@@ -185,7 +186,7 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> ShardInfo:
 
 
 def describe_shard(file: Path, path: str, num_samples: int) -> ShardInfo:
-    """The manifest's line about the shard in `file`, which readers find at `path`."""
+    """Return the manifest's entry for the shard in `file`, which readers find at `path`."""
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()
     return ShardInfo(path, num_samples, file.stat().st_size, digest)
@@ -200,7 +201,10 @@ def _added(tar: tarfile.TarFile, file: BinaryIO, samples: Iterable[Sample]) -> I
 
 
 def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int:
-    """Adds a file to the tar; the offset of its first byte. Its times, owner and mode are always the same."""
+    """Add a file to the tar and return the offset of its first byte.
+
+    Its times, owner and mode are always the same.
+    """
     member = tarfile.TarInfo(name)
     member.size = len(content)
     offset = file.tell() + tarfile.BLOCKSIZE
@@ -209,7 +213,7 @@ def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int
 
 
 def image_extension(sample: Sample) -> str:
-    """File extension of a sample's image, by its first bytes. DamagedDataError when they are unknown."""
+    """Return the extension of an image by its first bytes. Raises DamagedDataError for unknown ones."""
     if sample.image[:4] == b"RIFF" and sample.image[8:12] == b"WEBP":
         return "webp"
     for signature, extension in _SIGNATURES:

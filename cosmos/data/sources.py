@@ -35,15 +35,16 @@ from cosmos.data.manifest import Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shard_index import unique_keys
 from cosmos.data.shards import parse_annotation
-from cosmos.errors import InputError
+from cosmos.errors import InputError, TransientError, is_permanent
 
 FOLDER_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 def open_source(params: DataParams, machine: Machine) -> OpenedSource:
-    """Lists the inputs of `params.source`, shuffled and split by `params.seed`.
+    """List the inputs of `params.source`, shuffled and split by `params.seed`.
 
-    ValueError names the file, folder or key that is wrong, and what would do.
+    Raises InputError that names the file, folder or key that is wrong, and what would do; TransientError when
+    the disk fails.
     """
     if params.source != "demo" and not machine.source(params.images).is_dir():
         raise InputError(f"{machine.source(params.images)}: no such folder; correct data.images")
@@ -68,7 +69,7 @@ class DemoImage:
 
     @property
     def name(self) -> str:
-        """Which image it is."""
+        """Name of the image, for people."""
         return f"demo {self.split} {self.index}"
 
 
@@ -88,21 +89,21 @@ def _draw(params: DataParams, image: DemoImage) -> Sample:
 def _open_captions_file(
     parse: Callable[[Path], list[CaptionedImage]], params: DataParams, machine: Machine
 ) -> OpenedSource:
-    """A file that has all captions, beside a folder of images."""
+    """List a folder of images beside a file that has all captions."""
     folder = machine.source(params.images)
     images = parse(machine.source(params.annotations))
     records, skipped = [], []
     for key, image in zip(unique_keys(_stem(image.image) for image in images), images, strict=True):
         try:
             records.append(PairRecord(key, ByteSpan(str(path_below(folder, image.image))), image.captions))
-        except ValueError as error:
+        except InputError as error:
             skipped.append(Skipped(image.image, str(error)))
     read = partial(read_pair, schema="captions", parse=_parse_file)
     return OpenedSource("captions", split_inputs(records, params), read, tuple(skipped))
 
 
 def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
-    """A folder of images, each with a .json or .txt of the same name beside it."""
+    """List a folder of images, each with a .json or .txt of the same name beside it."""
     folder = machine.source(params.images)
     images = _images_below(folder)
     keys = unique_keys(_stem(image.relative_to(folder).as_posix()) for image in images)
@@ -119,8 +120,17 @@ def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """All images in `folder` and its folders, sorted, so that the order is the same on every machine."""
-    paths = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+    """Return all images in `folder` and its folders, sorted: in the same order on every machine."""
+
+    def stop_where_the_disk_fails(error: OSError) -> None:
+        if not is_permanent(error):  # folders that this user may not read are passed over
+            raise TransientError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+    paths = (
+        Path(parent) / name
+        for parent, _, names in os.walk(folder, onerror=stop_where_the_disk_fails)
+        for name in names
+    )
     return sorted(path for path in paths if path.suffix.lower() in FOLDER_EXTENSIONS)
 
 
@@ -134,5 +144,5 @@ def _parse_file(path: str, content: bytes) -> Any:
 
 
 def _stem(name: str) -> str:
-    """A path without its extension."""
+    """Return a path without its extension."""
     return name.rpartition(".")[0] or name

@@ -1,4 +1,4 @@
-"""Captions of a sample: the sentences that it has, the ones that a step draws, the ones retrieval uses."""
+"""Crops of text: the sentences of a sample, those that a step draws, and those that retrieval uses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -22,7 +22,7 @@ KEYS_BY_MODE: dict[CaptionMode, tuple[str, ...]] = {
 
 
 def sentence_pool(annotation: Mapping[str, Any], mode: CaptionMode) -> list[str]:
-    """The sentences that captions of this mode are drawn from. Blank ones are left out.
+    """Return the sentences that captions of this mode are drawn from, without blank ones.
 
     The form of the annotation (`manifest.CaptionSchema`) shows in its keys. Source: COSMOS, text views.
     Raises DamagedDataError, naming the keys, when there is none or when a value has the wrong type.
@@ -41,7 +41,7 @@ def sentence_pool(annotation: Mapping[str, Any], mode: CaptionMode) -> list[str]
 
 
 def evaluation_captions(annotation: Mapping[str, Any]) -> list[str]:
-    """The captions that retrieval is measured on: those that people wrote.
+    """Return the captions that retrieval is measured on: those that people wrote.
 
     Raises DamagedDataError as `sentence_pool`.
     """
@@ -49,7 +49,7 @@ def evaluation_captions(annotation: Mapping[str, Any]) -> list[str]:
 
 
 def draw_captions(annotation: Mapping[str, Any], views: ViewParams, rng: np.random.Generator) -> list[str]:
-    """K captions of a sample: two global ones, then K-2 local ones.
+    """Draw K captions of a sample: two global ones, then K-2 local ones.
 
     In mode textcrop a global caption joins 1 to `max_sentences` sentences and a local one is a sentence; in
     the other modes all K are sentences. Source: COSMOS, text views.
@@ -64,7 +64,7 @@ def draw_captions(annotation: Mapping[str, Any], views: ViewParams, rng: np.rand
 
 
 def _draw(pool: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    """`count` sentences without replacement; a smaller pool is first taken whole, as often as it fits."""
+    """Draw `count` sentences without repetition; a smaller pool is first taken whole, as often as it fits."""
     whole, rest = divmod(count, len(pool)) if len(pool) < count else (0, count)
     drawn = rng.choice(len(pool), size=rest, replace=False)
     return [*pool] * whole + [pool[i] for i in drawn]

@@ -27,7 +27,7 @@ MAX_CACHED_WORDS = 200_000
 class Tokenizer:
     """CLIP's tokenizer for captions of `context_length` tokens.
 
-    Raises ValueError when the vocabulary cannot hold CLIP's ids.
+    Raises InputError when the vocabulary cannot hold CLIP's ids.
     """
 
     def __init__(self, context_length: int, vocab_size: int) -> None:
@@ -43,7 +43,7 @@ class Tokenizer:
         self._special_words = dict(self._clip.cache)
 
     def encode(self, captions: Sequence[str]) -> Tensor:
-        """Ids of N captions, (N, L) int64: start of text, words, end of text, zeros.
+        """Return the ids of N captions, (N, L) int64: start of text, words, end of text, zeros.
 
         A caption that is too long is cut; its last id is the end of text all the same.
         """
@@ -55,9 +55,9 @@ class Tokenizer:
 
 
 def tokenizer_for(model: ModelParams) -> Tokenizer:
-    """The tokenizer of an architecture: inline, or by the name of an open_clip config.
+    """Return the tokenizer of an architecture: inline, or by the name of an open_clip config.
 
-    Raises ValueError for a name that open_clip does not know.
+    Raises InputError for a name that open_clip does not know.
     """
     if model.architecture == "inline":
         return Tokenizer(model.inline.text.context_length, model.inline.text.vocab_size)

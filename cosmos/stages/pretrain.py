@@ -11,7 +11,7 @@ import torch
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.loader import make_loader, sample_order
+from cosmos.data.loader import find_readable, make_loader
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards import ShardedSamples
 from cosmos.distributed.exchange import on_first_rank
@@ -46,8 +46,9 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
     samples = ShardedSamples(folder, machine)
     with process_group(machine.device, RANK_TIMEOUT) as ranks:
         run = on_first_rank(lambda: open_run(path, params))
-        order = sample_order(samples, params)
-        plan = StepPlan(order.steps_per_epoch, order.steps_per_epoch * params.pretrain.epochs)
+        readable = find_readable(samples, params)
+        steps_per_epoch = readable.order.steps_per_epoch
+        plan = StepPlan(steps_per_epoch, steps_per_epoch * params.pretrain.epochs)
         learner = Learner(params, machine, ranks)
         with logging_to_run(run, ranks):
             trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
@@ -58,7 +59,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
                     on_first_rank(lambda: provenance.record_session(run.provenance, data, device))
                     left = plan.total_steps - trainer.step
                     batches = make_loader(
-                        samples, params, machine, ranks.rank, ranks.world_size, trainer.step, left
+                        readable, params, machine, ranks.rank, ranks.world_size, trainer.step, left
                     )
                     with closing(batches):
                         trainer.train(batches)

@@ -1,3 +1,4 @@
+import errno
 import logging
 import multiprocessing
 import os
@@ -27,10 +28,11 @@ from cosmos.config.params import (
     ViewParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.data.loader import Batches, make_loader, num_local_crops, sample_order
+from cosmos.data.loader import Batches, find_readable, make_loader, num_local_crops
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
 from cosmos.data.shards import ShardedSamples, write_shard
+from cosmos.errors import TransientError
 
 NUM_SHARDS, SAMPLES_PER_SHARD, BATCH = 3, 7, 4
 STEPS_PER_EPOCH = NUM_SHARDS * SAMPLES_PER_SHARD // BATCH
@@ -91,8 +93,9 @@ def batches(
     first_step: int = 0,
     num_steps: int = NUM_STEPS,
 ) -> Batches:
-    machine = Machine(workers=workers, device="cpu")
-    return make_loader(samples, settings or params(), machine, rank, world_size, first_step, num_steps)
+    machine, settings = Machine(workers=workers, device="cpu"), settings or params()
+    readable = find_readable(samples, settings)
+    return make_loader(readable, settings, machine, rank, world_size, first_step, num_steps)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -188,7 +191,7 @@ class TestResuming:
     def test_the_samples_views_can_be_sent_to_spawned_workers(self, samples: ShardedSamples) -> None:
         from cosmos.data.loader import _SampleViews
 
-        views = _SampleViews(samples, params(), sample_order(samples, params()).shards)
+        views = _SampleViews(samples, params(), find_readable(samples, params()).order.shards)
         sent = pickle.loads(pickle.dumps(views))
         assert torch.equal(sent[0, 3].global_crops, views[0, 3].global_crops)
 
@@ -243,8 +246,19 @@ class TestDamage:
         folder = tmp_path / "train"
         replace(whole.manifest, shards=tuple(found)).write(folder)
         (elsewhere / "shard-00001.tar").unlink()
-        order = sample_order(ShardedSamples(folder, Machine()), params())
+        order = find_readable(ShardedSamples(folder, Machine()), params()).order
         assert order.shards == (range(7), range(14, 21))
+
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_a_disk_that_fails_is_no_damage(
+        self, samples: ShardedSamples, monkeypatch: pytest.MonkeyPatch, workers: int
+    ) -> None:
+        def fail(*_: int) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr("cosmos.data.shards.os.pread", fail)
+        with pytest.raises(TransientError, match=r"shard-0000\d.tar: sample .*Input/output error"):
+            list(batches(samples, workers=workers))
 
     def test_only_the_first_rank_warns(
         self, own_samples: ShardedSamples, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -1,9 +1,11 @@
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cosmos.data.sample import Sample
 from cosmos.data.shard_tasks import ShardOutcome, ShardTask
 from cosmos.data.shards import ShardedSamples
 from cosmos.data.sources import DemoImage
+from cosmos.errors import CosmosError, TransientError
 from tests.data.examples import flickr8k, image_bytes, machine
 from tests.data.test_shard_index import make_tar
 
@@ -337,8 +340,31 @@ def be_killed(item: DemoImage) -> Sample:
 def test_a_process_that_is_killed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = OpenedSource("captions", {"train": [DemoImage("train", index) for index in range(4)]}, be_killed)
     monkeypatch.setattr("cosmos.data.preparation.open_source", lambda *_: source)
-    with pytest.raises(ValueError, match=r"was killed, .*run again .*finished shards are kept"):
+    with pytest.raises(CosmosError, match=r"was killed, .*run again .*finished shards are kept"):
         prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=2)
+
+
+def fail_to_read(item: DemoImage) -> Sample:
+    raise TransientError(f"{item.name}: the disk is away")
+
+
+def fill_the_disk(item: DemoImage) -> Sample:
+    raise OSError(errno.ENOSPC, f"no space for {item.name}")
+
+
+@pytest.mark.parametrize("read", [fail_to_read, fill_the_disk])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_disk_that_fails_is_worth_another_try_and_no_damage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    read: Callable[[DemoImage], Sample],
+    processes: int,
+) -> None:
+    source = OpenedSource("captions", {"train": [DemoImage("train", index) for index in range(4)]}, read)
+    monkeypatch.setattr("cosmos.data.preparation.open_source", lambda *_: source)
+    with pytest.raises(TransientError, match=r"demo train \d"):
+        prepare_dataset(flickr8k(tmp_path, max_skipped=1.0), machine(tmp_path), processes=processes)
+    assert not (tmp_path / "data" / "things" / "train" / "manifest.json").exists()
 
 
 def test_the_demo_world_has_both_splits_and_evaluation_sets(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
+import errno
+import json
 import os
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from cosmos.config.params import DataParams
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.remote_shards import ABANDONED_SECONDS, cached_copy
 from cosmos.data.shards import ShardedSamples, write_shard
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from tests.data.examples import machine, samples
+from tests.stages.examples import TINY, cosmos
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +71,7 @@ def test_shards_in_object_storage_are_indexed_there_and_read_through_the_cache(
         assert (sample.image, sample.annotation) == (expected[index].image, expected[index].annotation)
         assert sample.key == f"{index // 2:05d}-s{index}"
     assert len(cached(tmp_path)) == 3
-    assert read.damaged_shards() == []
+    assert read.damaged_shards() == ()
 
 
 def test_a_pattern_of_remote_files_is_expanded(tmp_path: Path, storage: dict[str, Any]) -> None:
@@ -129,8 +134,113 @@ def test_a_storage_that_does_not_answer_is_named(tmp_path: Path) -> None:
         "config_kwargs": {"retries": {"total_max_attempts": 1}},
     }
     settled = machine(tmp_path, storage_options=options)
-    with pytest.raises(ValueError, match=r"s3://bucket/0.tar: cannot be copied"):
+    with pytest.raises(TransientError, match=r"s3://bucket/0.tar: cannot be copied"):
         prepare_dataset(params("s3://bucket/0.tar"), settled)
+
+
+class Busy(BaseHTTPRequestHandler):
+    """Answers everything as a storage of S3's kind does when it is overloaded."""
+
+    def busy(self) -> None:
+        content = b"<Error><Code>ServiceUnavailable</Code><Message>come back later</Message></Error>"
+        self.send_response(503)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_HEAD = do_POST = do_PUT = busy  # noqa: N815
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def busy_storage() -> Iterator[dict[str, Any]]:
+    """Options of fsspec for a storage that answers 503 to everything."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {
+        "endpoint_url": f"http://127.0.0.1:{server.server_port}",
+        "key": "test",
+        "secret": "test",
+        "config_kwargs": {"retries": {"total_max_attempts": 1}},
+    }
+    server.shutdown()
+
+
+@pytest.mark.parametrize("pattern", ["s3://bucket/{00000..00001}.tar", "s3://bucket/*.tar"])
+def test_a_storage_that_is_busy_is_worth_another_try(
+    tmp_path: Path, busy_storage: dict[str, Any], pattern: str
+) -> None:
+    with pytest.raises(TransientError, match=r"s3://bucket/.*tar: cannot be (copied|listed)"):
+        prepare_dataset(params(pattern), machine(tmp_path, storage_options=busy_storage), processes=2)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_prepare_ends_with_the_status_of_another_try_when_the_storage_is_busy(
+    tmp_path: Path, busy_storage: dict[str, Any]
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    options = ("--data.name", "remote", "--data.source", "shards", "--data.annotations", "s3://bucket/0.tar")
+    settings = {"STORAGE_OPTIONS": json.dumps(busy_storage), "CACHE_ROOT": str(tmp_path / "cache")}
+    done = cosmos(tmp_path, "prepare", *options, **settings)
+    assert done.returncode == TransientError.exit_status == 74
+    assert "s3://bucket/0.tar: cannot be copied" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_training_reads_no_other_sample_when_the_storage_is_busy(
+    tmp_path: Path, storage: dict[str, Any], busy_storage: dict[str, Any]
+) -> None:
+    prepared(tmp_path, storage, number=1)
+    settled = machine(tmp_path, storage_options=busy_storage)
+    with pytest.raises(TransientError, match=r"s3://bucket/00000.tar: cannot be copied"):
+        ShardedSamples(settled.dataset("remote", "train"), settled).read(0)
+
+
+def test_a_shard_in_object_storage_that_the_pattern_names_must_be_there(
+    tmp_path: Path, storage: dict[str, Any]
+) -> None:
+    upload(storage, tmp_path / "local", 1)
+    settled = machine(tmp_path, storage_options=storage)
+    pattern = "s3://bucket/{00000,gone}.tar"
+    with pytest.raises(InputError, match=r"s3://bucket/gone.tar: .*; correct data.annotations"):
+        prepare_dataset(params(pattern), settled, processes=1)
+
+
+class StatusError(Exception):
+    """An error of an HTTP client."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (FileNotFoundError("gone"), DamagedDataError),
+        (StatusError(404), DamagedDataError),
+        (PermissionError("token"), InputError),
+        (StatusError(403), InputError),
+        (ValueError("bucket"), InputError),
+        (StatusError(429), TransientError),
+        (StatusError(503), TransientError),
+        (OSError(errno.EBUSY, "come back later"), TransientError),
+        (OSError(errno.ENOSPC, "no space"), TransientError),
+        (TimeoutError("slow"), TransientError),
+        (RuntimeError("of a client that nobody knows"), TransientError),
+    ],
+)
+def test_the_error_of_a_storage_says_what_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.get_file", fail)
+    with pytest.raises(kind, match=r"memory://0.tar: cannot be copied"):
+        cached_copy("memory://0.tar", machine(tmp_path))
 
 
 def test_a_protocol_that_nobody_knows_is_named(tmp_path: Path) -> None:

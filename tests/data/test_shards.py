@@ -94,9 +94,9 @@ def test_a_missing_or_truncated_shard_is_damaged_and_the_others_are_read(tmp_pat
     read = write_split(tmp_path, things[:2], things[2:4], things[4:])
     (tmp_path / "shard-00000.tar").unlink()
     os.truncate(tmp_path / "shard-00001.tar", 1000)
-    assert read.damaged_shards() == [
-        "shard-00000.tar: No such file or directory",
-        "shard-00001.tar: has 1000 bytes, not 10240",
+    assert [str(damage) for damage in read.damaged_shards()] == [
+        "shard-00000.tar: no such shard; run `cosmos prepare` again",
+        "shard-00001.tar: has 1000 bytes, the manifest says 10240",
     ]
     with pytest.raises(DamagedDataError, match=r"shard-00000.tar: no such shard; run `cosmos prepare`"):
         read.read(0)

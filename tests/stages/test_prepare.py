@@ -63,7 +63,7 @@ def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cosmos.stages.prepare.take_place", cut_power)
+        patch.setattr("cosmos.stages.prepare.replace_folder", cut_power)
         with pytest.raises(KeyboardInterrupt):
             prepare_into(output, params, here, quiet=True)
     (work,) = output.parent.glob(".data-*")

@@ -88,7 +88,7 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> Retr
     _check_split(folder)
     samples = ShardedSamples(folder, machine)
     if damaged := samples.damaged_shards():
-        named = ", ".join(damaged[:MAX_NAMED])
+        named = ", ".join(map(str, damaged[:MAX_NAMED]))
         raise InputError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
     captions = [_captions(folder, samples, index) for index in range(len(samples))]
     return _dataset(
