@@ -1,7 +1,6 @@
 """dvc.yaml, params.yaml, the commands and the code say the same."""
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,84 +10,54 @@ import yaml
 
 from cosmos.cli import CosmosCommand
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import load_experiment
 from cosmos.config.params import Params
 from cosmos.pipeline.dvc import STAGES
+from cosmos.pipeline.identity import STAGE_CODE, dump_identity
+from cosmos.run.code_fingerprint import ImportedCode, module_file
 
 ROOT = Path(__file__).parent.parent
 DVC: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-RESOLVED = "pipeline/experiment.yaml"
-
-DECIDES_NO_RESULT = {
-    *("cosmos.config.machine", "cosmos.run", "cosmos.distributed", "cosmos.tracking", "cosmos.stages.logs"),
-    "cosmos.errors",
-}
-SETTINGS = {
-    "cosmos.config.experiment",
-    "cosmos.config.params",
-    "cosmos.config.evaluate_params",
-    "cosmos.config.job_request",
-    "cosmos.config.section",
-}
-"""What they resolve to is a stage's parameter."""
-
-CODE = {
-    "params": ("cosmos.config.experiment", {"cosmos.run.files", "cosmos.errors"}),
-    "prepare": ("cosmos.stages.prepare", DECIDES_NO_RESULT | SETTINGS),
-    # evaluations while training change no weight, and the tables of evaluate no figure
-    "pretrain": ("cosmos.stages.pretrain", DECIDES_NO_RESULT | SETTINGS | {"cosmos.evaluation"}),
-    "evaluate": (
-        "cosmos.stages.evaluate",
-        DECIDES_NO_RESULT | SETTINGS | {"cosmos.training", "cosmos.data.demo_world", "cosmos.report"},
-    ),
-    "report": ("cosmos.pipeline.report", DECIDES_NO_RESULT | SETTINGS),
-}
-"""Where a stage's code begins, and which modules decide nothing about what the stage makes."""
+IDENTITY = "pipeline/identity.yaml"
+SHOWN_BY_COMPARE = {"cosmos/report/templates/compare.html", "cosmos/report/templates/compare.js"}
+"""Files of the package that no stage reads."""
 
 
-def sections(stage: str) -> list[str]:
-    return [key for entry in DVC["stages"][stage].get("params", []) for key in entry[RESOLVED]]
+def identity_paths(stage: str) -> list[str]:
+    return [key for entry in DVC["stages"][stage].get("params", []) for key in entry[IDENTITY]]
 
 
-def leaf(model: Any, path: str) -> Any:
+def leaf(values: Any, path: str) -> Any:
     key, _, rest = path.partition(".")
-    kind = model.model_fields[key].annotation
-    return leaf(kind, rest) if rest else kind
+    return leaf(values[key], rest) if rest else values[key]
 
 
-def listed_modules(stage: str) -> set[str]:
-    code = [dep for dep in DVC["stages"][stage]["deps"] if dep.startswith("cosmos/")]
-    missing = [dep for dep in code if not (ROOT / dep).exists()]
-    assert missing == []
-    paths = [path for dep in code for path in (sorted((ROOT / dep).rglob("*")) or [ROOT / dep])]
-    return {name(path) for path in paths if path.suffix == ".py" and path.name != "__init__.py"}
-
-
-def name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
-def imported(graph: grimp.ImportGraph, entry: str, cut: set[str]) -> Iterator[str]:
-    seen, left = set[str](), [entry]
+def imported(graph: grimp.ImportGraph, code: ImportedCode) -> set[str]:
+    """The modules that grimp sees imported, without packages."""
+    seen, left = set[str](), [code.entry]
     while left:
         module = left.pop()
-        if module in seen or any(module == c or module.startswith(f"{c}.") for c in cut):
-            continue
-        seen.add(module)
-        left += graph.find_modules_directly_imported_by(module)
-        if (ROOT / module.replace(".", "/")).with_suffix(".py").exists():
-            yield module
+        if module not in seen and not code.ignores(module):
+            seen.add(module)
+            left += graph.find_modules_directly_imported_by(module)
+    return {module for module in seen if is_module(module)}
+
+
+def is_module(name: str) -> bool:
+    return (ROOT / name.replace(".", "/")).with_suffix(".py").exists()
 
 
 def test_every_section_of_the_parameters_belongs_to_a_stage() -> None:
-    found = {path.split(".")[0] for stage in DVC["stages"] for path in sections(stage)}
-    assert found == set(Params.model_fields)
+    sections = {path.split(".")[0] for stage in DVC["stages"] for path in identity_paths(stage)}
+    assert sections == {*Params.model_fields, "experiment", "code"}
 
 
 @pytest.mark.parametrize("stage", DVC["stages"])
-def test_stages_depend_on_parameters_that_exist(stage: str) -> None:
-    for path in sections(stage):
+def test_stages_depend_on_what_the_file_of_identities_holds(stage: str) -> None:
+    values = yaml.safe_load(dump_identity(load_experiment("", base=ROOT / "params.yaml")))
+    for path in identity_paths(stage):
         for suite in get_args(SuiteName):
-            assert leaf(Params, path.replace("${item.suite}", suite))
+            leaf(values, path.replace("${item.suite}", suite))
 
 
 def test_evaluation_is_a_stage_for_each_suite() -> None:
@@ -112,7 +81,27 @@ def test_commands_of_stages_exist_and_take_these_options(stage: str) -> None:
             assert word[2:] in options
 
 
-@pytest.mark.parametrize("stage", CODE)
-def test_a_stage_depends_on_the_code_that_it_runs_and_on_no_other(stage: str) -> None:
-    entry, cut = CODE[stage]
-    assert listed_modules(stage) == set(imported(grimp.build_graph("cosmos"), entry, cut))
+def test_every_stage_depends_on_its_code_by_what_that_computes_and_the_first_on_all_of_it() -> None:
+    first, *stages = DVC["stages"]
+    assert list(STAGE_CODE) == stages
+    assert "cosmos" in DVC["stages"][first]["deps"]
+    for stage in stages:
+        assert f"code.{stage}" in identity_paths(stage)
+        assert [dep for dep in DVC["stages"][stage].get("deps", []) if dep.startswith("cosmos")] == []
+
+
+@pytest.mark.parametrize("stage", STAGE_CODE)
+def test_the_code_of_a_stage_is_what_it_imports_and_no_other(stage: str) -> None:
+    code = STAGE_CODE[stage]
+    assert {name for name in code.modules() if is_module(name)} == imported(grimp.build_graph("cosmos"), code)
+
+
+@pytest.mark.parametrize("name", sorted({name for code in STAGE_CODE.values() for name in code.ignored}))
+def test_what_a_stage_ignores_exists(name: str) -> None:
+    assert module_file(name)
+
+
+def test_every_file_of_the_package_that_is_no_code_belongs_to_a_stage() -> None:
+    listed = {name for code in STAGE_CODE.values() for name in code.files}
+    files = {str(path.relative_to(ROOT)) for path in (ROOT / "cosmos").rglob("*") if path.is_file()}
+    assert {name for name in files if not name.endswith((".py", ".pyc"))} == listed | SHOWN_BY_COMPARE

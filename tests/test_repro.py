@@ -48,7 +48,7 @@ def repro_begun(folder: Path, steps: int) -> Iterator["subprocess.Popen[str]"]:
         process = subprocess.Popen(
             ["dvc", "repro", "pretrain"],
             cwd=folder,
-            env=settings(),
+            env=settings(folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -123,6 +123,27 @@ def test_a_loss_weight_concerns_pretraining_and_what_follows_and_going_back_rest
     assert hashes(place) == before
 
 
+def test_docstrings_run_nothing_but_the_first_stage_and_computations_run_what_imports_them(
+    place: Path,
+) -> None:
+    step, page = (place / "cosmos" / name for name in ("training/step.py", "report/page.py"))
+    texts = {path: path.read_text() for path in (step, page)}
+    for path in texts:
+        path.write_text(texts[path] + '\n"""Another text."""\n# and a comment\n')
+    assert stages_run(dvc(place, "repro")) == ["params"]
+    assert dvc(place, "status").stdout.strip() == "Data and pipelines are up to date."
+    page.write_text(texts[page] + "FURTHER = 1\n")
+    assert stages_run(dvc(place, "repro")) == ["params", "report"]
+    step.write_text(texts[step] + "FURTHER = 1\n")
+    assert stages_run(dvc(place, "repro", "params")) == ["params"]
+    status = dvc(place, "status").stdout
+    assert "code.pretrain" in status
+    assert "code.evaluate" not in status
+    for path, text in texts.items():
+        path.write_text(text)
+    assert dvc(place, "repro").returncode == 0
+
+
 def test_a_change_inside_the_overlay_runs_what_it_touches(place: Path) -> None:
     (place / "experiments" / "tiny.yaml").write_text(SMALL.replace("plain", "csa"))
     assert stages_run(dvc(place, "repro")) == ["params", "evaluate@segmentation", "report"]
@@ -170,8 +191,11 @@ def test_an_interrupted_pretraining_goes_on_and_a_second_repro_meanwhile_is_refu
         assert "the same command continues" in said
     stopped_at = pretrained_steps(folder)[-1]
     assert 20 <= stopped_at < 150
+    # an edit that changes no computation does not change the run either
+    trainer = folder / "cosmos" / "training" / "trainer.py"
+    trainer.write_text(trainer.read_text() + '\n"""Another text."""\n# and a comment\n')
     again = dvc(folder, "repro", "pretrain")
-    assert stages_run(again) == ["pretrain"]
+    assert stages_run(again) == ["params", "pretrain"]
     assert f"step {stopped_at} of 150" in again.stdout
     assert pretrained_steps(folder) == list(range(1, 151))
 

@@ -38,13 +38,15 @@ def commit(folder: Path) -> None:
     git(folder, "commit", "--quiet", "--message", "all")
 
 
-def settings(**machine: str) -> dict[str, str]:
-    """The environment of commands in a workspace: the tests' own programs, and few threads."""
+def settings(folder: Path, **machine: str) -> dict[str, str]:
+    """The environment of commands in a workspace: its own code, the tests' programs, and few threads."""
     path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    code = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     ours = {"DEVICE": "cpu", "WORKERS": "0", **machine}
     return {
         **os.environ,
         "PATH": path,
+        "PYTHONPATH": code,
         "OMP_NUM_THREADS": "1",
         **{f"COSMOS_{k}": v for k, v in ours.items()},
     }
@@ -52,5 +54,5 @@ def settings(**machine: str) -> dict[str, str]:
 
 def dvc(folder: Path, *arguments: str, **machine: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["dvc", *arguments], cwd=folder, env=settings(**machine), capture_output=True, text=True
+        ["dvc", *arguments], cwd=folder, env=settings(folder, **machine), capture_output=True, text=True
     )

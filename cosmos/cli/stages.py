@@ -27,10 +27,17 @@ class ShowParamsCommand(SectionsCommand):
 
     output: Path | None = None
     """file to write instead"""
+    identity: Path | None = None
+    """file, for dvc.yaml, that gets what decides the results of stages: parameters, and hashes of the code"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
-        text = dump_experiment(self.load_experiment())
+        experiment = self.load_experiment()
+        text = dump_experiment(experiment)
+        if self.identity:
+            from cosmos.pipeline.identity import dump_identity
+
+            write_text(self.identity, dump_identity(experiment))
         if self.output:
             write_text(self.output, text)
         elif not self.as_json:
@@ -50,7 +57,8 @@ class PrepareCommand(ParamsCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         params, machine = self.load_params(), Machine()
-        from cosmos.stages.prepare import prepare, prepare_into
+        from cosmos.pipeline.prepare import prepare_into
+        from cosmos.stages.prepare import prepare
 
         act = partial(prepare_into, self.output) if self.output else prepare
         self.print_json(act(params, machine, quiet=self.as_json))

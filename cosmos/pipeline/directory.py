@@ -21,6 +21,11 @@ class PipelineDir:
         return self.folder / "experiment.yaml"
 
     @property
+    def identity(self) -> Path:
+        """File of what decides the results of the stages."""
+        return self.folder / "identity.yaml"
+
+    @property
     def data(self) -> Path:
         """Folder of prepared datasets."""
         return self.folder / "data"

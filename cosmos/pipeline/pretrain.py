@@ -12,20 +12,18 @@ from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import CHECKPOINT_FILE
+from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import link_or_copy, replacing_folder, write_text
 from cosmos.stages.pretrain_job import launch_pretraining
 
-TRAINING = ("data", "model", "training")
-"""Parts of the library that decide what a pretraining ends with."""
-
 
 def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
-    """The name of a run that the same data, parameters and code have alone.
+    """Return the name of the run of these parameters on the prepared data, with this code and its packages.
 
     DVC runs a stage when one of these changed: a run that another state of them left, even a finished one,
-    must not be taken for this one's. Raises ValueError where the data is not prepared.
+    must not be taken for this one's. Raises InputError if the data is not prepared.
     """
     manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
     if not manifest.exists():
@@ -33,7 +31,8 @@ def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
     parts = (
         params_fingerprint(experiment.params),
         provenance.file_sha256(manifest),
-        provenance.source_digest(TRAINING),
+        STAGE_CODE["pretrain"].fingerprint(),
+        *map(provenance.installed_version, provenance.PACKAGES[1:]),
     )
     return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
 

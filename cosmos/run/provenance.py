@@ -1,5 +1,6 @@
 """Provenance of a run: commit, diff, data, packages, hardware, command; and copies of the code for jobs."""
 
+import ast
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosmos.errors import InputError
+from cosmos.run.code_fingerprint import computation
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import read_json_object, write_json
 
@@ -157,11 +159,11 @@ def freeze_code(folder: Path) -> Path:
 
 @cache
 def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
-    """Return a digest of the code of these parts of the library and of the packages they compute with."""
+    """Return a digest of what these parts of the library compute, and of the packages they compute with."""
     files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
     whole = hashlib.sha256("".join(installed_version(name) for name in PACKAGES[1:]).encode())
     for path in files:
-        whole.update(path.read_bytes())
+        whole.update(computation(ast.parse(path.read_bytes())).encode())
     return whole.hexdigest()[:16]
 
 

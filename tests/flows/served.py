@@ -41,7 +41,7 @@ class Served:
     @property
     def environment(self) -> dict[str, str]:
         serving = {"PREFECT_SERVER_API_PORT": str(self.port), "PREFECT_API_URL": self.api}
-        return {**settings(), **serving, "PYTHONPATH": str(self.folder)}
+        return {**settings(self.folder), **serving}
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)

@@ -1,0 +1,61 @@
+"""A dataset for a pipeline: when it is made, resumed and replaced."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cosmos.config.params import Params
+from cosmos.data.manifest import Manifest
+from cosmos.pipeline.prepare import prepare_into
+from tests.data.examples import flickr8k, machine
+
+
+def test_a_dataset_for_a_pipeline_appears_whole_and_replaces_another(tmp_path: Path) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    left = tmp_path / "pipeline" / ".data-01234567"
+    left.mkdir(parents=True)
+    for seed in (1, 2):
+        data = flickr8k(tmp_path).model_copy(update={"seed": seed})
+        made = prepare_into(output, Params(data=data), here, quiet=True)
+        assert Manifest.read(output / data.name / "train").source["seed"] == seed
+    assert made["train"]["manifest"] == str(output / "things" / "train" / "manifest.json")
+    assert sorted(path.name for path in output.parent.iterdir()) == ["data", "data.state"]
+
+
+def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    params = Params(data=flickr8k(tmp_path))
+
+    def cut_power(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("cosmos.pipeline.prepare.replace_folder", cut_power)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_into(output, params, here, quiet=True)
+    (work,) = output.parent.glob(".data-*")
+    shard = work / "things" / "train" / "shard-00000.tar"
+    inode = shard.stat().st_ino
+    prepare_into(output, params, here, quiet=True)
+    assert (output / "things" / "train" / "shard-00000.tar").stat().st_ino == inode
+
+
+def test_a_dataset_that_dvc_could_not_take_over_is_not_made_again_and_one_that_it_did_is(
+    tmp_path: Path,
+) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    shard = output / "things" / "train" / "shard-00000.tar"
+    params = Params(data=flickr8k(tmp_path))
+    prepare_into(output, params, here, quiet=True)
+    inode = shard.stat().st_ino
+    prepare_into(output, params, here, quiet=True)
+    assert shard.stat().st_ino == inode
+    for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "pipeline/data"]):
+        subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
+    inode = shard.stat().st_ino
+    prepare_into(output, params, here, quiet=True)
+    assert shard.stat().st_ino != inode
