@@ -1,9 +1,12 @@
-"""The published checkpoint format: read, written, and exported as a plain CLIP.
+"""Checkpoints in the published format: read, written, and exported as a plain CLIP.
 
 A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly prefixed `module.`) and `epoch`;
 ours adds `config`, so that a file says by itself which model it holds.
 """
 
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,18 +15,19 @@ import torch
 from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError, TransientError, convert_os_error
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
 from cosmos.run.files import replacing, write_json
 
 PUBLISHED_IMAGE_SIZE = 224
+"""Pixels on a side of the images that published checkpoints take."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What a checkpoint's model was built from."""
+    """Configuration that a checkpoint's models are built from."""
 
     model: ModelParams
     loss: LossParams
@@ -31,17 +35,17 @@ class ModelConfig:
 
     @classmethod
     def of(cls, params: Params) -> Self:
-        """The model that the parameters describe."""
+        """Return the configuration that parameters describe."""
         return cls(params.model, params.loss, params.views.image_size)
 
     def build(self) -> Cosmos:
-        """The model, freshly initialised."""
+        """Return a freshly initialised model."""
         return Cosmos(self.model, self.loss, self.image_size)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint's weights, and what else it holds."""
+    """Content of a checkpoint's file: weights, and everything beside them."""
 
     path: Path
     student: dict[str, Tensor]
@@ -51,16 +55,21 @@ class Checkpoint:
 
     @property
     def config(self) -> ModelConfig | None:
-        """The model's configuration, where the file holds one (published files do not)."""
-        config = self.extra.get("config")
-        if config is None:
+        """Configuration of the models; None in files that hold none, as published ones."""
+        values = self.extra.get("config")
+        if values is None:
             return None
-        return ModelConfig(ModelParams(**config["model"]), LossParams(**config["loss"]), config["image_size"])
+        try:
+            model, loss = ModelParams(**values["model"]), LossParams(**values["loss"])
+            return ModelConfig(model, loss, values["image_size"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: its `config` is no model's of this version: {error}") from None
 
     def load(self, which: str, config: ModelConfig) -> Cosmos:
-        """The `student` or `teacher` as a model; ValueError names what does not fit `config`.
+        """Return the `student` or `teacher` as a model.
 
-        The model takes the checkpoint's own tensors: they are in memory once.
+        The model takes the checkpoint's own tensors: they are in memory once. Raises InputError, which names
+        what does not fit, for a state dict of another model than `config`'s.
         """
         state = self.student if which == "student" else self.teacher
         model = config.build()
@@ -80,17 +89,18 @@ def published_config(name: str) -> ModelConfig | None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads tensors and plain values alone: nothing in the file is ever executed.
+    """Read tensors and plain values alone: nothing in the file is ever executed.
 
     Tensors are mapped, not copied: of a file that also holds an optimiser's state, only what is used is read.
-    Raises ValueError where the file is damaged, holds other objects, or is no checkpoint of this format.
+    Raises InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for
+    broken bytes, and TransientError where the disk fails.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        content = _load_plain_values(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
-    except Exception as error:  # a damaged stream can end in any exception of the unpickler
-        raise InputError(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
+    except OSError as error:
+        raise convert_os_error(error, f"{path}: cannot be read ({error})") from error
     if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():
         raise InputError(
             f"{path}: a checkpoint holds `student` and `teacher`; this holds {_summary(content)}"
@@ -99,8 +109,35 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, student, teacher, content)
 
 
+def _load_plain_values(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged stream can end in any exception of the unpickler
+        kind = InputError if is_whole_archive(path) else DamagedDataError
+        raise kind(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
+
+
+def is_whole_archive(path: Path) -> bool:
+    """Return True for a zip archive whose pickles have the checksums that they were written with.
+
+    What cannot be read of such a file was written so; of any other, it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member.endswith(".pkl"):
+                    archive.read(member)
+    except OSError:
+        raise
+    except Exception:  # as above
+        return False
+    return True
+
+
 def _reason(error: Exception) -> str:
-    """The first line of what an error says; its kind where it says nothing."""
+    """Return the first line of an error's message; its class where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -109,18 +146,18 @@ def _summary(content: object) -> str:
 
 
 def plain_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict without the `module.` that DistributedDataParallel puts before its names."""
+    """Return a state dict without the `module.` that DistributedDataParallel puts before its names."""
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
-    """Copies `state` into `model`; ValueError names what is missing, unexpected or misshapen."""
+    """Copy `state` into `model`. Raises InputError as `check_state` does."""
     check_state(model, state, source)
     model.load_state_dict(state)
 
 
 def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
-    """ValueError names what of `state` is missing, unexpected or misshapen for `model`."""
+    """Raise InputError, which names missing, unexpected and misshapen keys, unless `state` fits `model`."""
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
@@ -128,37 +165,49 @@ def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
         for name in own.keys() & state.keys()
         if own[name].shape != state[name].shape
     ]
-    problems = (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", sorted(shapes)))
-    found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems if names)
-    if found:
+    misfits = (("missing keys", missing), ("unexpected keys", unexpected), ("other shapes", sorted(shapes)))
+    problems = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in misfits if names)
+    if problems:
         raise InputError(
-            f"{source} does not fit the model ({found}); is model.architecture the checkpoint's?"
+            f"{source} does not fit the model ({problems}); is model.architecture the checkpoint's?"
         )
 
 
 def write_checkpoint(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
-    """Writes a checkpoint in the published format, atomically; `extra` goes beside the weights.
+    """Write a checkpoint in the published format, atomically; `extra` goes beside the weights.
 
-    Raises ValueError, and leaves no trace, where it cannot be written: most likely the disk is full.
+    Raises TransientError, and leaves no trace, where the disk is full or fails, and InputError where the
+    folder is not the user's to write.
     """
-    described = {
+    values = {
         "model": config.model.model_dump(),
         "loss": config.loss.model_dump(),
         "image_size": config.image_size,
     }
-    content = {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": described, **extra}
+    content = {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": values, **extra}
+    with writing_checkpoint(path), replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+@contextmanager
+def writing_checkpoint(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with the disk, as a checkpoint is written to `path`, as an error of ours."""
     try:
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        yield
+    except (torch.AcceleratorError, torch.OutOfMemoryError):
+        raise
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
-        raise InputError(
+        message = (
             f"{path}: cannot be written ({_reason(error)}); checkpoints before it are whole: "
             "make room, and the same command continues"
-        ) from None
+        )
+        if isinstance(error, OSError):
+            raise convert_os_error(error, message) from error
+        raise TransientError(message) from error
 
 
 def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:
-    """Writes the CLIP inside `model` as a state dict that open_clip loads (`pretrained=path`).
+    """Write the CLIP inside `model` as a state dict that open_clip loads (`pretrained=path`).
 
     For an inline architecture open_clip's config is written beside it, as `<stem>.json`
     (`open_clip.add_model_config(path.with_suffix(".json"))`).
@@ -171,7 +220,7 @@ def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:
     )
     state = model.state_dict()
     clip = {n: v for n, v in state.items() if not n.startswith(extra) and n != "distill_logit_scale"}
-    with replacing(path) as temporary:
+    with writing_checkpoint(path), replacing(path) as temporary:
         torch.save(clip, temporary)
     if config.model.architecture == "inline":
         description = inline_config(config.model)

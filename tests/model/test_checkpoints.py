@@ -1,3 +1,4 @@
+import errno
 import pickle
 import resource
 from pathlib import Path
@@ -6,6 +7,7 @@ import open_clip
 import pytest
 import torch
 
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.towers import encode_image, encode_text
 from tests.model.examples import CONFIG, written
@@ -25,7 +27,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_names_the_one_that_failed(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
     try:
-        with pytest.raises(ValueError, match=r"c\.pt: cannot be written .* make room"):
+        with pytest.raises(TransientError, match=r"c\.pt: cannot be written .* make room"):
             written(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -58,23 +60,50 @@ class Bomb:
         return (print, ("executed",))
 
 
-@pytest.mark.parametrize("content", [b"not a checkpoint", pickle.dumps(Bomb())])
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", pickle.dumps(Bomb())])
 def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"bad\.pt"):
+    with pytest.raises(DamagedDataError, match=r"bad\.pt"):
         checkpoints.read_checkpoint(tmp_path / "bad.pt")
+
+
+def test_a_checkpoint_with_broken_bytes_is_told_from_one_of_another_format(tmp_path: Path) -> None:
+    whole = written(tmp_path).read_bytes()
+    pickled = whole.index(b"data.pkl")
+    half, flipped = whole[: len(whole) // 2], bytearray(whole)
+    flipped[pickled + 100] ^= 0xFF
+    for content in (half, bytes(flipped)):
+        (tmp_path / "damaged.pt").write_bytes(content)
+        with pytest.raises(DamagedDataError, match=r"damaged\.pt"):
+            checkpoints.read_checkpoint(tmp_path / "damaged.pt")
+
+
+def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(TransientError, match=r"c\.pt: cannot be read \(.*Input/output error"):
+        checkpoints.read_checkpoint(tmp_path / "c.pt")
+
+
+def test_a_checkpoint_that_is_not_there_or_cannot_be_opened_is_the_users_to_mend(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such checkpoint"):
+        checkpoints.read_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(InputError, match="Is a directory"):
+        checkpoints.read_checkpoint(tmp_path)
 
 
 def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"student": {}, "teacher": {}, "epoch": Bomb()}, tmp_path / "bomb.pt")
-    with pytest.raises(ValueError, match="read safely"):
+    with pytest.raises(InputError, match="read safely"):
         checkpoints.read_checkpoint(tmp_path / "bomb.pt")
     assert "executed" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_without_a_teacher_says_what_it_holds(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
-    with pytest.raises(ValueError, match="state_dict"):
+    with pytest.raises(InputError, match="state_dict"):
         checkpoints.read_checkpoint(tmp_path / "other.pt")
 
 
