@@ -24,6 +24,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, end_states, image_states, text_states
 from cosmos.training.step import Learner
@@ -94,7 +95,8 @@ def ours(learner: Learner, batch: Batch) -> Tensor:
 def measure(kind: str, size: int, repeats: int) -> dict[str, float]:
     """Return the seconds of a step, the increase of peak memory in megabytes, and the loss."""
     params = Params()
-    learner = Learner(params, Machine(), ProcessRank(0, 1, torch.device("cpu")))
+    process = ProcessRank(0, 1, torch.device("cpu"))
+    learner = Learner(ModelConfig.of(params), params.pretrain, Machine(), process)
     torch.manual_seed(0)
     batch = random_batch(params, size)
 

@@ -31,6 +31,7 @@ from cosmos.evaluation.segmentation.metrics import (
     segmentation_logits,
 )
 from cosmos.model import checkpoints
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.training import schedules
 from cosmos.training.step import Learner
@@ -66,7 +67,8 @@ def params() -> Params:
 
 
 def make_learner() -> Learner:
-    learner = Learner(params(), Machine(), ProcessRank(0, 1, torch.device("cpu")))
+    process = ProcessRank(0, 1, torch.device("cpu"))
+    learner = Learner(ModelConfig.of(params()), params().pretrain, Machine(), process)
     checkpoints.load_state(learner.student, CHECKPOINT.student, "student")
     checkpoints.load_state(learner.teacher, CHECKPOINT.teacher, "teacher")
     return learner

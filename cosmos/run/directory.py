@@ -1,7 +1,7 @@
 """Paths inside a run directory.
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
-            checkpoints/{step-00001234.pt, latest}, results/<suite>.json, embeddings/,
+            checkpoints/step-00001234.pt, results/<suite>.json, embeddings/,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
@@ -77,11 +77,6 @@ class RunDir:
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
-
-    @property
-    def latest(self) -> Path:
-        """The pointer: a text file that holds the name of the newest whole checkpoint."""
-        return self.checkpoints / "latest"
 
     def checkpoint(self, step: int) -> Path:
         """Return the path of the checkpoint after `step` steps."""

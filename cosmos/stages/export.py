@@ -9,13 +9,16 @@ from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 
 
 def export_plain_clip(checkpoint: str, output: Path, which: str, machine: Machine) -> str:
-    """Writes the plain CLIP inside a checkpoint; says how open_clip loads it."""
+    """Write the plain CLIP inside a checkpoint; return the code with which open_clip loads it.
+
+    Raises InputError for a checkpoint that does not say its architecture.
+    """
     reference = parse_checkpoint_reference(checkpoint)
-    found = checkpoints.read_checkpoint(reference.fetch(machine.cache_root))
-    config = found.config or checkpoints.published_config(reference.name)
+    source = checkpoints.read_checkpoint(reference.fetch(machine.cache_root))
+    config = source.config or checkpoints.published_config(reference.name)
     if config is None:
         raise InputError(f"{checkpoint}: does not say its architecture, and has no published name")
-    checkpoints.export_clip(found.load(which, config), config, output)
+    checkpoints.export_clip(source.load(which, config), config, output)
     if config.model.architecture != "inline":
         return f"open_clip.create_model('{config.model.architecture}', pretrained='{output}')"
     description = output.with_suffix(".json")

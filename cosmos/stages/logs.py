@@ -1,4 +1,4 @@
-"""What a stage says: to a person, and into the run's log."""
+"""Output of a stage: to a person, and into the run's log."""
 
 import logging
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ from cosmos.distributed.group import ProcessRank
 from cosmos.run.directory import RunDir
 
 
-def print_on_first_rank(text: str, ranks: ProcessRank, quiet: bool) -> None:
-    """Prints for a person, from the first rank."""
-    if ranks.is_first and not quiet:
+def print_on_first_rank(text: str, process: ProcessRank, quiet: bool) -> None:
+    """Print for a person, from the first rank alone, unless `quiet`."""
+    if process.is_first and not quiet:
         print(text, flush=True)
 
 
 @contextmanager
-def logging_to_run(run: RunDir, ranks: ProcessRank) -> Iterator[None]:
-    """What is logged goes to the run's log as well."""
-    if not ranks.is_first:
+def logging_to_run(run: RunDir, process: ProcessRank) -> Iterator[None]:
+    """Append what the first rank logs to the run's log as well."""
+    if not process.is_first:
         yield
         return
     run.path.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.loader import find_readable, make_loader
@@ -17,90 +19,106 @@ from cosmos.data.shards import ShardedSamples
 from cosmos.distributed.exchange import on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.evaluation.cache import NoCache
+from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.suite import suites
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.directory import open_run
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
+from cosmos.training.opening import open_training
+from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
-from cosmos.training.trainer import ModelEvaluation, StepPlan, Trainer
 
 logger = logging.getLogger(__name__)
 
 RANK_TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for another: longer than an evaluation's share can differ."""
+"""Time that a rank waits for another: longer than an evaluation's share can differ."""
 
 
 def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
-    """Trains, from wherever the run at `path` stands, to the end; returns where the checkpoint is.
+    """Train from where the run at `path` stands to its end, and return the path of the last checkpoint.
 
     Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
-    SupersededError when another process took over the run, and InputError for data or parameters that do not
-    fit.
+    SupersededError when another process took over the run, TransientError when a disk is full or fails, and
+    InputError for data or parameters that do not fit.
     """
     if machine.threads:
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
     samples = ShardedSamples(folder, machine)
-    with process_group(machine.device, RANK_TIMEOUT) as ranks:
+    with process_group(machine.device, RANK_TIMEOUT) as process:
         run = on_first_rank(lambda: open_run(path, params))
         readable = find_readable(samples, params)
-        steps_per_epoch = readable.order.steps_per_epoch
-        plan = StepPlan(steps_per_epoch, steps_per_epoch * params.pretrain.epochs)
-        learner = Learner(params, machine, ranks)
-        with logging_to_run(run, ranks):
-            trainer = Trainer(run, params, machine, learner, plan, in_training(params, machine, ranks))
-            print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", ranks, quiet)
-            with trainer.lease.beating() if ranks.is_first else nullcontext():
+        plan = StepPlan.of(readable.order.steps_per_epoch, params.pretrain.epochs)
+        learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
+        with logging_to_run(run, process):
+            evaluate = RetrievalEvaluation.open(params, machine, process)
+            trainer = open_training(run, learner, plan, machine, evaluate)
+            print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
+            with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
-                    data, device = {"train": folder / MANIFEST_FILE}, str(ranks.device)
+                    data, device = {"train": folder / MANIFEST_FILE}, str(process.device)
                     on_first_rank(lambda: provenance.record_session(run.provenance, data, device))
                     left = plan.total_steps - trainer.step
                     batches = make_loader(
-                        readable, params, machine, ranks.rank, ranks.world_size, trainer.step, left
+                        readable, params, machine, process.rank, process.world_size, trainer.step, left
                     )
                     with closing(batches):
                         trainer.train(batches)
             barrier()
         checkpoint = run.checkpoint(plan.total_steps)
-        print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", ranks, quiet)
+        print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
         return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
 
 
-def in_training(params: Params, machine: Machine, ranks: ProcessRank) -> ModelEvaluation:
-    """Retrieval on the configured datasets, of the models as they are, by all ranks together.
+@dataclass(frozen=True)
+class RetrievalEvaluation:
+    """Retrieval by the models of a training as they are, measured by all ranks together."""
 
-    The datasets are opened now, where they will be needed: what they lack shows before the first step.
-    """
-    if not params.pretrain.evaluate_every_epochs:
-        return lambda models: {}
-    cards = suites(params.evaluate)["retrieval"].wanted()
-    datasets = {card.name: card.open(params, machine) for card in cards}
+    datasets: dict[str, OpenDataset]
+    settings: EvaluateParams
+    image_size: int
+    machine: Machine
+    process: ProcessRank
 
-    def evaluate_now(models: dict[str, Cosmos]) -> dict[str, float]:
+    @classmethod
+    def open(cls, params: Params, machine: Machine, process: ProcessRank) -> "RetrievalEvaluation":
+        """Open the datasets that the parameters name, if training evaluates at all.
+
+        That is before the first step, so that what a dataset lacks shows at once, as InputError.
+        """
+        cards = suites(params.evaluate)["retrieval"].wanted() if params.pretrain.evaluate_every_epochs else []
+        datasets = {card.name: card.open(params, machine) for card in cards}
+        return cls(datasets, params.evaluate, params.views.image_size, machine, process)
+
+    def __call__(self, models: dict[str, Cosmos]) -> dict[str, float]:
+        """Measure the models that the settings name; return figures by `<model>/<dataset>/<metric>`."""
         figures: dict[str, float] = {}
-        for which in params.evaluate.models:
+        for which in self.settings.models:
             with evaluation_mode(models[which]) as model:
-                encoder = CosmosEncoder(
-                    model, params.views.image_size, ranks.device, params.evaluate.precision
-                )
-                embedder = Embedder(encoder, machine, NoCache(), quiet=True)
-                for name, dataset in datasets.items():
-                    found = dataset.measure(embedder)
-                    figures |= {f"{which}/{name}/{metric}": value for metric, value in found.items()}
-        if ranks.is_first:
+                figures |= self.measure(which, model)
+        if self.process.is_first:
             first = (f"{name} {value:.1%}" for name, value in figures.items() if name.endswith("R@1"))
             logger.info("retrieval: %s", ", ".join(first))
         return figures
 
-    return evaluate_now
+    def measure(self, which: str, model: Cosmos) -> dict[str, float]:
+        """Measure one model on every dataset."""
+        encoder = CosmosEncoder(model, self.image_size, self.process.device, self.settings.precision)
+        embedder = Embedder(encoder, self.machine, NoCache(), quiet=True)
+        return {
+            f"{which}/{name}/{metric}": value
+            for name, dataset in self.datasets.items()
+            for metric, value in dataset.measure(embedder).items()
+        }
 
 
 @contextmanager
 def evaluation_mode(model: Cosmos) -> Iterator[Cosmos]:
-    """The model in evaluation mode, and back in the one that it was in."""
+    """Put a model into evaluation mode, and afterwards back into the mode that it was in."""
     training = model.training
     model.eval()
     try:

@@ -1,6 +1,7 @@
 """One training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cosmos.config.machine import Machine
-from cosmos.config.params import Params
+from cosmos.config.params import PretrainParams
 from cosmos.data.batch import Batch
 from cosmos.distributed.exchange import max_over_ranks
 from cosmos.distributed.group import ProcessRank
+from cosmos.errors import OutOfMemoryError
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import Losses, make_loss
@@ -23,7 +25,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step found out."""
+    """Losses of a step, and what the ranks agreed on after it."""
 
     losses: Losses
     grad_norm: Tensor
@@ -39,21 +41,21 @@ class StepResult:
 class Learner:
     """Student, teacher, optimiser and scaler, and how they take a step."""
 
-    def __init__(self, params: Params, machine: Machine, ranks: ProcessRank) -> None:
-        self.params, self.machine, self.ranks = params.pretrain, machine, ranks
-        self.config = ModelConfig.of(params)
-        torch.manual_seed(params.pretrain.seed)
-        self.student: Cosmos = self.config.build().to(ranks.device)
+    def __init__(
+        self, config: ModelConfig, params: PretrainParams, machine: Machine, process: ProcessRank
+    ) -> None:
+        self.config, self.params, self.machine, self.process = config, params, machine, process
+        torch.manual_seed(params.seed)
+        self.student: Cosmos = config.build().to(process.device)
         self.teacher = make_teacher(self.student)
         self.student.set_grad_checkpointing(machine.activation_checkpointing)
         if machine.compile:
             compile_transformers(self.student)
             compile_transformers(self.teacher)
-        self.replica = replicate(self.student, ranks)
-        self.optimizer = make_optimizer(self.student, params.pretrain)
-        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=params.pretrain.precision == "fp16")
-        self.distills = params.loss.distills
-        self.loss = make_loss(params.loss)
+        self.replica = replicate(self.student, process)
+        self.optimizer = make_optimizer(self.student, params)
+        self.scaler = torch.amp.GradScaler(process.device.type, enabled=params.precision == "fp16")
+        self.loss = make_loss(config.loss)
 
     def step(
         self,
@@ -63,40 +65,49 @@ class Learner:
         stop_signal: int = 0,
         save_due: bool = False,
     ) -> StepResult:
-        """One step on this rank's part of the batch.
+        """Take one step on this rank's part of the batch.
 
         Where the loss is not finite, no rank changes a weight. All ranks learn of a signal or a save that is
         due on one of them.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.optimizer.zero_grad()
-        batch = batch.to(self.ranks.device)
-        losses = self.backward(batch, self.teach(batch))
-        self.scaler.unscale_(self.optimizer)
-        grad_norm = nn.utils.clip_grad_norm_(
-            self.student.parameters(), self.params.clip_grad_norm or torch.inf
-        )
-        # one exchange and one wait for the device per step answers all three questions
-        finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
-        asked = torch.tensor([stop_signal, save_due], dtype=torch.uint8, device=self.ranks.device)
-        answers = max_over_ranks(torch.cat([(~finite).to(torch.uint8).reshape(1), asked]))
-        not_finite, stop_signal, save_due = answers.tolist()
+        losses, grad_norm = self.compute_gradients(batch.to(self.process.device))
+        is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
+        not_finite, stop_signal, save_due = self.agree(is_finite, stop_signal, save_due)
         if not_finite:
             self.scaler.update()
         else:
             self.update(momentum)
-        return StepResult(losses, grad_norm, not not_finite, stop_signal, bool(save_due))
+        return StepResult(losses, grad_norm, not not_finite, stop_signal, save_due)
+
+    def compute_gradients(self, batch: Batch) -> tuple[Losses, Tensor]:
+        """Compute the gradients of the batch's loss, clipped, in place of those before; return their norm."""
+        self.optimizer.zero_grad()
+        losses = self.backward(batch, self.teach(batch))
+        self.scaler.unscale_(self.optimizer)
+        max_norm = self.params.clip_grad_norm or torch.inf
+        return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
+
+    def agree(self, is_finite: Tensor, stop_signal: int, save_due: bool) -> tuple[bool, int, bool]:
+        """Exchange whether the step is not finite, the signal to stop, and whether a save is due anywhere.
+
+        One exchange and one wait for the device per step answers all three questions.
+        """
+        mine = torch.tensor([stop_signal, save_due], dtype=torch.uint8, device=self.process.device)
+        answers = max_over_ranks(torch.cat([(~is_finite).to(torch.uint8).reshape(1), mine]))
+        not_finite, stop_signal, due = answers.tolist()
+        return bool(not_finite), stop_signal, bool(due)
 
     def teach(self, batch: Batch) -> TeacherViews:
-        """The teacher's embeddings of a batch; none where nothing is distilled."""
-        if not self.distills:
+        """Return the teacher's embeddings of a batch; none where nothing is distilled."""
+        if not self.config.loss.distills:
             return NOTHING_TAUGHT
         with self.autocast():
             return self.teacher.global_views(batch.global_crops, batch.tokens)
 
     def update(self, momentum: float) -> None:
-        """Teacher, optimiser and scales, from the gradients."""
+        """Update teacher, weights and scales from the gradients, in the published order."""
         if self.params.teacher_update == "before":
             update_teacher(self.teacher, self.student, momentum)
         self.scaler.step(self.optimizer)
@@ -107,7 +118,7 @@ class Learner:
         clamp_scales(self.teacher)
 
     def backward(self, batch: Batch, teacher: TeacherViews) -> Losses:
-        """Gradients of the loss of the whole batch, over ranks and micro-batches."""
+        """Compute gradients of the loss of the whole batch, over ranks and micro-batches."""
         parts = batch.split(min(self.machine.micro_batches, len(batch)))
         if len(parts) > 1:
             return self.backward_in_parts(parts, teacher)
@@ -116,7 +127,7 @@ class Learner:
         return losses
 
     def backward_in_parts(self, parts: list[Batch], teacher: TeacherViews) -> Losses:
-        """The same gradients with the activations of one micro-batch at a time (GradCache, arXiv 2101.06983).
+        """Compute the same with one micro-batch's activations at a time (GradCache, arXiv 2101.06983).
 
         Contrastive losses do not add up over micro-batches. So all embeddings are computed first, without
         gradients; the loss of all of them gives the gradient of each embedding; and each micro-batch,
@@ -137,32 +148,32 @@ class Learner:
         return losses
 
     def views(self, model: nn.Module, batch: Batch) -> StudentViews:
-        """The student's embeddings of a batch, under autocast."""
+        """Return the student's embeddings of a batch, under autocast."""
         with self.autocast():
             views: StudentViews = model(batch.global_crops, batch.local_crops, batch.tokens)
         return views
 
     def autocast(self) -> AbstractContextManager[None]:
-        """The arithmetic that `pretrain.precision` asks for."""
+        """Return the context of the arithmetic that `pretrain.precision` asks for."""
         dtype = AUTOCAST.get(self.params.precision)
-        return torch.autocast(self.ranks.device.type, dtype) if dtype else nullcontext()
+        return torch.autocast(self.process.device.type, dtype) if dtype else nullcontext()
 
     def unsynchronised(self) -> AbstractContextManager[None]:
-        """No exchange of gradients: the last micro-batch exchanges the sum."""
+        """Return a context without exchange of gradients: the last micro-batch exchanges the sum."""
         return self.replica.no_sync() if isinstance(self.replica, DistributedDataParallel) else nullcontext()
 
 
 def join_micro_batches(views: list[StudentViews]) -> StudentViews:
-    """Views of all micro-batches as leaves that collect gradients."""
+    """Return the views of all micro-batches as leaves that collect gradients."""
     columns = list(zip(*(v.tensors() for v in views), strict=True))
     joined = [torch.cat(column, dim=1) if column[0].ndim else column[0] for column in columns]
     return StudentViews(*(tensor.detach().requires_grad_() for tensor in joined))
 
 
 def backpropagate_micro_batch(views: StudentViews, cached: StudentViews, rows: slice, is_last: bool) -> None:
-    """Backward through one micro-batch's views, from the gradients that its rows of the cache collected.
+    """Backpropagate through a micro-batch's views the gradients that its rows of the cache collected.
 
-    Scales are one for all micro-batches: the last one carries their gradient.
+    Scales are shared by all micro-batches: the last one carries their gradient.
     """
     outputs, gradients = [], []
     for output, leaf in zip(views.tensors(), cached.tensors(), strict=True):
@@ -173,17 +184,30 @@ def backpropagate_micro_batch(views: StudentViews, cached: StudentViews, rows: s
     torch.autograd.backward(outputs, gradients)
 
 
-def replicate(student: Cosmos, ranks: ProcessRank) -> nn.Module:
-    """The student, wrapped so that its gradients are averaged over the ranks where there are several."""
-    if ranks.world_size == 1:
+def replicate(student: Cosmos, process: ProcessRank) -> nn.Module:
+    """Return the student, wrapped so that several ranks average its gradients."""
+    if process.world_size == 1:
         return student
-    device_ids = [ranks.device] if ranks.device.type == "cuda" else None
+    device_ids = [process.device] if process.device.type == "cuda" else None
     return DistributedDataParallel(
         student, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
 
 
 def compile_transformers(model: Cosmos) -> None:
-    """Compiles both towers' blocks in place; names of parameters stay."""
+    """Compile both towers' blocks in place; names of parameters stay."""
     model.visual.transformer.compile()
     model.transformer.compile()
+
+
+@contextmanager
+def naming_what_needs_less_memory() -> Iterator[None]:
+    """Raise OutOfMemoryError, which names settings that need less, where a GPU has too little memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"a step needs more memory than the GPU has ({str(error).partition('.')[0]}); more GPUs, "
+            "COSMOS_MICRO_BATCHES=2 (or more) and COSMOS_ACTIVATION_CHECKPOINTING=true need less on each and "
+            "change no result; a smaller pretrain.batch_size needs less, too, and changes results"
+        ) from error

@@ -22,6 +22,7 @@ from cosmos.config.params import (
 )
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank, process_group
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.training.step import Learner
 
 CPU = ProcessRank(0, 1, torch.device("cpu"))
@@ -56,11 +57,15 @@ def random_batch(size: int = 8, seed: int = 0) -> Batch:
     )
 
 
+def make_learner(params: Params, machine: Machine, process: ProcessRank = CPU) -> Learner:
+    return Learner(ModelConfig.of(params), params.pretrain, machine, process)
+
+
 def weights_after(
-    params: Params, machine: Machine, batches: list[Batch], ranks: ProcessRank = CPU
+    params: Params, machine: Machine, batches: list[Batch], process: ProcessRank = CPU
 ) -> dict[str, Tensor]:
     """Weights of student and teacher after a step on each batch, and the last loss."""
-    learner = Learner(params, machine, ranks)
+    learner = make_learner(params, machine, process)
     for batch in batches:
         result = learner.step(batch, 1e-2, 0.9)
     models = {"student": learner.student, "teacher": learner.teacher}
@@ -87,7 +92,7 @@ def test_four_micro_batches_give_the_gradients_of_the_whole_batch(
     loss = LossParams.model_validate({"distillation": kind, "contrastive": contrastive})
     gradients = []
     for parts in (1, 4):
-        learner = Learner(tiny_params(loss=loss), Machine(micro_batches=parts), CPU)
+        learner = make_learner(tiny_params(loss=loss), Machine(micro_batches=parts))
         batch = random_batch()
         learner.backward(batch, learner.teach(batch))
         gradients.append({n: p.grad for n, p in learner.student.named_parameters() if p.requires_grad})
@@ -114,9 +119,9 @@ def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> No
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
     torch.set_num_threads(1)
-    with process_group("cpu", timedelta(minutes=5)) as ranks:
+    with process_group("cpu", timedelta(minutes=5)) as process:
         mine = [random_batch(seed=s).split(2)[rank] for s in range(3)]
-        weights = weights_after(tiny_params(loss=loss), Machine(micro_batches=micro_batches), mine, ranks)
+        weights = weights_after(tiny_params(loss=loss), Machine(micro_batches=micro_batches), mine, process)
         torch.save(weights, Path(folder) / f"{rank}.pt")
 
 
@@ -158,7 +163,7 @@ def test_autocast_trains_close_to_float32(precision: str) -> None:
 
 
 def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
-    learner = Learner(tiny_params(), Machine(), CPU)
+    learner = make_learner(tiny_params(), Machine())
     losses = [float(learner.step(random_batch(), 1e-2, 0.9).losses.total) for _ in range(5)]
     assert losses[-1] < losses[0]
 
@@ -166,7 +171,7 @@ def test_a_step_lowers_the_loss_of_its_own_batch() -> None:
 @pytest.mark.parametrize("precision", ["float32", "fp16"])
 def test_a_loss_that_is_not_finite_changes_no_weight_and_the_next_step_goes_on(precision: str) -> None:
     pretrain = PretrainParams.model_validate({"batch_size": 8, "precision": precision})
-    learner = Learner(tiny_params(pretrain), Machine(), CPU)
+    learner = make_learner(tiny_params(pretrain), Machine())
     before = {n: v.clone() for n, v in learner.student.state_dict().items()}
     bad = random_batch()
     bad.global_crops[0] = math.nan
@@ -177,7 +182,7 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_the_next_step_goes_on(p
 
 
 def test_a_signal_and_a_save_that_is_due_come_back_as_they_were_asked_for() -> None:
-    learner = Learner(tiny_params(), Machine(), CPU)
+    learner = make_learner(tiny_params(), Machine())
     asked = learner.step(random_batch(), 1e-2, 0.9, signal.SIGTERM, save_due=True)
     assert (asked.stop_signal, asked.save_due) == (signal.SIGTERM, True)
     quiet = learner.step(random_batch(), 1e-2, 0.9)
@@ -186,7 +191,7 @@ def test_a_signal_and_a_save_that_is_due_come_back_as_they_were_asked_for() -> N
 
 def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:
     before = weights_after(tiny_params(), Machine(), [random_batch()])
-    start = Learner(tiny_params(), Machine(), CPU).student.state_dict()
+    start = make_learner(tiny_params(), Machine()).student.state_dict()
     name = "visual.conv1.weight"
     torch.testing.assert_close(before[f"teacher.{name}"], start[name])
     after = weights_after(
@@ -198,7 +203,7 @@ def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:
 
 
 def test_a_loss_that_distils_nothing_needs_no_pass_of_the_teacher() -> None:
-    learner = Learner(tiny_params(loss=LossParams(distillation="none")), Machine(), CPU)
+    learner = make_learner(tiny_params(loss=LossParams(distillation="none")), Machine())
     calls: list[object] = []
     learner.teacher.visual.conv1.register_forward_pre_hook(lambda *call: calls.append(call))
     result = learner.step(random_batch(), 1e-2, 0.9)
@@ -207,7 +212,7 @@ def test_a_loss_that_distils_nothing_needs_no_pass_of_the_teacher() -> None:
 
 
 def test_logit_scales_stay_between_one_and_a_hundred() -> None:
-    learner = Learner(tiny_params(), Machine(), CPU)
+    learner = make_learner(tiny_params(), Machine())
     with torch.no_grad():
         learner.student.logit_scale.fill_(9.0)
         learner.teacher.distill_logit_scale.fill_(-2.0)

@@ -1,5 +1,6 @@
 """The loop around real steps on random batches."""
 
+import errno
 import math
 import os
 import signal
@@ -19,16 +20,24 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params, PretrainParams
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import process_group
-from cosmos.errors import CosmosError, DivergedError, Interrupted, SupersededError
+from cosmos.errors import (
+    CosmosError,
+    DivergedError,
+    Interrupted,
+    OutOfMemoryError,
+    SupersededError,
+    TransientError,
+)
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training import checkpoint
-from cosmos.training.step import Learner
-from cosmos.training.trainer import ModelEvaluation, StepPlan, Trainer
-from tests.training.test_step import CPU, random_batch, tiny_params
+from cosmos.training.opening import open_training
+from cosmos.training.progress import StepPlan
+from cosmos.training.trainer import ModelEvaluation, Trainer
+from tests.training.test_step import make_learner, random_batch, tiny_params
 
 PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
 
@@ -46,7 +55,7 @@ def make_trainer(
     folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
 ) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2)
-    return Trainer(RunDir(folder), p, machine, Learner(p, machine, CPU), PLAN, evaluate)
+    return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate)
 
 
 def batches(start: int, stop: int = 6) -> Iterator[Batch]:
@@ -203,7 +212,7 @@ def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
         Lease.take(RunDir(tmp_path))
 
     monkeypatch.setattr(checkpoints, "write_checkpoint", slow_write)
-    trainer.step = 3
+    trainer.state.step = 3
     with pytest.raises(SupersededError):
         trainer.save()
     assert sorted((tmp_path / "checkpoints").iterdir()) == before
@@ -215,17 +224,17 @@ def train_one_of_two(rank: int, folder: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
     torch.set_num_threads(1)
     run, p, machine = RunDir(Path(folder) / "run"), params(log_every_steps=2), Machine()
-    with process_group("cpu", timedelta(minutes=5)) as ranks:
-        learner = Learner(p, machine, ranks)
+    with process_group("cpu", timedelta(minutes=5)) as process:
+        learner = make_learner(p, machine, process)
 
         def mine() -> Iterator[Batch]:
             for step, batch in enumerate(batches(0)):
-                if step == 2 and ranks.is_first:
+                if step == 2 and process.is_first:
                     Lease.take(run)
                 yield batch.split(2)[rank]
 
         try:
-            Trainer(run, p, machine, learner, PLAN, no_figures).train(mine())
+            open_training(run, learner, PLAN, machine, no_figures).train(mine())
         except CosmosError as error:
             (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {time.monotonic()}")
 
@@ -261,18 +270,50 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_old_checkpoints_go_and_the_pointer_names_the_newest(tmp_path: Path) -> None:
+def test_old_checkpoints_go_and_the_newest_stay(tmp_path: Path) -> None:
     machine = Machine(checkpoint_every_steps=1, keep_checkpoints=2)
     make_trainer(tmp_path, params(), machine).train(batches(0))
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert names == ["latest", "step-00000005.pt", "step-00000006.pt"]
-    assert (tmp_path / "checkpoints" / "latest").read_text().strip() == "step-00000006.pt"
+    assert names == ["step-00000005.pt", "step-00000006.pt"]
+
+
+def test_a_run_from_before_with_a_pointer_to_its_newest_checkpoint_goes_on(tmp_path: Path) -> None:
+    make_trainer(tmp_path, params()).train(batches(0, 3))
+    (tmp_path / "checkpoints" / "latest").write_text("step-00000003.pt\n")
+    trainer = make_trainer(tmp_path, params())
+    assert trainer.step == 3
+    trainer.train(batches(3))
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
     make_trainer(tmp_path, params()).train(batches(0))
     (tmp_path / "checkpoints" / "step-00000006.pt").write_bytes(b"half")
     assert make_trainer(tmp_path, params()).step == 4
+
+
+def test_a_checkpoint_that_cannot_be_read_for_now_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trainer(tmp_path, params()).train(batches(0))
+
+    def fail(*args: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(TransientError, match=r"step-00000006\.pt: cannot be read"):
+        make_trainer(tmp_path, params())
+
+
+def test_a_gpu_without_memory_for_a_step_names_what_needs_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    trainer = make_trainer(tmp_path, params())
+    monkeypatch.setattr(trainer.learner, "backward", fail)
+    with pytest.raises(OutOfMemoryError, match=r"COSMOS_MICRO_BATCHES=2 .*pretrain\.batch_size"):
+        trainer.train(batches(0))
 
 
 def spoilt(batch: Batch) -> Batch:
@@ -307,9 +348,9 @@ def test_the_optimiser_and_random_state_come_back(tmp_path: Path) -> None:
     trainer.train(batches(0))
     expected = torch.rand(3)
     torch.manual_seed(123)
-    found = checkpoint.newest_whole_checkpoint(RunDir(tmp_path))
-    assert found is not None
-    checkpoint.resume_learner(trainer.learner, found)
+    newest = checkpoint.newest_whole_checkpoint(RunDir(tmp_path))
+    assert newest is not None
+    checkpoint.resume_learner(trainer.learner, newest)
     assert torch.equal(torch.rand(3), expected)
 
 

@@ -1,0 +1,44 @@
+"""Opening a training: the run is taken over, and its learner resumed from the newest whole checkpoint."""
+
+from pathlib import Path
+
+from cosmos.config.machine import Machine
+from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.model.checkpoints import read_checkpoint
+from cosmos.run.directory import RunDir
+from cosmos.run.lease import Lease
+from cosmos.run.metrics import read_metrics
+from cosmos.training.checkpoint import newest_whole_checkpoint, remove_partial_checkpoints, resume_learner
+from cosmos.training.progress import StepPlan, TrainingState
+from cosmos.training.step import Learner
+from cosmos.training.trainer import ModelEvaluation, Trainer
+
+
+def open_training(
+    run: RunDir, learner: Learner, plan: StepPlan, machine: Machine, evaluate: ModelEvaluation
+) -> Trainer:
+    """Take a run over, resume `learner` where it stands, and return the trainer that goes on from there.
+
+    All ranks open it together; a process that trains the run already stops when it next looks. Raises
+    InputError for a checkpoint of another model, and TransientError for one that cannot be read for now.
+    """
+    lease, path = on_first_rank(lambda: take_over(run))
+    state = TrainingState()
+    if path:
+        state = on_every_rank(lambda: resume_learner(learner, read_checkpoint(path)))[0]
+    is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
+    owes_evaluation = is_due and not on_first_rank(lambda: is_evaluated(run, state.step))
+    return Trainer(lease, learner, plan, machine, evaluate, state, owes_evaluation, saved_step=state.step)
+
+
+def take_over(run: RunDir) -> tuple[Lease, Path | None]:
+    """Take the lease of a run, and only then look for its newest whole checkpoint, if there is one."""
+    lease = Lease.take(run)
+    remove_partial_checkpoints(run)
+    newest = newest_whole_checkpoint(run)
+    return lease, newest.path if newest else None
+
+
+def is_evaluated(run: RunDir, step: int) -> bool:
+    """Return True when the evaluation after `step` steps is in the metrics of a run."""
+    return any(line["step"] == step and "evaluation" in line for line in read_metrics(run.metrics))
