@@ -1,1 +1,1 @@
-"""Prefect flows over cosmos: orchestration only."""
+"""Prefect flows over cosmos: orchestration only; and the server that `make serve` starts."""

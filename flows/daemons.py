@@ -1,6 +1,5 @@
-"""Processes that outlive the command which starts them, and are found again by the next."""
+"""Processes that outlive the command which starts them, and are found again by the next command."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -8,13 +7,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import lock_descriptor
+
 STOP_SECONDS = 90
-NUM_TOLD = 20
+NUM_LOG_LINES = 20
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """A process that holds the lock on a file for as long as it lives, so that its id there is true."""
+    """Process that holds the lock on a file for as long as it lives, so that its id there is true."""
 
     name: str
     command: tuple[str, ...]
@@ -22,42 +23,42 @@ class Daemon:
 
     @property
     def file(self) -> Path:
-        """Its process id, and what was noted when it was started."""
+        """File of its process id, and of a note from its start."""
         return self.folder / f"{self.name}.pid"
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """Log of what it prints."""
         return self.folder / f"{self.name}.log"
 
     def running(self) -> tuple[int, str] | None:
-        """Its process id and note; None where it does not run."""
+        """Return its process id and note; None where it does not run."""
         if not self.file.exists():
             return None
         with self.file.open(encoding="utf-8") as file:
-            if takes_lock(file.fileno()):
+            if lock_descriptor(file.fileno(), blocking=False):
                 return None
             process_id, _, note = file.read().partition(" ")
             return int(process_id), note
 
     def start(self, note: str = "") -> None:
-        """Starts it in the environment of this process."""
+        """Start it in the environment of this process, with a note for those who find it running."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file, self.log.open("w", encoding="utf-8") as log:
-            assert takes_lock(file.fileno()), f"the {self.name} runs"
+            assert lock_descriptor(file.fileno(), blocking=False), f"the {self.name} runs"
             process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=[file.fileno()],  # and the lock with it
+                pass_fds=[file.fileno()],  # the lock is handed on with it
             )
             file.truncate(0)
             file.write(f"{process.pid} {note}")
 
     def stop(self) -> bool:
-        """Asks it to end, and makes it end where it does not; whether there was something to end."""
+        """End it, at last by force; return whether it ran."""
         running = self.running()
         if running:
             os.kill(running[0], signal.SIGTERM)
@@ -68,16 +69,7 @@ class Daemon:
                 os.killpg(running[0], signal.SIGKILL)
         return running is not None
 
-    def last_words(self) -> str:
-        """The end of its log."""
+    def log_tail(self) -> str:
+        """Return the last lines of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n  ".join([f"the end of {self.log}:", *lines[-NUM_TOLD:]])
-
-
-def takes_lock(descriptor: int) -> bool:
-    """Takes the lock on an open file, unless another process has it; whether it did."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return "\n  ".join([f"the end of {self.log}:", *lines[-NUM_LOG_LINES:]])

@@ -1,6 +1,6 @@
-"""The flow evaluate-sweep: checkpoints measured by suites, beside each other."""
+"""Flow evaluate-sweep: checkpoints measured by suites, beside each other."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -8,7 +8,6 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import flow_run as this_run
 from prefect.states import Completed, Failed
 from prefect.utilities.callables import get_call_parameters
 from pydantic import Field
@@ -16,10 +15,11 @@ from pydantic import Field
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.pipeline import dvc as pipeline
+from cosmos.pipeline.dvc import PIPELINE
 from cosmos.stages.evaluate_jobs import Row, cancel_many, evaluate_many
-from flows.parameters import UNSET, Evaluate, Slurm, title
-from flows.shown import show_results
+from flows.artifacts import create_results_table
+from flows.parameters import UNSET, Evaluate, Slurm, current_run_title
+from flows.retries import call_with_retries
 
 Checkpoints = Annotated[list[str], Field(min_length=1)]
 Suites = Annotated[list[SuiteName], Field(min_length=1)]
@@ -27,44 +27,35 @@ Suites = Annotated[list[SuiteName], Field(min_length=1)]
 ALL_SUITES: list[SuiteName] = list(get_args(SuiteName))
 
 
-def run_title() -> str:
-    """A name for the flow run that is running."""
-    return title(this_run.parameters)
+def cancel_evaluations(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """End the jobs of a sweep that was cancelled."""
+    parameters = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
+    experiment = evaluation_experiment(parameters["experiment"], parameters["evaluate"])
+    machine = Machine(**{name: parameters[name] for name in ("data_root", "cluster", "slurm")})
+    outcome = cancel_many(parameters["checkpoints"], parameters["suites"], experiment, machine)
+    flow_run_logger(flow_run, flow).info(outcome)
 
 
-def cancel_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Ends the jobs of a sweep that was cancelled."""
-    said = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
-    wanted, machine = asked_for(said["experiment"], said["evaluate"]), where(said)
-    ended = cancel_many(said["checkpoints"], said["suites"], wanted, machine)
-    flow_run_logger(flow_run, flow).info(ended)
-
-
-def asked_for(experiment: str, evaluate: dict[str, Any]) -> Experiment:
-    """The experiment, with what was set of evaluation."""
+def evaluation_experiment(experiment: str, evaluate: dict[str, Any]) -> Experiment:
+    """Return the experiment, with what was set of evaluation."""
     return load_experiment(experiment, {"evaluate": evaluate} if evaluate else {})
 
 
-def where(said: Mapping[str, Any]) -> Machine:
-    """The machine, with what was set of it."""
-    return Machine(**{name: said[name] for name in ("data_root", "cluster", "slurm")})
-
-
-@flow(name="evaluate-sweep", flow_run_name=run_title, on_cancellation=[cancel_jobs])
+@flow(name="evaluate-sweep", flow_run_name=current_run_title, on_cancellation=[cancel_evaluations])
 def evaluate_sweep(
     checkpoints: Checkpoints,
     suites: Suites = ALL_SUITES,
     experiment: str = "",
     evaluate: Evaluate = UNSET,
-    data_root: Path = pipeline.PIPELINE.data,
+    data_root: Path = PIPELINE.data,
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> State[Any]:
-    """Measures checkpoints by suites, and sets the figures beside each other.
+    """Measure checkpoints by suites, and show the figures beside each other.
 
     Nothing is measured twice. What cannot be measured fails the flow, once all else is measured. Cancelling
     ends the jobs.
-    What is left empty here is as the experiment, params.yaml and the machine say.
+    Parameters left empty are those of the experiment, of params.yaml and of the machine.
 
     Args:
         checkpoints: files, runs (their newest), `published:NAME`: all that `cosmos evaluate` takes
@@ -77,18 +68,21 @@ def evaluate_sweep(
         slurm: what a job asks for
 
     """
-    machine = where({"data_root": data_root, "cluster": cluster, "slurm": slurm})
-    rows = evaluate_many(checkpoints, suites, asked_for(experiment, evaluate), machine, show)
+    machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)
+    resolved = evaluation_experiment(experiment, evaluate)
+    rows = call_with_retries(
+        lambda: evaluate_many(checkpoints, suites, resolved, machine, log_text), get_run_logger().warning
+    )
     for suite in suites:
-        show_results(f"sweep-{suite}", table(row for row in rows if row.suite == suite), suite)
+        create_results_table(f"sweep-{suite}", table_rows(row for row in rows if row.suite == suite), suite)
     problems = dict.fromkeys(row.problem for row in rows if row.problem)
     if problems:
         return Failed(message="not everything was measured:\n" + "\n".join(problems))
     return Completed(message=f"{len(checkpoints)} checkpoints measured by {', '.join(suites)}")
 
 
-def table(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Rows as they are shown: figures where something was measured, or why not."""
+def table_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """Return the rows of a table: figures where something was measured, or the problem."""
     return [
         {"checkpoint": row.checkpoint, "problem": row.problem}
         if row.problem
@@ -97,7 +91,7 @@ def table(rows: Iterable[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def show(text: str) -> None:
-    """What evaluations say goes to the run's log."""
+def log_text(text: str) -> None:
+    """Write what evaluations print into the run's log."""
     if text.strip():
         get_run_logger().info(text.rstrip())

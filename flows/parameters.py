@@ -1,9 +1,10 @@
-"""Parameters of flows: the sections of Params and what a job asks for, as far as a person sets them."""
+"""Parameters of flows: the values of Params and of a job request that a person sets; titles of flow runs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from prefect.runtime import flow_run as this_run
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
@@ -17,7 +18,7 @@ MAX_TITLE = 100
 
 @dataclass(frozen=True)
 class Overrides:
-    """Annotates a mapping of those values of a section that were set, validated as the section.
+    """Annotation of a mapping of the values of a section that were set, validated as the section.
 
     Its schema has no defaults: a form fills them in and submits them as if they had been set, in place of
     what the experiment and the machine say.
@@ -26,39 +27,41 @@ class Overrides:
     section: type[Section]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Values as they are set, once the section takes them."""
+        """Return the schema of values that the section accepts, kept as they were set."""
         return core_schema.no_info_after_validator_function(values_set, handler.generate_schema(self.section))
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """The section's schema; what its defaults are, descriptions tell."""
+        """Return the section's schema, with its defaults in the descriptions."""
         schema = handler(core)
-        tell_defaults(schema, handler)
+        describe_defaults(schema, handler)
         return schema
 
 
 def values_set(section: Section) -> dict[str, Any]:
-    """The values that were set, as JSON has them, without sections in which none was."""
-    return pruned(section.model_dump(mode="json", exclude_unset=True))
+    """Return the values that were set, as JSON has them, without sections in which none was."""
+    return without_empty(section.model_dump(mode="json", exclude_unset=True))
 
 
-def pruned(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings without those that are empty."""
-    inside = {key: pruned(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+def without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested mappings without those that are empty."""
+    inside = {
+        key: without_empty(value) if isinstance(value, Mapping) else value for key, value in values.items()
+    }
     return {key: value for key, value in inside.items() if value != {}}
 
 
-def tell_defaults(reference: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
-    """Moves the defaults of a schema and of what it holds into the descriptions."""
+def describe_defaults(reference: dict[str, Any], handler: GetJsonSchemaHandler) -> None:
+    """Move the defaults of a schema, and of its fields, into their descriptions."""
     default = reference.pop("default", None)
     if default not in (None, "", [], {}) and not isinstance(default, Mapping) and "description" in reference:
-        reference["description"] += f" (default: {in_words(default)})"
+        reference["description"] += f" (default: {format_value(default)})"
     for field in handler.resolve_ref_schema(reference).get("properties", {}).values():
-        tell_defaults(field, handler)
+        describe_defaults(field, handler)
 
 
-def in_words(default: Any) -> str:
-    """A default as a person would write it."""
-    return ", ".join(map(str, default)) if isinstance(default, list) else str(default)
+def format_value(value: Any) -> str:
+    """Return a value as a person would write it."""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 Data = Annotated[dict[str, Any], Overrides(DataParams)]
@@ -70,21 +73,26 @@ Evaluate = Annotated[dict[str, Any], Overrides(EvaluateParams)]
 Slurm = Annotated[dict[str, Any], Overrides(JobRequest)]
 
 UNSET: dict[str, Any] = {}
-"""Nothing of a section."""
+"""Values of a section of which none was set."""
 
 
-def title(asked: Mapping[str, Any]) -> str:
-    """A name for a flow run with these parameters: the experiment, what was set beside it, where it runs."""
+def current_run_title() -> str:
+    """Return a title for the flow run that is running."""
+    return flow_run_title(this_run.parameters)
+
+
+def flow_run_title(parameters: Mapping[str, Any]) -> str:
+    """Return a title for a flow run: the experiment, what was set beside it, the cluster."""
     shown_apart = ("experiment", "cluster", "data_root", "slurm")
-    said = " ".join(leaves({key: value for key, value in asked.items() if key not in shown_apart}))
-    name = f"{asked['experiment'] or 'params.yaml'} {said}"[:MAX_TITLE].strip()
-    return f"{name} on {asked['cluster']}" if "cluster" in asked else name
+    settings = " ".join(assignments({k: v for k, v in parameters.items() if k not in shown_apart}))
+    title = f"{parameters['experiment'] or 'params.yaml'} {settings}"[:MAX_TITLE].strip()
+    return f"{title} on {parameters['cluster']}" if "cluster" in parameters else title
 
 
-def leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """`section.key=value` for each value of nested sections."""
+def assignments(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield `section.key=value` for each value of nested sections."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from assignments(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={in_words(value)}"
+            yield f"{prefix}{key}={format_value(value)}"

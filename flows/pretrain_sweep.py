@@ -1,4 +1,4 @@
-"""The flow pretrain-sweep: a search over parameters, its trials as jobs, each to be seen as a task."""
+"""Flow pretrain-sweep: a search over parameters, its trials as jobs, each shown as a task."""
 
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,38 +16,39 @@ from pydantic import Field, NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep_loading import load_sweep
-from cosmos.pipeline import dvc as pipeline
+from cosmos.pipeline.dvc import PIPELINE
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
+from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun, cancel_sweep, prepare_sweep_run
 from cosmos.search.terminal_tables import describe_trial, format_values
 from cosmos.tracking.note import MirrorNote
+from flows.artifacts import TrialTable
 from flows.parameters import UNSET, Slurm
-from flows.shown import TrialTable
+from flows.retries import call_with_retries
 
 SweepName = Annotated[str, Field(min_length=1)]
 
 Ending = SimpleQueue[TrialRecord | None]
-"""How a trial ended; None where the sweep stopped before it did."""
+"""Queue of one record: that of a trial which ended, or None where the sweep stopped before it did."""
 
 
-def run_title() -> str:
-    """A name for the flow run that is running."""
-    said = this_run.parameters
-    of = [said["sweep"], *([f"of {said['experiment']}"] if said["experiment"] else [])]
-    return " ".join([*of, "on", said["cluster"]])
+def sweep_run_title() -> str:
+    """Return a title for the flow run that is running."""
+    parameters = this_run.parameters
+    base = f" of {parameters['experiment']}" if parameters["experiment"] else ""
+    return f"{parameters['sweep']}{base} on {parameters['cluster']}"
 
 
-def end_jobs(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Ends the jobs of a sweep that was cancelled, unless they were to go on."""
-    said = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
-    if said["cancel_jobs"]:
-        sweeping = asked_for(**{name: value for name, value in said.items() if name != "cancel_jobs"})
-        ended = cancel_sweep(sweeping.folder, quiet=True)
+def cancel_trials(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """End the jobs of a sweep that was cancelled, unless they were to go on."""
+    parameters = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
+    if parameters.pop("cancel_jobs"):
+        ended = cancel_sweep(prepare_sweep(**parameters).folder, quiet=True)
         flow_run_logger(flow_run, flow).info(f"jobs cancelled: {', '.join(ended['jobs']) or 'none'}")
 
 
-def asked_for(
+def prepare_sweep(
     sweep: str,
     trials: int,
     experiment: str,
@@ -56,41 +57,41 @@ def asked_for(
     cluster: ClusterName,
     slurm: dict[str, Any],
 ) -> SweepRun:
-    """The sweep, where and how it was asked for."""
+    """Return the sweep, with the machine and the numbers that the parameters ask for."""
     machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)
     return prepare_sweep_run(load_sweep(sweep, experiment), machine, trials, parallel)
 
 
 @task(name="trial", task_run_name="{name}, job {job}", cache_policy=NO_CACHE)
 def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
-    """Stands for a trial from when it begins until it ends; then says what it came to."""
-    ended = ending.get()
-    if ended is None:
+    """Stand for a trial from when it begins until it ends; end in a state that shows its outcome."""
+    record = ending.get()
+    if record is None:
         return Cancelled(message="the sweep stopped; another run of it takes the trial on")
-    told = [
-        ended.problem or format_values(ended.values),
-        f"job {ended.job}",
+    facts = [
+        record.problem or format_values(record.values),
+        f"job {record.job}",
         MirrorNote.of(RunDir(run)).url,
     ]
-    message = "; ".join(filter(None, told))
-    if ended.state == "failed":
+    message = "; ".join(filter(None, facts))
+    if record.state == "failed":
         return Failed(message=message)
-    name = {"finished": "Completed", "pruned": "Pruned"}[ended.state]
+    name = {"finished": "Completed", "pruned": "Pruned"}[record.state]
     return Completed(name=name, message=message)
 
 
-@flow(name="pretrain-sweep", flow_run_name=run_title, on_cancellation=[end_jobs])
+@flow(name="pretrain-sweep", flow_run_name=sweep_run_title, on_cancellation=[cancel_trials])
 def pretrain_sweep(
     sweep: SweepName,
     trials: NonNegativeInt = 0,
     experiment: str = "",
     parallel: NonNegativeInt = 0,
     cancel_jobs: bool = True,
-    data_root: Path = pipeline.PIPELINE.data,
+    data_root: Path = PIPELINE.data,
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> State[Any]:
-    """Searches parameters as a sweep's file says: trials as jobs, the best repeated with further seeds.
+    """Search parameters as a sweep's file says: trials as jobs, the best repeated with further seeds.
 
     Another run of the same sweep goes on from where it stands, and takes on trials that run.
 
@@ -106,27 +107,32 @@ def pretrain_sweep(
         slurm: what a job asks for
 
     """
-    sweeping = asked_for(sweep, trials, experiment, parallel, data_root, cluster, slurm)
-    lead(sweeping)
-    found = sweeping.conclude()
-    if not found.candidates:
+
+    def conclude_sweep() -> SweepConclusion:
+        sweep_run = prepare_sweep(sweep, trials, experiment, parallel, data_root, cluster, slurm)
+        lead_sweep(sweep_run)
+        return sweep_run.conclude()
+
+    conclusion = call_with_retries(conclude_sweep, get_run_logger().warning)
+    if not conclusion.candidates:
         return Failed(message="no trial finished")
-    best = found.candidates[0]
+    best = conclusion.candidates[0]
     figures = format_values(best.figures)
-    return Completed(message=f"trial {best.number}: {figures}; experiment: {found.overlay}")
+    return Completed(message=f"trial {best.number}: {figures}; experiment: {conclusion.overlay}")
 
 
-def lead(sweeping: SweepRun) -> None:
-    """Takes the sweep through its trials: a task for each, and a table of all."""
-    table, waiting = TrialTable(sweeping.folder), dict[str, Ending]()
+def lead_sweep(sweep_run: SweepRun) -> None:
+    """Lead the sweep through its trials, with a task for each and a table of all."""
+    table, waiting = TrialTable(sweep_run.folder), dict[str, Ending]()
     try:
-        for one in sweeping.trials():
-            get_run_logger().info(describe_trial(one))
-            if one.state != "running":
-                waiting.pop(one.name).put(one)
-            elif one.name not in waiting:
-                waiting[one.name] = SimpleQueue()
-                trial.submit(one.name, one.job, sweeping.folder.run(one).path, waiting[one.name])
+        for record in sweep_run.trials():
+            get_run_logger().info(describe_trial(record))
+            if record.state != "running":
+                waiting.pop(record.name).put(record)
+            elif record.name not in waiting:
+                waiting[record.name] = SimpleQueue()
+                path = sweep_run.folder.run(record).path
+                trial.submit(record.name, record.job, path, waiting[record.name])
             table.update()
     finally:
         for ending in waiting.values():

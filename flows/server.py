@@ -1,7 +1,7 @@
-"""A Prefect server with the flows, and a worker, on this machine: `make serve` and `make serve-down`.
+"""Prefect server with the flows, and a worker, on this machine: `make serve` and `make serve-down`.
 
 Both live in .prefect/ of the working directory, the root of the checkout. Serving again starts what does not
-run, and tells the server the flows as they are now.
+run, and deploys the flows as they are now.
 """
 
 import os
@@ -15,12 +15,13 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from cosmos.errors import CosmosError, InputError
 from flows.daemons import Daemon
 
 HOME = Path(".prefect")
 POOL = "cosmos"
 QUEUES = {"workspace": 1, "evaluations": 2, "sweeps": 4}
-"""Work queues, and how many flow runs of each may run at a time."""
+"""Work queues, and the number of flow runs of each that may run at a time."""
 
 PREFECT = (sys.executable, "-m", "prefect")
 SERVER = Daemon("server", (*PREFECT, "server", "start"), HOME)
@@ -28,7 +29,7 @@ WORKER = Daemon("worker", (*PREFECT, "worker", "start", "--pool", POOL), HOME)
 
 START_SECONDS = 180
 
-DEFAULTS = {
+DEFAULT_SETTINGS = {
     "PREFECT_SERVER_API_HOST": "127.0.0.1",
     "PREFECT_SERVER_API_PORT": "4200",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -36,7 +37,7 @@ DEFAULTS = {
     "PREFECT_LOGGING_EXTRA_LOGGERS": "cosmos",
     "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
-OF_OTHER_SERVERS = ("PREFECT_PROFILE", "PREFECT_API_KEY")
+FOREIGN_SETTINGS = ("PREFECT_PROFILE", "PREFECT_API_KEY")
 
 HINTS = """\
 the UI: {url}   logs: {home}/server.log, {home}/worker.log   end both: make serve-down
@@ -50,62 +51,61 @@ in another shell, with .venv/bin on PATH:
 """
 
 
-class ServeError(RuntimeError):
-    """The server or the worker does not run; the message says why."""
-
-
 def serve() -> None:
-    """Sees to it that a server and a worker run, and that the server knows the flows. Raises ServeError."""
-    os.environ |= {**DEFAULTS, **os.environ, "PREFECT_HOME": str(HOME.absolute())}
-    for name in OF_OTHER_SERVERS:
-        os.environ.pop(name, None)
-    url = serving()
-    os.environ["PREFECT_API_URL"] = f"{url}/api"
-    from flows import pool  # Prefect reads its settings when it is imported
+    """Start a server and a worker, where they do not run, and deploy the flows.
 
-    pool.make(POOL, QUEUES)
-    deploy()
+    Raises InputError where the port is taken, CosmosError where the server or the worker does not start.
+    """
+    os.environ |= {**DEFAULT_SETTINGS, **os.environ, "PREFECT_HOME": str(HOME.absolute())}
+    for name in FOREIGN_SETTINGS:
+        os.environ.pop(name, None)
+    url = start_server()
+    os.environ["PREFECT_API_URL"] = f"{url}/api"
+    from flows import work_pool  # Prefect reads its settings when it is imported
+
+    work_pool.create_work_pool(POOL, QUEUES)
+    deploy_flows()
     if running := WORKER.running():
         print(f"the worker runs already: process {running[0]}")
     else:
-        pool.bury_orphans(POOL)
+        work_pool.mark_orphans_crashed(POOL)
         now = datetime.now(UTC)
         WORKER.start()
-        wait_for(WORKER, lambda: pool.has_worker(POOL, since=now))
+        wait_until_ready(WORKER, lambda: work_pool.has_worker(POOL, since=now))
     print(HINTS.format(url=url, home=HOME))
 
 
-def serving() -> str:
-    """The address of the server, which is started if need be."""
+def start_server() -> str:
+    """Return the address of the server, which is started if need be."""
     running = SERVER.running()
     if running:
         process_id, url = running
         print(f"the server runs already: process {process_id}")
     else:
         host, port = os.environ["PREFECT_SERVER_API_HOST"], int(os.environ["PREFECT_SERVER_API_PORT"])
-        refuse_taken(host, port)
+        check_port_free(host, port)
         url = f"http://{host}:{port}"
         print(f"starting a server at {url}, which takes half a minute the first time")
         SERVER.start(url)
-    wait_for(SERVER, lambda: answers(f"{url}/api/health"))
+    wait_until_ready(SERVER, lambda: is_reachable(f"{url}/api/health"))
     return url
 
 
-def refuse_taken(host: str, port: int) -> None:
-    """ServeError where something listens there already."""
+def check_port_free(host: str, port: int) -> None:
+    """Raise InputError where something listens there already."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise ServeError(
+            raise InputError(
                 f"{host}:{port}: {error.strerror}, by something that is not this checkout's server; "
                 f"take another: PREFECT_SERVER_API_PORT={port + 1} make serve"
             ) from None
 
 
-def answers(url: str) -> bool:
-    """Whether a page is there."""
+def is_reachable(url: str) -> bool:
+    """Return whether a server answers at an address."""
     try:
         with urlopen(url, timeout=5):
             return True
@@ -113,46 +113,47 @@ def answers(url: str) -> bool:
         return False
 
 
-def wait_for(daemon: Daemon, is_ready: Callable[[], bool]) -> None:
-    """Waits until a daemon is ready. ServeError where it ends instead, or takes too long."""
+def wait_until_ready(daemon: Daemon, is_ready: Callable[[], bool]) -> None:
+    """Wait until a daemon is ready. Raises CosmosError where it ends instead, or takes too long."""
     end = time.monotonic() + START_SECONDS
     while not is_ready():
         if not daemon.running():
-            raise ServeError(f"the {daemon.name} ended; {daemon.last_words()}")
+            raise CosmosError(f"the {daemon.name} ended; {daemon.log_tail()}")
         if time.monotonic() > end:
-            raise ServeError(f"the {daemon.name} is not ready after {START_SECONDS} s; {daemon.last_words()}")
+            raise CosmosError(f"the {daemon.name} is not ready after {START_SECONDS} s; {daemon.log_tail()}")
         time.sleep(0.5)
 
 
-def deploy() -> None:
-    """Tells the server the deployments of prefect.yaml."""
+def deploy_flows() -> None:
+    """Deploy the flows on the server, as prefect.yaml has them. Raises CosmosError where that fails."""
     command = [*PREFECT, "--no-prompt", "deploy", "--all"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode:
-        raise ServeError(f"`prefect deploy --all` failed:\n{done.stdout}")
+        raise CosmosError(f"`prefect deploy --all` failed:\n{done.stdout}")
 
 
-def take_down() -> None:
-    """Ends flow runs, the worker, then the server. Jobs go on."""
+def stop_serving() -> None:
+    """End flow runs, the worker, then the server. Jobs go on."""
     running = SERVER.running()
-    if running and answers(f"{running[1]}/api/health"):
+    if running and is_reachable(f"{running[1]}/api/health"):
         os.environ["PREFECT_API_URL"] = f"{running[1]}/api"
-        from flows import pool
+        from flows import work_pool
 
-        pool.end_runs(POOL)
+        work_pool.end_flow_runs(POOL)
     for daemon in (WORKER, SERVER):
         print(f"the {daemon.name} {'has ended' if daemon.stop() else 'did not run'}")
 
 
 def main() -> None:
-    """`python -m flows.server up` or `down`."""
-    commands = {"up": serve, "down": take_down}
+    """Run `python -m flows.server up` or `down`; an error ends it with the exit status of its class."""
+    commands = {"up": serve, "down": stop_serving}
     if sys.argv[1:] not in ([name] for name in commands):
         sys.exit(f"usage: python -m flows.server {'|'.join(commands)}")
     try:
         commands[sys.argv[1]]()
-    except ServeError as error:
-        sys.exit(f"serve: {error}")
+    except CosmosError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The flows that work in the DVC workspace: prepare-data, pretrain, pipeline. One has it at a time."""
+"""Flows that work in the DVC workspace, one at a time: prepare-data, pretrain, pipeline."""
 
 from typing import Any
 
@@ -8,34 +8,28 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskR
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.flows import Flow
 from prefect.logging.loggers import flow_run_logger
-from prefect.runtime import flow_run as this_run
 
 from cosmos.config.machine import ClusterName
-from cosmos.pipeline import dvc as workspace
-from flows.parameters import UNSET, Data, Evaluate, Loss, Model, Pretrain, Slurm, Views, title
+from cosmos.pipeline.dvc import STAGES, cancel_jobs
+from flows.parameters import UNSET, Data, Evaluate, Loss, Model, Pretrain, Slurm, Views, current_run_title
 from flows.stages import WORKSPACE, run_stages
 
 
-def run_title() -> str:
-    """A name for the flow run that is running."""
-    return title(this_run.parameters)
-
-
 def cancel_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Ends the job of the pretraining that this flow run began; one that only waited has begun none."""
+    """End the job of the pretraining that this flow run began; one that only waited has begun none."""
     of_this_run = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run.id]))
     of_pretraining = TaskRunFilter(name=TaskRunFilterName(any_=["pretrain"]))
     with get_client(sync_client=True) as client:
         begun = client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=of_pretraining)
     if begun:
-        flow_run_logger(flow_run, flow).info(workspace.cancel_jobs(WORKSPACE))
+        flow_run_logger(flow_run, flow).info(cancel_jobs(WORKSPACE))
 
 
-@flow(name="prepare-data", flow_run_name=run_title)
+@flow(name="prepare-data", flow_run_name=current_run_title)
 def prepare_data(experiment: str = "", data: Data = UNSET) -> None:
-    """Makes the data of an experiment, in `pipeline/data`, on the machine of the worker.
+    """Make the data of an experiment, in `pipeline/data`, on the machine of the worker.
 
-    What is made already is not made again. What is left empty here is as the experiment and params.yaml say.
+    Nothing is made twice. Parameters left empty are those of the experiment and of params.yaml.
 
     Args:
         experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
@@ -45,7 +39,7 @@ def prepare_data(experiment: str = "", data: Data = UNSET) -> None:
     run_stages(["prepare"], experiment, {"data": data}, "debug", UNSET)
 
 
-@flow(name="pretrain", flow_run_name=run_title, on_cancellation=[cancel_job])
+@flow(name="pretrain", flow_run_name=current_run_title, on_cancellation=[cancel_job])
 def pretrain(
     experiment: str = "",
     data: Data = UNSET,
@@ -56,10 +50,10 @@ def pretrain(
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> None:
-    """Makes the data of an experiment, and pretrains on it: `pipeline/model`.
+    """Make the data of an experiment, and pretrain on it: `pipeline/model`.
 
-    What is made already is not made again; a run that an earlier one left goes on. Cancelling ends the job.
-    What is left empty here is as the experiment, params.yaml and the machine say.
+    Nothing is made twice; a pretraining that was stopped goes on. Cancelling ends the job.
+    Parameters left empty are those of the experiment, of params.yaml and of the machine.
 
     Args:
         experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
@@ -77,7 +71,7 @@ def pretrain(
     run_stages(["prepare", "pretrain"], experiment, sections, cluster, slurm)
 
 
-@flow(name="pipeline", flow_run_name=run_title, on_cancellation=[cancel_job])
+@flow(name="pipeline", flow_run_name=current_run_title, on_cancellation=[cancel_job])
 def pipeline(
     experiment: str = "",
     data: Data = UNSET,
@@ -89,10 +83,10 @@ def pipeline(
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> None:
-    """Runs the stages of dvc.yaml: makes the data, pretrains, evaluates by every suite, reports.
+    """Run the stages of dvc.yaml: make the data, pretrain, evaluate by every suite, report.
 
-    What is made already is not made again; a run that an earlier one left goes on. Cancelling ends the job.
-    What is left empty here is as the experiment, params.yaml and the machine say.
+    Nothing is made twice; a pretraining that was stopped goes on. Cancelling ends the job.
+    Parameters left empty are those of the experiment, of params.yaml and of the machine.
 
     Args:
         experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
@@ -109,4 +103,4 @@ def pipeline(
 
     """
     sections = {"data": data, "views": views, "model": model, "loss": loss, "pretrain": pretrain}
-    run_stages(workspace.STAGES, experiment, {**sections, "evaluate": evaluate}, cluster, slurm)
+    run_stages(STAGES, experiment, {**sections, "evaluate": evaluate}, cluster, slurm)

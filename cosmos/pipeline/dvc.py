@@ -32,7 +32,7 @@ from cosmos.config.experiment import (
 )
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.errors import TransientError
+from cosmos.errors import CosmosError, TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir, checkpoint_label
@@ -61,8 +61,8 @@ DVC_TICK_SECONDS = 5.0
 NUM_LINES_TOLD = 20
 
 
-class StageFailedError(RuntimeError):
-    """A stage did not end well."""
+class StageFailedError(CosmosError):
+    """A stage of the pipeline ended with an error; the message has the last lines that it printed."""
 
     def __init__(self, stage: str, lines: list[str]) -> None:
         said = "\n  ".join(lines[-NUM_LINES_TOLD:])
@@ -72,10 +72,16 @@ class StageFailedError(RuntimeError):
         self.status = int(statuses[-1]) if statuses else 0
         """exit status of its command; 0 where it was DVC that failed"""
 
-    @property
-    def may_pass(self) -> bool:
-        """Whether a second try may succeed with nothing mended."""
-        return self.status == TransientError.exit_status
+
+class TransientStageError(StageFailedError, TransientError):
+    """A stage of the pipeline ended with the exit status of a TransientError."""
+
+
+def stage_failure(stage: str, lines: list[str]) -> StageFailedError:
+    """Return the error of a stage that printed `lines`, of the class that its exit status stands for."""
+    failure = StageFailedError(stage, lines)
+    is_transient = failure.status == TransientError.exit_status
+    return TransientStageError(stage, lines) if is_transient else failure
 
 
 @contextmanager
@@ -172,7 +178,7 @@ def reproduce(
 
     Passes on what it prints, and calls `on_tick` every few seconds, in the calling thread. An exception in
     the meantime stops it as Ctrl-C does: a pretraining saves, or leaves its job running.
-    Raises StageFailedError.
+    Raises StageFailedError; TransientStageError where a second try may succeed with nothing mended.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     process = subprocess.Popen(
@@ -196,7 +202,7 @@ def reproduce(
         interrupt_process(process)
         raise
     if process.wait():
-        raise StageFailedError(stage, [line for line in lines if line.strip()])
+        raise stage_failure(stage, [line for line in lines if line.strip()])
 
 
 def lines_and_ticks(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:

@@ -42,8 +42,8 @@ def test_one_that_was_killed_does_not_run_whatever_its_file_says(sleeper: Daemon
     assert sleeper.running() is None
 
 
-def test_its_last_words_are_told(sleeper: Daemon) -> None:
+def test_the_end_of_its_log_is_told(sleeper: Daemon) -> None:
     sleeper.start()
-    while "begun" not in sleeper.last_words():
+    while "begun" not in sleeper.log_tail():
         time.sleep(0.05)
-    assert str(sleeper.log) in sleeper.last_words()
+    assert str(sleeper.log) in sleeper.log_tail()

@@ -7,8 +7,9 @@ import httpx
 import pytest
 import yaml
 
+from cosmos.errors import InputError
 from cosmos.pipeline.dvc import STAGES
-from flows.server import ServeError, refuse_taken
+from flows.server import check_port_free
 from tests.flows.served import FINAL, Served
 from tests.workspaces import git
 
@@ -30,8 +31,8 @@ def test_a_port_that_is_taken_is_named_with_the_way_round() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        with pytest.raises(ServeError, match=rf"127.0.0.1:{port}: .*PREFECT_SERVER_API_PORT={port + 1}"):
-            refuse_taken("127.0.0.1", port)
+        with pytest.raises(InputError, match=rf"127.0.0.1:{port}: .*PREFECT_SERVER_API_PORT={port + 1}"):
+            check_port_free("127.0.0.1", port)
 
 
 @pytest.mark.slow

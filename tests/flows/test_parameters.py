@@ -10,7 +10,7 @@ from prefect.utilities.callables import parameter_schema
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from flows.evaluate_sweep import evaluate_sweep
-from flows.parameters import title
+from flows.parameters import flow_run_title
 from flows.workspace import pipeline, prepare_data, pretrain
 
 FLOWS = [prepare_data, pretrain, pipeline, evaluate_sweep]
@@ -81,7 +81,8 @@ def test_a_sweep_needs_a_checkpoint_and_knows_the_suites() -> None:
 
 def test_a_flow_run_is_called_after_what_was_asked() -> None:
     asked = {"experiment": "clip", "pretrain": {"epochs": 5}, "views": {}, "slurm": {"nodes": 2}}
-    assert title({**asked, "cluster": "slurm"}) == "clip pretrain.epochs=5 on slurm"
+    assert flow_run_title({**asked, "cluster": "slurm"}) == "clip pretrain.epochs=5 on slurm"
     assert (
-        title({"experiment": "", "data": {"demo": {"num_train": 9}}}) == "params.yaml data.demo.num_train=9"
+        flow_run_title({"experiment": "", "data": {"demo": {"num_train": 9}}})
+        == "params.yaml data.demo.num_train=9"
     )

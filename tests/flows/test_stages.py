@@ -7,13 +7,14 @@ import pytest
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Failed
 
-from cosmos.errors import Interrupted, TransientError
-from cosmos.pipeline.dvc import STAGES, StageFailedError
-from flows.stages import TASKS, may_pass
+from cosmos.errors import InputError, Interrupted, TransientError
+from cosmos.pipeline.dvc import STAGES, StageFailedError, stage_failure
+from flows.retries import is_transient_failure
+from flows.stages import TASKS
 
 
 def stage_failed(status: int) -> StageFailedError:
-    return StageFailedError("prepare", [f"ERROR: failed to run: cosmos prepare, exited with {status}"])
+    return stage_failure("prepare", [f"ERROR: failed to run: cosmos prepare, exited with {status}"])
 
 
 def test_every_stage_has_a_task() -> None:
@@ -25,7 +26,10 @@ def test_every_stage_has_a_task() -> None:
     [
         (stage_failed(TransientError.exit_status), True),
         (stage_failed(1), False),
+        (stage_failed(InputError.exit_status), False),
         (stage_failed(Interrupted.exit_status), False),
+        (TransientError("params.yaml: No space left on device"), True),
+        (InputError("experiments/x.yaml: no such file"), False),
         (OSError("the flow's own disk is full"), False),
     ],
 )
@@ -34,10 +38,12 @@ def test_only_a_stage_whose_disk_or_network_failed_is_tried_again(
 ) -> None:
     run = TaskRun(task_key="prepare", dynamic_key="0", flow_run_id=uuid4())
     failed: State[Any] = Failed(data=error)
-    assert may_pass(TASKS["prepare"], run, failed) is is_tried_again
+    assert is_transient_failure(TASKS["prepare"], run, failed) is is_tried_again
 
 
 def test_pretraining_is_never_tried_again_since_its_job_requeues_itself() -> None:
     retries = {name: task.retries for name, task in TASKS.items()}
     assert retries == {"prepare": 2, "pretrain": 0, "evaluate": 2, "report": 0}
-    assert all((task.retry_condition_fn is may_pass) == bool(task.retries) for task in TASKS.values())
+    assert all(
+        (task.retry_condition_fn is is_transient_failure) == bool(task.retries) for task in TASKS.values()
+    )

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from cosmos.config.experiment import load_experiment
 from cosmos.config.job_request import JobRequest
+from cosmos.errors import TransientError
 from cosmos.pipeline.dvc import (
     StageFailedError,
     edit_yaml,
@@ -87,6 +88,7 @@ def test_parameters_of_a_process_that_was_killed_are_put_back_the_next_time(work
     code = f"""
 import os
 from pathlib import Path
+from cosmos.errors import TransientError
 from cosmos.pipeline.dvc import parameters_in_force
 with parameters_in_force(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
     os._exit(9)
@@ -159,16 +161,16 @@ def test_a_stage_runs_with_its_settings_and_is_skipped_the_second_time(workspace
 def test_a_failure_tells_what_was_said_and_whether_a_second_try_may_help(workspace: Path) -> None:
     with pytest.raises(StageFailedError, match="the network is down") as failure:
         run(workspace, "fail")
-    assert (failure.value.status, failure.value.may_pass) == (74, True)
+    assert (failure.value.status, isinstance(failure.value, TransientError)) == (74, True)
     with pytest.raises(StageFailedError, match="no such key") as failure:
         run(workspace, "mistake")
-    assert (failure.value.status, failure.value.may_pass) == (1, False)
+    assert (failure.value.status, isinstance(failure.value, TransientError)) == (1, False)
 
 
 def test_a_failure_of_dvc_itself_has_no_status(workspace: Path) -> None:
     with pytest.raises(StageFailedError, match="no-such-stage") as failure:
         run(workspace, "no-such-stage")
-    assert (failure.value.status, failure.value.may_pass) == (0, False)
+    assert (failure.value.status, isinstance(failure.value, TransientError)) == (0, False)
 
 
 def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspace: Path) -> None:
@@ -184,6 +186,7 @@ def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspa
 def test_whoever_comes_next_waits_for_dvc_when_its_starter_is_killed(workspace: Path) -> None:
     code = f"""
 from pathlib import Path
+from cosmos.errors import TransientError
 from cosmos.pipeline.dvc import parameters_in_force, reproduce
 root = Path({str(workspace)!r})
 with parameters_in_force(root, "", {{}}):

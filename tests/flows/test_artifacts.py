@@ -1,10 +1,10 @@
-"""What a flow run shows of a pretraining."""
+"""Artifacts of a pretraining."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from cosmos.stages.pretrain_job import RunJob
-from flows.shown import facts, pace, percent
+from flows.artifacts import describe_pace, percent_done, pretraining_markdown
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)
 RUNNING = replace(
@@ -18,16 +18,16 @@ RUNNING = replace(
 
 
 def test_a_job_in_the_queue_has_no_pace() -> None:
-    assert (percent(QUEUED), pace(QUEUED)) == (0.0, "no step yet")
+    assert (percent_done(QUEUED), describe_pace(QUEUED)) == (0.0, "no step yet")
 
 
 def test_a_running_job_says_how_far_it_is_and_how_long_it_will_take() -> None:
-    assert percent(RUNNING) == 30.0
-    assert pace(RUNNING) == "step 300 of 1000, 50.0 samples/s, 90 s left"
+    assert percent_done(RUNNING) == 30.0
+    assert describe_pace(RUNNING) == "step 300 of 1000, 50.0 samples/s, 90 s left"
 
 
 def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
-    said = facts(RUNNING, Path("runs/clip-1a"))
+    said = pretraining_markdown(RUNNING, Path("runs/clip-1a"))
     for row in ("| job | 812 |", "| state | running on node[0-1] |", "| log | `runs/clip-1a/jobs` |"):
         assert row in said
     assert "cosmos attach clip-1a" in said
@@ -35,6 +35,6 @@ def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
 
 
 def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> None:
-    said = facts(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
+    said = pretraining_markdown(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
     assert "| log | `runs/clip-1a/log.txt` |" in said
     assert "attach" not in said

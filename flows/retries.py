@@ -1,0 +1,42 @@
+"""Retries of what a disk or a network kept from succeeding; errors of other classes are not tried again."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.tasks import Task
+
+from cosmos.errors import TransientError
+
+Result = TypeVar("Result")
+
+RETRIES = 2
+SECONDS_BETWEEN_TRIES = [30.0, 120.0]
+
+
+def is_transient_failure(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    """Return whether a task failed by a TransientError: a second try may succeed with nothing mended."""
+    return isinstance(state.result(raise_on_failure=False), TransientError)
+
+
+RETRYING: dict[str, Any] = {
+    "retries": RETRIES,
+    "retry_delay_seconds": SECONDS_BETWEEN_TRIES,
+    "retry_condition_fn": is_transient_failure,
+}
+"""Options of tasks that read from disks and networks which may be away for a while."""
+
+
+def call_with_retries(call: Callable[[], Result], warn: Callable[[str], None]) -> Result:
+    """Return what `call` does, which is made again after a TransientError; the last try's error is raised.
+
+    Prefect has no condition on the retries of a flow: they would try wrong parameters again, too.
+    """
+    for seconds in SECONDS_BETWEEN_TRIES:
+        try:
+            return call()
+        except TransientError as error:
+            warn(f"{error}; trying again in {seconds:g} s")
+            time.sleep(seconds)
+    return call()

@@ -1,0 +1,52 @@
+"""Calls that are made again after a transient error, and after no other."""
+
+import time
+
+import pytest
+
+from cosmos.errors import CosmosError, InputError, TransientError
+from flows.retries import RETRIES, SECONDS_BETWEEN_TRIES, call_with_retries
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were waited between tries."""
+    seconds = list[float]()
+    monkeypatch.setattr(time, "sleep", seconds.append)
+    return seconds
+
+
+class Failing:
+    """A call that raises an error so many times, and then returns."""
+
+    def __init__(self, error: Exception, times: int) -> None:
+        self.error, self.times, self.num_calls = error, times, 0
+
+    def __call__(self) -> str:
+        self.num_calls += 1
+        if self.num_calls <= self.times:
+            raise self.error
+        return "done"
+
+
+def test_a_transient_error_is_waited_out_with_a_warning(waits: list[float]) -> None:
+    warnings = list[str]()
+    failing = Failing(TransientError("the scheduler does not answer"), RETRIES)
+    assert call_with_retries(failing, warnings.append) == "done"
+    assert waits == SECONDS_BETWEEN_TRIES
+    assert warnings[0] == "the scheduler does not answer; trying again in 30 s"
+
+
+def test_one_that_stays_is_raised_after_the_last_try() -> None:
+    failing = Failing(TransientError("the disk is full"), 99)
+    with pytest.raises(TransientError, match="the disk is full"):
+        call_with_retries(failing, lambda warning: None)
+    assert failing.num_calls == 1 + RETRIES
+
+
+@pytest.mark.parametrize("error", [InputError("wrong"), CosmosError("failed"), RuntimeError("a bug")])
+def test_other_errors_are_raised_at_once(error: Exception) -> None:
+    failing = Failing(error, 1)
+    with pytest.raises(type(error)):
+        call_with_retries(failing, lambda warning: None)
+    assert failing.num_calls == 1
