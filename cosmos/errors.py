@@ -11,6 +11,7 @@
 """
 
 import errno
+from traceback import format_exception_only
 from typing import ClassVar
 
 
@@ -100,6 +101,11 @@ def convert_os_error(
     if is_permanent(error):
         return permanent(f"{message}; {remedy}" if remedy else message)
     return TransientError(message)
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return an error in words for a person: its message, after its type if only a traceback explains it."""
+    return str(error) if error_class(error) else "".join(format_exception_only(error)).strip()
 
 
 ERROR_KINDS: dict[str, type[CosmosError]] = {

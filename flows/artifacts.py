@@ -22,7 +22,7 @@ from cosmos.errors import CosmosError
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.report.text import parameter_label
-from cosmos.stages.pretrain_job import RunJob, duration, ways_on
+from cosmos.stages.jobs import RunJob, attach_or_cancel, format_duration
 from cosmos.tracking.note import MirrorNote
 
 
@@ -81,7 +81,7 @@ def describe_pace(job: RunJob) -> str:
     if not job.total_steps:
         return "no step yet"
     done = f"step {job.step} of {job.total_steps}, {job.samples_per_second:.1f} samples/s"
-    return f"{done}, {duration(job.seconds_left)} left" if job.step < job.total_steps else done
+    return f"{done}, {format_duration(job.seconds_left)} left" if job.step < job.total_steps else done
 
 
 def pretraining_markdown(job: RunJob, run: Path) -> str:
@@ -97,7 +97,9 @@ def pretraining_markdown(job: RunJob, run: Path) -> str:
         "log": f"`{run / ('jobs' if job.job_id else 'log.txt')}`",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items() if value)
-    return f"| pretraining | |\n|---|---|\n{table}\n" + (f"\n{ways_on(job.run)}\n" if job.job_id else "")
+    return f"| pretraining | |\n|---|---|\n{table}\n" + (
+        f"\n{attach_or_cancel(job.run)}\n" if job.job_id else ""
+    )
 
 
 def create_results_table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:

@@ -16,7 +16,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.pipeline.dvc import PIPELINE
-from cosmos.stages.evaluate_jobs import Row, cancel_many, evaluate_many
+from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from flows.artifacts import create_results_table
 from flows.parameters import UNSET, Evaluate, Slurm, current_run_title
 from flows.retries import call_with_retries
@@ -81,7 +81,7 @@ def evaluate_sweep(
     return Completed(message=f"{len(checkpoints)} checkpoints measured by {', '.join(suites)}")
 
 
-def table_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+def table_rows(rows: Iterable[EvaluationRow]) -> list[dict[str, Any]]:
     """Return the rows of a table: figures where something was measured, or the problem."""
     return [
         {"checkpoint": row.checkpoint, "problem": row.problem}

@@ -14,9 +14,9 @@ class JobsCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.stages.pretrain_job import jobs
+        from cosmos.stages.jobs import list_jobs
 
-        self.print_json([asdict(job) for job in jobs(machine, quiet=self.as_json)])
+        self.print_json([asdict(job) for job in list_jobs(machine, quiet=self.as_json)])
 
 
 class AttachCommand(Command):
@@ -28,9 +28,9 @@ class AttachCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.stages.pretrain_job import attach
+        from cosmos.stages.jobs import attach_to_job
 
-        self.print_json(attach(self.run, machine, quiet=self.as_json))
+        self.print_json(attach_to_job(self.run, machine, quiet=self.as_json))
 
 
 class CancelCommand(Command):
@@ -43,7 +43,7 @@ class CancelCommand(Command):
         """Run the command."""
         machine = Machine()
         from cosmos.registry.sweep_directory import SweepDir
-        from cosmos.stages.pretrain_job import cancel
+        from cosmos.stages.jobs import cancel_run
 
         sweep = SweepDir(machine.runs_root / self.run)
         if sweep.definition.is_file():
@@ -51,4 +51,4 @@ class CancelCommand(Command):
 
             self.print_json(cancel_sweep(sweep, quiet=self.as_json))
         else:
-            self.print_json(cancel(self.run, machine, quiet=self.as_json))
+            self.print_json(cancel_run(self.run, machine, quiet=self.as_json))

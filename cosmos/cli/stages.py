@@ -79,14 +79,14 @@ class PretrainCommand(RunCommand):
         """Run the command."""
         experiment, machine = self.load_experiment(), Machine()
         from cosmos.pipeline.pretrain import pipeline_run_name, pretrain_into
-        from cosmos.stages.pretrain_job import dry_run, launch_pretraining, tag
+        from cosmos.stages.pretrain_job import launch_pretraining, show_dry_run, tag_run
 
         name = self.run or (pipeline_run_name(experiment, machine) if self.output else run_name(experiment))
         act = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
-            act = dry_run
+            act = show_dry_run
         elif "tags" in self.model_fields_set:
-            tag(machine.runs_root / name, experiment.params, self.tags)
+            tag_run(machine.runs_root / name, experiment.params, self.tags)
         self.print_json(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
 
 
@@ -123,7 +123,7 @@ class EvaluateCommand(RunCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         experiment, machine = self.load_experiment(), Machine()
-        from cosmos.stages.evaluate_jobs import evaluate_into, launch_evaluation
+        from cosmos.stages.evaluate_job import evaluate_into, launch_evaluation
 
         run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
         act = partial(evaluate_into, self.output) if self.output else launch_evaluation

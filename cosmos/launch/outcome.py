@@ -47,6 +47,8 @@ class RankFailure:
     """seconds since the epoch"""
     kind: str = ""
     """name of the class in errors.py that decides what follows, as `error_kind` tells it; "" for none"""
+    summary: str = ""
+    """the error in words for a person, without a traceback"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,13 @@ class CallFailure:
     error: type[CosmosError] = CosmosError
     """class of errors that decides what follows"""
 
+    @property
+    def summary(self) -> str:
+        """The failing rank's error, or else the cause, in words for a person, with job and log."""
+        if not self.rank or not self.rank.summary:
+            return f"job {self.job_id}: {self.cause}; log: {self.log}"
+        return f"{self.rank.summary} (job {self.job_id}; log: {self.log})"
+
     def exception(self) -> CosmosError:
         """Return the error to raise for whoever waits for the call."""
         return self.error(str(self))
@@ -174,6 +183,12 @@ class CallOutcome:
     def failed(cls, failure: CallFailure) -> Self:
         """Return the outcome of a call that failed."""
         return cls(None, failure)
+
+    def result(self) -> Any:
+        """Return the value. Raises the failure's error, of the failing rank's class, where there is none."""
+        if self.failure:
+            raise self.failure.exception()
+        return self.value
 
 
 def last_log_lines(path: Path, count: int) -> list[str]:

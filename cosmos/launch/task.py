@@ -24,6 +24,7 @@ from cosmos.errors import (
     SupersededError,
     TransientError,
     error_kind,
+    summarize_error,
 )
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.run.files import write_json
@@ -141,7 +142,8 @@ def rank_failure(error: BaseException, place: RankPlace) -> RankFailure:
     text = "".join(traceback.format_exception(error))
     host, name = socket.gethostname(), type(error).__name__
     kind = OutOfMemoryError.__name__ if isinstance(error, memory_errors()) else error_kind(error)
-    return RankFailure(place.rank, place.requeues, host, name, text, time.time(), kind)
+    summary = summarize_error(error)
+    return RankFailure(place.rank, place.requeues, host, name, text, time.time(), kind, summary)
 
 
 def memory_errors() -> tuple[type[BaseException], ...]:

@@ -38,8 +38,8 @@ from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir, checkpoint_label
 from cosmos.run.files import write_text
 from cosmos.run.results import Results
-from cosmos.stages import pretrain_job as jobs
-from cosmos.stages.evaluate_jobs import cancel_on_record
+from cosmos.stages import jobs
+from cosmos.stages.evaluate_job import cancel_evaluations
 
 logger = logging.getLogger(__name__)
 
@@ -246,16 +246,16 @@ def find_pretraining_run(root: Path) -> RunDir | None:
 def pretraining_progress(root: Path) -> jobs.RunJob | None:
     """How far the pipeline's pretraining is; None where there is none."""
     run = find_pretraining_run(root)
-    return jobs.run_job(run, Machine()) if run and run.params.exists() else None
+    return jobs.job_of_run(run, Machine()) if run and run.params.exists() else None
 
 
 def cancel_jobs(root: Path) -> str:
     """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
     run, machine = find_pretraining_run(root), Machine()
     measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
-    done = [cancel_on_record(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
+    done = [cancel_evaluations(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
     if run and run.job.exists():
-        ended = jobs.cancel(jobs.name_of(run, machine), machine, quiet=True)
+        ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)
         done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")
     return "; ".join(done) or "the pipeline has no job"
 

@@ -21,7 +21,7 @@ from cosmos.search.conclusion import SweepConclusion, conclude_sweep
 from cosmos.search.controller import Controller
 from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
 from cosmos.search.trial_jobs import TrialJobs, end_run_job
-from cosmos.stages.pretrain_job import check_before_queue
+from cosmos.stages.pretrain_job import check_pretraining
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
     InputError where the data is not prepared, or a trial does not fit the job that is asked for.
     """
     request = machine.slurm.over(sweep.needs)
-    check_before_queue(sweep.base, machine, request)
+    check_pretraining(sweep.base, machine, request)
     manifest = machine.dataset(sweep.base.data.name, "train") / MANIFEST_FILE
     sweep = replace(sweep, data=provenance.file_sha256(manifest))
     cluster = sweep_cluster(machine)

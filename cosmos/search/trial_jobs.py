@@ -17,8 +17,7 @@ from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.directory import RunDir, open_run
-from cosmos.stages.evaluate_jobs import in_short
-from cosmos.stages.pretrain_job import end, standing_job
+from cosmos.stages.jobs import attachable_job, end_submission
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ class TrialJobs:
         (outcome,) = watcher.outcomes()
         if not outcome.failure:
             return TrialJobState("finished", job, attempts)
-        return TrialJobState("dead", job, attempts, in_short(outcome.failure), is_hopeless(outcome.failure))
+        return TrialJobState("dead", job, attempts, outcome.failure.summary, is_hopeless(outcome.failure))
 
     def stop(self, run: RunDir) -> bool:
         """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""
@@ -133,8 +132,8 @@ class TrialJobs:
 
 def end_run_job(run: RunDir) -> bool:
     """End the job of a run; return True if one was alive. TransientError where Slurm is silent."""
-    submission = standing_job(run)
-    return submission is not None and end(submission)
+    submission = attachable_job(run)
+    return submission is not None and end_submission(submission)
 
 
 def wait_for_slurm() -> None:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from cosmos.stages.pretrain_job import RunJob
+from cosmos.stages.jobs import RunJob
 from flows.artifacts import describe_pace, percent_done, pretraining_markdown
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)

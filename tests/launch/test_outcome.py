@@ -1,8 +1,12 @@
 import json
 from pathlib import Path
 
-from cosmos.errors import TransientError
+import pytest
+import torch
+
+from cosmos.errors import InputError, TransientError
 from cosmos.launch.outcome import Attempt, CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
+from cosmos.launch.task import RankPlace, rank_failure
 
 
 def attempt(requeues: int) -> Attempt:
@@ -68,6 +72,26 @@ def test_a_failure_is_raised_as_its_class() -> None:
     assert isinstance(failure.exception(), TransientError)
     assert str(failure.exception()) == str(failure)
     assert failure.exception().exit_status == 74
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA: no\nmemory"), "torch.OutOfMemoryError: CUDA: no\nmemory"),
+        (InputError("a.pt: no such file"), "a.pt: no such file"),
+    ],
+)
+def test_a_job_without_a_value_is_told_in_a_line(error: Exception, words: str) -> None:
+    rank = rank_failure(error, RankPlace("local", "12", 0, 1, 0, (), 0, Path("log.out")))
+    failure = CallFailure("12_3", "failed", "1", rank, Path("log.out"))
+    assert failure.summary == f"{words} (job 12_3; log: log.out)"
+
+
+def test_a_job_whose_ranks_left_no_word_is_told_by_its_cause() -> None:
+    cancelled = CallFailure("12_3", "was cancelled", "", None, Path("log.out"))
+    assert cancelled.summary == "job 12_3: was cancelled; log: log.out"
+    before = CallFailure("12", "failed", "1", failed(3, 1.0), Path("log.out"))  # of an earlier version
+    assert before.summary == "job 12: failed; log: log.out"
 
 
 def test_a_failure_tells_cause_traceback_status_and_log(tmp_path: Path) -> None:

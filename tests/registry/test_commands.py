@@ -18,7 +18,7 @@ from cosmos.registry import index as run_index
 from cosmos.registry.table import short, table
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
-from cosmos.stages import pretrain_job as jobs
+from cosmos.stages import pretrain_job
 from tests.registry.run_files import live, make_run, measure, provenance, take_part
 from tests.stages.examples import ROOT, TINY, cosmos, environment
 
@@ -326,7 +326,7 @@ class TestTags:
 
         monkeypatch.chdir(ROOT)
         monkeypatch.setenv("COSMOS_RUNS_ROOT", str(tmp_path / "runs"))
-        monkeypatch.setattr(jobs, "launch_pretraining", begin)
+        monkeypatch.setattr(pretrain_job, "launch_pretraining", begin)
         return seen
 
     def pretrain(self, folder: Path, *arguments: str) -> None:
@@ -349,7 +349,9 @@ class TestTags:
     def test_what_a_sweep_wrote_beside_them_stays(self, tmp_path: Path) -> None:
         run = make_run(tmp_path)
         RunLabels("ema-1a2b3c4d", "pretrain", ("trial",)).write(run)
-        jobs.tag(run.path, Params(pretrain=Params().pretrain.model_copy(update={"epochs": 3})), ["mine"])
+        pretrain_job.tag_run(
+            run.path, Params(pretrain=Params().pretrain.model_copy(update={"epochs": 3})), ["mine"]
+        )
         assert RunLabels.of(run) == RunLabels("ema-1a2b3c4d", "pretrain", ("mine",))
 
     def test_they_decide_no_result_and_a_dry_run_writes_none(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.launch import slurm
-from cosmos.stages.evaluate_jobs import launch_evaluation
+from cosmos.stages.evaluate_job import launch_evaluation
 from tests.launch.examples import SMALL
 from tests.stages.colours import experiment, here, make_place
 from tests.stages.sweeps import job_ids, sweep

@@ -13,7 +13,7 @@ import json, sys
 from dataclasses import asdict
 from cosmos.config.machine import Machine
 from cosmos.config.experiment import load_experiment
-from cosmos.stages.evaluate_jobs import evaluate_many
+from cosmos.stages.evaluate_sweep import evaluate_many
 
 def tell(text):
     sys.stderr.write(text)

@@ -13,7 +13,7 @@ import pytest
 
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
-from cosmos.stages.pretrain_job import duration
+from cosmos.stages.jobs import format_duration
 from tests.stages.examples import ROOT, command, cosmos, environment
 
 LOCAL = {"CLUSTER": "local", "SLURM__TASKS_PER_NODE": "2", "SLURM__MINUTES": "10", "WORKERS": "0"}
@@ -144,4 +144,9 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
 
 
 def test_durations_are_told_as_people_would() -> None:
-    assert [duration(s) for s in (5, 130, 7200 + 300, 50 * 3600)] == ["5 s", "2 min", "2 h 05 min", "2 d 2 h"]
+    assert [format_duration(s) for s in (5, 130, 7200 + 300, 50 * 3600)] == [
+        "5 s",
+        "2 min",
+        "2 h 05 min",
+        "2 d 2 h",
+    ]

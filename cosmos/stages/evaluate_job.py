@@ -1,0 +1,211 @@
+"""Evaluation of a checkpoint where the machine says: in this process, or as a job that is waited for.
+
+Nothing here imports torch, unless a checkpoint has to be downloaded first.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import Experiment
+from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.once import launch
+from cosmos.launch.outcome import CallOutcome
+from cosmos.launch.slurm import SlurmSilentError
+from cosmos.launch.submission import JobSpec, read_submission, submission_lock
+from cosmos.launch.watch import ShowText
+from cosmos.model.checkpoint_reference import (
+    CheckpointReference,
+    FileReference,
+    OpenClipReference,
+    checkpoint_to_evaluate,
+)
+from cosmos.run import provenance
+from cosmos.run.directory import RunDir
+from cosmos.stages.evaluation_result import Evaluated, publish
+from cosmos.stages.jobs import end_submission, print_job_log
+from cosmos.tracking.mirror import mirroring
+
+PREPARED_SPLITS = ("heldout", "train")
+"""Datasets of retrieval that are splits of the prepared dataset."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Stage call of a job: suites measure one checkpoint. torch is imported where it runs."""
+
+    suites: tuple[SuiteName, ...]
+    params: Params
+    machine: Machine
+    path: Path
+    """the run directory that results go to"""
+    checkpoint: str
+    """"": the run's newest"""
+    quiet: bool = False
+
+    def __call__(self) -> dict[str, Any]:
+        """Run the stage, and return the fields of Evaluated."""
+        from cosmos.stages.evaluate import evaluate
+
+        with mirroring(RunDir(self.path), self.machine.wandb):
+            return asdict(
+                evaluate(self.suites, self.params, self.machine, self.path, self.checkpoint, self.quiet)
+            )
+
+    @property
+    def subject(self) -> CheckpointReference:
+        """Reference of the checkpoint. Raises InputError where the run has none."""
+        return checkpoint_to_evaluate(RunDir(self.path), self.checkpoint)
+
+
+def launch_evaluation(
+    names: Sequence[SuiteName],
+    experiment: Experiment,
+    machine: Machine,
+    path: Path,
+    checkpoint: str,
+    quiet: bool,
+) -> Evaluated:
+    """Evaluate where the machine says: in this process, or as a job that is waited for; see `evaluate`.
+
+    Raises an error of the failing rank's class, which says what the rank said, where the job failed.
+    """
+    call = Evaluation(tuple(names), experiment.params, machine, path, checkpoint, quiet)
+    cluster = resolve_cluster(machine.cluster)
+    if cluster == "debug":
+        return Evaluated(**call())
+    check_evaluation(call)
+    folder = RunDir(path).jobs
+    spec = JobSpec(
+        [replace(call, quiet=False)],
+        evaluation_request(experiment, machine),
+        cluster,
+        folder / f"evaluate-{evaluation_digest([call])}.json",
+        folder,
+        f"evaluate-{path.name}",
+    )
+    (outcome,) = launch_evaluations(spec, partial(print_job_log, quiet=quiet))
+    return Evaluated(**outcome.result())
+
+
+def evaluate_into(
+    output: Path,
+    names: Sequence[SuiteName],
+    experiment: Experiment,
+    machine: Machine,
+    path: Path,
+    checkpoint: str,
+    quiet: bool,
+) -> Evaluated:
+    """Evaluate, and put the results of this evaluation alone into `output`, in place of what was there.
+
+    `output` stays as it was where not everything was measured. Raises what `launch_evaluation` raises.
+    """
+    evaluated = launch_evaluation(names, experiment, machine, path, checkpoint, quiet)
+    if evaluated.is_first and not evaluated.problems:
+        publish(evaluated, RunDir(path), checkpoint, output)
+        print_job_log(f"output: {output}\n", quiet)
+    return evaluated
+
+
+def launch_evaluations(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
+    """Launch jobs, or wait for those that were launched; Ctrl-C leaves them running.
+
+    Once they have ended they are off the record: results files say what is measured already.
+    """
+    try:
+        outcomes = launch(spec, show)
+    except KeyboardInterrupt:
+        if submission := read_submission(spec.record):
+            job = submission.job_id
+            end = f"{'scancel' if submission.cluster == 'slurm' else 'kill'} {job}"
+            print(f"\njob {job} goes on: the same command waits for it, `{end}` ends it", file=sys.stderr)
+        raise
+    drop_ended_submission(spec.record)
+    return outcomes
+
+
+def drop_ended_submission(record: Path) -> None:
+    """Delete the record of jobs, unless something of them still runs."""
+    with submission_lock(record), suppress(SlurmSilentError):
+        submission = read_submission(record)
+        if submission and (submission.is_finished() or not submission.is_alive()):
+            record.unlink()
+
+
+def cancel_evaluations(record: Path) -> str:
+    """End the evaluations on record, where they are alive, and return what was done, in words."""
+    submission = read_submission(record)
+    if submission and submission.job_id and end_submission(submission):
+        return f"job {submission.job_id}: cancelled"
+    return "no evaluation is under way"
+
+
+def evaluation_request(experiment: Experiment, machine: Machine) -> JobRequest:
+    """Return what an evaluation asks for: what a pretraining does, on one node."""
+    return machine.slurm.over(experiment.needs).model_copy(update={"nodes": 1})
+
+
+def check_evaluation(call: Evaluation) -> None:
+    """Find now what a job would find after its time in the queue, and download what has to be.
+
+    Raises InputError for a checkpoint that does not exist, and where no dataset can be measured.
+    """
+    datasets = [
+        (suite, dataset) for suite in call.suites for dataset in datasets_to_measure(suite, call.params)
+    ]
+    problems = [problem for problem in (missing_data(*pair, call) for pair in datasets) if problem]
+    if len(problems) == len(datasets):
+        raise InputError("\n".join(problems) or f"evaluate.{call.suites[0]}.datasets: empty; name some")
+    if not isinstance(call.subject, OpenClipReference):
+        call.subject.fetch(call.machine.cache_root)  # here, since a cluster's nodes may have no network
+
+
+def datasets_to_measure(suite: SuiteName, params: Params) -> tuple[str, ...]:
+    """Return the datasets that the parameters want a suite to measure."""
+    datasets: tuple[str, ...] = getattr(params.evaluate, suite).datasets
+    return datasets
+
+
+def missing_data(suite: SuiteName, dataset: str, call: Evaluation) -> str:
+    """Return what a dataset lacks, as far as that shows without opening it; "" where nothing does."""
+    prepared = call.machine.data_root / call.params.data.name
+    if suite == "retrieval" and dataset in PREPARED_SPLITS:
+        try:
+            Manifest.read(prepared / dataset)
+        except (InputError, DamagedDataError) as error:
+            return f"{suite} on {dataset}: {error}"
+    elif dataset == "demo" and not (folder := prepared / "evaluation" / suite).is_dir():
+        return f"{suite} on {dataset}: {folder}: no such folder; `cosmos prepare` makes it"
+    return ""
+
+
+def evaluation_digest(calls: Sequence[Evaluation]) -> str:
+    """Return a digest of what is measured and how: calls with the same one need no second job."""
+    parts = [part for call in calls for part in evaluation_identity(call)]
+    return sha256("\n".join([provenance.source_digest(), *parts]).encode()).hexdigest()[:16]
+
+
+def evaluation_identity(call: Evaluation) -> list[str]:
+    """Return what decides the figures of a call, as far as that shows without opening large files."""
+    subject = call.subject
+    stat = subject.path.stat() if isinstance(subject, FileReference) and subject.path.is_file() else None
+    manifests = sorted((call.machine.data_root / call.params.data.name).glob(f"*/{MANIFEST_FILE}"))
+    return [
+        *call.suites,
+        call.params.model_dump_json(),
+        str(call.path),
+        f"{subject.text} {stat.st_size} {stat.st_mtime_ns}" if stat else subject.text,
+        *(provenance.file_sha256(manifest) for manifest in manifests),
+    ]

@@ -1,0 +1,170 @@
+"""Evaluations of checkpoints by suites, where the machine says: in this process, or as an array of jobs."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.experiment import Experiment
+from cosmos.config.machine import Machine
+from cosmos.errors import CosmosError, InputError, summarize_error
+from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.submission import JobSpec
+from cosmos.launch.watch import ShowText
+from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
+from cosmos.run.directory import RunDir
+from cosmos.run.results import ResultFigures, overall_figures
+from cosmos.stages.evaluate_job import (
+    Evaluation,
+    cancel_evaluations,
+    check_evaluation,
+    evaluation_digest,
+    evaluation_request,
+    launch_evaluations,
+)
+from cosmos.stages.evaluation_result import Evaluated
+
+logger = logging.getLogger(__name__)
+
+EVALUATIONS_FOLDER = "evaluations"
+"""Folder of runs_root for evaluations of several runs: the record of their jobs, and what these leave."""
+
+CheckpointAndSuite = tuple[str, SuiteName]
+"""Checkpoint, as it was asked for, and the suite that measures it."""
+
+
+@dataclass(frozen=True)
+class EvaluationRow:
+    """Figures of a checkpoint's model on a dataset; without these two, why something was not measured."""
+
+    checkpoint: str
+    """as it was asked for"""
+    suite: SuiteName
+    dataset: str = ""
+    model: str = ""
+    figures: ResultFigures = field(default_factory=dict)
+    """metrics by name, those of single classes left out"""
+    problem: str = ""
+
+
+def evaluate_many(
+    checkpoints: Sequence[str],
+    suites: Sequence[SuiteName],
+    experiment: Experiment,
+    machine: Machine,
+    show: ShowText,
+) -> list[EvaluationRow]:
+    """Measure every checkpoint by every suite: as an array of jobs, or one after the other in this process.
+
+    A checkpoint is whatever `cosmos evaluate --checkpoint` takes, or a run, by name or directory: its newest.
+    A failure keeps nothing else from being measured. The same call again waits for jobs that still run, and
+    measures nothing twice. Raises InputError where the cluster refuses the jobs, and SlurmSilentError where
+    it does not answer.
+    """
+    calls, ended = evaluations_of(checkpoints, suites, experiment, machine)
+    if resolve_cluster(machine.cluster) == "debug":
+        measured = [evaluate_in_this_process(call, show) for call in calls.values()]
+    else:
+        measured = evaluate_in_jobs(list(calls.values()), experiment, machine, show)
+    ended |= zip(calls, measured, strict=True)
+    pairs = product(dict.fromkeys(checkpoints), dict.fromkeys(suites))
+    return [row for pair in pairs for row in evaluation_rows(pair, ended[pair])]
+
+
+def cancel_many(
+    checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
+) -> str:
+    """End the jobs that `evaluate_many` has for the same, and return what was done, in words.
+
+    What is measured stays.
+    """
+    calls, _ = evaluations_of(checkpoints, suites, experiment, machine)
+    return cancel_evaluations(record_of_evaluations(list(calls.values()), machine))
+
+
+def evaluations_of(
+    checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
+) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, Evaluated]]:
+    """Return the calls that measure what is asked for, and the problems of what cannot be measured."""
+    calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, Evaluated]()
+    for pair in product(dict.fromkeys(checkpoints), dict.fromkeys(suites)):
+        try:
+            calls[pair] = checked_evaluation(pair, experiment, machine)
+        except CosmosError as error:
+            ended[pair] = nothing_measured(str(error))
+    return calls, ended
+
+
+def checked_evaluation(pair: CheckpointAndSuite, experiment: Experiment, machine: Machine) -> Evaluation:
+    """Return the call that measures a checkpoint by a suite.
+
+    Raises InputError where that is not possible, and TransientError for a download that failed.
+    """
+    checkpoint, suite = pair
+    path, name = run_of_checkpoint(checkpoint, machine)
+    call = Evaluation((suite,), experiment.params, machine, path, name, quiet=True)
+    check_evaluation(call)
+    return call
+
+
+def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
+    """Return the run directory for results of what `name` stands for, and the checkpoint ("": its newest).
+
+    Raises InputError for what is neither a file, nor a run, nor a reference that tells where it comes from.
+    """
+    for path in (Path(name).expanduser(), machine.runs_root / name):
+        if RunDir(path).checkpoints.is_dir():
+            return path, ""
+    reference = parse_checkpoint_reference(name)
+    if isinstance(reference, FileReference) and not reference.path.is_file():
+        runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
+        there = f"there are {', '.join(runs)}" if runs else "there is none"
+        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
+    return machine.runs_root / reference.label, name
+
+
+def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path:
+    """Return the file of the record of these calls' jobs."""
+    return machine.runs_root / EVALUATIONS_FOLDER / f"{evaluation_digest(calls)}.json"
+
+
+def evaluate_in_jobs(
+    calls: Sequence[Evaluation], experiment: Experiment, machine: Machine, show: ShowText
+) -> list[Evaluated]:
+    """Run calls as an array of jobs, and return what each of them ended with."""
+    if not calls:
+        return []
+    record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
+    spec = JobSpec(calls, request, machine.cluster, record, record.parent, "evaluate")
+    return [
+        nothing_measured(outcome.failure.summary) if outcome.failure else Evaluated(**outcome.value)
+        for outcome in launch_evaluations(spec, show)
+    ]
+
+
+def evaluate_in_this_process(call: Evaluation, show: ShowText) -> Evaluated:
+    """Run a call now, and return what it ended with. An error is its problem, and stops no other call."""
+    show(f"{call.checkpoint or call.path}: {', '.join(call.suites)}\n")
+    try:
+        return Evaluated(**call())
+    except Exception as error:
+        logger.debug("an evaluation failed", exc_info=error)
+        return nothing_measured(summarize_error(error))
+
+
+def nothing_measured(problem: str) -> Evaluated:
+    """Return an evaluation that measured nothing, for this reason."""
+    return Evaluated({}, [problem], True)
+
+
+def evaluation_rows(pair: CheckpointAndSuite, evaluated: Evaluated) -> list[EvaluationRow]:
+    """Return the rows of a table for a checkpoint and a suite: figures, then problems."""
+    checkpoint, suite = pair
+    measured = [
+        EvaluationRow(checkpoint, suite, dataset, model, overall_figures(figures))
+        for dataset, entry in evaluated.results.get(suite, {}).items()
+        for model, figures in entry["models"].items()
+    ]
+    return measured + [EvaluationRow(checkpoint, suite, problem=problem) for problem in evaluated.problems]

@@ -1,0 +1,230 @@
+"""Jobs of runs: list them, attach to one, cancel one.
+
+Nothing here imports torch: looking takes no more than the scheduler's answer.
+"""
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cosmos.config.machine import Machine
+from cosmos.errors import CosmosError, InputError
+from cosmos.launch.once import attachable_submission
+from cosmos.launch.slurm import JobState, SlurmSilentError
+from cosmos.launch.submission import Submission, read_submission, submission_lock
+from cosmos.launch.watch import describe_job_state, wait_for_outcomes
+from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.run.metrics import last_line_with
+
+COLUMNS = ("run", "job", "state", "step", "samples/s", "left", "limit", "last line")
+"""Headings of the table of jobs."""
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """Job of a run, and progress of the run."""
+
+    run: str
+    job_id: str
+    cluster: str
+    state: str
+    """in words: running on node[0-1], pending (Resources), finished, failed, ..."""
+    nodes: str
+    requeues: int
+    step: int
+    total_steps: int
+    samples_per_second: float
+    seconds_left: float
+    """of training, at this rate"""
+    time_left: str
+    """of the job, until its limit"""
+    seconds_silent: float
+    """since the run last wrote a line of metrics"""
+
+
+def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
+    """Return the jobs of all runs, the newest first, and print them unless `quiet`."""
+    records = sorted(job_records(machine), key=lambda p: p.stat().st_mtime, reverse=True)
+    rows = [job_of_run(RunDir(record.parent), machine) for record in records]
+    if not quiet:
+        print_jobs(rows, machine)
+    return rows
+
+
+def attach_to_job(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Follow the job of the run `name` until it ends, and return what it returned."""
+    return follow_job(submission_of_run(name, machine), name, quiet, from_start=False)
+
+
+def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """End the job of the run `name`. What is saved stays."""
+    submission = submission_of_run(name, machine)
+    was_alive = end_submission(submission)
+    if not quiet:
+        said = "cancelled; the same pretrain command goes on from the last save"
+        print(f"job {submission.job_id}: {said if was_alive else 'had ended already'}")
+    return {"run": name, "job": submission.job_id, "cancelled": was_alive}
+
+
+def end_submission(submission: Submission) -> bool:
+    """End a job, and return True if it waited or ran. Raises SlurmSilentError where nobody can say."""
+    was_alive = not submission.is_finished() and submission.is_alive()
+    if was_alive:
+        submission.cancel()
+    return was_alive
+
+
+def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
+    """Wait for a pretraining's job, its log streaming, and return what it returned.
+
+    Ctrl-C leaves the job running. Raises an error of its failing rank's class, which says why it failed.
+    """
+    try:
+        outcome = wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
+    except KeyboardInterrupt:
+        print(f"\njob {submission.job_id} goes on: {attach_or_cancel(name)}", file=sys.stderr)
+        raise
+    value: dict[str, Any] = outcome.result()
+    return value
+
+
+def print_job_log(text: str, quiet: bool) -> None:
+    """Print a job's log for a person; beside JSON (`quiet`), on the error stream."""
+    stream = sys.stderr if quiet else sys.stdout
+    stream.write(text)
+    stream.flush()
+
+
+def attach_or_cancel(name: str) -> str:
+    """Return the commands for the job of the run `name`."""
+    return f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
+
+
+def name_of_run(run: RunDir, machine: Machine) -> str:
+    """Return the name of a run that `--run` takes."""
+    return os.path.relpath(run.path, machine.runs_root)
+
+
+def job_records(machine: Machine) -> list[Path]:
+    """Return the records of jobs: of runs, and of runs that lie together in a folder."""
+    return [*machine.runs_root.glob("*/job.json"), *machine.runs_root.glob("*/*/job.json")]
+
+
+def attachable_job(run: RunDir) -> Submission | None:
+    """Return the job of a run that waits, runs or has finished; None otherwise.
+
+    Raises SlurmSilentError where nobody can say.
+    """
+    if not run.job.exists():
+        return None
+    with submission_lock(run.job):
+        return attachable_submission(run.job)
+
+
+def submission_of_run(name: str, machine: Machine) -> Submission:
+    """Return the submission of the run `name`.
+
+    Raises InputError where there is none, and SlurmSilentError where nobody can say how it stands.
+    """
+    record = RunDir(machine.runs_root / name).job
+    submission = None
+    if record.exists():
+        with submission_lock(record):
+            submission = attachable_submission(record) or read_submission(record)
+    if submission is None or not submission.job_id:
+        runs = sorted(str(record.parent.relative_to(machine.runs_root)) for record in job_records(machine))
+        have = f"these runs have: {', '.join(runs)}" if runs else "no run has"
+        raise InputError(f"{machine.runs_root / name} has no job; {have}")
+    return submission
+
+
+def job_of_run(run: RunDir, machine: Machine) -> RunJob:
+    """Return the job of one run. An error takes the place of its state."""
+    name = name_of_run(run, machine)
+    try:
+        submission = read_submission(run.job)
+        if submission is None:
+            return run_job(run, name, "", "debug", "in the command itself", JobState(""))
+        state = current_job_state(submission)
+        finished = submission.is_finished()
+        words = "finished" if finished else describe_job_state(state, submission.max_requeues)
+        return run_job(run, name, submission.job_id, submission.cluster, words, state)
+    except CosmosError as error:
+        return RunJob(name, "", "", str(error), "", 0, 0, 0, 0.0, 0.0, "", 0.0)
+
+
+def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
+    """Return the job of one run, with progress from the run's metrics; `words` describe the job's state."""
+    last = last_line_with("loss", run.metrics) or {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
+    params = load_saved_params(run).pretrain
+    total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
+    rate = last["samples_per_second"]
+    return RunJob(
+        name,
+        job_id,
+        cluster,
+        words,
+        state.nodes,
+        state.requeues,
+        last["step"],
+        total,
+        rate,
+        (total - last["step"]) * params.batch_size / rate if rate else 0.0,
+        state.time_left,
+        time.time() - run.metrics.stat().st_mtime if run.metrics.exists() else 0.0,
+    )
+
+
+def current_job_state(submission: Submission) -> JobState:
+    """Return the state of a run's job; UNKNOWN when the scheduler is silent."""
+    if not submission.job_id:
+        return JobState("SUBMITTING")
+    try:
+        return submission.states()[0]
+    except SlurmSilentError:
+        return JobState("UNKNOWN", "Slurm does not answer")
+
+
+def print_jobs(rows: list[RunJob], machine: Machine) -> None:
+    """Print the table of jobs."""
+    if not rows:
+        print(f"no jobs in {machine.runs_root}; `COSMOS_CLUSTER=slurm cosmos pretrain` submits one")
+        return
+    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*job_cells(row))
+    Console().print(table)
+
+
+def job_cells(row: RunJob) -> tuple[str, ...]:
+    """Return the texts of a job's row, below COLUMNS."""
+    alive = row.state.split()[0] in ("running", "completing")
+    return (
+        row.run,
+        row.job_id,
+        row.state,
+        f"{row.step}/{row.total_steps}" if row.total_steps else "",
+        f"{row.samples_per_second:.1f}" if row.samples_per_second else "",
+        format_duration(row.seconds_left) if alive and row.total_steps else "",
+        row.time_left,
+        f"{format_duration(row.seconds_silent)} ago" if row.step else "",
+    )
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time to read: 42 s, 12 min, 3 h 05 min, 2 d 4 h."""
+    minutes, hours = seconds / 60, seconds / 3600
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if hours < 2:
+        return f"{minutes:.0f} min"
+    if hours < 48:
+        return f"{int(hours)} h {int(minutes % 60):02} min"
+    return f"{int(hours // 24)} d {int(hours % 24)} h"
