@@ -32,7 +32,7 @@ from cosmos.cli.stages import (
     ShowParamsCommand,
 )
 from cosmos.cli.sweeps import DashboardCommand, SweepCommand
-from cosmos.config.experiment import explain_validation
+from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError, Interrupted, error_class
 
 

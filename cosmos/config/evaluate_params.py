@@ -1,4 +1,4 @@
-"""Parameters of evaluation: which datasets each suite measures, and sets of one's own.
+"""Parameters of evaluation: datasets of each suite, and descriptions of sets of one's own.
 
 A set of one's own is described where the parameters are (an overlay in experiments/), so that it is part of
 what decides a result. Its paths start from the machine's source_root.
@@ -60,7 +60,7 @@ class ClassificationParams(Section):
 
 
 class SegmentationProtocol(Section):
-    """How windows become a segmentation. Source: COSMOS, segmentation (after SCLIP)."""
+    """Protocol of segmentation: resizing, softmax and thresholds. Source: COSMOS (after SCLIP)."""
 
     short_side: Positive = 336
     """pixels that an image's short side is resized to"""

@@ -1,4 +1,4 @@
-"""Where Params come from: params.yaml, then an experiment's file, then overrides; never the environment.
+"""Experiments: Params from params.yaml, then an experiment's file, then overrides; never the environment.
 
 An experiment's file holds sections of Params, and a head that decides no result. It may extend others.
 params.yaml names the experiment that is in force where none is asked for.
@@ -12,42 +12,43 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from cosmos.config.section import Section
-from cosmos.errors import InputError
+from cosmos.config.validation import explain_validation
+from cosmos.errors import InputError, convert_os_error
 
 PARAMS_YAML = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
 EXPERIMENT_KEY = "experiment"
 """Key of params.yaml beside the sections of Params: the experiment in force."""
 OVERRIDES_KEY = "overrides"
-"""Another: sections whose values win over those of the experiment in force."""
+"""Key of params.yaml: sections whose values win over those of the experiment in force."""
 
 
 class ExperimentHead(Section):
-    """What an experiment's file says beside parameters."""
+    """Head of an experiment's file: its name, what it is, what it needs; nothing that decides a result."""
 
     name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
-    """what its runs are called after; without one: the file's name"""
+    """name that its runs begin with; without one: the file's name"""
     about: str = ""
     """what it is, in a line"""
     cost: str = ""
     """GPUs and steps, in a line"""
     expected: str = ""
-    """what comes out, where that is no published figure, in a line"""
+    """figures that it should reach, unless they are published ones, in a line"""
     extends: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
     """files that it builds on, named from its own folder; later ones win over earlier ones"""
     slurm: JobRequest = JobRequest()
-    """what a job needs"""
+    """resources that a job needs"""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """An experiment's file, as it stands."""
+    """An experiment's file as it is written, without what it extends."""
 
     path: Path
     head: ExperimentHead
@@ -76,17 +77,17 @@ class Experiment:
 def load_params(
     experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Params:
-    """The parameters of an experiment; see `load_experiment`."""
+    """Return the parameters of an experiment; see `load_experiment`."""
     return load_experiment(experiment, overrides, base).params
 
 
 def load_experiment(
     experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Experiment:
-    """The experiment that is named: a path, a name below experiments/, or "" for the one that `base` names.
+    """Return the experiment of this name below experiments/ or path; "" for the one that `base` names.
 
     Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
-    Raises ValueError that names each wrong key by its path and says what would do.
+    Raises InputError that names each wrong key by its path and says what would do.
     """
     values = read_mapping(base)
     named, winning = take_experiment_in_force(base, values)
@@ -119,7 +120,7 @@ def load_recorded_params(path: Path) -> Params:
 
 
 def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Takes out of the values of `base` the experiment that it names, and what is to win over that."""
+    """Remove from the values of `base` the experiment that it names and its overrides, and return them."""
     named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
     if not isinstance(named, str):
         raise InputError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
@@ -129,7 +130,7 @@ def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, d
 
 
 def dump_experiment(experiment: Experiment) -> str:
-    """A whole experiment as the text of an experiment's file, which says the same without any other."""
+    """Return a whole experiment as the text of an experiment's file, which needs no other file."""
     head = ExperimentHead(
         name=experiment.name,
         about=experiment.about,
@@ -137,27 +138,29 @@ def dump_experiment(experiment: Experiment) -> str:
         expected=experiment.expected,
         slurm=JobRequest.model_validate(experiment.needs),
     )
-    said = {key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value}
-    values = {**said, **experiment.params.model_dump(mode="json")}
+    set_keys = {
+        key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value
+    }
+    values = {**set_keys, **experiment.params.model_dump(mode="json")}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
-    """What the file at `path` extends, then the file; each file once, and after all that it extends itself.
+    """Return the files that the one at `path` extends, then itself: each once, after all that it extends.
 
-    `extending` led here. Raises ValueError for a circle, and for a file that is missing or wrong.
+    `extending`: files that led here. Raises InputError for a circle, and for a file that is missing or wrong.
     """
     if path in extending:
         circle = " -> ".join(map(str, (*extending[extending.index(path) :], path)))
         raise InputError(f"{path}: extends itself ({circle}); take one of these out of its `extends`")
     overlay = read_overlay(path)
     parents = (parent_file(path, name) for name in overlay.head.extends)
-    before = [one for parent in parents for one in lineage(parent, (*extending, path))]
-    return list({one.path: one for one in (*before, overlay)}.values())
+    before = [extended for parent in parents for extended in lineage(parent, (*extending, path))]
+    return list({extended.path: extended for extended in (*before, overlay)}.values())
 
 
 def read_overlay(path: Path) -> Overlay:
-    """The experiment's file at `path`. ValueError names what is wrong with its head."""
+    """Return the experiment's file at `path`. Raises InputError that names what is wrong with its head."""
     values = read_mapping(path)
     head = {key: values.pop(key) for key in ExperimentHead.model_fields if key in values}
     try:
@@ -167,7 +170,7 @@ def read_overlay(path: Path) -> Overlay:
 
 
 def merge_sections(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `overlay` in place of its own, section by section."""
+    """Return `base` with the values of `overlay` in place of its own, section by section."""
     result = dict(base)
     for key, value in overlay.items():
         old = result.get(key)
@@ -178,7 +181,10 @@ def merge_sections(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, A
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """A YAML file that holds a mapping. ValueError names the file and says what is wrong with it."""
+    """Return the mapping that a YAML file holds.
+
+    Raises InputError that names the file and what is wrong with it, TransientError if the disk fails.
+    """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -186,7 +192,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
             f"{path}: no such file; run from the root of the project, or name another file"
         ) from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {error}") from None
     if value is None:
@@ -197,13 +203,13 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def experiment_file(experiment: str) -> Path:
-    """The file that `experiment` names: a path to a YAML file, or a name below experiments/."""
+    """Return the file that `experiment` names: a path to a YAML file, or a name below experiments/."""
     path = _yaml_file(Path(experiment))
     return path if path == Path(experiment) else EXPERIMENTS / path
 
 
 def parent_file(path: Path, name: str) -> Path:
-    """The file that the one at `path` extends by this name. ValueError when there is none."""
+    """Return the file that the one at `path` extends by this name. Raises InputError if there is none."""
     parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
     if not parent.is_file():
         raise InputError(
@@ -212,22 +218,8 @@ def parent_file(path: Path, name: str) -> Path:
     return parent
 
 
-def explain_validation(error: ValidationError) -> str:
-    """One line per problem of a validation: the key's path, the problem, the value that was given."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        path = ".".join(map(str, problem["loc"]))
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            listing = "machine.example.yaml" if problem["loc"][0] == "slurm" else "`cosmos pretrain --help`"
-            message = f"no such key; {listing} lists them all"
-        given = "" if isinstance(problem["input"], dict | BaseModel) else f" (given: {problem['input']!r})"
-        lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
-    return "\n".join(lines)
-
-
 def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
-    """Parameters of layers by where they come from, the later ones over the earlier ones."""
+    """Return the parameters of layers by their source, the later ones over the earlier ones."""
     try:
         return Params.model_validate(_all_merged(layers.values()))
     except ValidationError as error:

@@ -1,10 +1,11 @@
-"""What a job asks of the cluster: nodes, GPUs, memory, time, and the lines that a site's sbatch wants."""
+"""Request of a job to the cluster: nodes, GPUs, memory, time, and the options that a site's sbatch wants."""
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, StringConstraints, ValidationError, model_validator
 
 from cosmos.config.section import Natural, Positive, Section, Weight
+from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError
 
 _RELIED_ON = (
@@ -92,17 +93,22 @@ class JobRequest(Section):
 
     @property
     def ranks_per_node(self) -> int:
-        """Processes on a node."""
+        """Number of processes on a node."""
         return self.tasks_per_node or self.gpus_per_node or 1
 
     @property
     def num_ranks(self) -> int:
-        """Processes of a job."""
+        """Number of processes of a job."""
         return self.nodes * self.ranks_per_node
 
     def over(self, needs: dict[str, Any]) -> "JobRequest":
-        """This request, with what an experiment needs where nothing is set here.
+        """Return this request, with what an experiment needs where nothing is set here.
 
-        Raises ValidationError for keys or values that do not fit.
+        Raises InputError for keys or values that do not fit.
         """
-        return JobRequest.model_validate({**needs, **self.model_dump(exclude_unset=True)})
+        try:
+            return JobRequest.model_validate({**needs, **self.model_dump(exclude_unset=True)})
+        except ValidationError as error:
+            raise InputError(
+                f"slurm, of the machine and the experiment:\n{explain_validation(error)}"
+            ) from None

@@ -7,29 +7,35 @@ every setting.
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
+    SettingsError,
 )
 
+from cosmos.config.experiment import read_mapping
 from cosmos.config.job_request import JobRequest
+from cosmos.config.validation import explain_validation
 from cosmos.config.wandb import WandbSettings
+from cosmos.errors import InputError
 
 ClusterName = Literal["auto", "slurm", "local", "debug"]
+
+MACHINE_YAML = Path("machine.yaml")
+SOURCES = "settings of this machine, from COSMOS_* variables, .env and machine.yaml"
 
 Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Machine(BaseSettings):
-    """Where things lie on this machine and what it can bear."""
+    """Settings of this machine: where things lie, what it can bear, where jobs run."""
 
     model_config = SettingsConfigDict(
         env_prefix="COSMOS_",
         env_file=".env",
-        yaml_file="machine.yaml",
         env_nested_delimiter="__",
         extra="ignore",
         frozen=True,
@@ -83,6 +89,14 @@ class Machine(BaseSettings):
     wandb: WandbSettings = WandbSettings()
     """how runs are shown in Weights & Biases"""
 
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(f"{SOURCES}:\n{explain_validation(error)}") from None
+        except SettingsError as error:
+            raise InputError(f"{SOURCES}: {error}") from None
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -92,13 +106,14 @@ class Machine(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then .env, then machine.yaml."""
-        return init_settings, env_settings, dotenv_settings, YamlConfigSettingsSource(settings_cls)
+        """Return the sources of settings: arguments, then the environment, then .env, then machine.yaml."""
+        values = read_mapping(MACHINE_YAML) if MACHINE_YAML.is_file() else {}
+        return init_settings, env_settings, dotenv_settings, InitSettingsSource(settings_cls, values)
 
     def source(self, path: str) -> Path:
-        """Where a source of data lies; `~` and absolute paths are taken as they are."""
+        """Return the place of a source of data, below source_root unless `path` is absolute."""
         return self.source_root / Path(path).expanduser()
 
     def dataset(self, name: str, split: str) -> Path:
-        """Folder of one split of a prepared dataset."""
+        """Return the folder of a split of a prepared dataset."""
         return self.data_root / name / split

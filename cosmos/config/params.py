@@ -1,6 +1,6 @@
 """Params: every knob that decides the result, one frozen section per concern.
 
-`overlays` says where they come from.
+`cosmos.config.experiment` reads them; `cosmos.config.identity` says when two of them are the same.
 The defaults here and params.yaml say the same (a test holds them together): the default experiment is small
 enough for a laptop.
 """
@@ -31,7 +31,7 @@ class DemoParams(Section):
 
 
 class DataParams(Section):
-    """What `cosmos prepare` turns into shards."""
+    """Dataset that `cosmos prepare` makes: its source, its splits, its shards."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
     """name of the dataset: its folder below the machine's data_root"""
@@ -155,7 +155,7 @@ class LossParams(Section):
 
     @property
     def distills(self) -> bool:
-        """Whether there is a distillation loss at all, and so a use for the teacher's embeddings."""
+        """True when there is a distillation loss, which needs the teacher's embeddings."""
         return self.distillation != "none"
 
 

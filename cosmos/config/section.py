@@ -1,4 +1,4 @@
-"""What groups of parameters are made of: a frozen section, and the ranges that numbers come in."""
+"""Base class of a group of parameters, and the ranges of numbers in it."""
 
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ Precision = Literal["float32", "bf16", "fp16"]
 
 
 class Section(BaseModel):
-    """A frozen group of knobs that refuses keys it does not know."""
+    """A frozen group of knobs that refuses unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import (
     EXPERIMENTS,
-    explain_validation,
     load_experiment,
     merge_sections,
     read_mapping,
@@ -21,6 +20,7 @@ from cosmos.config.figures import SUITE_METRICS
 from cosmos.config.identity import flatten_sections
 from cosmos.config.search_space import condition_problems
 from cosmos.config.sweep import Objective, Sweep, SweepFile
+from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError
 
 SWEEPS_FOLDER = EXPERIMENTS / "sweeps"

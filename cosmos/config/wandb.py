@@ -1,4 +1,4 @@
-"""How runs are shown in Weights & Biases: a section of Machine."""
+"""Settings of Weights & Biases, a section of Machine."""
 
 import os
 from typing import Annotated, Literal
@@ -11,7 +11,7 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
 class WandbSettings(Section):
-    """Where runs are shown, and how long anything may wait for that."""
+    """Project that runs are shown in, and how long a command may wait for that."""
 
     mode: WandbMode = "auto"
     """online, offline (files below the run directory, for `wandb sync`), or disabled; auto: online where an
@@ -27,5 +27,5 @@ class WandbSettings(Section):
 
     @property
     def is_disabled(self) -> bool:
-        """Whether nothing is shown; W&B's own WANDB_MODE may say so, where the mode is auto."""
+        """True when W&B is disabled, by the setting or, in mode auto, by WANDB_MODE."""
         return self.mode == "disabled" or (self.mode == "auto" and os.environ.get("WANDB_MODE") == "disabled")

@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from cosmos.config.job_request import JobRequest
+from cosmos.errors import InputError
 
 
 def test_a_site_s_settings_come_before_what_an_experiment_needs() -> None:
@@ -9,6 +10,11 @@ def test_a_site_s_settings_come_before_what_an_experiment_needs() -> None:
     request = site.over({"nodes": 4, "gpus_per_node": 4})
     assert (request.nodes, request.gpus_per_node, request.partition) == (4, 8, "gpu")
     assert request.minutes == JobRequest().minutes
+
+
+def test_needs_that_do_not_fit_are_the_users_to_mend() -> None:
+    with pytest.raises(InputError, match=r"slurm, of the machine .*:\n  nodes: .*greater than 0"):
+        JobRequest().over({"nodes": 0})
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from cosmos.config.experiment import read_mapping
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,3 +33,27 @@ def test_a_single_key_of_a_job_comes_from_the_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("COSMOS_SLURM__SBATCH", '["--exclusive"]')
     request = Machine().slurm
     assert (request.partition, request.sbatch) == ("gpu", ("--exclusive",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("workers: many", r"machine\.yaml:\n  workers: .*integer.*'many'"),
+        ("slurm: {nodez: 2}", r"slurm\.nodez: no such key; machine\.example\.yaml lists them all"),
+        ("workers: [", r"machine\.yaml: not YAML: while parsing"),
+        ("- 1", r"machine\.yaml: expected sections such as .*, found list"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_the_users_to_mend(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "machine.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        Machine()
+
+
+def test_a_variable_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_STORAGE_OPTIONS", "{")
+    with pytest.raises(InputError, match="storage_options"):
+        Machine()
