@@ -1,1 +1,1 @@
-"""Student, teacher, cross-attention, loss, and the checkpoint format they are published in."""
+"""Models: CLIP's towers, cross-attention, student and teacher, loss, encoders for evaluation, checkpoints."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.run import dvc_versions
 from cosmos.run.directory import RunDir, checkpoint_label
 
@@ -39,13 +39,13 @@ class CheckpointReference(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, text: str) -> Self:
-        """Return the reference that `text` is. Raise InputError, naming the form, for text that is none."""
+        """Return the reference that `text` is. Raises InputError, which names the form, for another text."""
 
     @abstractmethod
     def fetch(self, cache: Path) -> Path:
         """Return the checkpoint's file, downloaded into `cache` where it is not on this machine yet.
 
-        Raise InputError for a file that does not exist, and TransientError for a failing download.
+        Raises InputError for a file that does not exist, and TransientError for a failing download.
         """
 
     @property
@@ -71,7 +71,7 @@ class FileReference(CheckpointReference):
         return cls(text, Path(text).expanduser())
 
     def fetch(self, cache: Path) -> Path:
-        """Return the file. Raise InputError where there is none."""
+        """Return the file. Raises InputError where there is none."""
         if not self.path.is_file():
             raise InputError(
                 f"{self.path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
@@ -91,7 +91,7 @@ class PublishedReference(CheckpointReference):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the reference that `published:NAME` is. Raise InputError for an unknown name."""
+        """Return the reference that `published:NAME` is. Raises InputError for an unknown name."""
         reference = cls(text)
         if reference.name not in PUBLISHED_ARCHITECTURES:
             raise InputError(
@@ -100,24 +100,34 @@ class PublishedReference(CheckpointReference):
         return reference
 
     def fetch(self, cache: Path) -> Path:
-        """Return the file in the hub's cache, downloaded if need be. Raise TransientError on failure."""
+        """Return the file in the hub's cache, downloaded if need be. Raises TransientError on failure."""
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 
         try:
             return Path(hf_hub_download(HUB_REPOSITORY, f"{self.name}.pt", cache_dir=cache))
-        except (RemoteEntryNotFoundError, RepositoryNotFoundError, PermissionError) as error:
-            raise InputError(f"{self.text}: {error}; give a local file") from error
         except OSError as error:
-            raise TransientError(
-                f"{self.text}: could not be downloaded from the hub ({error}); try again, "
-                "or give a local file"
-            ) from error
+            message = f"{self.text}: could not be downloaded from the hub ({error}); give a local file"
+            raise convert_hub_error(error, message) from error
 
     @property
     def name(self) -> str:
         """Published name of the checkpoint."""
         return self.text.partition(":")[2]
+
+
+def convert_hub_error(error: OSError, message: str) -> CosmosError:
+    """Return the error of ours for a failed download: InputError where the hub does not have the file."""
+    from huggingface_hub.errors import (
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if isinstance(error, LocalEntryNotFoundError):  # neither in the cache, nor can the hub be reached
+        return TransientError(message)
+    if isinstance(error, RemoteEntryNotFoundError | RepositoryNotFoundError):
+        return InputError(message)
+    return convert_os_error(error, message)
 
 
 @dataclass(frozen=True)
@@ -142,7 +152,7 @@ class OpenClipReference(CheckpointReference):
         return Path(self.tag).expanduser().is_file()
 
     def fetch(self, cache: Path) -> Path:
-        """Return the file that the tag names. Raise InputError for weights that open_clip keeps."""
+        """Return the file that the tag names. Raises InputError for weights that open_clip keeps."""
         if not self.is_file:
             raise InputError(f"{self.text}: open_clip keeps these weights; give a checkpoint of COSMOS")
         return Path(self.tag).expanduser()
@@ -190,7 +200,7 @@ KINDS: dict[str, type[CheckpointReference]] = {
 
 
 def parse_checkpoint_reference(text: str) -> CheckpointReference:
-    """Return the checkpoint that `text` names. Raise InputError for an unknown kind and for a wrong form."""
+    """Return the reference that `text` is. Raises InputError for an unknown kind and for a wrong form."""
     kind = re.match(r"(\w+):", text)
     if not kind:
         return FileReference.parse(text)

@@ -22,7 +22,7 @@ from cosmos.model.towers import (
 )
 
 NUM_GLOBAL = 2
-"""Global views of a sample, in each modality; the first of them lends its tokens to the other modality."""
+"""Number of global views of a sample, in each modality; the other modality attends to the first's tokens."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class StudentViews:
     text: Tensor
     """(K, B, D) g: text embeddings"""
     image_distill: Tensor
-    """(V, B, D) c: what image views are distilled by: cross-modal embeddings, or f itself"""
+    """(V, B, D) c: embeddings that distil image views: cross-modal ones, or f itself"""
     text_distill: Tensor
-    """(K, B, D) d: what text views are distilled by: cross-modal embeddings, or g itself"""
+    """(K, B, D) d: embeddings that distil text views: cross-modal ones, or g itself"""
     logit_scale: Tensor
     """() factor of the contrastive logits"""
     distill_logit_scale: Tensor
@@ -45,7 +45,7 @@ class StudentViews:
     """() added to the contrastive logits of SigLIP; 0 for CLIP"""
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """The fields, in order."""
+        """Return the fields, in order."""
         return tuple(vars(self).values())
 
 
@@ -60,11 +60,11 @@ class TeacherViews:
 
 
 NOTHING_TAUGHT = TeacherViews(torch.empty(0), torch.empty(0))
-"""In place of a teacher's views, for a loss that distils nothing."""
+"""Stand-in for a teacher's views, for a loss that distils nothing."""
 
 
 class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
-    """COSMOS (arXiv 2412.01814).
+    """Student or teacher of COSMOS (arXiv 2412.01814).
 
     Parameters have the names of published checkpoints, which is why this is a CLIP and does not hold one.
     """
@@ -91,7 +91,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         self._freeze_unused(loss)
 
     def _freeze_unused(self, loss: LossParams) -> None:
-        """Parameters that the objective never reaches get no gradient; a process group would wait for it."""
+        """Freeze parameters that the objective never reaches: ranks would wait for their gradients."""
         unused: list[nn.Module] = []
         if not self.uses_cross_attention:
             unused = [self.image_token_mapping, self.text_token_mapping]
@@ -101,7 +101,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         self.distill_logit_scale.requires_grad_(loss.distills)
 
     def forward(self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor) -> StudentViews:
-        """Every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""
+        """Embed every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""
         if self.uses_cross_attention:
             f, patches = self._image_views(global_crops, local_crops)
             g, text_tokens = self._text_views(tokens)
@@ -116,7 +116,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         return StudentViews(f, g, c, d, self.logit_scale.exp(), self.distill_logit_scale.exp(), bias)
 
     def _image_views(self, global_crops: Tensor, local_crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (V, B, D) and the states of the patches (B, N, C) of global crop 1."""
+        """Return embeddings (V, B, D), and the states of the patches (B, N, C) of global crop 1."""
         size = len(global_crops)
         states = image_states(self.visual, global_crops.transpose(0, 1).flatten(0, 1))
         classes = [by_view(states[:, 0], NUM_GLOBAL)]
@@ -126,7 +126,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         return torch.cat(classes) @ self.visual.proj, states[:size, 1:]
 
     def _text_views(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (K, B, D) and all mapped states (B, L, D) of global caption 1, padding included."""
+        """Return embeddings (K, B, D), and all mapped states (B, L, D) of global caption 1, with padding."""
         # looked up once: the gradient of each look-up is as large as the vocabulary
         embedded = self.token_embedding(tokens)
         states = text_states(self, embedded[:, 0])
@@ -138,7 +138,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
 
     @torch.no_grad()
     def global_views(self, global_crops: Tensor, tokens: Tensor) -> TeacherViews:
-        """The teacher's embeddings of the global views: (B, 2, 3, S, S), (B, K, L) -> (2, B, D)."""
+        """Embed the global views, as a teacher: (B, 2, 3, S, S), (B, K, L) -> (2, B, D)."""
         images = encode_image(self, global_crops.transpose(0, 1).flatten(0, 1))
         texts = encode_text(self, tokens[:, :NUM_GLOBAL].transpose(0, 1).flatten(0, 1))
         f, g = (normalize(by_view(e, NUM_GLOBAL).float(), dim=-1) for e in (images, texts))
@@ -146,5 +146,5 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
 
 
 def by_view(embeddings: Tensor, views: int) -> Tensor:
-    """(views x B, D), view major -> (views, B, D)."""
+    """Unstack views: (views x B, D), view major -> (views, B, D)."""
     return embeddings.reshape(views, -1, embeddings.shape[-1])

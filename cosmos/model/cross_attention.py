@@ -1,10 +1,10 @@
-"""Cross-attention pools: one modality's embedding asks the other one's tokens."""
+"""Cross-attention pools: an embedding of one modality attends to tokens of the other."""
 
 from torch import Tensor, nn
 
 
 class CrossAttentionPool(nn.Module):
-    """attn(ln_q(query), ln_k(tokens), ln_k(tokens)), multi-headed (COSMOS, section 3.2)."""
+    """Multi-headed attention attn(ln_q(query), ln_k(tokens), ln_k(tokens)) (COSMOS, section 3.2)."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -13,9 +13,9 @@ class CrossAttentionPool(nn.Module):
         self.ln_k = nn.LayerNorm(dim)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
-        """Queries (V, B, D) of V views over tokens (B, L, D) -> (V, B, D).
+        """Pool tokens (B, L, D) by queries (V, B, D) of V views -> (V, B, D).
 
-        The views of a sample ask the same tokens, so keys and values are projected once for all of them.
+        Views of a sample attend to the same tokens, so keys and values are projected once for all of them.
         """
         keys = self.ln_k(tokens)
         pooled: Tensor = self.attn(self.ln_q(queries).transpose(0, 1), keys, keys, need_weights=False)[0]

@@ -1,4 +1,4 @@
-"""Models as evaluation sees them: images and captions in, normalised embeddings out."""
+"""Encoders for evaluation: models that turn images and captions into normalised embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.section import Precision
 from cosmos.errors import InputError
-from cosmos.model.checkpoint_reference import OpenClipReference
+from cosmos.model.checkpoint_reference import OpenClipReference, convert_hub_error
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import (
@@ -27,7 +27,7 @@ from cosmos.model.towers import (
 
 @dataclass(frozen=True)
 class CosmosEncoder:
-    """A student or teacher."""
+    """A student or teacher of COSMOS."""
 
     model: Cosmos
     image_size: int
@@ -36,29 +36,32 @@ class CosmosEncoder:
 
     @property
     def context_length(self) -> int:
-        """Tokens of a caption."""
+        """Number of tokens of a caption."""
         return int(self.model.context_length)
 
     @property
     def vocab_size(self) -> int:
-        """Ids of tokens."""
+        """Number of different tokens."""
         return int(self.model.vocab_size)
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, D), normalised."""
+        """Embed images: (B, 3, S, S) -> (B, D), normalised."""
         with encoder_autocast(self.device, self.precision):
             return to_unit_norm(encode_image(self.model, images.to(self.device)))
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """(B, L) -> (B, D), normalised."""
+        """Embed captions' tokens: (B, L) -> (B, D), normalised."""
         with encoder_autocast(self.device, self.precision):
             return to_unit_norm(encode_text(self.model, tokens.to(self.device)))
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
-        """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised."""
+        """Embed patches: (B, 3, S, S) -> (B, rows, columns, D), normalised, for each kind of `attention`.
+
+        Kinds differ in the last block's attention.
+        """
         with encoder_autocast(self.device, self.precision):
             return [
                 to_unit_norm(p)
@@ -77,25 +80,26 @@ class OpenClipEncoder:
     device: torch.device
     precision: Precision
     odd_settings: tuple[str, ...]
-    """what sets its image tower apart from a plain ViT; empty for a plain one"""
+    """settings that set its image tower apart from a plain ViT; empty for a plain one"""
 
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, D), normalised."""
+        """Embed images: (B, 3, S, S) -> (B, D), normalised."""
         with encoder_autocast(self.device, self.precision):
             return to_unit_norm(self.model.encode_image(images.to(self.device)))  # type: ignore[operator]
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """(B, L) -> (B, D), normalised."""
+        """Embed captions' tokens: (B, L) -> (B, D), normalised."""
         with encoder_autocast(self.device, self.precision):
             return to_unit_norm(self.model.encode_text(tokens.to(self.device)))  # type: ignore[operator]
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
-        """(B, 3, S, S) -> for each kind of attention in the last block (B, rows, columns, D), normalised.
+        """Embed patches: (B, 3, S, S) -> (B, rows, columns, D), normalised, for each kind of `attention`.
 
-        Raises ValueError for an image tower that is no plain ViT: its patches have no embeddings.
+        Kinds differ in the last block's attention. Raises InputError for an image tower that is no plain ViT:
+        its patches have no embeddings.
         """
         if self.odd_settings:
             raise InputError(
@@ -108,20 +112,20 @@ class OpenClipEncoder:
 
 
 def encoder_autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context that an encoder computes in; float32 is no autocast."""
+    """Return the autocast context that an encoder computes in; disabled for float32."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
 
 
 def to_unit_norm(embeddings: Tensor) -> Tensor:
-    """(..., D) in any precision -> float32 of norm 1."""
+    """Normalise embeddings: (..., D) in any precision -> float32 of norm 1."""
     return normalize(embeddings.float(), dim=-1)
 
 
 def make_encoder(
     checkpoint: Checkpoint, which: str, config: ModelConfig, device: torch.device, precision: Precision
 ) -> CosmosEncoder:
-    """The `student` or `teacher` of a checkpoint, on `device`."""
+    """Return the encoder of the `student` or `teacher` of a checkpoint, on `device`."""
     model = checkpoint.load(which, config)
     model.eval()
     return CosmosEncoder(model.to(device), config.image_size, device, precision)
@@ -133,7 +137,7 @@ def open_clip_baseline(
     """Return a baseline on `device`; open_clip downloads its weights.
 
     Raises InputError for an architecture or weights that open_clip does not have, and for a model with
-    another tokenizer or other image statistics than CLIP's.
+    another tokenizer or other image statistics than CLIP's; TransientError where the download fails.
     """
     name, architecture, tag = reference.text, reference.architecture, reference.tag
     config = named_config(architecture)
@@ -148,7 +152,9 @@ def open_clip_baseline(
         model = open_clip.create_model(
             architecture, pretrained=tag, device=device, force_quick_gelu=quick_gelu
         )
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
+        raise convert_hub_error(error, f"{name}: open_clip could not load it ({error})") from error
+    except RuntimeError as error:  # it has no such weights, or they are another model's
         raise InputError(f"{name}: open_clip could not load it ({error})") from None
     model.eval()
     return baseline_encoder(name, model, config, device, precision)
@@ -157,7 +163,10 @@ def open_clip_baseline(
 def baseline_encoder(
     name: str, model: nn.Module, config: dict[str, Any], device: torch.device, precision: Precision
 ) -> OpenClipEncoder:
-    """A model of open_clip, built from `config`. ValueError for other image statistics than CLIP's."""
+    """Return the encoder of a model of open_clip that was built from `config`.
+
+    Raises InputError for other image statistics than CLIP's.
+    """
     visual: Any = model.visual
     if tuple(visual.image_mean) != open_clip.OPENAI_DATASET_MEAN:
         raise InputError(

@@ -1,4 +1,4 @@
-"""The losses over the whole batch of all ranks.
+"""Losses over the whole batch of all ranks.
 
 For views X (|X| views of B rows) and Y, nce(X, Y, t) is the mean over all pairs (x, y) of
 1/2 [CE(t x y^T) + CE(t y x^T)] with labels on the diagonal (COSMOS, arXiv 2412.01814, section 3).
@@ -19,7 +19,7 @@ from cosmos.model.cosmos import NUM_GLOBAL, StudentViews, TeacherViews
 
 @dataclass(frozen=True)
 class Losses:
-    """The loss of a rank's rows, and what it is made of. All are scalars."""
+    """Loss of a rank's rows, and the terms that it is made of. All are scalars."""
 
     total: Tensor
     contrastive: Tensor
@@ -38,12 +38,12 @@ class GatheredViews:
     all: Tensor
 
     def of(self, views: slice) -> "GatheredViews":
-        """Some of the views."""
+        """Return some of the views."""
         return GatheredViews(self.mine[views], self.all[views])
 
 
 def gather_views(*views: Tensor) -> list[GatheredViews]:
-    """GatheredViews of several stacks of views (V_i, B, D), gathered from all ranks at once."""
+    """Gather several stacks of views (V_i, B, D) from all ranks at once."""
     if world_size() == 1:
         return [GatheredViews(mine, mine) for mine in views]
     everything = gather_rows(torch.cat(views).transpose(0, 1)).transpose(0, 1)
@@ -52,22 +52,22 @@ def gather_views(*views: Tensor) -> list[GatheredViews]:
 
 
 def similarities(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-    """scale x y^T of every pair of views: (V, B, D), (K, N, D) -> (V, K, B, N)."""
+    """Return scale x y^T of every pair of views: (V, B, D), (K, N, D) -> (V, K, B, N)."""
     return torch.einsum("vbd,knd->vkbn", scale * x, y)
 
 
 def own_logits(logits: Tensor) -> Tensor:
-    """The logit of each of my rows with its own column: (V, K, B, N) -> (V, K, B)."""
+    """Return the logit of each of this rank's rows with its own column: (V, K, B, N) -> (V, K, B)."""
     return logits.diagonal(offset=rank() * logits.shape[-2], dim1=-2, dim2=-1)
 
 
 def cross_entropy(logits: Tensor) -> Tensor:
-    """Mean over rows of CE with the row's own column as label: (V, K, B, N) -> (V, K)."""
+    """Return the mean over rows of CE with the row's own column as label: (V, K, B, N) -> (V, K)."""
     return (logits.logsumexp(dim=-1) - own_logits(logits)).mean(dim=-1)
 
 
 def nce(x: GatheredViews, y: GatheredViews, scale: Tensor) -> Tensor:
-    """nce of every pair of views: (V, K)."""
+    """Return the contrastive loss nce of every pair of views: (V, K)."""
     forth = similarities(x.mine, y.all, scale)
     # a process on its own has all rows: both directions are one matrix, read along one side and the other
     alone = x.all is x.mine
@@ -76,9 +76,9 @@ def nce(x: GatheredViews, y: GatheredViews, scale: Tensor) -> Tensor:
 
 
 def sigmoid_loss(x: GatheredViews, y: GatheredViews, scale: Tensor, bias: Tensor) -> Tensor:
-    """SigLIP's loss (arXiv 2303.15343, algorithm 1) of every pair of views: (V, K).
+    """Return SigLIP's loss (arXiv 2303.15343, algorithm 1) of every pair of views: (V, K).
 
-    Each of the N x N pairs is a binary decision, so my rows of x against all of y are already all of mine.
+    Each of the N x N pairs is a binary decision: this rank's rows of x against all of y are its whole share.
     """
     logits = similarities(x.mine, y.all, scale) + bias
     own = own_logits(logits)
@@ -87,7 +87,7 @@ def sigmoid_loss(x: GatheredViews, y: GatheredViews, scale: Tensor, bias: Tensor
 
 
 def term_weights(loss: LossParams) -> DistillTermParams:
-    """Weights of the four terms under the chosen kind of distillation."""
+    """Return the weights of the four terms under the chosen kind of distillation."""
     single = DistillTermParams(image_to_image=0, image_to_text=0, text_to_image=0, text_to_text=0)
     match loss.distillation:
         case "image-only":
@@ -101,7 +101,7 @@ def term_weights(loss: LossParams) -> DistillTermParams:
 
 
 def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses]:
-    """The objective of `loss`, in float32 whatever the views were computed in.
+    """Return the objective of `loss`, in float32 whatever the views were computed in.
 
     Averaged over the ranks it is the loss of the whole batch, and so are its gradients.
     """

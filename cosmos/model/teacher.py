@@ -8,10 +8,11 @@ import torch
 from cosmos.model.cosmos import Cosmos
 
 MAX_LOG_SCALE = math.log(100)
+"""Logarithm of the largest logit scale, as in CLIP."""
 
 
 def make_teacher(student: Cosmos) -> Cosmos:
-    """A copy of `student` that never gets gradients."""
+    """Return a copy of `student` that never gets gradients."""
     teacher = copy.deepcopy(student)
     teacher.requires_grad_(False)
     teacher.eval()
@@ -20,7 +21,7 @@ def make_teacher(student: Cosmos) -> Cosmos:
 
 @torch.no_grad()
 def update_teacher(teacher: Cosmos, student: Cosmos, momentum: float) -> None:
-    """teacher <- momentum x teacher + (1 - momentum) x student, over all parameters."""
+    """Set teacher <- momentum x teacher + (1 - momentum) x student, over all parameters."""
     followers, leaders = list(teacher.parameters()), list(student.parameters())
     torch._foreach_mul_(followers, momentum)
     torch._foreach_add_(followers, leaders, alpha=1 - momentum)
@@ -28,14 +29,14 @@ def update_teacher(teacher: Cosmos, student: Cosmos, momentum: float) -> None:
 
 @torch.no_grad()
 def clamp_scales(model: Cosmos) -> None:
-    """Keeps both logit scales within [1, 100]."""
+    """Clamp both logit scales to [1, 100]."""
     model.logit_scale.clamp_(0, MAX_LOG_SCALE)
     model.distill_logit_scale.clamp_(0, MAX_LOG_SCALE)
 
 
 @torch.no_grad()
 def teacher_distance(teacher: Cosmos, student: Cosmos) -> float:
-    """|teacher - student| / |student| over all parameters (Euclidean norms)."""
+    """Return |teacher - student| / |student| over all parameters (Euclidean norms)."""
     leaders = list(student.parameters())
     gaps = torch._foreach_sub(list(teacher.parameters()), leaders)
     norms = [torch.stack(torch._foreach_norm(tensors)).norm() for tensors in (list(gaps), leaders)]

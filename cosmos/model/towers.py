@@ -1,4 +1,4 @@
-"""CLIP's two towers, from open_clip: which architecture, and the states that COSMOS needs of each.
+"""CLIP's two towers, from open_clip: their architectures, and the states that COSMOS needs of each.
 
 open_clip owns parameters, initialisation and blocks. Its own `forward` gives no states of padded text and
 takes no crops smaller than the position grid, so the order in which its modules are called is written here.
@@ -21,13 +21,13 @@ from cosmos.config.params import ModelParams
 from cosmos.errors import InputError
 
 TEXT_GROUPS = 4
-"""Groups of similar length that captions are encoded in: enough that short ones do not pay for the longest,
-few enough that each keeps a processor busy."""
+"""Number of groups of similar length that captions are encoded in: enough that short ones do not pay for the
+longest, few enough that each keeps a processor busy."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The arguments of open_clip's CLIP."""
+    """Arguments of open_clip's CLIP."""
 
     embed_dim: int
     vision: CLIPVisionCfg
@@ -36,9 +36,9 @@ class Architecture:
 
 
 def architecture(model: ModelParams, image_size: int) -> Architecture:
-    """The towers that `model` names, for global crops of `image_size` pixels.
+    """Return the towers that `model` names, for global crops of `image_size` pixels.
 
-    Raises ValueError for a name that open_clip does not know and for a config that is not a plain ViT.
+    Raises InputError for a name that open_clip does not know and for a config that is not a plain ViT.
     """
     config = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
     vision = CLIPVisionCfg(**{**config["vision_cfg"], "image_size": image_size})
@@ -54,7 +54,7 @@ def architecture(model: ModelParams, image_size: int) -> Architecture:
 
 
 def inline_config(model: ModelParams) -> dict[str, Any]:
-    """An inline architecture in the form of open_clip's own configs."""
+    """Return an inline architecture in the form of open_clip's own configs."""
     vision, text = model.inline.vision, model.inline.text
     return {
         "embed_dim": model.inline.embed_dim,
@@ -64,11 +64,11 @@ def inline_config(model: ModelParams) -> dict[str, Any]:
 
 
 def named_config(name: str) -> dict[str, Any]:
-    """open_clip's config of that name. ValueError lists the ViT configs when there is none."""
+    """Return open_clip's config of a name. Raises InputError, which lists ViT configs, for an unknown one."""
     config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
-        known = ", ".join(n for n in open_clip.list_models() if n.startswith("ViT-"))
-        raise InputError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {known}")
+        names = ", ".join(n for n in open_clip.list_models() if n.startswith("ViT-"))
+        raise InputError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {names}")
     return config
 
 
@@ -86,7 +86,7 @@ _VARIABLE |= {"vocab_size", "hf_model_pretrained", "hf_proj_type", "hf_pooler_ty
 
 
 def unsupported_settings(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> list[str]:
-    """Settings that change what a plain CLIP ViT computes, and that `image_states` would not follow."""
+    """Return settings with which a tower is no plain CLIP ViT, so that `image_states` would not follow it."""
     values = ((field.name, getattr(config, field.name), field.default) for field in fields(config))
     return [
         f"{tower}.{name}={value}" for name, value, plain in values if name not in _VARIABLE and value != plain
@@ -94,9 +94,9 @@ def unsupported_settings(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> lis
 
 
 def position_embedding(visual: nn.Module, height: int, width: int) -> Tensor:
-    """Position embedding of an image of `height` x `width` patches, (1 + height x width, C).
+    """Return the position embedding of `height` x `width` patches, (1 + height x width, C).
 
-    The grid's own embedding where the sizes agree. Otherwise its patch part is resized by bicubic
+    It is the grid's own embedding where the sizes agree. Otherwise its patch part is resized by bicubic
     interpolation with scale factor (patches + 0.1) / side of the grid, as DINO does; the class position is
     untouched.
     """
@@ -111,13 +111,13 @@ def position_embedding(visual: nn.Module, height: int, width: int) -> Tensor:
 
 
 def image_states(visual: nn.Module, images: Tensor) -> Tensor:
-    """States of the class token and the patches after the last norm: (B, 3, H, W) -> (B, 1 + patches, C)."""
+    """Compute states of class token and patches after the last norm: (B, 3, H, W) -> (B, 1 + patches, C)."""
     states, _ = _first_states(visual, images)
     return visual.ln_post(visual.transformer(states))  # type: ignore[operator,no-any-return]
 
 
 def _first_states(visual: nn.Module, images: Tensor) -> tuple[Tensor, torch.Size]:
-    """What the first block takes, (B, 3, H, W) -> (B, 1 + patches, C), and patches per column and row."""
+    """Return the first block's input, (B, 3, H, W) -> (B, 1 + patches, C), and patches per column and row."""
     patches: Tensor = visual.conv1(images)  # type: ignore[operator]
     grid = patches.shape[-2:]
     tokens = patches.flatten(2).transpose(1, 2)
@@ -127,7 +127,7 @@ def _first_states(visual: nn.Module, images: Tensor) -> tuple[Tensor, torch.Size
 
 
 def patch_embeddings(visual: nn.Module, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
-    """Embeddings of the patches, not normalised, for each kind of attention in the last block.
+    """Embed the patches, not normalised, for each kind of attention in the last block.
 
     (B, 3, H, W) -> (B, rows, columns, D) each. A patch is embedded as the class token is: `ln_post`, then
     `proj`. The blocks before the last run once, whatever is asked for.
@@ -138,11 +138,11 @@ def patch_embeddings(visual: nn.Module, images: Tensor, attention: Sequence[Atte
         states = block(states)
     ends = {"plain": last, "csa": partial(correlative_block, last)}
     patches = (visual.ln_post(ends[kind](states)[:, 1:]) for kind in attention)  # type: ignore[operator]
-    return [(found @ visual.proj).reshape(len(images), *grid, -1) for found in patches]
+    return [(states @ visual.proj).reshape(len(images), *grid, -1) for states in patches]
 
 
 def correlative_block(block: nn.Module, states: Tensor) -> Tensor:
-    """open_clip's residual block with correlative self-attention: (B, T, C) -> (B, T, C).
+    """Apply open_clip's residual block with correlative self-attention: (B, T, C) -> (B, T, C).
 
     Its attention weights are softmax(q q^T d^-1/2) + softmax(k k^T d^-1/2), d the width of a head: a sum, not
     a mean. Source: SCLIP.
@@ -157,7 +157,7 @@ def correlative_block(block: nn.Module, states: Tensor) -> Tensor:
 
 
 def text_states(clip: CLIP, embedded: Tensor) -> Tensor:
-    """States of every token after the last norm, from the tokens' embeddings: (B, L, C) -> (B, L, C).
+    """Compute states of every token after the last norm, from token embeddings: (B, L, C) -> (B, L, C).
 
     L may be below the context length: attention is causal, so later tokens change nothing.
     """
@@ -169,23 +169,23 @@ def text_states(clip: CLIP, embedded: Tensor) -> Tensor:
 
 
 def end_states(states: Tensor, tokens: Tensor) -> Tensor:
-    """The state at each caption's end-of-text token, which has the largest id: (B, L, C) -> (B, C)."""
+    """Return the state at each caption's end-of-text token, which has the largest id: (B, L, C) -> (B, C)."""
     return states[torch.arange(len(states), device=states.device), tokens.argmax(dim=-1)]
 
 
 def encode_image(clip: CLIP, images: Tensor) -> Tensor:
-    """Image embeddings, not normalised: (B, 3, H, W) -> (B, D)."""
+    """Embed images, not normalised: (B, 3, H, W) -> (B, D)."""
     embeddings: Tensor = image_states(clip.visual, images)[:, 0] @ clip.visual.proj
     return embeddings
 
 
 def encode_text(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Text embeddings, not normalised: (B, L) -> (B, D)."""
+    """Embed texts, not normalised: (B, L) -> (B, D)."""
     return encode_embedded_text(clip, tokens, clip.token_embedding(tokens))
 
 
 def encode_embedded_text(clip: CLIP, tokens: Tensor, embedded: Tensor) -> Tensor:
-    """Text embeddings, not normalised, from tokens and their embeddings: (B, L), (B, L, C) -> (B, D).
+    """Embed texts, not normalised, from tokens and their embeddings: (B, L), (B, L, C) -> (B, D).
 
     Only the state at the end of text counts and attention is causal, so captions are sorted by length and
     each group is cut to its longest: exact, at a fraction of the cost.

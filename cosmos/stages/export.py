@@ -1,4 +1,4 @@
-"""Export: the plain CLIP inside a checkpoint, for open_clip."""
+"""The export of the plain CLIP inside a checkpoint, for open_clip."""
 
 from pathlib import Path
 

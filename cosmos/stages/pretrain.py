@@ -1,4 +1,4 @@
-"""Pretrain: a run directory goes from wherever it stands to its last checkpoint."""
+"""The pretrain stage: trains a run from wherever it stands to its last checkpoint."""
 
 import logging
 from collections.abc import Iterator

@@ -1,1 +1,1 @@
-"""Schedules, optimiser, one step, save and resume, and the loop around them."""
+"""Training: schedules, optimiser, one step, checkpoints, signals, progress, opening a run, and the loop."""

@@ -1,4 +1,4 @@
-"""Opening a training: the run is taken over, and its learner resumed from the newest whole checkpoint."""
+"""Opening of a training: the run is taken over, its learner resumed from the newest whole checkpoint."""
 
 from pathlib import Path
 

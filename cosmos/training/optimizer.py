@@ -1,4 +1,4 @@
-"""AdamW with the published rule of which parameters decay."""
+"""AdamW with the published rule for weight decay."""
 
 import torch
 from torch import nn
@@ -6,16 +6,16 @@ from torch import nn
 from cosmos.config.params import PretrainParams
 
 UNDECAYED = ("bn", "ln", "bias", "logit_scale")
-"""Parameters with one of these in their name do not decay, nor do vectors and scalars (as published)."""
+"""Parts of names of parameters that do not decay, as vectors and scalars do not (as published)."""
 
 
 def has_weight_decay(name: str, parameter: nn.Parameter) -> bool:
-    """Whether weight decay applies to a parameter."""
+    """Return True when weight decay applies to a parameter."""
     return parameter.ndim >= 2 and not any(part in name for part in UNDECAYED)
 
 
 def make_optimizer(model: nn.Module, params: PretrainParams) -> torch.optim.AdamW:
-    """AdamW over the parameters of `model` that are trained."""
+    """Return AdamW over the parameters of `model` that are trained."""
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     decayed = [p for name, p in trained if has_weight_decay(name, p)]
     undecayed = [p for name, p in trained if not has_weight_decay(name, p)]

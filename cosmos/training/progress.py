@@ -1,4 +1,4 @@
-"""Progress of a training: how many steps there are, how many are done, and the time that they took."""
+"""Progress of a training: the steps that it plans, those that it has taken, and their time."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ class StepPlan:
 
     @classmethod
     def of(cls, steps_per_epoch: int, epochs: int) -> Self:
-        """Return the plan of so many epochs."""
+        """Return the plan of a run of `epochs`."""
         return cls(steps_per_epoch, steps_per_epoch * epochs)
 
     def ends_epoch(self, step: int) -> bool:

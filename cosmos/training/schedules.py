@@ -1,4 +1,4 @@
-"""What changes from step to step: learning rate and teacher momentum. Pure functions of the step."""
+"""Schedules of learning rate and teacher momentum, as pure functions of the step."""
 
 import math
 
@@ -6,7 +6,10 @@ from cosmos.config.params import PretrainParams
 
 
 def learning_rate(step: int, total_steps: int, params: PretrainParams) -> float:
-    """Linear warm-up, peak x (step + 1) / warmup, then half a cosine to 0. `step` counts from 0."""
+    """Return the rate of a linear warm-up, peak x (step + 1) / warmup, then half a cosine to 0.
+
+    `step` counts from 0.
+    """
     warmup = params.warmup_steps
     if step < warmup:
         return params.learning_rate * (step + 1) / warmup
@@ -15,7 +18,7 @@ def learning_rate(step: int, total_steps: int, params: PretrainParams) -> float:
 
 
 def momentum(step: int, total_steps: int, params: PretrainParams) -> float:
-    """The teacher's momentum: fixed, or rising from its start to 1 along half a cosine over all steps."""
+    """Return the teacher's momentum: fixed, or rising to 1 along half a cosine over all steps."""
     if params.momentum_schedule == "fixed":
         return params.momentum
     progress = step / total_steps

@@ -1,4 +1,4 @@
-"""Being asked to stop: a signal is noted and obeyed at the next step's boundary."""
+"""Requests to stop: a signal is noted, and obeyed at the next step's boundary."""
 
 import signal
 from collections.abc import Iterator
@@ -8,18 +8,19 @@ from types import FrameType
 from cosmos.errors import Interrupted
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+"""Signals that ask a training to stop."""
 
 
 class StopRequest:
-    """Which signal has asked to stop."""
+    """The signal that has asked to stop, if any."""
 
     def __init__(self) -> None:
         self.signal = 0
-        """its number, of several the largest, as among ranks; 0: none has"""
+        """its number, of several signals the largest, as among ranks; 0: none"""
         self._message = ""
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler. Ctrl-C after another request interrupts at once."""
+        """Note a signal, as its handler. Ctrl-C after another request interrupts at once."""
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = max(self.signal, number)
@@ -28,7 +29,7 @@ class StopRequest:
 
     @contextmanager
     def obeyed_at_once(self, message: str) -> Iterator[None]:
-        """Inside, where all is saved and nothing is to be finished, a signal raises Interrupted(message)."""
+        """Raise Interrupted(message) at a signal in the block, where all is saved and nothing to finish."""
         self._message = message
         try:
             if self.signal:
@@ -40,7 +41,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Notes SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block.
+    """Note SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block.
 
     One that is ignored stays ignored: a launcher may shield its job from the terminal's Ctrl-C.
     """

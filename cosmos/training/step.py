@@ -21,6 +21,7 @@ from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.optimizer import make_optimizer
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Types of numbers by precision; float32 has none, since it needs no autocast."""
 
 
 @dataclass(frozen=True)
