@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cosmos.evaluation.retrieval.metrics import RECALLS, retrieval_metrics
+from cosmos.config.figures import RECALLS
+from cosmos.evaluation.retrieval.metrics import retrieval_metrics
 
 TOLERANCE = 1e-3
 """Largest difference of metrics: matrix products round by their shape, so that neighbours may swap ranks."""

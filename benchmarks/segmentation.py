@@ -26,16 +26,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
 from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import LossParams, ModelParams
-from cosmos.evaluation.card import Figures
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.measure import (
     SegmentationDataset,
     measure,
-    read_labels,
-    resize,
+    resize_image,
     resized_size,
 )
 from cosmos.evaluation.segmentation.metrics import confusion, segmentation_metrics, window_starts
@@ -91,8 +91,8 @@ def straightforward(dataset: SegmentationDataset, embedder: Embedder) -> Figures
     total = torch.zeros(81, 81, dtype=torch.long)
     for i, path in enumerate(dataset.masks):
         image = dataset.images.read(i)
-        labels = read_labels(path, image.size, 81, PROTOCOL)
-        pixels = resize(image, resized_size(image.size, PROTOCOL.short_side, IMAGE_SIZE))
+        labels = read_mask_labels(path, image.size, 81, PROTOCOL)
+        pixels = resize_image(image, resized_size(image.size, PROTOCOL.short_side, IMAGE_SIZE))
         predicted = segment(window_logits(embedder, pixels, queries), labels.shape)
         total += confusion(labels, predicted, 81)
     metrics = segmentation_metrics(total, [words[0] for words in dataset.classes])

@@ -23,7 +23,7 @@ from cosmos.config.params import (
 )
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank
-from cosmos.evaluation.retrieval.metrics import similarity_metrics
+from cosmos.evaluation.retrieval.metrics import retrieval_metrics
 from cosmos.evaluation.segmentation.metrics import (
     SegmentationLogits,
     cut_windows,
@@ -155,7 +155,8 @@ def test_schedules_agree() -> None:
 
 
 def test_retrieval_metrics_agree() -> None:
-    metrics = similarity_metrics(array("retrieval.similarity"), array("retrieval.caption_to_image"))
+    similarity, owners = array("retrieval.similarity"), array("retrieval.caption_to_image")
+    metrics = retrieval_metrics(similarity, torch.eye(len(owners), dtype=similarity.dtype), owners)
     for name, expected in META["retrieval"].items():
         assert metrics[name] == pytest.approx(expected, abs=1e-6), name
 

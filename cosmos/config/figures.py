@@ -4,13 +4,16 @@ They are declared below all that computes, records or ranks figures, so that the
 comparisons and lists of runs go by the same declaration; what computes a figure names it by its metric.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.params import DistillTermParams
+
+Figures = Mapping[str, float]
+"""Values by metric's key. Shares lie between 0 and 1."""
 
 Direction = Literal["min", "max", ""]
 """The better of two values; "" where neither is."""
@@ -151,7 +154,12 @@ KIND_SCORE = score_metric("", has_chance=True, is_family=True)
 
 def with_attention(metric: Metric, attention: Attention) -> Metric:
     """Return a metric of segmentation as measured with one kind of attention in the last block."""
-    return replace(metric, name=f"{attention}_{metric.name}")
+    return replace(metric, name=name_with_attention(metric.name, attention))
+
+
+def name_with_attention(name: str, attention: Attention) -> str:
+    """Return the key of a segmentation metric's value as measured with one kind of attention."""
+    return f"{attention}_{name}"
 
 
 SUITE_METRICS: dict[str, tuple[Metric, ...]] = {

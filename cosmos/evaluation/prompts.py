@@ -11,7 +11,7 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TE
 
 @dataclass(frozen=True)
 class Prompts:
-    """How the classes of a dataset are put into words."""
+    """Class names and templates that make the captions of a dataset's classes."""
 
     class_names: tuple[str, ...]
     """in the order of labels; a name may occur twice (ImageNet's missile and sunglasses do)"""
@@ -38,7 +38,7 @@ IMAGENET_CLASSES: tuple[str, ...] = tuple(IMAGENET_CLASSNAMES)
 IMAGENET_TEMPLATES: tuple[str, ...] = tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 """OpenAI's 80 templates for ImageNet."""
 
-CLASSIFICATION: Mapping[str, Prompts] = {
+CLASSIFICATION_PROMPTS: Mapping[str, Prompts] = {
     "imagenet": Prompts(IMAGENET_CLASSES, IMAGENET_TEMPLATES),
     **_classification(_CONTENT["classification"]),
 }

@@ -1,4 +1,4 @@
-"""The four suites. Each is a set of cards; a card opens a dataset, which measures an encoder."""
+"""The four suites: the cards of the datasets that each knows, and those that the parameters ask for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,30 +6,31 @@ from itertools import starmap
 
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.errors import InputError
-from cosmos.evaluation.card import Card
+from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.classification import sets as classification_sets
 from cosmos.evaluation.perception import sets as perception_sets
 from cosmos.evaluation.retrieval import sets as retrieval_sets
 from cosmos.evaluation.segmentation import sets as segmentation_sets
 
-BUILT_IN = (
+BUILT_IN_CARDS = (
     *retrieval_sets.CARDS,
     *classification_sets.CARDS,
     *segmentation_sets.CARDS,
     *perception_sets.CARDS,
 )
+"""Cards of the datasets that every user has: those of the demo world and the published ones."""
 
 
 @dataclass(frozen=True)
-class Suite:
-    """The datasets that one suite knows, and those of them that the parameters ask for."""
+class EvaluationSuite:
+    """Suite: cards of all its datasets, and names of those that the parameters ask for."""
 
     name: str
-    cards: dict[str, Card]
+    cards: dict[str, DatasetCard]
     datasets: tuple[str, ...]
 
-    def wanted(self) -> list[Card]:
-        """The cards of the datasets asked for. ValueError for a name that there is none of."""
+    def requested(self) -> list[DatasetCard]:
+        """Return the cards of the datasets asked for. Raises InputError for a name without a card."""
         unknown = [name for name in self.datasets if name not in self.cards]
         if unknown:
             raise InputError(
@@ -38,12 +39,12 @@ class Suite:
         return [self.cards[name] for name in dict.fromkeys(self.datasets)]
 
 
-def suites(evaluate: EvaluateParams) -> dict[str, Suite]:
-    """Every suite by name, with the sets of one's own that the parameters describe."""
+def suites(evaluate: EvaluateParams) -> dict[str, EvaluationSuite]:
+    """Return every suite by name, with the user's own sets that the parameters describe."""
     return {suite.name: suite for suite in _suites(evaluate)}
 
 
-def _suites(evaluate: EvaluateParams) -> Iterator[Suite]:
+def _suites(evaluate: EvaluateParams) -> Iterator[EvaluationSuite]:
     retrieval, classification = evaluate.retrieval, evaluate.classification
     segmentation, perception = evaluate.segmentation, evaluate.perception
     own = starmap(retrieval_sets.own_card, retrieval.own.items())
@@ -56,12 +57,12 @@ def _suites(evaluate: EvaluateParams) -> Iterator[Suite]:
     yield _suite("perception", perception.datasets, own)
 
 
-def _suite(name: str, datasets: tuple[str, ...], own_cards: Iterable[Card]) -> Suite:
+def _suite(name: str, datasets: tuple[str, ...], own_cards: Iterable[DatasetCard]) -> EvaluationSuite:
     own = {card.name: card for card in own_cards}
-    cards = {card.name: card for card in BUILT_IN if card.suite == name}
+    cards = {card.name: card for card in BUILT_IN_CARDS if card.suite == name}
     taken = sorted(cards.keys() & own.keys())
     if taken:
         raise InputError(
             f"evaluate.{name}.own: {', '.join(taken)} is the name of another dataset; choose another"
         )
-    return Suite(name, cards | own, datasets)
+    return EvaluationSuite(name, cards | own, datasets)

@@ -12,7 +12,7 @@ from rich.text import Text
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
-from cosmos.evaluation.card import Card
+from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.suite import suites
 
 
@@ -52,7 +52,7 @@ def datasets(
     return listed
 
 
-def chosen(names: Sequence[str], params: Params) -> list[Card]:
+def chosen(names: Sequence[str], params: Params) -> list[DatasetCard]:
     """The cards of these names, of all where there are none."""
     cards = [card for suite in suites(params.evaluate).values() for card in suite.cards.values()]
     unknown = sorted(set(names) - {card.name for card in cards})
@@ -62,7 +62,7 @@ def chosen(names: Sequence[str], params: Params) -> list[Card]:
     return [card for card in cards if card.name in names or not names]
 
 
-def fetch(card: Card, params: Params, machine: Machine) -> None:
+def fetch(card: DatasetCard, params: Params, machine: Machine) -> None:
     """Downloads a dataset that is not there."""
     if look(card, params, machine).present:
         return
@@ -78,7 +78,7 @@ def fetch(card: Card, params: Params, machine: Machine) -> None:
         raise InputError(f"{card.name}: the download failed ({error}); run the command again") from None
 
 
-def look(card: Card, params: Params, machine: Machine) -> Listed:
+def look(card: DatasetCard, params: Params, machine: Machine) -> Listed:
     """How a dataset stands on this machine."""
     try:
         num_images = card.open(params, machine).size["num_images"]

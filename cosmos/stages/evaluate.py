@@ -16,10 +16,10 @@ from cosmos.config.params import Params
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.errors import InputError
-from cosmos.evaluation.cache import CacheFolder
-from cosmos.evaluation.card import Card, OpenDataset, SegmentedImage
+from cosmos.evaluation.card import DatasetCard, OpenDataset, SegmentedImage
 from cosmos.evaluation.embed import Embedder, Encoder
-from cosmos.evaluation.images import digest
+from cosmos.evaluation.embedding_cache import CacheFolder
+from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.suite import suites
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import (
@@ -119,7 +119,7 @@ class Session:
     def identity(self, *parts: str) -> str:
         """Differs once the checkpoint, the arithmetic, the code or one of the parts does."""
         subject, precision = self.subject.identity(self.params), self.params.evaluate.precision
-        return digest([subject, precision, provenance.source_digest(), *parts])
+        return fingerprint_strings([subject, precision, provenance.source_digest(), *parts])
 
 
 def evaluate(
@@ -137,7 +137,7 @@ def evaluate(
     subject = Subject(checkpoint_to_evaluate(run, checkpoint), machine)
     published_name(subject, params)  # a name that there is none of is refused now
     known = suites(params.evaluate)
-    cards = [card for name in dict.fromkeys(names) for card in known[name].wanted()]
+    cards = [card for name in dict.fromkeys(names) for card in known[name].requested()]
     with process_group(machine.device, PATIENCE) as ranks:
         opened, problems = open_datasets(cards, params, machine)
         if not opened:
@@ -159,8 +159,8 @@ def tell(ranks: ProcessRank, *problems: str) -> None:
 
 
 def open_datasets(
-    cards: Sequence[Card], params: Params, machine: Machine
-) -> tuple[list[tuple[Card, OpenDataset]], list[str]]:
+    cards: Sequence[DatasetCard], params: Params, machine: Machine
+) -> tuple[list[tuple[DatasetCard, OpenDataset]], list[str]]:
     """The datasets that are whole, and what the others lack: before anything is computed."""
     opened, problems = [], []
     for card in cards:
@@ -171,7 +171,7 @@ def open_datasets(
     return opened, problems
 
 
-def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
+def open_together(card: DatasetCard, params: Params, machine: Machine) -> OpenDataset:
     """The dataset, which every rank must find alike. ValueError says what one of them lacks."""
     found: list[OpenDataset] = []
 
@@ -190,7 +190,7 @@ def open_together(card: Card, params: Params, machine: Machine) -> OpenDataset:
 
 
 def measure(
-    session: Session, opened: Sequence[tuple[Card, OpenDataset]]
+    session: Session, opened: Sequence[tuple[DatasetCard, OpenDataset]]
 ) -> tuple[dict[str, dict[str, ResultEntry]], list[str]]:
     """Measures every model on every dataset.
 
@@ -211,7 +211,7 @@ def measure(
 
 
 def measure_one(
-    session: Session, which: str, embedder: Embedder, card: Card, dataset: OpenDataset
+    session: Session, which: str, embedder: Embedder, card: DatasetCard, dataset: OpenDataset
 ) -> ResultEntry:
     """Measures one model on one dataset, unless that is done, and writes its figures.
 
@@ -222,7 +222,7 @@ def measure_one(
     models = on_every_rank(lambda: results.measured(card.name, identity))[0]
     is_new, started = which not in models, time.monotonic()
     if is_new:
-        models = {**models, which: dataset.measure(embedder)}
+        models = {**models, which: dict(dataset.measure(embedder))}
     written: ResultEntry = {}
     if session.ranks.is_first:
         written = entry(session, card, dataset, identity, models)
@@ -237,7 +237,7 @@ def measure_one(
     return written
 
 
-def draw(session: Session, which: str, card: Card, pictures: Sequence[SegmentedImage]) -> None:
+def draw(session: Session, which: str, card: DatasetCard, pictures: Sequence[SegmentedImage]) -> None:
     """A sheet of what a model makes of some images, beside the results."""
     if not pictures or not session.ranks.is_first or len(pictures[0].class_names) > IGNORED:
         return
@@ -253,7 +253,7 @@ def shown(answer: SegmentedImage) -> Segmented:
 
 
 def entry(
-    session: Session, card: Card, dataset: OpenDataset, identity: str, models: dict[str, ResultFigures]
+    session: Session, card: DatasetCard, dataset: OpenDataset, identity: str, models: dict[str, ResultFigures]
 ) -> ResultEntry:
     """What a results file says of a dataset."""
     subject, is_whole = session.subject, dataset.size["num_images"] >= card.num_images

@@ -18,9 +18,9 @@ from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards import ShardedSamples
 from cosmos.distributed.exchange import on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
-from cosmos.evaluation.cache import NoCache
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.embedding_cache import NoCache
 from cosmos.evaluation.suite import suites
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
@@ -90,7 +90,9 @@ class RetrievalEvaluation:
 
         That is before the first step, so that what a dataset lacks shows at once, as InputError.
         """
-        cards = suites(params.evaluate)["retrieval"].wanted() if params.pretrain.evaluate_every_epochs else []
+        cards = (
+            suites(params.evaluate)["retrieval"].requested() if params.pretrain.evaluate_every_epochs else []
+        )
         datasets = {card.name: card.open(params, machine) for card in cards}
         return cls(datasets, params.evaluate, params.views.image_size, machine, process)
 

@@ -18,8 +18,8 @@ from cosmos.data.sample import Sample
 from cosmos.data.shards import write_shard
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
 from cosmos.errors import DamagedDataError
-from cosmos.evaluation.cache import Cache, NoCache
 from cosmos.evaluation.embed import Embedder, Encoder
+from cosmos.evaluation.embedding_cache import EmbeddingCache, NoCache
 
 CPU = torch.device("cpu")
 
@@ -113,6 +113,6 @@ class ColourEncoder:
 
 
 def embedder(
-    folder: Path, encoder: Encoder, cache: Cache | None = None, workers: int = 0, quiet: bool = True
+    folder: Path, encoder: Encoder, cache: EmbeddingCache | None = None, workers: int = 0, quiet: bool = True
 ) -> Embedder:
     return Embedder(encoder, machine(folder, workers), cache or NoCache(), quiet)

@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.data.tokenizer import Tokenizer
-from cosmos.evaluation.cache import CacheFolder
+from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from tests.evaluation.examples import COLOURS, ColourEncoder, ImagesInMemory, embedder, image_bytes

@@ -2,7 +2,7 @@ import pytest
 from torchvision.datasets import Flowers102
 
 from cosmos.evaluation.prompts import (
-    CLASSIFICATION,
+    CLASSIFICATION_PROMPTS,
     IMAGENET_CLASSES,
     IMAGENET_TEMPLATES,
     SEGMENTATION_CLASSES,
@@ -44,19 +44,19 @@ CLASSES_AND_QUERIES = {
 
 
 def test_imagenet_has_openais_classes_and_templates() -> None:
-    assert CLASSIFICATION["imagenet"] == Prompts(IMAGENET_CLASSES, IMAGENET_TEMPLATES)
+    assert CLASSIFICATION_PROMPTS["imagenet"] == Prompts(IMAGENET_CLASSES, IMAGENET_TEMPLATES)
     assert len(IMAGENET_TEMPLATES) == 80
     assert IMAGENET_TEMPLATES[0] == "a bad photo of a {}."
     assert (IMAGENET_CLASSES[0], IMAGENET_CLASSES[-1]) == ("tench", "toilet paper")
 
 
 def test_every_classification_dataset_has_a_name_for_each_of_its_classes() -> None:
-    assert {name: len(prompts.class_names) for name, prompts in CLASSIFICATION.items()} == NUM_CLASSES
+    assert {name: len(prompts.class_names) for name, prompts in CLASSIFICATION_PROMPTS.items()} == NUM_CLASSES
 
 
-@pytest.mark.parametrize("name", CLASSIFICATION)
+@pytest.mark.parametrize("name", CLASSIFICATION_PROMPTS)
 def test_every_template_has_one_place_for_a_class_name(name: str) -> None:
-    templates = CLASSIFICATION[name].templates
+    templates = CLASSIFICATION_PROMPTS[name].templates
     assert templates
     assert all(template.count("{}") == 1 for template in templates)
 
@@ -67,7 +67,7 @@ def test_every_segmentation_dataset_has_the_classes_and_queries_of_the_protocol(
 
 
 def test_no_name_is_empty() -> None:
-    names = [name for prompts in CLASSIFICATION.values() for name in prompts.class_names]
+    names = [name for prompts in CLASSIFICATION_PROMPTS.values() for name in prompts.class_names]
     words = [word for classes in SEGMENTATION_CLASSES.values() for words in classes for word in words]
     assert all(name.strip() for name in names + words)
     assert all(classes for sets in SEGMENTATION_CLASSES.values() for classes in sets)
@@ -75,12 +75,12 @@ def test_no_name_is_empty() -> None:
 
 @pytest.mark.parametrize("name", ["food101", "cifar10", "cifar100", "sun397", "dtd", "oxford-pets"])
 def test_classes_that_datasets_sort_by_name_are_sorted(name: str) -> None:
-    names = [class_name.lower() for class_name in CLASSIFICATION[name].class_names]
+    names = [class_name.lower() for class_name in CLASSIFICATION_PROMPTS[name].class_names]
     assert names == sorted(names)
 
 
 def test_flowers_come_in_the_order_of_their_labels() -> None:
-    pairs = zip(CLASSIFICATION["flowers102"].class_names, Flowers102.classes, strict=True)
+    pairs = zip(CLASSIFICATION_PROMPTS["flowers102"].class_names, Flowers102.classes, strict=True)
     assert [pair for pair in pairs if pair[0] != pair[1]] == [
         ("globe flower", "globe-flower"),
         ("pink and yellow dahlia", "pink-yellow dahlia?"),

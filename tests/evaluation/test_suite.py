@@ -3,7 +3,7 @@ from typing import get_args
 import pytest
 
 from cosmos.config.evaluate_params import ClassificationSet, EvaluateParams, SuiteName
-from cosmos.evaluation.suite import BUILT_IN, suites
+from cosmos.evaluation.suite import BUILT_IN_CARDS, suites
 
 
 def with_classification(datasets: tuple[str, ...], own: tuple[str, ...] = ()) -> EvaluateParams:
@@ -15,16 +15,16 @@ def with_classification(datasets: tuple[str, ...], own: tuple[str, ...] = ()) ->
 
 def test_there_are_the_suites_that_the_command_knows() -> None:
     assert tuple(suites(EvaluateParams())) == get_args(SuiteName)
-    assert {card.suite for card in BUILT_IN} == set(get_args(SuiteName))
+    assert {card.suite for card in BUILT_IN_CARDS} == set(get_args(SuiteName))
 
 
 def test_no_two_datasets_of_a_suite_have_one_name() -> None:
-    names = [(card.suite, card.name) for card in BUILT_IN]
+    names = [(card.suite, card.name) for card in BUILT_IN_CARDS]
     assert len(names) == len(set(names))
 
 
 def test_every_card_says_what_people_ask_of_a_dataset() -> None:
-    for card in BUILT_IN:
+    for card in BUILT_IN_CARDS:
         assert card.title, card.name
         assert card.layout, card.name
         assert card.size, card.name
@@ -33,7 +33,7 @@ def test_every_card_says_what_people_ask_of_a_dataset() -> None:
 
 def test_the_datasets_that_the_parameters_name_are_wanted_once_each_in_their_order() -> None:
     evaluate = with_classification(("mine", "cifar10", "mine"), own=("mine",))
-    assert [card.name for card in suites(evaluate)["classification"].wanted()] == ["mine", "cifar10"]
+    assert [card.name for card in suites(evaluate)["classification"].requested()] == ["mine", "cifar10"]
 
 
 def test_a_name_that_is_no_dataset_is_refused_with_those_there_are() -> None:
@@ -41,7 +41,7 @@ def test_a_name_that_is_no_dataset_is_refused_with_those_there_are() -> None:
     with pytest.raises(
         ValueError, match=r"evaluate\.classification\.datasets: no cifar11; there are .*cifar10"
     ):
-        suite.wanted()
+        suite.requested()
 
 
 def test_a_set_of_ones_own_cannot_take_the_name_of_another() -> None:

@@ -7,7 +7,7 @@ import pytest
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.evaluation.card import Card, OpenDataset, no_pictures
+from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
 from cosmos.stages.datasets import Listed, datasets, fetch
 from tests.evaluation.examples import write_images
 from tests.stages.examples import cosmos
@@ -59,7 +59,7 @@ def test_what_no_program_can_download_is_told_with_where_it_belongs(tmp_path: Pa
         datasets(["imagenet"], Params(), here(tmp_path), download=True, quiet=True)
 
 
-def card(download: Any) -> Card:
+def card(download: Any) -> DatasetCard:
     """A dataset that is there once the file `here` is."""
 
     def opened(params: Params, machine: Machine) -> OpenDataset:
@@ -67,7 +67,7 @@ def card(download: Any) -> Card:
             raise ValueError("not here")
         return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: {}, no_pictures)
 
-    return Card("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, opened, download)
+    return DatasetCard("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, opened, download)
 
 
 def test_a_download_fetches_what_is_missing_and_only_that(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_every_shipped_experiment_says_what_it_is_what_it_costs_and_what_to_expe
 
 def test_every_shipped_experiment_measures_datasets_that_there_are() -> None:
     for item in experiments([], Machine(), quiet=True):
-        assert any(suite.wanted() for suite in suites(load_params(item.name).evaluate).values())
+        assert any(suite.requested() for suite in suites(load_params(item.name).evaluate).values())
 
 
 @pytest.mark.parametrize(("architecture", "data", "scale"), PUBLISHED_RUNS)

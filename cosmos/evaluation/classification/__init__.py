@@ -1,1 +1,1 @@
-"""The classification suite: accuracies, datasets, published datasets, images in class folders."""
+"""The classification suite: top-1, top-5 and mean per class accuracy, and the datasets for them."""

@@ -1,1 +1,1 @@
-"""The perception suite: SugarCrepe, MMVP-VLM and Winoground, and sets of one's own in their formats."""
+"""The perception suite: SugarCrepe's hard negatives, pairs of MMVP-VLM and Winoground, and users' sets."""

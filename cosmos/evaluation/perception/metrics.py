@@ -1,4 +1,4 @@
-"""Tests of perception and composition: which items an encoder gets right. A tie is wrong.
+"""Metrics of perception and composition: shares of items that an encoder gets right. A tie is wrong.
 
 Embeddings are normalised, (N, D) one of each item, (P, 2, D) two of each pair.
 """
@@ -9,14 +9,28 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from cosmos.config.figures import (
+    GROUP_SCORE,
+    IMAGE_SCORE,
+    KIND_SCORE,
+    MEAN_OVER_KINDS,
+    TEXT_SCORE,
+    Figures,
+)
 from cosmos.errors import InputError
 
-COMPOSITION_CHANCE = {"text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
+PREFERENCE_CHANCE = 1 / 2
+"""Expected share of `captions_preferred` for random cosines."""
+
+PAIR_CHANCE = 1 / 4
+"""Expected share of `captions_chosen`, and of `images_chosen`, for random cosines."""
+
+COMPOSITION_CHANCE = {TEXT_SCORE.name: PAIR_CHANCE, IMAGE_SCORE.name: PAIR_CHANCE, GROUP_SCORE.name: 1 / 6}
 """`composition_scores` of random cosines: 4 of the 24 orders of a pair's cosines begin with both own ones."""
 
 
 def captions_preferred(images: Tensor, captions: Tensor, negatives: Tensor) -> Tensor:
-    """Whether each image (N, D) is closer to its caption (N, D) than to its negative (N, D): (N,) bool.
+    """Return True, (N,), where an image (N, D) is closer to its caption (N, D) than to its negative (N, D).
 
     Source: SugarCrepe.
     """
@@ -24,7 +38,7 @@ def captions_preferred(images: Tensor, captions: Tensor, negatives: Tensor) -> T
 
 
 def captions_chosen(images: Tensor, captions: Tensor) -> Tensor:
-    """Whether both images of a pair (P, 2, D) choose their own of its captions (P, 2, D): (P,) bool.
+    """Return True, (P,), where both images of a pair (P, 2, D) choose their own caption (P, 2, D).
 
     Source: Winoground, text score.
     """
@@ -34,46 +48,55 @@ def captions_chosen(images: Tensor, captions: Tensor) -> Tensor:
 
 
 def images_chosen(images: Tensor, captions: Tensor) -> Tensor:
-    """Whether both captions of a pair (P, 2, D) choose their own of its images (P, 2, D): (P,) bool.
+    """Return True, (P,), where both captions of a pair (P, 2, D) choose their own image (P, 2, D).
 
     Source: Winoground, image score; MMVP-VLM.
     """
     return captions_chosen(captions, images)
 
 
-def composition_scores(images: Tensor, captions: Tensor) -> dict[str, float]:
-    """Shares of pairs (P, 2, D) whose captions, images and both are chosen: `text`, `image`, `group`.
+def composition_scores(images: Tensor, captions: Tensor) -> Figures:
+    """Return the shares of pairs (P, 2, D) with right captions, images and both: `text`, `image`, `group`.
 
     Source: Winoground.
     """
     text, image = captions_chosen(images, captions), images_chosen(images, captions)
-    return {"text": share(text), "image": share(image), "group": share(text & image)}
+    return {
+        TEXT_SCORE.name: share_of_right(text),
+        IMAGE_SCORE.name: share_of_right(image),
+        GROUP_SCORE.name: share_of_right(text & image),
+    }
 
 
-def shares_by_kind(right: Tensor, kinds: Sequence[str]) -> dict[str, float]:
-    """Share of right items (N,) of every kind, in the order of their first items, and `mean` over kinds.
+def shares_by_kind(right: Tensor, kinds: Sequence[str]) -> Figures:
+    """Return the share of right items (N,) of each kind, in order of appearance, and the `mean` over kinds.
 
-    Raises ValueError for a kind of that name.
+    Raises InputError for a kind of that name.
     """
     rows: dict[str, list[int]] = {}
     for row, kind in enumerate(kinds):
         rows.setdefault(kind, []).append(row)
-    if "mean" in rows:
+    if MEAN_OVER_KINDS.name in rows:
         raise InputError("a kind of items is called mean, as the mean over kinds is; rename it")
-    shares = {kind: share(right[own]) for kind, own in rows.items()}
-    return {**shares, "mean": fmean(shares.values())}
+    shares = {KIND_SCORE.key(kind): share_of_right(right[own]) for kind, own in rows.items()}
+    return {**shares, MEAN_OVER_KINDS.name: fmean(shares.values())}
 
 
-def share(right: Tensor) -> float:
-    """Share of True in (N,) bool."""
+def chance_by_kind(kinds: Sequence[str], chance: float) -> Figures:
+    """Return the expected `shares_by_kind` of guessing, which is right in a share `chance` of the items."""
+    return dict.fromkeys([*map(KIND_SCORE.key, kinds), MEAN_OVER_KINDS.name], chance)
+
+
+def share_of_right(right: Tensor) -> float:
+    """Return the share of True in (N,) bool."""
     return right.double().mean().item()
 
 
 def _cosines(first: Tensor, second: Tensor) -> Tensor:
-    """Cosines of vectors (..., D) in float64, by sums that are alike for all: equal vectors tie exactly."""
+    """Return cosines of vectors (..., D) in float64, summed alike for all: equal vectors tie exactly."""
     return torch.sum(first.double() * second.double(), dim=-1)
 
 
 def _pair_cosines(first: Tensor, second: Tensor) -> Tensor:
-    """(P, 2, D) and (P, 2, D) -> (P, 2, 2), a row for each of the first."""
+    """Return cosines in pairs: (P, 2, D) and (P, 2, D) -> (P, 2, 2), a row for each of the first."""
     return _cosines(first[:, :, None], second[:, None])

@@ -1,1 +1,1 @@
-"""The retrieval suite: recalls from images to texts and back, and the datasets they are measured on."""
+"""The retrieval suite: recalls and ranks from images to texts and back, and the datasets for them."""

@@ -1,1 +1,1 @@
-"""The segmentation suite: mIoU from patch logits, with and without correlative self-attention; datasets."""
+"""The segmentation suite: mIoU and pixel accuracy by kind of attention, and the datasets for them."""

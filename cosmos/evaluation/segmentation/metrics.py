@@ -14,19 +14,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.config.figures import CLASS_IOU, MEAN_IOU, PIXEL_ACCURACY, Figures
 from cosmos.errors import InputError
 
 STRIP_ELEMENTS = 2**21
-"""Logits that are held at a time: few enough that queries x height x width never are."""
+"""Number of logits that are held at once: few enough that queries x height x width never are."""
 
-IGNORED = -1
-"""Label of pixels that do not count, whatever the masks say."""
+IGNORED_CLASS = -1
+"""Class of pixels that do not count, whatever their label in the mask."""
 
 
 def window_starts(length: int, window: int) -> list[int]:
-    """Where windows start along an axis: half a window apart, the last one moved inside.
+    """Return where windows start along an axis: half a window apart, the last one moved inside.
 
-    Raises ValueError for an axis shorter than the window.
+    Raises InputError for an axis shorter than the window.
     """
     if length < window:
         raise InputError(f"{length} pixels are fewer than a window's {window}")
@@ -36,35 +37,35 @@ def window_starts(length: int, window: int) -> list[int]:
 
 
 def cut_windows(image: Tensor, window: int) -> Tensor:
-    """(3, H, W) -> (windows, 3, S, S) for windows of S pixels, row by row."""
+    """Return the windows of an image, row by row: (3, H, W) -> (windows, 3, S, S) for windows of S pixels."""
     rows, columns = (window_starts(length, window) for length in image.shape[-2:])
     return torch.stack([image[:, y : y + window, x : x + window] for y in rows for x in columns])
 
 
 @dataclass(frozen=True)
 class SegmentationLogits:
-    """Cosines of an image's pixels with Q queries, as what they are linear in."""
+    """Cosines of an image's pixels with Q queries, factored: rows x grid x columns."""
 
     grid: Tensor
     """(Q, K_y, K_x) cosines of the patches of all windows, in rows and columns of windows of patches"""
     rows: Tensor
-    """(H, K_y) what each row of patches lends to each row of pixels"""
+    """(H, K_y) weight of each row of patches in each row of pixels"""
     columns: Tensor
-    """(W, K_x) what each column of patches lends to each column of pixels"""
+    """(W, K_x) weight of each column of patches in each column of pixels"""
 
     def of_rows(self, start: int, stop: int) -> Tensor:
-        """(Q, stop - start, W) cosines of some rows of pixels."""
+        """Return cosines of rows of pixels, (Q, stop - start, W)."""
         return self.rows[start:stop] @ self.grid @ self.columns.T
 
     def whole(self) -> Tensor:
-        """(Q, H, W) cosines of all pixels at once, which takes memory."""
+        """Return cosines of all pixels at once, (Q, H, W), which takes memory."""
         return self.of_rows(0, len(self.rows))
 
 
 def segmentation_logits(
     patches: Tensor, resized: tuple[int, int], window: int, size: tuple[int, int]
 ) -> SegmentationLogits:
-    """Logits at the ground truth's `size` (H, W), from those of the patches of `cut_windows`.
+    """Return logits at the ground truth's `size` (H, W), from those of the patches of `cut_windows`.
 
     `patches` (windows, p, p, Q) are of an image `resized` to (h, w), cut into windows of `window` pixels.
     """
@@ -79,7 +80,7 @@ def segmentation_logits(
 
 
 def axis_map(length: int, window: int, num_patches: int, output: int) -> Tensor:
-    """(output, windows x num_patches): what each patch lends to each pixel along one axis.
+    """Return the weight of each patch in each pixel along one axis, (output, windows x num_patches).
 
     Windows lie in `length` pixels, which are resized to `output`. Each row sums to 1.
     """
@@ -92,12 +93,12 @@ def axis_map(length: int, window: int, num_patches: int, output: int) -> Tensor:
 
 
 def resize_map(length: int, output: int) -> Tensor:
-    """(output, length): linear interpolation as a matrix, as torch does it without corners aligned."""
+    """Return linear interpolation as a matrix (output, length), as torch does it without corners aligned."""
     return interpolate(torch.eye(length)[None], size=output, mode="linear", align_corners=False)[0].T
 
 
 def predict(logits: SegmentationLogits, num_queries: Sequence[int], protocol: SegmentationProtocol) -> Tensor:
-    """Class of each pixel, (H, W). `num_queries` of each class: queries come in the order of classes.
+    """Return the class of each pixel, (H, W). `num_queries`: number of each class, in the order of queries.
 
     A class's probability is the highest of its queries'. Without the classes that `area_thd` drops, pixels
     whose highest probability is below `prob_thd` become class 0.
@@ -119,7 +120,7 @@ def predict(logits: SegmentationLogits, num_queries: Sequence[int], protocol: Se
 
 
 def _large_enough(logits: SegmentationLogits, num_queries: Sequence[int], threshold: float) -> Tensor:
-    """(C) whether a class is 0, or its area above `threshold` x that of all classes but 0."""
+    """Return True, (C), for class 0, and where the area is above `threshold` x that of all classes but 0."""
     areas = torch.zeros(len(num_queries), dtype=torch.long, device=logits.grid.device)
     for strip in _strips(logits):
         areas += _class_logits(strip, num_queries).argmax(dim=0).flatten().bincount(minlength=len(areas))
@@ -129,29 +130,29 @@ def _large_enough(logits: SegmentationLogits, num_queries: Sequence[int], thresh
 
 
 def _strips(logits: SegmentationLogits) -> Iterator[Tensor]:
-    """(Q, some rows, W) cosines, from the top to the bottom."""
+    """Yield cosines of strips of rows, (Q, rows, W), from the top to the bottom."""
     height, per_row = len(logits.rows), len(logits.grid) * len(logits.columns)
     at_once = max(1, STRIP_ELEMENTS // per_row)
     return (logits.of_rows(start, min(start + at_once, height)) for start in range(0, height, at_once))
 
 
 def _class_logits(strip: Tensor, num_queries: Sequence[int]) -> Tensor:
-    """(Q, rows, W) -> (C, rows, W): the highest of each class's queries."""
+    """Return the highest logit of each class's queries: (Q, rows, W) -> (C, rows, W)."""
     return torch.stack([queries.amax(dim=0) for queries in torch.split(strip, list(num_queries))])
 
 
 def confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
-    """(C, C) int64: pixels of each label (row) by what was predicted (column), those with a label alone."""
-    counted = labels != IGNORED
+    """Return the number of pixels of each class (row) by predicted class (column), (C, C) int64."""
+    counted = labels != IGNORED_CLASS
     pairs = labels[counted].long() * num_classes + predicted[counted]
     return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
 
 
-def segmentation_metrics(confusion: Tensor, names: Sequence[str]) -> dict[str, float]:
-    """mIoU, pixel accuracy and each class's IoU/<name>, from a (C, C) confusion matrix.
+def segmentation_metrics(confusion: Tensor, names: Sequence[str]) -> Figures:
+    """Return mIoU, pixel accuracy and each class's IoU/<name>, from a (C, C) confusion matrix.
 
     IoU = I / (P + L - I), of pixels predicted and labelled so. Classes that are neither labelled nor
-    predicted have none, and mIoU is the mean without them. Raises ValueError when no pixel has a label.
+    predicted have none, and mIoU is the mean without them. Raises InputError when no pixel has a label.
     """
     matrix = confusion.double()
     hits, total = matrix.diagonal(), matrix.sum()
@@ -160,5 +161,7 @@ def segmentation_metrics(confusion: Tensor, names: Sequence[str]) -> dict[str, f
     unions = matrix.sum(dim=0) + matrix.sum(dim=1) - hits
     present = unions.nonzero().flatten()
     shares = (hits / unions)[present]
-    by_name = {f"IoU/{names[i]}": share for i, share in zip(present.tolist(), shares.tolist(), strict=True)}
-    return {"mIoU": float(shares.mean()), "accuracy": float(hits.sum() / total), **by_name}
+    by_name = {
+        CLASS_IOU.key(names[i]): share for i, share in zip(present.tolist(), shares.tolist(), strict=True)
+    }
+    return {MEAN_IOU.name: float(shares.mean()), PIXEL_ACCURACY.name: float(hits.sum() / total), **by_name}

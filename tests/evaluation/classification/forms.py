@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import scipy.io
 from PIL import Image
 
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.classification.labelled_images import ClassificationDataset
-from cosmos.evaluation.prompts import CLASSIFICATION
+from cosmos.evaluation.classification.measure import ClassificationDataset
+from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
 
 MODES = ("RGB", "L", "CMYK")
 
@@ -38,7 +39,7 @@ def write_mat(path: Path, **values: Any) -> None:
 
 
 def names_of(name: str) -> tuple[str, ...]:
-    return CLASSIFICATION[name].class_names
+    return CLASSIFICATION_PROMPTS[name].class_names
 
 
 def write_imagenet(root: Path) -> list[str]:
@@ -145,7 +146,7 @@ WRITERS: dict[str, tuple[int, Write]] = {
 
 
 def dataset_of(opened: OpenDataset) -> ClassificationDataset:
-    dataset = getattr(opened.measure, "__self__", None)
+    dataset = opened.measure.args[0] if isinstance(opened.measure, partial) else None
     assert isinstance(dataset, ClassificationDataset)
     return dataset
 

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from cosmos.config.figures import Figures
 from cosmos.evaluation.classification import metrics as classification
-from cosmos.evaluation.classification.metrics import chance_metrics, classification_metrics
+from cosmos.evaluation.classification.metrics import classification_chance, classification_metrics
 
 NAMES = ("cat", "dog", "car", "bus", "tree", "sea")
 
@@ -17,7 +18,7 @@ def scores(rows: list[list[float]]) -> tuple[Tensor, Tensor]:
     return images, torch.eye(images.shape[1])
 
 
-def metrics(rows: list[list[float]], labels: list[int], names: tuple[str, ...] = NAMES) -> dict[str, float]:
+def metrics(rows: list[list[float]], labels: list[int], names: tuple[str, ...] = NAMES) -> Figures:
     images, classes = scores(rows)
     return classification_metrics(images, classes, torch.tensor(labels), names[: classes.shape[0]])
 
@@ -46,7 +47,7 @@ def test_a_case_by_hand() -> None:
 def test_top5_needs_five_classes() -> None:
     assert "top5" not in metrics([[0.1, 0.2, 0.3, 0.4]], [0])
     assert metrics([[0.1, 0.2, 0.3, 0.4, 0.5]], [0])["top5"] == 1
-    assert "top5" not in chance_metrics(4)
+    assert "top5" not in classification_chance(4)
 
 
 def test_mean_per_class_weighs_classes_alike_and_leaves_out_those_without_images() -> None:
@@ -73,12 +74,12 @@ def test_a_tie_below_the_first_place_changes_no_accuracy() -> None:
 def test_an_encoder_that_embeds_everything_alike_scores_what_guessing_does() -> None:
     images, classes = torch.ones(12, 4) / 2, torch.ones(6, 4) / 2
     found = classification_metrics(images, classes, torch.arange(12) % 6, NAMES)
-    assert {key: found[key] for key in chance_metrics(6)} == pytest.approx(chance_metrics(6))
+    assert {key: found[key] for key in classification_chance(6)} == pytest.approx(classification_chance(6))
     assert found["ties"] == 1
 
 
 def test_guessing_is_right_once_in_as_many_times_as_there_are_classes() -> None:
-    assert chance_metrics(10) == {"top1": 0.1, "top5": 0.5, "mean_per_class": 0.1}
+    assert classification_chance(10) == {"top1": 0.1, "top5": 0.5, "mean_per_class": 0.1}
 
 
 def test_classes_of_the_same_name_have_figures_of_their_own() -> None:
@@ -104,7 +105,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     images, classes = torch.randn(50, 8, generator=generator), torch.randn(6, 8, generator=generator)
     labels = torch.arange(50) % 6
     whole = classification_metrics(images, classes, labels, NAMES)
-    monkeypatch.setattr(classification, "CHUNK_ELEMENTS", 42)
+    monkeypatch.setattr(classification, "SCORES_AT_ONCE", 42)
     assert classification_metrics(images, classes, labels, NAMES) == whole
 
 

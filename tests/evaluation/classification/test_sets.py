@@ -8,15 +8,15 @@ from cosmos.config.params import DataParams, Params
 from cosmos.data.demo_world.evaluation_sets import write_classification
 from cosmos.data.demo_world.scene import COLOURS
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.classification.published import PUBLISHED_CARDS
+from cosmos.evaluation.classification import published_sets
 from cosmos.evaluation.classification.sets import CARDS, own_card
-from cosmos.evaluation.prompts import CLASSIFICATION
+from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
 from tests.evaluation.classification.forms import classes_of, write_jpegs, write_lines
 from tests.evaluation.examples import ColourEncoder, embedder, machine, write_images
 
 
 def test_the_suite_knows_the_demo_world_and_the_published_datasets() -> None:
-    assert [card.name for card in CARDS] == ["demo", *(card.name for card in PUBLISHED_CARDS)]
+    assert [card.name for card in CARDS] == ["demo", *(card.name for card in published_sets.CARDS)]
 
 
 def test_the_demo_worlds_classes_are_its_colours(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_names_of_ones_own_are_read_from_a_file(tmp_path: Path) -> None:
 def test_shipped_prompts_fit_a_dataset_in_folders(tmp_path: Path) -> None:
     write_jpegs(tmp_path / "own", (f"{number}/1.jpg" for number in range(10)))
     opened = open_own(ClassificationSet(images="own", prompts="cifar10"), tmp_path)
-    assert classes_of(opened) == list(CLASSIFICATION["cifar10"].class_names)
+    assert classes_of(opened) == list(CLASSIFICATION_PROMPTS["cifar10"].class_names)
 
 
 @pytest.mark.parametrize(

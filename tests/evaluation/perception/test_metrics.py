@@ -9,7 +9,7 @@ from cosmos.evaluation.perception.metrics import (
     captions_preferred,
     composition_scores,
     images_chosen,
-    share,
+    share_of_right,
     shares_by_kind,
 )
 
@@ -89,4 +89,4 @@ def test_the_mean_is_over_kinds_however_many_items_they_have() -> None:
 @given(st.lists(st.booleans(), min_size=1))
 def test_the_share_of_one_kind_is_the_share_of_all(right: list[bool]) -> None:
     shares = shares_by_kind(torch.tensor(right), ["all"] * len(right))
-    assert shares["all"] == shares["mean"] == share(torch.tensor(right)) == sum(right) / len(right)
+    assert shares["all"] == shares["mean"] == share_of_right(torch.tensor(right)) == sum(right) / len(right)

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cosmos.config.evaluate_params import PerceptionSet
+from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.data.demo_world.evaluation_sets import write_perception
 from cosmos.data.tokenizer import Tokenizer
-from cosmos.evaluation.cache import CacheFolder, NoCache
-from cosmos.evaluation.card import Figures, OpenDataset
+from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
 from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.perception.sets import CARDS, SUGARCREPE_FILES, own_card
 from tests.evaluation.examples import COLOURS, ColourEncoder

@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Mapping
 from statistics import median
 
 import pytest
@@ -9,11 +10,17 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cosmos.evaluation.retrieval import metrics as retrieval
-from cosmos.evaluation.retrieval.metrics import chance_metrics, retrieval_metrics, similarity_metrics
+from cosmos.evaluation.retrieval.metrics import retrieval_chance, retrieval_metrics
 
 # Two images; captions 0 and 2 belong to the first one, caption 1 to the second.
 SIMILARITY = torch.tensor([[0.1, 0.5, 0.9], [0.8, 0.7, 0.2]])
 OWNERS = torch.tensor([0, 1, 0])
+
+
+def similarity_metrics(similarity: Tensor, owners: Tensor) -> Mapping[str, float]:
+    """Metrics of a matrix of similarities (I, C): its rows, as embeddings, have these with unit vectors."""
+    return retrieval_metrics(similarity, torch.eye(len(owners), dtype=similarity.dtype), owners)
+
 
 COLLAPSED = torch.ones(30, 300)
 OWNERS_OF_TEN = torch.arange(300) % 30
@@ -91,7 +98,7 @@ def test_embeddings_give_what_their_similarities_give_whatever_the_size_of_a_chu
     images, texts = (torch.randn(n, 16, generator=generator, dtype=torch.float64) for n in (13, 31))
     owners = torch.arange(31) % 13
     expected = similarity_metrics(images @ texts.T, owners)
-    monkeypatch.setattr(retrieval, "CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr(retrieval, "SIMILARITIES_AT_ONCE", elements)
     assert retrieval_metrics(images, texts, owners) == expected
 
 
@@ -120,12 +127,12 @@ def test_chance_is_what_all_orders_of_the_candidates_score_on_average() -> None:
     # The same order of the captions for every image, then the same order of the images for every caption.
     rows = [torch.tensor([order] * 3).float() for order in itertools.permutations(range(6))]
     columns = [torch.tensor([order] * 6).float().T for order in itertools.permutations(range(3))]
-    for metric, value in chance_metrics(3, owners).items():
+    for metric, value in retrieval_chance(3, owners).items():
         assert value == pytest.approx(average(metric, rows if metric.startswith("image") else columns))
 
 
 def test_chance_at_coco_is_one_image_in_five_thousand() -> None:
-    chance = chance_metrics(5000, torch.arange(25_000) % 5000)
+    chance = retrieval_chance(5000, torch.arange(25_000) % 5000)
     assert chance["image_to_text_R@1"] == pytest.approx(1 / 5000)
     assert chance["text_to_image_R@1"] == 1 / 5000
     assert chance["text_to_image_R@10"] == 10 / 5000
@@ -148,8 +155,3 @@ def test_what_has_no_defined_rank_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         retrieval_metrics(images, texts, torch.tensor(owners, dtype=torch.long))
-
-
-def test_similarities_that_are_not_numbers_are_refused() -> None:
-    with pytest.raises(ValueError, match="rows of similarities are not finite, the first number 1"):
-        similarity_metrics(torch.tensor([[1.0, 0.0], [torch.nan, 1.0]]), torch.arange(2))

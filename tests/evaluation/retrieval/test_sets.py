@@ -11,14 +11,9 @@ from cosmos.data.caption_files import read_coco
 from cosmos.data.sample import Sample
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.retrieval.sets import (
-    CARDS,
-    CaptionsFile,
-    RetrievalDataset,
-    own_card,
-    read_captions_file,
-    read_split,
-)
+from cosmos.evaluation.retrieval.layouts import CaptionsFile, read_captions_file, read_split
+from cosmos.evaluation.retrieval.measure import RetrievalDataset
+from cosmos.evaluation.retrieval.sets import CARDS, own_card
 from tests.evaluation.examples import (
     COLOURS,
     ColourEncoder,

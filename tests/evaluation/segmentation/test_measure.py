@@ -16,22 +16,22 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import normalize
 
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
+from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
 from cosmos.distributed.group import process_group
-from cosmos.evaluation.cache import NoCache
-from cosmos.evaluation.card import Figures
 from cosmos.evaluation.embed import Embedder, Encoder
+from cosmos.evaluation.embedding_cache import NoCache
 from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.measure import (
     SegmentationDataset,
     measure,
-    read_labels,
-    resize,
+    resize_image,
     resized_size,
 )
-from cosmos.evaluation.segmentation.metrics import IGNORED
+from cosmos.evaluation.segmentation.metrics import IGNORED_CLASS
 from tests.evaluation.examples import COLOURS, ColourEncoder
 
 NAMES = Tokenizer(CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY).encode(list(COLOURS))[:, 1]
@@ -251,36 +251,36 @@ class TestLabels:
     @pytest.mark.parametrize("mode", ["L", "P"])
     def test_values_of_greyscale_and_palette_masks_are_labels(self, tmp_path: Path, mode: str) -> None:
         write_mask(tmp_path / "mask.png", [2, 255], mode)
-        labels = read_labels(tmp_path / "mask.png", (40, 20), 3, PROTOCOL)
+        labels = read_mask_labels(tmp_path / "mask.png", (40, 20), 3, PROTOCOL)
         assert labels.shape == (20, 40)
         assert labels[0, 0] == 2
-        assert labels[0, -1] == IGNORED
+        assert labels[0, -1] == IGNORED_CLASS
 
     def test_masks_of_one_and_of_sixteen_bits_are_read(self, tmp_path: Path) -> None:
         Image.fromarray(np.array([[True, False]])).save(tmp_path / "1.png")
         Image.fromarray(np.array([[300, 255]], dtype=np.uint16)).save(tmp_path / "16.png")
-        assert read_labels(tmp_path / "1.png", (2, 1), 2, PROTOCOL).tolist() == [[1, 0]]
-        assert read_labels(tmp_path / "16.png", (2, 1), 301, PROTOCOL).tolist() == [[300, IGNORED]]
+        assert read_mask_labels(tmp_path / "1.png", (2, 1), 2, PROTOCOL).tolist() == [[1, 0]]
+        assert read_mask_labels(tmp_path / "16.png", (2, 1), 301, PROTOCOL).tolist() == [[300, IGNORED_CLASS]]
 
     def test_zero_is_ignored_the_rest_is_one_less_and_255_stays_ignored(self, tmp_path: Path) -> None:
         write_mask(tmp_path / "mask.png", [0, 1, 2, 255])
         protocol = SegmentationProtocol(zero_is_ignored=True)
-        labels = read_labels(tmp_path / "mask.png", (80, 20), 2, protocol)
-        assert labels[0, ::20].tolist() == [IGNORED, 0, 1, IGNORED]
+        labels = read_mask_labels(tmp_path / "mask.png", (80, 20), 2, protocol)
+        assert labels[0, ::20].tolist() == [IGNORED_CLASS, 0, 1, IGNORED_CLASS]
 
     def test_a_mask_of_another_size_is_named(self, tmp_path: Path) -> None:
         write_mask(tmp_path / "mask.png", [0])
         with pytest.raises(ValueError, match=r"mask\.png: .*it has 20 x 20 pixels, its image 20 x 21"):
-            read_labels(tmp_path / "mask.png", (20, 21), 3, PROTOCOL)
+            read_mask_labels(tmp_path / "mask.png", (20, 21), 3, PROTOCOL)
 
     def test_a_mask_in_colours_is_refused(self, tmp_path: Path) -> None:
         write_stripes(tmp_path / "mask.png", ["red"])
         with pytest.raises(ValueError, match=r"mask\.png: .*it is RGB, and no palette or greyscale image"):
-            read_labels(tmp_path / "mask.png", (20, 20), 3, PROTOCOL)
+            read_mask_labels(tmp_path / "mask.png", (20, 20), 3, PROTOCOL)
 
     def test_a_missing_mask_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"mask\.png: mask cannot be used: .*No such file"):
-            read_labels(tmp_path / "mask.png", (20, 20), 3, PROTOCOL)
+            read_mask_labels(tmp_path / "mask.png", (20, 20), 3, PROTOCOL)
 
     @pytest.mark.parametrize(("zero_is_ignored", "label"), [(False, 3), (True, 4)])
     def test_a_label_that_is_no_class_is_named_as_it_is_in_the_mask(
@@ -289,7 +289,7 @@ class TestLabels:
         write_mask(tmp_path / "mask.png", [0, label])
         protocol = SegmentationProtocol(zero_is_ignored=zero_is_ignored)
         with pytest.raises(ValueError, match=f"label {label} is none of the 3 classes .*ignore_label 255 or"):
-            read_labels(tmp_path / "mask.png", (40, 20), 3, protocol)
+            read_mask_labels(tmp_path / "mask.png", (40, 20), 3, protocol)
 
 
 class TestResizing:
@@ -313,14 +313,14 @@ class TestResizing:
     def test_a_pixel_is_mixed_from_its_neighbours_alone_and_rounded_to_a_byte(self) -> None:
         # At a third of its size an image keeps every third pixel: nothing is averaged against aliasing.
         image = Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 12).repeat(3).reshape(3, 12, 3))
-        assert bytes_of(resize(image, (1, 4)))[0].tolist() == [[13, 16, 19, 22]]
+        assert bytes_of(resize_image(image, (1, 4)))[0].tolist() == [[13, 16, 19, 22]]
         # At half of it a pixel is the mean of four: 0, 1, 4 and 6 make 2.75.
         four = Image.fromarray(np.array([[0, 1], [4, 6]], dtype=np.uint8)).convert("RGB")
-        assert bytes_of(resize(four, (1, 1)))[0].tolist() == [[3]]
+        assert bytes_of(resize_image(four, (1, 1)))[0].tolist() == [[3]]
 
     def test_an_image_of_the_right_size_is_only_normalised(self) -> None:
         image = Image.new("RGB", (3, 2), (10, 20, 250))
-        assert bytes_of(resize(image, (2, 3)))[:, 1, 2].tolist() == [10, 20, 250]
+        assert bytes_of(resize_image(image, (2, 3)))[:, 1, 2].tolist() == [10, 20, 250]
 
 
 def bytes_of(pixels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.evaluation.segmentation import metrics as segmentation
 from cosmos.evaluation.segmentation.metrics import (
-    IGNORED,
+    IGNORED_CLASS,
     SegmentationLogits,
     axis_map,
     confusion,
@@ -170,7 +170,7 @@ def test_the_prediction_does_not_depend_on_the_strips_that_it_is_made_in(
 
 
 def test_the_confusion_matrix_counts_labels_by_predictions_without_the_ignored() -> None:
-    labels = torch.tensor([[0, 0, 1, IGNORED], [2, 2, IGNORED, 1]], dtype=torch.int32)
+    labels = torch.tensor([[0, 0, 1, IGNORED_CLASS], [2, 2, IGNORED_CLASS, 1]], dtype=torch.int32)
     predicted = torch.tensor([[0, 1, 1, 0], [2, 0, 2, 1]])
     assert confusion(labels, predicted, 3).tolist() == [[1, 1, 0], [0, 2, 0], [1, 0, 1]]
 

@@ -12,13 +12,13 @@ from cosmos.config.evaluate_params import EvaluateParams, SegmentationParams, Se
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.data.demo_world.evaluation_sets import write_segmentation
-from cosmos.evaluation.cache import NoCache
-from cosmos.evaluation.card import Card, OpenDataset
+from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.embedding_cache import NoCache
 from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
+from cosmos.evaluation.segmentation.layouts import read_class_file
 from cosmos.evaluation.segmentation.measure import SegmentationDataset
-from cosmos.evaluation.segmentation.paired_images import read_classes
-from cosmos.evaluation.segmentation.published import PUBLISHED
+from cosmos.evaluation.segmentation.published_sets import SEGMENTATION_SETS
 from cosmos.evaluation.segmentation.sets import CARDS, own_card
 from tests.evaluation.examples import ColourEncoder
 
@@ -90,17 +90,17 @@ def write_own(folder: Path) -> None:
         write_mask(folder / "masks" / f"{name}.png")
 
 
-def card(name: str) -> Card:
+def card(name: str) -> DatasetCard:
     return {card.name: card for card in CARDS}[name]
 
 
-def small_card(name: str, num_images: int) -> Card:
+def small_card(name: str, num_images: int) -> DatasetCard:
     """The card of a published dataset, were it published with fewer images."""
-    published = next(published for published in PUBLISHED if published.name == name)
+    published = next(published for published in SEGMENTATION_SETS if published.name == name)
     return replace(published, layout=replace(published.layout, num_images=num_images)).card()
 
 
-def open_card(folder: Path, card: Card) -> OpenDataset:
+def open_card(folder: Path, card: DatasetCard) -> OpenDataset:
     return card.open(PARAMS, machine(folder))
 
 
@@ -187,7 +187,7 @@ def test_cards_are_measured_as_published() -> None:
             len(SEGMENTATION_CLASSES[published.name]),
             sum(map(len, SEGMENTATION_CLASSES[published.name])),
         )
-        for published in PUBLISHED
+        for published in SEGMENTATION_SETS
     }
     assert settings == {
         "voc20": (336, 40, 0, None, True, 20, 30),
@@ -376,4 +376,4 @@ def test_a_file_of_classes_that_cannot_be_meant_is_named_with_its_line(
 
 def test_classes_may_come_from_another_editor(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_bytes("\ufeffsky,clouds \r\nbœuf\r\n".encode())
-    assert read_classes(tmp_path / "classes.txt") == (("sky", "clouds"), ("bœuf",))
+    assert read_class_file(tmp_path / "classes.txt") == (("sky", "clouds"), ("bœuf",))

@@ -1,9 +1,11 @@
+import errno
 from pathlib import Path
 
 import pytest
 import torch
 
-from cosmos.evaluation.cache import CacheFolder, NoCache
+from cosmos.errors import TransientError
+from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
 
 
 def test_rows_come_back_under_their_keys_from_all_parts(tmp_path: Path) -> None:
@@ -27,6 +29,20 @@ def test_a_damaged_part_is_passed_over_and_told(tmp_path: Path, caplog: pytest.L
         part.write_bytes(damage)
         assert cache.read("photos") == {}
     assert f"{part}: damaged; its embeddings are computed again" in caplog.text
+
+
+def test_a_part_that_a_failing_disk_keeps_back_is_not_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = CacheFolder(tmp_path)
+    cache.add("photos", ["a"], torch.zeros(1, 1))
+
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(TransientError, match=r"\.pt: cannot be read"):
+        cache.read("photos")
 
 
 def test_no_cache_keeps_nothing() -> None:

@@ -13,9 +13,9 @@ from torchvision.datasets import CIFAR10, CIFAR100, Flowers102
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.evaluation.card import Card, OpenDataset
-from cosmos.evaluation.classification.labelled_images import LabelledFiles
-from cosmos.evaluation.classification.published import PUBLISHED, PUBLISHED_CARDS, drawn
+from cosmos.evaluation.card import DatasetCard, OpenDataset
+from cosmos.evaluation.classification.layouts import LabelledFiles
+from cosmos.evaluation.classification.published_sets import CARDS, IMAGE_FILE_SETS, draw_split
 from tests.evaluation.classification.forms import (
     WRITERS,
     classes_of,
@@ -30,7 +30,7 @@ from tests.evaluation.classification.forms import (
 )
 from tests.evaluation.examples import machine
 
-BY_NAME = {published.name: published for published in PUBLISHED}
+BY_NAME = {published.name: published for published in IMAGE_FILE_SETS}
 PARAMS = Params()
 
 
@@ -57,7 +57,7 @@ def machine_of(folder: Path) -> Machine:
 
 
 def test_the_papers_datasets_have_cards_with_the_sizes_of_their_test_splits() -> None:
-    assert {card.name: card.num_images for card in PUBLISHED_CARDS} == {
+    assert {card.name: card.num_images for card in CARDS} == {
         "imagenet": 50_000,
         "food101": 25_250,
         "cifar10": 10_000,
@@ -102,8 +102,8 @@ def test_a_dataset_of_which_an_image_is_missing_is_refused(
         open_small(name, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("card", PUBLISHED_CARDS, ids=lambda card: card.name)
-def test_a_dataset_that_is_not_there_is_named_with_what_to_do(card: Card, tmp_path: Path) -> None:
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_dataset_that_is_not_there_is_named_with_what_to_do(card: DatasetCard, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"`cosmos datasets` shows what it expects") as error:
         card.open(PARAMS, machine_of(tmp_path))
     assert str(tmp_path / "datasets") in str(error.value)
@@ -164,12 +164,12 @@ def test_half_of_imagenet_is_refused(tmp_path: Path) -> None:
 def test_a_test_split_is_drawn_alike_everywhere_and_from_each_class() -> None:
     paths = tuple(Path(f"{number}.jpg") for number in range(10))
     found = LabelledFiles(paths, (0, 1) * 5, ("cat", "dog"))
-    test, train = drawn(found, slice(2)), drawn(found, slice(2, None))
+    test, train = draw_split(found, slice(2)), draw_split(found, slice(2, None))
     assert sorted(test.labels) == [0, 0, 1, 1]
     assert set(test.paths) | set(train.paths) == set(paths)
     assert not set(test.paths) & set(train.paths)
     assert [path.stem for path in test.paths] == ["3", "4", "8", "9"]
-    assert drawn(found, slice(None)) == found
+    assert draw_split(found, slice(None)) == found
 
 
 def test_a_fingerprint_changes_with_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +207,7 @@ def test_cifar_is_read_from_its_batches(
     dataset: Any, labels: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_cifar(dataset, labels, name, tmp_path / "datasets", monkeypatch)
-    (card,) = (card for card in PUBLISHED_CARDS if card.name == name)
+    (card,) = (card for card in CARDS if card.name == name)
     opened = card.open(PARAMS, machine_of(tmp_path))
     assert classes_of(opened) == list(names_of(name))
     image = dataset_of(opened).images.read(0)
@@ -220,6 +220,6 @@ def test_a_pickle_that_is_not_cifars_is_never_opened(tmp_path: Path, monkeypatch
     write_cifar(CIFAR10, "labels", "cifar10", tmp_path / "datasets", monkeypatch)
     with (tmp_path / "datasets" / CIFAR10.base_folder / "test_batch").open("ab") as file:
         file.write(b"more")
-    (card,) = (card for card in PUBLISHED_CARDS if card.name == "cifar10")
+    (card,) = (card for card in CARDS if card.name == "cifar10")
     with pytest.raises(ValueError, match=r"cifar-10-batches-py: files are missing, or are not the published"):
         card.open(PARAMS, machine_of(tmp_path))

@@ -1,4 +1,4 @@
-"""Published classification datasets, as torchvision's own classes find them on disk."""
+"""Cards of the published classification datasets, which torchvision's own classes find on disk."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -26,15 +26,13 @@ from torchvision.datasets import (
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.caption_files import path_below
-from cosmos.errors import InputError
-from cosmos.evaluation.card import Card, OpenDataset
-from cosmos.evaluation.classification.labelled_images import (
-    ClassificationDataset,
-    LabelledFiles,
-    read_class_folders,
-)
-from cosmos.evaluation.images import PUBLISHED_REMEDY, ImageFiles, check_present
-from cosmos.evaluation.prompts import CLASSIFICATION
+from cosmos.errors import InputError, TransientError
+from cosmos.evaluation.card import DatasetCard, OpenDataset
+from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders
+from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
+from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY, check_all_exist, is_transient
+from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
 
 ALL = slice(None)
 
@@ -43,34 +41,34 @@ SPLIT_SEED = 0
 
 
 @dataclass(frozen=True)
-class Published:
-    """A published dataset of image files."""
+class PublishedImageFiles:
+    """Published dataset of image files."""
 
     name: str
-    """also that of its prompts"""
+    """name of the dataset and of its prompts"""
     title: str
     folder: str
-    """what holds all of it, below datasets_root"""
+    """folder that holds all of it, below datasets_root"""
     layout: tuple[str, ...]
     """files and folders in it"""
     sources: tuple[str, ...]
     """files in it that say what it holds"""
     num_files: int
-    """labelled images that they name, or that the folder holds; as many must be there"""
+    """number of labelled images that they name, or that the folder holds; all must be there"""
     num_images: int
-    """those of them that are evaluated"""
+    """number of those that are evaluated"""
     size: str
     licence: str
     read: Callable[[Path], LabelledFiles]
-    """the images in a datasets_root, with classes in the order of the prompts; raises nearly anything"""
+    """returns the images in a datasets_root, classes in the order of the prompts; raises nearly anything"""
     test: slice
-    """images of each class that are evaluated, of all in a random order"""
+    """slice of each class's images that is evaluated, of all in a random order"""
     download: Callable[[Path], object] | None = None
-    """fetches it into a datasets_root"""
+    """downloads it into a datasets_root; None where torchvision cannot"""
 
-    def card(self) -> Card:
-        """Its card."""
-        return Card(
+    def card(self) -> DatasetCard:
+        """Return its card."""
+        return DatasetCard(
             suite="classification",
             name=self.name,
             title=self.title,
@@ -83,47 +81,50 @@ class Published:
         )
 
     def open(self, params: Params, machine: Machine) -> OpenDataset:
-        """Finds it on disk. ValueError says what is missing, or wrong with it."""
-        folder, prompts = machine.datasets_root / self.folder, CLASSIFICATION[self.name]
-        found = self._found(machine.datasets_root)
-        self._check(folder, found, len(prompts.class_names))
-        evaluated = drawn(found, self.test)
+        """Find it on disk. InputError says what is missing or wrong; TransientError, that the disk failed."""
+        folder, prompts = machine.datasets_root / self.folder, CLASSIFICATION_PROMPTS[self.name]
+        files = self._read_files(machine.datasets_root)
+        self._check_complete(folder, files, len(prompts.class_names))
+        evaluated = draw_split(files, self.test)
         images = ImageFiles(folder, evaluated.paths, params.data.max_pixels)
         sources = tuple(folder / source for source in self.sources)
-        return ClassificationDataset(images, evaluated.labels, prompts).opened(sources)
+        return open_labelled_images(ClassificationDataset(images, evaluated.labels, prompts), sources)
 
-    def _found(self, root: Path) -> LabelledFiles:
+    def _read_files(self, root: Path) -> LabelledFiles:
+        """Return all labelled images, which must lie in the dataset's folder."""
         folder, remedy = root / self.folder, _remedy(self.name, self.download)
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; {remedy}")
         try:
-            found = self.read(root)
-            for path in found.paths:
+            files = self.read(root)
+            for path in files.paths:
                 path_below(folder, path.relative_to(folder).as_posix())
         except Exception as error:  # readers trust the files, and raise nearly anything on damaged ones
+            if is_transient(error):
+                raise TransientError(f"{folder}: {error}") from error
             raise InputError(f"{folder}: not the whole dataset ({_reason(error)}); {remedy}") from error
-        return found
+        return files
 
-    def _check(self, folder: Path, found: LabelledFiles, num_classes: int) -> None:
-        """ValueError unless all of it is there."""
+    def _check_complete(self, folder: Path, files: LabelledFiles, num_classes: int) -> None:
+        """Raise InputError unless all of it is there."""
         remedy = _remedy(self.name, self.download)
-        if len(found.classes) != num_classes:
-            raise InputError(f"{folder}: {len(found.classes)} classes in place of {num_classes}; {remedy}")
-        if len(found.paths) != self.num_files:
+        if len(files.classes) != num_classes:
+            raise InputError(f"{folder}: {len(files.classes)} classes in place of {num_classes}; {remedy}")
+        if len(files.paths) != self.num_files:
             raise InputError(
-                f"{folder}: {len(found.paths):,} images in place of {self.num_files:,}; {remedy}"
+                f"{folder}: {len(files.paths):,} images in place of {self.num_files:,}; {remedy}"
             )
-        if not 0 <= min(found.labels) <= max(found.labels) < num_classes:
+        if not 0 <= min(files.labels) <= max(files.labels) < num_classes:
             raise InputError(f"{folder}: labels outside of its {num_classes} classes; {remedy}")
-        check_present(folder.joinpath(*self.sources[:1]), "images", found.paths, remedy)
+        check_all_exist(folder.joinpath(*self.sources[:1]), "images", files.paths, remedy)
 
 
 @dataclass(frozen=True, eq=False)
 class PixelImages:
-    """Images that come as one array of pixels."""
+    """Images in one array of pixels."""
 
     collection: str
-    """names the array: two of the same name are the same"""
+    """name of the array: two of the same name are the same"""
     pixels: NDArray[np.uint8]
     """(N, H, W, 3)"""
 
@@ -131,34 +132,34 @@ class PixelImages:
         return len(self.pixels)
 
     def key(self, index: int) -> str:
-        """The place in the array."""
+        """Return the place in the array."""
         return str(index)
 
     def read(self, index: int) -> Image.Image:
-        """The RGB image."""
+        """Return the RGB image."""
         return Image.fromarray(self.pixels[index])
 
 
-def drawn(found: LabelledFiles, which: slice) -> LabelledFiles:
-    """The images that lie at `which` of each class, once a class's images are put in order at random.
+def draw_split(files: LabelledFiles, test: slice) -> LabelledFiles:
+    """Return the images at `test` of each class, whose images are first put in order at random.
 
     The order depends on SPLIT_SEED, on the class and on how many images it has: it is the same everywhere.
     """
-    kept = sorted(i for members in _shuffled(found) for i in members[which])
+    kept = sorted(i for members in _shuffled_classes(files) for i in members[test])
     return LabelledFiles(
-        tuple(found.paths[i] for i in kept), tuple(found.labels[i] for i in kept), found.classes
+        tuple(files.paths[i] for i in kept), tuple(files.labels[i] for i in kept), files.classes
     )
 
 
-def _shuffled(found: LabelledFiles) -> Iterator[list[int]]:
-    """Indices of each class's images, in a random order."""
-    labels = np.array(found.labels)
-    for label in range(len(found.classes)):
+def _shuffled_classes(files: LabelledFiles) -> Iterator[list[int]]:
+    """Yield the indices of each class's images, in a random order."""
+    labels = np.array(files.labels)
+    for label in range(len(files.classes)):
         yield np.random.default_rng([SPLIT_SEED, label]).permutation(np.flatnonzero(labels == label)).tolist()
 
 
 def _remedy(name: str, download: Callable[[Path], object] | None) -> str:
-    """What to do about a dataset that is not whole. torchvision fetches none whose folder is there."""
+    """Return advice on an incomplete dataset. torchvision downloads none whose folder is there."""
     command = f"`cosmos datasets {name} --download` fetches it (remove its folder first, if there is one)"
     return PUBLISHED_REMEDY + (f", {command}" if download else "")
 
@@ -169,21 +170,21 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _by_loader(dataset: Any) -> LabelledFiles:
-    """Of one of torchvision's datasets, whose loader returns an image's path in place of the image."""
+def _read_by_loader(dataset: Any) -> LabelledFiles:
+    """Return the files of a torchvision dataset whose loader returns the path in place of the image."""
     items = [dataset[index] for index in range(len(dataset))]
     paths, labels = tuple(path for path, _ in items), tuple(int(label) for _, label in items)
     return LabelledFiles(paths, labels, tuple(dataset.classes))
 
 
 def _read_sun397(root: Path) -> LabelledFiles:
-    found = _by_loader(SUN397(root, loader=Path))
+    files = _read_by_loader(SUN397(root, loader=Path))
     # In ClassName.txt jail/indoor comes before jail_cell, and in the prompts it is the other way round.
-    names = CLASSIFICATION["sun397"].class_names
+    names = CLASSIFICATION_PROMPTS["sun397"].class_names
     label_of = {name: label for label, name in enumerate(names)}
-    labels = [label_of[re.sub("[/_]", " ", name)] for name in found.classes]
+    labels = [label_of[re.sub("[/_]", " ", name)] for name in files.classes]
     # torchvision lists the files in the file system's order.
-    items = sorted((path, labels[label]) for path, label in zip(found.paths, found.labels, strict=True))
+    items = sorted((path, labels[label]) for path, label in zip(files.paths, files.labels, strict=True))
     return LabelledFiles(tuple(path for path, _ in items), tuple(label for _, label in items), names)
 
 
@@ -203,10 +204,10 @@ def _read_caltech101(root: Path) -> LabelledFiles:
     return LabelledFiles(paths, tuple(dataset.y), tuple(dataset.categories))
 
 
-def _cifar_card(name: str, title: str, size: str, dataset: Any) -> Card:
-    """The card of CIFAR-10 or CIFAR-100; `dataset` is torchvision's class."""
+def _cifar_card(name: str, title: str, size: str, dataset: Any) -> DatasetCard:
+    """Return the card of CIFAR-10 or CIFAR-100; `dataset` is torchvision's class."""
     files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
-    return Card(
+    return DatasetCard(
         suite="classification",
         name=name,
         title=title,
@@ -220,22 +221,23 @@ def _cifar_card(name: str, title: str, size: str, dataset: Any) -> Card:
 
 
 def _open_cifar(name: str, dataset: Any, params: Params, machine: Machine) -> OpenDataset:
-    """Finds CIFAR on disk. ValueError when a file is missing, or is not the published one."""
+    """Find CIFAR on disk. Raises InputError when a file is missing, or is not the published one."""
     folder = machine.datasets_root / dataset.base_folder
     try:
         # Its files are pickles. They are safe to open because torchvision compares their MD5s with those of
         # the published files first.
-        found = dataset(machine.datasets_root, train=False)
+        cifar = dataset(machine.datasets_root, train=False)
     except RuntimeError:
         remedy = _remedy(name, dataset)
         raise InputError(f"{folder}: files are missing, or are not the published ones; {remedy}") from None
     file, md5 = dataset.test_list[0]
-    images = PixelImages(f"{name} {md5}", found.data)
-    return ClassificationDataset(images, tuple(found.targets), CLASSIFICATION[name]).opened((folder / file,))
+    images = PixelImages(f"{name} {md5}", cifar.data)
+    labelled = ClassificationDataset(images, tuple(cifar.targets), CLASSIFICATION_PROMPTS[name])
+    return open_labelled_images(labelled, (folder / file,))
 
 
-PUBLISHED = (
-    Published(
+IMAGE_FILE_SETS = (
+    PublishedImageFiles(
         name="imagenet",
         title="ImageNet val (ILSVRC 2012)",
         folder="imagenet/val",
@@ -248,7 +250,7 @@ PUBLISHED = (
         read=lambda root: read_class_folders(root / "imagenet" / "val"),
         test=ALL,
     ),
-    Published(
+    PublishedImageFiles(
         name="food101",
         title="Food-101 test",
         folder="food-101",
@@ -258,11 +260,11 @@ PUBLISHED = (
         num_images=25_250,
         size="25,250 images of 101 classes; 5 GB with the training images",
         licence="images of Foodspotting's users: scientific fair use",
-        read=lambda root: _by_loader(Food101(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(Food101(root, split="test", loader=Path)),
         test=ALL,
         download=partial(Food101, split="test", download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="sun397",
         title="SUN397, 50 images of each class",
         folder="SUN397",
@@ -276,7 +278,7 @@ PUBLISHED = (
         test=slice(50),
         download=partial(SUN397, download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="stanford-cars",
         title="Stanford Cars test",
         folder="stanford_cars",
@@ -286,10 +288,10 @@ PUBLISHED = (
         num_images=8_041,
         size="8,041 images of 196 classes; 1 GB",
         licence="non-commercial research",
-        read=lambda root: _by_loader(StanfordCars(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(StanfordCars(root, split="test", loader=Path)),
         test=ALL,
     ),
-    Published(
+    PublishedImageFiles(
         name="fgvc-aircraft",
         title="FGVC-Aircraft test, by variant",
         folder="fgvc-aircraft-2013b",
@@ -299,11 +301,11 @@ PUBLISHED = (
         num_images=3_333,
         size="3,333 images of 100 classes; 2.6 GB with the training images",
         licence="non-commercial research",
-        read=lambda root: _by_loader(FGVCAircraft(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(FGVCAircraft(root, split="test", loader=Path)),
         test=ALL,
         download=partial(FGVCAircraft, split="test", download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="dtd",
         title="Describable Textures test, partition 1",
         folder="dtd/dtd",
@@ -313,11 +315,11 @@ PUBLISHED = (
         num_images=1_880,
         size="1,880 images of 47 classes; 0.6 GB with the training images",
         licence="research",
-        read=lambda root: _by_loader(DTD(root, split="test", partition=1, loader=Path)),
+        read=lambda root: _read_by_loader(DTD(root, split="test", partition=1, loader=Path)),
         test=ALL,
         download=partial(DTD, split="test", download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="oxford-pets",
         title="Oxford-IIIT Pet test",
         folder="oxford-iiit-pet",
@@ -331,7 +333,7 @@ PUBLISHED = (
         test=ALL,
         download=partial(OxfordIIITPet, split="test", download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="caltech101",
         title="Caltech-101, all but 30 images of each class",
         folder="caltech101/101_ObjectCategories",
@@ -345,7 +347,7 @@ PUBLISHED = (
         test=slice(30, None),
         download=partial(Caltech101, download=True),
     ),
-    Published(
+    PublishedImageFiles(
         name="flowers102",
         title="Oxford Flowers-102 test",
         folder="flowers-102",
@@ -355,16 +357,16 @@ PUBLISHED = (
         num_images=6_149,
         size="6,149 images of 102 classes; 0.35 GB with the training images",
         licence="none stated; cite its paper",
-        read=lambda root: _by_loader(Flowers102(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(Flowers102(root, split="test", loader=Path)),
         test=ALL,
         download=partial(Flowers102, split="test", download=True),
     ),
 )
-"""Datasets of image files that torchvision reads, and ImageNet."""
+"""Published datasets of image files: those that torchvision reads, and ImageNet."""
 
-PUBLISHED_CARDS = (
-    *(published.card() for published in PUBLISHED),
+CARDS = (
+    *(published.card() for published in IMAGE_FILE_SETS),
     _cifar_card("cifar10", "CIFAR-10 test", "10,000 images of 10 classes; 0.2 GB", CIFAR10),
     _cifar_card("cifar100", "CIFAR-100 test", "10,000 images of 100 classes; 0.2 GB", CIFAR100),
 )
-"""All published datasets of this suite."""
+"""Cards of the published datasets of this suite."""

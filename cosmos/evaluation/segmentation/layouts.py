@@ -1,4 +1,4 @@
-"""Images with a mask of the classes of their pixels, in two folders."""
+"""Images and masks in two folders, with a file of classes, opened as a dataset."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -11,16 +11,18 @@ from cosmos.config.params import Params
 from cosmos.data.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.images import ImageFiles, check_file, check_present, digest, file_key
-from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, pictures
+from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key
+from cosmos.evaluation.fingerprint import fingerprint_strings
+from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
 
-Classes = tuple[tuple[str, ...], ...]
-"""The query words of every class, in the order of labels."""
+QueryWords = tuple[tuple[str, ...], ...]
+"""Query words of every class, in the order of labels."""
 
 
 @dataclass(frozen=True)
 class PairedFolders:
-    """A folder of images and one of masks on this machine; an image and its mask share their path's stem.
+    """Folder of images and folder of masks on this machine; an image and its mask share their path's stem.
 
     A stem is a path below the folder, without the suffix. Folders inside the folders are part of it.
     """
@@ -30,35 +32,35 @@ class PairedFolders:
     masks: Path
     mask_suffix: str
     remedy: str
-    """what to do about a file that is missing"""
+    """advice on a file that is missing"""
 
     def image(self, stem: str) -> Path:
-        """The file of an image. ValueError when it would lie outside of the folder."""
+        """Return the file of an image. Raises InputError when it would lie outside of the folder."""
         return path_below(self.images, stem + self.image_suffix)
 
     def mask(self, stem: str) -> Path:
-        """The file of an image's mask. ValueError when it would lie outside of the folder."""
+        """Return the file of an image's mask. Raises InputError when it would lie outside of the folder."""
         return path_below(self.masks, stem + self.mask_suffix)
 
 
 @dataclass(frozen=True)
-class Described:
-    """All that is known of a dataset on this machine but for the stems that it holds."""
+class SegmentationSource:
+    """Folders, classes and protocol of a dataset on this machine: all but the stems of its images."""
 
     name: str
     folders: PairedFolders
-    classes: Classes
+    classes: QueryWords
     names: tuple[str, ...]
-    """what each class is called in results"""
+    """name of each class in results"""
     protocol: SegmentationProtocol
     sources: tuple[Path, ...]
     """files that say what it holds"""
 
 
-def read_classes(path: Path) -> Classes:
-    """The classes of a file: one per line in the order of labels, synonyms after commas.
+def read_class_file(path: Path) -> QueryWords:
+    """Return the classes of a file: one per line in the order of labels, synonyms after commas.
 
-    ValueError names file and line of an empty line or word, and of a word that is there twice (in whatever
+    InputError names file and line of an empty line or word, and of a word that is there twice (in whatever
     case, which the tokenizer ignores): its classes could not be told apart.
     """
     classes = [_words(path, number, line) for number, line in enumerate(_lines(path), 1)]
@@ -76,50 +78,50 @@ def read_classes(path: Path) -> Classes:
     return tuple(classes)
 
 
-def class_names(classes: Classes, has_background: bool) -> tuple[str, ...]:
-    """The first word of every class; class 0 may be whatever is none of the others, put into words."""
+def class_names(classes: QueryWords, has_background: bool) -> tuple[str, ...]:
+    """Return the first word of every class; class 0 may be the background, which is put into words."""
     names = tuple(words[0] for words in classes)
     return ("background", *names[1:]) if has_background else names
 
 
-def opened(described: Described, stems: Sequence[str], params: Params) -> OpenDataset:
-    """Opens the images and masks of these stems, all of which must be there."""
-    folders, classes, protocol = described.folders, described.classes, described.protocol
+def open_masked_images(source: SegmentationSource, stems: Sequence[str], params: Params) -> OpenDataset:
+    """Open the images and masks of these stems. Raises InputError unless all are there."""
+    folders, classes, protocol = source.folders, source.classes, source.protocol
     images = ImageFiles(folders.images, tuple(map(folders.image, stems)), params.data.max_pixels)
     masks = tuple(map(folders.mask, stems))
-    check_present(folders.images, "images", images.paths, folders.remedy)
-    check_present(folders.masks, "masks", masks, folders.remedy)
+    check_all_exist(folders.images, "images", images.paths, folders.remedy)
+    check_all_exist(folders.masks, "masks", masks, folders.remedy)
     attention = params.evaluate.segmentation.attention
-    dataset = SegmentationDataset(described.name, images, masks, classes, described.names, protocol)
+    dataset = SegmentationDataset(source.name, images, masks, classes, source.names, protocol)
     keys = map(images.key, range(len(images)))
     mask_keys = (file_key(mask, folders.masks) for mask in masks)
     settings = (protocol.model_dump_json(), *attention, *map(", ".join, classes))
     return OpenDataset(
         size={"num_images": len(images), "num_classes": len(classes)},
         chance={},
-        sources=described.sources,
-        fingerprint=digest([*settings, *keys, *mask_keys]),
+        sources=source.sources,
+        fingerprint=fingerprint_strings([*settings, *keys, *mask_keys]),
         measure=partial(measure, dataset, attention),
-        pictures=partial(pictures, dataset, attention),
+        pictures=partial(segment_examples, dataset, attention),
     )
 
 
-def listed_stems(list_file: Path, folders: PairedFolders) -> list[str]:
-    """Stems that a list names, in its order. ValueError when there are none, or one leads outside."""
-    check_file(list_file, folders.remedy)
+def read_stems(list_file: Path, folders: PairedFolders) -> list[str]:
+    """Return the stems that a list names, in its order. InputError for none, or one that leads outside."""
+    check_file_exists(list_file, folders.remedy)
     stems = list(dict.fromkeys(line.strip() for line in _lines(list_file) if line.strip()))
     if not stems:
         raise InputError(f"{list_file}: no names in it; {folders.remedy}")
     try:
         for stem in stems:
             folders.image(stem)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{list_file}: {error}; {folders.remedy}") from None
     return stems
 
 
-def found_stems(folders: PairedFolders) -> list[str]:
-    """Stems of all images and all masks, sorted. ValueError for a missing folder, and for no images."""
+def find_stems(folders: PairedFolders) -> list[str]:
+    """Return the stems of all images and masks, sorted. InputError for a missing or empty folder."""
     for folder in (folders.images, folders.masks):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; {folders.remedy}")

@@ -1,4 +1,4 @@
-"""Published segmentation datasets: where their files lie, and the parameters that they are measured with."""
+"""Cards of the published segmentation datasets: where their files lie, and the protocol of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
-from cosmos.evaluation.card import Card, OpenDataset
-from cosmos.evaluation.images import PUBLISHED_REMEDY
+from cosmos.evaluation.card import DatasetCard, OpenDataset
+from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY
 from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
-from cosmos.evaluation.segmentation.paired_images import (
-    Described,
+from cosmos.evaluation.segmentation.layouts import (
     PairedFolders,
+    SegmentationSource,
     class_names,
-    found_stems,
-    listed_stems,
-    opened,
+    find_stems,
+    open_masked_images,
+    read_stems,
 )
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Where the files of a published dataset lie below datasets_root, and what is known of them."""
+class PublishedLayout:
+    """Places of a published dataset's files below datasets_root, with their number, size and licence."""
 
     images: str
     image_suffix: str
@@ -36,49 +36,49 @@ class Layout:
     size: str
     licence: str
     list_file: str = ""
-    """file with a stem per line, which says what the dataset holds; without one, the folders say it"""
+    """file with the stems of all images, one a line; "": all that the folders hold"""
     stem: str = "<id>"
-    """how stems look, for people"""
+    """form of the stems, for people"""
     masks_made_by: str = ""
-    """what makes these masks, where they are not part of the download"""
+    """script that makes these masks, where they are not part of the download"""
 
     def lines(self) -> tuple[str, ...]:
-        """The layout, for people."""
+        """Return the layout, for people."""
         made_by = f" (made by {self.masks_made_by})" if self.masks_made_by else ""
         images = f"{self.images}/{self.stem}{self.image_suffix}"
         masks = f"{self.masks}/{self.stem}{self.mask_suffix}{made_by}"
         return tuple(filter(None, (images, masks, self.list_file)))
 
     def folders(self, machine: Machine) -> PairedFolders:
-        """The folders on this machine."""
+        """Return the folders on this machine."""
         images, masks = machine.datasets_root / self.images, machine.datasets_root / self.masks
         return PairedFolders(images, self.image_suffix, masks, self.mask_suffix, PUBLISHED_REMEDY)
 
 
 @dataclass(frozen=True)
-class PublishedSet:
-    """A dataset of the paper: its files, and how it is measured."""
+class PublishedSegmentationSet:
+    """Dataset of the paper: its files, and the protocol that it is measured with."""
 
     name: str
     title: str
-    layout: Layout
+    layout: PublishedLayout
     protocol: SegmentationProtocol
     download: Callable[[Path], object] | None = None
-    """fetches it into a datasets_root"""
+    """downloads it into a datasets_root; None where torchvision cannot"""
     has_background: bool = False
-    """class 0 is whatever is none of the others, put into words"""
+    """True: class 0 is all that is none of the others"""
 
-    def on(self, machine: Machine, sources: tuple[Path, ...]) -> Described:
-        """The dataset on a machine."""
+    def locate(self, machine: Machine, sources: tuple[Path, ...]) -> SegmentationSource:
+        """Return the dataset's place on a machine."""
         classes = SEGMENTATION_CLASSES[self.name]
         names = class_names(classes, self.has_background)
         folders = self.layout.folders(machine)
-        return Described(self.name, folders, classes, names, self.protocol, sources)
+        return SegmentationSource(self.name, folders, classes, names, self.protocol, sources)
 
-    def card(self) -> Card:
-        """The card that opens it."""
+    def card(self) -> DatasetCard:
+        """Return the card that opens it."""
         layout = self.layout
-        return Card(
+        return DatasetCard(
             suite="segmentation",
             name=self.name,
             title=self.title,
@@ -92,35 +92,35 @@ class PublishedSet:
 
 
 def download_voc2012(root: Path) -> None:
-    """Fetches VOC 2012 into a datasets_root, and puts it where its layout says."""
+    """Download VOC 2012 into a datasets_root, and move it to where its layout says."""
     VOCSegmentation(root, year="2012", image_set="val", download=True)
     (root / "VOCdevkit" / "VOC2012").rename(root / "VOC2012")
 
 
-def _open_listed(published: PublishedSet, params: Params, machine: Machine) -> OpenDataset:
-    """Opens what the list file names, be it more or less than was published."""
+def _open_listed(published: PublishedSegmentationSet, params: Params, machine: Machine) -> OpenDataset:
+    """Open the images that the list file names, be they more or fewer than were published."""
     list_file = machine.datasets_root / published.layout.list_file
-    described = published.on(machine, (list_file,))
-    return opened(described, listed_stems(list_file, described.folders), params)
+    source = published.locate(machine, (list_file,))
+    return open_masked_images(source, read_stems(list_file, source.folders), params)
 
 
-def _open_whole(published: PublishedSet, params: Params, machine: Machine) -> OpenDataset:
-    """Opens what the folders hold: as much as was published, as nothing else tells a half from the whole."""
-    described, expected = published.on(machine, ()), published.layout.num_images
-    folders = described.folders
-    stems = found_stems(folders)
+def _open_whole(published: PublishedSegmentationSet, params: Params, machine: Machine) -> OpenDataset:
+    """Open the images that the folders hold, which must be as many as were published."""
+    source, expected = published.locate(machine, ()), published.layout.num_images
+    folders = source.folders
+    stems = find_stems(folders)
     num_images = sum(folders.image(stem).is_file() for stem in stems)
     if num_images != expected:
         raise InputError(
             f"{folders.images}: {num_images:,} of {expected:,} images (*{folders.image_suffix}) are there;"
             f" {folders.remedy}"
         )
-    return opened(described, stems, params)
+    return open_masked_images(source, stems, params)
 
 
 _FLICKR = "photographs under Flickr's terms"
 
-VOC2012 = Layout(
+VOC2012 = PublishedLayout(
     images="VOC2012/JPEGImages",
     image_suffix=".jpg",
     masks="VOC2012/SegmentationClass",
@@ -130,7 +130,7 @@ VOC2012 = Layout(
     licence=_FLICKR,
     list_file="VOC2012/ImageSets/Segmentation/val.txt",
 )
-VOC2010 = Layout(
+VOC2010 = PublishedLayout(
     images="VOC2010/JPEGImages",
     image_suffix=".jpg",
     masks="VOC2010/SegmentationClassContext",
@@ -141,7 +141,7 @@ VOC2010 = Layout(
     list_file="VOC2010/ImageSets/SegmentationContext/val.txt",
     masks_made_by="MMSegmentation's pascal_context.py",
 )
-COCO_STUFF = Layout(
+COCO_STUFF = PublishedLayout(
     images="coco/images/val2017",
     image_suffix=".jpg",
     masks="coco/annotations/val2017",
@@ -154,7 +154,7 @@ COCO_STUFF = Layout(
 COCO_OBJECT = replace(
     COCO_STUFF, mask_suffix="_instanceTrainIds.png", masks_made_by="SCLIP's cvt_coco_object.py"
 )
-ADE20K = Layout(
+ADE20K = PublishedLayout(
     images="ade20k/images/validation",
     image_suffix=".jpg",
     masks="ade20k/annotations/validation",
@@ -163,7 +163,7 @@ ADE20K = Layout(
     size="2,000 images; 1 GB with the training images",
     licence="annotations BSD-3-Clause; images for non-commercial research and education",
 )
-CITYSCAPES = Layout(
+CITYSCAPES = PublishedLayout(
     images="cityscapes/leftImg8bit/val",
     image_suffix="_leftImg8bit.png",
     masks="cityscapes/gtFine/val",
@@ -175,15 +175,15 @@ CITYSCAPES = Layout(
     masks_made_by="cityscapesScripts' createTrainIdLabelImgs.py",
 )
 
-PUBLISHED = (
-    PublishedSet(
+SEGMENTATION_SETS = (
+    PublishedSegmentationSet(
         "voc20",
         "VOC 2012 val without background",
         VOC2012,
         SegmentationProtocol(zero_is_ignored=True),
         download_voc2012,
     ),
-    PublishedSet(
+    PublishedSegmentationSet(
         "voc21",
         "VOC 2012 val with background",
         VOC2012,
@@ -191,30 +191,36 @@ PUBLISHED = (
         download_voc2012,
         has_background=True,
     ),
-    PublishedSet(
+    PublishedSegmentationSet(
         "context59",
         "Pascal Context val without background",
         VOC2010,
         SegmentationProtocol(zero_is_ignored=True),
     ),
-    PublishedSet(
+    PublishedSegmentationSet(
         "context60",
         "Pascal Context val with background",
         VOC2010,
         SegmentationProtocol(logit_scale=50, prob_thd=0.1),
     ),
-    PublishedSet(
+    PublishedSegmentationSet(
         "coco-object",
         "COCO-Object val2017",
         COCO_OBJECT,
         SegmentationProtocol(logit_scale=50, prob_thd=0.1),
         has_background=True,
     ),
-    PublishedSet("coco-stuff", "COCO-Stuff val2017", COCO_STUFF, SegmentationProtocol(short_side=448)),
-    PublishedSet("ade20k", "ADE20K val, 150 classes", ADE20K, SegmentationProtocol(zero_is_ignored=True)),
-    PublishedSet("cityscapes", "Cityscapes val", CITYSCAPES, SegmentationProtocol(short_side=560)),
+    PublishedSegmentationSet(
+        "coco-stuff", "COCO-Stuff val2017", COCO_STUFF, SegmentationProtocol(short_side=448)
+    ),
+    PublishedSegmentationSet(
+        "ade20k", "ADE20K val, 150 classes", ADE20K, SegmentationProtocol(zero_is_ignored=True)
+    ),
+    PublishedSegmentationSet(
+        "cityscapes", "Cityscapes val", CITYSCAPES, SegmentationProtocol(short_side=560)
+    ),
 )
-"""The table of the paper's protocol; short_side 336 and logit_scale 40 are SegmentationProtocol's own."""
+"""Protocols of the paper; short_side 336 and logit_scale 40 are SegmentationProtocol's defaults."""
 
-PUBLISHED_CARDS = tuple(published.card() for published in PUBLISHED)
-"""All published datasets of this suite."""
+CARDS = tuple(published.card() for published in SEGMENTATION_SETS)
+"""Cards of the published datasets of this suite."""

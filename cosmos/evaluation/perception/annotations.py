@@ -1,4 +1,4 @@
-"""Annotations of perception datasets as strangers write them: SugarCrepe's, MMVP-VLM's and Winoground's."""
+"""Annotation files of perception datasets: SugarCrepe's, MMVP-VLM's and Winoground's."""
 
 import csv
 import json
@@ -15,8 +15,8 @@ from cosmos.errors import InputError
 
 
 @dataclass(frozen=True)
-class HardNegative:
-    """An entry of a SugarCrepe file."""
+class SugarCrepeEntry:
+    """Entry of a SugarCrepe file."""
 
     image: str
     caption: str
@@ -24,8 +24,8 @@ class HardNegative:
 
 
 @dataclass(frozen=True)
-class Statement:
-    """A row of MMVP's Questions.csv."""
+class MmvpStatement:
+    """Row of MMVP's Questions.csv."""
 
     line: int
     number: int
@@ -34,15 +34,18 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Example:
-    """A line of Winoground's examples.jsonl: two images and the caption of each."""
+class WinogroundExample:
+    """Line of Winoground's examples.jsonl: two images and the caption of each."""
 
     images: tuple[str, str]
     captions: tuple[str, str]
 
 
-def read_hard_negatives(path: Path) -> list[HardNegative]:
-    """Entries of a file `{id: {filename, caption, negative_caption}}`. ValueError names file and entry."""
+def read_hard_negatives(path: Path) -> list[SugarCrepeEntry]:
+    """Return the entries of a file `{id: {filename, caption, negative_caption}}`.
+
+    InputError names file and entry.
+    """
     content = load_json_file(path)
     if not isinstance(content, dict) or not content:
         raise InputError(
@@ -52,33 +55,33 @@ def read_hard_negatives(path: Path) -> list[HardNegative]:
     return [_hard_negative(f"{path}: entry {name!r}", entry) for name, entry in content.items()]
 
 
-def read_statements(path: Path) -> list[tuple[Statement, Statement]]:
-    """Pairs of statements in a CSV with columns id, type, statement: numbers 2k - 1 and 2k of a type.
+def read_statements(path: Path) -> list[tuple[MmvpStatement, MmvpStatement]]:
+    """Return pairs of statements in a CSV with columns id, type, statement: numbers 2k - 1 and 2k of a type.
 
-    ValueError names file and line of a row that is not in this form, or has no partner.
+    InputError names file and line of a row that is not in this form, or has no partner.
     """
     statements = list(_statements(path))
-    known = {(statement.kind, statement.number): statement for statement in statements}
+    by_number = {(statement.kind, statement.number): statement for statement in statements}
     if not statements:
         raise InputError(f"{path}: no statements in it; is it the right file?")
     for statement in statements:
         number, kind = statement.number, statement.kind
-        if known[kind, number] is not statement:
+        if by_number[kind, number] is not statement:
             raise InputError(
                 f"{path}, line {statement.line}: id {number} of type {kind!r} is there twice; remove one"
             )
-        if (kind, _partner(number)) not in known:
+        if (kind, _partner(number)) not in by_number:
             raise InputError(
                 f"{path}, line {statement.line}: id {number} of type {kind!r} has no partner"
                 f" {_partner(number)} of this type; add it, or remove the line"
             )
-    return [(first, known[first.kind, first.number + 1]) for first in statements if first.number % 2]
+    return [(first, by_number[first.kind, first.number + 1]) for first in statements if first.number % 2]
 
 
-def read_examples(path: Path) -> list[Example]:
-    """Examples of a file with a JSON object per line: image_0, image_1, caption_0, caption_1.
+def read_examples(path: Path) -> list[WinogroundExample]:
+    """Return the examples of a file with a JSON object per line: image_0, image_1, caption_0, caption_1.
 
-    Names of images may come without their .png. ValueError names file and line.
+    Names of images may come without their .png. InputError names file and line.
     """
     lines = enumerate(load_text_file(path).split("\n"), 1)
     examples = [_example(f"{path}, line {number}", line) for number, line in lines if line.strip()]
@@ -87,20 +90,20 @@ def read_examples(path: Path) -> list[Example]:
     return examples
 
 
-def _hard_negative(where: str, entry: Any) -> HardNegative:
+def _hard_negative(where: str, entry: Any) -> SugarCrepeEntry:
     filename = _string(where, entry, "filename")
     caption, negative = _string(where, entry, "caption"), _string(where, entry, "negative_caption")
-    return HardNegative(filename, clean_caption(caption), clean_caption(negative))
+    return SugarCrepeEntry(filename, clean_caption(caption), clean_caption(negative))
 
 
-def _example(where: str, line: str) -> Example:
+def _example(where: str, line: str) -> WinogroundExample:
     try:
         entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # json raises both
         raise InputError(f"{where}: not JSON ({error}); was it downloaded whole?") from None
     first, second = (_with_suffix(_string(where, entry, key)) for key in ("image_0", "image_1"))
     caption, other = (clean_caption(_string(where, entry, key)) for key in ("caption_0", "caption_1"))
-    return Example((first, second), (caption, other))
+    return WinogroundExample((first, second), (caption, other))
 
 
 def _with_suffix(name: str) -> str:
@@ -108,15 +111,15 @@ def _with_suffix(name: str) -> str:
 
 
 def _string(where: str, entry: Any, key: str) -> str:
-    """The string that an entry, hopefully an object, has at `key`. ValueError when it is none, or empty."""
+    """Return the string at `key` of an entry. Raises InputError when there is none, or an empty one."""
     value = entry.get(key) if isinstance(entry, dict) else None
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: {key} is {value!r:.80}; expected text, correct or remove the entry")
     return value
 
 
-def _statements(path: Path) -> Iterator[Statement]:
-    """Rows of a CSV with columns id (or question id), type and statement; blank lines are passed over."""
+def _statements(path: Path) -> Iterator[MmvpStatement]:
+    """Yield the rows of a CSV with columns id (or question id), type and statement; skip blank lines."""
     rows = csv.reader(StringIO(load_text_file(path)))
     try:
         header = [name.strip().lower() for name in next(rows, [])]
@@ -129,7 +132,7 @@ def _statements(path: Path) -> Iterator[Statement]:
         raise InputError(f"{path}: not a CSV ({error}); save it as one") from None
 
 
-def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]) -> Statement:
+def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]) -> MmvpStatement:
     values = dict(zip(columns, map(str.strip, row), strict=False))
     if len(row) != len(columns) or not all(values.values()):
         raise InputError(
@@ -138,7 +141,7 @@ def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]
         )
     if not re.fullmatch("[0-9]{1,9}", values["id"]):
         raise InputError(f"{path}, line {line}: id is {values['id']!r:.80}; expected a number")
-    return Statement(line, int(values["id"]), values["type"], values["statement"])
+    return MmvpStatement(line, int(values["id"]), values["type"], values["statement"])
 
 
 def _partner(number: int) -> int:

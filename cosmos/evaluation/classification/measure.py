@@ -1,0 +1,50 @@
+"""Images with the class of each, and an encoder's accuracy on them."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from cosmos.config.figures import Figures
+from cosmos.evaluation.card import OpenDataset
+from cosmos.evaluation.classification.metrics import classification_chance, classification_metrics
+from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.fingerprint import fingerprint_strings
+from cosmos.evaluation.images import Images
+from cosmos.evaluation.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class ClassificationDataset:
+    """Images, the class of each, and the prompts of the classes."""
+
+    images: Images
+    labels: tuple[int, ...]
+    """class of each image: an index of `prompts.class_names`"""
+    prompts: Prompts
+
+
+def measure(dataset: ClassificationDataset, embedder: Embedder) -> Figures:
+    """Return an encoder's figures, as `classification_metrics` names them."""
+    prompts = dataset.prompts
+    return classification_metrics(
+        embedder.images(dataset.images),
+        embedder.classes(prompts.class_names, prompts.templates),
+        torch.tensor(dataset.labels),
+        prompts.class_names,
+    )
+
+
+def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ...]) -> OpenDataset:
+    """Return a dataset as suites measure it; `sources` are the files that say what it holds."""
+    images, prompts = dataset.images, dataset.prompts
+    keys = map(images.key, range(len(images)))
+    words = (*prompts.class_names, *prompts.templates)
+    return OpenDataset(
+        size={"num_images": len(images), "num_classes": len(prompts.class_names)},
+        chance=classification_chance(len(prompts.class_names)),
+        sources=sources,
+        fingerprint=fingerprint_strings([images.collection, *keys, *map(str, dataset.labels), *words]),
+        measure=partial(measure, dataset),
+    )

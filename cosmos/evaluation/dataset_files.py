@@ -1,0 +1,82 @@
+"""Files of datasets: checks that they are there, their keys, and the classes of errors in reading them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cosmos.data.caption_files import path_below
+from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
+
+MAX_NAMED_FILES = 5
+"""Missing files that an error names."""
+
+PUBLISHED_REMEDY = "`cosmos datasets` shows what it expects"
+"""Advice on a published dataset that is not there."""
+
+DEMO_REMEDY = "`cosmos prepare` draws it where data.source is demo"
+"""Advice on a set of the demo world that is not there."""
+
+
+def convert_read_error(
+    error: OSError, path: Path | str, problem: str = "cannot be read"
+) -> InputError | DamagedDataError | TransientError:
+    """Return the error to raise for one of reading `path`, which it names, beside the problem.
+
+    InputError where the file is missing or must not be read, DamagedDataError where a library refuses its
+    bytes (it gives no error number), and TransientError otherwise.
+    """
+    message = f"{path}: {problem}: {error.strerror or error}"
+    if is_transient(error):
+        return TransientError(message)
+    return InputError(message) if is_permanent(error) else DamagedDataError(message)
+
+
+def is_transient(error: Exception) -> bool:
+    """Return True for an error of the operating system after which the same read may succeed later.
+
+    Libraries raise OSError for damaged bytes, too, but without an error number.
+    """
+    return isinstance(error, OSError) and error.errno is not None and not is_permanent(error)
+
+
+def file_key(path: Path, folder: Path) -> str:
+    """Return a file's path below `folder`, size and time of the last change: another key for another file."""
+    status = path.stat()
+    return f"{path.relative_to(folder).as_posix()}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def locate_images(
+    listed_in: Path,
+    folder: Path,
+    names: Sequence[str],
+    remedy: str,
+    place: Callable[[Path, str], Path] = path_below,
+) -> list[Path]:
+    """Return the files in `folder` that `listed_in` names; `place` maps folder and name to a path below it.
+
+    Raises InputError for a missing folder, names that lead outside, and files that are missing: how many, and
+    which.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; {remedy}")
+    try:
+        paths = [place(folder, name) for name in names]
+    except InputError as error:
+        raise InputError(f"{listed_in}: {error}; correct the name") from None
+    check_all_exist(listed_in, "images", list(dict.fromkeys(paths)), remedy)
+    return paths
+
+
+def check_file_exists(path: Path, remedy: str) -> None:
+    """Raise InputError when there is no such file."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {remedy}")
+
+
+def check_all_exist(listed_in: Path, kind: str, paths: Sequence[Path], remedy: str) -> None:
+    """Raise InputError when files of a kind, such as images, are missing: how many, and which."""
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        named = ", ".join(map(str, missing[:MAX_NAMED_FILES])) + (", ..." * (len(missing) > MAX_NAMED_FILES))
+        raise InputError(
+            f"{listed_in}: {len(missing):,} of {len(paths):,} {kind} are missing: {named}; {remedy}"
+        )

@@ -1,0 +1,71 @@
+"""Annotation files with their folder of images, read as datasets of this suite."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmos.errors import InputError
+from cosmos.evaluation.dataset_files import check_file_exists, locate_images
+from cosmos.evaluation.perception.annotations import read_examples, read_hard_negatives, read_statements
+from cosmos.evaluation.perception.measure import CaptionedPairs, HardNegatives, SharedImages
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Folder of images on this machine."""
+
+    path: Path
+    max_pixels: int
+    remedy: str
+    """advice on a file that is missing"""
+
+    def locate(self, listed_in: Path, names: Sequence[str]) -> list[Path]:
+        """Return the files of the images that `listed_in` names. InputError counts and names missing ones."""
+        return locate_images(listed_in, self.path, names, self.remedy)
+
+    def share(self, paths: Sequence[Path]) -> SharedImages:
+        """Return the images of items, from the file of each."""
+        return SharedImages.of(self.path, paths, self.max_pixels)
+
+
+def find_hard_negative_files(folder: Path, remedy: str) -> list[Path]:
+    """Return all JSON files directly in a folder, sorted. Raises InputError when there is none."""
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise InputError(f"{folder}: no such folder, or no .json file in it; {remedy}")
+    return files
+
+
+def load_hard_negatives(files: Sequence[Path], folder: ImageFolder) -> HardNegatives:
+    """Return the dataset of files in SugarCrepe's form. Their names are the kinds of negatives."""
+    for file in files:
+        check_file_exists(file, folder.remedy)
+    entries = {path: read_hard_negatives(path) for path in files}
+    items = [(path, entry) for path, entries_of_file in entries.items() for entry in entries_of_file]
+    images = [folder.locate(path, [entry.image for entry in of_file]) for path, of_file in entries.items()]
+    return HardNegatives(
+        folder.share([image for images_of_file in images for image in images_of_file]),
+        captions=tuple(entry.caption for _, entry in items),
+        negatives=tuple(entry.negative for _, entry in items),
+        kinds=tuple(path.stem for path, _ in items),
+    )
+
+
+def load_statements(file: Path, folder: ImageFolder) -> CaptionedPairs:
+    """Return the dataset of a Questions.csv in MMVP-VLM's form."""
+    check_file_exists(file, folder.remedy)
+    pairs = read_statements(file)
+    statements = [statement for pair in pairs for statement in pair]
+    names = [f"{statement.kind}/{statement.number}.jpg" for statement in statements]
+    captions = tuple(f"a photo of {statement.text}" for statement in statements)
+    kinds = tuple(first.kind for first, _ in pairs)
+    return CaptionedPairs(folder.share(folder.locate(file, names)), captions, kinds)
+
+
+def load_examples(file: Path, folder: ImageFolder) -> CaptionedPairs:
+    """Return the dataset of an examples.jsonl in Winoground's form."""
+    check_file_exists(file, folder.remedy)
+    examples = read_examples(file)
+    names = [name for example in examples for name in example.images]
+    captions = tuple(caption for example in examples for caption in example.captions)
+    return CaptionedPairs(folder.share(folder.locate(file, names)), captions, ("",) * len(examples))

@@ -1,0 +1,113 @@
+"""Captions files with their folder of images, and prepared splits, read as a dataset."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from cosmos.config.machine import Machine
+from cosmos.data.caption_files import (
+    CaptionedImage,
+    path_below,
+    read_captions_csv,
+    read_coco,
+    read_flickr30k,
+    read_karpathy,
+)
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.shards import ShardedSamples
+from cosmos.data.text_crops import evaluation_captions
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.evaluation.dataset_files import MAX_NAMED_FILES, check_file_exists, locate_images
+from cosmos.evaluation.images import ImageFiles, ShardImages
+from cosmos.evaluation.retrieval.measure import RetrievalDataset
+from cosmos.run.provenance import file_sha256
+
+NOTHING_LEFT_OUT = "evaluation leaves nothing out: delete the dataset and run `cosmos prepare` again"
+"""Advice on a prepared split that is damaged."""
+
+CaptionReader = Callable[[Path], list[CaptionedImage]]
+
+
+@dataclass(frozen=True)
+class CaptionsFile:
+    """Captions file and its folder of images, on this machine."""
+
+    read: CaptionReader
+    annotations: Path
+    images: Path
+    remedy: str
+    """advice on a file that is missing"""
+
+
+def caption_readers(split: str) -> dict[str, CaptionReader]:
+    """Return the reader of captions files of each layout; `split` is that of Karpathy's files."""
+    return {
+        "coco": read_coco,
+        "coco-karpathy": partial(read_karpathy, split=split),
+        "flickr30k": read_flickr30k,
+        "flickr8k": read_captions_csv,
+    }
+
+
+def read_captions_file(file: CaptionsFile, max_pixels: int) -> RetrievalDataset:
+    """Return the dataset of a captions file. InputError names what is missing or in another form."""
+    check_file_exists(file.annotations, file.remedy)
+    captioned = file.read(file.annotations)
+    names = [item.image for item in captioned]
+    paths = locate_images(file.annotations, file.images, names, file.remedy, _image_path)
+    images = ImageFiles(file.images, tuple(paths), max_pixels)
+    return RetrievalDataset.of(str(file.annotations), images, [item.captions for item in captioned])
+
+
+def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> RetrievalDataset:
+    """Return a split of the prepared dataset `name` with the captions of people (`evaluation_captions`).
+
+    Raises InputError for a split that was not prepared and samples without such captions, DamagedDataError
+    for damaged shards and samples.
+    """
+    folder = machine.dataset(name, split)
+    _check_split(folder)
+    samples = ShardedSamples(folder, machine)
+    if damaged := samples.damaged_shards():
+        named = ", ".join(map(str, damaged[:MAX_NAMED_FILES]))
+        raise DamagedDataError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
+    captions = [_read_captions(folder, samples, index) for index in range(len(samples))]
+    images = ShardImages(samples, file_sha256(folder / MANIFEST_FILE), max_pixels)
+    return RetrievalDataset.of(str(folder), images, captions)
+
+
+def _image_path(folder: Path, name: str) -> Path:
+    """Return the path of an image: at its name, or directly in `folder`; where neither is a file, the first.
+
+    Karpathy's files and Flickr30k's name a subfolder (val2014/..., flickr30k-images/...), which `folder` may
+    itself be.
+    """
+    path = path_below(folder, name)
+    flat = folder / PurePosixPath(name).name
+    return flat if not path.is_file() and flat.is_file() else path
+
+
+def _check_split(folder: Path) -> None:
+    """Raise InputError, which names the splits that there are, where others were prepared."""
+    others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST_FILE}"))
+    if others and folder.name not in others:
+        raise InputError(
+            f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"
+            " samples aside"
+        )
+
+
+def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:
+    """Return the captions that people wrote for a sample."""
+    try:
+        sample = samples.read(index)
+    except DamagedDataError as error:
+        raise DamagedDataError(f"{folder}: {error}; {NOTHING_LEFT_OUT}") from None
+    try:
+        return evaluation_captions(sample.annotation)
+    except DamagedDataError as error:
+        raise InputError(
+            f"{folder}: sample {sample.key}: {error}; retrieval is measured on captions that people wrote:"
+            " add them, or name another dataset in evaluate.retrieval.datasets"
+        ) from None

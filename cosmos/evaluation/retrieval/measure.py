@@ -1,0 +1,54 @@
+"""Images with their captions, and an encoder's recalls and ranks on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from cosmos.config.figures import Figures
+from cosmos.errors import InputError
+from cosmos.evaluation.card import OpenDataset
+from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.fingerprint import fingerprint_strings
+from cosmos.evaluation.images import Images
+from cosmos.evaluation.retrieval.metrics import retrieval_chance, retrieval_metrics
+
+
+@dataclass(frozen=True)
+class RetrievalDataset:
+    """I images, C captions, and the image of each caption."""
+
+    images: Images
+    captions: tuple[str, ...]
+    caption_to_image: tuple[int, ...]
+    """index of each caption's image, (C,)"""
+
+    @classmethod
+    def of(cls, name: str, images: Images, captions: Sequence[Sequence[str]]) -> Self:
+        """Return the dataset from the captions of each image. Raises InputError when there is no image."""
+        if not captions:
+            raise InputError(f"{name}: the dataset is empty; `cosmos prepare` says what was left out of it")
+        owners = tuple(image for image, own in enumerate(captions) for _ in own)
+        return cls(images, tuple(caption for own in captions for caption in own), owners)
+
+
+def measure(dataset: RetrievalDataset, embedder: Embedder) -> Figures:
+    """Return an encoder's recalls and ranks in both directions."""
+    images, captions = embedder.images(dataset.images), embedder.texts(dataset.captions)
+    return retrieval_metrics(images, captions, torch.tensor(dataset.caption_to_image))
+
+
+def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDataset:
+    """Return a dataset as suites measure it; `source` is the file that says what it holds."""
+    images, owners = dataset.images, dataset.caption_to_image
+    keys = map(images.key, range(len(images)))
+    return OpenDataset(
+        size={"num_images": len(images), "num_captions": len(dataset.captions)},
+        chance=retrieval_chance(len(images), torch.tensor(owners)),
+        sources=(source,),
+        fingerprint=fingerprint_strings([images.collection, *keys, *dataset.captions, *map(str, owners)]),
+        measure=partial(measure, dataset),
+    )
