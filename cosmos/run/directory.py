@@ -109,7 +109,7 @@ def run_name(experiment: Experiment) -> str:
 
 
 def checkpoint_label(checkpoint: str) -> str:
-    """A checkpoint's name, fit for a file's name."""
+    """Return the name of a checkpoint with characters that suit a file's name."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in checkpoint.strip("/"))[-80:].strip("-.")
 
 

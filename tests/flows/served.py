@@ -56,8 +56,8 @@ class Served:
         return answer.raise_for_status().json()
 
     def deployment(self, name: str) -> str:
-        found = httpx.get(f"{self.api}/deployments/name/{name}", timeout=30).raise_for_status().json()
-        return str(found["id"])
+        answer = httpx.get(f"{self.api}/deployments/name/{name}", timeout=30)
+        return str(answer.raise_for_status().json()["id"])
 
     def begin(self, name: str, **parameters: Any) -> str:
         """A new flow run of a deployment."""
@@ -65,8 +65,9 @@ class Served:
         return str(self.post(f"/deployments/{self.deployment(name)}/create_flow_run", body)["id"])
 
     def flow_run(self, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).raise_for_status().json()
-        return found
+        answer = httpx.get(f"{self.api}/flow_runs/{run}", timeout=30)
+        flow_run: dict[str, Any] = answer.raise_for_status().json()
+        return flow_run
 
     def state(self, run: str) -> str:
         return str(self.flow_run(run)["state"]["name"])
@@ -74,10 +75,10 @@ class Served:
     def of(self, run: str, kind: str) -> list[dict[str, Any]]:
         """Task runs or artifacts of a flow run, or its log."""
         where = {"logs": {"logs": {"flow_run_id": {"any_": [run]}}}}
-        found: list[dict[str, Any]] = self.post(
+        items: list[dict[str, Any]] = self.post(
             f"/{kind}/filter", where.get(kind, {"flow_runs": {"id": {"any_": [run]}}})
         )
-        return found
+        return items
 
     def log(self, run: str) -> str:
         return "\n".join(line["message"] for line in self.of(run, "logs"))

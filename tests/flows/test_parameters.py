@@ -34,17 +34,17 @@ def test_the_pipeline_takes_every_section_of_an_experiment() -> None:
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_every_parameter_is_described_and_none_but_checkpoints_is_needed(flow: Flow[..., Any]) -> None:
-    found = schema(flow)
-    assert all("description" in field for field in found["properties"].values())
-    assert found["required"] == (["checkpoints"] if flow is evaluate_sweep else [])
+    form = schema(flow)
+    assert all("description" in field for field in form["properties"].values())
+    assert form["required"] == (["checkpoints"] if flow is evaluate_sweep else [])
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_a_form_has_no_defaults_to_submit_in_place_of_what_the_experiment_says(flow: Flow[..., Any]) -> None:
-    found = schema(flow)
-    sections = {name: field for name, field in found["properties"].items() if "$ref" in field}
+    form = schema(flow)
+    sections = {name: field for name, field in form["properties"].items() if "$ref" in field}
     assert all(field["default"] == {} for field in sections.values())
-    inside = [found["definitions"][field["$ref"].rpartition("/")[2]] for field in sections.values()]
+    inside = [form["definitions"][field["$ref"].rpartition("/")[2]] for field in sections.values()]
     assert keys(inside, "default") == []
 
 
@@ -60,10 +60,10 @@ def test_what_was_set_arrives_and_nothing_else() -> None:
         "evaluate": {"retrieval": {}, "models": ["teacher"]},
         "slurm": {"nodes": 2, "sbatch": ["--exclusive"]},
     }
-    found = pipeline.validate_parameters(asked)
-    assert found["pretrain"] == {"epochs": 5}
-    assert found["evaluate"] == {"models": ["teacher"]}
-    assert JobRequest.model_validate(found["slurm"]).model_fields_set == {"nodes", "sbatch"}
+    values = pipeline.validate_parameters(asked)
+    assert values["pretrain"] == {"epochs": 5}
+    assert values["evaluate"] == {"models": ["teacher"]}
+    assert JobRequest.model_validate(values["slurm"]).model_fields_set == {"nodes", "sbatch"}
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": -1}, {"epoch": 1}, {"momentum_schedule": "linear"}])

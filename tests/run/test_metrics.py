@@ -67,9 +67,9 @@ def test_the_last_lines_are_those_that_reading_forward_finds(
         path = Path(folder) / "metrics.jsonl"
         content = "".join(f"{line}\n" for line in written).encode()
         path.write_bytes(content[: len(content) - cut])
-        found = last_lines_with(("loss", "evaluation"), path)
+        last_lines = last_lines_with(("loss", "evaluation"), path)
         forward = forward_with(path)
-        assert found == {key: forward(key) for key in ("loss", "evaluation") if forward(key)}
+        assert last_lines == {key: forward(key) for key in ("loss", "evaluation") if forward(key)}
 
 
 def forward_with(path: Path) -> Callable[[str], dict[str, Any]]:

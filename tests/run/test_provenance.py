@@ -138,11 +138,11 @@ def test_requeues_are_those_of_all_jobs_also_where_training_never_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "provenance.json"
-    found = [
+    requeues = [
         record_under_job(path, monkeypatch, job)["requeues"]
         for job in ("", as_job("12", 0), as_job("12", 1), as_job("12", 4), as_job("13", 0), as_job("13", 1))
     ]
-    assert found == [0, 0, 1, 4, 4, 5]
+    assert requeues == [0, 0, 1, 4, 4, 5]
 
 
 def test_sessions_of_an_older_record_without_jobs_stay(

@@ -11,8 +11,8 @@ def test_an_entry_replaces_the_one_of_its_dataset_and_no_other(tmp_path: Path) -
     assert results.entries() == {}
     for dataset, value in (("coco", 0.1), ("flickr8k", 0.2), ("coco", 0.3)):
         results.put(dataset, {"identity": "a", "models": {"teacher": {"R@1": value}}})
-    found = {name: entry["models"]["teacher"]["R@1"] for name, entry in results.entries().items()}
-    assert found == {"coco": 0.3, "flickr8k": 0.2}
+    recalls = {name: entry["models"]["teacher"]["R@1"] for name, entry in results.entries().items()}
+    assert recalls == {"coco": 0.3, "flickr8k": 0.2}
 
 
 def test_what_was_measured_under_another_identity_is_not_this(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ class OfflineRun:
 
 
 def read_offline(run_dir: Path) -> OfflineRun:
-    found = OfflineRun()
+    offline_run = OfflineRun()
     for file in sorted((run_dir / "wandb").glob("offline-run-*/run-*.wandb")):
-        found.num_sessions += 1
+        offline_run.num_sessions += 1
         for record in records(file):
-            take(found, record)
-    return found
+            take(offline_run, record)
+    return offline_run
 
 
 def records(file: Path) -> list[dict[str, Any]]:
@@ -43,17 +43,19 @@ def records(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.stdout.splitlines()]
 
 
-def take(found: OfflineRun, record: dict[str, Any]) -> None:
+def take(offline_run: OfflineRun, record: dict[str, Any]) -> None:
     kind = record["type"]
     content = record[kind]
     if kind == "run":
-        found.id, found.name = content["run_id"], content["display_name"]
-        found.group, found.job_type = content.get("run_group", ""), content.get("job_type", "")
-        found.tags = tuple(content.get("tags", ()))
-        found.config |= {key: value for key, value in content["config"]["update"].items() if key != "_wandb"}
+        offline_run.id, offline_run.name = content["run_id"], content["display_name"]
+        offline_run.group, offline_run.job_type = content.get("run_group", ""), content.get("job_type", "")
+        offline_run.tags = tuple(content.get("tags", ()))
+        offline_run.config |= {
+            key: value for key, value in content["config"]["update"].items() if key != "_wandb"
+        }
     elif kind == "summary":
-        found.summary |= content["update"]
+        offline_run.summary |= content["update"]
     elif kind == "history":
-        found.history.append(content["item"])
+        offline_run.history.append(content["item"])
     elif kind == "artifact":
-        found.artifacts.append(content)
+        offline_run.artifacts.append(content)

@@ -15,11 +15,15 @@ def test_a_trial_is_described_by_its_sweep_and_parameters(tmp_path: Path) -> Non
     run = RunDir(tmp_path / "lr-1a2b3c4d" / "trial-0003")
     begun(run.path, "lr-1a2b3c4d")
     write_json(run.trial, {"number": 3, "seed": 1, "state": "running"})
-    found = RunDescription.of(run)
-    assert (found.name, found.group, found.job_type) == ("lr-1a2b3c4d/trial-0003", "lr-1a2b3c4d", "pretrain")
-    assert found.tags == ("first try", "demo")
-    assert found.config["pretrain"]["momentum"] == 0.96
-    assert found.config["trial"] == {"number": 3, "seed": 1}
+    description = RunDescription.of(run)
+    assert (description.name, description.group, description.job_type) == (
+        "lr-1a2b3c4d/trial-0003",
+        "lr-1a2b3c4d",
+        "pretrain",
+    )
+    assert description.tags == ("first try", "demo")
+    assert description.config["pretrain"]["momentum"] == 0.96
+    assert description.config["trial"] == {"number": 3, "seed": 1}
 
 
 def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:
@@ -48,17 +52,17 @@ def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:
 def test_what_was_only_evaluated_is_described_by_its_checkpoint(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "published-cc3m")
     measure(run, 0.5)
-    found = RunDescription.of(run)
-    assert (found.name, found.job_type) == ("published-cc3m", "evaluate")
-    assert found.config["provenance"] == {"checkpoint": "published:cc3m"}
+    description = RunDescription.of(run)
+    assert (description.name, description.job_type) == ("published-cc3m", "evaluate")
+    assert description.config["provenance"] == {"checkpoint": "published:cc3m"}
 
 
 def test_a_sweep_needs_no_parameters(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "lr-1a2b3c4d")
     RunLabels("lr-1a2b3c4d", "search", ("lr", "x" * 90)).write(run)
-    found = RunDescription.of(run)
-    assert (found.name, found.job_type) == ("lr-1a2b3c4d", "search")
-    assert found.tags == ("lr", "x" * 64)
+    description = RunDescription.of(run)
+    assert (description.name, description.job_type) == ("lr-1a2b3c4d", "search")
+    assert description.tags == ("lr", "x" * 64)
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:

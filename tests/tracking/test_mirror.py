@@ -53,19 +53,26 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
         log(run, 4, 5)
         measure(run, 0.75)
         save(run, 50)
-    found = read_offline(run.path)
-    assert (found.num_sessions, found.id) == (1, MirrorNote.of(run).id)
-    assert (found.name, found.group, found.job_type) == ("lr-1a2b3c4d/trial-0000", "lr-1a2b3c4d", "pretrain")
-    assert found.tags == ("first try", "demo")
-    assert found.config["pretrain"]["momentum"] == 0.96
-    assert found.steps == [10, 20, 30, 40, 50]
-    assert [row["samples"] for row in found.history] == [320, 640, 960, 1280, 1600]
-    assert found.history[1][f"evaluation/student/heldout/{R1}"] == 0.5
-    assert found.summary["loss"] == {"min": 0.0, "last": 0.0}
-    assert found.summary[f"evaluation/student/heldout/{R1}"] == {"max": 0.5, "last": 0.25}
-    assert found.summary[f"retrieval/heldout/student/{R1}"] == 0.75
-    assert (found.summary["tables/retrieval"]["nrows"], found.summary["tables/retrieval"]["ncols"]) == (2, 4)
-    (checkpoint,) = [one for one in found.artifacts if one["type"] == "model"]
+    offline_run = read_offline(run.path)
+    assert (offline_run.num_sessions, offline_run.id) == (1, MirrorNote.of(run).id)
+    assert (offline_run.name, offline_run.group, offline_run.job_type) == (
+        "lr-1a2b3c4d/trial-0000",
+        "lr-1a2b3c4d",
+        "pretrain",
+    )
+    assert offline_run.tags == ("first try", "demo")
+    assert offline_run.config["pretrain"]["momentum"] == 0.96
+    assert offline_run.steps == [10, 20, 30, 40, 50]
+    assert [row["samples"] for row in offline_run.history] == [320, 640, 960, 1280, 1600]
+    assert offline_run.history[1][f"evaluation/student/heldout/{R1}"] == 0.5
+    assert offline_run.summary["loss"] == {"min": 0.0, "last": 0.0}
+    assert offline_run.summary[f"evaluation/student/heldout/{R1}"] == {"max": 0.5, "last": 0.25}
+    assert offline_run.summary[f"retrieval/heldout/student/{R1}"] == 0.75
+    assert (
+        offline_run.summary["tables/retrieval"]["nrows"],
+        offline_run.summary["tables/retrieval"]["ncols"],
+    ) == (2, 4)
+    (checkpoint,) = [artifact for artifact in offline_run.artifacts if artifact["type"] == "model"]
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == f"file://{run.checkpoint(50)}"
     note = MirrorNote.of(run)
@@ -98,11 +105,14 @@ def test_kills_and_requeues_show_every_step_once_in_one_run(tmp_path: Path) -> N
     with mirroring(run, OFFLINE):
         MetricsWriter(run.metrics, 40).log(evaluation(4))
         measure(run, 0.5)
-    found = read_offline(run.path)
-    assert found.steps == [10, 20, 30, 40]
-    assert (found.history[3]["loss"], found.history[3][f"evaluation/student/heldout/{R1}"]) == (7.0, 0.25)
-    assert found.summary["loss"] == {"min": 2.0, "last": 7.0}
-    assert found.summary[f"evaluation/student/heldout/{R1}"]["max"] == 0.5
+    offline_run = read_offline(run.path)
+    assert offline_run.steps == [10, 20, 30, 40]
+    assert (offline_run.history[3]["loss"], offline_run.history[3][f"evaluation/student/heldout/{R1}"]) == (
+        7.0,
+        0.25,
+    )
+    assert offline_run.summary["loss"] == {"min": 2.0, "last": 7.0}
+    assert offline_run.summary[f"evaluation/student/heldout/{R1}"]["max"] == 0.5
 
     sessions = set((run.path / "wandb").glob("offline-run-*"))
     with mirroring(run, OFFLINE):
@@ -136,9 +146,9 @@ with mirroring(run, WandbSettings(mode="offline")):
     while not MirrorNote.of(run).finished:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    found = read_offline(run.path)
-    assert (found.name, found.job_type, found.steps) == ("sweep-1a2b3c4d", "search", [1, 2])
-    assert [row["trial"] for row in found.history] == [0, 1]
+    offline_run = read_offline(run.path)
+    assert (offline_run.name, offline_run.job_type, offline_run.steps) == ("sweep-1a2b3c4d", "search", [1, 2])
+    assert [row["trial"] for row in offline_run.history] == [0, 1]
 
 
 def train(run: RunDir) -> float:

@@ -44,9 +44,9 @@ def test_a_file_that_is_not_there_or_empty_has_nothing(tmp_path: Path) -> None:
 def test_a_recording_that_was_cut_is_read_up_to_there(share: float, recorded: Path, tmp_path: Path) -> None:
     data = recorded.read_bytes()
     (tmp_path / "cut").write_bytes(data[: int(share * len(data))])
-    found = WandbRecording.read(tmp_path / "cut")
-    assert 2990 * (share - 0.05) < found.step < 2990 * (share + 0.05)
-    assert not found.has_end
+    recording = WandbRecording.read(tmp_path / "cut")
+    assert 2990 * (share - 0.05) < recording.step < 2990 * (share + 0.05)
+    assert not recording.has_end
 
 
 @given(st.binary(max_size=300))

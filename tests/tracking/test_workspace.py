@@ -23,8 +23,8 @@ def built(objective: str = OBJECTIVE) -> dict[str, Any]:
 
 
 def panels(section: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    found = section["panelBankConfig"]["sections"]
-    return {panel["viewType"]: panel["config"] for part in found for panel in part["panels"]}
+    parts = section["panelBankConfig"]["sections"]
+    return {panel["viewType"]: panel["config"] for part in parts for panel in part["panels"]}
 
 
 def test_parameters_stand_beside_the_objective() -> None:
@@ -38,14 +38,14 @@ def test_parameters_stand_beside_the_objective() -> None:
 
 
 def test_curves_are_by_samples_seen() -> None:
-    found = built()["panelBankConfig"]["sections"][1]["panels"]
-    assert [panel["config"]["xAxis"] for panel in found] == ["samples", "samples"]
-    assert found[0]["config"]["metrics"] == ["loss"]
+    curves = built()["panelBankConfig"]["sections"][1]["panels"]
+    assert [panel["config"]["xAxis"] for panel in curves] == ["samples", "samples"]
+    assert curves[0]["config"]["metrics"] == ["loss"]
 
 
 def test_only_the_trials_of_the_sweep_are_in_it() -> None:
     (runs,) = built()["runSets"]
-    wanted = {one["key"]["name"]: one["value"] for one in runs["filters"]["filters"]}
+    wanted = {condition["key"]["name"]: condition["value"] for condition in runs["filters"]["filters"]}
     assert wanted == {"group": "lr-1a2b3c4d", "jobType": "pretrain"}
 
 
