@@ -38,8 +38,8 @@ class DataParams(Section):
     source: SourceName = "demo"
     """form that the input comes in"""
     annotations: str = ""
-    """captions file (captions-csv, coco, flickr30k, dreamlip, pixelprose) or pattern of shards (shards),
-    below the machine's source_root"""
+    """captions file (captions-csv, coco, flickr30k), table or folder of Parquet (dreamlip, pixelprose), or
+    pattern of shards (shards), below the machine's source_root"""
     images: str = ""
     """folder of images (captions-csv, coco, flickr30k, folder) or of img2dataset's output (dreamlip,
     pixelprose), below the machine's source_root"""

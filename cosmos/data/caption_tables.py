@@ -1,4 +1,4 @@
-"""DreamLIP's and PixelProse's tables of captions: CSV or JSON lines, a row per image, tens of gigabytes."""
+"""DreamLIP's and PixelProse's tables of captions, a row per image: CSV, JSON lines or Parquet of any size."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from cosmos.data.img2dataset import find_downloads
 from cosmos.data.inputs import ByteSpan, OpenedSource, PairRecord, ParseAnnotation, read_pair, split_inputs
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, unique_keys
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
 """Names, in lower case, of the column that says where an image is; the first of them that there is counts."""
@@ -27,34 +27,51 @@ CAPTION_COLUMNS: dict[str, tuple[str, ...]] = {
     "pixelprose": ("original_caption", "vlm_caption"),
 }
 
+SCHEMA_COLUMNS: dict[str, tuple[str, ...]] = {
+    "dreamlip": DREAMLIP_KEYS,
+    "pixelprose": ("original_caption",),
+}
+"""Columns of captions of which a table must have one: `captions.caption_form` tells the schema by them."""
+
 logger = logging.getLogger(__name__)
 
 
 def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSchema) -> OpenedSource:
-    """The images in `data.images` that `data.annotations` has a row for.
+    """List the images in `data.images` that `data.annotations` has a row for.
 
     A row's location is a URL that img2dataset downloaded, or a path below `data.images`. Downloads without a
     row are skipped inputs; rows whose URL was never downloaded are only counted in the log, since links die.
-    Takes a few hundred bytes of memory per row. ValueError names the file and what is wrong with it.
+    Takes a few hundred bytes of memory per row, and for Parquet a copy below the machine's cache_root.
+
+    Raises InputError that names the file and what is wrong with it, TransientError when a disk fails.
     """
-    table, folder = machine.source(params.annotations), machine.source(params.images)
+    published, folder = machine.source(params.annotations), machine.source(params.images)
+    table, scratch = published, tuple[Path, ...]()
+    if published.suffix == ".parquet" or published.is_dir():
+        # Importing pyarrow takes a third of a second, also in every process that writes shards.
+        from cosmos.data.parquet_tables import copy_as_json_lines
+
+        columns = partial(_columns_to_copy, schema=schema)
+        table = copy_as_json_lines(published, machine.cache_root / "tables", columns)
+        scratch = (table,)
     rows = locate_rows(table, schema)
     records, skipped = _join(rows, folder)
     if not records:
         raise InputError(
-            f"{folder}: holds none of the images that {table} names; set data.images to the folder that "
+            f"{folder}: holds none of the images that {published} names; set data.images to the folder that "
             "img2dataset wrote into"
         )
     if missing := len(rows) - len(records):
-        logger.info("%s: %d of %d rows have no image in %s", table, missing, len(rows), folder)
+        logger.info("%s: %d of %d rows have no image in %s", published, missing, len(rows), folder)
     read = partial(read_pair, schema=schema, parse=_parser(table))
-    return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped))
+    return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped), scratch)
 
 
 def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
-    """Where the row of each image lies in the table, by the image's URL or path; the first row of it counts.
+    """Return the place of each image's row in the table, by the image's URL or path; its first row counts.
 
-    ValueError names the file, and the line or columns, when it is no CSV or JSON lines with these captions.
+    Raises InputError that names the file, and the line or columns, when it is no CSV or JSON lines with these
+    captions; TransientError when the disk fails.
     """
     try:
         if table.suffix == ".jsonl":
@@ -64,13 +81,13 @@ def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
     except OSError as error:
         raise unreadable_file(table, error, "correct data.annotations") from None
     raise InputError(
-        f"{table}: expected a .csv or .jsonl file; turn Parquet into one with "
-        "pandas.read_parquet(...).to_json(..., orient='records', lines=True)"
+        f"{table}: expected a .csv, .jsonl or .parquet file, or a folder of .parquet files; correct "
+        "data.annotations"
     )
 
 
 def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], list[Skipped]]:
-    """Rows and the images in `folder` as records, in the order of the images."""
+    """Return rows and the images in `folder` as records, in the order of the images, and skipped inputs."""
     places: list[tuple[str, ByteSpan, ByteSpan]] = []
     downloads = find_downloads(folder)
     skipped, used = downloads.skipped, set()
@@ -84,7 +101,7 @@ def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], li
         if "://" not in location:
             try:
                 places.append((location, ByteSpan(str(path_below(folder, location))), row))
-            except ValueError as error:
+            except InputError as error:
                 skipped.append(Skipped(location, str(error)))
     keys = unique_keys(key for key, _, _ in places)
     return [PairRecord(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
@@ -103,7 +120,7 @@ def _locate_csv_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
 
 
 def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int]]:
-    """(cells, offset, size) of each row; offset and size in bytes."""
+    """Yield (cells, offset, size) of each row; offset and size in bytes."""
     end = start = 0
 
     def lines() -> Iterator[str]:
@@ -146,7 +163,7 @@ def _json_row(where: str, line: bytes) -> dict[str, Any]:
 
 
 def _lines(table: Path, file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """(offset, size, line) of each line, in bytes; a mark of the byte order is no part of the first line."""
+    """Yield (offset, size, line) of each line, in bytes; without a mark of the byte order in the first."""
     offset = 0
     while line := file.readline(MAX_ANNOTATION_BYTES + 1):
         if len(line) > MAX_ANNOTATION_BYTES:
@@ -160,7 +177,7 @@ def _lines(table: Path, file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
 def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> str:
     lower = {column.strip().lower(): column for column in columns}
     location = next((lower[name] for name in LOCATION_COLUMNS if name in lower), None)
-    if location is None or not any(name in columns for name in CAPTION_COLUMNS[schema]):
+    if location is None or not any(name in columns for name in SCHEMA_COLUMNS[schema]):
         raise InputError(
             f"{table}: expected a column of URLs or paths ({', '.join(LOCATION_COLUMNS)}) and columns of "
             f"captions ({', '.join(CAPTION_COLUMNS[schema])}); found {', '.join(columns)}"
@@ -168,8 +185,14 @@ def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> 
     return location
 
 
+def _columns_to_copy(table: Path, columns: list[str], schema: CaptionSchema) -> list[str]:
+    """Return the column of locations, and those of captions that the table has."""
+    captions = [name for name in (*CAPTION_COLUMNS[schema], "caption") if name in columns]
+    return [_location_column(table, columns, schema), *captions]
+
+
 def _parser(table: Path) -> ParseAnnotation:
-    """How a row of the table, cut out of it, is read."""
+    """Return the function that parses a row of the table, cut out of it."""
     if table.suffix == ".jsonl":
         return _parse_json_row
     with table.open("rb") as file:
@@ -177,11 +200,14 @@ def _parser(table: Path) -> ParseAnnotation:
 
 
 def _parse_json_row(path: str, content: bytes) -> Any:
-    return _json_row(path, content)
+    try:
+        return _json_row(path, content)
+    except InputError as error:  # the file is another than when its rows were located
+        raise DamagedDataError(str(error)) from None
 
 
 def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
     cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
     if len(cells) != len(header):
-        raise InputError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
+        raise DamagedDataError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
     return dict(zip(header, cells, strict=True))

@@ -10,6 +10,9 @@ from cosmos.errors import DamagedDataError
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
 
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Suffixes, in lower case, of files in these formats."""
+
 
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:
     """Decode `image`.

@@ -38,6 +38,8 @@ class OpenedSource:
     """input -> sample; raises DamagedDataError that names the input, TransientError. Can be pickled"""
     skipped: tuple[Skipped, ...] = ()
     """inputs that proved unusable while they were listed"""
+    scratch: tuple[Path, ...] = ()
+    """files that `read` needs, and nobody once the shards are written"""
 
 
 @dataclass(frozen=True, slots=True)

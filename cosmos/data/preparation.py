@@ -75,6 +75,8 @@ def prepare_dataset(
     _check_usable(folder, params, manifests)
     for split, manifest in manifests.items():
         manifest.write(folder / split)
+    for path in plan.scratch:
+        path.unlink(missing_ok=True)
     (folder / SKIPPED_FILE).unlink(missing_ok=True)
     return manifests
 
@@ -136,6 +138,8 @@ class _Plan:
     """inputs that proved unusable while they were listed"""
     unit: str
     """name of a task's inputs in the progress bar"""
+    scratch: tuple[Path, ...] = ()
+    """files that nobody needs once the tasks are done"""
 
 
 def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
@@ -159,7 +163,7 @@ def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
         for start in range(0, len(inputs), size)
     )
     skipped = tuple(entry.below(machine.source_root) for entry in source.skipped)
-    return _Plan(source.schema, tasks, skipped, "samples")
+    return _Plan(source.schema, tasks, skipped, "samples", source.scratch)
 
 
 def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:

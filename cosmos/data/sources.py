@@ -22,6 +22,7 @@ from cosmos.data.caption_files import (
 )
 from cosmos.data.caption_tables import open_caption_table
 from cosmos.data.demo_world import SplitName, draw_sample
+from cosmos.data.image_verification import IMAGE_SUFFIXES
 from cosmos.data.inputs import (
     ByteSpan,
     OpenedSource,
@@ -36,8 +37,6 @@ from cosmos.data.sample import Sample
 from cosmos.data.shard_index import unique_keys
 from cosmos.data.shards import parse_annotation
 from cosmos.errors import InputError, TransientError, is_permanent
-
-FOLDER_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 def open_source(params: DataParams, machine: Machine) -> OpenedSource:
@@ -131,7 +130,7 @@ def _images_below(folder: Path) -> list[Path]:
         for parent, _, names in os.walk(folder, onerror=stop_where_the_disk_fails)
         for name in names
     )
-    return sorted(path for path in paths if path.suffix.lower() in FOLDER_EXTENSIONS)
+    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _annotations_of(image: Path) -> tuple[Path, Path]:

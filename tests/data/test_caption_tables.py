@@ -141,7 +141,7 @@ def test_no_image_in_common_is_an_error(tmp_path: Path) -> None:
         ("a.csv", "url,raw_caption\n" + "x" * 2**21, "a line is longer than"),
         ("a.jsonl", '{"url": "u", "raw_caption": "x"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[]", "line 1: expected an object"),
-        ("a.parquet", "PAR1", "read_parquet"),
+        ("a.xlsx", "PK", "expected a .csv, .jsonl or .parquet file"),
     ],
 )
 def test_a_table_of_another_form_is_refused(tmp_path: Path, name: str, content: str, problem: str) -> None:

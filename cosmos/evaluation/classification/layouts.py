@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.data.sources import FOLDER_EXTENSIONS
+from cosmos.data.image_verification import IMAGE_SUFFIXES
 from cosmos.errors import InputError
 
 
@@ -41,10 +41,10 @@ def _image_files(folder: Path) -> list[Path]:
     paths = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in FOLDER_EXTENSIONS and not _is_hidden(path, folder) and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and path.is_file()
     )
     if not paths:
-        endings = ", ".join(sorted(FOLDER_EXTENSIONS))
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{folder}: no image in it ({endings}); add some, or remove the folder")
     return paths
 

@@ -1,0 +1,189 @@
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from cosmos.config.params import DataParams
+from cosmos.data import parquet_tables
+from cosmos.data.parquet_tables import copy_as_json_lines
+from cosmos.data.preparation import prepare_dataset
+from cosmos.data.shards import ShardedSamples
+from cosmos.errors import InputError, TransientError
+from tests.data.examples import image_bytes, machine
+from tests.data.test_caption_tables import opened, read_all, url, write_tar
+
+
+def rows(numbers: range) -> dict[str, list[Any]]:
+    """Columns as PixelProse publishes them."""
+    return {
+        "uid": [f"{number:032x}" for number in numbers],
+        "url": [url(number) for number in numbers],
+        "key": [f"{number:09d}" for number in numbers],
+        "status": ["success" for _ in numbers],
+        "original_caption": [f"no. {number}" for number in numbers],
+        "vlm_model": ["gemini-pro-vision" for _ in numbers],
+        "vlm_caption": [f" This image displays thing {number}. It is “there”." for number in numbers],
+        "aesthetic_score": [5.0 + number for number in numbers],
+    }
+
+
+def write_parquet(path: Path, columns: Mapping[str, list[Any]], group: int = 2) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(columns), path, row_group_size=group)
+    return path
+
+
+def copies(folder: Path) -> list[Path]:
+    return sorted((folder / "cache").rglob("*.jsonl"))
+
+
+def everything(path: Path, columns: list[str]) -> list[str]:
+    return [name for name in ("url", "original_caption", "vlm_caption") if name in columns]
+
+
+def test_a_file_in_the_published_form_is_read(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "source" / "pixelprose.parquet", rows(range(7)))
+    write_tar(tmp_path / "source" / "downloads", [1, 2, 6, 9])
+    source = opened(tmp_path, "pixelprose", "pixelprose.parquet")
+    assert source.schema == "pixelprose"
+    assert [(sample.image, sample.annotation) for sample in read_all(source)] == [
+        (
+            image_bytes(number),
+            {
+                "original_caption": f"no. {number}",
+                "caption": f"This image displays thing {number}. It is “there”.",
+            },
+        )
+        for number in (1, 2, 6)
+    ]
+    assert [entry.reason for entry in source.skipped] == [f"no row for {url(9)}"]
+
+
+def test_a_folder_of_files_is_one_table_in_which_the_first_row_of_a_url_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "data"
+    again = rows(range(3)) | {"original_caption": ["other", None, ""]}
+    write_parquet(folder / "vlm_captions_cc12m_00.parquet", rows(range(3)))
+    write_parquet(folder / "vlm_captions_redcaps_00.parquet", again)
+    write_parquet(folder / "vlm_captions_redcaps_01.parquet", rows(range(3, 5)) | {"url": [url(3), None]})
+    write_tar(tmp_path / "source" / "downloads", range(5))  # type: ignore[arg-type]
+    samples = read_all(opened(tmp_path, "pixelprose", "data"))
+    assert [sample.annotation["original_caption"] for sample in samples] == [f"no. {i}" for i in range(4)]
+
+
+def test_dreamlip_may_come_as_parquet_with_lists_of_captions(tmp_path: Path) -> None:
+    longer = ["It is red.", "It lies."]
+    columns = {"Image Path": [url(1)], "raw_caption": ["thing"]}
+    write_parquet(tmp_path / "source" / "a.parquet", {**columns, "longSV_captions": [longer]})
+    write_tar(tmp_path / "source" / "downloads", [1])
+    (sample,) = read_all(opened(tmp_path, "dreamlip", "a.parquet"))
+    assert sample.annotation["raw_caption"] == ["thing"]
+    assert sample.annotation["longSV_captions"] == longer
+
+
+def test_the_copy_lasts_until_the_dataset_is_prepared(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "source" / "data" / "0.parquet", rows(range(5)))
+    write_tar(tmp_path / "source" / "downloads", [0, 1, 2, 3, 4])
+    content = {"source": "pixelprose", "annotations": "data", "images": "downloads", "samples_per_shard": 2}
+    params = DataParams.model_validate({"name": "prose", **content})
+    settled = machine(tmp_path)
+    opened(tmp_path, "pixelprose", "data")
+    (copy,) = copies(tmp_path)
+    inode = copy.stat().st_ino
+    opened(tmp_path, "pixelprose", "data")
+    assert copy.stat().st_ino == inode, "a second look writes it again"
+    manifest = prepare_dataset(params, settled, processes=2)["train"]
+    assert manifest.num_samples == 5
+    assert copies(tmp_path) == []
+    read = ShardedSamples(settled.dataset("prose", "train"), settled)
+    assert {read.read(i).annotation["original_caption"] for i in range(5)} == {f"no. {i}" for i in range(5)}
+
+
+def test_another_table_in_the_same_place_gets_another_copy(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
+    first = copy_as_json_lines(path, tmp_path / "copies", everything)
+    write_parquet(path, rows(range(3)))
+    second = copy_as_json_lines(path, tmp_path / "copies", everything)
+    assert (len(first.read_text().splitlines()), len(second.read_text().splitlines())) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        (
+            {"url": ["u"], "caption": ["x"]},
+            r"columns of captions \(original_caption, vlm_caption\).*url, caption",
+        ),
+        ({"uid": ["u"], "original_caption": ["x"]}, r"expected a column of URLs or paths.*found uid, orig"),
+        ({"url": [1], "original_caption": ["x"]}, "column url holds int64, not text"),
+        ({"url": ["u"], "original_caption": [b"x"]}, "column original_caption holds binary, not text"),
+        ({"url": ["u"], "original_caption": ["x" * 2**20]}, "row 0 has more than 1048576 bytes"),
+    ],
+)
+def test_a_table_of_another_form_is_refused(
+    tmp_path: Path, columns: dict[str, list[Any]], problem: str
+) -> None:
+    write_parquet(tmp_path / "source" / "a.parquet", columns)
+    (tmp_path / "source" / "downloads").mkdir()
+    with pytest.raises(InputError, match=rf"a.parquet: .*{problem}"):
+        opened(tmp_path, "pixelprose", "a.parquet")
+    assert copies(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "truncated", "overwritten"])
+def test_what_is_no_whole_parquet_is_refused(tmp_path: Path, damage: str) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(500)), group=100)
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "text": b"url,vlm_caption\n",
+            "empty": b"",
+            "truncated": whole[: len(whole) // 2],
+            "overwritten": whole[:8] + b"\xff" * (len(whole) // 2) + whole[8 + len(whole) // 2 :],
+        }[damage]
+    )
+    with pytest.raises(InputError, match=r"a.parquet: not a whole Parquet file .*was it downloaded whole"):
+        copy_as_json_lines(path, tmp_path / "copies", everything)
+    assert not list(tmp_path.glob("copies/*"))
+
+
+def test_a_missing_table_and_a_folder_without_tables_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a.parquet: cannot be read .*correct data.annotations"):
+        copy_as_json_lines(tmp_path / "a.parquet", tmp_path / "copies", everything)
+    with pytest.raises(InputError, match=r"holds no .parquet files; correct data.annotations"):
+        copy_as_json_lines(tmp_path, tmp_path / "copies", everything)
+
+
+def test_a_disk_that_fails_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    calls = {"pyarrow.parquet.ParquetFile": r"a.parquet: cannot be read", "os.fsync": r"jsonl: "}
+    for call, problem in calls.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(call, fail)
+            with pytest.raises(TransientError, match=problem):
+                copy_as_json_lines(path, tmp_path / "copies", everything)
+
+
+def test_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_tables, "BUFFER_BYTES", 2**12)
+    columns = {
+        "url": [url(number) for number in range(40_000)],
+        "original_caption": [os.urandom(256).hex() for _ in range(40_000)],
+    }
+    path = write_parquet(tmp_path / "a.parquet", columns, group=40_000)
+    del columns
+    before = pa.total_allocated_bytes()
+    pool = pa.default_memory_pool()
+    held: list[int] = []
+    for _ in parquet_tables._rows(path, everything):
+        held.append(pool.bytes_allocated() - before)
+    assert len(held) == 40_000
+    assert max(held) < path.stat().st_size / 3
