@@ -35,10 +35,10 @@ class ListRunsCommand(FilteringCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.commands import Question, list_in_order
+        from cosmos.registry.commands import RunQuery, print_runs
 
-        question = Question(self.where, self.columns)
-        self.print_json(list_in_order(question, self.sort, self.limit, machine, quiet=self.as_json))
+        query = RunQuery(self.where, self.columns)
+        self.print_json(print_runs(query, self.sort, self.limit, machine, quiet=self.as_json))
 
 
 class ShowRunCommand(Command):
@@ -50,9 +50,9 @@ class ShowRunCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.commands import show
+        from cosmos.registry.commands import print_run
 
-        self.print_json(show(self.run, machine, quiet=self.as_json))
+        self.print_json(print_run(self.run, machine, quiet=self.as_json))
 
 
 class BestRunsCommand(FilteringCommand):
@@ -71,10 +71,12 @@ class BestRunsCommand(FilteringCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.commands import Question, best
+        from cosmos.registry.commands import RunQuery, print_best_runs
 
-        question = Question(self.where, self.columns)
-        self.print_json(best(self.metric, question, self.limit, self.smallest, machine, quiet=self.as_json))
+        query = RunQuery(self.where, self.columns)
+        self.print_json(
+            print_best_runs(self.metric, query, self.limit, self.smallest, machine, quiet=self.as_json)
+        )
 
 
 class ExportRunsCommand(FilteringCommand):
@@ -86,9 +88,11 @@ class ExportRunsCommand(FilteringCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.commands import Question, export
+        from cosmos.registry.commands import RunQuery, export_runs
 
-        self.print_json(export(self.file, Question(self.where, self.columns), machine, quiet=self.as_json))
+        self.print_json(
+            export_runs(self.file, RunQuery(self.where, self.columns), machine, quiet=self.as_json)
+        )
 
 
 class RunsCommand(BaseModel):

@@ -14,7 +14,7 @@ from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
-from cosmos.registry.record import RunRecord, read_record, run_named
+from cosmos.registry.record import RunRecord, find_run_dir, read_run_record
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
 
@@ -149,7 +149,7 @@ def with_labels(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
 
 def find_run_or_sweep(name: str, machine: Machine) -> RunDir | SweepDir:
     """Return the directory of the run or sweep that a name means. InputError lists similar names."""
-    if run := run_named(name, machine.runs_root):
+    if run := find_run_dir(name, machine.runs_root):
         return run
     try:
         return find_sweep_dir(name, machine.runs_root)
@@ -188,7 +188,7 @@ def make_contender(
 
 def record_below(runs_root: Path, run: RunDir) -> RunRecord:
     """Return the record of a run, named by its path from the folder of runs."""
-    return read_record(run, os.path.relpath(run.path, runs_root))
+    return read_run_record(run, os.path.relpath(run.path, runs_root))
 
 
 def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:

@@ -1,1 +1,1 @@
-"""Records of runs: read from run directories, indexed, filtered, listed and exported."""
+"""Records of runs and of sweeps, read from their directories: index, queries, tables, export, candidates."""

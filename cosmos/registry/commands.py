@@ -1,4 +1,4 @@
-"""Runs: list, show, rank and export them, straight from their directories."""
+"""Commands `cosmos runs list|show|best|export`, answered from the directories of runs."""
 
 import difflib
 import os
@@ -14,223 +14,232 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
-from cosmos.registry.query import KEYS, Row, Value, conditions, known_keys, ordered, resolve, row, words
-from cosmos.registry.record import RunRecord, read_record, run_named, scalars
-from cosmos.registry.table import ABSENT, table
+from cosmos.registry.query import (
+    RUN_KEYS,
+    RowValue,
+    RunRow,
+    all_keys,
+    parse_conditions,
+    resolve_key,
+    run_row,
+    sort_rows,
+    value_text,
+)
+from cosmos.registry.record import RunRecord, find_run_dir, flatten_params, read_run_record
+from cosmos.registry.table import ABSENT, table_lines
 from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
 from cosmos.tracking.curves import SUITES
 
 RECALL = "image_to_text_R@1"
-HELD_OUT = (
+HELD_OUT_METRICS = (
     [f"retrieval/heldout/{model}/{RECALL}" for model in ("teacher", "student")],
     [f"evaluation/{model}/heldout/{RECALL}" for model in ("teacher", "student")],
 )
-"""Measured at the end, and while training: tables show the first that is there of each."""
+"""Results, and evaluations while training: tables show the first of each that a run has."""
 
-MAX_IN_TERMINAL = 50
-"""Runs that a terminal gets, unless more are asked for."""
+MAX_TERMINAL_RUNS = 50
+"""Largest number of runs that a terminal shows, unless more are asked for."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which runs are meant, and what is to be told of them."""
+class RunQuery:
+    """Conditions that select runs, and the keys to show of them."""
 
     where: Sequence[str] = ()
     """conditions, all of which must hold"""
     columns: Sequence[str] = ()
-    """keys to tell; without one: what suits"""
+    """keys to show; empty: the usual ones"""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Runs, and which of them are meant."""
+class QueriedRuns:
+    """Answer to a query: the rows that it selects from all records."""
 
-    question: Question
+    query: RunQuery
     records: Sequence[RunRecord]
-    """all that there are"""
 
     @cached_property
-    def known(self) -> list[str]:
-        """Keys that a person can ask for."""
-        return known_keys(self.records)
+    def keys(self) -> list[str]:
+        """All keys that a query may name."""
+        return all_keys(self.records)
 
     def resolve(self, text: str) -> str:
-        """The key that a person means. ValueError where that is not clear, or no run has it."""
-        return text if text in KEYS else resolve(text, self.known)
+        """Return the key that `text` means. InputError where it means several, or none."""
+        return text if text in RUN_KEYS else resolve_key(text, self.keys)
 
     @cached_property
-    def rows(self) -> list[Row]:
-        """Those that are meant, by name. ValueError for a condition that is none."""
-        asked = conditions(self.question.where, self.resolve)
-        return [one for one in map(row, self.records) if all(condition.holds(one) for condition in asked)]
+    def rows(self) -> list[RunRow]:
+        """Selected rows, by name. InputError for a condition that is none."""
+        conditions = parse_conditions(self.query.where, self.resolve)
+        rows = map(run_row, self.records)
+        return [row for row in rows if all(condition.holds(row) for condition in conditions)]
 
     @cached_property
     def columns(self) -> list[str]:
-        """Those that were asked for. ValueError for a key that no run has."""
-        return [self.resolve(key.strip()) for key in self.question.columns if key.strip()]
+        """Keys that the query names. InputError for one that no run has."""
+        return [self.resolve(key.strip()) for key in self.query.columns if key.strip()]
 
-    def told(self, rows: Sequence[Row]) -> list[dict[str, Value]]:
-        """Rows for programs: the columns that were asked for, or else all that is known."""
+    def as_json(self, rows: Sequence[RunRow]) -> list[dict[str, RowValue]]:
+        """Return rows as JSON has them: with the columns that the query names, or else with all keys."""
         if not self.columns:
-            return [dict(one) for one in rows]
-        return [{key: one[key] for key in self.columns if key in one} for one in rows]
+            return [dict(row) for row in rows]
+        return [{key: row[key] for key in self.columns if key in row} for row in rows]
 
-    def print_table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
-        """Prints a table of rows, or what there is in place of them."""
+    def print_table(self, rows: Sequence[RunRow], columns: Sequence[str]) -> None:
+        """Print rows as a table with the query's columns, or else with `columns`."""
         if not rows:
             print(f"none of {len(self.records)} runs matches")
             return
-        sys.stdout.write("\n".join([*table(rows, self.columns or columns), ""]))
+        sys.stdout.write("\n".join([*table_lines(rows, self.columns or columns), ""]))
 
 
-def ask(question: Question, machine: Machine) -> Answer:
-    """The runs of this machine that are meant. ValueError where there are none at all."""
+def query_runs(query: RunQuery, machine: Machine) -> QueriedRuns:
+    """Return the answer to a query of this machine's runs. InputError where there are no runs at all."""
     records = list_runs(machine.runs_root)
     if not records:
-        raise InputError(nothing_in(machine))
-    return Answer(question, records)
+        raise InputError(no_runs_message(machine))
+    return QueriedRuns(query, records)
 
 
-def nothing_in(machine: Machine) -> str:
-    """That there are no runs, and what to do."""
+def no_runs_message(machine: Machine) -> str:
+    """Return the message that there are no runs, and what to do."""
     return (
         f"no runs in {machine.runs_root}: `cosmos pretrain --run NAME` makes one, "
         "COSMOS_RUNS_ROOT names another folder"
     )
 
 
-def list_in_order(
-    question: Question, sort: str, limit: int, machine: Machine, quiet: bool
-) -> list[dict[str, Value]]:
-    """Lists runs, sorted by a key, or by -KEY from the largest down; at most `limit`, unless that is 0.
+def print_runs(
+    query: RunQuery, sort: str, limit: int, machine: Machine, quiet: bool
+) -> list[dict[str, RowValue]]:
+    """Print runs sorted by a key, or by -KEY from the largest down, and return them.
 
-    ValueError for a key that no run has, or a condition that is none.
+    At most `limit` runs are printed; 0: all, or in a terminal MAX_TERMINAL_RUNS. InputError for a key that no
+    run has, or a condition that is none.
     """
     records = list_runs(machine.runs_root)
     if not records:
-        print(nothing_in(machine), file=sys.stderr)
+        print(no_runs_message(machine), file=sys.stderr)
         return []
-    answer = Answer(question, records)
+    answer = QueriedRuns(query, records)
     key = answer.resolve(sort.removeprefix("-"))
-    rows = ordered(answer.rows, key, descending=sort.startswith("-"))
+    rows = sort_rows(answer.rows, key, descending=sort.startswith("-"))
     in_terminal = not quiet and sys.stdout.isatty()
-    shown = rows[: limit or (MAX_IN_TERMINAL if in_terminal else None)]
+    shown = rows[: limit or (MAX_TERMINAL_RUNS if in_terminal else None)]
     if not quiet:
         answer.print_table(shown, usual_columns(shown))
         if len(shown) < len(rows):
             print(f"... and {len(rows) - len(shown)} more; `--limit {len(rows)}` shows all")
-    return answer.told(shown)
+    return answer.as_json(shown)
 
 
-def usual_columns(rows: Sequence[Row]) -> list[str]:
-    """What a table shows where nothing else is asked for: of this, what any of the runs has."""
-    held_out = (next((key for key in keys if is_in(rows, key)), "") for keys in HELD_OUT)
+def usual_columns(rows: Sequence[RunRow]) -> list[str]:
+    """Return the columns that a table shows unless others are asked for; those that any row has."""
+    held_out = (next((key for key in keys if has_key(rows, key)), "") for keys in HELD_OUT_METRICS)
     columns = ("name", "status", "heartbeat", "step", "loss", *held_out, "tags", "started", "problem")
-    return [key for key in columns if is_in(rows, key)]
+    return [key for key in columns if has_key(rows, key)]
 
 
-def is_in(rows: Sequence[Row], key: str) -> bool:
-    """Whether any has a key."""
-    return any(key in one for one in rows)
+def has_key(rows: Sequence[RunRow], key: str) -> bool:
+    """Return True when any row has a key."""
+    return any(key in row for row in rows)
 
 
-def best(
-    metric: str, question: Question, limit: int, smallest: bool, machine: Machine, quiet: bool
-) -> list[dict[str, Value]]:
-    """Lists the runs that have a metric, the best first; at most `limit`, unless that is 0.
+def print_best_runs(
+    metric: str, query: RunQuery, limit: int, smallest: bool, machine: Machine, quiet: bool
+) -> list[dict[str, RowValue]]:
+    """Print the runs that have a metric, the best first, and return them; at most `limit`, unless that is 0.
 
-    `smallest`: the least is best, whatever the metric. ValueError for a metric that no run has.
+    `smallest`: the smallest is the best, whatever the metric. InputError for a metric that no run has.
     """
-    answer = ask(question, machine)
+    answer = query_runs(query, machine)
     measured = dict.fromkeys(key for record in answer.records for key in record.metrics)
-    key = resolve(metric, list(measured))
-    ascending = smallest or is_cost(key)
-    rows = ordered((one for one in answer.rows if key in one), key, descending=not ascending)
+    key = resolve_key(metric, list(measured))
+    ascending = smallest or direction_of(key) == "min"
+    rows = sort_rows((row for row in answer.rows if key in row), key, descending=not ascending)
     shown = rows[: limit or None]
-    told = answer.told(shown)
+    values = answer.as_json(shown)
     if not quiet:
         print(f"{printable(key)}, the {'smallest' if ascending else 'largest'} first")
         answer.print_table(shown, list(dict.fromkeys(["name", "status", key, *usual_columns(shown)])))
-    return told
+    return values
 
 
-def is_cost(metric: str) -> bool:
-    """Whether less of a metric is better."""
-    return direction_of(metric) == "min"
+def export_runs(file: Path, query: RunQuery, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Write runs to a .csv or .parquet file, one per row.
 
-
-def export(file: Path, question: Question, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Writes runs to a .csv or .parquet file, one a row.
-
-    ValueError for another file, or where no run is meant.
+    InputError for another format, or where the query selects no run.
     """
-    from cosmos.registry.export import writer_of
+    from cosmos.registry.export import row_writer
 
-    write = writer_of(file)
-    answer = ask(question, machine)
+    write = row_writer(file)
+    answer = query_runs(query, machine)
     if not answer.rows:
         raise InputError(f"none of {len(answer.records)} runs matches: there is nothing to export")
-    columns = answer.columns or [key for key in answer.known if is_in(answer.rows, key)]
+    columns = answer.columns or [key for key in answer.keys if has_key(answer.rows, key)]
     write(file, answer.rows, columns)
     if not quiet:
         print(f"{file}: {len(answer.rows)} runs, {len(columns)} columns")
     return {"file": str(file), "runs": len(answer.rows), "columns": columns}
 
 
-def show(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Shows all that is known of a run. ValueError lists names near one that is none."""
-    record = read_record(*found(name, machine))
-    defaults = scalars(Params().model_dump(mode="json"))
+def print_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+    """Print the record of a run, and return it. InputError lists names near one that is none."""
+    record = read_run_record(*find_run(name, machine))
+    defaults = flatten_params(Params().model_dump(mode="json"))
     changed = {
         key: value for key, value in record.params.items() if key not in defaults or value != defaults[key]
     }
     if not quiet:
         print_record(record, changed, defaults)
-    known = row(record)
+    row = run_row(record)
     return {
-        **{key: known[key] for key in KEYS if key in known},
+        **{key: row[key] for key in RUN_KEYS if key in row},
         "changed": changed,
         "params": dict(record.params),
         "metrics": dict(record.metrics),
     }
 
 
-def found(name: str, machine: Machine) -> tuple[RunDir, str]:
-    """The run that a person means, and its name. ValueError lists names near it."""
-    if run := run_named(name, machine.runs_root):
+def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:
+    """Return the run of a name or path, and its name. InputError lists names near one that is none."""
+    if run := find_run_dir(name, machine.runs_root):
         return run, os.path.relpath(run.path, machine.runs_root)
     names = run_names(machine.runs_root)
     if not names:
-        raise InputError(nothing_in(machine))
-    parts = [one for one in names if name in one.split("/")] or difflib.get_close_matches(name, names, 5, 0.4)
-    there = f"near it: {', '.join(parts[:5])}" if parts else "`cosmos runs list` lists the runs"
-    raise InputError(f"{name}: no run in {machine.runs_root}; {there}")
+        raise InputError(no_runs_message(machine))
+    with_part = [other for other in names if name in other.split("/")]
+    near = with_part or difflib.get_close_matches(name, names, 5, 0.4)
+    hint = f"near it: {', '.join(near[:5])}" if near else "`cosmos runs list` lists the runs"
+    raise InputError(f"{name}: no run in {machine.runs_root}; {hint}")
 
 
-def print_record(record: RunRecord, changed: Mapping[str, Value], defaults: Mapping[str, Value]) -> None:
-    """Prints what is known of a run, in sections."""
-    known = row(record)
-    width = max((len(words(value)) for value in changed.values()), default=0)
+def print_record(
+    record: RunRecord, changed: Mapping[str, RowValue], defaults: Mapping[str, RowValue]
+) -> None:
+    """Print a record in sections; `changed`: parameters that differ from the defaults."""
+    row = run_row(record)
+    width = max((len(value_text(value)) for value in changed.values()), default=0)
     results = {key: value for key, value in record.metrics.items() if key.startswith(SUITES)}
-    sections: dict[str, Mapping[str, Value]] = {
-        record.name: {key: known[key] for key in KEYS[1:] if key in known},
+    sections: dict[str, Mapping[str, RowValue]] = {
+        record.name: {key: row[key] for key in RUN_KEYS[1:] if key in row},
         "parameters that are not the defaults": {
-            key: f"{words(value):{width}}  (default: {words(defaults.get(key, ABSENT))})"
+            key: f"{value_text(value):{width}}  (default: {value_text(defaults.get(key, ABSENT))})"
             for key, value in changed.items()
         },
         "other parameters": {key: value for key, value in record.params.items() if key not in changed},
         "training": {key: value for key, value in record.metrics.items() if key not in results},
         "results": results,
     }
-    parts = ("\n".join(section(title, values)) for title, values in sections.items() if values)
+    parts = ("\n".join(section_lines(title, values)) for title, values in sections.items() if values)
     print("\n\n".join(parts))
 
 
-def section(title: str, values: Mapping[str, Value]) -> list[str]:
-    """Lines of a title and values below it."""
+def section_lines(title: str, values: Mapping[str, RowValue]) -> list[str]:
+    """Return the lines of a title and the values below it."""
     width = max(map(len, values))
     return [
         printable(title),
-        *(printable(f"  {key:{width}}  {words(value)}".rstrip()) for key, value in values.items()),
+        *(printable(f"  {key:{width}}  {value_text(value)}".rstrip()) for key, value in values.items()),
     ]

@@ -1,67 +1,71 @@
-"""Runs as a file for other programs: CSV or Parquet."""
+"""Export of runs to a file for other programs: CSV or Parquet."""
 
 import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cosmos.errors import InputError
-from cosmos.registry.query import Row, Value, words
-from cosmos.registry.record import Scalar
+from cosmos.registry.query import RowValue, RunRow, value_text
+from cosmos.registry.record import RecordValue
 from cosmos.run.files import replacing
 
-Write = Callable[[Path, Sequence[Row], Sequence[str]], None]
+RowWriter = Callable[[Path, Sequence[RunRow], Sequence[str]], None]
+"""Function that writes the given columns of rows to a file."""
 
 MAX_INTEGER = 2**63 - 1
-"""The largest that a column of integers holds."""
+"""Largest value of a column of integers."""
 
 
-def writer_of(file: Path) -> Write:
-    """What writes a file of this name. ValueError where its suffix says no form."""
-    writers: dict[str, Write] = {".csv": write_csv, ".parquet": write_parquet}
+def row_writer(file: Path) -> RowWriter:
+    """Return the writer of a file's format. InputError where its suffix is neither .csv nor .parquet."""
+    writers: dict[str, RowWriter] = {".csv": write_csv, ".parquet": write_parquet}
     if file.suffix.lower() not in writers:
         raise InputError(f"{file}: the name ends neither in .csv nor in .parquet, which say what to write")
     return writers[file.suffix.lower()]
 
 
-def write_csv(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Writes a heading and a line a row; what a run does not have is empty."""
+def write_csv(file: Path, rows: Sequence[RunRow], columns: Sequence[str]) -> None:
+    """Write a heading, and a line for each row; values that a run does not have are empty."""
     with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(map(encodable, columns))
+        writer.writerow(map(encodable_text, columns))
         cells = (
-            ["" if row.get(key) is None else encodable(words(row[key])) for key in columns] for row in rows
+            ["" if row.get(key) is None else encodable_text(value_text(row[key])) for key in columns]
+            for row in rows
         )
         writer.writerows(cells)
 
 
-def write_parquet(file: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Writes a column a key: of truths, integers, numbers or text; what a run does not have is null."""
+def write_parquet(file: Path, rows: Sequence[RunRow], columns: Sequence[str]) -> None:
+    """Write a column of Booleans, integers, floats or text for each key; missing values are null."""
     import pyarrow
     from pyarrow import parquet
 
-    table = pyarrow.table({encodable(key): alike([row.get(key) for row in rows]) for key in columns})
+    table = pyarrow.table(
+        {encodable_text(key): column_values([row.get(key) for row in rows]) for key in columns}
+    )
     with replacing(file) as temporary:
         parquet.write_table(table, temporary)
 
 
-def alike(values: Sequence[Value]) -> list[Scalar]:
-    """Values of a column, all of one type: as text, where they have several."""
-    there = [value for value in values if value is not None]
-    if all(isinstance(value, bool) for value in there):
+def column_values(values: Sequence[RowValue]) -> list[RecordValue]:
+    """Return the values of a column with one type for all; as text, where they have several."""
+    present = [value for value in values if value is not None]
+    if all(isinstance(value, bool) for value in present):
         return list(values)  # type: ignore[arg-type]
-    if all(is_number(value) for value in there):
-        has_fraction = any(isinstance(value, float) for value in there)
+    if all(is_number(value) for value in present):
+        has_fraction = any(isinstance(value, float) for value in present)
         return [float(value) if has_fraction and value is not None else value for value in values]  # type: ignore
-    return [None if value is None else encodable(words(value)) for value in values]
+    return [None if value is None else encodable_text(value_text(value)) for value in values]
 
 
-def is_number(value: Value) -> bool:
-    """Whether a column of numbers can hold it."""
+def is_number(value: RowValue) -> bool:
+    """Return True when a column of numbers can hold a value."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= MAX_INTEGER
 
 
-def encodable(text: str) -> str:
-    """Text without what UTF-8 cannot hold: names of folders need not be text."""
+def encodable_text(text: str) -> str:
+    """Return text with escapes for what UTF-8 cannot encode: names of folders may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()

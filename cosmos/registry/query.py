@@ -1,7 +1,7 @@
-"""How a person asks about runs: keys, conditions, an order.
+"""Queries of runs: rows of values by key, resolution of abbreviated keys, conditions, sorting.
 
-A row is all that is known of a run, by key: what it is and belongs to, its parameters by path, its metrics.
-What is not known of it is not in its row; None is a parameter that is set to nothing.
+A row has the values of a run's record by key: status and labels, parameters by path, metrics. A value that is
+not known is not in the row; None is a parameter that is set to null.
 """
 
 import difflib
@@ -12,35 +12,38 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cosmos.errors import InputError
-from cosmos.registry.record import RunRecord, Scalar
+from cosmos.registry.record import RecordValue, RunRecord
 
-Value = Scalar | tuple[str, ...]
-Row = Mapping[str, Value]
+RowValue = RecordValue | tuple[str, ...]
+RunRow = Mapping[str, RowValue]
+"""Values of a run by key."""
 
-KEYS = (
+RUN_KEYS = (
     "name", "status", "alive", "heartbeat", "started", "tags", "group", "job_type", "trial", "trial_seed",
     "commit", "job", "problem",
 )  # fmt: skip
-"""What a run is and belongs to."""
+"""Keys beside parameters and metrics."""
 
-ALIASES = {"tag": "tags"}
+KEY_ALIASES = {"tag": "tags"}
 
-ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
 }
 
-CONDITION = re.compile(r"\s*(?P<key>.+?)\s*(?P<operator>!=|<=|>=|==?|<|>|~)\s*(?P<text>.*?)\s*", re.DOTALL)
+CONDITION_PATTERN = re.compile(
+    r"\s*(?P<key>.+?)\s*(?P<operator>!=|<=|>=|==?|<|>|~)\s*(?P<text>.*?)\s*", re.DOTALL
+)
 
-MAX_LISTED = 8
-"""Keys that a message lists."""
+MAX_LISTED_KEYS = 8
+"""Largest number of keys that a message lists."""
 
 
-def row(record: RunRecord) -> Row:
-    """All that is known of a run, by key."""
-    known: dict[str, Value] = {
+def run_row(record: RunRecord) -> RunRow:
+    """Return the row of a run."""
+    values: dict[str, RowValue] = {
         "name": record.name,
         "status": record.status,
         "alive": record.is_alive,
@@ -55,52 +58,54 @@ def row(record: RunRecord) -> Row:
         "job": record.job or None,
         "problem": record.problem or None,
     }
-    there = {key: value for key, value in known.items() if value is not None}
-    return {**record.metrics, **record.params, **there}
+    present = {key: value for key, value in values.items() if value is not None}
+    return {**record.metrics, **record.params, **present}
 
 
-def known_keys(records: Iterable[RunRecord]) -> list[str]:
-    """All keys: what runs are, then the parameters and the metrics that any of them has."""
+def all_keys(records: Iterable[RunRecord]) -> list[str]:
+    """Return RUN_KEYS, then the parameters and the metrics that any run has."""
     params, metrics = dict[str, None](), dict[str, None]()
     for record in records:
         params.update(dict.fromkeys(record.params))
         metrics.update(dict.fromkeys(record.metrics))
-    return list(dict.fromkeys([*KEYS, *params, *metrics]))
+    return list(dict.fromkeys([*RUN_KEYS, *params, *metrics]))
 
 
-def resolve(text: str, known: Sequence[str]) -> str:
-    """The key that a person means: it, or an end of it that no other key has.
+def resolve_key(text: str, keys: Sequence[str]) -> str:
+    """Return the key that `text` means: the same, or the only one that ends in it.
 
-    ValueError where several have it, or none.
+    InputError where several keys end in it, or none.
     """
-    text = ALIASES.get(text, text)
-    if text in known:
+    text = KEY_ALIASES.get(text, text)
+    if text in keys:
         return text
     for boundaries in ("./", "_"):
-        ends = [key for key in known if key.endswith(tuple(f"{one}{text}" for one in boundaries))]
+        ends = [key for key in keys if key.endswith(tuple(f"{mark}{text}" for mark in boundaries))]
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise InputError(f"{text}: {len(ends)} keys end in that; say which: {listed(ends)}")
-    raise InputError(f"{text!r}: no run has that; {near(text, known)}")
+            raise InputError(f"{text}: {len(ends)} keys end in that; say which: {join_keys(ends)}")
+    raise InputError(f"{text!r}: no run has that; {suggest_keys(text, keys)}")
 
 
-def near(text: str, known: Sequence[str]) -> str:
-    """Keys that a person may have meant."""
-    by_end = {re.split("[./]", key)[-1]: key for key in reversed(known)} | {key: key for key in known}
-    found = dict.fromkeys(by_end[end] for end in difflib.get_close_matches(text, by_end, MAX_LISTED))
-    return f"near it: {listed(list(found))}" if found else "`cosmos runs show RUN` lists what a run has"
+def suggest_keys(text: str, keys: Sequence[str]) -> str:
+    """Return a hint at keys that `text` may have meant."""
+    by_end = {re.split("[./]", key)[-1]: key for key in reversed(keys)} | {key: key for key in keys}
+    similar = dict.fromkeys(by_end[end] for end in difflib.get_close_matches(text, by_end, MAX_LISTED_KEYS))
+    return (
+        f"near it: {join_keys(list(similar))}" if similar else "`cosmos runs show RUN` lists what a run has"
+    )
 
 
-def listed(keys: Sequence[str]) -> str:
-    """Keys, as far as there is room."""
-    more = f" and {len(keys) - MAX_LISTED} more" if len(keys) > MAX_LISTED else ""
-    return ", ".join(keys[:MAX_LISTED]) + more
+def join_keys(keys: Sequence[str]) -> str:
+    """Return the first keys as a text, and the number of others."""
+    more = f" and {len(keys) - MAX_LISTED_KEYS} more" if len(keys) > MAX_LISTED_KEYS else ""
+    return ", ".join(keys[:MAX_LISTED_KEYS]) + more
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What must hold of a run."""
+    """Condition on a run: the value of a key compared with a text."""
 
     key: str
     operator: str
@@ -108,19 +113,19 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str, resolve: Callable[[str], str]) -> Self:
-        """The condition that a person wrote, its key resolved. ValueError where it is none."""
-        found = CONDITION.fullmatch(text)
-        if not found:
+        """Return the condition in `text`, such as `loss<2`, its key resolved. InputError where it is none."""
+        match = CONDITION_PATTERN.fullmatch(text)
+        if not match:
             raise InputError(f"--where {text}: not a condition; key=value, or != < <= > >= ~ in place of =")
-        key = resolve(found["key"])
-        if key == "tags" and found["operator"] in ORDERS:
+        key = resolve(match["key"])
+        if key == "tags" and match["operator"] in COMPARISONS:
             raise InputError(f"--where {text}: tags have no order; =, != and ~ would do")
-        return cls(key, found["operator"].replace("==", "="), found["text"])
+        return cls(key, match["operator"].replace("==", "="), match["text"])
 
-    def holds(self, row: Row) -> bool:
-        """Whether it holds of a run; only != does of one that does not have the key.
+    def holds(self, row: RunRow) -> bool:
+        """Return True when it holds for a run; for one without the key only != does.
 
-        ValueError where a number would be compared with something else.
+        InputError where a number would be compared with something else.
         """
         if self.key not in row:
             return self.operator == "!="
@@ -130,66 +135,70 @@ class Condition:
         if self.operator == "!=":
             return not self.is_equal(value)
         if self.operator == "~":
-            return any(self.text in one for one in (value if isinstance(value, tuple) else (words(value),)))
+            texts = value if isinstance(value, tuple) else (value_text(value),)
+            return any(self.text in text for text in texts)
         return self.is_ordered(value)
 
-    def is_equal(self, value: Value) -> bool:
-        """Whether a value is the one that was written."""
+    def is_equal(self, value: RowValue) -> bool:
+        """Return True when a value is the one in the condition."""
         if isinstance(value, tuple):
             return self.text in value
         if value is None or isinstance(value, bool):
-            return self.text.lower() in (words(value), "null" if value is None else "")
-        return value == (self.text if isinstance(value, str) else as_number(self.text))
+            return self.text.lower() in (value_text(value), "null" if value is None else "")
+        return value == (self.text if isinstance(value, str) else parse_number(self.text))
 
-    def is_ordered(self, value: Value) -> bool:
-        """Whether a number or a text is on the right side; nothing else is on any."""
-        compare = ORDERS[self.operator]
+    def is_ordered(self, value: RowValue) -> bool:
+        """Return True when a number or text is on the side that the operator asks for; False for others."""
+        compare = COMPARISONS[self.operator]
         if isinstance(value, str):
             return compare(value, self.text)
         if not isinstance(value, int | float) or isinstance(value, bool):
             return False
-        number = as_number(self.text)
+        number = parse_number(self.text)
         if number is None:
             raise InputError(f"--where {self.key}{self.operator}{self.text}: {self.text!r} is no number")
         return compare(value, number)
 
 
-def conditions(texts: Iterable[str], resolve: Callable[[str], str]) -> list[Condition]:
-    """The conditions of a command line. What came apart at a comma within a value is put together again."""
+def parse_conditions(texts: Iterable[str], resolve: Callable[[str], str]) -> list[Condition]:
+    """Return the conditions of a command line; rejoin values that its parser split at a comma.
+
+    InputError for a text that is no condition.
+    """
     whole: list[str] = []
     for text in texts:
-        if whole and not CONDITION.fullmatch(text):
+        if whole and not CONDITION_PATTERN.fullmatch(text):
             whole[-1] += f",{text}"
         else:
             whole.append(text)
     return [Condition.parse(text, resolve) for text in whole]
 
 
-def ordered(rows: Iterable[Row], key: str, descending: bool) -> list[Row]:
-    """Rows by what they have under a key, numbers before texts; those that have nothing there come last."""
-    there, rest = list[Row](), list[Row]()
-    for one in rows:
-        (rest if one.get(key) is None else there).append(one)
-    return sorted(there, key=lambda one: place(one[key]), reverse=descending) + rest
+def sort_rows(rows: Iterable[RunRow], key: str, descending: bool) -> list[RunRow]:
+    """Return rows sorted by the value of a key, numbers before texts; those without one come last."""
+    with_value, without = list[RunRow](), list[RunRow]()
+    for row in rows:
+        (without if row.get(key) is None else with_value).append(row)
+    return sorted(with_value, key=lambda row: sort_position(row[key]), reverse=descending) + without
 
 
-def place(value: Value) -> tuple[bool, float, str]:
-    """Where a value stands in an order."""
+def sort_position(value: RowValue) -> tuple[bool, float, str]:
+    """Return a sort key of values of any type."""
     if isinstance(value, int | float):
         return False, value, ""
-    return True, 0.0, words(value)
+    return True, 0.0, value_text(value)
 
 
-def as_number(text: str) -> float | None:
-    """The number that a text says; None where it says none."""
+def parse_number(text: str) -> float | None:
+    """Return the number in a text; None where it is none."""
     try:
         return float(text)
     except ValueError:
         return None
 
 
-def words(value: Value) -> str:
-    """A value as text: true, none, a,b."""
+def value_text(value: RowValue) -> str:
+    """Return a value as text: true, none, a,b."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -1,7 +1,7 @@
-"""Runs as records: what a run directory says of its run.
+"""Records of runs, read from their directories: status, labels, parameters, metrics, results.
 
-Nothing is asked of a scheduler, so that a list is quick and the same on every machine. A damaged file spoils
-its own part of one record, which then says so.
+No scheduler is asked, so that a list is quick and the same on every machine. A damaged file affects only its
+own part of one record, whose `problem` then names it.
 """
 
 import json
@@ -16,96 +16,98 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from cosmos.config.identity import flatten_sections
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
 from cosmos.run.results import read_result_figures
 
-Status = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
-Scalar = str | int | float | bool | None
-T = TypeVar("T")
+RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
+RecordValue = str | int | float | bool | None
+"""Value of a parameter in a record."""
 
-PARAMS = RunDir(Path()).params.name
+Part = TypeVar("Part")
 
-SCHEDULES = ("learning_rate", "momentum")
-"""What a training line says of schedules: the parameters of these names are what people ask for."""
+PARAMS_FILE = RunDir(Path()).params.name
+
+SCHEDULE_METRICS = ("learning_rate", "momentum")
+"""Metrics of schedules, left out of records since people mean the parameters of these names."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run in one row."""
+    """Record of a run, as its directory was when it was read."""
 
     name: str
-    """as `--run` takes it"""
+    """name that the option --run takes: the path from the folder of runs"""
     seconds_silent: float = math.inf
-    """since the heartbeat of the process that trains it; inf: none was ever felt"""
-    at_rest: Status = "stopped"
-    """how it stands, unless a process trains it"""
+    """seconds since the last heartbeat of the process that trains it; inf: there was none"""
+    at_rest: RunStatus = "stopped"
+    """status of the run, unless a process trains it"""
     started: str = ""
-    """UTC, ISO"""
+    """time of the first start, in UTC and ISO format"""
     group: str = ""
     job_type: str = "pretrain"
     tags: tuple[str, ...] = ()
     trial: int | None = None
-    """number of the trial that it is in its sweep"""
+    """number of its trial in the sweep; None: no trial"""
     trial_seed: int | None = None
-    """0: the first; repetitions count from 1"""
+    """0 of the trial itself, from 1 on of its repetitions"""
     commit: str = ""
     job: str = ""
-    """id of its newest job"""
+    """id of the newest job"""
     problem: str = ""
-    """what of it cannot be read"""
-    params: Mapping[str, Scalar] = field(default_factory=dict)
-    """by path: pretrain.momentum"""
+    """errors of files that could not be read"""
+    params: Mapping[str, RecordValue] = field(default_factory=dict)
+    """parameters by path, such as pretrain.momentum"""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """the last training line's, evaluation/..., and <suite>/<dataset>/<model>/<metric>; all finite"""
+    """finite values of the last training line, evaluation/..., and <suite>/<dataset>/<model>/<metric>"""
 
     @property
     def is_over(self) -> bool:
-        """Whether no process trains it any more, whatever its heartbeat."""
+        """True when no process trains it any more, whatever its heartbeat."""
         return self.at_rest in ("finished", "pruned")
 
     @property
     def is_alive(self) -> bool:
-        """Whether a process trains it."""
+        """True when a process trains it."""
         return not self.is_over and self.seconds_silent < ALIVE_SECONDS
 
     @property
-    def status(self) -> Status:
-        """How it stands."""
+    def status(self) -> RunStatus:
+        """Status of the run: running while a process trains it."""
         return "running" if self.is_alive else self.at_rest
 
-    def silent(self, seconds: float) -> "RunRecord":
-        """The same run, so many seconds after its last heartbeat."""
+    def with_silence(self, seconds: float) -> "RunRecord":
+        """Return the record with this number of seconds since the last heartbeat."""
         return RunRecord(**{**vars(self), "seconds_silent": seconds})
 
 
-def is_run(path: str | Path) -> bool:
-    """Whether a folder is the directory of a run, rather than one of a sweep or of evaluations."""
-    return os.path.isfile(f"{path}/{PARAMS}")  # noqa: PTH113 - false, too, where one may not look
+def is_run_directory(path: str | Path) -> bool:
+    """Return True for the directory of a run, rather than one of a sweep or of evaluations."""
+    return os.path.isfile(f"{path}/{PARAMS_FILE}")  # noqa: PTH113 - false, too, where one may not look
 
 
-def run_named(name: str, runs_root: Path) -> RunDir | None:
-    """The run that a person means: one of the folder of runs, or a path; None where there is none."""
-    return next((RunDir(path) for path in (runs_root / name, Path(name)) if is_run(path)), None)
+def find_run_dir(name: str, runs_root: Path) -> RunDir | None:
+    """Return the run of a name in the folder of runs, or of a path; None where there is none."""
+    return next((RunDir(path) for path in (runs_root / name, Path(name)) if is_run_directory(path)), None)
 
 
-def read_record(run: RunDir, name: str) -> RunRecord:
-    """The record of a run, from its files as they are now."""
-    reading = Reading()
-    params: dict[str, Scalar] = reading.of(lambda: read_params(run), {})
-    newest = reading.of(lambda: read_newest(run), Newest())
-    results: dict[str, float] = reading.of(lambda: read_results(run), {})
-    labels = reading.of(lambda: read_labels(run), RunLabels())
-    trial = reading.of(lambda: read_trial(run), Trial())
-    job = reading.of(lambda: read_job(run), Job())
-    sessions = reading.of(lambda: read_sessions(run), Sessions())
+def read_run_record(run: RunDir, name: str) -> RunRecord:
+    """Return the record of a run, from its files as they are now; files that are missing are left out."""
+    reader = TolerantReader()
+    params: dict[str, RecordValue] = reader.read(lambda: read_param_values(run), {})
+    newest = reader.read(lambda: read_newest_metrics(run), NewestMetrics())
+    results: dict[str, float] = reader.read(lambda: read_finite_results(run), {})
+    labels = reader.read(lambda: read_text_labels(run), RunLabels())
+    trial = reader.read(lambda: read_trial_summary(run), TrialSummary())
+    job = reader.read(lambda: read_job_summary(run), JobSummary())
+    sessions = reader.read(lambda: read_session_summary(run), SessionSummary())
     return RunRecord(
         name,
         seconds_silent(run.lease),
-        reading.of(lambda: at_rest(run, trial, job, params, newest.training), "stopped"),
+        reader.read(lambda: status_at_rest(run, trial, job, params, newest.training), "stopped"),
         sessions.started,
         labels.group,
         labels.job_type,
@@ -114,56 +116,59 @@ def read_record(run: RunDir, name: str) -> RunRecord:
         trial.seed,
         sessions.commit,
         job.job_id,
-        "; ".join(reading.problems),
+        "; ".join(reader.problems),
         params,
-        {**trial.values, **newest.shown(), **results},
+        {**trial.values, **newest.as_metrics(), **results},
     )
 
 
-class Reading:
-    """Reads files of a run, each of which may be missing or damaged."""
+class TolerantReader:
+    """Reader of files that may be missing or damaged; `problems` has the errors of damaged ones."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def of(self, read: Callable[[], T], otherwise: T) -> T:
-        """What `read` returns; `otherwise` where its file is missing or, as is then noted, damaged."""
+    def read(self, read: Callable[[], Part], default: Part) -> Part:
+        """Return what `read` returns, or `default` where its file is missing or damaged; note the latter."""
         try:
             return read()
         except FileNotFoundError:
-            return otherwise
+            return default
         except Exception as error:  # there is no end to what a damaged file can do to its reader
             self.problems.append(" ".join(str(error).split()) or type(error).__name__)
-            return otherwise
+            return default
 
 
 def seconds_silent(lease: str | Path) -> float:
-    """Seconds since the heartbeat of the process that holds a lease; inf where there never was one."""
+    """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one."""
     try:
         return max(0.0, time.time() - os.stat(lease).st_mtime)  # noqa: PTH116 - half the time of pathlib's
     except OSError:
         return math.inf
 
 
-def read_params(run: RunDir) -> dict[str, Scalar]:
-    """Parameters by path, as they were written: not validated, so that runs of older code are read too."""
+def read_param_values(run: RunDir) -> dict[str, RecordValue]:
+    """Return parameters by path, as written: not validated, so that runs of older code are read too.
+
+    Raises DamagedDataError where the file holds none.
+    """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         values = yaml.load(run.params.read_text(encoding="utf-8"), loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{run.params}: not YAML: {error}") from None
+        raise DamagedDataError(f"{run.params}: not YAML: {error}") from None
     if not isinstance(values, dict):
-        raise InputError(f"{run.params}: expected sections such as `pretrain:`")
-    return scalars(values)
+        raise DamagedDataError(f"{run.params}: expected sections such as `pretrain:`")
+    return flatten_params(values)
 
 
-def scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Nested sections by path; a list in words."""
-    return {path: scalar(value) for path, value in flatten_sections(values).items()}
+def flatten_params(values: Mapping[str, Any]) -> dict[str, RecordValue]:
+    """Return the values of nested sections by path, as records keep them."""
+    return {path: record_value(value) for path, value in flatten_sections(values).items()}
 
 
-def scalar(value: object) -> Scalar:
-    """A value that can be compared, shown and kept: a list is its items, separated by commas."""
+def record_value(value: object) -> RecordValue:
+    """Return a value as records keep it: a list as its items separated by commas, others as text."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     if isinstance(value, float) and not math.isfinite(value):
@@ -171,8 +176,8 @@ def scalar(value: object) -> Scalar:
     return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
-def finite(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The finite numbers among values."""
+def finite_numbers(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the finite numbers among values; `prefix` is put before their keys."""
     return {
         f"{prefix}{key}": float(value)
         for key, value in values.items()
@@ -181,87 +186,87 @@ def finite(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Newest:
-    """What the metrics of a run end with."""
+class NewestMetrics:
+    """Last values of the metrics of a run."""
 
     training: Mapping[str, float] = field(default_factory=dict)
-    """the last line of training"""
+    """values of the last line of training"""
     evaluation: Mapping[str, float] = field(default_factory=dict)
-    """the last evaluation while training"""
+    """figures of the last evaluation while training, by evaluation/..."""
 
-    def shown(self) -> dict[str, float]:
-        """Both, as metrics of a record."""
+    def as_metrics(self) -> dict[str, float]:
+        """Return both as the metrics of a record, without those of schedules."""
         return {
-            **{key: value for key, value in self.training.items() if key not in SCHEDULES},
+            **{key: value for key, value in self.training.items() if key not in SCHEDULE_METRICS},
             **self.evaluation,
         }
 
 
-def read_newest(run: RunDir) -> Newest:
-    """What the metrics of a run end with."""
+def read_newest_metrics(run: RunDir) -> NewestMetrics:
+    """Return the last values of the metrics of a run."""
     last = last_lines_with(("loss", "evaluation"), run.metrics)
     evaluation = last.get("evaluation", {}).get("evaluation", {})
-    return Newest(finite(last.get("loss", {})), finite(evaluation, "evaluation/"))
+    return NewestMetrics(finite_numbers(last.get("loss", {})), finite_numbers(evaluation, "evaluation/"))
 
 
-def read_labels(run: RunDir) -> RunLabels:
-    """The labels of a run, every one a text, whatever wrote them."""
+def read_text_labels(run: RunDir) -> RunLabels:
+    """Return the labels of a run, all converted to text, since people edit the file."""
     labels = RunLabels.of(run)
     return replace(labels, group=str(labels.group), tags=tuple(map(str, labels.tags)))
 
 
-def read_results(run: RunDir) -> dict[str, float]:
-    """Overall figures of all that was measured, as <suite>/<dataset>/<model>/<metric>."""
-    return finite(
+def read_finite_results(run: RunDir) -> dict[str, float]:
+    """Return the finite overall figures of all results, by <suite>/<dataset>/<model>/<metric>."""
+    return finite_numbers(
         {name: value for file in run.result_files for name, value in read_result_figures(file).items()}
     )
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What trial.json says of a run."""
+class TrialSummary:
+    """Number, seed, state and objectives in trial.json; its defaults stand for a run that is no trial."""
 
     number: int | None = None
     seed: int | None = None
     state: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
-    """objectives, of a finished trial"""
+    """objectives by figure, of a finished trial"""
 
 
-def read_trial(run: RunDir) -> Trial:
-    """Which trial a run is. ValueError where its file is damaged."""
+def read_trial_summary(run: RunDir) -> TrialSummary:
+    """Return the summary of trial.json. DamagedDataError where the file is damaged."""
     try:
-        said = json.loads(run.trial.read_text(encoding="utf-8"))
-        values = finite(said["values"]) if said["state"] == "finished" else {}
-        return Trial(int(said["number"]), int(said["seed"]), str(said["state"]), values)
+        record = json.loads(run.trial.read_text(encoding="utf-8"))
+        values = finite_numbers(record["values"]) if record["state"] == "finished" else {}
+        return TrialSummary(int(record["number"]), int(record["seed"]), str(record["state"]), values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{run.trial}: not the record of a trial ({error!r})") from None
+        raise DamagedDataError(f"{run.trial}: not the record of a trial ({error!r})") from None
 
 
 @dataclass(frozen=True)
-class Job:
-    """How a run's newest job stands, as far as its folder tells."""
+class JobSummary:
+    """State of a run's newest job, as far as its folder tells; its defaults stand for a run without one."""
 
     job_id: str = ""
     waits: bool = False
     failed: bool = False
 
 
-def read_job(run: RunDir) -> Job:
-    """The newest job of a run. ValueError where its record or a failure's is damaged."""
+def read_job_summary(run: RunDir) -> JobSummary:
+    """Return the state of a run's newest job. DamagedDataError where its record or a failure's is damaged."""
     if not run.job.exists():
-        return Job()
+        return JobSummary()
     from cosmos.launch.outcome import CallFiles  # late: a list of runs that have not changed does without
     from cosmos.launch.submission import read_submission
 
     submission = read_submission(run.job)
     if submission is None:
-        return Job()
+        return JobSummary()
     call = CallFiles(run.jobs / submission.token, 0)
     if not call.folder.is_dir():
-        return Job(submission.job_id)
+        return JobSummary(submission.job_id)
     is_over = call.has_value()
-    return Job(
+    return JobSummary(
         submission.job_id,
         waits=not is_over and not call.attempts(),
         failed=not is_over and call.first_failure() is not None,
@@ -269,28 +274,34 @@ def read_job(run: RunDir) -> Job:
 
 
 @dataclass(frozen=True)
-class Sessions:
-    """What provenance.json says of a run's processes."""
+class SessionSummary:
+    """First start and last commit in provenance.json."""
 
     started: str = ""
-    """the first one, in UTC"""
+    """time of the first start, in UTC"""
     commit: str = ""
-    """of the last one"""
+    """commit of the last start"""
 
 
-def read_sessions(run: RunDir) -> Sessions:
-    """When a run started, and the code that last trained it. ValueError where the file is damaged."""
+def read_session_summary(run: RunDir) -> SessionSummary:
+    """Return a run's first start and last commit. DamagedDataError where the file is damaged."""
     try:
         sessions = json.loads(run.provenance.read_text(encoding="utf-8"))["sessions"]
-        return Sessions(str(sessions[0]["started"]), str(sessions[-1]["commit"])) if sessions else Sessions()
+        if not sessions:
+            return SessionSummary()
+        return SessionSummary(str(sessions[0]["started"]), str(sessions[-1]["commit"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run.provenance}: not a file of provenance ({error!r})") from None
+        raise DamagedDataError(f"{run.provenance}: not a file of provenance ({error!r})") from None
 
 
-def at_rest(
-    run: RunDir, trial: Trial, job: Job, params: Mapping[str, Scalar], training: Mapping[str, float]
-) -> Status:
-    """How a run stands while nothing trains it."""
+def status_at_rest(
+    run: RunDir,
+    trial: TrialSummary,
+    job: JobSummary,
+    params: Mapping[str, RecordValue],
+    training: Mapping[str, float],
+) -> RunStatus:
+    """Return the status of a run that no process trains."""
     if trial.state == "pruned":
         return "pruned"
     if trial.state == "finished" or is_trained(run, params, training):
@@ -300,8 +311,8 @@ def at_rest(
     return "waiting" if job.waits else "stopped"
 
 
-def is_trained(run: RunDir, params: Mapping[str, Scalar], training: Mapping[str, float]) -> bool:
-    """Whether the checkpoint of the last step is there."""
+def is_trained(run: RunDir, params: Mapping[str, RecordValue], training: Mapping[str, float]) -> bool:
+    """Return True when the checkpoint of the last step is there."""
     epochs, epoch = params.get("pretrain.epochs"), training.get("epoch", 0.0)
     if not epoch or not isinstance(epochs, int | float):
         return False

@@ -12,10 +12,11 @@ from pyarrow import parquet
 from pydantic_settings import CliApp
 
 from cosmos.cli import CosmosCommand
+from cosmos.config.figures import direction_of
 from cosmos.config.params import Params
-from cosmos.registry import commands as runs
+from cosmos.registry import commands as run_commands
 from cosmos.registry import index as run_index
-from cosmos.registry.table import short, table
+from cosmos.registry.table import format_cell_value, table_lines
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.stages import pretrain_job
@@ -114,7 +115,7 @@ class TestList:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert said(capsys, "list", "--limit", "1").endswith("... and 2 more; `--limit 3` shows all\n")
-        monkeypatch.setattr(runs, "MAX_IN_TERMINAL", 2)
+        monkeypatch.setattr(run_commands, "MAX_TERMINAL_RUNS", 2)
         assert "more" not in said(capsys, "list")
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         assert said(capsys, "list").endswith("... and 1 more; `--limit 3` shows all\n")
@@ -185,7 +186,7 @@ class TestBest:
         ],
     )
     def test_which_way_is_known_of_each_metric(self, metric: str, is_cost: bool) -> None:
-        assert runs.is_cost(metric) == is_cost
+        assert (direction_of(metric) == "min") == is_cost
 
     def test_only_runs_that_have_the_metric_compete(self, capsys: pytest.CaptureFixture[str]) -> None:
         def names(*arguments: str) -> list[str]:
@@ -303,12 +304,12 @@ class TestExport:
     ],
 )
 def test_values_are_short(value: Any, text: str) -> None:
-    assert short(value) == text
+    assert format_cell_value(value) == text
 
 
 def test_numbers_stand_on_the_right_and_text_on_the_left() -> None:
     rows: Sequence[dict[str, Any]] = [{"a": 1.5, "b": "x"}, {"a": 10}, {"b": "long"}]
-    assert table(rows, ["a", "b"]) == ["  a  b", "1.5  x", " 10  -", "  -  long"]
+    assert table_lines(rows, ["a", "b"]) == ["  a  b", "1.5  x", " 10  -", "  -  long"]
 
 
 class TestTags:

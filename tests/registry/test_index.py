@@ -1,6 +1,5 @@
 import json
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 
 from cosmos.launch.outcome import CallFiles
 from cosmos.registry import index as run_index
-from cosmos.registry.index import INDEX, list_runs
-from cosmos.registry.record import RunRecord, read_record
+from cosmos.registry.index import INDEX_FILE, list_runs
+from cosmos.registry.record import RunRecord, read_run_record
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from tests.registry.run_files import (
@@ -51,9 +50,9 @@ def numbers_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
     def noting(run: RunDir, name: str) -> RunRecord:
         read.append(name)
-        return read_record(run, name)
+        return read_run_record(run, name)
 
-    monkeypatch.setattr(run_index, "read_record", noting)
+    monkeypatch.setattr(run_index, "read_run_record", noting)
     list_runs(root)
     return len(read)
 
@@ -70,7 +69,7 @@ def test_runs_and_those_in_folders_are_listed_by_name(root: Path) -> None:
 def test_a_folder_of_runs_that_is_empty_or_missing_has_none(tmp_path: Path) -> None:
     assert list_runs(tmp_path) == list_runs(tmp_path / "missing") == []
     assert not (tmp_path / "missing").exists()
-    assert not (tmp_path / INDEX).exists()
+    assert not (tmp_path / INDEX_FILE).exists()
 
 
 def test_what_has_not_changed_is_not_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,9 +92,9 @@ def test_what_has_just_changed_may_change_again_unnoticed_and_is_not_kept(
 
 def test_an_index_that_was_deleted_costs_only_time(root: Path) -> None:
     before = list_runs(root)
-    (root / INDEX).unlink()
+    (root / INDEX_FILE).unlink()
     assert list_runs(root) == before
-    assert (root / INDEX).is_file()
+    assert (root / INDEX_FILE).is_file()
 
 
 def cut(path: Path) -> None:
@@ -103,38 +102,44 @@ def cut(path: Path) -> None:
 
 
 def of_other_code(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("PRAGMA user_version = 7")
-        database.execute("UPDATE runs SET head = '[]'")
+    _, *lines = path.read_text().splitlines()
+    path.write_text("\n".join(["7", *(line.replace("trial", "other") for line in lines)]))
 
 
-def of_other_tables(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("DROP TABLE bases")
+def of_other_fields(path: Path) -> None:
+    path.write_text(path.read_text().replace('"tags"', '"labels"'))
 
 
 def of_other_values(path: Path) -> None:
-    with sqlite3.connect(path) as database:
-        database.execute("UPDATE runs SET metrics = 'none'")
+    version, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([version, *("[1, 2]" for _ in lines)]))
 
 
 @pytest.mark.parametrize(
     "spoil",
-    [lambda path: path.write_bytes(b"no database"), cut, of_other_code, of_other_tables, of_other_values],
+    [
+        lambda path: path.write_bytes(b"no index"),
+        lambda path: path.write_bytes(b"\xff\xfe"),
+        lambda path: path.write_bytes(b""),
+        cut,
+        of_other_code,
+        of_other_fields,
+        of_other_values,
+    ],
 )
 def test_an_index_that_is_damaged_or_of_other_code_is_made_anew(
     root: Path, spoil: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = list_runs(root)
-    spoil(root / INDEX)
+    spoil(root / INDEX_FILE)
     assert list_runs(root) == before
     assert numbers_read(root, monkeypatch) == 0
 
 
 def test_where_no_index_can_be_written_runs_are_listed_all_the_same(root: Path) -> None:
-    (root / INDEX).mkdir()
+    (root / INDEX_FILE).mkdir()
     assert len(list_runs(root)) == 4
-    assert sorted(path.name for path in root.iterdir()) == [INDEX, "one", "sweep", "two"]
+    assert sorted(path.name for path in root.iterdir()) == [INDEX_FILE, "one", "sweep", "two"]
 
 
 def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
@@ -143,9 +148,9 @@ def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
     def losing(run: RunDir, name: str) -> RunRecord:
         if name == "two":
             remove(run)
-        return read_record(run, name)
+        return read_run_record(run, name)
 
-    monkeypatch.setattr(run_index, "read_record", losing)
+    monkeypatch.setattr(run_index, "read_run_record", losing)
     assert names(root) == ["one", "sweep/trial-0000", "sweep/trial-0001"]
     remove(RunDir(root / "one"))
     assert names(root) == ["sweep/trial-0000", "sweep/trial-0001"]
@@ -153,15 +158,15 @@ def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
 
 def test_what_changes_while_it_is_read_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def racing(run: RunDir, name: str) -> RunRecord:
-        found = read_record(run, name)
+        found = read_run_record(run, name)
         if name == "two":
             RunLabels(tags=("late",)).write(run)
             settle(run.path)
         return found
 
-    monkeypatch.setattr(run_index, "read_record", racing)
+    monkeypatch.setattr(run_index, "read_run_record", racing)
     list_runs(root)
-    monkeypatch.setattr(run_index, "read_record", read_record)
+    monkeypatch.setattr(run_index, "read_run_record", read_run_record)
     assert list_runs(root)[-1].tags == ("late",)
 
 
@@ -211,16 +216,16 @@ values = (
 )
 def test_records_come_back_as_they_were_to_the_type(parts: list[tuple[Any, ...]]) -> None:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / INDEX
+        path = Path(folder) / INDEX_FILE
         entries = {
-            f"run-{number}": run_index.Entry(
+            f"run-{number}": run_index.IndexEntry(
                 "1:2",
                 ("metrics.jsonl",),
                 RunRecord(f"run-{number}", tags=tuple(tags), params=params, metrics=metrics, trial=number),
             )
             for number, (params, metrics, tags) in enumerate(parts)
         }
-        run_index.write_index(path, entries, [], is_new=True)
+        run_index.write_index(path, entries)
         found = run_index.read_index(path)
         assert found == entries
         assert repr(found) == repr(entries)
@@ -299,19 +304,19 @@ def test_with_the_index_the_answer_is_always_the_one_without(
             assert_same(root)
             assert_same(root)
         if fate == "deleted":
-            (root / INDEX).unlink(missing_ok=True)
+            (root / INDEX_FILE).unlink(missing_ok=True)
         if fate == "damaged":
-            (root / INDEX).write_bytes(b"SQLite format 3\0")
+            (root / INDEX_FILE).write_bytes(b"SQLite format 3\0")
         assert_same(root)
 
 
 def assert_same(root: Path) -> None:
     runs = {path.parent for glob in ("*/params.yaml", "*/*/params.yaml") for path in root.glob(glob)}
-    expected = [read_record(RunDir(path), str(path.relative_to(root))) for path in runs]
+    expected = [read_run_record(RunDir(path), str(path.relative_to(root))) for path in runs]
     found = list_runs(root)
     assert [seen(record) for record in found] == sorted(map(seen, expected))
 
 
 def seen(record: RunRecord) -> tuple[Any, ...]:
     """All that a person sees of a record."""
-    return (record.name, record.status, repr(record.silent(0.0)))
+    return (record.name, record.status, repr(record.with_silence(0.0)))

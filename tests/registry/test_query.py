@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.registry.query import Condition, Row, conditions, known_keys, ordered, resolve, row
+from cosmos.registry.query import (
+    Condition,
+    RunRow,
+    all_keys,
+    parse_conditions,
+    resolve_key,
+    run_row,
+    sort_rows,
+)
 from cosmos.registry.record import RunRecord
 
 RECALL = "retrieval/heldout/teacher/image_to_text_R@1"
@@ -20,11 +28,11 @@ RECORD = RunRecord(
     },
     metrics={"loss": 2.5, "step": 15.0, RECALL: 0.25, "retrieval/heldout/student/image_to_text_R@1": 0.2},
 )
-KNOWN = known_keys([RECORD])
+KNOWN = all_keys([RECORD])
 
 
 def means(text: str) -> str:
-    return resolve(text, KNOWN)
+    return resolve_key(text, KNOWN)
 
 
 class TestKeys:
@@ -68,14 +76,14 @@ class TestKeys:
             means("mentum")
 
     def test_what_is_not_known_of_a_run_is_not_in_its_row(self) -> None:
-        there = row(RECORD)
+        there = run_row(RECORD)
         assert (there["status"], there["alive"], there["heartbeat"]) == ("running", True, 4.0)
         assert there.keys().isdisjoint({"group", "trial", "job", "problem"})
-        assert "heartbeat" not in row(RunRecord("ema"))
+        assert "heartbeat" not in run_row(RunRecord("ema"))
 
 
-def holds(text: str, of: Row = row(RECORD)) -> bool:  # noqa: B008 - never written
-    (condition,) = conditions([text], means)
+def holds(text: str, of: RunRow = run_row(RECORD)) -> bool:  # noqa: B008 - never written
+    (condition,) = parse_conditions([text], means)
     return condition.holds(of)
 
 
@@ -129,12 +137,12 @@ class TestConditions:
             holds("tag<a")
 
     def test_a_value_that_came_apart_at_its_commas_is_put_together_again(self) -> None:
-        found = conditions(["datasets=heldout", "coco", "name=ema"], means)
+        found = parse_conditions(["datasets=heldout", "coco", "name=ema"], means)
         assert found == [Condition("evaluate.datasets", "=", "heldout,coco"), Condition("name", "=", "ema")]
 
 
 class TestOrder:
-    ROWS: tuple[Row, ...] = (
+    ROWS: tuple[RunRow, ...] = (
         {"name": "a", "x": 2},
         {"name": "b"},
         {"name": "c", "x": 1.5},
@@ -142,7 +150,7 @@ class TestOrder:
     )
 
     def names(self, key: str, descending: bool) -> str:
-        return "".join(str(one["name"]) for one in ordered(self.ROWS, key, descending))
+        return "".join(str(one["name"]) for one in sort_rows(self.ROWS, key, descending))
 
     def test_runs_without_the_key_are_last_either_way_and_equal_ones_stay(self) -> None:
         assert self.names("x", descending=False) == "cadb"
@@ -160,7 +168,7 @@ class TestOrder:
         )
     )
     def test_any_values_have_an_order_and_none_is_lost(self, values: list[Any]) -> None:
-        found = ordered([{"x": value} for value in values], "x", descending=False)
+        found = sort_rows([{"x": value} for value in values], "x", descending=False)
         assert sorted(map(repr, values)) == sorted(repr(one["x"]) for one in found)
         numbers = [one["x"] for one in found if isinstance(one["x"], int | float)]
         assert numbers == sorted(numbers)

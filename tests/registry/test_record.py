@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmos.config.params import Params
-from cosmos.registry.record import RunRecord, is_run, read_record, scalars
+from cosmos.registry.record import RunRecord, flatten_params, is_run_directory, read_run_record
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from tests.registry.run_files import (
@@ -25,7 +25,7 @@ from tests.registry.run_files import (
 
 
 def record(run: RunDir) -> RunRecord:
-    return read_record(run, run.path.name)
+    return read_run_record(run, run.path.name)
 
 
 def test_a_run_in_one_row(tmp_path: Path) -> None:
@@ -65,8 +65,8 @@ def test_what_schedules_say_in_metrics_does_not_hide_the_parameter(tmp_path: Pat
 
 def test_folders_without_parameters_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    assert not is_run(tmp_path)
-    assert is_run(make_run(tmp_path / "one").path)
+    assert not is_run_directory(tmp_path)
+    assert is_run_directory(make_run(tmp_path / "one").path)
 
 
 class TestStatus:
@@ -232,4 +232,4 @@ class TestDamage:
     ],
 )
 def test_parameters_are_values_that_can_be_compared_and_shown(value: Any, expected: Any) -> None:
-    assert scalars({"a": {"b": value}}).get("a.b") == expected
+    assert flatten_params({"a": {"b": value}}).get("a.b") == expected

@@ -1,0 +1,3 @@
+from tests.stages.conftest import place
+
+__all__ = ["place"]
