@@ -13,6 +13,8 @@ from cosmos.run.files import (
     write_json,
     write_text,
 )
+from cosmos.run.metrics import MetricsWriter
+from tests.test_repro import small_disk
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -80,6 +82,17 @@ def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
     with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; free space"):
         write_json(path, "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f.json", '"old"\n')]
+
+
+def test_a_full_disk_keeps_the_old_file_and_loses_no_name(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=64k"):
+        write_text(tmp_path / "disk" / "f", "old")
+        with pytest.raises(TransientError, match=r"disk/f: No space left on device; free space"):
+            write_text(tmp_path / "disk" / "f", "0" * 100_000)
+        assert [(p.name, p.read_text()) for p in (tmp_path / "disk").iterdir()] == [("f", "old")]
+        metrics = MetricsWriter(tmp_path / "disk" / "metrics.jsonl")
+        with pytest.raises(TransientError, match=r"disk/metrics\.jsonl: No space left on device"):
+            metrics.log({"step": 1, "text": "0" * 100_000})
 
 
 def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:

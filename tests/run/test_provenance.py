@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import cosmos
 from cosmos.errors import DamagedDataError
 from cosmos.run import provenance
 from cosmos.run.provenance import (
@@ -88,6 +89,7 @@ def test_a_frozen_copy_has_every_file_but_compiled_ones(tmp_path: Path) -> None:
     def files(root: Path) -> set[Path]:
         return {p.relative_to(root) for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts}
 
+    assert Path(cosmos.__file__).parent == PACKAGE
     folder = freeze_code(tmp_path / "code")
     assert folder == tmp_path / "code"
     assert files(folder / "cosmos") == files(PACKAGE) | {Path("frozen.json")}
