@@ -1,4 +1,4 @@
-"""The one owner of paths inside the folder that dvc.yaml's stages fill."""
+"""Paths inside the folder that the stages of dvc.yaml fill; no other module spells them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from cosmos.run.directory import RunDir
 
 CHECKPOINT_FILE = "checkpoint.pt"
-"""A finished pretraining's checkpoint, beside the files of its run that are kept."""
+"""Name of a finished pretraining's checkpoint, beside the files of its run that are kept."""
 
 
 @dataclass(frozen=True)
 class PipelineDir:
-    """A folder that `dvc repro` fills: where its files lie."""
+    """Folder that `dvc repro` fills, and the places of its files."""
 
     folder: Path = Path("pipeline")
 
@@ -31,12 +31,12 @@ class PipelineDir:
         return self.folder / "data"
 
     def preview(self, dataset: str) -> Path:
-        """A picture of some samples to train on."""
+        """Return the picture of some samples to train on."""
         return self.data / dataset / "preview.png"
 
     @property
     def model(self) -> RunDir:
-        """What is kept of the pretraining's run, under the same names."""
+        """Folder of what is kept of the pretraining's run, under the same names."""
         return RunDir(self.folder / "model")
 
     @property
@@ -45,7 +45,7 @@ class PipelineDir:
         return self.model.path / CHECKPOINT_FILE
 
     def results(self, suite: str) -> Path:
-        """The results file of a suite."""
+        """Return the results file of a suite."""
         return self.folder / "results" / suite / f"{suite}.json"
 
     @property
@@ -60,5 +60,5 @@ class PipelineDir:
 
     @property
     def curves(self) -> Path:
-        """The course of the pretraining that DVC plots."""
+        """Curves of the pretraining that DVC plots."""
         return self.folder / "curves.csv"

@@ -1,4 +1,4 @@
-"""The pipeline of dvc.yaml, for whoever drives it: DVC runs its stages, with parameters of one's own."""
+"""Running the pipeline of dvc.yaml with other parameters, and asking how far it is; DVC runs the stages."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
 from ruamel.yaml import YAML
 
@@ -44,17 +44,17 @@ from cosmos.stages.evaluate_job import cancel_evaluations
 logger = logging.getLogger(__name__)
 
 STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
-"""Stages of dvc.yaml in their order, but for `params`, which all of them begin with."""
+"""Stages of dvc.yaml in their order, without `params`, which all of them depend on."""
 
 PIPELINE = PipelineDir()
-"""The folder that they fill, in a workspace."""
+"""Folder that the stages fill, in a workspace."""
 
 PARAMS_BEFORE = Path(".dvc/tmp/params-before.yaml")
-"""params.yaml as it was, for as long as other parameters are in force."""
+"""Copy of params.yaml from before other parameters were put in force."""
 PARAMS_IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
-"""params.yaml as it was written then."""
+"""Copy of params.yaml with the other parameters, which shows whether it was edited since."""
 PARAMS_KEPT = Path(".dvc/tmp/params-kept.yaml")
-"""params.yaml as it was, where it was edited in the meantime."""
+"""Copy of params.yaml from before, kept because the file was edited in the meantime."""
 LOCK_FILE = Path(".dvc/tmp/workspace.lock")
 
 DVC_TICK_SECONDS = 5.0
@@ -86,11 +86,11 @@ def stage_failure(stage: str, lines: list[str]) -> StageFailedError:
 
 @contextmanager
 def parameters_in_force(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
-    """For its duration, params.yaml of the workspace says this experiment, with these values over it.
+    """Put an experiment and overrides into params.yaml of the workspace, and restore the file at the end.
 
-    Afterwards it is as it was; after a crash, as soon as this is used again. One process has the workspace at
-    a time, others wait: also for a `dvc repro` that is left of a process that was killed.
-    `experiment`: "" for the one in params.yaml. Raises ValueError for wrong parameters.
+    After a crash, the next use restores it. One process has the workspace at a time and others wait, also
+    for a `dvc repro` that is left of a process that was killed.
+    `experiment`: "" for the one in params.yaml. Raises InputError for wrong parameters.
     """
     with workspace_lock(root):
         restore_params(root)
@@ -112,26 +112,29 @@ def parameters_in_force(root: Path, experiment: str, overrides: dict[str, Any]) 
 
 @contextmanager
 def workspace_lock(root: Path) -> Iterator[None]:
-    """One process at a time. What `reproduce` starts holds the lock too, should this process be killed."""
+    """Hold the workspace lock; child processes inherit it, so it outlives a killed parent."""
     lock = root / LOCK_FILE
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    logger.warning("another run works in %s; waiting for it", root)
-                told = True
-                time.sleep(1)
+        if not try_lock(file):
+            logger.warning("another run works in %s; waiting for it", root)
+        while not try_lock(file):  # no call that blocks, which a flow could not cancel
+            time.sleep(1)
         yield
 
 
+def try_lock(file: TextIO) -> bool:
+    """Lock an open file against other processes, and return True; False where another has locked it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def restore_params(root: Path) -> None:
-    """Gives params.yaml the text that it had before, unless somebody edited it in the meantime."""
+    """Restore the text that params.yaml had before, unless somebody edited it in the meantime."""
     before, base = root / PARAMS_BEFORE, root / PARAMS_YAML
     if not before.exists():
         return
@@ -149,7 +152,7 @@ def restore_params(root: Path) -> None:
 
 
 def edit_yaml(text: str, values: dict[str, Any]) -> str:
-    """YAML with these keys in place of its own, and its comments."""
+    """Return YAML with the values of some keys replaced and all its comments."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000
@@ -161,10 +164,10 @@ def edit_yaml(text: str, values: dict[str, Any]) -> str:
 
 
 def machine_environment(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
-    """Variables that tell a command where to run, and what its jobs ask for, as far as that was said."""
-    asked = request.model_dump(mode="json", exclude_unset=True)
-    said = {key: value if isinstance(value, str) else json.dumps(value) for key, value in asked.items()}
-    return {"COSMOS_CLUSTER": cluster, **{f"COSMOS_SLURM__{key.upper()}": v for key, v in said.items()}}
+    """Return variables that tell a command where to run, and the keys of `request` that are set."""
+    values = request.model_dump(mode="json", exclude_unset=True)
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    return {"COSMOS_CLUSTER": cluster, **{f"COSMOS_SLURM__{key.upper()}": v for key, v in texts.items()}}
 
 
 def reproduce(
@@ -174,10 +177,10 @@ def reproduce(
     on_line: Callable[[str], None],
     on_tick: Callable[[], None],
 ) -> None:
-    """`dvc repro STAGE`, with `environment` in its environment.
+    """Run `dvc repro STAGE` with further variables in its environment.
 
-    Passes on what it prints, and calls `on_tick` every few seconds, in the calling thread. An exception in
-    the meantime stops it as Ctrl-C does: a pretraining saves, or leaves its job running.
+    Each line that it prints is passed to `on_line`, and `on_tick` is called every few seconds, in the calling
+    thread. An exception in either stops DVC as Ctrl-C does: a pretraining saves, or leaves its job running.
     Raises StageFailedError; TransientStageError where a second try may succeed with nothing mended.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -206,7 +209,7 @@ def reproduce(
 
 
 def lines_and_ticks(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
-    """The lines that a process prints, with a tick in between every few seconds."""
+    """Yield the lines that a process prints, and call `on_tick` every few seconds in between."""
     stream = process.stdout
     assert stream is not None
     printed: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -231,26 +234,26 @@ def lines_and_ticks(process: "subprocess.Popen[str]", on_tick: Callable[[], None
 
 
 def interrupt_process(process: "subprocess.Popen[str]") -> None:
-    """Stops DVC and the command of its stage, as Ctrl-C in a terminal does, and waits for them."""
+    """Stop DVC and the command of its stage, as Ctrl-C in a terminal does, and wait for them."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGINT)
         process.wait()
 
 
 def find_pretraining_run(root: Path) -> RunDir | None:
-    """The run that the pipeline's pretraining works in, or last worked in; None before the first."""
+    """Return the run that the pipeline's pretraining works in, or last worked in; None before the first."""
     file = run_pointer(root / PIPELINE.model.path)
     return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
 
 
 def pretraining_progress(root: Path) -> jobs.RunJob | None:
-    """How far the pipeline's pretraining is; None where there is none."""
+    """Return the job and progress of the pipeline's pretraining; None where there is none."""
     run = find_pretraining_run(root)
     return jobs.job_of_run(run, Machine()) if run and run.params.exists() else None
 
 
 def cancel_jobs(root: Path) -> str:
-    """Ends the jobs of the pipeline's pretraining and evaluations that are alive; says what was done."""
+    """Cancel the jobs of the pipeline's pretraining and evaluations, and describe what was done."""
     run, machine = find_pretraining_run(root), Machine()
     measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
     done = [cancel_evaluations(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
@@ -261,7 +264,7 @@ def cancel_jobs(root: Path) -> str:
 
 
 def list_results(root: Path) -> list[dict[str, Any]]:
-    """What the pipeline measured: a row of suite, dataset, model and figures for each model on a dataset."""
+    """Return the pipeline's results: a row of suite, dataset, model and figures for each of these."""
     return [
         {"suite": suite, "dataset": dataset, "model": model, **figures}
         for suite in get_args(SuiteName)

@@ -1,4 +1,4 @@
-"""Pretrain for a pipeline: the run goes on as runs do, and what it ends with is put where DVC owns it."""
+"""Pretrain for a pipeline: its run is resumed, and its checkpoint and records are copied to DVC's folder."""
 
 import shutil
 from hashlib import sha256
@@ -38,14 +38,14 @@ def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
 
 
 def run_pointer(output: Path) -> Path:
-    """The file that names the run directory of the pretraining that `output` is, or will be, of."""
+    """Return the file that names the run directory behind `output`."""
     return output.with_name(f"{output.name}.run")
 
 
 def pretrain_into(
     output: Path, experiment: Experiment, machine: Machine, path: Path, quiet: bool
 ) -> dict[str, Any]:
-    """Pretrains in the run directory `path`, and puts what is worth keeping of it into `output`.
+    """Pretrain in the run directory `path`, and copy its checkpoint and records to `output`.
 
     Raises what `launch_pretraining` raises; `output` is then as it was.
     """
@@ -61,7 +61,7 @@ def pretrain_into(
 
 
 def keep_outputs(run: RunDir, checkpoint: Path, output: Path) -> None:
-    """Puts what is worth keeping of a finished run into `output`, in place of what was there."""
+    """Replace `output` by the checkpoint and the records of a finished run."""
     with replacing_folder(output) as folder:
         link_or_copy(checkpoint, folder / CHECKPOINT_FILE)
         for file in (run.params, run.provenance, run.metrics):

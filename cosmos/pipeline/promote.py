@@ -1,4 +1,4 @@
-"""Promote: a run's last checkpoint becomes an artefact that DVC versions, with all that it came from.
+"""Promotion of models: a run's last checkpoint becomes an artefact that DVC versions, with its records.
 
 models/<name>/model.pt, params.yaml, metrics.json, metrics.jsonl, provenance.json, results/, card.json,
                README.md, and labels.json and trial.json of a run that has them
@@ -18,7 +18,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError, InputError
 from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
 from cosmos.report.curves import figures, with_loss
 from cosmos.report.text import printable
@@ -39,43 +39,43 @@ ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """card.json: which model an artefact is."""
+    """Contents of card.json: the run and the checkpoint that an artefact is of."""
 
     run: str
     checkpoint: str
     sha256: str
-    """of the checkpoint"""
+    """hash of the checkpoint"""
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """Where a promoted model lies."""
+    """Place of a promoted model in a DVC workspace."""
 
     root: Path
-    """of the DVC workspace"""
+    """root of the DVC workspace"""
     name: str
 
     @property
     def folder(self) -> Path:
-        """What DVC keeps."""
+        """Folder that DVC keeps."""
         return self.root / MODELS / self.name
 
     @property
     def record(self) -> Path:
-        """The file by which DVC knows it, for git."""
+        """File that records DVC's version of the folder, for git."""
         return self.root / MODELS / f"{self.name}.dvc"
 
     @property
     def listed(self) -> str:
-        """The folder, as DVC and git call it."""
+        """Path of the folder from the root of the workspace."""
         return f"{MODELS}/{self.name}"
 
 
 def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Puts the last checkpoint of a finished run below models/, with what it came from, and has DVC keep it.
+    """Copy the last checkpoint of a finished run, with its records, below models/, and `dvc add` it.
 
     `name`: of the artefact; "" for the run's. The same run again changes nothing, or adds what was measured
-    since. Raises ValueError where the run is not finished, the name is another model's, or there is no DVC
+    since. Raises InputError if the run is not finished, the name is another model's, or there is no DVC
     workspace in git; then nothing is left behind.
     """
     run = RunDir(machine.runs_root / run_name)
@@ -99,7 +99,7 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
 
 
 def last_checkpoint(run: RunDir, name: str) -> Path:
-    """The checkpoint that a finished run ended with. ValueError where it has not ended, or has none."""
+    """Return the checkpoint that a run ended with. Raises InputError if it is not finished or has none."""
     if not run.params.is_file():
         raise InputError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
     line, epochs = last_line_with("loss", run.metrics), load_saved_params(run).pretrain.epochs
@@ -116,7 +116,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
 
 
 def dvc_workspace() -> Path:
-    """The root of the DVC workspace that is worked in. ValueError where there is none, or none in git."""
+    """Return the root of the DVC workspace of this folder. Raises InputError if there is none, or no git."""
     root = dvc_versions.find_dvc_root(Path.cwd())
     if root is None:
         raise InputError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
@@ -131,14 +131,14 @@ def dvc_workspace() -> Path:
 
 
 def artefact_name(name: str) -> str:
-    """A name fit for a folder. ValueError for another."""
+    """Return `name`. Raises InputError if it does not fit a folder."""
     if not ARTEFACT_NAME.fullmatch(name):
         raise InputError(f"--name: {name!r} is not letters, digits, '.', '_' and '-' alone")
     return name
 
 
 def refuse_another(artefact: Artefact, card: ModelCard) -> None:
-    """ValueError where the name is taken by something else than this model, or nobody can say."""
+    """Raise InputError if the name is taken by something else than this model, or that cannot be told."""
     another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
     if not artefact.folder.exists():
         if artefact.record.exists():
@@ -148,15 +148,15 @@ def refuse_another(artefact: Artefact, card: ModelCard) -> None:
             )
         return
     try:
-        there = ModelCard(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        promoted = ModelCard(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         raise InputError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
-    if there.sha256 != card.sha256:
-        raise InputError(f"{artefact.folder}: holds another model, of the run {there.run}; {another}")
+    if promoted.sha256 != card.sha256:
+        raise InputError(f"{artefact.folder}: holds another model, of the run {promoted.run}; {another}")
 
 
 def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) -> None:
-    """Puts all that is worth keeping of a run into an empty folder. The same run gives the same bytes."""
+    """Copy a run's checkpoint, records and results into an empty folder, always the same bytes."""
     link_or_copy(checkpoint, folder / MODEL_FILE)
     for file in (run.params, run.provenance, run.metrics, run.labels, run.trial):
         if file.is_file():
@@ -173,17 +173,17 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
 
 
 def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
-    """What was measured of this checkpoint, and not of an earlier one, by suite and dataset."""
-    found = {suite: Results(run.result_file(suite), suite).entries() for suite in get_args(SuiteName)}
+    """Return the results of this checkpoint, and of no earlier one, by suite and dataset."""
+    results = {suite: Results(run.result_file(suite), suite).entries() for suite in get_args(SuiteName)}
     own = {
         suite: {dataset: entry for dataset, entry in entries.items() if entry["checkpoint_sha256"] == sha256}
-        for suite, entries in found.items()
+        for suite, entries in results.items()
     }
     return {suite: entries for suite, entries in own.items() if entries}
 
 
 def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
-    """metrics.json, in the form of a pipeline's: what training ended with, and overall results."""
+    """Return metrics.json in the form of a pipeline's: last values of training, and overall results."""
     return {
         "pretrain": figures(with_loss(read_metrics(run.metrics))),
         **{
@@ -194,7 +194,7 @@ def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry
 
 
 def model_readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: ModelCard) -> str:
-    """What the model is, for a person who finds it."""
+    """Return README.md of a model: its run, data and code, its parameters, its results."""
     changed = [printable(line) for line in describe_changes(Params(), load_saved_params(run))]
     tables = [markdown(suite, entries) for suite, entries in measured.items()]
     return (
@@ -213,7 +213,7 @@ def model_readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]],
 
 
 def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
-    """Where a model comes from, a line each."""
+    """Return the run, checkpoint, code and data that a model comes from, a line each."""
     lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
     if not run.provenance.is_file():
         return lines
@@ -224,7 +224,7 @@ def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
 
 
 def dvc_add(artefact: Artefact) -> None:
-    """`dvc add` of an artefact. ValueError with what DVC said, where it did not take it."""
+    """Run `dvc add` on an artefact. Raises CosmosError with DVC's message if that fails."""
     command = [sys.executable, "-m", "dvc", "add", artefact.listed]
     done = subprocess.run(
         command, cwd=artefact.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
@@ -232,11 +232,11 @@ def dvc_add(artefact: Artefact) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         said = "\n  ".join(errors) or done.stderr.strip()
-        raise InputError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
+        raise CosmosError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
 
 
 def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
-    """What became of a run: where its model is, and the version that DVC has of it."""
+    """Return the card of a promoted model, where it lies, DVC's version of it, and its suites."""
     version = dvc_versions.recorded_versions(artefact.folder / CARD_FILE).get(artefact.listed, "")
     measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))
     suites = [name for name in measured if name != "pretrain"]
@@ -244,7 +244,7 @@ def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
 
 
 def print_promoted(artefact: Artefact, ended: Mapping[str, Any]) -> None:
-    """Says what was made, and what a person does next."""
+    """Print where the promoted model is, and the commands that keep it."""
     print(f"{artefact.folder}: the model of {printable(ended['run'])}, version {ended['version']}")
     if not ended["suites"]:
         print(f"not measured yet: `cosmos evaluate --run {printable(ended['run'])}`, and promote again")

@@ -1,4 +1,4 @@
-"""Report: what a pipeline made, as a page for people, and as figures and curves for DVC."""
+"""Report of a pipeline: a page for people, and figures and curves for DVC."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,32 +24,32 @@ from cosmos.stages.evaluation_result import measured_row, picture
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """What the results file of a suite says."""
+    """Results of a suite, as the page shows them and as metrics.json holds them."""
 
     shown: SuiteResults
     figures: dict[str, dict[str, dict[str, float]]]
-    """by dataset, model and metric"""
+    """figures by dataset, model and metric"""
     made_by: list[Fact]
     """checkpoints and code that the results are of"""
 
 
 @dataclass(frozen=True)
 class PipelineOutputs:
-    """What the stages before left, read."""
+    """Outputs of the stages before the report."""
 
     head: ExperimentHead
     params: Params
     lines: list[Line]
     ended: dict[str, float]
-    """what the pretraining ended with"""
+    """last values of the pretraining's metrics"""
     provenance: list[Fact]
     suites: dict[str, SuiteReport]
 
 
 def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
-    """Writes report/report.html, metrics.json and curves.csv into a pipeline's folder.
+    """Write report/report.html, metrics.json and curves.csv into a pipeline's folder, and return their paths.
 
-    The same inputs make the same bytes. Raises ValueError for an input that is missing or broken, which names
+    The same inputs make the same bytes. Raises InputError for an input that is missing or broken, which names
     the stage that makes it; then nothing is written.
     """
     pipeline = PipelineDir(folder)
@@ -67,7 +67,7 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
 
 
 def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
-    """All that the stages before left."""
+    """Read the outputs of the stages before the report."""
     head, params = read_experiment(pipeline.experiment)
     lines, ended = read_training(pipeline.model.metrics)
     return PipelineOutputs(
@@ -81,7 +81,7 @@ def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
 
 
 def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
-    """The page of what was made."""
+    """Return the page that shows a pipeline's outputs."""
     dataset, suites = made.params.data.name, made.suites.values()
     return Page(
         title=made.head.name or "default",
@@ -97,7 +97,7 @@ def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
 
 @contextmanager
 def reading_output_of(stage: str, path: Path) -> Iterator[None]:
-    """While `path` is read: ValueError that names the stage that makes it, where it is missing or broken."""
+    """Raise InputError that names the stage if `path`, read in the block, is missing or not as it should be."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `dvc repro {stage}` makes it")
     try:
@@ -110,14 +110,14 @@ def reading_output_of(stage: str, path: Path) -> Iterator[None]:
 
 
 def read_experiment(path: Path) -> tuple[ExperimentHead, Params]:
-    """The experiment that the pipeline resolved."""
+    """Return the head and the parameters of the experiment that the pipeline resolved."""
     with reading_output_of("params", path):
         overlay = read_overlay(path)
         return overlay.head, Params.model_validate(overlay.values)
 
 
 def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
-    """The lines of a pretraining's metrics that have a loss, and what it ended with."""
+    """Return the lines of a pretraining's metrics that have a loss, and its last values."""
     with reading_output_of("pretrain", path):
         lines = with_loss(read_metrics(path))
         if not lines:
@@ -126,7 +126,7 @@ def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
 
 
 def read_provenance(path: Path) -> list[Fact]:
-    """What a pretraining was made from and on."""
+    """Return the code, data, device and packages of a pretraining."""
     with reading_output_of("pretrain", path):
         recorded = json.loads(path.read_text(encoding="utf-8"))
         sessions = recorded["sessions"]
@@ -141,7 +141,7 @@ def read_provenance(path: Path) -> list[Fact]:
 
 
 def read_suite(suite: str, path: Path) -> SuiteReport:
-    """What a suite measured, and the pictures that there are beside its results."""
+    """Return the results of a suite, with the pictures that lie beside them."""
     with reading_output_of(f"evaluate@{suite}", path):
         entries = Results(path, suite).entries()
         pictures = [
@@ -166,13 +166,13 @@ def read_suite(suite: str, path: Path) -> SuiteReport:
 
 
 def experiment_facts(head: ExperimentHead) -> list[Fact]:
-    """What an experiment says of itself."""
-    said = {"About": head.about, "Cost": head.cost, "Expected": head.expected}
-    return [Fact(name, line) for name, line in said.items() if line]
+    """Return the description, cost and expected figures of an experiment, where they are given."""
+    lines = {"About": head.about, "Cost": head.cost, "Expected": head.expected}
+    return [Fact(name, line) for name, line in lines.items() if line]
 
 
 def describe_training(ended: Mapping[str, float]) -> str:
-    """What a pretraining came to."""
+    """Return steps, samples, loss and speed of a pretraining, in a line."""
     return (
         f"{ended['steps']:,} steps, {ended['samples']:,} samples, loss {ended['loss']:.4g}, "
         f"{ended['samples_per_second']:.4g} samples per second"
@@ -180,7 +180,7 @@ def describe_training(ended: Mapping[str, float]) -> str:
 
 
 def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
-    """The figures of an entry by model, but not those of single classes."""
+    """Return the figures of an entry by model, without those of single classes."""
     return {
         escape_dots(model): {
             escape_dots(metric): value for metric, value in overall_figures(measured).items()
@@ -190,12 +190,12 @@ def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
 
 
 def escape_dots(name: str) -> str:
-    """A name without dots, which DVC puts between names; different names remain different."""
+    """Return a name without dots, which DVC puts between names; different names stay different."""
     return name.replace("%", "%25").replace(".", "%2E")
 
 
 def dataset_facts(dataset: str, entry: ResultEntry) -> list[Fact]:
-    """What a dataset is, and what it was measured on, with and by."""
+    """Return the title, size, precision and files of a dataset that was measured."""
     size = [f"{value:,} {name.removeprefix('num_')}" for name, value in entry.items() if name[:4] == "num_"]
     published = entry["published"].get("checkpoint")
     return [
@@ -206,34 +206,34 @@ def dataset_facts(dataset: str, entry: ResultEntry) -> list[Fact]:
 
 
 def describe_checkpoint(entry: ResultEntry) -> str:
-    """The checkpoint that an entry is of; of a baseline, open_clip keeps the file."""
+    """Return the checkpoint of an entry, with its hash unless open_clip keeps the file."""
     sha256 = entry["checkpoint_sha256"]
     return f"{entry['checkpoint']}, sha256 {sha256}" if sha256 else f"{entry['checkpoint']}"
 
 
 def describe_code(session: Mapping[str, Any]) -> str:
-    """The code that a session ran."""
+    """Return the commit or version of the code that a session ran."""
     commit = session["commit"] or f"version {session['packages']['cosmos-pretraining']}"
     return f"{commit}, with changes that are not committed" if session["diff"] else commit
 
 
 def describe_device(session: Mapping[str, Any]) -> str:
-    """What a session ran on."""
+    """Return device, machine and number of CPUs of a session."""
     hardware = session["hardware"]
     return f"{hardware['device']}, {hardware['machine']}, {hardware['cpus']} CPUs"
 
 
 def describe_packages(session: Mapping[str, Any]) -> str:
-    """What a session computed with."""
+    """Return the versions of Python and packages of a session."""
     versions = {"python": session["python"], **session["packages"]}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def distinct_facts(name: str, values: Sequence[str]) -> list[Fact]:
-    """A fact for each value, once."""
+    """Return a fact for each distinct value."""
     return [Fact(name, value) for value in dict.fromkeys(values)]
 
 
 def existing_pictures(*pictures: Picture) -> list[Picture]:
-    """The pictures whose files exist: there are none of data or answers that could not be drawn."""
-    return [one for one in pictures if one.path.is_file()]
+    """Return the pictures whose files exist; data or answers that could not be drawn have none."""
+    return [picture for picture in pictures if picture.path.is_file()]

@@ -8,6 +8,7 @@ import yaml
 
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
+from cosmos.errors import CosmosError
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, open_run
@@ -180,6 +181,6 @@ def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
     make_run(place, content=bytes(3_000_000))
     with small_disk(place / "cache", "size=1m"):
         assert dvc(place, "cache", "dir", "--local", "cache").returncode == 0
-        with pytest.raises(ValueError, match=r"dvc add models/one` failed:\n.*No space left"):
+        with pytest.raises(CosmosError, match=r"dvc add models/one` failed:\n.*No space left"):
             promoted(place)
     assert list((place / "models").iterdir()) == []
