@@ -97,7 +97,7 @@ def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
 
 @contextmanager
 def reading_output_of(stage: str, path: Path) -> Iterator[None]:
-    """Raise InputError that names the stage if `path`, read in the block, is missing or not as it should be."""
+    """Raise InputError that names the stage if `path`, read in the block, is missing or broken."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; `dvc repro {stage}` makes it")
     try:
