@@ -4,7 +4,6 @@ For views X (|X| views of B rows) and Y, nce(X, Y, t) is the mean over all pairs
 1/2 [CE(t x y^T) + CE(t y x^T)] with labels on the diagonal (COSMOS, arXiv 2412.01814, section 3).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -100,22 +99,34 @@ def term_weights(loss: LossParams) -> DistillTermParams:
             return loss.distill_terms
 
 
-def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses]:
-    """Return the objective of `loss`, in float32 whatever the views were computed in.
+@dataclass(frozen=True)
+class CosmosLoss:
+    """Objective of the parameters, in float32 whatever the views were computed in.
 
     Averaged over the ranks it is the loss of the whole batch, and so are its gradients.
     """
-    weights = term_weights(loss).model_dump()
 
-    def contrastive(student: StudentViews) -> Tensor:
+    params: LossParams
+
+    def __call__(self, student: StudentViews, teacher: TeacherViews) -> Losses:
+        """Return the loss of a batch and its terms."""
+        clip, terms = self.contrastive(student), self.distill_terms(student, teacher)
+        weights = term_weights(self.params).model_dump()
+        distill = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
+        total = self.params.contrastive_weight * clip + self.params.distill_weight * distill
+        return Losses(total, clip, distill, **terms)
+
+    def contrastive(self, student: StudentViews) -> Tensor:
+        """Return the contrastive loss of CLIP or SigLIP between global images and all captions."""
         image, text = gather_views(student.image[:NUM_GLOBAL], student.text)
-        if loss.contrastive == "siglip":
+        if self.params.contrastive == "siglip":
             return sigmoid_loss(image, text, student.logit_scale, student.logit_bias).mean()
         return nce(image, text, student.logit_scale).mean()
 
-    def distill_terms(student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
-        if not loss.distills:
-            return {name: torch.zeros_like(student.logit_scale) for name in weights}
+    def distill_terms(self, student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
+        """Return the four distillation terms by name; zeros where nothing is distilled."""
+        if not self.params.distills:
+            return {name: torch.zeros_like(student.logit_scale) for name in DistillTermParams.model_fields}
         c, d, f, g = gather_views(student.image_distill, student.text_distill, teacher.image, teacher.text)
         pairs = {
             "image_to_image": (c, f),
@@ -123,12 +134,4 @@ def make_loss(loss: LossParams) -> Callable[[StudentViews, TeacherViews], Losses
             "text_to_image": (d, f),
             "text_to_text": (d, g),
         }
-        return {name: nce(*pairs[name], student.distill_logit_scale).mean() for name in weights}
-
-    def objective(student: StudentViews, teacher: TeacherViews) -> Losses:
-        clip, terms = contrastive(student), distill_terms(student, teacher)
-        distill = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
-        total = loss.contrastive_weight * clip + loss.distill_weight * distill
-        return Losses(total, clip, distill, **terms)
-
-    return objective
+        return {name: nce(x, y, student.distill_logit_scale).mean() for name, (x, y) in pairs.items()}

@@ -48,30 +48,29 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
     if machine.threads:
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
-    samples = ShardedSamples(folder, machine)
+    data = find_readable(ShardedSamples(folder, machine), params)
+    plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
     with process_group(machine.device, RANK_TIMEOUT) as process:
         run = on_first_rank(lambda: open_run(path, params))
-        readable = find_readable(samples, params)
-        plan = StepPlan.of(readable.order.steps_per_epoch, params.pretrain.epochs)
-        learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
         with logging_to_run(run, process):
             evaluate = RetrievalEvaluation.open(params, machine, process)
+            learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
             trainer = open_training(run, learner, plan, machine, evaluate)
             print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
-                    data, device = {"train": folder / MANIFEST_FILE}, str(process.device)
-                    on_first_rank(lambda: provenance.record_session(run.provenance, data, device))
+                    manifests, device = {"train": folder / MANIFEST_FILE}, str(process.device)
+                    on_first_rank(lambda: provenance.record_session(run.provenance, manifests, device))
                     left = plan.total_steps - trainer.step
                     batches = make_loader(
-                        readable, params, machine, process.rank, process.world_size, trainer.step, left
+                        data, params, machine, process.rank, process.world_size, trainer.step, left
                     )
                     with closing(batches):
                         trainer.train(batches)
             barrier()
-        checkpoint = run.checkpoint(plan.total_steps)
-        print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
-        return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
+    checkpoint = run.checkpoint(plan.total_steps)
+    print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
+    return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
 
 
 @dataclass(frozen=True)

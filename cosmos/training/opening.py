@@ -1,5 +1,6 @@
 """Opening of a training: the run is taken over, its learner resumed from the newest whole checkpoint."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos.config.machine import Machine
@@ -14,6 +15,17 @@ from cosmos.training.step import Learner
 from cosmos.training.trainer import ModelEvaluation, Trainer
 
 
+@dataclass(frozen=True)
+class Standing:
+    """The right to write into a run, and how far the run is on disk."""
+
+    lease: Lease
+    checkpoint: Path | None
+    """the newest whole one, where there is one"""
+    evaluated_steps: frozenset[int]
+    """steps whose evaluation is in the metrics"""
+
+
 def open_training(
     run: RunDir, learner: Learner, plan: StepPlan, machine: Machine, evaluate: ModelEvaluation
 ) -> Trainer:
@@ -22,23 +34,21 @@ def open_training(
     All ranks open it together; a process that trains the run already stops when it next looks. Raises
     InputError for a checkpoint of another model, and TransientError for one that cannot be read for now.
     """
-    lease, path = on_first_rank(lambda: take_over(run))
-    state = TrainingState()
+    standing = on_first_rank(lambda: take_over(run))
+    path, state = standing.checkpoint, TrainingState()
     if path:
         state = on_every_rank(lambda: resume_learner(learner, read_checkpoint(path)))[0]
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
-    owes_evaluation = is_due and not on_first_rank(lambda: is_evaluated(run, state.step))
-    return Trainer(lease, learner, plan, machine, evaluate, state, owes_evaluation, saved_step=state.step)
+    owes_evaluation = is_due and state.step not in standing.evaluated_steps
+    return Trainer(
+        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, saved_step=state.step
+    )
 
 
-def take_over(run: RunDir) -> tuple[Lease, Path | None]:
-    """Take the lease of a run, and only then look for its newest whole checkpoint, if there is one."""
+def take_over(run: RunDir) -> Standing:
+    """Take the lease of a run, and only then look how far the run is."""
     lease = Lease.take(run)
     remove_partial_checkpoints(run)
     newest = newest_whole_checkpoint(run)
-    return lease, newest.path if newest else None
-
-
-def is_evaluated(run: RunDir, step: int) -> bool:
-    """Return True when the evaluation after `step` steps is in the metrics of a run."""
-    return any(line["step"] == step and "evaluation" in line for line in read_metrics(run.metrics))
+    evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)
+    return Standing(lease, newest.path if newest else None, evaluated)

@@ -16,7 +16,7 @@ from cosmos.distributed.group import ProcessRank
 from cosmos.errors import OutOfMemoryError
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
-from cosmos.model.loss import Losses, make_loss
+from cosmos.model.loss import CosmosLoss, Losses
 from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.optimizer import make_optimizer
 
@@ -56,7 +56,7 @@ class Learner:
         self.replica = replicate(self.student, process)
         self.optimizer = make_optimizer(self.student, params)
         self.scaler = torch.amp.GradScaler(process.device.type, enabled=params.precision == "fp16")
-        self.loss = make_loss(config.loss)
+        self.loss = CosmosLoss(config.loss)
 
     def step(
         self,

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from cosmos.config.params import DistillTermParams, LossParams
 from cosmos.model.cosmos import StudentViews, TeacherViews
-from cosmos.model.loss import GatheredViews, make_loss, nce, sigmoid_loss, term_weights
+from cosmos.model.loss import CosmosLoss, GatheredViews, nce, sigmoid_loss, term_weights
 
 
 def views(count: int, batch: int, dim: int, seed: int) -> Tensor:
@@ -70,7 +70,7 @@ TEACHER = TeacherViews(views(2, 6, 8, 10), views(2, 6, 8, 11))
 
 def test_published_objective_is_clip_of_global_crops_plus_a_quarter_of_each_distill_term() -> None:
     s = student()
-    losses = make_loss(LossParams())(s, TEACHER)
+    losses = CosmosLoss(LossParams())(s, TEACHER)
     f, g = rows(s.image[:2]), rows(s.text)
     torch.testing.assert_close(losses.contrastive, nce(f, g, s.logit_scale).mean())
     terms = [
@@ -84,7 +84,7 @@ def test_published_objective_is_clip_of_global_crops_plus_a_quarter_of_each_dist
 
 def test_every_term_has_a_weight() -> None:
     weights = DistillTermParams(image_to_image=1, image_to_text=2, text_to_image=0, text_to_text=0.5)
-    losses = make_loss(LossParams(contrastive_weight=3, distill_weight=0.1, distill_terms=weights))(
+    losses = CosmosLoss(LossParams(contrastive_weight=3, distill_weight=0.1, distill_terms=weights))(
         student(), TEACHER
     )
     distill = losses.image_to_image + 2 * losses.image_to_text + 0.5 * losses.text_to_text
@@ -101,4 +101,4 @@ def test_ablations_leave_terms_out() -> None:
     }
     assert term_weights(LossParams(distillation="text-only")).text_to_text == 1.0
     assert not any(term_weights(LossParams(distillation="none")).model_dump().values())
-    assert float(make_loss(LossParams(distillation="none"))(student(), TEACHER).distill) == 0
+    assert float(CosmosLoss(LossParams(distillation="none"))(student(), TEACHER).distill) == 0

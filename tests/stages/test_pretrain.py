@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cosmos.errors import SupersededError
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
@@ -138,7 +139,7 @@ def test_of_two_processes_on_one_run_the_later_one_goes_on_and_the_earlier_one_s
     wait_for(later, step + 10)
     orphan.send_signal(signal.SIGCONT)
     _, said = orphan.communicate()
-    assert orphan.returncode == 2
+    assert orphan.returncode == SupersededError.exit_status
     assert f"writer.json: process {later.pid} on {socket.gethostname()} took over this run" in said
     assert "Traceback" not in said
     assert later.wait() == 0
