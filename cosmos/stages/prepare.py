@@ -1,4 +1,4 @@
-"""Prepare: a source of images and captions becomes shards, a manifest, and a picture of some samples."""
+"""Stage `prepare`: shards and manifests from a source of images and captions, a picture of some samples."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
-from cosmos.data.preparation import prepare_dataset as prepare_dataset
+from cosmos.data.preparation import prepare_dataset
 from cosmos.data.shards import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
@@ -19,7 +19,10 @@ NUM_PREVIEWED = 24
 
 
 def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
-    """Shards, manifests and a picture of some samples; returns what is where."""
+    """Prepare shards and manifests and draw some samples; return the figures and paths of each split.
+
+    Raises as `prepare_dataset`.
+    """
     manifests = prepare_dataset(params.data, machine)
     summary = {
         split: summarise_split(machine.dataset(params.data.name, split), m) for split, m in manifests.items()
@@ -28,10 +31,10 @@ def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, 
     if not preview.exists():
         draw_preview(ShardedSamples(machine.dataset(params.data.name, "train"), machine), preview)
     if not quiet:
-        for split, found in summary.items():
+        for split, figures in summary.items():
             print(
-                f"{split}: {found['num_samples']} samples in {found['num_shards']} shards, "
-                f"{found['num_skipped']} inputs skipped; {found['manifest']}"
+                f"{split}: {figures['num_samples']} samples in {figures['num_shards']} shards, "
+                f"{figures['num_skipped']} inputs skipped; {figures['manifest']}"
             )
         if preview.exists():
             print(f"a look at some of them: {preview}")
@@ -39,7 +42,7 @@ def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, 
 
 
 def draw_preview(samples: ShardedSamples, preview: Path) -> None:
-    """A picture of the first samples. What keeps one from being shown is told, and is no failure."""
+    """Draw the first samples into the PNG `preview`; where one of them is damaged, warn and draw nothing."""
     try:
         sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
     except DamagedDataError as error:
@@ -50,7 +53,7 @@ def draw_preview(samples: ShardedSamples, preview: Path) -> None:
 
 
 def summarise_split(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """The figures of a split that people ask for first."""
+    """Return the figures of a split that people ask for first."""
     return {
         "manifest": str(folder / MANIFEST_FILE),
         "num_samples": manifest.num_samples,

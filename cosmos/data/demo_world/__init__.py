@@ -1,4 +1,4 @@
-"""The demo world: a procedural one, deterministic by seed, for a laptop without data or network."""
+"""Demo world: procedural scenes, drawn and described by a seed, for a laptop without data or network."""
 
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ SplitName = Literal["train", "heldout"]
 
 
 def draw_sample(params: DataParams, split: SplitName, index: int) -> Sample:
-    """One scene with its captions: a pure function of seed, split and index."""
+    """Draw a scene and describe it: a pure function of seed, split and index."""
     rng = np.random.default_rng([params.seed, ("train", "heldout").index(split), index])
     scene = make_scene(rng)
     annotation = describe_scene(scene, rng)
@@ -26,5 +26,5 @@ def draw_sample(params: DataParams, split: SplitName, index: int) -> Sample:
 
 
 def write_evaluation_sets(params: DataParams, folder: Path) -> None:
-    """Datasets for segmentation, classification and perception, below `folder`."""
+    """Write datasets for segmentation, classification and perception below `folder`, unless that is done."""
     write_all_sets(folder, params.demo.image_size, params.seed)

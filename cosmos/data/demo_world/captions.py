@@ -1,10 +1,10 @@
-"""Scenes in words, in the form of DreamLIP's annotations. Everything said is true of the scene."""
+"""Captions of scenes, in the form of DreamLIP's annotations. All that they say is true of the scene."""
 
 from itertools import pairwise
 
 import numpy as np
 
-from cosmos.data.demo_world.scene import Object, Scene, choose, spatial_relation
+from cosmos.data.demo_world.scene import Scene, SceneObject, choose_value, spatial_relation
 
 NUMBERS = ("no", "one", "two", "three", "four")
 TEXTURE_PHRASES = {
@@ -16,7 +16,7 @@ TEXTURE_PHRASES = {
 
 
 def describe_scene(scene: Scene, rng: np.random.Generator) -> dict[str, list[str]]:
-    """Raw, short and long captions: a list of sentences for each of DreamLIP's seven keys."""
+    """Return raw, short and long captions: a list of sentences for each of DreamLIP's seven keys."""
     return {
         "raw_caption": [raw_sentence(scene, rng)],
         "shortIB_captions": [
@@ -40,13 +40,13 @@ def describe_scene(scene: Scene, rng: np.random.Generator) -> dict[str, list[str
     }
 
 
-def full_phrase(item: Object) -> str:
-    """The object with all its attributes: a small red striped circle."""
+def full_phrase(item: SceneObject) -> str:
+    """Return the object with all its attributes: a small red striped circle."""
     return f"a {item.size} {brief_phrase(item).removeprefix('an ').removeprefix('a ')}"
 
 
-def brief_phrase(item: Object) -> str:
-    """The object without its size: an orange star, a red striped circle."""
+def brief_phrase(item: SceneObject) -> str:
+    """Return the object without its size: an orange star, a red striped circle."""
     words = (
         f"{item.colour} {item.shape}"
         if item.texture == "plain"
@@ -56,12 +56,12 @@ def brief_phrase(item: Object) -> str:
 
 
 def join_phrases(words: list[str]) -> str:
-    """One, two and three: `a`, `a and b`, `a, b and c`."""
+    """Join one, two or more phrases: `a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def raw_sentence(scene: Scene, rng: np.random.Generator) -> str:
-    """One sentence that names every object, as a person would write it."""
+    """Return a sentence that names every object, as a person would write it."""
     first, *others = scene.objects
     said = pair_sentence(scene) if others else f"{full_phrase(first)} in the {first.place}"
     rest = [full_phrase(o) for o in others[1:]]
@@ -70,35 +70,35 @@ def raw_sentence(scene: Scene, rng: np.random.Generator) -> str:
 
 
 def pair_sentence(scene: Scene) -> str:
-    """The first two objects and how they lie to each other."""
+    """Return a sentence of the first two objects and how they lie to each other."""
     first, second = scene.objects[:2]
     return f"{full_phrase(first)} {spatial_relation(first, second)} {full_phrase(second)}"
 
 
 def main_sentence(scene: Scene) -> str:
-    """How the first two objects lie to each other, or where the only one is."""
+    """Return a sentence of how the first two objects lie to each other, or of the place of the only one."""
     if len(scene.objects) == 1:
         return f"{brief_phrase(scene.objects[0])} in the {scene.objects[0].place} of the image"
     return pair_sentence(scene)
 
 
 def relation_sentences(scene: Scene) -> list[str]:
-    """A sentence for each two neighbours in the scene's order."""
+    """Return a sentence for each two neighbours in the scene's order."""
     said = "The {a.colour} {a.shape} is {words} the {b.colour} {b.shape}"
     return [said.format(a=a, b=b, words=spatial_relation(a, b)) for a, b in pairwise(scene.objects)]
 
 
 def count_sentence(scene: Scene, rng: np.random.Generator) -> str:
-    """How many objects there are, and on what."""
+    """Return a sentence of the number of objects and the background."""
     count = len(scene.objects)
-    noun = choose(rng, ("shape", "object", "figure")) + ("" if count == 1 else "s")
+    noun = choose_value(rng, ("shape", "object", "figure")) + ("" if count == 1 else "s")
     verb = "is" if count == 1 else "are"
     return f"There {verb} {NUMBERS[count]} {noun} on a {scene.background} background"
 
 
-def appearance_sentence(item: Object, rng: np.random.Generator) -> str:
-    """One object's size, colour and texture."""
-    form = choose(
+def appearance_sentence(item: SceneObject, rng: np.random.Generator) -> str:
+    """Return a sentence of an object's size, colour and texture."""
+    form = choose_value(
         rng,
         ("The {shape} is {size}, {colour} and {marks}", "A {size} {shape}, which is {colour} and {marks}"),
     )
@@ -107,19 +107,19 @@ def appearance_sentence(item: Object, rng: np.random.Generator) -> str:
     )
 
 
-def location_sentence(item: Object, rng: np.random.Generator) -> str:
-    """One object and the half that it is in."""
-    form = choose(
-        rng, ("In the {place} there is {what}", "{what} lies in the {place}", "The {place} shows {what}")
+def location_sentence(item: SceneObject, rng: np.random.Generator) -> str:
+    """Return a sentence of an object and the half of the image that it is in."""
+    form = choose_value(
+        rng, ("In the {place} there is {item}", "{item} lies in the {place}", "The {place} shows {item}")
     )
-    return form.format(place=item.place, what=full_phrase(item))
+    return form.format(place=item.place, item=full_phrase(item))
 
 
 def background_sentence(scene: Scene, rng: np.random.Generator) -> str:
-    """The background."""
-    return f"{choose(rng, ('The background is', 'Behind them all is'))} {scene.background}"
+    """Return a sentence of the background."""
+    return f"{choose_value(rng, ('The background is', 'Behind them all is'))} {scene.background}"
 
 
 def choose_opening(rng: np.random.Generator) -> str:
-    """How a short caption begins."""
-    return choose(rng, ("A picture of", "An image with", "This shows", "A drawing of"))
+    """Return a random beginning of a short caption."""
+    return choose_value(rng, ("A picture of", "An image with", "This shows", "A drawing of"))

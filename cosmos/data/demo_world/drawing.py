@@ -1,4 +1,4 @@
-"""Scenes as pictures and as masks."""
+"""Drawings of scenes: pictures, and masks of colours."""
 
 import io
 import math
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from cosmos.data.demo_world.scene import COLOURS, Object, Scene
+from cosmos.data.demo_world.scene import COLOURS, Scene, SceneObject
 
 OVERSAMPLING = 3
 JPEG_QUALITY = 92
@@ -36,7 +36,7 @@ Mask = NDArray[np.bool_]
 
 
 def draw_scene(scene: Scene, side: int, rng: np.random.Generator) -> Image.Image:
-    """The scene, `side` x `side` pixels; colours, light and noise vary with `rng`."""
+    """Draw the scene, `side` x `side` pixels; colours, light and noise vary with `rng`."""
     canvas = side * OVERSAMPLING
     pixels = np.empty((canvas, canvas, 3), dtype=np.float32)
     pixels[:] = vary_colour(scene.background, rng)
@@ -53,7 +53,7 @@ def draw_scene(scene: Scene, side: int, rng: np.random.Generator) -> Image.Image
 
 
 def draw_colour_mask(scene: Scene, side: int) -> Image.Image:
-    """The colour of what covers each pixel: 0 background, 1 + index in COLOURS otherwise; 8-bit."""
+    """Draw the mask of colours: 0 for background, 1 + index in COLOURS for an object's pixels; 8-bit."""
     labels = np.zeros((side, side), dtype=np.uint8)
     for item in scene.objects:
         labels[outline_mask(item, side)] = 1 + COLOURS.index(item.colour)
@@ -61,27 +61,27 @@ def draw_colour_mask(scene: Scene, side: int) -> Image.Image:
 
 
 def encode_jpeg(picture: Image.Image) -> bytes:
-    """The picture as a JPEG file."""
+    """Return the picture as a JPEG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
 def vary_colour(colour: str, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The colour of that name, as it happens to be here."""
+    """Return the colour of that name, RGB, with a random deviation."""
     return np.asarray(COLOUR_VALUES[colour], dtype=np.float32) + rng.normal(0, 7, 3).astype(np.float32)
 
 
 def draw_light(side: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Brightness of each pixel: a slope in a random direction, (side, side, 1)."""
+    """Return the brightness of each pixel: a slope in a random direction, (side, side, 1)."""
     angle, strength = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.2)
     steps = np.linspace(-1, 1, side, dtype=np.float32)
     slope = math.cos(angle) * steps[None, :] + math.sin(angle) * steps[:, None]
     return np.asarray(rng.uniform(0.88, 1.08) + strength * slope, dtype=np.float32)[..., None]
 
 
-def outline_mask(item: Object, side: int) -> Mask:
-    """The pixels that an object covers, (side, side)."""
+def outline_mask(item: SceneObject, side: int) -> Mask:
+    """Return the mask of the pixels that an object covers, (side, side)."""
     image = Image.new("1", (side, side))
     pen = ImageDraw.Draw(image)
     centre, radius = (item.x * side, item.y * side), item.radius * side
@@ -103,8 +103,8 @@ def outline_mask(item: Object, side: int) -> Mask:
     return np.asarray(image, dtype=np.bool_)
 
 
-def texture_mask(item: Object, side: int, rng: np.random.Generator) -> Mask:
-    """Where an object's texture leaves marks, (side, side); the caller cuts it to the object."""
+def texture_mask(item: SceneObject, side: int, rng: np.random.Generator) -> Mask:
+    """Return the mask of an object's texture, (side, side), not cut to the object."""
     y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     period = max(side * 0.065, 6.0)
     u, v = x - item.x * side + rng.uniform(0, period), y - item.y * side + rng.uniform(0, period)
@@ -122,7 +122,7 @@ def texture_mask(item: Object, side: int, rng: np.random.Generator) -> Mask:
 
 
 def _regular(corners: int, inner: float, start: float) -> list[Point]:
-    """Corners of a star whose inner ones lie at `inner` of the radius, from angle `start` in degrees."""
+    """Return the corners of a star, inner ones at `inner` of the radius, from angle `start` in degrees."""
     angles = [math.radians(start + 180 * i / corners) for i in range(2 * corners)]
     return [
         ((inner if i % 2 else 1) * math.cos(a), (inner if i % 2 else 1) * math.sin(a))

@@ -26,10 +26,10 @@ OPPOSITE = {"above": "below", "below": "above"}
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
-    """Writes segmentation/, classification/ and perception/ into `folder`, unless that is done."""
+    """Write segmentation/, classification/ and perception/ into `folder`, unless that is done."""
     done = folder / "complete.json"
     description = {"image_size": side, "seed": seed}
-    if _found(done) == {**description, "num_files": num_files(folder)}:
+    if _load_if_any(done) == {**description, "num_files": num_files(folder)}:
         return
     write_segmentation(folder / "segmentation", side, seed)
     write_classification(folder / "classification", side, seed)
@@ -38,20 +38,20 @@ def write_all_sets(folder: Path, side: int, seed: int) -> None:
 
 
 def num_files(folder: Path) -> int:
-    """Files of all sets in a folder."""
+    """Return the number of files of all sets in a folder."""
     return sum(path.is_file() for path in folder.glob("*/**/*"))
 
 
-def _found(path: Path) -> Any:
-    """What a JSON file says; None where it says nothing."""
+def _load_if_any(path: Path) -> Any:
+    """Return the content of a JSON file; None where there is none, or it is broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
 
 
 def write_segmentation(folder: Path, side: int, seed: int) -> None:
-    """classes.txt (a class per line, synonyms after commas, background first), images/*.jpg, masks/*.png."""
+    """Write classes.txt (a class per line, synonyms after commas, background first), images/ and masks/."""
     write_text(
         folder / "classes.txt",
         "\n".join([", ".join(f"{b} background" for b in BACKGROUNDS), *COLOURS]) + "\n",
@@ -66,7 +66,7 @@ def write_segmentation(folder: Path, side: int, seed: int) -> None:
 
 
 def write_classification(folder: Path, side: int, seed: int) -> None:
-    """<colour>/*.jpg: scenes of a single object."""
+    """Write <colour>/*.jpg: scenes of a single object."""
     counts = dict.fromkeys(COLOURS, 0)
     rng = np.random.default_rng([seed, 3])
     while min(counts.values()) < NUM_PER_CLASS:
@@ -80,7 +80,7 @@ def write_classification(folder: Path, side: int, seed: int) -> None:
 
 
 def write_perception(folder: Path, side: int, seed: int) -> None:
-    """SugarCrepe's form: files of {id: {filename, caption, negative_caption}}, and images/."""
+    """Write SugarCrepe's form: files of {id: {filename, caption, negative_caption}}, and images/."""
     kinds = {"replace_att": "colour", "replace_obj": "shape", "replace_rel": "relation"}
     for number, (name, kind) in enumerate(kinds.items()):
         items = {}
@@ -95,7 +95,7 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
 
 
 def make_pair_scene(rng: np.random.Generator) -> Scene:
-    """A scene of two objects, one above the other, that a caption tells apart."""
+    """Return a random scene of two objects, one above the other, that a caption tells apart."""
     while True:
         scene = make_scene(rng, num_objects=2)
         first, second = scene.objects
@@ -104,7 +104,7 @@ def make_pair_scene(rng: np.random.Generator) -> Scene:
 
 
 def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str, str]:
-    """A caption of two objects, and a false one that differs in one colour, shape or relation."""
+    """Return a caption of two objects, and a false one that differs in one colour, shape or relation."""
     first, second = scene.objects
     words = spatial_relation(first, second)
     true = f"{full_phrase(first)} {words} {full_phrase(second)}"
@@ -115,6 +115,6 @@ def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file, atomically."""
+    """Write a file, atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
