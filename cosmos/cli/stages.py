@@ -15,8 +15,8 @@ from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.errors import InputError
-from cosmos.run.directory import checkpoint_label, run_name
-from cosmos.run.files import write_text
+from cosmos.run.directory import run_name
+from cosmos.run.files import file_label, write_text
 
 
 class ShowParamsCommand(SectionsCommand):
@@ -125,7 +125,7 @@ class EvaluateCommand(RunCommand):
         experiment, machine = self.load_experiment(), Machine()
         from cosmos.stages.evaluate_job import evaluate_into, launch_evaluation
 
-        run = machine.runs_root / (self.run or checkpoint_label(self.checkpoint) or run_name(experiment))
+        run = machine.runs_root / (self.run or file_label(self.checkpoint) or run_name(experiment))
         act = partial(evaluate_into, self.output) if self.output else launch_evaluation
         evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
         if evaluated.is_first:

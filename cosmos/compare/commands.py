@@ -12,8 +12,7 @@ from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure
-from cosmos.run.directory import checkpoint_label
-from cosmos.run.files import write_text
+from cosmos.run.files import file_label, write_text
 
 StudyPlots = Callable[[SweepDir, Machine], list[PlotlyFigure]]
 """Function that returns the plots of a sweep's study."""
@@ -42,7 +41,7 @@ def write_comparison(
 def default_page_path(names: Sequence[str], machine: Machine) -> Path:
     """Return the path of the page of these names, unless another one is asked for."""
     joined = "-".join(names)
-    label = checkpoint_label(joined)
+    label = file_label(joined)
     if len(joined) > MAX_PAGE_NAME:
         label = f"{len(names)}-runs-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
     return machine.runs_root / "compare" / f"{label}.html"

@@ -22,8 +22,7 @@ from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
 from cosmos.run import provenance
-from cosmos.run.directory import checkpoint_label
-from cosmos.run.files import write_json, write_text
+from cosmos.run.files import file_label, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ def new_submission(spec: JobSpec) -> Submission:
     return Submission(
         resolve_cluster(spec.cluster),
         token,
-        f"{checkpoint_label(spec.label)}-{token}",
+        f"{file_label(spec.label)}-{token}",
         folder,
         len(spec.calls),
         spec.request.max_requeues,

@@ -16,7 +16,8 @@ from typing import Self
 
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.run import dvc_versions
-from cosmos.run.directory import RunDir, checkpoint_label
+from cosmos.run.directory import RunDir
+from cosmos.run.files import file_label
 
 HUB_REPOSITORY = "sankim2/cosmos"
 """Repository of the hub in which the authors of COSMOS publish their checkpoints."""
@@ -56,7 +57,7 @@ class CheckpointReference(ABC):
     @property
     def label(self) -> str:
         """The reference as a name for files and folders."""
-        return checkpoint_label(self.text)
+        return file_label(self.text)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ from cosmos.config.machine import ClusterName, Machine
 from cosmos.errors import CosmosError, TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
-from cosmos.run.directory import RunDir, checkpoint_label
-from cosmos.run.files import write_text
+from cosmos.run.directory import RunDir
+from cosmos.run.files import file_label, write_text
 from cosmos.run.results import Results
 from cosmos.stages import jobs
 from cosmos.stages.evaluate_job import cancel_evaluations
@@ -255,7 +255,7 @@ def pretraining_progress(root: Path) -> jobs.RunJob | None:
 def cancel_jobs(root: Path) -> str:
     """Cancel the jobs of the pipeline's pretraining and evaluations, and describe what was done."""
     run, machine = find_pretraining_run(root), Machine()
-    measured = RunDir(root / machine.runs_root / checkpoint_label(str(PIPELINE.checkpoint)))
+    measured = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
     done = [cancel_evaluations(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
     if run and run.job.exists():
         ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)

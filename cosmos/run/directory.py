@@ -14,7 +14,7 @@ from cosmos.config.experiment import Experiment, load_recorded_params
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
 from cosmos.errors import InputError
-from cosmos.run.files import write_text
+from cosmos.run.files import file_label, write_text
 
 
 @dataclass(frozen=True)
@@ -99,18 +99,13 @@ class RunDir:
 
     def result_file(self, suite: str, checkpoint: str = "") -> Path:
         """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
-        own = not checkpoint or checkpoint_label(checkpoint) == self.path.name
-        return self.path / "results" / f"{suite if own else f'{suite}-{checkpoint_label(checkpoint)}'}.json"
+        own = not checkpoint or file_label(checkpoint) == self.path.name
+        return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
 
 
 def run_name(experiment: Experiment) -> str:
     """Return the default name of a run: its experiment and the fingerprint of its parameters."""
     return f"{experiment.name}-{params_fingerprint(experiment.params)}"
-
-
-def checkpoint_label(checkpoint: str) -> str:
-    """Return the name of a checkpoint with characters that suit a file's name."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in checkpoint.strip("/"))[-80:].strip("-.")
 
 
 def open_run(path: Path, params: Params) -> RunDir:

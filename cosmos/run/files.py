@@ -77,6 +77,11 @@ def replace_folder(folder: Path, path: Path) -> None:
     folder.rename(path)
 
 
+def file_label(text: str) -> str:
+    """Return a text, such as a checkpoint's reference, as a name for files and folders."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.strip("/"))[-80:].strip("-.")
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` a hard link to a file that is never written again, or a copy where links cannot be."""
     try:

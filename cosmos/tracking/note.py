@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
-from cosmos.run.directory import RunDir, checkpoint_label
-from cosmos.run.files import write_json
+from cosmos.run.directory import RunDir
+from cosmos.run.files import file_label, write_json
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class MirrorNote:
     @classmethod
     def of(cls, run: RunDir) -> Self:
         """Return the note of a run; a new one where it has none, or only that of a run it was copied from."""
-        label = checkpoint_label(run.path.absolute().name)
+        label = file_label(run.path.absolute().name)
         with suppress(FileNotFoundError, TypeError, ValueError, AttributeError):
             note = cls(**json.loads(run.wandb.read_text(encoding="utf-8")))
             if note.id.rpartition("-")[0] == label:

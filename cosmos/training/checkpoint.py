@@ -42,7 +42,7 @@ def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch:
         )
         lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
     for old in run.saved_checkpoints[keep:]:
-        old.unlink()
+        old.unlink(missing_ok=True)
     return path
 
 

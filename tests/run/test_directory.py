@@ -6,7 +6,8 @@ import pytest
 from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.params import Params
 from cosmos.errors import Interrupted
-from cosmos.run.directory import RunDir, checkpoint_label, load_saved_params, open_run, run_name
+from cosmos.run.directory import RunDir, load_saved_params, open_run, run_name
+from cosmos.run.files import file_label
 
 
 def with_epochs(epochs: int) -> Params:
@@ -55,5 +56,5 @@ def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -
     own, other = run.result_file("retrieval"), run.result_file("retrieval", "runs/y/step-00000009.pt")
     assert own.name == "retrieval.json"
     assert other.name == "retrieval-runs-y-step-00000009.pt.json"
-    published = RunDir(Path("runs") / checkpoint_label("published:cosmos_vitb16_cc3m"))
+    published = RunDir(Path("runs") / file_label("published:cosmos_vitb16_cc3m"))
     assert published.result_file("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"
