@@ -149,9 +149,9 @@ class DatasetsCommand(ParamsCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         params, machine = self.load_params(), Machine()
-        from cosmos.stages.datasets import datasets
+        from cosmos.stages.datasets import list_datasets
 
-        listed = datasets(self.names, params, machine, self.download, quiet=self.as_json)
+        listed = list_datasets(self.names, params, machine, self.download, quiet=self.as_json)
         self.print_json([asdict(item) for item in listed])
 
 

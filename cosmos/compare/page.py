@@ -15,7 +15,7 @@ from markupsafe import Markup
 from cosmos.compare.comparison import Comparison
 from cosmos.compare.curves import curve_colours, is_headline, learning_curves
 from cosmos.compare.table import comparison_remarks, comparison_table
-from cosmos.report.page import TEMPLATES, environment
+from cosmos.report.page import TEMPLATES, template_environment
 from cosmos.report.plotly import PlotlyFigure
 
 DRAW_SCRIPT = (TEMPLATES / "compare.js").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def render_comparison(
     curves = learning_curves(comparison.contenders)
     library = plotly_library()
     return (
-        environment()
+        template_environment()
         .get_template("compare.html")
         .render(
             title=" and ".join(names) if len(names) < 3 else f"{len(names)} compared",

@@ -20,14 +20,14 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import CosmosError, InputError
 from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
-from cosmos.report.curves import figures, with_loss
+from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.results import ResultEntry, Results
-from cosmos.stages.evaluation_result import copy_pictures, markdown
+from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
 
 MODELS = "models"
 """Folder of artefacts, at the root of the DVC workspace."""
@@ -185,7 +185,7 @@ def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEn
 def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
     """Return metrics.json in the form of a pipeline's: last values of training, and overall results."""
     return {
-        "pretrain": figures(with_loss(read_metrics(run.metrics))),
+        "pretrain": final_figures(training_lines(read_metrics(run.metrics))),
         **{
             suite: {escape_dots(dataset): figures_by_model(entry) for dataset, entry in entries.items()}
             for suite, entries in measured.items()
@@ -196,7 +196,7 @@ def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry
 def model_readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]], card: ModelCard) -> str:
     """Return README.md of a model: its run, data and code, its parameters, its results."""
     changed = [printable(line) for line in describe_changes(Params(), load_saved_params(run))]
-    tables = [markdown(suite, entries) for suite, entries in measured.items()]
+    tables = [entries_markdown(suite, entries) for suite, entries in measured.items()]
     return (
         "\n\n".join(
             [

@@ -13,20 +13,20 @@ from cosmos.config.identity import describe_changes
 from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PipelineDir
-from cosmos.report.curves import Line, csv_text, figures, loss_charts, with_loss
-from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
-from cosmos.report.tables import comparisons
+from cosmos.report.curves import MetricsLine, final_figures, lines_as_csv, loss_charts, training_lines
+from cosmos.report.page import Fact, PagePicture, ReportPage, SuiteSection, render_report
+from cosmos.report.tables import score_tables
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
 from cosmos.run.results import ResultEntry, Results, overall_figures
-from cosmos.stages.evaluation_result import measured_row, picture
+from cosmos.stages.evaluation_result import dataset_scores, picture_path
 
 
 @dataclass(frozen=True)
 class SuiteReport:
     """Results of a suite, as the page shows them and as metrics.json holds them."""
 
-    shown: SuiteResults
+    shown: SuiteSection
     figures: dict[str, dict[str, dict[str, float]]]
     """figures by dataset, model and metric"""
     made_by: list[Fact]
@@ -39,7 +39,7 @@ class PipelineOutputs:
 
     head: ExperimentHead
     params: Params
-    lines: list[Line]
+    lines: list[MetricsLine]
     ended: dict[str, float]
     """last values of the pretraining's metrics"""
     provenance: list[Fact]
@@ -54,10 +54,10 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     """
     pipeline = PipelineDir(folder)
     made = read_outputs(pipeline)
-    html = render(build_page(pipeline, made))
+    html = render_report(build_page(pipeline, made))
     figures = {"pretrain": made.ended} | {name: suite.figures for name, suite in made.suites.items()}
     write_json(pipeline.metrics, figures)
-    write_text(pipeline.curves, csv_text(made.lines))
+    write_text(pipeline.curves, lines_as_csv(made.lines))
     write_text(pipeline.page, html)
     written = {"report": pipeline.page, "metrics": pipeline.metrics, "curves": pipeline.curves}
     if not quiet:
@@ -80,10 +80,10 @@ def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
     )
 
 
-def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
+def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> ReportPage:
     """Return the page that shows a pipeline's outputs."""
     dataset, suites = made.params.data.name, made.suites.values()
-    return Page(
+    return ReportPage(
         title=made.head.name or "default",
         about=experiment_facts(made.head),
         suites=[suite.shown for suite in suites],
@@ -91,7 +91,7 @@ def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> Page:
         charts=loss_charts(made.lines),
         parameters=[Fact(*line.split(": ", 1)) for line in describe_changes(Params(), made.params)],
         provenance=[*made.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
-        previews=existing_pictures(Picture(f"some samples of {dataset}", pipeline.preview(dataset))),
+        previews=existing_pictures(PagePicture(f"some samples of {dataset}", pipeline.preview(dataset))),
     )
 
 
@@ -116,13 +116,13 @@ def read_experiment(path: Path) -> tuple[ExperimentHead, Params]:
         return overlay.head, Params.model_validate(overlay.values)
 
 
-def read_training(path: Path) -> tuple[list[Line], dict[str, float]]:
+def read_training(path: Path) -> tuple[list[MetricsLine], dict[str, float]]:
     """Return the lines of a pretraining's metrics that have a loss, and its last values."""
     with reading_output_of("pretrain", path):
-        lines = with_loss(read_metrics(path))
+        lines = training_lines(read_metrics(path))
         if not lines:
             raise InputError("no line has a loss")
-        return lines, figures(lines)
+        return lines, final_figures(lines)
 
 
 def read_provenance(path: Path) -> list[Fact]:
@@ -145,13 +145,15 @@ def read_suite(suite: str, path: Path) -> SuiteReport:
     with reading_output_of(f"evaluate@{suite}", path):
         entries = Results(path, suite).entries()
         pictures = [
-            Picture(f"what the {model} makes of images of {dataset}", picture(path, dataset, model))
+            PagePicture(f"what the {model} makes of images of {dataset}", picture_path(path, dataset, model))
             for dataset, entry in entries.items()
             for model in entry["models"]
         ]
-        shown = SuiteResults(
+        shown = SuiteSection(
             name=suite,
-            tables=comparisons(suite, [measured_row(dataset, entry) for dataset, entry in entries.items()]),
+            tables=score_tables(
+                suite, [dataset_scores(dataset, entry) for dataset, entry in entries.items()]
+            ),
             sources=[fact for dataset, entry in entries.items() for fact in dataset_facts(dataset, entry)],
             pictures=existing_pictures(*pictures),
         )
@@ -234,6 +236,6 @@ def distinct_facts(name: str, values: Sequence[str]) -> list[Fact]:
     return [Fact(name, value) for value in dict.fromkeys(values)]
 
 
-def existing_pictures(*pictures: Picture) -> list[Picture]:
+def existing_pictures(*pictures: PagePicture) -> list[PagePicture]:
     """Return the pictures whose files exist; data or answers that could not be drawn have none."""
-    return [picture for picture in pictures if picture.path.is_file()]
+    return [picture_path for picture_path in pictures if picture_path.path.is_file()]

@@ -9,17 +9,17 @@ from cosmos.data.sample import Sample
 from cosmos.data.text_crops import sentence_pool
 from cosmos.errors import DamagedDataError, InputError
 
-THUMBNAIL = 160
+THUMBNAIL_SIDE = 160
 """side of a thumbnail, in pixels"""
-MAX_LINES = 8
+MAX_CAPTION_LINES = 8
 """lines of a caption; what is longer is cut"""
-MAX_PIXELS = 100_000_000
+MAX_DECODED_PIXELS = 100_000_000
 """an image of more pixels is not decoded"""
 
 _MARGIN = 10
 _FONT_SIZE = 12
 _LINE = 15
-_CELL = (THUMBNAIL + _MARGIN, THUMBNAIL + MAX_LINES * _LINE + 2 * _MARGIN)
+_CELL = (THUMBNAIL_SIDE + _MARGIN, THUMBNAIL_SIDE + MAX_CAPTION_LINES * _LINE + 2 * _MARGIN)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -42,7 +42,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
         left, top = _MARGIN + column * _CELL[0], _MARGIN + row * _CELL[1]
         sheet.paste(_thumbnail(sample), (left, top))
         for line, words in enumerate(_caption_lines(sample, font)):
-            pen.text((left, top + THUMBNAIL + 5 + line * _LINE), words, fill="black", font=font)
+            pen.text((left, top + THUMBNAIL_SIDE + 5 + line * _LINE), words, fill="black", font=font)
     return sheet
 
 
@@ -57,13 +57,15 @@ def _thumbnail(sample: Sample) -> Image.Image:
     """The image, whole, on a square of light grey."""
     try:
         with Image.open(io.BytesIO(sample.image)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"{image.width} x {image.height} pixels are more than {MAX_PIXELS}")
-            image.draft("RGB", (THUMBNAIL, THUMBNAIL))  # decodes a large JPEG at a fraction of its size
+            if image.width * image.height > MAX_DECODED_PIXELS:
+                raise InputError(f"{image.width} x {image.height} pixels are more than {MAX_DECODED_PIXELS}")
+            image.draft(
+                "RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
+            )  # decodes a large JPEG at a fraction of its size
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # decoders raise errors of many kinds on damaged or hostile files
         raise DamagedDataError(f"{sample.key}: image cannot be shown: {error}") from error
-    return ImageOps.pad(upright, (THUMBNAIL, THUMBNAIL), color=(235, 235, 235))
+    return ImageOps.pad(upright, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), color=(235, 235, 235))
 
 
 def _caption_lines(sample: Sample, font: Font) -> list[str]:
@@ -71,7 +73,7 @@ def _caption_lines(sample: Sample, font: Font) -> list[str]:
         caption = sentence_pool(sample.annotation, "textcrop")[0]
     except DamagedDataError as error:
         raise DamagedDataError(f"{sample.key}: {error}") from error
-    return wrapped(_printable(caption), font)
+    return wrap_caption(_printable(caption), font)
 
 
 def _printable(caption: str) -> str:
@@ -79,14 +81,14 @@ def _printable(caption: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in caption).split())
 
 
-def wrapped(caption: str, font: Font, width: int = THUMBNAIL) -> list[str]:
+def wrap_caption(caption: str, font: Font, width: int = THUMBNAIL_SIDE) -> list[str]:
     """At most MAX_LINES lines no wider than `width` pixels, broken at spaces or, in longer words, anywhere.
 
     An ellipsis ends what had to be cut.
     """
     lines: list[str] = []
     rest = caption
-    while rest and len(lines) < MAX_LINES:
+    while rest and len(lines) < MAX_CAPTION_LINES:
         fitting = _fitting(rest, font, width)
         last_space = rest.rfind(" ", 0, fitting + 1)
         end = last_space if fitting < len(rest) and last_space > 0 else fitting

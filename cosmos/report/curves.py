@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from cosmos.config.params import DistillTermParams
 
-Line = Mapping[str, Any]
+MetricsLine = Mapping[str, Any]
 """A line of metrics.jsonl."""
 
 TOTALS = ("loss", "contrastive", "distill")
@@ -47,19 +47,19 @@ _UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @dataclass(frozen=True)
-class Chart:
+class LossChart:
     """Curves over the steps that share an axis."""
 
     title: str
     svg: str
 
 
-def with_loss(lines: Sequence[Line]) -> list[Line]:
+def training_lines(lines: Sequence[MetricsLine]) -> list[MetricsLine]:
     """The lines that tell of steps: not of evaluations, nor of steps that were passed over."""
     return [line for line in lines if line.get("loss") is not None]
 
 
-def figures(lines: Sequence[Line]) -> dict[str, float]:
+def final_figures(lines: Sequence[MetricsLine]) -> dict[str, float]:
     """What a pretraining ended with: the losses of its last line; and how fast it was, for the most part."""
     last, rates = lines[-1], [line["samples_per_second"] for line in lines]
     losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
@@ -67,7 +67,7 @@ def figures(lines: Sequence[Line]) -> dict[str, float]:
     return {**ended, **losses, "samples_per_second": median(rates)}
 
 
-def csv_text(lines: Sequence[Line]) -> str:
+def lines_as_csv(lines: Sequence[MetricsLine]) -> str:
     """The lines as CSV, with a column for whatever any of them has. What is not known is left empty."""
     columns = dict.fromkeys(column for line in lines for column in line)
     text = StringIO()
@@ -77,16 +77,16 @@ def csv_text(lines: Sequence[Line]) -> str:
     return text.getvalue()
 
 
-def loss_charts(lines: Sequence[Line]) -> tuple[Chart, ...]:
+def loss_charts(lines: Sequence[MetricsLine]) -> tuple[LossChart, ...]:
     """The loss with its two parts, and the terms of its distillation, but for what is always zero: off."""
     charts = ("Loss", TOTALS), ("Terms of the distillation", TERMS)
     present = [
         (title, [c for c in columns if any(line.get(c) for line in lines)]) for title, columns in charts
     ]
-    return tuple(Chart(title, _svg(title, lines, columns)) for title, columns in present if columns)
+    return tuple(LossChart(title, _svg(title, lines, columns)) for title, columns in present if columns)
 
 
-def _svg(title: str, lines: Sequence[Line], columns: Sequence[str]) -> str:
+def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> str:
     """An <svg> element that shows these columns over the steps: the same curves are the same text.
 
     No id in it is in one with another title, so that both may stand on a page.

@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from cosmos.report.curves import Chart
-from cosmos.report.tables import Comparison
+from cosmos.report.curves import LossChart
+from cosmos.report.tables import ScoreTable
 from cosmos.report.text import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -29,7 +29,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A PNG file that becomes a part of the page."""
 
     caption: str
@@ -42,39 +42,39 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class SuiteResults:
+class SuiteSection:
     """What a suite measured."""
 
     name: str
-    tables: Sequence[Comparison]
+    tables: Sequence[ScoreTable]
     sources: Sequence[Fact]
     """on what, with what and by what it was measured"""
-    pictures: Sequence[Picture]
+    pictures: Sequence[PagePicture]
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """All that the page says."""
 
     title: str
     about: Sequence[Fact]
-    suites: Sequence[SuiteResults]
+    suites: Sequence[SuiteSection]
     training: str
     """what the pretraining came to, in a line"""
-    charts: Sequence[Chart]
+    charts: Sequence[LossChart]
     parameters: Sequence[Fact]
     """those that differ from the defaults"""
     provenance: Sequence[Fact]
-    previews: Sequence[Picture]
+    previews: Sequence[PagePicture]
     """what the data looks like"""
 
 
-def render(page: Page) -> str:
+def render_report(page: ReportPage) -> str:
     """The page as HTML. The same page is the same text."""
-    return environment().get_template("report.html").render(page=page)
+    return template_environment().get_template("report.html").render(page=page)
 
 
-def environment() -> Environment:
+def template_environment() -> Environment:
     """Templates that escape what they are given, and show its control characters."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),

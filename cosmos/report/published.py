@@ -33,6 +33,6 @@ def published_figures(checkpoint: str, suite: str, dataset: str) -> Figures:
     return _PUBLISHED[checkpoint].get(suite, {}).get(dataset, {})
 
 
-def differences(ours: Figures, published: Figures) -> Figures:
+def differences_to_published(ours: Figures, published: Figures) -> Figures:
     """Ours minus published, for the metrics that both have."""
     return {metric: ours[metric] - figure for metric, figure in published.items() if metric in ours}

@@ -12,17 +12,17 @@ from torch import Tensor
 from cosmos.errors import InputError
 from cosmos.report.text import printable
 
-IGNORED = 255
+IGNORED_LABEL = 255
 """Label of pixels that do not count."""
-PANEL = 288
+PANEL_SIDE = 288
 """longest side of a picture on the sheet, in pixels"""
-MAX_NAME = 40
+MAX_CLASS_NAME = 40
 """characters of a class name; what is longer is cut"""
 
-HEADINGS = ("image", "ground truth", "prediction")
+PANEL_HEADINGS = ("image", "ground truth", "prediction")
 
-Labels = NDArray[np.uint8] | Tensor
-Colour = tuple[int, int, int]
+LabelMap = NDArray[np.uint8] | Tensor
+RgbColour = tuple[int, int, int]
 
 _GREY = (190, 190, 190)
 _CALM = (74, 92, 128)
@@ -31,18 +31,18 @@ _GAP = 6
 _CHIP = 12
 _LINE = 20
 _FONT_SIZE = 13
-_WIDTH = 2 * _MARGIN + len(HEADINGS) * PANEL + (len(HEADINGS) - 1) * _GAP
+_WIDTH = 2 * _MARGIN + len(PANEL_HEADINGS) * PANEL_SIDE + (len(PANEL_HEADINGS) - 1) * _GAP
 
 
 @dataclass(frozen=True)
-class Segmented:
+class SegmentationSample:
     """An image, and a class for each of its pixels. Raises ValueError where these do not fit each other."""
 
     image: Image.Image
     """RGB"""
-    label: Labels
+    label: LabelMap
     """(H, W) uint8, on the CPU: the ground truth, 255 where it is ignored"""
-    prediction: Labels
+    prediction: LabelMap
     """(H, W) uint8, on the CPU"""
     class_names: Sequence[str]
 
@@ -54,7 +54,7 @@ class Segmented:
                 f" {', '.join(map(str, shapes))}"
             )
         nameless = [
-            label for label in self.occurring() if label >= len(self.class_names) and label != IGNORED
+            label for label in self.occurring() if label >= len(self.class_names) and label != IGNORED_LABEL
         ]
         if nameless:
             raise InputError(
@@ -67,10 +67,10 @@ class Segmented:
         labels: list[int] = np.unique([np.asarray(self.label), np.asarray(self.prediction)]).tolist()
         return labels
 
-    def colours(self) -> tuple[Colour, ...]:
+    def colours(self) -> tuple[RgbColour, ...]:
         """256 colours by label. A class that is called by a colour's name has that colour."""
         colours = list(class_colours())
-        for label, name in enumerate(self.class_names[:IGNORED]):
+        for label, name in enumerate(self.class_names[:IGNORED_LABEL]):
             if name in ImageColor.colormap:
                 red, green, blue = ImageColor.getrgb(name)[:3]
                 colours[label] = (red, green, blue)
@@ -78,10 +78,10 @@ class Segmented:
 
     def name(self, label: int) -> str:
         """What the legend calls a label."""
-        return "ignored" if label == IGNORED else _short(printable(self.class_names[label]))
+        return "ignored" if label == IGNORED_LABEL else _short(printable(self.class_names[label]))
 
 
-def segmentation_sheet(samples: Sequence[Segmented]) -> Image.Image:
+def segmentation_sheet(samples: Sequence[SegmentationSample]) -> Image.Image:
     """A row of image, ground truth and prediction for each sample, above a legend of its classes.
 
     A label has the same colour on every sheet, unless its class is called by a colour's name; ignored pixels
@@ -93,7 +93,7 @@ def segmentation_sheet(samples: Sequence[Segmented]) -> Image.Image:
 
 
 @cache
-def class_colours() -> tuple[Colour, ...]:
+def class_colours() -> tuple[RgbColour, ...]:
     """256 colours by label: a calm one for 0, often the background, and grey for 255, which is ignored.
 
     Each of the others is as far as can be from grey and from those before it; distances are Euclidean in
@@ -101,9 +101,9 @@ def class_colours() -> tuple[Colour, ...]:
     """
     candidates = _moderate_colours()
     places = _oklab(candidates)
-    chosen: list[Colour] = [_CALM]
+    chosen: list[RgbColour] = [_CALM]
     distance = np.minimum(*(np.linalg.norm(places - _oklab(np.array([c])), axis=1) for c in (_GREY, _CALM)))
-    while len(chosen) < IGNORED:
+    while len(chosen) < IGNORED_LABEL:
         farthest = int(distance.argmax())
         red, green, blue = candidates[farthest].tolist()
         chosen.append((red, green, blue))
@@ -153,17 +153,17 @@ def _stacked(parts: Sequence[Image.Image]) -> Image.Image:
 def _headings() -> Image.Image:
     strip = Image.new("RGB", (_WIDTH, _MARGIN + _LINE), "white")
     pen = ImageDraw.Draw(strip)
-    for left, heading in zip(_lefts(), HEADINGS, strict=True):
-        pen.text((left + PANEL // 2, _MARGIN), heading, "black", _font(), anchor="ma")
+    for left, heading in zip(_lefts(), PANEL_HEADINGS, strict=True):
+        pen.text((left + PANEL_SIDE // 2, _MARGIN), heading, "black", _font(), anchor="ma")
     return strip
 
 
 def _lefts() -> Iterable[int]:
     """Where the columns begin."""
-    return range(_MARGIN, _WIDTH - _MARGIN, PANEL + _GAP)
+    return range(_MARGIN, _WIDTH - _MARGIN, PANEL_SIDE + _GAP)
 
 
-def _panels(one: Segmented) -> Image.Image:
+def _panels(one: SegmentationSample) -> Image.Image:
     """The three pictures of a sample, each in the middle of its column."""
     colours = one.colours()
     pictures = [
@@ -173,23 +173,23 @@ def _panels(one: Segmented) -> Image.Image:
     ]
     strip = Image.new("RGB", (_WIDTH, pictures[0].height), "white")
     for left, picture in zip(_lefts(), pictures, strict=True):
-        strip.paste(picture, (left + (PANEL - picture.width) // 2, 0))
+        strip.paste(picture, (left + (PANEL_SIDE - picture.width) // 2, 0))
     return strip
 
 
 def _fitted(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
     """The picture with a longest side of PANEL pixels."""
-    scale = PANEL / max(picture.size)
+    scale = PANEL_SIDE / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     return picture.resize((width, height), resampling)
 
 
-def _coloured(labels: Labels, colours: Sequence[Colour]) -> Image.Image:
+def _coloured(labels: LabelMap, colours: Sequence[RgbColour]) -> Image.Image:
     """Labels (H, W) as an RGB picture."""
     return Image.fromarray(np.array(colours, np.uint8)[np.asarray(labels)])
 
 
-def _legend(one: Segmented) -> Image.Image:
+def _legend(one: SegmentationSample) -> Image.Image:
     """A chip and a name for each class that occurs, from left to right, on as many lines as that takes."""
     colours = one.colours()
     entries = [(colours[label], one.name(label)) for label in one.occurring()]
@@ -215,7 +215,7 @@ def _flowing(widths: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+    return name if len(name) <= MAX_CLASS_NAME else name[: MAX_CLASS_NAME - 1] + "…"
 
 
 @cache

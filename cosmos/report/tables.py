@@ -13,13 +13,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cosmos.report.published import Figures, differences
+from cosmos.report.published import Figures, differences_to_published
 from cosmos.report.text import printable
 from cosmos.run.results import overall_figures
 
 
 @dataclass(frozen=True)
-class Measured:
+class DatasetScores:
     """What a checkpoint's models score on a dataset, and what there is to compare it with."""
 
     dataset: str
@@ -35,7 +35,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Column:
+class MetricColumn:
     """A metric as tables show it."""
 
     metric: str
@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """A line below a dataset's name."""
 
     name: str
@@ -60,12 +60,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreTable:
     """Datasets that were measured by the same metrics on the same checkpoint, as text."""
 
     checkpoint: str
     headings: tuple[str, ...]
-    blocks: tuple[tuple[str, list[Row]], ...]
+    blocks: tuple[tuple[str, list[ScoreRow]], ...]
     """datasets with their rows, which have a cell for each heading"""
     notes: list[str]
 
@@ -83,7 +83,7 @@ _COMPARED = ("teacher", "baseline")
 
 _COLUMNS = {
     "retrieval": tuple(
-        Column(f"{direction}_{metric}", f"{short} {heading}", form)
+        MetricColumn(f"{direction}_{metric}", f"{short} {heading}", form)
         for direction, short in (("image_to_text", "I2T"), ("text_to_image", "T2I"))
         for metric, heading, form in (
             ("R@1", "R@1", ".1%"),
@@ -94,15 +94,15 @@ _COLUMNS = {
         )
     ),
     "classification": (
-        Column("top1", "top-1"),
-        Column("top5", "top-5"),
-        Column("mean_per_class", "mean per class"),
+        MetricColumn("top1", "top-1"),
+        MetricColumn("top5", "top-5"),
+        MetricColumn("mean_per_class", "mean per class"),
     ),
     "segmentation": (
-        Column("csa_mIoU", "CSA mIoU"),
-        Column("csa_accuracy", "CSA accuracy"),
-        Column("plain_mIoU", "plain mIoU"),
-        Column("plain_accuracy", "plain accuracy"),
+        MetricColumn("csa_mIoU", "CSA mIoU"),
+        MetricColumn("csa_accuracy", "CSA accuracy"),
+        MetricColumn("plain_mIoU", "plain mIoU"),
+        MetricColumn("plain_accuracy", "plain accuracy"),
     ),
 }
 """What tables show of the suites whose datasets all have the same metrics."""
@@ -118,7 +118,7 @@ _TOLD_TIES = 0.0005
 """Smallest share of ties that is told: among many candidates, a few floats are equal by accident."""
 
 
-def results_table(title: str, suite: str, measured: Sequence[Measured]) -> Group:
+def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> Group:
     """Results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
 
     Below each dataset's name stand its models, what is published, by how much the teacher (or baseline)
@@ -131,16 +131,16 @@ def results_table(title: str, suite: str, measured: Sequence[Measured]) -> Group
     return Group(*parts)
 
 
-def results_markdown(title: str, suite: str, measured: Sequence[Measured]) -> str:
+def results_markdown(title: str, suite: str, measured: Sequence[DatasetScores]) -> str:
     """The same tables in Markdown, each with the title above it and its notes below."""
     tables = _grouped(suite, measured).items()
     return "\n".join(_markdown(f"{title}: {name}", columns, part) for (name, columns), part in tables)
 
 
-def comparisons(suite: str, measured: Sequence[Measured]) -> list[Comparison]:
+def score_tables(suite: str, measured: Sequence[DatasetScores]) -> list[ScoreTable]:
     """The same tables as plain text, in which names are as they were given."""
     return [
-        Comparison(
+        ScoreTable(
             checkpoint=checkpoint,
             headings=tuple(column.heading for column in columns),
             blocks=tuple((one.dataset, _rows(one, columns)) for one in part),
@@ -151,23 +151,23 @@ def comparisons(suite: str, measured: Sequence[Measured]) -> list[Comparison]:
 
 
 def _grouped(
-    suite: str, measured: Sequence[Measured]
-) -> dict[tuple[str, tuple[Column, ...]], list[Measured]]:
+    suite: str, measured: Sequence[DatasetScores]
+) -> dict[tuple[str, tuple[MetricColumn, ...]], list[DatasetScores]]:
     """What belongs in a table together: what has the same checkpoint and columns."""
-    groups: dict[tuple[str, tuple[Column, ...]], list[Measured]] = {}
+    groups: dict[tuple[str, tuple[MetricColumn, ...]], list[DatasetScores]] = {}
     for one in measured:
         columns = _COLUMNS[suite] if suite in _COLUMNS else _own_columns(one)
         groups.setdefault((one.checkpoint, columns), []).append(one)
     return groups
 
 
-def _own_columns(one: Measured) -> tuple[Column, ...]:
+def _own_columns(one: DatasetScores) -> tuple[MetricColumn, ...]:
     """The metrics that models were measured by, but not those of single classes."""
     metrics = dict.fromkeys(metric for figures in one.models.values() for metric in overall_figures(figures))
-    return tuple(Column(metric, metric) for metric in metrics)
+    return tuple(MetricColumn(metric, metric) for metric in metrics)
 
 
-def _table(columns: Sequence[Column], measured: Sequence[Measured]) -> Table:
+def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> Table:
     """A table in which headings and names are folded where there is no room for them, but no figure is."""
     blocks = [(Text(printable(one.dataset), style="bold"), _rows(one, columns)) for one in measured]
     rows = [row for _, block in blocks for row in block]
@@ -184,7 +184,7 @@ def _table(columns: Sequence[Column], measured: Sequence[Measured]) -> Table:
     return table
 
 
-def _markdown(title: str, columns: Sequence[Column], measured: Sequence[Measured]) -> str:
+def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> str:
     lines = [
         ("dataset", "model", *(_escaped(column.heading) for column in columns)),
         (":--", ":--", *["--:"] * len(columns)),
@@ -198,25 +198,27 @@ def _markdown(title: str, columns: Sequence[Column], measured: Sequence[Measured
     return "\n\n".join([f"**{_escaped(title)}**", table, *_notes(measured, _escaped)]) + "\n"
 
 
-def _rows(one: Measured, columns: Sequence[Column]) -> list[Row]:
+def _rows(one: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreRow]:
     """A dataset's models, then what they are compared with, as far as there is something."""
-    rows = [Row(name, _cells(figures, columns)) for name, figures in one.models.items()]
+    rows = [ScoreRow(name, _cells(figures, columns)) for name, figures in one.models.items()]
     if one.published:
         compared: Figures = next((one.models[name] for name in _COMPARED if name in one.models), {})
         rows += [
-            Row("published", _cells(one.published, columns)),
-            Row("difference", _cells(differences(compared, one.published), columns, _SIGNED)),
+            ScoreRow("published", _cells(one.published, columns)),
+            ScoreRow(
+                "difference", _cells(differences_to_published(compared, one.published), columns, _SIGNED)
+            ),
         ]
     if one.chance:
-        rows.append(Row("chance", _cells(one.chance, columns), style="dim"))
+        rows.append(ScoreRow("chance", _cells(one.chance, columns), style="dim"))
     return rows
 
 
-def _cells(figures: Figures, columns: Sequence[Column], sign: str = "") -> tuple[str, ...]:
+def _cells(figures: Figures, columns: Sequence[MetricColumn], sign: str = "") -> tuple[str, ...]:
     return tuple(column.cell(figures, sign) for column in columns)
 
 
-def _notes(measured: Sequence[Measured], literal: Callable[[str], str]) -> list[str]:
+def _notes(measured: Sequence[DatasetScores], literal: Callable[[str], str]) -> list[str]:
     """A line for each dataset's note, and for all that ties make look better. Names are made `literal`."""
     notes = [f"{literal(one.dataset)}: {literal(one.note)}" for one in measured if one.note]
     ties = [

@@ -17,7 +17,7 @@ from cosmos.evaluation.suite import suites
 
 
 @dataclass(frozen=True)
-class Listed:
+class DatasetListing:
     """A dataset, and how it stands on this machine."""
 
     suite: str
@@ -35,24 +35,24 @@ class Listed:
     """the same for people: what is there, or what is missing"""
 
 
-def datasets(
+def list_datasets(
     names: Sequence[str], params: Params, machine: Machine, download: bool = False, quiet: bool = False
-) -> list[Listed]:
+) -> list[DatasetListing]:
     """Lists the datasets of these names, or all; `download` fetches those that are missing first.
 
     Raises ValueError for a name that there is none of, and for one that cannot be downloaded.
     """
-    cards = chosen(names, params)
+    cards = choose_cards(names, params)
     if download:
         for card in cards:
-            fetch(card, params, machine)
-    listed = [look(card, params, machine) for card in cards]
+            download_dataset(card, params, machine)
+    listed = [inspect_dataset(card, params, machine) for card in cards]
     if not quiet:
-        show(listed, bool(names), machine)
+        print_datasets(listed, bool(names), machine)
     return listed
 
 
-def chosen(names: Sequence[str], params: Params) -> list[DatasetCard]:
+def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
     """The cards of these names, of all where there are none."""
     cards = [card for suite in suites(params.evaluate).values() for card in suite.cards.values()]
     unknown = sorted(set(names) - {card.name for card in cards})
@@ -62,9 +62,9 @@ def chosen(names: Sequence[str], params: Params) -> list[DatasetCard]:
     return [card for card in cards if card.name in names or not names]
 
 
-def fetch(card: DatasetCard, params: Params, machine: Machine) -> None:
+def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
     """Downloads a dataset that is not there."""
-    if look(card, params, machine).present:
+    if inspect_dataset(card, params, machine).present:
         return
     if card.download is None:
         raise InputError(
@@ -78,7 +78,7 @@ def fetch(card: DatasetCard, params: Params, machine: Machine) -> None:
         raise InputError(f"{card.name}: the download failed ({error}); run the command again") from None
 
 
-def look(card: DatasetCard, params: Params, machine: Machine) -> Listed:
+def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:
     """How a dataset stands on this machine."""
     try:
         num_images = card.open(params, machine).size["num_images"]
@@ -86,7 +86,7 @@ def look(card: DatasetCard, params: Params, machine: Machine) -> Listed:
         state = f"{num_images:,} images" + ("" if complete else f" of {card.num_images:,}")
     except (ValueError, OSError) as error:
         present, complete, state = False, False, str(error)
-    return Listed(
+    return DatasetListing(
         suite=card.suite,
         name=card.name,
         title=card.title,
@@ -100,20 +100,20 @@ def look(card: DatasetCard, params: Params, machine: Machine) -> Listed:
     )
 
 
-def show(listed: Sequence[Listed], in_detail: bool, machine: Machine) -> None:
+def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: Machine) -> None:
     """Prints a table of all, or all that is known of some."""
     console = Console()
     if in_detail:
         for item in listed:
-            console.print(Text(f"{item.suite}: {item.name}", "bold"), description(item), "")
+            console.print(Text(f"{item.suite}: {item.name}", "bold"), dataset_details(item), "")
         return
-    console.print(table(listed))
+    console.print(datasets_table(listed))
     console.print(
         f"below {machine.datasets_root}; `cosmos datasets NAME` shows the layout of one", style="dim"
     )
 
 
-def table(listed: Sequence[Listed]) -> Table:
+def datasets_table(listed: Sequence[DatasetListing]) -> Table:
     """A row for each dataset, suite by suite."""
     rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in ("dataset", "here", "size", "licence"):
@@ -127,7 +127,7 @@ def table(listed: Sequence[Listed]) -> Table:
     return rows
 
 
-def description(item: Listed) -> Table:
+def dataset_details(item: DatasetListing) -> Table:
     """All that is known of a dataset, a line for each thing."""
     lines = Table.grid(padding=(0, 2))
     for key, value in asdict(item).items():

@@ -29,30 +29,30 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import make_encoder, open_clip_baseline
-from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
-from cosmos.report.segmentations import IGNORED, Segmented, segmentation_sheet
+from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences_to_published, published_figures
+from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
 from cosmos.report.tables import results_table
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing, write_text
 from cosmos.run.results import ResultEntry, ResultFigures, Results
 from cosmos.stages.evaluation_result import (
-    Evaluated,
-    markdown,
-    measured_row,
-    of_models,
-    picture,
+    EvaluationResult,
+    dataset_scores,
+    entries_markdown,
+    entry_of_models,
+    picture_path,
 )
 from cosmos.stages.logs import logging_to_run
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = timedelta(days=2)
+MEASURING_TIMEOUT = timedelta(days=2)
 """How long a rank waits for another, whose share of a large dataset may take hours longer."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluatedCheckpoint:
     """The checkpoint that is measured."""
 
     reference: CheckpointReference
@@ -100,13 +100,13 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Session:
+class EvaluationSession:
     """An evaluation of one checkpoint: whose, where, and what its results are called."""
 
     run: RunDir
     checkpoint: str
     """"": the run's newest"""
-    subject: Subject
+    subject: EvaluatedCheckpoint
     params: Params
     machine: Machine
     ranks: ProcessRank
@@ -124,7 +124,7 @@ class Session:
 
 def evaluate(
     names: Sequence[str], params: Params, machine: Machine, path: Path, checkpoint: str, quiet: bool = False
-) -> Evaluated:
+) -> EvaluationResult:
     """Measures a checkpoint (the run's newest where none is named) by the suites of these names.
 
     Writes results/<suite>.json and .md, an entry for each dataset. What was measured before, with nothing
@@ -134,25 +134,25 @@ def evaluate(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     run = RunDir(path)
-    subject = Subject(checkpoint_to_evaluate(run, checkpoint), machine)
+    subject = EvaluatedCheckpoint(checkpoint_to_evaluate(run, checkpoint), machine)
     published_name(subject, params)  # a name that there is none of is refused now
     known = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in known[name].requested()]
-    with process_group(machine.device, PATIENCE) as ranks:
+    with process_group(machine.device, MEASURING_TIMEOUT) as ranks:
         opened, problems = open_datasets(cards, params, machine)
         if not opened:
             raise InputError("\n".join(problems))
         with logging_to_run(run, ranks):
-            session = Session(run, checkpoint, subject, params, machine, ranks, quiet)
-            tell(ranks, *problems)
-            measured, failed = measure(session, opened)
+            session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet)
+            log_problems(ranks, *problems)
+            measured, failed = measure_datasets(session, opened)
             for suite, entries in measured.items():
-                show(session, suite, entries)
-            results = on_every_rank(lambda: asked_for(session, measured))[0]
-        return Evaluated(results, problems + failed, ranks.is_first)
+                write_tables(session, suite, entries)
+            results = on_every_rank(lambda: requested_entries(session, measured))[0]
+        return EvaluationResult(results, problems + failed, ranks.is_first)
 
 
-def tell(ranks: ProcessRank, *problems: str) -> None:
+def log_problems(ranks: ProcessRank, *problems: str) -> None:
     """Logs problems as soon as they are known, once."""
     for problem in problems if ranks.is_first else ():
         logger.error("%s", problem)
@@ -165,13 +165,13 @@ def open_datasets(
     opened, problems = [], []
     for card in cards:
         try:
-            opened.append((card, open_together(card, params, machine)))
+            opened.append((card, open_on_every_rank(card, params, machine)))
         except ValueError as error:
             problems.append(f"{card.suite} on {card.name}: {error}")
     return opened, problems
 
 
-def open_together(card: DatasetCard, params: Params, machine: Machine) -> OpenDataset:
+def open_on_every_rank(card: DatasetCard, params: Params, machine: Machine) -> OpenDataset:
     """The dataset, which every rank must find alike. ValueError says what one of them lacks."""
     found: list[OpenDataset] = []
 
@@ -189,8 +189,8 @@ def open_together(card: DatasetCard, params: Params, machine: Machine) -> OpenDa
     return found[0]
 
 
-def measure(
-    session: Session, opened: Sequence[tuple[DatasetCard, OpenDataset]]
+def measure_datasets(
+    session: EvaluationSession, opened: Sequence[tuple[DatasetCard, OpenDataset]]
 ) -> tuple[dict[str, dict[str, ResultEntry]], list[str]]:
     """Measures every model on every dataset.
 
@@ -202,16 +202,16 @@ def measure(
         embedder = Embedder(encoder, session.machine, cache, session.quiet)
         for card, dataset in opened:
             try:
-                written = measure_one(session, which, embedder, card, dataset)
+                written = measure_dataset(session, which, embedder, card, dataset)
                 measured.setdefault(card.suite, {})[card.name] = written
             except ValueError as error:
                 failed.append(f"{card.suite} on {card.name}, {which}: {error}")
-                tell(session.ranks, failed[-1])
+                log_problems(session.ranks, failed[-1])
     return measured, failed
 
 
-def measure_one(
-    session: Session, which: str, embedder: Embedder, card: DatasetCard, dataset: OpenDataset
+def measure_dataset(
+    session: EvaluationSession, which: str, embedder: Embedder, card: DatasetCard, dataset: OpenDataset
 ) -> ResultEntry:
     """Measures one model on one dataset, unless that is done, and writes its figures.
 
@@ -225,7 +225,7 @@ def measure_one(
         models = {**models, which: dict(dataset.measure(embedder))}
     written: ResultEntry = {}
     if session.ranks.is_first:
-        written = entry(session, card, dataset, identity, models)
+        written = results_entry(session, card, dataset, identity, models)
         if not is_new:  # the code that measured, not the code that looked
             written["code_version"] = results.entries()[card.name]["code_version"]
         results.put(card.name, written)
@@ -233,27 +233,33 @@ def measure_one(
         if session.ranks.is_first:
             seconds = time.monotonic() - started
             logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, which, seconds)
-        draw(session, which, card, dataset.pictures(embedder))
+        save_segmentation_sheet(session, which, card, dataset.pictures(embedder))
     return written
 
 
-def draw(session: Session, which: str, card: DatasetCard, pictures: Sequence[SegmentedImage]) -> None:
+def save_segmentation_sheet(
+    session: EvaluationSession, which: str, card: DatasetCard, pictures: Sequence[SegmentedImage]
+) -> None:
     """A sheet of what a model makes of some images, beside the results."""
-    if not pictures or not session.ranks.is_first or len(pictures[0].class_names) > IGNORED:
+    if not pictures or not session.ranks.is_first or len(pictures[0].class_names) > IGNORED_LABEL:
         return
-    sheet = segmentation_sheet([shown(one) for one in pictures])
-    with replacing(picture(session.results(card.suite).path, card.name, which)) as temporary:
+    sheet = segmentation_sheet([segmentation_sample(one) for one in pictures])
+    with replacing(picture_path(session.results(card.suite).path, card.name, which)) as temporary:
         sheet.save(temporary, "PNG")
 
 
-def shown(answer: SegmentedImage) -> Segmented:
+def segmentation_sample(answer: SegmentedImage) -> SegmentationSample:
     """A picture as the sheet takes it."""
-    labels = answer.labels.where(answer.labels >= 0, IGNORED).to(torch.uint8)
-    return Segmented(answer.image, labels, answer.predicted.to(torch.uint8), answer.class_names)
+    labels = answer.labels.where(answer.labels >= 0, IGNORED_LABEL).to(torch.uint8)
+    return SegmentationSample(answer.image, labels, answer.predicted.to(torch.uint8), answer.class_names)
 
 
-def entry(
-    session: Session, card: DatasetCard, dataset: OpenDataset, identity: str, models: dict[str, ResultFigures]
+def results_entry(
+    session: EvaluationSession,
+    card: DatasetCard,
+    dataset: OpenDataset,
+    identity: str,
+    models: dict[str, ResultFigures],
 ) -> ResultEntry:
     """What a results file says of a dataset."""
     subject, is_whole = session.subject, dataset.size["num_images"] >= card.num_images
@@ -272,36 +278,38 @@ def entry(
         "chance": dataset.chance,
         "models": models,
         "published": {"checkpoint": name, "figures": published} if published else {},
-        "difference": {which: differences(figures, published) for which, figures in models.items()},
+        "difference": {
+            which: differences_to_published(figures, published) for which, figures in models.items()
+        },
     }
 
 
-def show(session: Session, suite: str, measured: Mapping[str, ResultEntry]) -> None:
+def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, ResultEntry]) -> None:
     """Writes the Markdown table of a results file, and prints that of the datasets just measured."""
     results = session.results(suite)
     if not session.ranks.is_first:
         return
-    write_text(results.path.with_suffix(".md"), markdown(suite, {**results.entries(), **measured}))
+    write_text(results.path.with_suffix(".md"), entries_markdown(suite, {**results.entries(), **measured}))
     if not session.quiet:
-        rows = [measured_row(name, one) for name, one in measured.items()]
+        rows = [dataset_scores(name, one) for name, one in measured.items()]
         Console().print(results_table(suite, suite, rows))
         print(f"results: {results.path}")
 
 
-def asked_for(
-    session: Session, measured: Mapping[str, Mapping[str, ResultEntry]]
+def requested_entries(
+    session: EvaluationSession, measured: Mapping[str, Mapping[str, ResultEntry]]
 ) -> dict[str, dict[str, ResultEntry]]:
     """What was measured, without models that only an evaluation before asked for."""
     if not session.ranks.is_first:
         return {}
     models = session.subject.models(session.params)
     return {
-        suite: {name: of_models(one, models) for name, one in entries.items()}
+        suite: {name: entry_of_models(one, models) for name, one in entries.items()}
         for suite, entries in measured.items()
     }
 
 
-def published_name(subject: Subject, params: Params) -> str:
+def published_name(subject: EvaluatedCheckpoint, params: Params) -> str:
     """The published checkpoint whose figures are set beside a checkpoint's own; "" where there is none.
 
     Raises ValueError for `evaluate.published` that names none.

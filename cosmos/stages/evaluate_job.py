@@ -33,7 +33,7 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.stages.evaluation_result import Evaluated, publish
+from cosmos.stages.evaluation_result import EvaluationResult, publish_results
 from cosmos.stages.jobs import end_submission, print_job_log
 from cosmos.tracking.mirror import mirroring
 
@@ -76,7 +76,7 @@ def launch_evaluation(
     path: Path,
     checkpoint: str,
     quiet: bool,
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluate where the machine says: in this process, or as a job that is waited for; see `evaluate`.
 
     Raises an error of the failing rank's class, which says what the rank said, where the job failed.
@@ -84,7 +84,7 @@ def launch_evaluation(
     call = Evaluation(tuple(names), experiment.params, machine, path, checkpoint, quiet)
     cluster = resolve_cluster(machine.cluster)
     if cluster == "debug":
-        return Evaluated(**call())
+        return EvaluationResult(**call())
     check_evaluation(call)
     folder = RunDir(path).jobs
     spec = JobSpec(
@@ -96,7 +96,7 @@ def launch_evaluation(
         f"evaluate-{path.name}",
     )
     (outcome,) = launch_evaluations(spec, partial(print_job_log, quiet=quiet))
-    return Evaluated(**outcome.result())
+    return EvaluationResult(**outcome.result())
 
 
 def evaluate_into(
@@ -107,14 +107,14 @@ def evaluate_into(
     path: Path,
     checkpoint: str,
     quiet: bool,
-) -> Evaluated:
+) -> EvaluationResult:
     """Evaluate, and put the results of this evaluation alone into `output`, in place of what was there.
 
     `output` stays as it was where not everything was measured. Raises what `launch_evaluation` raises.
     """
     evaluated = launch_evaluation(names, experiment, machine, path, checkpoint, quiet)
     if evaluated.is_first and not evaluated.problems:
-        publish(evaluated, RunDir(path), checkpoint, output)
+        publish_results(evaluated, RunDir(path), checkpoint, output)
         print_job_log(f"output: {output}\n", quiet)
     return evaluated
 

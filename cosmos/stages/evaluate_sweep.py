@@ -24,7 +24,7 @@ from cosmos.stages.evaluate_job import (
     evaluation_request,
     launch_evaluations,
 )
-from cosmos.stages.evaluation_result import Evaluated
+from cosmos.stages.evaluation_result import EvaluationResult
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ def cancel_many(
 
 def evaluations_of(
     checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
-) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, Evaluated]]:
+) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, EvaluationResult]]:
     """Return the calls that measure what is asked for, and the problems of what cannot be measured."""
-    calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, Evaluated]()
+    calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, EvaluationResult]()
     for pair in product(dict.fromkeys(checkpoints), dict.fromkeys(suites)):
         try:
             calls[pair] = checked_evaluation(pair, experiment, machine)
@@ -132,34 +132,34 @@ def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path
 
 def evaluate_in_jobs(
     calls: Sequence[Evaluation], experiment: Experiment, machine: Machine, show: ShowText
-) -> list[Evaluated]:
+) -> list[EvaluationResult]:
     """Run calls as an array of jobs, and return what each of them ended with."""
     if not calls:
         return []
     record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
     spec = JobSpec(calls, request, machine.cluster, record, record.parent, "evaluate")
     return [
-        nothing_measured(outcome.failure.summary) if outcome.failure else Evaluated(**outcome.value)
+        nothing_measured(outcome.failure.summary) if outcome.failure else EvaluationResult(**outcome.value)
         for outcome in launch_evaluations(spec, show)
     ]
 
 
-def evaluate_in_this_process(call: Evaluation, show: ShowText) -> Evaluated:
+def evaluate_in_this_process(call: Evaluation, show: ShowText) -> EvaluationResult:
     """Run a call now, and return what it ended with. An error is its problem, and stops no other call."""
     show(f"{call.checkpoint or call.path}: {', '.join(call.suites)}\n")
     try:
-        return Evaluated(**call())
+        return EvaluationResult(**call())
     except Exception as error:
         logger.debug("an evaluation failed", exc_info=error)
         return nothing_measured(summarize_error(error))
 
 
-def nothing_measured(problem: str) -> Evaluated:
+def nothing_measured(problem: str) -> EvaluationResult:
     """Return an evaluation that measured nothing, for this reason."""
-    return Evaluated({}, [problem], True)
+    return EvaluationResult({}, [problem], True)
 
 
-def evaluation_rows(pair: CheckpointAndSuite, evaluated: Evaluated) -> list[EvaluationRow]:
+def evaluation_rows(pair: CheckpointAndSuite, evaluated: EvaluationResult) -> list[EvaluationRow]:
     """Return the rows of a table for a checkpoint and a suite: figures, then problems."""
     checkpoint, suite = pair
     measured = [

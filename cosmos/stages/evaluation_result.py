@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.report.tables import Measured, results_markdown
+from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
 from cosmos.run.results import ResultEntry, Results
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluationResult:
     """What an evaluation ended with."""
 
     results: dict[str, dict[str, ResultEntry]]
@@ -26,7 +26,7 @@ class Evaluated:
     """whether this process is the one that speaks"""
 
 
-def of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
+def entry_of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
     """An entry with these models alone, in this order."""
     parts = {
         key: {which: entry[key][which] for which in models if which in entry[key]}
@@ -35,9 +35,9 @@ def of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
     return {**entry, **parts}
 
 
-def measured_row(dataset: str, entry: ResultEntry) -> Measured:
+def dataset_scores(dataset: str, entry: ResultEntry) -> DatasetScores:
     """An entry, for a table."""
-    return Measured(
+    return DatasetScores(
         dataset=dataset,
         checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
         models=entry["models"],
@@ -47,17 +47,17 @@ def measured_row(dataset: str, entry: ResultEntry) -> Measured:
     )
 
 
-def markdown(suite: str, entries: Mapping[str, ResultEntry]) -> str:
+def entries_markdown(suite: str, entries: Mapping[str, ResultEntry]) -> str:
     """The tables of a suite's entries."""
-    return results_markdown(suite, suite, [measured_row(name, entry) for name, entry in entries.items()])
+    return results_markdown(suite, suite, [dataset_scores(name, entry) for name, entry in entries.items()])
 
 
-def picture(results: Path, dataset: str, model: str) -> Path:
+def picture_path(results: Path, dataset: str, model: str) -> Path:
     """The picture beside a results file that shows a model's answers on a dataset."""
     return results.with_name(f"{results.stem}-{dataset}-{model}.png")
 
 
-def publish(evaluated: Evaluated, run: RunDir, checkpoint: str, output: Path) -> None:
+def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:
     """Puts the results of this evaluation alone into `output`, in place of what was there.
 
     They are <suite>.json, <suite>.md and <suite>-<dataset>-<model>.png. The same results are the same bytes.
@@ -70,11 +70,11 @@ def publish(evaluated: Evaluated, run: RunDir, checkpoint: str, output: Path) ->
                 copy_pictures(
                     run.result_file(suite, checkpoint), results.path, dataset, list(entry["models"])
                 )
-            write_text(results.path.with_suffix(".md"), markdown(suite, entries))
+            write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
 
 
 def copy_pictures(source: Path, target: Path, dataset: str, models: Sequence[str]) -> None:
     """Copies a dataset's pictures, as far as there are any, from one results file's side to another's."""
     for model in models:
-        if picture(source, dataset, model).exists():
-            shutil.copyfile(picture(source, dataset, model), picture(target, dataset, model))
+        if picture_path(source, dataset, model).exists():
+            shutil.copyfile(picture_path(source, dataset, model), picture_path(target, dataset, model))

@@ -9,7 +9,7 @@ from PIL import Image, ImageFont
 
 from cosmos.data.sample import Sample
 from cosmos.errors import DamagedDataError
-from cosmos.report.contact_sheet import MAX_LINES, THUMBNAIL, contact_sheet, wrapped
+from cosmos.report.contact_sheet import MAX_CAPTION_LINES, THUMBNAIL_SIDE, contact_sheet, wrap_caption
 
 FONT = ImageFont.load_default(12)
 
@@ -51,15 +51,15 @@ def test_thumbnails_lie_in_rows_of_the_columns_asked_for() -> None:
     width, height = (sheet.width - 10) // 2, (sheet.height - 10) // 3
     for number, colour in enumerate(colours):
         row, column = divmod(number, 2)
-        middle = (10 + column * width + THUMBNAIL // 2, 10 + row * height + THUMBNAIL // 2)
+        middle = (10 + column * width + THUMBNAIL_SIDE // 2, 10 + row * height + THUMBNAIL_SIDE // 2)
         assert sheet.getpixel(middle) == Image.new("RGB", (1, 1), colour).getpixel((0, 0))
 
 
 def test_a_wide_image_is_shown_whole() -> None:
     sheet = contact_sheet([sample({"captions": ["."]}, encoded("red", (400, 100)))])
     red = (np.asarray(sheet) == (255, 0, 0)).all(axis=2)
-    assert np.flatnonzero(red.any(axis=0)).size == THUMBNAIL
-    assert np.flatnonzero(red.any(axis=1)).size == THUMBNAIL // 4
+    assert np.flatnonzero(red.any(axis=0)).size == THUMBNAIL_SIDE
+    assert np.flatnonzero(red.any(axis=1)).size == THUMBNAIL_SIDE // 4
 
 
 @pytest.mark.parametrize(("mode", "form"), [("L", "JPEG"), ("CMYK", "JPEG"), ("P", "GIF"), ("RGBA", "PNG")])
@@ -84,15 +84,15 @@ def test_captions_from_strangers_are_drawn_without_harm(caption: str) -> None:
 @settings(max_examples=60, deadline=None)
 def test_wrapped_lines_fit_and_lose_no_word_unless_an_ellipsis_says_so(caption: str, width: int) -> None:
     caption = " ".join(caption.split())
-    lines = wrapped(caption, FONT, width)
-    assert len(lines) <= MAX_LINES
+    lines = wrap_caption(caption, FONT, width)
+    assert len(lines) <= MAX_CAPTION_LINES
     assert all(FONT.getlength(line) <= width for line in lines)
     if not (lines and lines[-1].endswith("…")):
         assert "".join(lines).replace(" ", "") == caption.replace(" ", "")
 
 
 def test_lines_break_at_spaces() -> None:
-    assert wrapped("one two three", FONT, int(FONT.getlength("one two t"))) == ["one two", "three"]
+    assert wrap_caption("one two three", FONT, int(FONT.getlength("one two t"))) == ["one two", "three"]
 
 
 def test_an_image_that_cannot_be_decoded_is_named() -> None:

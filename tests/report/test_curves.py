@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import matplotlib
 
 from cosmos.model.loss import Losses
-from cosmos.report.curves import TERMS, TOTALS, csv_text, figures, loss_charts, with_loss
+from cosmos.report.curves import TERMS, TOTALS, final_figures, lines_as_csv, loss_charts, training_lines
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -27,20 +27,20 @@ def test_the_terms_are_those_that_the_trainer_logs() -> None:
 
 def test_evaluations_and_steps_that_were_passed_over_are_no_points_of_a_curve() -> None:
     lines = [line(1), line(2, loss=None), {"step": 2, "evaluation": {"teacher/heldout/R@1": 0.5}}, line(3)]
-    assert [one["step"] for one in with_loss(lines)] == [1, 3]
+    assert [one["step"] for one in training_lines(lines)] == [1, 3]
 
 
 def test_a_pretraining_ends_with_the_losses_of_its_last_line_and_its_usual_speed() -> None:
     rates = [1.0, 90.0, 110.0]
     lines = [line(step, samples_per_second=rate) for step, rate in enumerate(rates, start=1)]
-    assert figures(lines) == {
+    assert final_figures(lines) == {
         **{"steps": 3, "samples": 24, "loss": 2.0, "contrastive": 2.0, "distill": 0.0},
         "samples_per_second": 90.0,
     }
 
 
 def test_the_table_has_a_row_for_each_line_and_a_column_for_whatever_any_has() -> None:
-    text = csv_text([line(1), line(2, grad_norm=None), line(3, grad_norm=0.5)])
+    text = lines_as_csv([line(1), line(2, grad_norm=None), line(3, grad_norm=0.5)])
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [(row["step"], row["loss"], row["grad_norm"]) for row in rows] == [
         ("1", "4.0", ""),

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cosmos.report.curves import Chart
-from cosmos.report.page import Fact, Page, Picture, SuiteResults, render
-from cosmos.report.tables import Measured, comparisons
+from cosmos.report.curves import LossChart
+from cosmos.report.page import Fact, PagePicture, ReportPage, SuiteSection, render_report
+from cosmos.report.tables import DatasetScores, score_tables
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=http://x.example/> {{ 7 * 7 }} \x1b[31m \u202eevil"
 VOID = {"meta", "img", "br", "link"}
@@ -46,13 +46,15 @@ class Elements(HTMLParser):
         return [value or "" for key, value in self.attributes if key == name]
 
 
-def page(**parts: Any) -> Page:
+def page(**parts: Any) -> ReportPage:
     nothing = {"about": [], "suites": [], "training": "3 steps", "charts": [], "parameters": []}
-    return Page(**{"title": "tiny", **nothing, "provenance": [], "previews": [], **parts})
+    return ReportPage(**{"title": "tiny", **nothing, "provenance": [], "previews": [], **parts})
 
 
-def results(measured: Sequence[Measured], pictures: Sequence[Picture] = (), name: str = "x") -> SuiteResults:
-    return SuiteResults(name, comparisons(name, measured), [], pictures)
+def results(
+    measured: Sequence[DatasetScores], pictures: Sequence[PagePicture] = (), name: str = "x"
+) -> SuiteSection:
+    return SuiteSection(name, score_tables(name, measured), [], pictures)
 
 
 @pytest.fixture
@@ -62,11 +64,11 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_tables_say_what_those_in_the_terminal_say() -> None:
-    one = Measured(
+    one = DatasetScores(
         "cifar10", "last.pt", {"student": {"top1": 0.1}, "teacher": {"top1": 0.383}}, {}, {}, "half"
     )
-    compared = Measured("voc", "last.pt", {"teacher": {"top1": 0.4}}, {"top1": 0.01}, {"top1": 0.371})
-    words = Elements(render(page(suites=[results([one, compared], name="classification")]))).words
+    compared = DatasetScores("voc", "last.pt", {"teacher": {"top1": 0.4}}, {"top1": 0.01}, {"top1": 0.371})
+    words = Elements(render_report(page(suites=[results([one, compared], name="classification")]))).words
     for row in (["student", "10.0"], ["teacher", "38.3"], ["published", "37.1"], ["difference", "+2.9"]):
         assert any(words[i : i + 2] == row for i in range(len(words))), row
     assert words.index("cifar10") < words.index("voc")
@@ -74,15 +76,19 @@ def test_tables_say_what_those_in_the_terminal_say() -> None:
 
 
 def test_pictures_are_a_part_of_the_page(picture: Path) -> None:
-    made = page(suites=[results([], [Picture("answers", picture)])], previews=[Picture("samples", picture)])
-    sources = Elements(render(made)).values("src")
+    made = page(
+        suites=[results([], [PagePicture("answers", picture)])], previews=[PagePicture("samples", picture)]
+    )
+    sources = Elements(render_report(made)).values("src")
     assert len(sources) == 2
     for source in sources:
         assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == picture.read_bytes()
 
 
 def test_drawings_are_a_part_of_the_page() -> None:
-    html = render(page(charts=[Chart("Loss & more", '<svg viewBox="0 0 1 1"><path d="M 0 0"/></svg>')]))
+    html = render_report(
+        page(charts=[LossChart("Loss & more", '<svg viewBox="0 0 1 1"><path d="M 0 0"/></svg>')])
+    )
     assert '<svg viewBox="0 0 1 1"><path d="M 0 0"/></svg>' in html
     assert "Loss &amp; more" in html
 
@@ -93,15 +99,15 @@ def test_facts_stand_beside_what_they_are_about() -> None:
         parameters=[Fact("pretrain.epochs", "3 -> 5")],
         provenance=[Fact("device", "cuda:0")],
     )
-    words = Elements(render(made)).words
+    words = Elements(render_report(made)).words
     assert words[words.index("pretrain.epochs") + 1] == "3 -> 5"
     assert words[words.index("device") + 1] == "cuda:0"
     assert "About: a test" in words
-    assert "None: all are the defaults." in Elements(render(page())).words
+    assert "None: all are the defaults." in Elements(render_report(page())).words
 
 
 def test_the_page_needs_no_network_and_no_script(picture: Path) -> None:
-    html = render(page(previews=[Picture("samples", picture)]))
+    html = render_report(page(previews=[PagePicture("samples", picture)]))
     elements = Elements(html)
     assert not {"script", "link", "iframe", "base", "form"} & set(elements.names)
     assert not re.search(r"""(src|href)=["'](?!data:)""", html)
@@ -109,19 +115,22 @@ def test_the_page_needs_no_network_and_no_script(picture: Path) -> None:
 
 
 def test_strangers_names_are_shown_and_never_read_as_markup(picture: Path) -> None:
-    hostile = Measured(HOSTILE, HOSTILE, {HOSTILE: {HOSTILE.replace("/", ""): 0.5}}, {}, {}, HOSTILE)
+    hostile = DatasetScores(HOSTILE, HOSTILE, {HOSTILE: {HOSTILE.replace("/", ""): 0.5}}, {}, {}, HOSTILE)
     parts: dict[str, Any] = {
         "title": HOSTILE,
         "training": HOSTILE,
-        "previews": [Picture(HOSTILE, picture)],
+        "previews": [PagePicture(HOSTILE, picture)],
         "suites": [
-            SuiteResults(
-                HOSTILE, comparisons("x", [hostile]), [Fact(HOSTILE, HOSTILE)], [Picture(HOSTILE, picture)]
+            SuiteSection(
+                HOSTILE,
+                score_tables("x", [hostile]),
+                [Fact(HOSTILE, HOSTILE)],
+                [PagePicture(HOSTILE, picture)],
             )
         ],
         **{name: [Fact(HOSTILE, HOSTILE)] for name in ("about", "parameters", "provenance")},
     }
-    html = render(page(**parts))
+    html = render_report(page(**parts))
     elements = Elements(html)
     assert "script" not in elements.names
     assert elements.names.count("img") == 2
@@ -132,6 +141,6 @@ def test_strangers_names_are_shown_and_never_read_as_markup(picture: Path) -> No
 
 
 def test_the_same_page_is_the_same_text(picture: Path) -> None:
-    made = page(previews=[Picture("samples", picture)], suites=[results([], name="retrieval")])
-    assert render(made) == render(made)
-    assert "Nothing was measured." in render(made)
+    made = page(previews=[PagePicture("samples", picture)], suites=[results([], name="retrieval")])
+    assert render_report(made) == render_report(made)
+    assert "Nothing was measured." in render_report(made)

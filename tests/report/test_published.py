@@ -1,7 +1,7 @@
 import pytest
 
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
-from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences, published_figures
+from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences_to_published, published_figures
 
 
 def test_every_published_checkpoint_has_figures() -> None:
@@ -69,5 +69,8 @@ def test_an_unknown_checkpoint_is_named_beside_those_there_are() -> None:
 
 def test_differences_are_of_the_metrics_that_both_have() -> None:
     ours = {"top1": 0.5, "top5": 0.75, "accuracy/cat": 1.0}
-    assert differences(ours, {"top1": 0.25, "top5": 1.0, "mIoU": 0.5}) == {"top1": 0.25, "top5": -0.25}
-    assert differences(ours, {}) == {}
+    assert differences_to_published(ours, {"top1": 0.25, "top5": 1.0, "mIoU": 0.5}) == {
+        "top1": 0.25,
+        "top5": -0.25,
+    }
+    assert differences_to_published(ours, {}) == {}

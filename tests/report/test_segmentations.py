@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cosmos.report.segmentations import (
-    HEADINGS,
-    IGNORED,
-    PANEL,
-    Segmented,
+    IGNORED_LABEL,
+    PANEL_HEADINGS,
+    PANEL_SIDE,
+    SegmentationSample,
     class_colours,
     segmentation_sheet,
 )
@@ -20,9 +20,9 @@ from cosmos.report.segmentations import (
 NAMES = [f"class {number}" for number in range(255)]
 
 
-def segmented(label: Any, prediction: Any, names: Sequence[str] = NAMES) -> Segmented:
+def segmented(label: Any, prediction: Any, names: Sequence[str] = NAMES) -> SegmentationSample:
     label, prediction = np.array(label, np.uint8), np.array(prediction, np.uint8)
-    return Segmented(Image.new("RGB", label.shape[::-1], "black"), label, prediction, names)
+    return SegmentationSample(Image.new("RGB", label.shape[::-1], "black"), label, prediction, names)
 
 
 def colours_of(sheet: Image.Image) -> set[tuple[int, ...]]:
@@ -31,13 +31,13 @@ def colours_of(sheet: Image.Image) -> set[tuple[int, ...]]:
 
 def middle(sheet: Image.Image, column: int) -> np.ndarray[Any, Any]:
     """The rows of pixels in the middle of one of the sheet's columns."""
-    return np.asarray(sheet)[:, sheet.width * (2 * column + 1) // (2 * len(HEADINGS))]
+    return np.asarray(sheet)[:, sheet.width * (2 * column + 1) // (2 * len(PANEL_HEADINGS))]
 
 
 def test_image_ground_truth_and_prediction_stand_beside_each_other() -> None:
     sheet = segmentation_sheet([segmented([[1] * 8] * 8, [[2] * 8] * 8)])
     for column, colour in enumerate([(0, 0, 0), class_colours()[1], class_colours()[2]]):
-        assert (middle(sheet, column) == colour).all(axis=1).sum() >= PANEL
+        assert (middle(sheet, column) == colour).all(axis=1).sum() >= PANEL_SIDE
 
 
 def test_each_sample_has_a_row() -> None:
@@ -57,7 +57,7 @@ def test_labels_are_enlarged_without_mixing_their_colours() -> None:
 def test_ignored_pixels_are_grey_and_the_legend_says_so() -> None:
     plain = segmentation_sheet([segmented([[0, 0], [0, 0]], [[0, 0], [0, 0]])])
     ignoring = segmentation_sheet([segmented([[0, 255], [0, 0]], [[0, 0], [0, 0]])])
-    red, green, blue = class_colours()[IGNORED]
+    red, green, blue = class_colours()[IGNORED_LABEL]
     assert red == green == blue
     assert legend_width(ignoring) > legend_width(plain)
 
@@ -94,7 +94,7 @@ def test_an_image_of_any_shape_fits_its_column() -> None:
 
 def test_tensors_are_shown_like_arrays() -> None:
     label = torch.tensor([[0, 1], [2, 255]], dtype=torch.uint8)
-    from_tensors = segmentation_sheet([Segmented(Image.new("RGB", (2, 2)), label, label, NAMES)])
+    from_tensors = segmentation_sheet([SegmentationSample(Image.new("RGB", (2, 2)), label, label, NAMES)])
     from_arrays = segmentation_sheet([segmented(label.numpy(), label.numpy())])
     assert np.array_equal(np.asarray(from_tensors), np.asarray(from_arrays))
 
@@ -105,7 +105,7 @@ def test_colours_are_always_the_same_and_never_shared() -> None:
 
 
 def test_colours_of_a_usual_number_of_classes_are_easily_told_apart() -> None:
-    colours = np.array([*class_colours()[:21], class_colours()[IGNORED]], float)
+    colours = np.array([*class_colours()[:21], class_colours()[IGNORED_LABEL]], float)
     distances = np.abs(colours[:, None] - colours).sum(axis=2) + np.eye(len(colours)) * 1000
     assert distances.min() > 50
 
@@ -135,7 +135,7 @@ def test_a_sheet_of_nothing_is_refused() -> None:
 
 def test_a_class_that_is_called_by_a_colours_name_has_that_colour() -> None:
     white, labels = Image.new("RGB", (4, 4), "white"), np.array([[0, 1, 2, 2]] * 4, np.uint8)
-    one = Segmented(white, labels, labels, ("background", "red", "sheep"))
+    one = SegmentationSample(white, labels, labels, ("background", "red", "sheep"))
     assert one.colours()[1] == (255, 0, 0)
     assert (one.colours()[0], one.colours()[2]) == (class_colours()[0], class_colours()[2])
 
@@ -143,4 +143,4 @@ def test_a_class_that_is_called_by_a_colours_name_has_that_colour() -> None:
 def test_more_classes_than_labels_of_a_byte_have_colours_as_far_as_those_go() -> None:
     white, labels = Image.new("RGB", (4, 4), "white"), np.zeros((4, 4), np.uint8)
     names = ("background", *["orange"] * 299)
-    assert len(Segmented(white, labels, labels, names).colours()) == 256
+    assert len(SegmentationSample(white, labels, labels, names).colours()) == 256

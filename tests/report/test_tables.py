@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 from rich.console import Console, Group
 
-from cosmos.report.tables import Measured, comparisons, results_markdown, results_table
+from cosmos.report.tables import DatasetScores, results_markdown, results_table, score_tables
 
 RETRIEVAL = {
     f"{direction}_{name}": value
@@ -27,8 +27,8 @@ def measured(
     chance: Mapping[str, float] | None = None,
     published: Mapping[str, float] | None = None,
     note: str = "",
-) -> Measured:
-    return Measured(dataset, checkpoint, models, chance or {}, published or {}, note)
+) -> DatasetScores:
+    return DatasetScores(dataset, checkpoint, models, chance or {}, published or {}, note)
 
 
 def shown(tables: Group, width: int = 80) -> str:
@@ -229,7 +229,7 @@ def test_markdown_holds_the_same_figures() -> None:
 
 def test_the_content_of_tables_is_what_they_show_with_names_as_they_were_given() -> None:
     results = [measured({"teacher": {"top1": 0.383}}, HOSTILE, note="half", chance={"top1": 0.1})]
-    (one,) = comparisons("classification", results)
+    (one,) = score_tables("classification", results)
     assert one.checkpoint == "last.pt"
     assert one.headings == ("top-1", "top-5", "mean per class")
     ((dataset, rows),) = one.blocks

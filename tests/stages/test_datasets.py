@@ -8,7 +8,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
-from cosmos.stages.datasets import Listed, datasets, fetch
+from cosmos.stages.datasets import DatasetListing, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
 from tests.stages.examples import cosmos
 
@@ -17,8 +17,8 @@ def here(folder: Path) -> Machine:
     return Machine(datasets_root=folder, data_root=folder / "data")
 
 
-def listed(folder: Path, *names: str) -> dict[str, Listed]:
-    return {item.name: item for item in datasets(names, Params(), here(folder), quiet=True)}
+def listed(folder: Path, *names: str) -> dict[str, DatasetListing]:
+    return {item.name: item for item in list_datasets(names, Params(), here(folder), quiet=True)}
 
 
 def write_flickr8k(folder: Path) -> None:
@@ -27,7 +27,7 @@ def write_flickr8k(folder: Path) -> None:
 
 
 def test_all_datasets_of_all_suites_are_listed_with_what_people_ask(tmp_path: Path) -> None:
-    found = datasets((), Params(), here(tmp_path), quiet=True)
+    found = list_datasets((), Params(), here(tmp_path), quiet=True)
     assert {item.suite for item in found} == set(SuiteName.__args__)  # type: ignore[attr-defined]
     assert len(found) > 30
     for item in found:
@@ -56,7 +56,7 @@ def test_a_name_that_is_no_dataset_is_refused_with_those_there_are(tmp_path: Pat
 
 def test_what_no_program_can_download_is_told_with_where_it_belongs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"imagenet: cannot be downloaded .*imagenet/val/<wnid>/\*\.JPEG"):
-        datasets(["imagenet"], Params(), here(tmp_path), download=True, quiet=True)
+        list_datasets(["imagenet"], Params(), here(tmp_path), download=True, quiet=True)
 
 
 def card(download: Any) -> DatasetCard:
@@ -78,8 +78,8 @@ def test_a_download_fetches_what_is_missing_and_only_that(tmp_path: Path) -> Non
         (root / "here").touch()
 
     root = tmp_path / "datasets"
-    fetch(card(download), Params(), here(root))
-    fetch(card(download), Params(), here(root))
+    download_dataset(card(download), Params(), here(root))
+    download_dataset(card(download), Params(), here(root))
     assert fetched == [root]
 
 
@@ -88,7 +88,7 @@ def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
         raise OSError("the host is down")
 
     with pytest.raises(ValueError, match=r"mine: the download failed \(the host is down\); run .* again"):
-        fetch(card(download), Params(), here(tmp_path))
+        download_dataset(card(download), Params(), here(tmp_path))
 
 
 def test_the_command_prints_a_table_the_layout_of_one_and_json(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.stages.evaluate import evaluate
-from cosmos.stages.evaluation_result import Evaluated
+from cosmos.stages.evaluation_result import EvaluationResult
 from tests.evaluation.examples import COLOURS, write_images
 from tests.stages.colours import here, make_place, params, write_flags, write_run
 
@@ -27,7 +27,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *suites: str, checkpoint: str = "", **evaluate_params: Any) -> Evaluated:
+def run(folder: Path, *suites: str, checkpoint: str = "", **evaluate_params: Any) -> EvaluationResult:
     """Evaluates the run of `place`."""
     path = folder / "runs" / "tiny"
     return evaluate(suites, params(**evaluate_params), here(folder), path, checkpoint, quiet=True)

@@ -9,7 +9,7 @@ import pytest
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.stages.evaluate_job import Evaluation, evaluate_into, evaluation_digest, launch_evaluation
-from cosmos.stages.evaluation_result import Evaluated
+from cosmos.stages.evaluation_result import EvaluationResult
 from tests.launch.examples import SMALL
 from tests.stages.colours import experiment, here, make_place, params, write_flags, write_run
 
@@ -27,7 +27,7 @@ def locally(folder: Path) -> Machine:
     return here(folder).model_copy(update={"cluster": "local", "slurm": SMALL})
 
 
-def into(folder: Path, *suites: Any, checkpoint: str = "", **evaluate: Any) -> Evaluated:
+def into(folder: Path, *suites: Any, checkpoint: str = "", **evaluate: Any) -> EvaluationResult:
     """Evaluates the run of `place`; the folder `output` gets the results."""
     run = folder / "runs" / "tiny"
     wanted = experiment(**evaluate)
