@@ -99,11 +99,11 @@ class ExperimentsCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.stages.experiments import experiments, refuse_invalid
+        from cosmos.stages.experiments import list_experiments, refuse_invalid_experiments
 
-        listed = experiments(self.names, machine, quiet=self.as_json)
+        listed = list_experiments(self.names, machine, quiet=self.as_json)
         self.print_json([asdict(item) for item in listed])
-        refuse_invalid(listed)
+        refuse_invalid_experiments(listed)
 
 
 class EvaluateCommand(RunCommand):

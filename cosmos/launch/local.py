@@ -150,20 +150,13 @@ def visible_gpus(count: int) -> list[str]:
 def _controllers(name: str) -> list[str]:
     """Return the processes that control the job of that name, the oldest (an array's own) first.
 
-    Their numbers alone do not tell the order: those begin anew after the highest.
+    Their numbers do not tell the order: those begin anew after the highest.
     """
-    listing = ["ps", "-ww", "-A", "-o", "pid=", "-o", "lstart=", "-o", "command="]
-    env = {**os.environ, "LC_ALL": "C"}
-    answer = subprocess.run(listing, capture_output=True, text=True, check=True, env=env)
+    listing = ["ps", "-ww", "-eo", "pid=,command=", "--sort=start_time"]
+    answer = subprocess.run(listing, capture_output=True, text=True, check=True)
     token = name.rpartition("-")[2]
-    lines = [line.split() for line in answer.stdout.splitlines()]
-    controllers = [words for words in lines if CONTROLLER in words and Path(words[-1]).name == token]
-    return [pid for pid, *_ in sorted(controllers, key=_start_of_process)]
-
-
-def _start_of_process(words: Sequence[str]) -> tuple[time.struct_time, int]:
-    """Return the start, to the second, of a line of `ps`, and the number, which decides within a second."""
-    return time.strptime(" ".join(words[1:6]), "%a %b %d %H:%M:%S %Y"), int(words[0])
+    processes = (line.split() for line in answer.stdout.splitlines())
+    return [words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token]
 
 
 def threads_of(request: JobRequest) -> int:

@@ -1,6 +1,5 @@
 """Submissions: a job is on record before it can be lost, and is found again by that."""
 
-import fcntl
 import json
 import logging
 import pickle
@@ -13,6 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
@@ -227,10 +228,11 @@ def name_pickled_calls(submission: Submission) -> None:
 def submission_lock(record: Path) -> Iterator[None]:
     """Hold the lock of a record: one command at a time decides whether to submit, the others wait.
 
-    File systems without locks do without: the record's token still lets only one of two jobs run.
+    The lock ends with the process. File systems without locks do without: the record's token still lets only
+    one of two jobs run.
     """
     record.parent.mkdir(parents=True, exist_ok=True)
     with record.with_suffix(".lock").open("w") as file:
         with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_descriptor(file.fileno())
         yield

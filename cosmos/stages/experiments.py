@@ -1,4 +1,4 @@
-"""Experiments: which ones there are, what each needs on this machine, and what to expect of it."""
+"""Experiments: list of them, needs of each on this machine, and the figures to expect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,19 +14,19 @@ from cosmos.config.experiment import EXPERIMENTS, Experiment, experiment_file, l
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.data.order import batch_per_rank
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError, InputError
 from cosmos.report.published import Figures, published_figures
 from cosmos.report.text import printable
 
-Expected = Mapping[str, Mapping[str, Figures]]
+ExpectedFigures = Mapping[str, Mapping[str, Figures]]
 """Published figures by suite and dataset."""
 
 _HEADINGS = ("experiment", "data", "model", "GPUs", "per GPU")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an experiment comes to on this machine."""
+class ExperimentPlan:
+    """Settings, needs and expectations of an experiment on this machine."""
 
     about: str
     cost: str
@@ -43,68 +43,71 @@ class Plan:
     batch_per_gpu: int
     """samples of a step on each GPU, or process without one; 0 where they cannot be shared equally"""
     warning: str
-    """why they cannot"""
+    """why they cannot; "" where they can"""
     request: dict[str, Any]
-    """what a job asks for: what the experiment needs, and what this machine's settings say instead"""
+    """request of a job: needs of the experiment, overridden by this machine's settings"""
     expected: str
-    """what the experiment's file says comes out"""
-    published: Expected
-    """what is published of the checkpoint that it is compared with"""
+    """expectation in the words of the experiment's file"""
+    published: ExpectedFigures
+    """figures published of the checkpoint that it is compared with"""
 
 
 @dataclass(frozen=True)
-class Listed:
-    """An experiment, or what is wrong with its file."""
+class ListedExperiment:
+    """Experiment by name, with its plan or the problem of its file."""
 
     name: str
     file: str
-    plan: Plan | None
+    plan: ExperimentPlan | None
     problem: str = ""
 
 
-def experiments(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[Listed]:
-    """Lists the experiments of these names or files, or all that lie directly in experiments/.
+def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[ListedExperiment]:
+    """Return the experiments of these names or files, or all that lie directly in experiments/.
 
-    One whose file is wrong or missing is listed with its problem; `refuse_invalid` makes an error of it.
+    They are printed, too, unless `quiet`.
+
+    One whose file is wrong or missing is listed with its problem; `refuse_invalid_experiments` makes an error
+    of it.
     """
-    listed = [look(name, machine) for name in names or known()]
+    listed = [load_listed_experiment(name, machine) for name in names or experiment_names()]
     if not quiet:
-        show(listed, bool(names))
+        print_experiments(listed, bool(names))
     return listed
 
 
-def refuse_invalid(listed: Sequence[Listed]) -> None:
-    """Raises ValueError that says what is wrong with which files, if any."""
+def refuse_invalid_experiments(listed: Sequence[ListedExperiment]) -> None:
+    """Raise InputError that says what is wrong with which files, if any."""
     problems = [item.problem for item in listed if item.problem]
     if problems:
         raise InputError("\n  ".join(["not every experiment is valid:", *problems]))
 
 
-def known() -> list[str]:
-    """Names of the experiments, in order. ValueError where there are none."""
+def experiment_names() -> list[str]:
+    """Return the names of the experiments, in order. Raises InputError where there are none."""
     names = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
     if not names:
         raise InputError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
     return names
 
 
-def look(name: str, machine: Machine) -> Listed:
-    """An experiment as it would run on this machine."""
+def load_listed_experiment(name: str, machine: Machine) -> ListedExperiment:
+    """Return an experiment as it would run on this machine, or with the problem of its file."""
     file = str(experiment_file(name))
     try:
-        return Listed(name, file, plan(name, load_experiment(name), machine.slurm))
-    except ValueError as error:
-        return Listed(name, file, None, str(error))
+        return ListedExperiment(name, file, plan_experiment(name, load_experiment(name), machine.slurm))
+    except CosmosError as error:
+        return ListedExperiment(name, file, None, str(error))
 
 
-def plan(name: str, experiment: Experiment, site: JobRequest) -> Plan:
-    """What `experiment` comes to where the machine's settings of jobs are `site`."""
+def plan_experiment(name: str, experiment: Experiment, site: JobRequest) -> ExperimentPlan:
+    """Return the plan of an experiment where the machine's settings of jobs are `site`."""
     params, request = experiment.params, site.over(experiment.needs)
-    share, warning = shared(params.pretrain.batch_size, request.num_ranks)
-    return Plan(
+    share, warning = batch_share(params.pretrain.batch_size, request.num_ranks)
+    return ExperimentPlan(
         about=experiment.about,
         cost=experiment.cost,
-        commands=commands(name, experiment.name),
+        commands=experiment_commands(name, experiment.name),
         data=params.data.name,
         source=params.data.source,
         model=params.model.architecture,
@@ -118,12 +121,12 @@ def plan(name: str, experiment: Experiment, site: JobRequest) -> Plan:
         warning=warning,
         request=request.model_dump(mode="json"),
         expected=experiment.expected,
-        published=published(params.evaluate),
+        published=figures_to_expect(params.evaluate),
     )
 
 
-def commands(name: str, run: str) -> tuple[str, ...]:
-    """What runs an experiment, step by step."""
+def experiment_commands(name: str, run: str) -> tuple[str, ...]:
+    """Return the commands that run an experiment, step by step."""
     return (
         f"cosmos prepare --experiment {name}",
         f"cosmos pretrain --experiment {name} --run {run}",
@@ -131,16 +134,16 @@ def commands(name: str, run: str) -> tuple[str, ...]:
     )
 
 
-def shared(batch_size: int, num_ranks: int) -> tuple[int, str]:
-    """Samples of a step on each rank; or 0, and why ranks cannot share them equally."""
+def batch_share(batch_size: int, num_ranks: int) -> tuple[int, str]:
+    """Return the samples of a step on each rank; or 0, and why ranks cannot share them equally."""
     try:
         return batch_per_rank(batch_size, num_ranks), ""
-    except ValueError as error:
+    except InputError as error:
         return 0, str(error)
 
 
-def published(evaluate: EvaluateParams) -> Expected:
-    """What is published of the checkpoint to compare with, on the datasets that are to be measured."""
+def figures_to_expect(evaluate: EvaluateParams) -> ExpectedFigures:
+    """Return the published figures of the checkpoint to compare with, on the datasets to be measured."""
     if not evaluate.published:
         return {}
     by_suite = {
@@ -154,14 +157,14 @@ def published(evaluate: EvaluateParams) -> Expected:
     return {suite: figures for suite, figures in by_suite.items() if figures}
 
 
-def show(listed: Sequence[Listed], in_detail: bool) -> None:
-    """Prints a table of all, or all that is known of some."""
+def print_experiments(listed: Sequence[ListedExperiment], in_detail: bool) -> None:
+    """Print a table of experiments, or the details of each."""
     console = Console()
     if in_detail:
         for item in listed:
-            console.print(Text(printable(item.name), "bold"), description(item), "")
+            console.print(Text(printable(item.name), "bold"), experiment_details(item), "")
         return
-    console.print(table(listed))
+    console.print(experiments_table(listed))
     console.print(
         "GPUs: nodes x GPUs of each; per GPU: samples of a step; figures in percent. "
         "`cosmos experiments NAME` shows all of one",
@@ -169,21 +172,21 @@ def show(listed: Sequence[Listed], in_detail: bool) -> None:
     )
 
 
-def table(listed: Sequence[Listed]) -> Group:
-    """An aligned line for each experiment; below it what it is and what to expect of it."""
-    rows = [_HEADINGS, *(cells(item) for item in listed)]
+def experiments_table(listed: Sequence[ListedExperiment]) -> Group:
+    """Return an aligned line for each experiment, with what it is and what to expect of it below."""
+    rows = [_HEADINGS, *(experiment_cells(item) for item in listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     heading, *lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
     parts: list[RenderableType] = [Text(heading, "underline")]
     for item, line in zip(listed, lines, strict=True):
-        parts += [Text(line, "bold"), *(Padding(words, (0, 0, 0, 2)) for words in remarks(item))]
+        parts += [Text(line, "bold"), *(Padding(words, (0, 0, 0, 2)) for words in experiment_remarks(item))]
     return Group(*parts)
 
 
-def cells(item: Listed) -> tuple[str, ...]:
-    """An experiment's line, below _HEADINGS."""
+def experiment_cells(item: ListedExperiment) -> tuple[str, ...]:
+    """Return the texts of an experiment's line, below _HEADINGS."""
     name, plan = printable(item.name), item.plan
     if plan is None:
         return (name, *["-"] * (len(_HEADINGS) - 1))
@@ -192,39 +195,39 @@ def cells(item: Listed) -> tuple[str, ...]:
     return name, plan.data, printable(plan.model), f"{nodes} x {gpus}" if gpus else "none", share
 
 
-def remarks(item: Listed) -> list[Text]:
-    """What is below an experiment's line."""
+def experiment_remarks(item: ListedExperiment) -> list[Text]:
+    """Return the lines below an experiment's: description and expectation, or the problem."""
     if item.plan is None:
         return [Text(item.problem, "red")]
-    expected = ", ".join(headline(item.plan.published)) or item.plan.expected
+    expected = ", ".join(headline_figures(item.plan.published)) or item.plan.expected
     return [Text(printable(item.plan.about)), Text(printable(f"expected: {expected}"), "dim")]
 
 
-def headline(expected: Expected) -> list[str]:
-    """The first figure on the first dataset of each suite."""
+def headline_figures(expected: ExpectedFigures) -> list[str]:
+    """Return the first figure on the first dataset of each suite."""
     firsts = (next(iter(datasets.items())) for datasets in expected.values())
-    return [f"{dataset} {percent(next(iter(figures.values())))}" for dataset, figures in firsts]
+    return [f"{dataset} {share_in_percent(next(iter(figures.values())))}" for dataset, figures in firsts]
 
 
-def percent(share: float) -> str:
-    """A share in percent, without the sign."""
+def share_in_percent(share: float) -> str:
+    """Return a share in percent, without the sign."""
     return f"{share:.1%}".removesuffix("%")
 
 
-def description(item: Listed) -> Table:
-    """All that is known of an experiment, a line for each thing."""
+def experiment_details(item: ListedExperiment) -> Table:
+    """Return the details of an experiment, a line for each field."""
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True)
     lines.add_column(overflow="fold")
-    for key, value in {"file": item.file, "problem": item.problem, **described(item.plan)}.items():
+    for key, value in {"file": item.file, "problem": item.problem, **plan_fields(item.plan)}.items():
         if value:
             shown = value if isinstance(value, Table) else Text(str(value))
             lines.add_row(f"  {key.replace('_', ' ')}", shown)
     return lines
 
 
-def described(plan: Plan | None) -> dict[str, Any]:
-    """The fields of a plan as they are shown. What a job does not ask for is left out."""
+def plan_fields(plan: ExperimentPlan | None) -> dict[str, Any]:
+    """Return the fields of a plan as they are shown, without what a job does not ask for."""
     if plan is None:
         return {}
     asked = (f"{key.replace('_', ' ')}: {value}" for key, value in plan.request.items() if value)
@@ -236,11 +239,11 @@ def described(plan: Plan | None) -> dict[str, Any]:
     }
 
 
-def figures_table(expected: Expected) -> Table | None:
-    """Published figures in percent, a row for each dataset; None where there are none."""
+def figures_table(expected: ExpectedFigures) -> Table | None:
+    """Return published figures in percent, a row for each dataset; None where there are none."""
     rows = Table.grid(padding=(0, 2))
     for suite, datasets in expected.items():
         for dataset, figures in datasets.items():
-            metrics = (f"{metric} {percent(value)}" for metric, value in figures.items())
+            metrics = (f"{metric} {share_in_percent(value)}" for metric, value in figures.items())
             rows.add_row(suite, dataset, Text(", ".join(metrics)))
     return rows if rows.row_count else None

@@ -58,6 +58,11 @@ def code_that_runs() -> str:
     return str(Path(cosmos.__file__).parent)
 
 
+def session_of_controller() -> tuple[int, int]:
+    """The id and the session of the process that controls this job."""
+    return os.getppid(), os.getsid(os.getppid())
+
+
 def exit_without_a_word() -> None:
     os._exit(3)
 

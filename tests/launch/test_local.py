@@ -1,12 +1,17 @@
 """Jobs as processes of this machine: which processes are whose."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from cosmos.launch.local import CONTROLLER, LocalCluster
+from cosmos.errors import InputError
+from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
+from tests.launch import examples
+from tests.launch.conftest import ROOT
+from tests.launch.examples import Launcher
 
 
 @pytest.fixture
@@ -14,6 +19,30 @@ def controllers(tmp_path: Path) -> list[subprocess.Popen[bytes]]:
     """An array's own process and one of its jobs', as `ps` shows them; both bear the submission's token."""
     wait = [sys.executable, "-c", "input()", CONTROLLER, str(tmp_path / "c0ffee00")]
     return [subprocess.Popen(wait, stdin=subprocess.PIPE) for _ in range(2)]
+
+
+def test_a_job_leads_a_session_of_its_own_and_writes_nothing_into_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    launcher = Launcher("local", tmp_path)
+    popen = subprocess.Popen
+    (outcome,) = launcher(examples.session_of_controller)
+    controller, session = outcome.value
+    assert controller == session
+    assert session != os.getsid(0)
+    assert subprocess.Popen is popen
+    assert capfd.readouterr() == ("", "")
+    assert next(tmp_path.glob("jobs/*/controller.txt")).is_file()
+
+
+def test_several_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert (visible_gpus(0), visible_gpus(2)) == ([], ["0", "1"])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    assert visible_gpus(2) == ["4", "6"]
+    with pytest.raises(InputError, match=r"slurm\.gpus_per_node: 4 GPUs"):
+        visible_gpus(4)
 
 
 def test_each_process_of_a_submission_is_its_own_whatever_its_number(

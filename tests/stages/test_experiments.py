@@ -15,7 +15,12 @@ from cosmos.config.params import DataParams, DemoParams, Params
 from cosmos.data.preparation import prepare_dataset
 from cosmos.evaluation.suite import suites
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
-from cosmos.stages.experiments import Listed, Plan, experiments, refuse_invalid
+from cosmos.stages.experiments import (
+    ExperimentPlan,
+    ListedExperiment,
+    list_experiments,
+    refuse_invalid_experiments,
+)
 
 ROOT = Path(__file__).parent.parent.parent
 CC3M, LARGE = (16, 64, 0.999), (128, 32, 0.99)
@@ -54,8 +59,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     monkeypatch.chdir(folder)
 
 
-def planned(name: str, **slurm: int) -> Plan:
-    (item,) = experiments([name], Machine(slurm=JobRequest.model_validate(slurm)), quiet=True)
+def planned(name: str, **slurm: int) -> ExperimentPlan:
+    (item,) = list_experiments([name], Machine(slurm=JobRequest.model_validate(slurm)), quiet=True)
     assert item.plan, item.problem
     return item.plan
 
@@ -70,7 +75,7 @@ def everything_but(params: Params, *sections: str) -> dict[str, object]:
 
 
 def test_every_shipped_experiment_says_what_it_is_what_it_costs_and_what_to_expect() -> None:
-    listed = experiments([], Machine(), quiet=True)
+    listed = list_experiments([], Machine(), quiet=True)
     assert [item.name for item in listed] == sorted(p.stem for p in (ROOT / "experiments").glob("*.yaml"))
     for item in listed:
         assert item.plan, item.problem
@@ -78,11 +83,11 @@ def test_every_shipped_experiment_says_what_it_is_what_it_costs_and_what_to_expe
         assert item.plan.cost
         assert bool(item.plan.expected) != bool(item.plan.published), item.name
         assert not item.plan.warning
-    refuse_invalid(listed)
+    refuse_invalid_experiments(listed)
 
 
 def test_every_shipped_experiment_measures_datasets_that_there_are() -> None:
-    for item in experiments([], Machine(), quiet=True):
+    for item in list_experiments([], Machine(), quiet=True):
         assert any(suite.requested() for suite in suites(load_params(item.name).evaluate).values())
 
 
@@ -188,7 +193,7 @@ def test_an_invalid_experiment_is_listed_with_its_problem_beside_the_rest(
     write(tmp_path, "unknown", "evaluate: {published: cosmos_vitb16_cc4m}")
     (tmp_path / "params.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    listed = experiments([], Machine())
+    listed = list_experiments([], Machine())
     assert [(item.name, bool(item.plan)) for item in listed] == [
         ("bad", False),
         ("good", True),
@@ -198,24 +203,24 @@ def test_an_invalid_experiment_is_listed_with_its_problem_beside_the_rest(
     assert "fine [bold]" in printed
     assert "slurm.nodez" in printed
     with pytest.raises(ValueError, match=r"(?s)bad\.yaml:\n  slurm\.nodez: no such key.*cosmos_vitb16_cc4m"):
-        refuse_invalid(listed)
+        refuse_invalid_experiments(listed)
 
 
 def test_a_name_that_there_is_none_of_and_a_folder_without_any_are_problems(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (item,) = experiments(["none"], Machine(), quiet=True)
+    (item,) = list_experiments(["none"], Machine(), quiet=True)
     assert "experiments/none.yaml: no such file" in item.problem
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="experiments: holds no experiments; run from the root"):
-        experiments([], Machine())
+        list_experiments([], Machine())
 
 
 def test_a_named_experiment_is_shown_with_commands_and_figures(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    experiments(["vitb16-merged30m", "experiments/clip.yaml", "none"], Machine())
+    list_experiments(["vitb16-merged30m", "experiments/clip.yaml", "none"], Machine())
     printed = " ".join(capsys.readouterr().out.split())
     assert "cosmos pretrain --experiment vitb16-merged30m --run vitb16-merged30m" in printed
     assert "cosmos pretrain --experiment experiments/clip.yaml --run clip" in printed
@@ -226,7 +231,7 @@ def test_a_named_experiment_is_shown_with_commands_and_figures(
 
 
 def test_a_listing_serialises_as_json() -> None:
-    listed: list[Listed] = experiments(["vitb16-cc3m", "none"], Machine(), quiet=True)
+    listed: list[ListedExperiment] = list_experiments(["vitb16-cc3m", "none"], Machine(), quiet=True)
     valid, missing = json.loads(json.dumps([asdict(item) for item in listed]))
     assert set(valid["plan"]["published"]) <= set(get_args(SuiteName))
     assert valid["plan"]["request"]["nodes"] == 4
@@ -236,7 +241,7 @@ def test_a_listing_serialises_as_json() -> None:
 def test_listing_does_not_wait_for_torch() -> None:
     code = (
         "import sys; from cosmos.config.machine import Machine; "
-        "from cosmos.stages.experiments import experiments; "
-        "experiments([], Machine(), quiet=True); assert 'torch' not in sys.modules"
+        "from cosmos.stages.experiments import list_experiments; "
+        "list_experiments([], Machine(), quiet=True); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
