@@ -183,8 +183,23 @@ def reproduce(
     thread. An exception in either stops DVC as Ctrl-C does: a pretraining saves, or leaves its job running.
     Raises StageFailedError; TransientStageError where a second try may succeed with nothing mended.
     """
+    process = start_dvc(root, stage, environment)
+    lines = list[str]()
+    try:
+        for line in lines_and_ticks(process, on_tick):
+            lines.append(line)
+            on_line(line)
+    except BaseException:
+        interrupt_process(process)
+        raise
+    if process.wait():
+        raise stage_failure(stage, [line for line in lines if line.strip()])
+
+
+def start_dvc(root: Path, stage: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    """Start `dvc repro STAGE` in a process group of its own, which holds the workspace lock, too."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", stage],
         cwd=root,
         env={**os.environ, **environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
@@ -196,16 +211,6 @@ def reproduce(
         close_fds=False,  # the workspace's lock is handed on
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # nohup has it ignored
     )
-    lines = list[str]()
-    try:
-        for line in lines_and_ticks(process, on_tick):
-            lines.append(line)
-            on_line(line)
-    except BaseException:
-        interrupt_process(process)
-        raise
-    if process.wait():
-        raise stage_failure(stage, [line for line in lines if line.strip()])
 
 
 def lines_and_ticks(process: "subprocess.Popen[str]", on_tick: Callable[[], None]) -> Iterator[str]:
