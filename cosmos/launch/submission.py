@@ -17,7 +17,7 @@ from filelock import lock_descriptor
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.launch.clusters import Cluster, open_cluster, resolve_cluster
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
@@ -130,7 +130,7 @@ def submit_job(spec: JobSpec) -> Submission:
     ]
     try:
         job_id = submission.on.submit(tasks, spec.request, submission.name, submission.folder)
-    except CosmosError:
+    except Exception:
         if not is_in_queue(submission):
             restore_record(spec.record, before)
         raise

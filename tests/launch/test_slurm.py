@@ -1,11 +1,16 @@
 """What Slurm prints, as it was printed by a real one."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cosmos.config.job_request import JobRequest
+from cosmos.errors import InputError, TransientError
 from cosmos.launch import slurm
+from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.slurm import JobState
 
 RUNNING = (
@@ -75,6 +80,36 @@ def test_a_silent_controller_is_no_end_of_a_job(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(slurm.SlurmSilentError, match="Unable to contact"):
         slurm.job_states("20", 1)
     assert not slurm.answers()
+
+
+def test_questions_to_a_silent_controller_may_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(tmp_path, monkeypatch, sbatch="")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "sbatch"))
+    for variable in ("RANK", "SLURM_JOB_ID"):
+        monkeypatch.delenv(variable, raising=False)
+    for program in ("scontrol", "squeue", "scancel"):
+        (tmp_path / program).write_text("#!/bin/sh\necho Unable to contact slurm controller >&2\nexit 1\n")
+        (tmp_path / program).chmod(0o755)
+    questions: list[Callable[[], object]] = [
+        lambda: slurm.job_states("20", 1),
+        lambda: slurm.find_job("name"),
+        lambda: slurm.cancel_job("20"),
+        lambda: resolve_cluster("auto"),
+        lambda: SlurmCluster().submit([], JobRequest(), "name", tmp_path),
+    ]
+    for question in questions:
+        with pytest.raises(TransientError, match="try again once"):
+            question()
+
+
+def test_what_slurm_refuses_is_no_matter_of_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, sbatch="", scontrol="")
+    (tmp_path / "scancel").write_text("#!/bin/sh\necho Access/permission denied >&2\nexit 1\n")
+    (tmp_path / "scancel").chmod(0o755)
+    with pytest.raises(InputError, match="scancel 20: Access/permission denied"):
+        slurm.cancel_job("20")
 
 
 def test_a_job_is_found_by_its_name_in_the_queue_or_the_accounts(
