@@ -14,7 +14,7 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.errors import InputError
+from cosmos.errors import CosmosError
 from cosmos.run.directory import run_name
 from cosmos.run.files import file_label, write_text
 
@@ -131,7 +131,7 @@ class EvaluateCommand(RunCommand):
         if evaluated.is_first:
             self.print_json(evaluated.results)
         if evaluated.problems:
-            raise InputError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+            raise CosmosError("\n  ".join(["not everything was measured:", *evaluated.problems]))
 
 
 class DatasetsCommand(ParamsCommand):
