@@ -71,7 +71,9 @@ def evaluate_sweep(
     machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)
     resolved = evaluation_experiment(experiment, evaluate)
     rows = call_with_retries(
-        lambda: evaluate_many(checkpoints, suites, resolved, machine, log_text), get_run_logger().warning
+        lambda: evaluate_many(checkpoints, suites, resolved, machine, log_text),
+        get_run_logger().warning,
+        lambda rows: "\n".join(dict.fromkeys(row.problem for row in rows if row.may_pass)),
     )
     for suite in suites:
         create_results_table(f"sweep-{suite}", table_rows(row for row in rows if row.suite == suite), suite)

@@ -28,15 +28,25 @@ RETRYING: dict[str, Any] = {
 """Options of tasks that read from disks and networks which may be away for a while."""
 
 
-def call_with_retries(call: Callable[[], Result], warn: Callable[[str], None]) -> Result:
-    """Return what `call` does, which is made again after a TransientError; the last try's error is raised.
+def call_with_retries(
+    call: Callable[[], Result],
+    warn: Callable[[str], None],
+    problem_of: Callable[[Result], str] = lambda result: "",
+) -> Result:
+    """Return the result of `call`, which is tried again after a TransientError.
 
-    Prefect has no condition on the retries of a flow: they would try wrong parameters again, too.
+    It is tried again, too, while `problem_of` its result names what another try may mend. The last try's
+    result is returned, or its error raised. Prefect has no condition on the retries of a flow: they would try
+    wrong parameters again.
     """
     for seconds in SECONDS_BETWEEN_TRIES:
         try:
-            return call()
+            result = call()
+            problem = problem_of(result)
         except TransientError as error:
-            warn(f"{error}; trying again in {seconds:g} s")
-            time.sleep(seconds)
+            problem = str(error)
+        if not problem:
+            return result
+        warn(f"{problem}; trying again in {seconds:g} s")
+        time.sleep(seconds)
     return call()

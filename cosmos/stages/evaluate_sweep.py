@@ -9,7 +9,7 @@ from pathlib import Path
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError, InputError, summarize_error
+from cosmos.errors import CosmosError, InputError, TransientError, error_class, summarize_error
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import ShowText
@@ -34,6 +34,9 @@ EVALUATIONS_FOLDER = "evaluations"
 CheckpointAndSuite = tuple[str, SuiteName]
 """Checkpoint, as it was asked for, and the suite that measures it."""
 
+EvaluationOutcome = EvaluationResult | CosmosError
+"""Outcome of a call: what it measured, or the error that stopped it."""
+
 
 @dataclass(frozen=True)
 class EvaluationRow:
@@ -47,6 +50,8 @@ class EvaluationRow:
     figures: ResultFigures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
     problem: str = ""
+    may_pass: bool = False
+    """true when a TransientError is the problem: the same call may measure it later"""
 
 
 def evaluate_many(
@@ -86,14 +91,14 @@ def cancel_many(
 
 def evaluations_of(
     checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
-) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, EvaluationResult]]:
-    """Return the calls that measure what is asked for, and the problems of what cannot be measured."""
-    calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, EvaluationResult]()
+) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, EvaluationOutcome]]:
+    """Return the calls that measure what is asked for, and the errors of what cannot be measured."""
+    calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, EvaluationOutcome]()
     for pair in product(dict.fromkeys(checkpoints), dict.fromkeys(suites)):
         try:
             calls[pair] = checked_evaluation(pair, experiment, machine)
         except CosmosError as error:
-            ended[pair] = nothing_measured(str(error))
+            ended[pair] = error
     return calls, ended
 
 
@@ -132,39 +137,42 @@ def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path
 
 def evaluate_in_jobs(
     calls: Sequence[Evaluation], experiment: Experiment, machine: Machine, show: ShowText
-) -> list[EvaluationResult]:
+) -> list[EvaluationOutcome]:
     """Run calls as an array of jobs, and return what each of them ended with."""
     if not calls:
         return []
     record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
     spec = JobSpec(calls, request, machine.cluster, record, record.parent, "evaluate")
     return [
-        nothing_measured(outcome.failure.summary) if outcome.failure else EvaluationResult(**outcome.value)
+        outcome.failure.error(outcome.failure.summary)
+        if outcome.failure
+        else EvaluationResult(**outcome.value)
         for outcome in launch_evaluations(spec, show)
     ]
 
 
-def evaluate_in_this_process(call: Evaluation, show: ShowText) -> EvaluationResult:
+def evaluate_in_this_process(call: Evaluation, show: ShowText) -> EvaluationOutcome:
     """Run a call now, and return what it ended with. An error is its problem, and stops no other call."""
     show(f"{call.checkpoint or call.path}: {', '.join(call.suites)}\n")
     try:
         return EvaluationResult(**call())
     except Exception as error:
         logger.debug("an evaluation failed", exc_info=error)
-        return nothing_measured(summarize_error(error))
+        if isinstance(error, CosmosError):
+            return error
+        kind = TransientError if error_class(error) is TransientError else CosmosError
+        return kind(summarize_error(error))
 
 
-def nothing_measured(problem: str) -> EvaluationResult:
-    """Return an evaluation that measured nothing, for this reason."""
-    return EvaluationResult({}, [problem], True)
-
-
-def evaluation_rows(pair: CheckpointAndSuite, evaluated: EvaluationResult) -> list[EvaluationRow]:
+def evaluation_rows(pair: CheckpointAndSuite, ended: EvaluationOutcome) -> list[EvaluationRow]:
     """Return the rows of a table for a checkpoint and a suite: figures, then problems."""
     checkpoint, suite = pair
+    if isinstance(ended, CosmosError):
+        may_pass = isinstance(ended, TransientError)
+        return [EvaluationRow(checkpoint, suite, problem=str(ended), may_pass=may_pass)]
     measured = [
         EvaluationRow(checkpoint, suite, dataset, model, overall_figures(figures))
-        for dataset, entry in evaluated.results.get(suite, {}).items()
+        for dataset, entry in ended.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]
-    return measured + [EvaluationRow(checkpoint, suite, problem=problem) for problem in evaluated.problems]
+    return measured + [EvaluationRow(checkpoint, suite, problem=problem) for problem in ended.problems]

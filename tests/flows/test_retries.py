@@ -50,3 +50,12 @@ def test_other_errors_are_raised_at_once(error: Exception) -> None:
     with pytest.raises(type(error)):
         call_with_retries(failing, lambda warning: None)
     assert failing.num_calls == 1
+
+
+def test_a_result_that_may_become_better_is_asked_for_again_and_the_last_one_kept(waits: list[float]) -> None:
+    results = [["a failed", "b failed"], ["b failed"], ["b failed"]]
+    left = iter(results)
+    warnings = list[str]()
+    assert call_with_retries(lambda: next(left), warnings.append, "\n".join) == ["b failed"]
+    assert warnings == ["a failed\nb failed; trying again in 30 s", "b failed; trying again in 120 s"]
+    assert waits == SECONDS_BETWEEN_TRIES

@@ -5,12 +5,15 @@ import logging
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
+from cosmos.errors import TransientError
+from cosmos.stages.evaluate_job import Evaluation
 from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many, run_of_checkpoint
 from tests.launch.examples import SMALL
 from tests.stages.colours import experiment, here, make_place, write_run
@@ -48,6 +51,7 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
             assert figures[checkpoint, "classification", "colours", model].keys() == set(FIGURES)
             assert "image_to_text_R@1" in figures[checkpoint, "retrieval", "heldout", model]
     problems = [(row.checkpoint, row.suite, row.problem) for row in found if row.problem]
+    assert not any(row.may_pass for row in found)
     assert [problem[:2] for problem in problems] == [
         (str(damaged), "retrieval"),
         (str(damaged), "classification"),
@@ -58,6 +62,18 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
     assert "nowhere: no checkpoint's file, and no run" in problems[2][2]
     assert "there are second, tiny" in problems[2][2]
     assert len(found) == 2 * 4 + 4
+
+
+def test_a_problem_that_may_pass_is_marked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(call: Evaluation) -> dict[str, Any]:
+        raise (
+            TransientError("the file server does not answer") if call.suites == ("retrieval",) else OSError(5)
+        )
+
+    monkeypatch.setattr(Evaluation, "__call__", failing)
+    rows = many(place, "tiny")
+    assert [(row.suite, row.may_pass) for row in rows] == [("retrieval", True), ("classification", True)]
+    assert rows[0].problem == "the file server does not answer"
 
 
 def test_a_second_call_measures_nothing_twice(place: Path, caplog: pytest.LogCaptureFixture) -> None:
