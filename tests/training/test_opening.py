@@ -1,0 +1,65 @@
+"""Two ranks open a training together."""
+
+import errno
+import os
+import socket
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+from torch.multiprocessing.spawn import spawn
+
+from cosmos.config.machine import Machine
+from cosmos.distributed.group import ProcessRank, process_group
+from cosmos.errors import CosmosError
+from cosmos.run.directory import RunDir
+from cosmos.training.opening import open_training
+from cosmos.training.trainer import Trainer
+from tests.training.test_step import make_learner, random_batch
+from tests.training.test_trainer import PLAN, no_figures, params, weights
+
+
+def open_on(process: ProcessRank, run: Path) -> Trainer:
+    machine = Machine()
+    return open_training(RunDir(run), make_learner(params(), machine, process), PLAN, machine, no_figures)
+
+
+def train_and_resume(rank: int, folder: str) -> None:
+    """Train a run to its end, one that goes on from step 3, and open one that the second rank cannot read."""
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
+    torch.set_num_threads(1)
+    mine = [random_batch(seed=step).split(2)[rank] for step in range(6)]
+    with process_group("cpu", timedelta(minutes=5)) as process:
+        open_on(process, Path(folder) / "whole").train(mine)
+        open_on(process, Path(folder) / "parts").train(mine[:3])
+        resumed = open_on(process, Path(folder) / "parts")
+        assert resumed.step == 3
+        resumed.train(mine[3:])
+        if rank == 1:
+            torch.load = fail
+        try:
+            open_on(process, Path(folder) / "parts")
+        except CosmosError as error:
+            (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {error}")
+
+
+def fail(*args: object, **options: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.slow
+def test_ranks_resume_together_and_what_one_cannot_read_is_an_error_on_all(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
+    spawn(train_and_resume, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    last = RunDir(tmp_path / "whole").checkpoint(6).name
+    whole, parts = (weights(tmp_path / run / "checkpoints" / last) for run in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    raised = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
+    assert raised[0] == raised[1]
+    assert raised[0].startswith("TransientError")
+    assert "step-00000006.pt: cannot be read" in raised[0]
