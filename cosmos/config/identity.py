@@ -8,6 +8,7 @@ key was introduced with.
 import hashlib
 import json
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any
 
 from cosmos.config.params import Params
@@ -28,7 +29,7 @@ def identifying_values(values: Mapping[str, Any], section: str = "") -> dict[str
 
     `section`: path of what `values` are, such as "data"; "" for sections of Params by name.
     """
-    kept: dict[str, Any] = json.loads(json.dumps(values))
+    kept = deepcopy(dict(values))
     for keys, default in _added_below(section):
         _drop(kept, keys, default)
     return kept
@@ -39,7 +40,7 @@ def with_first_defaults(values: Mapping[str, Any], section: str = "") -> dict[st
 
     The default may have changed in the meantime, which changes nothing of what was recorded before.
     """
-    filled: dict[str, Any] = json.loads(json.dumps(values))
+    filled = deepcopy(dict(values))
     for keys, default in _added_below(section):
         _fill(filled, keys, default)
     return filled

@@ -19,6 +19,7 @@ from cosmos.config.identity import (
     with_first_defaults,
 )
 from cosmos.config.params import Params, PretrainParams
+from cosmos.config.sweep_loading import load_sweep
 
 ROOT = Path(__file__).parents[2]
 RELEASED_FILE = Path(__file__).parent / "released_params.yaml"
@@ -70,6 +71,12 @@ def test_runs_of_experiments_have_the_names_that_they_always_had(experiment: str
     assert params_fingerprint(loaded.params) == fingerprint
 
 
+@pytest.mark.parametrize("sweep_id", ["demo-1ed118dc", "lr-098bfe03", "ema-crops-weights-dc3a17e3"])
+def test_sweeps_have_the_ids_that_they_always_had(sweep_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert load_sweep(sweep_id.rpartition("-")[0]).id == sweep_id
+
+
 @pytest.mark.usefixtures("added")
 def test_an_added_knob_at_its_default_changes_no_fingerprint_and_another_value_does() -> None:
     assert params_fingerprint(later()) == params_fingerprint(Params())
@@ -117,7 +124,7 @@ def test_what_a_record_does_not_know_is_as_it_was_introduced(added: dict[str, An
     assert with_first_defaults({}, "sweep") == {}
 
 
-@pytest.mark.parametrize("values", [3, [], "text", {"pretrain": 4}, {"pretrain": None}])
+@pytest.mark.parametrize("values", [{}, {"pretrain": 4}, {"pretrain": None}, {"pretrain": [1]}])
 def test_broken_records_are_left_to_whoever_validates_them(values: Any, added: dict[str, Any]) -> None:
     assert identifying_values(values) == values
     with_first_defaults(values)
