@@ -16,8 +16,14 @@ from cosmos.errors import CosmosError
 from cosmos.run.directory import RunDir
 from cosmos.training.opening import open_training
 from cosmos.training.trainer import Trainer
-from tests.training.test_step import make_learner, random_batch
-from tests.training.test_trainer import PLAN, no_figures, params, weights
+from tests.training.examples import (
+    PLAN,
+    make_learner,
+    no_figures,
+    params,
+    random_batch,
+    weights,
+)
 
 
 def open_on(process: ProcessRank, run: Path) -> Trainer:

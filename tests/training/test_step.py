@@ -11,54 +11,20 @@ from torch.multiprocessing.spawn import spawn
 from cosmos.config.machine import Machine
 from cosmos.config.params import (
     Distillation,
-    InlineParams,
     LossParams,
-    ModelParams,
     Params,
     PretrainParams,
-    TextParams,
-    ViewParams,
-    VisionParams,
 )
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank, process_group
-from cosmos.model.checkpoints import ModelConfig
-from cosmos.training.step import Learner
+from tests.training.examples import (
+    CPU,
+    make_learner,
+    random_batch,
+    tiny_params,
+)
 
-CPU = ProcessRank(0, 1, torch.device("cpu"))
 KINDS: list[Distillation] = ["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
-
-
-def tiny_params(pretrain: PretrainParams | None = None, loss: LossParams | None = None) -> Params:
-    inline = InlineParams(
-        embed_dim=16,
-        vision=VisionParams(width=16, layers=2, head_width=8, patch_size=8),
-        text=TextParams(width=16, layers=2, heads=2, vocab_size=64, context_length=12),
-    )
-    return Params(
-        model=ModelParams(inline=inline),
-        views=ViewParams(image_size=32, local_size=16, num_local_crops=2, num_captions=4),
-        pretrain=pretrain or PretrainParams(batch_size=8),
-        loss=loss or LossParams(),
-    )
-
-
-def random_batch(size: int = 8, seed: int = 0) -> Batch:
-    g = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(1, 60, (size, 4, 12), generator=g)
-    for row in tokens.flatten(0, 1):
-        end = int(torch.randint(2, 12, (), generator=g))
-        row[end], row[end + 1 :] = 63, 0
-    return Batch(
-        torch.randn(size, 2, 3, 32, 32, generator=g),
-        torch.randn(size, 2, 3, 16, 16, generator=g),
-        tokens,
-        tuple(map(str, range(size))),
-    )
-
-
-def make_learner(params: Params, machine: Machine, process: ProcessRank = CPU) -> Learner:
-    return Learner(ModelConfig.of(params), params.pretrain, machine, process)
 
 
 def weights_after(

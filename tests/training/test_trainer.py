@@ -1,6 +1,5 @@
 """The loop around real steps on random batches."""
 
-import errno
 import math
 import os
 import signal
@@ -17,7 +16,6 @@ import torch
 from torch.multiprocessing.spawn import spawn
 
 from cosmos.config.machine import Machine
-from cosmos.config.params import Params, PretrainParams
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import process_group
 from cosmos.errors import (
@@ -26,45 +24,24 @@ from cosmos.errors import (
     Interrupted,
     OutOfMemoryError,
     SupersededError,
-    TransientError,
 )
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
-from cosmos.training import checkpoint
 from cosmos.training.opening import open_training
-from cosmos.training.progress import StepPlan
-from cosmos.training.trainer import ModelEvaluation, Trainer
-from tests.training.test_step import make_learner, random_batch, tiny_params
-
-PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
-
-
-def params(**pretrain: object) -> Params:
-    values = {"epochs": 2, "batch_size": 8, "log_every_steps": 1, "warmup_steps": 2, **pretrain}
-    return tiny_params(PretrainParams.model_validate(values))
-
-
-def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
-    return {f"{name}/scale": float(model.logit_scale.detach()) for name, model in models.items()}
-
-
-def make_trainer(
-    folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
-) -> Trainer:
-    machine = machine or Machine(checkpoint_every_steps=2)
-    return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate)
-
-
-def batches(start: int, stop: int = 6) -> Iterator[Batch]:
-    return (random_batch(seed=step) for step in range(start, stop))
-
-
-def weights(path: Path) -> dict[str, torch.Tensor]:
-    saved = checkpoints.read_checkpoint(path)
-    return {**saved.student, **{f"teacher.{n}": v for n, v in saved.teacher.items()}}
+from cosmos.training.trainer import ModelEvaluation
+from tests.training.examples import (
+    PLAN,
+    batches,
+    make_learner,
+    make_trainer,
+    no_figures,
+    params,
+    random_batch,
+    weights,
+)
 
 
 def signalled(step: int, number: signal.Signals) -> Iterator[Batch]:
@@ -270,40 +247,6 @@ def test_a_signal_saves_at_the_next_step_and_leaves(
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_old_checkpoints_go_and_the_newest_stay(tmp_path: Path) -> None:
-    machine = Machine(checkpoint_every_steps=1, keep_checkpoints=2)
-    make_trainer(tmp_path, params(), machine).train(batches(0))
-    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
-    assert names == ["step-00000005.pt", "step-00000006.pt"]
-
-
-def test_a_run_from_before_with_a_pointer_to_its_newest_checkpoint_goes_on(tmp_path: Path) -> None:
-    make_trainer(tmp_path, params()).train(batches(0, 3))
-    (tmp_path / "checkpoints" / "latest").write_text("step-00000003.pt\n")
-    trainer = make_trainer(tmp_path, params())
-    assert trainer.step == 3
-    trainer.train(batches(3))
-
-
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
-    make_trainer(tmp_path, params()).train(batches(0))
-    (tmp_path / "checkpoints" / "step-00000006.pt").write_bytes(b"half")
-    assert make_trainer(tmp_path, params()).step == 4
-
-
-def test_a_checkpoint_that_cannot_be_read_for_now_is_not_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_trainer(tmp_path, params()).train(batches(0))
-
-    def fail(*args: object, **options: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(torch, "load", fail)
-    with pytest.raises(TransientError, match=r"step-00000006\.pt: cannot be read"):
-        make_trainer(tmp_path, params())
-
-
 def test_a_gpu_without_memory_for_a_step_names_what_needs_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,22 +284,3 @@ def test_resuming_another_architecture_names_the_keys(tmp_path: Path) -> None:
     other = other.model_copy(update={"model": other.model.model_copy(update={"inline": wider})})
     with pytest.raises(ValueError, match=r"step-00000006\.pt.*other shapes: .*visual\.proj"):
         make_trainer(tmp_path, other)
-
-
-def test_the_optimiser_and_random_state_come_back(tmp_path: Path) -> None:
-    trainer = make_trainer(tmp_path, params())
-    trainer.train(batches(0))
-    expected = torch.rand(3)
-    torch.manual_seed(123)
-    newest = checkpoint.newest_whole_checkpoint(RunDir(tmp_path))
-    assert newest is not None
-    checkpoint.resume_learner(trainer.learner, newest)
-    assert torch.equal(torch.rand(3), expected)
-
-
-def test_halves_of_checkpoints_from_a_killed_process_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    half = tmp_path / "checkpoints" / ".step-00000002.pt.node0.12.tmp"
-    half.write_bytes(b"half")
-    make_trainer(tmp_path, params())
-    assert not half.exists()
