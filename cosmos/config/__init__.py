@@ -1,1 +1,1 @@
-"""Settings: parameters that decide a result, experiments that overlay them, the machine that runs them."""
+"""Settings, without torch: parameters, what identifies them, experiments, sweeps, metrics, this machine."""

@@ -91,20 +91,18 @@ def load_experiment(
     """
     values = read_mapping(base)
     named, winning = take_experiment_in_force(base, values)
-    if experiment:
-        winning = {}
-    experiment = experiment or named
-    overlays = lineage(experiment_file(experiment)) if experiment else []
+    overlays = lineage(experiment_file(experiment or named)) if experiment or named else []
     head = overlays[-1].head if overlays else ExperimentHead()
     layers = {
         str(base): values,
         **{str(overlay.path): overlay.values for overlay in overlays},
-        f"{OVERRIDES_KEY} in {base}": winning,
+        f"{OVERRIDES_KEY} in {base}": {} if experiment else winning,
+        "the command line": overrides or {},
     }
     return Experiment(
         name=overlays[-1].name if overlays else "default",
-        params=_resolved({**layers, "the command line": overrides or {}}),
-        needs=_all_merged(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
+        params=_validate_layers(layers),
+        needs=_merge_all(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
         about=head.about,
         cost=head.cost,
         expected=head.expected,
@@ -116,7 +114,7 @@ def load_recorded_params(path: Path) -> Params:
 
     Knobs that were added since it was written have the default that they were introduced with.
     """
-    return _resolved({str(path): with_first_defaults(read_mapping(path))})
+    return _validate_layers({str(path): with_first_defaults(read_mapping(path))})
 
 
 def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -218,16 +216,16 @@ def parent_file(path: Path, name: str) -> Path:
     return parent
 
 
-def _resolved(layers: dict[str, dict[str, Any]]) -> Params:
+def _validate_layers(layers: dict[str, dict[str, Any]]) -> Params:
     """Return the parameters of layers by their source, the later ones over the earlier ones."""
     try:
-        return Params.model_validate(_all_merged(layers.values()))
+        return Params.model_validate(_merge_all(layers.values()))
     except ValidationError as error:
         sources = ", ".join(name for name, layer in layers.items() if layer)
         raise InputError(f"parameters from {sources}:\n{explain_validation(error)}") from None
 
 
-def _all_merged(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _merge_all(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return reduce(merge_sections, layers, {})
 
 

@@ -1,1 +1,1 @@
-"""The DVC pipeline: running its stages, the folder it fills, its report, and models promoted from runs."""
+"""The DVC pipeline: running its stages, their identity, the folder they fill, its report, promoted models."""

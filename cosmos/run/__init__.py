@@ -1,1 +1,1 @@
-"""A run directory: its paths, files, metrics, results, labels, lease, provenance and versions in DVC."""
+"""A run directory: paths, files, metrics, results, labels, lease, provenance, code and versions in DVC."""
