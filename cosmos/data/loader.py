@@ -27,7 +27,7 @@ from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed.group import pick_device
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def make_loader(
     if rank == 0:
         _warn_of_damage(data)
     steps = range(first_step, first_step + num_steps)
-    loader: DataLoader[_Views] = DataLoader(
+    loader: DataLoader[_Views | CosmosError] = DataLoader(
         _SampleViews(data.samples, params, data.order.shards),
         batch_sampler=(data.order.part(step, rank, world_size) for step in steps),
         collate_fn=_batch,
@@ -121,8 +121,11 @@ class _Views:
     is_replacement: bool
 
 
-class _SampleViews(Dataset[_Views]):
-    """Dataset of the views of a sample, by (epoch, index)."""
+class _SampleViews(Dataset[_Views | CosmosError]):
+    """Dataset of the views of a sample, by (epoch, index).
+
+    An error of ours is returned: what a worker process raises arrives with its traceback for a message.
+    """
 
     def __init__(self, samples: ShardedSamples, params: Params, shards: Sequence[range]) -> None:
         self._samples = samples
@@ -133,13 +136,19 @@ class _SampleViews(Dataset[_Views]):
         self._image_views = ImageViews(self._views)
         self._tokenizer = tokenizer_for(params.model)
 
-    def __getitem__(self, where: tuple[int, int]) -> _Views:
-        epoch, index = where
+    def __getitem__(self, where: tuple[int, int]) -> _Views | CosmosError:
+        try:
+            return self.draw(*where)
+        except CosmosError as error:
+            return error
+
+    def draw(self, epoch: int, index: int) -> _Views:
+        """Return the views of a sample in an epoch, or of one in its place where it is damaged."""
         rng = sample_generator(self._seed, epoch, index)
         damages: list[str] = []
         while len(damages) < MAX_TRIES:
             try:
-                return self._draw(index, rng, is_replacement=bool(damages))
+                return self._draw_sample(index, rng, is_replacement=bool(damages))
             except DamagedDataError as error:
                 damages.append(str(error))
                 index = nth_index(self._shards, int(rng.integers(sum(map(len, self._shards)))))
@@ -148,7 +157,7 @@ class _SampleViews(Dataset[_Views]):
             + "".join(f"\n  {damage}" for damage in damages)
         )
 
-    def _draw(self, index: int, rng: np.random.Generator, is_replacement: bool) -> _Views:
+    def _draw_sample(self, index: int, rng: np.random.Generator, is_replacement: bool) -> _Views:
         sample = self._samples.read(index)
         try:
             image = decode_image(sample.image, self._max_pixels)
@@ -162,7 +171,11 @@ class _SampleViews(Dataset[_Views]):
         return _Views(global_crops, local_crops, self._tokenizer.encode(captions), sample.key, is_replacement)
 
 
-def _batch(views: Sequence[_Views]) -> Batch:
+def _batch(parts: Sequence[_Views | CosmosError]) -> Batch | CosmosError:
+    """Collate views; return the first error instead where there is one."""
+    views = [part for part in parts if isinstance(part, _Views)]
+    if len(views) < len(parts):
+        return next(part for part in parts if isinstance(part, CosmosError))
     return Batch(
         torch.stack([view.global_crops for view in views]),
         torch.stack([view.local_crops for view in views]),
@@ -172,10 +185,13 @@ def _batch(views: Sequence[_Views]) -> Batch:
     )
 
 
-def _batches(loader: DataLoader[_Views]) -> Batches:
+def _batches(loader: DataLoader[_Views | CosmosError]) -> Batches:
     iterator = iter(loader)
     try:
-        yield from iterator
+        for batch in iterator:
+            if isinstance(batch, CosmosError):
+                raise batch
+            yield batch
     finally:
         # At its exit Python ends workers by a signal, which ours ignore, and would wait for them in vain.
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
