@@ -12,7 +12,14 @@ from typing import Any
 import fsspec
 
 from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, is_permanent
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    TransientError,
+    convert_os_error,
+    is_permanent,
+)
 
 ABANDONED_SECONDS = 3600.0
 
@@ -45,12 +52,13 @@ def cached_copy(url: str, machine: Machine) -> Path:
     `temporary_copy`.
     """
     copy = _copy_path(url, machine)
-    try:
-        os.utime(copy)  # the time of its last use
-    except FileNotFoundError:
-        with temporary_copy(url, machine) as temporary:
-            temporary.rename(copy)
-        _evict(copy.parent, machine.cached_shards)
+    with _cache_errors(url, copy.parent):
+        try:
+            os.utime(copy)  # the time of its last use
+        except FileNotFoundError:
+            with temporary_copy(url, machine) as temporary:
+                temporary.rename(copy)
+            _evict(copy.parent, machine.cached_shards)
     return copy
 
 
@@ -68,10 +76,11 @@ def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
     """
     storage, path = _file_system(url, machine)
     folder = _copy_path(url, machine).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    # No other thread, process, or host that shares the folder, has this name.
-    handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
-    os.close(handle)
+    with _cache_errors(url, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # No other thread, process, or host that shares the folder, has this name.
+        handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
+        os.close(handle)
     try:
         with _storage_errors(url, "cannot be copied"):
             storage.get_file(path, name)
@@ -119,6 +128,16 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
         return InputError(f"{message}; correct the URL or the machine's storage_options")
     return TransientError(message)
+
+
+@contextmanager
+def _cache_errors(url: str, folder: Path) -> Iterator[None]:
+    """Raise an error of the local disk as the one of our classes that says what should follow."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{url}: cannot be copied to {folder} ({error.strerror})"
+        raise convert_os_error(error, message, InputError, "correct the machine's cache_root") from None
 
 
 def _copy_path(url: str, machine: Machine) -> Path:

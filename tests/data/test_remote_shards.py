@@ -243,6 +243,18 @@ def test_the_error_of_a_storage_says_what_follows(
         cached_copy("memory://0.tar", machine(tmp_path))
 
 
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, TransientError), (errno.EACCES, InputError)])
+def test_a_cache_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(number, "it failed")
+
+    monkeypatch.setattr("cosmos.data.remote_shards.tempfile.mkstemp", fail)
+    with pytest.raises(kind, match=r"memory://0.tar: cannot be copied to .*cache/shards \(it failed\)"):
+        cached_copy("memory://0.tar", machine(tmp_path))
+
+
 def test_a_protocol_that_nobody_knows_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nope://x/0.tar: .*correct the URL"):
         cached_copy("nope://x/0.tar", Machine(cache_root=tmp_path))
