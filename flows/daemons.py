@@ -6,11 +6,21 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import lock_descriptor
 
+from cosmos.errors import CosmosError
+
 STOP_SECONDS = 90
 NUM_LOG_LINES = 20
+
+
+class RunningProcess(NamedTuple):
+    """Process id of a daemon that runs, and the note from its start."""
+
+    id: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -31,29 +41,34 @@ class Daemon:
         """Log of what it prints."""
         return self.folder / f"{self.name}.log"
 
-    def running(self) -> tuple[int, str] | None:
-        """Return its process id and note; None where it does not run."""
+    def running(self) -> RunningProcess | None:
+        """Return its process; None where it does not run."""
         if not self.file.exists():
             return None
         with self.file.open(encoding="utf-8") as file:
             if lock_descriptor(file.fileno(), blocking=False):
                 return None
             process_id, _, note = file.read().partition(" ")
-            return int(process_id), note
+            return RunningProcess(int(process_id), note)
 
     def start(self, note: str = "") -> None:
-        """Start it in the environment of this process, with a note for those who find it running."""
+        """Start it in the environment of this process, with a note for those who find it running.
+
+        Raises CosmosError where another command starts it at the same time.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as file, self.log.open("w", encoding="utf-8") as log:
-            assert lock_descriptor(file.fileno(), blocking=False), f"the {self.name} runs"
-            process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[file.fileno()],  # the lock is handed on with it
-            )
+        with self.file.open("a", encoding="utf-8") as file:
+            if not lock_descriptor(file.fileno(), blocking=False):
+                raise CosmosError(f"the {self.name} is being started by another command; wait, and try again")
+            with self.log.open("w", encoding="utf-8") as log:
+                process = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=[file.fileno()],  # the lock is handed on with it
+                )
             file.truncate(0)
             file.write(f"{process.pid} {note}")
 
@@ -61,12 +76,12 @@ class Daemon:
         """End it, at last by force; return whether it ran."""
         running = self.running()
         if running:
-            os.kill(running[0], signal.SIGTERM)
+            os.kill(running.id, signal.SIGTERM)
             end = time.monotonic() + STOP_SECONDS
             while self.running() and time.monotonic() < end:
                 time.sleep(0.2)
             if self.running():
-                os.killpg(running[0], signal.SIGKILL)
+                os.killpg(running.id, signal.SIGKILL)
         return running is not None
 
     def log_tail(self) -> str:

@@ -66,7 +66,7 @@ def serve() -> None:
     work_pool.create_work_pool(POOL, QUEUES)
     deploy_flows()
     if running := WORKER.running():
-        print(f"the worker runs already: process {running[0]}")
+        print(f"the worker runs already: process {running.id}")
     else:
         work_pool.mark_orphans_crashed(POOL)
         now = datetime.now(UTC)
@@ -77,13 +77,14 @@ def serve() -> None:
 
 def start_server() -> str:
     """Return the address of the server, which is started if need be."""
-    running = SERVER.running()
-    if running:
-        process_id, url = running
-        print(f"the server runs already: process {process_id}")
+    if running := SERVER.running():
+        url = running.note
+        print(f"the server runs already: process {running.id}")
     else:
-        host, port = os.environ["PREFECT_SERVER_API_HOST"], int(os.environ["PREFECT_SERVER_API_PORT"])
-        check_port_free(host, port)
+        host, port = os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"]
+        if not port.isdecimal():
+            raise InputError(f"PREFECT_SERVER_API_PORT: {port!r} is no number of a port, such as 4200")
+        check_port_free(host, int(port))
         url = f"http://{host}:{port}"
         print(f"starting a server at {url}, which takes half a minute the first time")
         SERVER.start(url)
@@ -135,8 +136,8 @@ def deploy_flows() -> None:
 def stop_serving() -> None:
     """End flow runs, the worker, then the server. Jobs go on."""
     running = SERVER.running()
-    if running and is_reachable(f"{running[1]}/api/health"):
-        os.environ["PREFECT_API_URL"] = f"{running[1]}/api"
+    if running and is_reachable(f"{running.note}/api/health"):
+        os.environ["PREFECT_API_URL"] = f"{running.note}/api"
         from flows import work_pool
 
         work_pool.end_flow_runs(POOL)

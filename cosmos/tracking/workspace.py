@@ -25,14 +25,7 @@ def save_sweep_workspace(
     Each call saves a new one. Raises InputError where the extra `workspaces` is not installed, no API key is
     configured, or W&B does not accept it; TransientError where W&B does not answer.
     """
-    try:
-        import wandb_workspaces  # noqa: F401
-    except ImportError:
-        raise InputError(
-            "a workspace needs wandb-workspaces: pip install 'cosmos-pretraining[workspaces]'"
-        ) from None
-    if not has_wandb_key():
-        raise InputError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
+    check_workspace_setup()
     import wandb
 
     try:
@@ -47,6 +40,18 @@ def save_sweep_workspace(
             "check WANDB_API_KEY, COSMOS_WANDB__ENTITY and COSMOS_WANDB__PROJECT (which a first run makes)"
         ) from None
     return str(workspace.url)
+
+
+def check_workspace_setup() -> None:
+    """Raise InputError where the extra `workspaces` is not installed, or no API key is configured."""
+    try:
+        import wandb_workspaces  # noqa: F401
+    except ImportError:
+        raise InputError(
+            "a workspace needs wandb-workspaces: pip install 'cosmos-pretraining[workspaces]'"
+        ) from None
+    if not has_wandb_key():
+        raise InputError("a workspace needs an account: set WANDB_API_KEY, or run `wandb login`")
 
 
 def sweep_workspace(

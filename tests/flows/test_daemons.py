@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.errors import CosmosError
 from flows.daemons import Daemon
 
 
@@ -25,8 +26,10 @@ def test_it_runs_from_its_start_to_its_stop(sleeper: Daemon) -> None:
     sleeper.start("at port 4200")
     running = sleeper.running()
     assert running is not None
-    assert running[1] == "at port 4200"
-    os.kill(running[0], 0)
+    assert running.note == "at port 4200"
+    os.kill(running.id, 0)
+    with pytest.raises(CosmosError, match="the sleeper is being started by another command"):
+        sleeper.start()
     assert sleeper.stop()
     assert sleeper.running() is None
     assert not sleeper.stop()
@@ -36,9 +39,9 @@ def test_one_that_was_killed_does_not_run_whatever_its_file_says(sleeper: Daemon
     sleeper.start()
     running = sleeper.running()
     assert running is not None
-    os.kill(running[0], signal.SIGKILL)
-    os.waitpid(running[0], 0)
-    assert sleeper.file.read_text().startswith(str(running[0]))
+    os.kill(running.id, signal.SIGKILL)
+    os.waitpid(running.id, 0)
+    assert sleeper.file.read_text().startswith(str(running.id))
     assert sleeper.running() is None
 
 
