@@ -1,6 +1,6 @@
 """Index of all runs in a folder: a run that has not changed since it was last listed is not read again.
 
-The index is a file of JSON lines, read and replaced as a whole: it needs no locks, which shared file systems
+The index is a JSON file that is read and replaced as a whole: it needs no locks, which shared file systems
 may lack, and two commands at once do not disturb each other. Anyone may delete it at any time.
 
 A run counts as changed when the time or size of its folder has changed, or that of a file or folder in it
@@ -8,6 +8,7 @@ from which its record is read. For results the time of their folder is enough: t
 and renamed. The heartbeat is read anew each time.
 """
 
+import gzip
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
@@ -26,7 +28,7 @@ from cosmos.run import metrics, results
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing
 
-INDEX_FILE = ".index.jsonl"
+INDEX_FILE = ".index.json.gz"
 
 LEASE_FILE = RunDir(Path()).lease.name
 
@@ -57,7 +59,7 @@ def list_runs(root: Path) -> list[RunRecord]:
     kept = unchanged | {name: entry for name, entry in changed.items() if is_old_enough(entry)}
     if kept != index:
         with suppress(OSError):
-            write_index(root / INDEX_FILE, kept)
+            write_index(root / INDEX_FILE, kept.values())
     entries = unchanged | changed
     return [with_heartbeat(entries[name].record, f"{root}/{name}") for name in sorted(entries)]
 
@@ -156,7 +158,7 @@ def is_old_enough(entry: IndexEntry) -> bool:
 
 
 @cache
-def code_version() -> int:
+def index_version() -> int:
     """Return a checksum of the code that makes records: an index of other code is not used."""
     modules = (__file__, *(str(module.__file__) for module in (run_records, results, metrics)))
     return zlib.crc32(b"".join(Path(module).read_bytes() for module in modules))
@@ -165,23 +167,26 @@ def code_version() -> int:
 def read_index(path: Path) -> dict[str, IndexEntry]:
     """Return the entries of an index by name; {} where it is missing, damaged or made by other code."""
     try:
-        version, *lines = path.read_text(encoding="ascii").splitlines()
-        if version != str(code_version()):
+        index = json.loads(gzip.decompress(path.read_bytes()))
+        if index["version"] != index_version():
             return {}
-        rows = json.loads(f"[{','.join(lines)}]")  # in one go: a call for each line takes longer
         entries = (
             IndexEntry(stamp, tuple(watched), RunRecord(**{**values, "tags": tuple(values["tags"])}))
-            for stamp, watched, values in rows
+            for stamp, watched, values in index["entries"]
         )
         return {entry.record.name: entry for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
         return {}
 
 
-def write_index(path: Path, entries: Mapping[str, IndexEntry]) -> None:
-    """Write an index: a line with the version of the code, and a line for each entry."""
-    with replacing(path) as temporary, temporary.open("w", encoding="ascii") as file:
-        file.write(f"{code_version()}\n")
-        for entry in entries.values():
-            values = {key: value for key, value in vars(entry.record).items() if key != "seconds_silent"}
-            file.write(json.dumps([entry.stamp, entry.watched, values], separators=(",", ":")) + "\n")
+def write_index(path: Path, entries: Iterable[IndexEntry]) -> None:
+    """Write an index with these entries, compressed to a tenth, since shared file systems may be slow."""
+    rows = [[entry.stamp, entry.watched, kept_values(entry.record)] for entry in entries]
+    text = json.dumps({"version": index_version(), "entries": rows}, separators=(",", ":"))
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(text.encode("ascii"), compresslevel=1))
+
+
+def kept_values(record: RunRecord) -> dict[str, Any]:
+    """Return the fields of a record without its heartbeat, which is read anew each time."""
+    return {key: value for key, value in vars(record).items() if key != "seconds_silent"}
