@@ -19,6 +19,7 @@ from typing import IO
 from filelock import lock_descriptor
 
 from cosmos.config.wandb import WandbSettings
+from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
 from cosmos.tracking.curves import CurveAxis, CurveRows
 from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
@@ -100,8 +101,8 @@ def end_process_within(seconds: float) -> None:
 if __name__ == "__main__":
     try:
         status = main(sys.argv[1:])
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        sys.stderr.flush()
+        print(" ".join(summarize_error(error).split()), file=sys.stderr, flush=True)
         os._exit(1)  # not by way of W&B, which would wait for its own process
     sys.exit(status)

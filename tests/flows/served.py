@@ -29,7 +29,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Served:
-    """What `make serve` runs, in a folder."""
+    """Server and worker that `make serve` runs, in a folder."""
 
     folder: Path
     port: int = field(default_factory=free_port)
@@ -47,7 +47,7 @@ class Served:
         return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """What the API answers; a refusal is an HTTPStatusError. A server that is busy is asked again."""
+        """Return the API's answer; a refusal is an HTTPStatusError. A server that is busy is asked again."""
         for _ in range(5):
             answer = httpx.post(f"{self.api}{path}", json=body, timeout=30)
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:

@@ -1,4 +1,4 @@
-"""What of code is its identity: what it computes, not how it is written."""
+"""Fingerprints of code, which go by what it computes, not by how it is written."""
 
 import ast
 from collections.abc import Callable, Iterator

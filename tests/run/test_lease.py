@@ -92,7 +92,7 @@ def still(run: RunDir) -> None:
 
 
 def beats(run: RunDir) -> bool:
-    """Whether the heart beats within some time."""
+    """Return whether the heart beats within some time."""
     return soon(lambda: run.lease.stat().st_mtime > 1000)
 
 

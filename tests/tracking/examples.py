@@ -12,7 +12,7 @@ from cosmos.run.results import Results
 ROOT = Path(__file__).parent.parent.parent
 R1 = "image_to_text_R@1"
 KEY = "0" * 40
-"""Of the form of an API key."""
+"""A text with the form of an API key."""
 
 
 def trained(path: Path, steps: int = 5, group: str = "", every_epochs: int = 0) -> RunDir:

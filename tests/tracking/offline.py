@@ -1,4 +1,4 @@
-"""What W&B's own reader finds in the offline files of a run directory."""
+"""Offline files of a run directory, read by W&B's own reader."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class OfflineRun:
-    """What `wandb sync` would show, of all sessions together."""
+    """Run as `wandb sync` would show it, of all sessions together."""
 
     id: str = ""
     name: str = ""
