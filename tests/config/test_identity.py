@@ -9,6 +9,7 @@ import yaml
 from pydantic import create_model
 
 from cosmos.config import identity
+from cosmos.config.evaluate_params import ClassificationSet, PerceptionSet, RetrievalSet, SegmentationSet
 from cosmos.config.experiment import load_experiment, load_recorded_params, merge_sections
 from cosmos.config.identity import (
     ADDED_KNOBS,
@@ -19,11 +20,14 @@ from cosmos.config.identity import (
     with_first_defaults,
 )
 from cosmos.config.params import Params, PretrainParams
+from cosmos.config.search_space import CategoricalChoices, FloatRange, IntegerRange, LogOneMinusRange
+from cosmos.config.section import Section
+from cosmos.config.sweep import Objective
 from cosmos.config.sweep_loading import load_sweep
 
 ROOT = Path(__file__).parents[2]
 RELEASED_FILE = Path(__file__).parent / "released_params.yaml"
-RELEASED = yaml.safe_load(RELEASED_FILE.read_text())
+RELEASED, RELEASED_KEYS = yaml.safe_load_all(RELEASED_FILE.read_text())
 HINT = (
     "a knob that is added goes into ADDED_KNOBS of cosmos/config/identity.py with its default; "
     "a released key or default is never taken away, since runs are named by it"
@@ -50,6 +54,22 @@ def later(**pretrain: Any) -> Params:
 def test_every_key_is_one_of_the_release_or_has_the_default_that_it_came_with() -> None:
     now, released = flatten_sections(Params().model_dump(mode="json")), flatten_sections(RELEASED)
     assert set(now) == set(released) | {path for path in ADDED_KNOBS if "*" not in path}, HINT
+
+
+@pytest.mark.parametrize(
+    ("path", "models"),
+    [
+        ("evaluate.retrieval.own.*", [RetrievalSet]),
+        ("evaluate.classification.own.*", [ClassificationSet]),
+        ("evaluate.segmentation.own.*", [SegmentationSet]),
+        ("evaluate.perception.own.*", [PerceptionSet]),
+        ("sweep.objectives.*", [Objective]),
+        ("sweep.space.*", [FloatRange, LogOneMinusRange, IntegerRange, CategoricalChoices]),
+    ],
+)
+def test_the_same_holds_below_keys_that_users_choose(path: str, models: list[type[Section]]) -> None:
+    later = {key.removeprefix(f"{path}.") for key in ADDED_KNOBS if key.startswith(f"{path}.")}
+    assert {name for model in models for name in model.model_fields} == {*RELEASED_KEYS[path], *later}, HINT
 
 
 def test_the_defaults_of_the_release_have_the_name_that_they_always_had() -> None:
