@@ -40,7 +40,7 @@ def render_comparison(
             headlines=[plot for plot in curves if is_headline(plot.title)],
             others=[plot for plot in curves if not is_headline(plot.title)],
             studies=studies,
-            data_block=script_json,
+            script_json=script_json,
             library=Markup(library),
             draw=Markup(DRAW_SCRIPT),
             scripts=" ".join(f"'sha256-{script_hash(script)}'" for script in (library, DRAW_SCRIPT)),

@@ -13,10 +13,10 @@ from tests.search.examples import RECALL, Bench
 
 
 def contender(name: str, state: str = "finished", seeds: int = 1, **figures: float) -> Contender:
-    known = {
+    statistics = {
         figure: SeedStatistics(value, math.nan if seeds == 1 else 0.1) for figure, value in figures.items()
     }
-    return Contender(name, name, state, (None,) * seeds, {}, known)  # type: ignore[arg-type]
+    return Contender(name, name, state, (None,) * seeds, {}, statistics)  # type: ignore[arg-type]
 
 
 def best(*contenders: Contender) -> dict[str, set[str]]:
@@ -29,8 +29,8 @@ def test_parameters_that_differ_and_figures_of_runs(tmp_path: Path) -> None:
     compared = compare_named(["fast", "folder/slow"], machine(tmp_path))
     assert compared.params == ["pretrain.momentum"]
     fast, slow = compared.contenders
-    assert [one.name for one in compared.contenders] == ["fast", "folder/slow"]
-    assert [one.state for one in compared.contenders] == ["finished", "finished"]
+    assert [entry.name for entry in compared.contenders] == ["fast", "folder/slow"]
+    assert [entry.state for entry in compared.contenders] == ["finished", "finished"]
     assert slow.figures[RESULT].mean == 0.6
     assert fast.figures[f"evaluation/teacher/heldout/{R1}"].mean == 0.2
     assert fast.figures["samples"].mean == 320
@@ -76,9 +76,9 @@ def test_one_lucky_seed_does_not_beat_three() -> None:
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
 def test_the_best_are_those_that_no_other_beats(values: list[float]) -> None:
-    found = best(*(contender(str(number), loss=value) for number, value in enumerate(values)))["loss"]
+    leaders = best(*(contender(str(number), loss=value) for number, value in enumerate(values)))["loss"]
     smallest = {str(number) for number, value in enumerate(values) if value == min(values)}
-    assert found == (smallest if len(set(values)) > 1 else set())
+    assert leaders == (smallest if len(set(values)) > 1 else set())
 
 
 def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -> None:
@@ -89,14 +89,16 @@ def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -
     assert {"pretrain.momentum", "loss.distill_weight"} == set(compared.params)
     assert len(compared.contenders) == 6
     winner, second, *others = compared.contenders
-    assert [len(one.runs) for one in compared.contenders] == [2, 2, 1, 1, 1, 1]
+    assert [len(entry.runs) for entry in compared.contenders] == [2, 2, 1, 1, 1, 1]
     assert winner.is_winner
-    assert not any(one.is_winner for one in (second, *others))
+    assert not any(entry.is_winner for entry in (second, *others))
     values = [trial.values[RECALL] for trial in folder.trials if winner.label == f"trial-{trial.number:04d}"]
     assert winner.figures[RECALL].mean == pytest.approx(sum(values) / 2)
     assert winner.figures[RECALL].deviation > 0
     assert compared.best[RECALL] == {winner.name}
-    assert [one.label for one in compared.contenders] == [Path(one.name).name for one in compared.contenders]
+    assert [entry.label for entry in compared.contenders] == [
+        Path(entry.name).name for entry in compared.contenders
+    ]
     (first,) = (trial for trial in folder.trials if winner.label == trial.name)
     assert winner.params["pretrain.momentum"] == first.asked["pretrain.momentum"]
 
@@ -104,7 +106,7 @@ def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -
 def test_a_sweep_says_itself_what_is_better(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench(), repeat=False, objectives=[{"figure": RECALL, "goal": "minimize"}])
     compared = compare_named([str(folder.path)], machine(tmp_path))
-    means = {one.name: one.figures[RECALL].mean for one in compared.contenders}
+    means = {entry.name: entry.figures[RECALL].mean for entry in compared.contenders}
     assert compared.best[RECALL] == {min(means, key=lambda name: means[name])}
     assert list(means.values()) == sorted(means.values())
 
@@ -152,4 +154,4 @@ def test_contenders_in_one_folder_are_called_without_it(tmp_path: Path) -> None:
     make_run(tmp_path, "ablations/a")
     make_run(tmp_path, "ablations/b")
     compared = compare_named(["ablations/a", "ablations/b"], machine(tmp_path))
-    assert [one.label for one in compared.contenders] == ["a", "b"]
+    assert [entry.label for entry in compared.contenders] == ["a", "b"]

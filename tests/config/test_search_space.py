@@ -47,16 +47,16 @@ def test_values_come_from_where_the_space_says() -> None:
         "int": read(distribution="int", low=2, high=8, step=2),
         "choice": read(distribution="categorical", choices=["a", 3, True]),
     }
-    for one in drawn(space):
-        assert 0.1 <= one["float"] <= 10
-        assert one["steps"] in (0, 0.25, 0.5, 0.75, 1)
-        assert one["int"] in (2, 4, 6, 8)
-        assert one["choice"] in ("a", 3, True)
+    for trial in drawn(space):
+        assert 0.1 <= trial["float"] <= 10
+        assert trial["steps"] in (0, 0.25, 0.5, 0.75, 1)
+        assert trial["int"] in (2, 4, 6, 8)
+        assert trial["choice"] in ("a", 3, True)
 
 
 def test_momenta_are_as_often_between_0_9_and_0_99_as_between_0_99_and_0_999() -> None:
     momentum = read(distribution="log-one-minus", low=0.9, high=0.999)
-    values = [one["m"] for one in drawn({"m": momentum}, 400)]
+    values = [trial["m"] for trial in drawn({"m": momentum}, 400)]
     assert all(0.9 <= value <= 0.999 for value in values)
     assert 150 < sum(value < 0.99 for value in values) < 250
 
@@ -67,8 +67,8 @@ def test_a_parameter_is_searched_where_its_condition_holds() -> None:
         "crops": read(distribution="int", low=0, high=2),
         "momentum": read(distribution="float", low=0, high=1, when={"schedule": "fixed", "crops": [1, 2]}),
     }
-    for one in drawn(space):
-        assert ("momentum" in one) == (one["schedule"] == "fixed" and one["crops"] > 0)
+    for trial in drawn(space):
+        assert ("momentum" in trial) == (trial["schedule"] == "fixed" and trial["crops"] > 0)
 
 
 def test_conditions_are_on_what_is_drawn_before() -> None:

@@ -216,11 +216,11 @@ class TestShow:
         assert said(capsys, "show", "base").split("\n\n")[-1].startswith("results\n  retrieval/heldout/")
 
     def test_the_same_for_programs(self, capsys: pytest.CaptureFixture[str]) -> None:
-        found = told(capsys, "show", "ema")
-        assert (found["name"], found["status"], found["tags"]) == ("ema", "running", ["ema"])
-        assert found["changed"] == {"pretrain.momentum": 0.9}
-        assert found["params"]["pretrain.epochs"] == 3
-        assert found["metrics"]["step"] == 10
+        shown = told(capsys, "show", "ema")
+        assert (shown["name"], shown["status"], shown["tags"]) == ("ema", "running", ["ema"])
+        assert shown["changed"] == {"pretrain.momentum": 0.9}
+        assert shown["params"]["pretrain.epochs"] == 3
+        assert shown["metrics"]["step"] == 10
 
     def test_a_run_is_found_by_name_and_by_path(self, capsys: pytest.CaptureFixture[str]) -> None:
         for name in ("sweep/trial-3", "runs/sweep/trial-3"):
@@ -257,13 +257,13 @@ class TestExport:
 
     def test_parquet_keeps_types(self, capsys: pytest.CaptureFixture[str]) -> None:
         told(capsys, "export", "all.parquet")
-        found = parquet.read_table("all.parquet")
+        exported = parquet.read_table("all.parquet")
         kinds = {
-            key: str(found.schema.field(key).type) for key in ("name", "alive", "pretrain.epochs", "loss")
+            key: str(exported.schema.field(key).type) for key in ("name", "alive", "pretrain.epochs", "loss")
         }
         assert kinds == {"name": "string", "alive": "bool", "pretrain.epochs": "int64", "loss": "double"}
-        assert found["loss"].to_pylist() == [2.5, 2.5, None]
-        assert found["pretrain.momentum"].to_pylist() == [0.96, 0.9, 0.99]
+        assert exported["loss"].to_pylist() == [2.5, 2.5, None]
+        assert exported["pretrain.momentum"].to_pylist() == [0.96, 0.9, 0.99]
 
     def test_columns_of_several_types_are_text(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for name, value in (
@@ -274,8 +274,8 @@ class TestExport:
             params = RunDir(root / name).params
             params.write_text(params.read_text() + f"older: {{knob: {value}}}\n")
         command("export", "all.parquet")
-        found = parquet.read_table("all.parquet")
-        assert found["older.knob"].to_pylist() == ["auto", "0.5", "123456789012345678901"]
+        exported = parquet.read_table("all.parquet")
+        assert exported["older.knob"].to_pylist() == ["auto", "0.5", "123456789012345678901"]
 
     def test_conditions_and_columns_choose(self, capsys: pytest.CaptureFixture[str]) -> None:
         command("export", "some.csv", "--where", "status=finished", "--columns", "name,momentum")
@@ -345,7 +345,7 @@ class TestTags:
     ) -> None:
         for tags in (["--tags", "a,b"], [], ["--tags", "c"], ["--tags", ""]):
             self.pretrain(tmp_path, *tags)
-        assert [one.tags for one in labels] == [("a", "b"), ("a", "b"), ("c",), ()]
+        assert [label.tags for label in labels] == [("a", "b"), ("a", "b"), ("c",), ()]
 
     def test_what_a_sweep_wrote_beside_them_stays(self, tmp_path: Path) -> None:
         run = make_run(tmp_path)
@@ -401,8 +401,8 @@ def test_a_real_pretraining_is_tagged_and_listed_and_its_heart_stops_with_it(pla
     assert trained.returncode == 0, trained.stderr
     asked = [sys.executable, "-m", "cosmos", "runs", "list", "--where", "tag=real", "--json"]
     listed = subprocess.run(asked, cwd=ROOT, env=environment(place), capture_output=True, text=True)
-    (found,) = json.loads(listed.stdout)
-    assert (found["name"], found["status"], found["step"], found["alive"]) == (
+    (row,) = json.loads(listed.stdout)
+    assert (row["name"], row["status"], row["step"], row["alive"]) == (
         "tagged",
         "finished",
         15,

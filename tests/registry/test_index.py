@@ -168,11 +168,11 @@ def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
 
 def test_what_changes_while_it_is_read_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def racing(run: RunDir, name: str) -> RunRecord:
-        found = read_run_record(run, name)
+        record = read_run_record(run, name)
         if name == "two":
             RunLabels(tags=("late",)).write(run)
             settle(run.path)
-        return found
+        return record
 
     monkeypatch.setattr(run_index, "read_run_record", racing)
     list_runs(root)
@@ -236,9 +236,9 @@ def test_records_come_back_as_they_were_to_the_type(parts: list[tuple[Any, ...]]
             for number, (params, metrics, tags) in enumerate(parts)
         }
         run_index.write_index(path, entries.values())
-        found = run_index.read_index(path)
-        assert found == entries
-        assert repr(found) == repr(entries)
+        restored = run_index.read_index(path)
+        assert restored == entries
+        assert repr(restored) == repr(entries)
 
 
 def when_there(change: Callable[[RunDir], object]) -> Callable[[RunDir], object]:
@@ -323,8 +323,8 @@ def test_with_the_index_the_answer_is_always_the_one_without(
 def assert_same(root: Path) -> None:
     runs = {path.parent for glob in ("*/params.yaml", "*/*/params.yaml") for path in root.glob(glob)}
     expected = [read_run_record(RunDir(path), str(path.relative_to(root))) for path in runs]
-    found = list_runs(root)
-    assert [seen(record) for record in found] == sorted(map(seen, expected))
+    listed = list_runs(root)
+    assert [seen(record) for record in listed] == sorted(map(seen, expected))
 
 
 def seen(record: RunRecord) -> tuple[Any, ...]:

@@ -137,8 +137,8 @@ class TestConditions:
             holds("tag<a")
 
     def test_a_value_that_came_apart_at_its_commas_is_put_together_again(self) -> None:
-        found = parse_conditions(["datasets=heldout", "coco", "name=ema"], means)
-        assert found == [Condition("evaluate.datasets", "=", "heldout,coco"), Condition("name", "=", "ema")]
+        parsed = parse_conditions(["datasets=heldout", "coco", "name=ema"], means)
+        assert parsed == [Condition("evaluate.datasets", "=", "heldout,coco"), Condition("name", "=", "ema")]
 
 
 class TestOrder:
@@ -150,7 +150,7 @@ class TestOrder:
     )
 
     def names(self, key: str, descending: bool) -> str:
-        return "".join(str(one["name"]) for one in sort_rows(self.ROWS, key, descending))
+        return "".join(str(row["name"]) for row in sort_rows(self.ROWS, key, descending))
 
     def test_runs_without_the_key_are_last_either_way_and_equal_ones_stay(self) -> None:
         assert self.names("x", descending=False) == "cadb"
@@ -168,7 +168,7 @@ class TestOrder:
         )
     )
     def test_any_values_have_an_order_and_none_is_lost(self, values: list[Any]) -> None:
-        found = sort_rows([{"x": value} for value in values], "x", descending=False)
-        assert sorted(map(repr, values)) == sorted(repr(one["x"]) for one in found)
-        numbers = [one["x"] for one in found if isinstance(one["x"], int | float)]
+        ordered = sort_rows([{"x": value} for value in values], "x", descending=False)
+        assert sorted(map(repr, values)) == sorted(repr(row["x"]) for row in ordered)
+        numbers = [row["x"] for row in ordered if isinstance(row["x"], int | float)]
         assert numbers == sorted(numbers)

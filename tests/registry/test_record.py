@@ -35,18 +35,18 @@ def test_a_run_in_one_row(tmp_path: Path) -> None:
     measure(run, 0.25)
     with run.metrics.open("a") as file:
         file.write(json.dumps({"step": 15, "epoch": 3, "evaluation": {"teacher/heldout/R@1": 0.5}}) + "\n")
-    found = record(run)
-    assert (found.name, found.status, found.started) == ("one", "finished", "2026-07-20T10:00:00+00:00")
-    assert (found.group, found.tags, found.trial, found.trial_seed) == (
+    entry = record(run)
+    assert (entry.name, entry.status, entry.started) == ("one", "finished", "2026-07-20T10:00:00+00:00")
+    assert (entry.group, entry.tags, entry.trial, entry.trial_seed) == (
         "ema-1a2b3c4d",
         ("ema", "trial"),
         3,
         1,
     )
-    assert (found.commit, found.problem) == ("c0ffee", "")
-    assert found.params["pretrain.momentum"] == 0.97
-    assert found.params["evaluate.models"] == "student,teacher"
-    assert found.metrics == {
+    assert (entry.commit, entry.problem) == ("c0ffee", "")
+    assert entry.params["pretrain.momentum"] == 0.97
+    assert entry.params["evaluate.models"] == "student,teacher"
+    assert entry.metrics == {
         "device_seconds": 7.5,
         "step": 15.0,
         "epoch": 3.0,
@@ -58,9 +58,9 @@ def test_a_run_in_one_row(tmp_path: Path) -> None:
 
 
 def test_what_schedules_say_in_metrics_does_not_hide_the_parameter(tmp_path: Path) -> None:
-    found = record(make_run(tmp_path))
-    assert "momentum" not in found.metrics
-    assert found.params["pretrain.momentum"] == Params().pretrain.momentum
+    entry = record(make_run(tmp_path))
+    assert "momentum" not in entry.metrics
+    assert entry.params["pretrain.momentum"] == Params().pretrain.momentum
 
 
 def test_folders_without_parameters_are_no_runs(tmp_path: Path) -> None:
@@ -159,30 +159,30 @@ class TestDamage:
         run = whole_run(tmp_path / "one")
         before = record(run)
         damage(run, part, b'{"half": ')
-        found = record(run)
-        assert str(run.result_file("retrieval") if part == "results" else getattr(run, part)) in found.problem
-        assert "\n" not in found.problem
-        assert found.params == ({} if part == "params" else before.params)
-        assert found.tags == (() if part == "labels" else before.tags)
-        assert found.commit == ("" if part == "provenance" else before.commit)
-        assert found.trial == (None if part == "trial" else before.trial)
-        assert found.job == ("" if part == "job" else before.job)
-        assert found.metrics["loss"] == before.metrics["loss"]
-        assert ("retrieval/heldout/student/image_to_text_R@1" in found.metrics) == (part != "results")
+        entry = record(run)
+        assert str(run.result_file("retrieval") if part == "results" else getattr(run, part)) in entry.problem
+        assert "\n" not in entry.problem
+        assert entry.params == ({} if part == "params" else before.params)
+        assert entry.tags == (() if part == "labels" else before.tags)
+        assert entry.commit == ("" if part == "provenance" else before.commit)
+        assert entry.trial == (None if part == "trial" else before.trial)
+        assert entry.job == ("" if part == "job" else before.job)
+        assert entry.metrics["loss"] == before.metrics["loss"]
+        assert ("retrieval/heldout/student/image_to_text_R@1" in entry.metrics) == (part != "results")
 
     def test_a_line_that_was_cut_short_is_passed_over(self, tmp_path: Path) -> None:
         run = make_run(tmp_path, epochs=2.0)
         with run.metrics.open("a") as file:
             file.write('{"step": 11, "epoch": 2.2, "loss": 1.')
-        found = record(run)
-        assert (found.metrics["step"], found.metrics["loss"], found.problem) == (10.0, 2.5, "")
+        entry = record(run)
+        assert (entry.metrics["step"], entry.metrics["loss"], entry.problem) == (10.0, 2.5, "")
 
     def test_files_that_are_missing_are_no_damage(self, tmp_path: Path) -> None:
         run = make_run(tmp_path)
         for path in (run.metrics, run.provenance):
             path.unlink()
-        found = record(run)
-        assert (found.status, found.started, found.metrics, found.problem) == ("stopped", "", {}, "")
+        entry = record(run)
+        assert (entry.status, entry.started, entry.metrics, entry.problem) == ("stopped", "", {}, "")
 
     @settings(max_examples=60, deadline=None)
     @given(
@@ -211,13 +211,13 @@ class TestDamage:
             run = whole_run(Path(folder) / "one")
             before = record(run)
             damage(run, part, content)
-            found = record(run)
-            assert isinstance(found.status, str)
-            assert all(isinstance(tag, str) for tag in found.tags)
+            entry = record(run)
+            assert isinstance(entry.status, str)
+            assert all(isinstance(tag, str) for tag in entry.tags)
             if part != "params":
-                assert found.params == before.params
+                assert entry.params == before.params
             if part != "labels":
-                assert found.tags == before.tags
+                assert entry.tags == before.tags
 
 
 @pytest.mark.parametrize(

@@ -28,18 +28,18 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     lead = controller(sweep, project, Bench())
     list(lead.search(5))
     list(lead.repeat())
-    found = conclude_sweep(sweep, lead.folder, parameter_importances(lead.study, [RECALL]))
-    assert found.states == {"finished": 5}
-    assert found.overlay == "experiments/small-best.yaml"
-    assert load_params("small-best") == sweep.params(found.candidates[0].asked, 0)
+    conclusion = conclude_sweep(sweep, lead.folder, parameter_importances(lead.study, [RECALL]))
+    assert conclusion.states == {"finished": 5}
+    assert conclusion.overlay == "experiments/small-best.yaml"
+    assert load_params("small-best") == sweep.params(conclusion.candidates[0].asked, 0)
     head = yaml.safe_load((project / "experiments" / "small-best.yaml").read_text())
-    assert head["about"] == f"best of {sweep.id}: trial {found.candidates[0].number}"
+    assert head["about"] == f"best of {sweep.id}: trial {conclusion.candidates[0].number}"
     assert head["expected"].startswith(f"{RECALL} 0.")
     assert head["expected"].endswith(", 2 seeds")
     assert set(head["pretrain"]) == {"momentum", "epochs", "evaluate_every_epochs"}
-    assert found.run.endswith(f"trial-{found.candidates[0].number:04d}")
-    assert sum(found.importances[RECALL].values()) == pytest.approx(1)
-    json.dumps(found.as_json(), allow_nan=False)
+    assert conclusion.run.endswith(f"trial-{conclusion.candidates[0].number:04d}")
+    assert sum(conclusion.importances[RECALL].values()) == pytest.approx(1)
+    json.dumps(conclusion.as_json(), allow_nan=False)
 
 
 def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,8 +47,8 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     lead = controller(sweep, project, Bench())
     list(lead.search(4))
     list(lead.repeat())
-    found = conclude_sweep(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
-    print_conclusion(found, sweep)
+    conclusion = conclude_sweep(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
+    print_conclusion(conclusion, sweep)
     said = capsys.readouterr().out
     assert "±" in said
     assert "4 finished" in said
@@ -58,6 +58,6 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
 def test_a_sweep_without_a_finished_trial_has_no_best(project: Path) -> None:
     sweep = small_sweep(project)
     lead = controller(sweep, project, Bench())
-    found = conclude_sweep(sweep, lead.folder, {})
-    assert (found.candidates, found.overlay, found.run) == ([], "", "")
+    conclusion = conclude_sweep(sweep, lead.folder, {})
+    assert (conclusion.candidates, conclusion.overlay, conclusion.run) == ([], "", "")
     assert not (project / "experiments" / "small-best.yaml").exists()

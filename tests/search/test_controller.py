@@ -68,7 +68,7 @@ def test_a_search_goes_on_where_it_was_left_and_takes_on_what_runs(tmp_path: Pat
     assert sorted(bench.started) == [f"trial-{number:04d}" for number in range(6)]
     assert [record.number for record in told if record.state == "finished"][:2] == [0, 1]
     assert list(controller(sweep, tmp_path, Bench()).search(6)) == []
-    assert [one.number for one in controller(sweep, tmp_path, Bench()).search(7)] == [6, 6]
+    assert [record.number for record in controller(sweep, tmp_path, Bench()).search(7)] == [6, 6]
 
 
 def test_a_trial_that_was_asked_for_and_never_begun_is_not_counted(tmp_path: Path) -> None:
@@ -213,10 +213,14 @@ def test_the_best_are_trained_again_with_further_seeds(tmp_path: Path) -> None:
     list(lead.search(5))
     best = [trial.number for trial in sorted(lead.study.trials, key=lambda t: -(t.value or 0))[:2]]
     again = list(lead.repeat())
-    assert {(one.number, one.seed) for one in again} == {(number, seed) for number in best for seed in (1, 2)}
+    assert {(record.number, record.seed) for record in again} == {
+        (number, seed) for number in best for seed in (1, 2)
+    }
     assert len(lead.study.trials) == 5
-    for one in again:
-        assert bench.params[one.name] == sweep.params(lead.folder.trials[0].asked | one.asked, one.seed)
+    for record in again:
+        assert bench.params[record.name] == sweep.params(
+            lead.folder.trials[0].asked | record.asked, record.seed
+        )
     assert list(controller(sweep, tmp_path, Bench()).repeat()) == []
 
 
@@ -227,7 +231,7 @@ def test_several_objectives_are_told_together_and_their_front_is_repeated(tmp_pa
     assert [trial.values[1] for trial in lead.study.trials] == [
         5.0 * 3 * 2
     ] * 4  # seconds of three epochs, two ranks
-    assert {one.number for one in lead.repeat()} <= {trial.number for trial in lead.study.best_trials}
+    assert {record.number for record in lead.repeat()} <= {trial.number for trial in lead.study.best_trials}
 
 
 def test_a_study_that_is_opened_again_draws_what_it_has_not_drawn_before(tmp_path: Path) -> None:

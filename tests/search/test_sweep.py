@@ -71,10 +71,10 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
     process = command(project, "sweep", "small", "--json", COSMOS_WANDB__MODE="offline")
     printed, said = process.communicate()
     assert process.returncode == 0, said
-    found, folder = json.loads(printed), find_sweep_dir("small", project / "runs")
+    conclusion, folder = json.loads(printed), find_sweep_dir("small", project / "runs")
     study = study_of(folder, monkeypatch)
 
-    assert len(study.trials) == sum(found["states"].values()) == 8
+    assert len(study.trials) == sum(conclusion["states"].values()) == 8
     firsts = [trial for trial in folder.trials if not trial.seed]
     for trial, record in zip(study.trials, firsts, strict=True):
         assert (trial.state.name, record.state) in (("COMPLETE", "finished"), ("PRUNED", "pruned"))
@@ -87,11 +87,11 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
 
     repeated = [trial for trial in folder.trials if trial.seed]
     assert len(repeated) == 2
-    best = found["candidates"][0]
+    best = conclusion["candidates"][0]
     assert (best["is_best"], best["num_seeds"]) == (True, 2)
     of_best = [trial.values[RECALL] for trial in folder.trials if trial.number == best["number"]]
     assert best["figures"][RECALL]["mean"] == pytest.approx(sum(of_best) / 2)
-    assert json.loads(folder.best.read_text()) == found
+    assert json.loads(folder.best.read_text()) == conclusion
     assert load_params("small-best").pretrain.momentum == best["asked"]["pretrain.momentum"]
     told = read_offline(folder.path)
     assert (told.job_type, told.group, len(told.history)) == ("search", folder.path.name, len(folder.trials))
