@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -72,7 +72,8 @@ class Task:
         try:
             self.run(place)
         except Exception as error:
-            self.files.write_failure(rank_failure(error, place))
+            with suppress(OSError):  # a full disk may be the very error
+                self.files.write_failure(rank_failure(error, place))
             end_other_ranks(place)
             raise
 
