@@ -53,7 +53,7 @@ class ExperimentPlan:
 
 
 @dataclass(frozen=True)
-class ListedExperiment:
+class ExperimentListing:
     """Experiment by name, with its plan or the problem of its file."""
 
     name: str
@@ -62,21 +62,19 @@ class ListedExperiment:
     problem: str = ""
 
 
-def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[ListedExperiment]:
+def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[ExperimentListing]:
     """Return the experiments of these names or files, or all that lie directly in experiments/.
 
-    They are printed, too, unless `quiet`.
-
-    One whose file is wrong or missing is listed with its problem; `refuse_invalid_experiments` makes an error
-    of it.
+    They are printed, too, unless `quiet`. One whose file is wrong or missing is listed with its problem;
+    `refuse_invalid_experiments` makes an error of it.
     """
-    listed = [load_listed_experiment(name, machine) for name in names or experiment_names()]
+    listed = [inspect_experiment(name, machine) for name in names or experiment_names()]
     if not quiet:
         print_experiments(listed, bool(names))
     return listed
 
 
-def refuse_invalid_experiments(listed: Sequence[ListedExperiment]) -> None:
+def refuse_invalid_experiments(listed: Sequence[ExperimentListing]) -> None:
     """Raise InputError that says what is wrong with which files, if any."""
     problems = [item.problem for item in listed if item.problem]
     if problems:
@@ -91,13 +89,13 @@ def experiment_names() -> list[str]:
     return names
 
 
-def load_listed_experiment(name: str, machine: Machine) -> ListedExperiment:
+def inspect_experiment(name: str, machine: Machine) -> ExperimentListing:
     """Return an experiment as it would run on this machine, or with the problem of its file."""
     file = str(experiment_file(name))
     try:
-        return ListedExperiment(name, file, plan_experiment(name, load_experiment(name), machine.slurm))
+        return ExperimentListing(name, file, plan_experiment(name, load_experiment(name), machine.slurm))
     except CosmosError as error:
-        return ListedExperiment(name, file, None, str(error))
+        return ExperimentListing(name, file, None, str(error))
 
 
 def plan_experiment(name: str, experiment: Experiment, site: JobRequest) -> ExperimentPlan:
@@ -157,7 +155,7 @@ def figures_to_expect(evaluate: EvaluateParams) -> ExpectedFigures:
     return {suite: figures for suite, figures in by_suite.items() if figures}
 
 
-def print_experiments(listed: Sequence[ListedExperiment], in_detail: bool) -> None:
+def print_experiments(listed: Sequence[ExperimentListing], in_detail: bool) -> None:
     """Print a table of experiments, or the details of each."""
     console = Console()
     if in_detail:
@@ -172,7 +170,7 @@ def print_experiments(listed: Sequence[ListedExperiment], in_detail: bool) -> No
     )
 
 
-def experiments_table(listed: Sequence[ListedExperiment]) -> Group:
+def experiments_table(listed: Sequence[ExperimentListing]) -> Group:
     """Return an aligned line for each experiment, with what it is and what to expect of it below."""
     rows = [_HEADINGS, *(experiment_cells(item) for item in listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -185,7 +183,7 @@ def experiments_table(listed: Sequence[ListedExperiment]) -> Group:
     return Group(*parts)
 
 
-def experiment_cells(item: ListedExperiment) -> tuple[str, ...]:
+def experiment_cells(item: ExperimentListing) -> tuple[str, ...]:
     """Return the texts of an experiment's line, below _HEADINGS."""
     name, plan = printable(item.name), item.plan
     if plan is None:
@@ -195,7 +193,7 @@ def experiment_cells(item: ListedExperiment) -> tuple[str, ...]:
     return name, plan.data, printable(plan.model), f"{nodes} x {gpus}" if gpus else "none", share
 
 
-def experiment_remarks(item: ListedExperiment) -> list[Text]:
+def experiment_remarks(item: ExperimentListing) -> list[Text]:
     """Return the lines below an experiment's: description and expectation, or the problem."""
     if item.plan is None:
         return [Text(item.problem, "red")]
@@ -214,22 +212,21 @@ def share_in_percent(share: float) -> str:
     return f"{share:.1%}".removesuffix("%")
 
 
-def experiment_details(item: ListedExperiment) -> Table:
+def experiment_details(item: ExperimentListing) -> Table:
     """Return the details of an experiment, a line for each field."""
     lines = Table.grid(padding=(0, 2))
     lines.add_column(no_wrap=True)
     lines.add_column(overflow="fold")
-    for key, value in {"file": item.file, "problem": item.problem, **plan_fields(item.plan)}.items():
+    fields = plan_fields(item.plan) if item.plan else {}
+    for key, value in {"file": item.file, "problem": item.problem, **fields}.items():
         if value:
             shown = value if isinstance(value, Table) else Text(str(value))
             lines.add_row(f"  {key.replace('_', ' ')}", shown)
     return lines
 
 
-def plan_fields(plan: ExperimentPlan | None) -> dict[str, Any]:
+def plan_fields(plan: ExperimentPlan) -> dict[str, Any]:
     """Return the fields of a plan as they are shown, without what a job does not ask for."""
-    if plan is None:
-        return {}
     asked = (f"{key.replace('_', ' ')}: {value}" for key, value in plan.request.items() if value)
     return {
         **{key: printable(str(value)) for key, value in asdict(plan).items() if value},

@@ -16,8 +16,8 @@ from cosmos.data.preparation import prepare_dataset
 from cosmos.evaluation.suite import suites
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.stages.experiments import (
+    ExperimentListing,
     ExperimentPlan,
-    ListedExperiment,
     list_experiments,
     refuse_invalid_experiments,
 )
@@ -231,7 +231,7 @@ def test_a_named_experiment_is_shown_with_commands_and_figures(
 
 
 def test_a_listing_serialises_as_json() -> None:
-    listed: list[ListedExperiment] = list_experiments(["vitb16-cc3m", "none"], Machine(), quiet=True)
+    listed: list[ExperimentListing] = list_experiments(["vitb16-cc3m", "none"], Machine(), quiet=True)
     valid, missing = json.loads(json.dumps([asdict(item) for item in listed]))
     assert set(valid["plan"]["published"]) <= set(get_args(SuiteName))
     assert valid["plan"]["request"]["nodes"] == 4
