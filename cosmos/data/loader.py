@@ -22,8 +22,8 @@ from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.data.image_crops import ImageViews, decode_image
 from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
-from cosmos.data.shard_damage import ShardDamage
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.damage import ShardDamage
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed.group import pick_device

@@ -29,10 +29,10 @@ from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
-from cosmos.data.existing_shards import find_shards, shards_schema
 from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
-from cosmos.data.shard_damage import is_whole
-from cosmos.data.shard_tasks import (
+from cosmos.data.shards.damage import is_whole
+from cosmos.data.shards.existing import find_shards, shards_schema
+from cosmos.data.shards.tasks import (
     IndexShard,
     ShardOutcome,
     ShardTask,
@@ -40,7 +40,7 @@ from cosmos.data.shard_tasks import (
     recorded_outcome,
     run_task,
 )
-from cosmos.data.sources import open_source
+from cosmos.data.sources.openers import open_source
 from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.run.files import write_json
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cosmos.data.caption_files import path_below
+from cosmos.data.sources.caption_files import path_below
 from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
 
 MAX_NAMED_FILES = 5

@@ -7,8 +7,8 @@ from typing import Protocol
 from PIL import Image
 
 from cosmos.data.image_crops import decode_image
-from cosmos.data.shard_index import MAX_IMAGE_BYTES
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.index import MAX_IMAGE_BYTES
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error, file_key
 

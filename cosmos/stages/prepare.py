@@ -8,7 +8,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import prepare_dataset
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
 from cosmos.run.files import replacing

@@ -15,7 +15,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.loader import find_readable, make_loader
 from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.exchange import on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.evaluation.card import OpenDataset

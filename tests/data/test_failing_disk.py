@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data.caption_files import load_json_file, load_text_file, read_captions_csv
-from cosmos.data.caption_tables import locate_rows
-from cosmos.data.inputs import ByteSpan
 from cosmos.data.manifest import Manifest
-from cosmos.data.shard_damage import find_damage
-from cosmos.data.shard_index import ShardIndex, scan_tar
-from cosmos.data.shards import ShardedSamples, write_shard
-from cosmos.data.sources import open_source
+from cosmos.data.shards.damage import find_damage
+from cosmos.data.shards.index import ShardIndex, scan_tar
+from cosmos.data.shards.samples import ShardedSamples, write_shard
+from cosmos.data.sources.caption_files import load_json_file, load_text_file, read_captions_csv
+from cosmos.data.sources.caption_tables import locate_rows
+from cosmos.data.sources.inputs import ByteSpan
+from cosmos.data.sources.openers import open_source
 from cosmos.errors import InputError, TransientError
 from tests.data.examples import machine, samples, write_images
 
@@ -63,11 +63,11 @@ def test_a_shard_that_cannot_be_opened_is_no_damage(
     info = write_shard(tmp_path / "s.tar", samples(1))
     Manifest("captions", (info,), (), {}).write(tmp_path)
     read = ShardedSamples(tmp_path, machine(tmp_path))
-    for call in ("shards.os.open", "shard_damage.os.stat"):
+    for call in ("samples.os.open", "damage.os.stat"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"cosmos.data.{call}", failing(number))
+            patch.setattr(f"cosmos.data.shards.{call}", failing(number))
             with pytest.raises(kind, match=r"s.tar: cannot be opened"):
-                read.read(0) if call == "shards.os.open" else find_damage(info, tmp_path / "s.tar")
+                read.read(0) if call == "samples.os.open" else find_damage(info, tmp_path / "s.tar")
     assert read.read(0) == samples(1)[0]
 
 

@@ -31,7 +31,7 @@ from cosmos.data.batch import Batch
 from cosmos.data.loader import Batches, find_readable, make_loader, num_local_crops
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
-from cosmos.data.shards import ShardedSamples, write_shard
+from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import TransientError
 
 NUM_SHARDS, SAMPLES_PER_SHARD, BATCH = 3, 7, 4
@@ -256,7 +256,7 @@ class TestDamage:
         def fail(*_: int) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-        monkeypatch.setattr("cosmos.data.shards.os.pread", fail)
+        monkeypatch.setattr("cosmos.data.shards.samples.os.pread", fail)
         with pytest.raises(TransientError, match=r"^shard-0000\d.tar: sample .*Input/output error\)$"):
             list(batches(samples, workers=workers))
 
@@ -308,7 +308,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from pathlib import Path
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.config.machine import Machine
 from tests.data.test_loader import batches
 

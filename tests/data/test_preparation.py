@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data import shard_tasks
-from cosmos.data.inputs import OpenedSource
 from cosmos.data.manifest import Manifest
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.sample import Sample
-from cosmos.data.shard_tasks import ShardOutcome, ShardTask
-from cosmos.data.shards import ShardedSamples
-from cosmos.data.sources import DemoImage
+from cosmos.data.shards import tasks
+from cosmos.data.shards.samples import ShardedSamples
+from cosmos.data.shards.tasks import ShardOutcome, ShardTask
+from cosmos.data.sources.inputs import OpenedSource
+from cosmos.data.sources.openers import DemoImage
 from cosmos.errors import CosmosError, TransientError
 from tests.data.examples import flickr8k, image_bytes, machine
-from tests.data.test_shard_index import make_tar
+from tests.data.shards.test_index import make_tar
 
 
 def read_all(folder: Path, split: str = "train", name: str = "things") -> list[Sample]:
@@ -40,7 +40,7 @@ def hashes(folder: Path) -> dict[str, str]:
 def done(monkeypatch: pytest.MonkeyPatch) -> list[ShardTask]:
     """The tasks that are done in this process from here on."""
     done: list[ShardTask] = []
-    original = shard_tasks.run_task
+    original = tasks.run_task
 
     def run_task(task: ShardTask) -> ShardOutcome:
         done.append(task)

@@ -15,7 +15,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode_image
 from cosmos.data.manifest import CaptionSchema, Manifest
 from cosmos.data.sample import Sample
-from cosmos.data.shards import write_shard
+from cosmos.data.shards.samples import write_shard
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.embed import Embedder, Encoder

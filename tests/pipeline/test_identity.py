@@ -38,7 +38,7 @@ def test_docstrings_change_no_stage_and_computations_those_that_import_them(
     assert fingerprints() == before
     for file, stages in {
         "training/step.py": {"pretrain"},
-        "data/shards.py": {"prepare", "pretrain", "evaluate"},
+        "data/shards/samples.py": {"prepare", "pretrain", "evaluate"},
         "report/page.py": {"report"},
         "evaluation/embed.py": {"evaluate"},
         "run/metrics.py": set(),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.data.preparation import prepare_dataset
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.samples import ShardedSamples
 from cosmos.stages.prepare import draw_preview
 from tests.data.examples import flickr8k, machine
 from tests.stages.examples import cosmos

@@ -25,7 +25,7 @@ from torchvision.datasets import (
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.caption_files import path_below
+from cosmos.data.sources.caption_files import path_below
 from cosmos.errors import InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders

@@ -6,7 +6,7 @@ from pathlib import Path
 from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.caption_files import load_text_file
+from cosmos.data.sources.caption_files import load_text_file
 from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, demo_folder
 from cosmos.evaluation.classification import published_sets

@@ -9,8 +9,8 @@ from io import StringIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cosmos.data.caption_files import load_json_file, load_text_file
 from cosmos.data.captions import clean_caption
+from cosmos.data.sources.caption_files import load_json_file, load_text_file
 from cosmos.errors import InputError
 
 

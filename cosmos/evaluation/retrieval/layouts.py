@@ -6,7 +6,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from cosmos.config.machine import Machine
-from cosmos.data.caption_files import (
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.shards.samples import ShardedSamples
+from cosmos.data.sources.caption_files import (
     CaptionedImage,
     path_below,
     read_captions_csv,
@@ -14,8 +16,6 @@ from cosmos.data.caption_files import (
     read_flickr30k,
     read_karpathy,
 )
-from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.data.shards import ShardedSamples
 from cosmos.data.text_crops import evaluation_captions
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.dataset_files import MAX_NAMED_FILES, check_file_exists, locate_images

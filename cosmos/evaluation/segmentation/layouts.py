@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
-from cosmos.data.caption_files import load_text_file, path_below
+from cosmos.data.sources.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key

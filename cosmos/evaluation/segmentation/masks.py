@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from cosmos.config.evaluate_params import SegmentationProtocol
-from cosmos.data.shard_index import MAX_IMAGE_BYTES
+from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.segmentation.metrics import IGNORED_CLASS

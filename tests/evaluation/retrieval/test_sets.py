@@ -7,8 +7,8 @@ import pytest
 from cosmos.config.evaluate_params import RetrievalSet
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
-from cosmos.data.caption_files import read_coco
 from cosmos.data.sample import Sample
+from cosmos.data.sources.caption_files import read_coco
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.retrieval.layouts import CaptionsFile, read_captions_file, read_split

@@ -15,8 +15,8 @@ from moto.server import ThreadedMotoServer
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.preparation import prepare_dataset
-from cosmos.data.remote_shards import ABANDONED_SECONDS, cached_copy
-from cosmos.data.shards import ShardedSamples, write_shard
+from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy
+from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from tests.data.examples import machine, samples
 from tests.stages.examples import TINY, cosmos
@@ -250,7 +250,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     def fail(**_: object) -> None:
         raise OSError(number, "it failed")
 
-    monkeypatch.setattr("cosmos.data.remote_shards.tempfile.mkstemp", fail)
+    monkeypatch.setattr("cosmos.data.shards.remote.tempfile.mkstemp", fail)
     with pytest.raises(kind, match=r"memory://0.tar: cannot be copied to .*cache/shards \(it failed\)"):
         cached_copy("memory://0.tar", machine(tmp_path))
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos.data.inputs import ByteSpan
 from cosmos.data.manifest import Skipped
-from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
-from cosmos.data.shards import parse_annotation
+from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
+from cosmos.data.shards.samples import parse_annotation
+from cosmos.data.sources.inputs import ByteSpan
 from cosmos.errors import DamagedDataError, TransientError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")

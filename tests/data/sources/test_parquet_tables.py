@@ -9,13 +9,13 @@ import pytest
 from pyarrow import parquet
 
 from cosmos.config.params import DataParams
-from cosmos.data import parquet_tables
-from cosmos.data.parquet_tables import copy_as_json_lines
 from cosmos.data.preparation import prepare_dataset
-from cosmos.data.shards import ShardedSamples
+from cosmos.data.shards.samples import ShardedSamples
+from cosmos.data.sources import parquet_tables
+from cosmos.data.sources.parquet_tables import copy_as_json_lines
 from cosmos.errors import InputError, TransientError
 from tests.data.examples import image_bytes, machine
-from tests.data.test_caption_tables import opened, read_all, url, write_tar
+from tests.data.sources.test_caption_tables import opened, read_all, url, write_tar
 
 
 def rows(numbers: range) -> dict[str, list[Any]]:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.data.shard_damage import ShardDamage, find_damage, find_local_damage, is_whole
-from cosmos.data.shard_index import index_path
-from cosmos.data.shards import write_shard
+from cosmos.data.shards.damage import ShardDamage, find_damage, find_local_damage, is_whole
+from cosmos.data.shards.index import index_path
+from cosmos.data.shards.samples import write_shard
 from tests.data.examples import samples
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data.inputs import OpenedSource
-from cosmos.data.sources import open_source
+from cosmos.data.sources.inputs import OpenedSource
+from cosmos.data.sources.openers import open_source
 from cosmos.errors import DamagedDataError
 from tests.data.examples import flickr8k, image_bytes, machine, write_images
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.data.shard_index import (
+from cosmos.data.shards.index import (
     MAX_KEY_CHARACTERS,
     SampleLocation,
     ShardIndex,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
-from cosmos.data.shard_index import index_path, safe_key
-from cosmos.data.shards import ShardedSamples, image_extension, write_shard
+from cosmos.data.shards.index import index_path, safe_key
+from cosmos.data.shards.samples import ShardedSamples, image_extension, write_shard
 from cosmos.errors import DamagedDataError
 from tests.data.examples import image_bytes, machine, samples
 
@@ -156,7 +156,7 @@ def test_threads_and_forks_and_pickles_read_the_same(tmp_path: Path) -> None:
 
 
 def test_a_bounded_number_of_shards_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosmos.data.shards.OPEN_SHARDS", 2)
+    monkeypatch.setattr("cosmos.data.shards.samples.OPEN_SHARDS", 2)
     things = samples(8)
     read = write_split(tmp_path, *([thing] for thing in things))
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from cosmos.config.params import DataParams
-from cosmos.data.caption_tables import locate_rows
 from cosmos.data.captions import DREAMLIP_GENERATED
-from cosmos.data.inputs import OpenedSource
 from cosmos.data.sample import Sample
-from cosmos.data.sources import open_source
+from cosmos.data.sources.caption_tables import locate_rows
+from cosmos.data.sources.inputs import OpenedSource
+from cosmos.data.sources.openers import open_source
 from tests.data.examples import image_bytes, machine
-from tests.data.test_shard_index import make_tar
+from tests.data.shards.test_index import make_tar
 
 
 def url(number: int) -> str:

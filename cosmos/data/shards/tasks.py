@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.machine import Machine
-from cosmos.data.existing_shards import index_shard
 from cosmos.data.image_verification import verify_image
-from cosmos.data.inputs import SourceInput
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
 from cosmos.data.sample import Sample
-from cosmos.data.shard_damage import is_whole
-from cosmos.data.shard_index import shard_stem
-from cosmos.data.shards import image_extension, write_shard
+from cosmos.data.shards.damage import is_whole
+from cosmos.data.shards.existing import index_shard
+from cosmos.data.shards.index import shard_stem
+from cosmos.data.shards.samples import image_extension, write_shard
+from cosmos.data.sources.inputs import SourceInput
 from cosmos.errors import DamagedDataError, convert_os_error
 from cosmos.run.files import write_json
 
@@ -92,7 +92,7 @@ class IndexShard:
         return str(self.number)
 
     def __call__(self) -> ShardOutcome:
-        """Write the index. Raises as `existing_shards.index_shard`."""
+        """Write the index. Raises as `existing.index_shard`."""
         return ShardOutcome(
             *index_shard(self.shard, self.number, self.folder, self.machine, self.schema, self.max_pixels)
         )

@@ -15,22 +15,22 @@ from typing import Any, BinaryIO
 from cosmos.config.machine import Machine
 from cosmos.data.captions import captions_in
 from cosmos.data.manifest import Manifest, ShardInfo
-from cosmos.data.remote_shards import cached_copy, forget_copy, is_remote
 from cosmos.data.sample import Sample
-from cosmos.data.shard_damage import (
+from cosmos.data.shards.damage import (
     NO_SUCH_SHARD,
     ShardDamage,
     find_damage,
     find_local_damage,
     unreadable_shard,
 )
-from cosmos.data.shard_index import (
+from cosmos.data.shards.index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
     SampleLocation,
     ShardIndex,
     index_path,
 )
+from cosmos.data.shards.remote import cached_copy, forget_copy, is_remote
 from cosmos.errors import DamagedDataError, convert_os_error
 from cosmos.run.files import replacing
 
@@ -50,7 +50,7 @@ class ShardedSamples:
     """Samples of a split in the order of its manifest, read at random.
 
     Safe to use from several threads, after a fork, and to pickle. It opens shards when they are first read
-    and keeps the last OPEN_SHARDS of them open. Remote shards are copied whole (`remote_shards.cached_copy`).
+    and keeps the last OPEN_SHARDS of them open. Remote shards are copied whole (`remote.cached_copy`).
     """
 
     def __init__(self, folder: Path, machine: Machine) -> None:
@@ -93,7 +93,7 @@ class ShardedSamples:
             raise DamagedDataError(f"{where}: {error}") from None
 
     def damaged_shards(self) -> tuple[ShardDamage, ...]:
-        """Return the damage of local shards, without reading them. Raises as `shard_damage.find_damage`."""
+        """Return the damage of local shards, without reading them. Raises as `damage.find_damage`."""
         damage = (find_local_damage(shard, self._folder) for shard in self.manifest.shards)
         return tuple(filter(None, damage))
 
@@ -171,7 +171,7 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> ShardInfo:
     """Write `samples` into the tar `path` and its index beside it, each atomically.
 
     Images keep their bytes. Equal samples give equal files, byte for byte. Keys must come from
-    `shard_index.safe_key`. Raises InputError when two are the same, DamagedDataError when an image is in no
+    `index.safe_key`. Raises InputError when two are the same, DamagedDataError when an image is in no
     known format.
     """
     with replacing(path) as temporary:

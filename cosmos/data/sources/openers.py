@@ -1,7 +1,7 @@
 """Sources of image-caption pairs -> the inputs that shards are written from.
 
 Each source is a function of (params, machine); `open_source` picks it by `data.source`. Shards that exist
-already are not rewritten and have a module of their own, `existing_shards`.
+already are not rewritten: `shards.existing`.
 """
 
 import os
@@ -13,17 +13,21 @@ from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.caption_files import (
+from cosmos.data.demo_world import SplitName, draw_sample
+from cosmos.data.image_verification import IMAGE_SUFFIXES
+from cosmos.data.manifest import Skipped
+from cosmos.data.sample import Sample
+from cosmos.data.shards.index import unique_keys
+from cosmos.data.shards.samples import parse_annotation
+from cosmos.data.sources.caption_files import (
     CaptionedImage,
     parse_captions_csv,
     parse_coco,
     parse_flickr30k,
     path_below,
 )
-from cosmos.data.caption_tables import open_caption_table
-from cosmos.data.demo_world import SplitName, draw_sample
-from cosmos.data.image_verification import IMAGE_SUFFIXES
-from cosmos.data.inputs import (
+from cosmos.data.sources.caption_tables import open_caption_table
+from cosmos.data.sources.inputs import (
     ByteSpan,
     OpenedSource,
     PairRecord,
@@ -32,10 +36,6 @@ from cosmos.data.inputs import (
     read_pair,
     split_inputs,
 )
-from cosmos.data.manifest import Skipped
-from cosmos.data.sample import Sample
-from cosmos.data.shard_index import unique_keys
-from cosmos.data.shards import parse_annotation
 from cosmos.errors import InputError, TransientError, is_permanent
 
 

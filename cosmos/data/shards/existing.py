@@ -13,11 +13,8 @@ from braceexpand import braceexpand
 from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.image_verification import verify_image
-from cosmos.data.img2dataset import image_span
-from cosmos.data.inputs import NUM_PROBED, ByteSpan
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
-from cosmos.data.remote_shards import is_remote, list_files, temporary_copy
-from cosmos.data.shard_index import (
+from cosmos.data.shards.index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
     SampleLocation,
@@ -27,7 +24,10 @@ from cosmos.data.shard_index import (
     scan_tar,
     unique_keys,
 )
-from cosmos.data.shards import describe_shard, parse_annotation
+from cosmos.data.shards.remote import is_remote, list_files, temporary_copy
+from cosmos.data.shards.samples import describe_shard, parse_annotation
+from cosmos.data.sources.img2dataset import image_span
+from cosmos.data.sources.inputs import NUM_PROBED, ByteSpan
 from cosmos.errors import DamagedDataError, InputError
 
 MAX_SHARDS = 1_000_000

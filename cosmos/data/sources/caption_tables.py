@@ -11,12 +11,19 @@ from typing import Any, BinaryIO
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.caption_files import path_below, unreadable_file
 from cosmos.data.captions import DREAMLIP_KEYS
-from cosmos.data.img2dataset import find_downloads
-from cosmos.data.inputs import ByteSpan, OpenedSource, PairRecord, ParseAnnotation, read_pair, split_inputs
 from cosmos.data.manifest import CaptionSchema, Skipped
-from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, unique_keys
+from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
+from cosmos.data.sources.caption_files import path_below, unreadable_file
+from cosmos.data.sources.img2dataset import find_downloads
+from cosmos.data.sources.inputs import (
+    ByteSpan,
+    OpenedSource,
+    PairRecord,
+    ParseAnnotation,
+    read_pair,
+    split_inputs,
+)
 from cosmos.errors import DamagedDataError, InputError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
@@ -49,7 +56,7 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     table, scratch = published, tuple[Path, ...]()
     if published.suffix == ".parquet" or published.is_dir():
         # Importing pyarrow takes a third of a second, also in every process that writes shards.
-        from cosmos.data.parquet_tables import copy_as_json_lines
+        from cosmos.data.sources.parquet_tables import copy_as_json_lines
 
         columns = partial(_columns_to_copy, schema=schema)
         table = copy_as_json_lines(published, machine.cache_root / "tables", columns)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos.data.manifest import ShardInfo
-from cosmos.data.remote_shards import is_remote
-from cosmos.data.shard_index import index_path
+from cosmos.data.shards.index import index_path
+from cosmos.data.shards.remote import is_remote
 from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error
 
 NO_SUCH_SHARD = "no such shard; run `cosmos prepare` again"

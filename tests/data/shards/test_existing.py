@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cosmos.data.existing_shards import expand_braces, find_shards, index_shard, shards_schema
-from cosmos.data.shard_index import ShardIndex, index_path
+from cosmos.data.shards.existing import expand_braces, find_shards, index_shard, shards_schema
+from cosmos.data.shards.index import ShardIndex, index_path
 from tests.data.examples import image_bytes, machine
-from tests.data.test_shard_index import make_tar
+from tests.data.shards.test_index import make_tar
 
 
 def as_json(value: Any) -> bytes:

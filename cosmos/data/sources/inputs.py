@@ -11,8 +11,8 @@ from cosmos.config.params import DataParams
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
-from cosmos.data.shard_index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
-from cosmos.data.shards import annotation_bytes
+from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
+from cosmos.data.shards.samples import annotation_bytes
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
 
 NUM_PROBED = 1000

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.data import caption_files
-from cosmos.data.caption_files import (
+from cosmos.data.sources import caption_files
+from cosmos.data.sources.caption_files import (
     CaptionedImage,
     load_text_file,
     path_below,

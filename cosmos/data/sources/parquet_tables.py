@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cosmos.data.caption_files import unreadable_file
-from cosmos.data.shard_index import MAX_ANNOTATION_BYTES
+from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
+from cosmos.data.sources.caption_files import unreadable_file
 from cosmos.errors import InputError
 from cosmos.run.files import replacing
 
