@@ -1,7 +1,9 @@
 """The flows on a real server with a real worker, in a checkout of their own."""
 
 import socket
+import subprocess
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ import yaml
 from cosmos.errors import InputError
 from cosmos.pipeline.dvc import STAGES
 from flows.server import check_port_free
-from tests.flows.served import FINAL, Served
+from tests.flows.served import DOWN, FINAL, UP, Served
 from tests.workspaces import git
 
 pytestmark = pytest.mark.xdist_group("flows")
@@ -33,6 +35,20 @@ def test_a_port_that_is_taken_is_named_with_the_way_round() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(InputError, match=rf"127.0.0.1:{port}: .*PREFECT_SERVER_API_PORT={port + 1}"):
             check_port_free("127.0.0.1", port)
+
+
+@pytest.mark.slow
+def test_serving_twice_goes_on_and_another_checkout_keeps_away(served: Served, tmp_path: Path) -> None:
+    again = served.run(*UP)
+    assert again.returncode == 0, again.stderr
+    assert "the server runs already" in again.stdout
+    assert "the worker runs already" in again.stdout
+    other = subprocess.run(UP, cwd=tmp_path, env=served.environment, capture_output=True, text=True)
+    assert other.returncode == InputError.exit_status
+    assert f"127.0.0.1:{served.port}: Address already in use, by something that is not this" in other.stderr
+    down = subprocess.run(DOWN, cwd=tmp_path, env=served.environment, capture_output=True, text=True)
+    assert down.stdout.splitlines() == ["the worker did not run", "the server did not run"]
+    assert served.post("/flow_runs/count", {}) >= 0
 
 
 @pytest.mark.slow
