@@ -14,7 +14,6 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.errors import CosmosError
 from cosmos.run.directory import run_name
 from cosmos.run.files import file_label, write_text
 
@@ -130,8 +129,7 @@ class EvaluateCommand(RunCommand):
         evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
         if evaluated.is_first:
             self.print_json(evaluated.results)
-        if evaluated.problems:
-            raise CosmosError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+        evaluated.raise_problems()
 
 
 class DatasetsCommand(ParamsCommand):

@@ -35,6 +35,8 @@ def is_transient(error: Exception) -> bool:
 
     Libraries raise OSError for damaged bytes, too, but without an error number.
     """
+    if isinstance(error, TransientError):
+        return True
     return isinstance(error, OSError) and error.errno is not None and not is_permanent(error)
 
 

@@ -10,7 +10,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError
+from cosmos.errors import DamagedDataError, DivergedError, InputError
 from cosmos.launch import slurm
 from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFailure
@@ -47,8 +47,7 @@ class TrialCall:
             trained = pretrain(self.params, self.machine, self.path)
             if self.suites:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
-                if evaluated.problems:
-                    raise CosmosError("\n  ".join(["not everything was measured:", *evaluated.problems]))
+                evaluated.raise_problems()
         return trained
 
 

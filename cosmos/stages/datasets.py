@@ -1,4 +1,4 @@
-"""Datasets: which ones the suites can measure, what each expects on disk, and whether it is there."""
+"""List of the datasets that suites can measure: what each expects on disk, and whether it is there."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +11,14 @@ from rich.text import Text
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import InputError
+from cosmos.errors import InputError, TransientError, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.suite import suites
 
 
 @dataclass(frozen=True)
 class DatasetListing:
-    """A dataset, and how it stands on this machine."""
+    """Dataset of a suite, and its state on this machine."""
 
     suite: str
     name: str
@@ -28,19 +28,20 @@ class DatasetListing:
     licence: str
     can_be_downloaded: bool
     present: bool
-    """whether the suite can measure it"""
+    """True when the suite can measure it"""
     complete: bool
-    """whether it holds as many images as were published"""
+    """True when it holds as many images as were published"""
     state: str
-    """the same for people: what is there, or what is missing"""
+    """number of images, or what is missing, for people"""
 
 
 def list_datasets(
     names: Sequence[str], params: Params, machine: Machine, download: bool = False, quiet: bool = False
 ) -> list[DatasetListing]:
-    """Lists the datasets of these names, or all; `download` fetches those that are missing first.
+    """List the datasets of these names, or all; `download` fetches those that are missing first.
 
-    Raises ValueError for a name that there is none of, and for one that cannot be downloaded.
+    Raises InputError for an unknown name and for one that cannot be downloaded, TransientError where a
+    download fails.
     """
     cards = choose_cards(names, params)
     if download:
@@ -53,17 +54,17 @@ def list_datasets(
 
 
 def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
-    """The cards of these names, of all where there are none."""
+    """Return the cards of these names; of all datasets where there are no names."""
     cards = [card for suite in suites(params.evaluate).values() for card in suite.cards.values()]
     unknown = sorted(set(names) - {card.name for card in cards})
     if unknown:
-        known = ", ".join(dict.fromkeys(card.name for card in cards))
-        raise InputError(f"no dataset {', '.join(unknown)}; there are {known}")
+        available = ", ".join(dict.fromkeys(card.name for card in cards))
+        raise InputError(f"no dataset {', '.join(unknown)}; there are {available}")
     return [card for card in cards if card.name in names or not names]
 
 
 def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
-    """Downloads a dataset that is not there."""
+    """Download a dataset that is not there."""
     if inspect_dataset(card, params, machine).present:
         return
     if card.download is None:
@@ -74,12 +75,14 @@ def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> Non
     machine.datasets_root.mkdir(parents=True, exist_ok=True)
     try:
         card.download(machine.datasets_root)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{card.name}: the download failed ({error}); run the command again") from None
+    except (OSError, RuntimeError) as error:  # torchvision's of a file that came damaged
+        is_permanent_error = isinstance(error, OSError) and is_permanent(error)
+        error_class = InputError if is_permanent_error else TransientError
+        raise error_class(f"{card.name}: the download failed ({error}); run the command again") from None
 
 
 def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:
-    """How a dataset stands on this machine."""
+    """Return the state of a dataset on this machine."""
     try:
         num_images = card.open(params, machine).size["num_images"]
         present, complete = True, num_images >= card.num_images
@@ -101,7 +104,7 @@ def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> Data
 
 
 def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: Machine) -> None:
-    """Prints a table of all, or all that is known of some."""
+    """Print a table of datasets, or all that is known of each."""
     console = Console()
     if in_detail:
         for item in listed:
@@ -114,7 +117,7 @@ def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: M
 
 
 def datasets_table(listed: Sequence[DatasetListing]) -> Table:
-    """A row for each dataset, suite by suite."""
+    """Return a table with a row for each dataset, suite by suite."""
     rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in ("dataset", "here", "size", "licence"):
         rows.add_column(heading, overflow="fold")
@@ -128,7 +131,7 @@ def datasets_table(listed: Sequence[DatasetListing]) -> Table:
 
 
 def dataset_details(item: DatasetListing) -> Table:
-    """All that is known of a dataset, a line for each thing."""
+    """Return a table of all that is known of a dataset, a line for each field."""
     lines = Table.grid(padding=(0, 2))
     for key, value in asdict(item).items():
         if key not in ("suite", "name"):

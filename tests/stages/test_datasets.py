@@ -7,6 +7,7 @@ import pytest
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
 from cosmos.stages.datasets import DatasetListing, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
@@ -87,7 +88,7 @@ def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
     def download(root: Path) -> None:
         raise OSError("the host is down")
 
-    with pytest.raises(ValueError, match=r"mine: the download failed \(the host is down\); run .* again"):
+    with pytest.raises(TransientError, match=r"mine: the download failed \(the host is down\); run .* again"):
         download_dataset(card(download), Params(), here(tmp_path))
 
 

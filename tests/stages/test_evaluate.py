@@ -1,5 +1,6 @@
 """An untrained model of a few numbers, on pictures of one colour."""
 
+import errno
 import json
 import os
 import socket
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
+from cosmos.errors import CosmosError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.run import provenance
@@ -106,6 +108,46 @@ def test_a_failure_keeps_the_results_of_what_was_finished(place: Path) -> None:
     assert outcome.results.keys() == {"retrieval"}
     assert "red/2.png: image cannot be decoded" in outcome.problems[0]
     assert "heldout" in saved(place, "retrieval")["datasets"]
+
+
+def test_a_disk_that_fails_keeps_no_other_dataset_back_and_ends_in_an_error_to_repeat(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.parts[-2:] == ("red", "1.png"):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    outcome = run(place, "retrieval", "classification")
+    assert outcome.results.keys() == {"retrieval"}
+    assert "red/1.png: cannot be read: Input/output error" in outcome.problems[0]
+    with pytest.raises(TransientError, match="not everything was measured"):
+        outcome.raise_problems()
+
+
+def test_a_dataset_that_a_failing_disk_keeps_closed_is_to_be_opened_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(folder))
+
+    monkeypatch.setattr("cosmos.evaluation.classification.sets.read_class_folders", fail)
+    outcome = run(place, "retrieval", "classification")
+    assert outcome.results.keys() == {"retrieval"}
+    assert outcome.is_transient
+    with pytest.raises(TransientError, match=r"classification on colours: .*Input/output error"):
+        run(place, "classification")
+
+
+def test_problems_that_repetition_does_not_mend_end_in_an_error_of_no_other_class(place: Path) -> None:
+    outcome = run(place, "classification", classification={"datasets": ["none", "colours"]})
+    with pytest.raises(CosmosError, match="not everything was measured:\n  classification on none") as error:
+        outcome.raise_problems()
+    assert type(error.value) is CosmosError
+    run(place, "classification").raise_problems()
 
 
 def test_a_diverged_checkpoint_is_refused_by_name(place: Path) -> None:
