@@ -1,6 +1,5 @@
 """Running the pipeline of dvc.yaml with other parameters, and asking how far it is; DVC runs the stages."""
 
-import fcntl
 import json
 import logging
 import os
@@ -15,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
-from typing import Any, TextIO, get_args
+from typing import Any, get_args
 
+from filelock import lock_descriptor
 from ruamel.yaml import YAML
 
 from cosmos.config.evaluate_params import SuiteName
@@ -117,20 +117,12 @@ def workspace_lock(root: Path) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        if not try_lock(file):
+        if not lock_descriptor(file.fileno(), blocking=False):
             logger.warning("another run works in %s; waiting for it", root)
-        while not try_lock(file):  # no call that blocks, which a flow could not cancel
-            time.sleep(1)
+            lock_descriptor(
+                file.fileno(), poll_interval=1
+            )  # it polls: a flow could not cancel a wait in flock
         yield
-
-
-def try_lock(file: TextIO) -> bool:
-    """Lock an open file against other processes, and return True; False where another has locked it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def restore_params(root: Path) -> None:
