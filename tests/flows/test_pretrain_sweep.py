@@ -51,4 +51,5 @@ def test_wrong_parameters_are_refused_before_there_is_a_run(served: Served) -> N
         served.begin("pretrain-sweep/local", sweep="small", trials=-1)
     run = served.begin("pretrain-sweep/local", sweep="no-such")
     assert served.wait_for_state(run, *FINAL) == "Failed"
-    assert "no-such: no such file, and no such sweep in experiments/sweeps" in served.log(run)
+    message = "no-such: no such file, and no such sweep in experiments/sweeps"
+    served.wait_for(lambda: message in served.log(run), seconds=30)  # the log comes after the state
