@@ -44,7 +44,7 @@ class SectionsCommand(ParamsCommand):
     """A command that works from all parameters."""
 
     data: DataParams = DataParams()
-    """which prepared dataset (the other settings of `data` belong to prepare)"""
+    """prepared dataset, by `data.name` (the other settings of `data` belong to prepare)"""
     views: ViewParams = ViewParams()
     """image and text crops"""
     model: ModelParams = ModelParams()

@@ -35,7 +35,7 @@ class PromoteCommand(Command):
     run: CliPositionalArg[str]
     """name of the run"""
     name: str = ""
-    """what the model is called: its folder in models/; without one, as the run"""
+    """name of the model and of its folder in models/; without one, that of the run"""
 
     def cli_cmd(self) -> None:
         """Run the command."""

@@ -49,7 +49,7 @@ class PrepareCommand(ParamsCommand):
     """Turn a source of images and captions into shards and a manifest."""
 
     data: DataParams = DataParams()
-    """what to prepare"""
+    """dataset to prepare"""
     output: Path | None = None
     """folder, for dvc.yaml, that gets the dataset once it is finished, in place of the machine's data_root"""
 
@@ -140,7 +140,7 @@ class DatasetsCommand(ParamsCommand):
     download: bool = False
     """fetch the named ones that are missing, where torchvision can"""
     data: DataParams = DataParams()
-    """which prepared dataset heldout, train and demo belong to"""
+    """prepared dataset that heldout, train and demo belong to"""
     evaluate: EvaluateParams = EvaluateParams()
     """sets of your own"""
 
@@ -176,7 +176,7 @@ class ExportCommand(BaseModel):
     output: CliPositionalArg[Path]
     """file to write"""
     which: Literal["student", "teacher"] = "teacher"
-    """which of the checkpoint's two models"""
+    """model of the checkpoint: student or teacher"""
 
     def cli_cmd(self) -> None:
         """Run the command."""

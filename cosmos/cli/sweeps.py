@@ -50,7 +50,7 @@ class DashboardCommand(Command):
     name: CliPositionalArg[str] = ""
     """id or name of the sweep; without one, the newest"""
     port: PositiveInt = 8080
-    """where a browser on this machine finds it"""
+    """port of this machine at which a browser finds it"""
 
     def cli_cmd(self) -> None:
         """Run the command."""

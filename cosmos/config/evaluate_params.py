@@ -126,7 +126,7 @@ class EvaluateParams(Section):
     """Zero-shot evaluation."""
 
     models: Annotated[tuple[Literal["student", "teacher"], ...], Field(min_length=1)] = ("student", "teacher")
-    """which of a checkpoint's two models are evaluated"""
+    """models of a checkpoint that are evaluated"""
     precision: Precision = "float32"
     """arithmetic of the encoders: float32, or autocast to bfloat16 or float16"""
     published: str = ""

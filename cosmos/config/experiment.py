@@ -35,7 +35,7 @@ class ExperimentHead(Section):
     name: Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*)?$")] = ""
     """name that its runs begin with; without one: the file's name"""
     about: str = ""
-    """what it is, in a line"""
+    """description, in a line"""
     cost: str = ""
     """GPUs and steps, in a line"""
     expected: str = ""

@@ -79,15 +79,15 @@ class Machine(BaseSettings):
     window_batch_size: Annotated[int, Field(ge=0)] = 0
     """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
     cluster: ClusterName = "auto"
-    """where pretraining and evaluation run: as a Slurm job, as processes of their own on this machine
-    (local), or in the command itself (debug); auto: Slurm where one answers, or else the command itself"""
+    """place of pretraining and evaluation: a Slurm job (slurm), processes of their own on this machine
+    (local), or the command itself (debug); auto: Slurm where one answers, or else the command itself"""
     slurm: JobRequest = JobRequest()
-    """what a job asks for, on Slurm and (as far as it applies) locally"""
+    """resources that a job requests, on Slurm and (as far as they apply) locally"""
     study_storage: SecretStr = SecretStr("")
     """URL of the database that keeps the studies of sweeps (postgresql://...); empty: a file in each one's
     folder"""
     wandb: WandbSettings = WandbSettings()
-    """how runs are shown in Weights & Biases"""
+    """settings of Weights & Biases, where runs are shown"""
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -71,7 +71,7 @@ class ViewParams(Section):
     num_captions: Annotated[int, Field(ge=2)] = 4
     """captions of a sample: two global ones, the rest local"""
     caption_mode: Literal["textcrop", "random", "raw", "short", "long"] = "textcrop"
-    """how captions are drawn from a sample's sentences"""
+    """way of drawing captions from a sample's sentences"""
     max_sentences: Positive = 3
     """sentences in a global caption: drawn uniformly from 1 to this"""
 

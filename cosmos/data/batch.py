@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """One rank's part of a step. B samples, n local crops, K captions, L tokens.
+    """Part of a step on a rank. B samples, n local crops, K captions, L tokens.
 
     The first two captions are the global ones. Pixels are normalised by CLIP's mean and standard deviation.
     """

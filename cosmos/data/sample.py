@@ -1,4 +1,4 @@
-"""One image-caption pair as it lies in a shard."""
+"""An image-caption pair as it lies in a shard."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -44,7 +44,7 @@ class Candidate:
     """Configuration that finished, with all its seeds."""
 
     number: int
-    """of its trial"""
+    """number of its trial"""
     asked: TrialValues
     num_seeds: int
     figures: dict[str, SeedStatistics]

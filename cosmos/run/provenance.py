@@ -97,7 +97,7 @@ class CodeState:
 
     commit: str
     diff: str
-    """what was changed since, cut at MAX_DIFF_CHARS"""
+    """changes since the commit, cut at MAX_DIFF_CHARS"""
     version: str
     """the commit, `-dirty` if it was changed since; the package's version without git"""
 

@@ -43,7 +43,7 @@ class ExperimentPlan:
     batch_per_gpu: int
     """samples of a step on each GPU, or process without one; 0 where they cannot be shared equally"""
     warning: str
-    """why they cannot; "" where they can"""
+    """reason why they cannot; "" where they can"""
     request: dict[str, Any]
     """request of a job: needs of the experiment, overridden by this machine's settings"""
     expected: str

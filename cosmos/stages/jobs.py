@@ -42,11 +42,11 @@ class RunJob:
     total_steps: int
     samples_per_second: float
     seconds_left: float
-    """of training, at this rate"""
+    """seconds until training ends, at this rate"""
     time_left: str
-    """of the job, until its limit"""
+    """time until the job reaches its limit"""
     seconds_silent: float
-    """since the run last wrote a line of metrics"""
+    """seconds since the run last wrote a line of metrics"""
 
 
 def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:

@@ -16,7 +16,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal = 0
-        """its number, of several signals the largest, as among ranks; 0: none"""
+        """number of the signal, of several the largest, as among ranks; 0: none"""
         self._message = ""
 
     def note(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""One training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
+"""A training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

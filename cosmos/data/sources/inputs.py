@@ -20,7 +20,7 @@ NUM_PROBED = 1000
 
 
 class SourceInput(Protocol):
-    """One input of a source: cheap to pickle, named for people."""
+    """An input of a source: cheap to pickle, named for people."""
 
     @property
     def name(self) -> str:
