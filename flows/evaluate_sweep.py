@@ -73,7 +73,7 @@ def evaluate_sweep(
     rows = call_with_retries(
         lambda: evaluate_many(checkpoints, suites, resolved, machine, log_text),
         get_run_logger().warning,
-        lambda rows: "\n".join(dict.fromkeys(row.problem for row in rows if row.may_pass)),
+        lambda rows: "\n".join(dict.fromkeys(row.problem for row in rows if row.is_transient)),
     )
     for suite in suites:
         create_results_table(f"sweep-{suite}", table_rows(row for row in rows if row.suite == suite), suite)

@@ -50,8 +50,8 @@ class EvaluationRow:
     figures: ResultFigures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
     problem: str = ""
-    may_pass: bool = False
-    """true when a TransientError is the problem: the same call may measure it later"""
+    is_transient: bool = False
+    """True when the problem may be gone the next time"""
 
 
 def evaluate_many(
@@ -168,11 +168,14 @@ def evaluation_rows(pair: CheckpointAndSuite, ended: EvaluationOutcome) -> list[
     """Return the rows of a table for a checkpoint and a suite: figures, then problems."""
     checkpoint, suite = pair
     if isinstance(ended, CosmosError):
-        may_pass = isinstance(ended, TransientError)
-        return [EvaluationRow(checkpoint, suite, problem=str(ended), may_pass=may_pass)]
+        is_transient = isinstance(ended, TransientError)
+        return [EvaluationRow(checkpoint, suite, problem=str(ended), is_transient=is_transient)]
     measured = [
         EvaluationRow(checkpoint, suite, dataset, model, overall_figures(figures))
         for dataset, entry in ended.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]
-    return measured + [EvaluationRow(checkpoint, suite, problem=problem) for problem in ended.problems]
+    return measured + [
+        EvaluationRow(checkpoint, suite, problem=problem, is_transient=ended.is_transient)
+        for problem in ended.problems
+    ]

@@ -51,7 +51,7 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
             assert figures[checkpoint, "classification", "colours", model].keys() == set(FIGURES)
             assert "image_to_text_R@1" in figures[checkpoint, "retrieval", "heldout", model]
     problems = [(row.checkpoint, row.suite, row.problem) for row in found if row.problem]
-    assert not any(row.may_pass for row in found)
+    assert not any(row.is_transient for row in found)
     assert [problem[:2] for problem in problems] == [
         (str(damaged), "retrieval"),
         (str(damaged), "classification"),
@@ -72,8 +72,16 @@ def test_a_problem_that_may_pass_is_marked(place: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Evaluation, "__call__", failing)
     rows = many(place, "tiny")
-    assert [(row.suite, row.may_pass) for row in rows] == [("retrieval", True), ("classification", True)]
+    assert [(row.suite, row.is_transient) for row in rows] == [("retrieval", True), ("classification", True)]
     assert rows[0].problem == "the file server does not answer"
+
+
+def test_a_problem_beside_figures_is_marked_as_its_result_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"results": {}, "problems": ["heldout: the disk failed"], "is_first": True, "is_transient": True}
+    monkeypatch.setattr(Evaluation, "__call__", lambda call: left)
+    assert all(row.is_transient for row in many(place, "tiny"))
 
 
 def test_a_second_call_measures_nothing_twice(place: Path, caplog: pytest.LogCaptureFixture) -> None:
