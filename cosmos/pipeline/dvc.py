@@ -94,20 +94,25 @@ def parameters_in_force(root: Path, experiment: str, overrides: dict[str, Any]) 
     """
     with workspace_lock(root):
         restore_params(root)
-        base = root / PARAMS_YAML
-        resolved = load_experiment(experiment, overrides, base)
+        resolved = load_experiment(experiment, overrides, root / PARAMS_YAML)
         if experiment or overrides:
-            before = base.read_text(encoding="utf-8")
-            named, kept = take_experiment_in_force(base, read_mapping(base))
-            winning = overrides if experiment else merge_sections(kept, overrides)
-            text = edit_yaml(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
-            write_text(root / PARAMS_IN_FORCE, text)
-            write_text(root / PARAMS_BEFORE, before)
-            write_text(base, text)
+            replace_params(root, experiment, overrides)
         try:
             yield resolved
         finally:
             restore_params(root)
+
+
+def replace_params(root: Path, experiment: str, overrides: dict[str, Any]) -> None:
+    """Write an experiment and overrides into params.yaml, after a copy of it and of the text before."""
+    base = root / PARAMS_YAML
+    before = base.read_text(encoding="utf-8")
+    named, kept = take_experiment_in_force(base, read_mapping(base))
+    winning = overrides if experiment else merge_sections(kept, overrides)
+    text = edit_yaml(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
+    write_text(root / PARAMS_IN_FORCE, text)
+    write_text(root / PARAMS_BEFORE, before)
+    write_text(base, text)
 
 
 @contextmanager
