@@ -72,7 +72,7 @@ class FloatRange(ValueRange):
         return self
 
     def suggest(self, trial: Suggester, path: str) -> float:
-        """Draw a value."""
+        """Draw a value of the parameter at `path`, and return it."""
         return trial.suggest_float(path, self.low, self.high, step=self.step or None, log=self.log)
 
 
@@ -113,7 +113,7 @@ class IntegerRange(ValueRange):
         return self
 
     def suggest(self, trial: Suggester, path: str) -> int:
-        """Draw a value."""
+        """Draw a value of the parameter at `path`, and return it."""
         return trial.suggest_int(path, self.low, self.high, step=self.step, log=self.log)
 
 
@@ -129,7 +129,7 @@ class CategoricalChoices(SearchedParameter):
         return self.choices
 
     def suggest(self, trial: Suggester, path: str) -> SearchValue:
-        """Draw a value."""
+        """Draw a value of the parameter at `path`, and return it."""
         chosen: SearchValue = trial.suggest_categorical(path, self.choices)
         return chosen
 

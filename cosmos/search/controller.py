@@ -45,7 +45,7 @@ END_STATES: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """Trial that runs."""
+    """Trial that runs, with its record, its run directory and the reader of its metrics."""
 
     record: TrialRecord
     run: RunDir
@@ -60,7 +60,7 @@ NextTrial = Callable[[], tuple[TrialRecord, Trial | None] | None]
 
 
 class Controller:
-    """Only process that runs a sweep's trials, until another one takes over."""
+    """Runner of a sweep's trials, in the only process that does so until another one takes over."""
 
     def __init__(
         self, sweep: Sweep, folder: SweepDir, study: optuna.Study, runner: TrialRunner, parallel: int

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import PrunerSettings, SamplerSettings, Sweep
-from cosmos.errors import USER_ERRORS, DamagedDataError, InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError, convert_os_error
 from cosmos.registry.sweep_directory import SweepDir
 
 ASKED = "asked"
@@ -82,8 +82,8 @@ def open_journal(path: Path) -> BaseStorage:
     try:
         return JournalStorage(JournalFileBackend(str(path)))
     except OSError as error:
-        problem = InputError if isinstance(error, USER_ERRORS) else TransientError
-        raise problem(f"the study of {path.parent.name}: {error}; see COSMOS_STUDY_STORAGE") from None
+        message = f"the study of {path.parent.name}: {error}; see COSMOS_STUDY_STORAGE"
+        raise convert_os_error(error, message) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(f"{path}: not the journal of a study ({error!r})") from None
 

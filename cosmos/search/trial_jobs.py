@@ -10,13 +10,14 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
-from cosmos.errors import DamagedDataError, DivergedError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, TransientError
 from cosmos.launch import slurm
 from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.directory import RunDir, open_run
+from cosmos.stages.evaluation_result import EvaluationResult
 from cosmos.stages.jobs import attachable_job, end_submission
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 SLURM_POLL_SECONDS = 10.0
 """Seconds between questions to a Slurm that does not answer."""
 
-HOPELESS = (InputError, DamagedDataError, DivergedError)
+HOPELESS_ERRORS = (InputError, DamagedDataError, DivergedError)
 """Classes of errors that the same parameters would meet again."""
 
 
@@ -38,7 +39,7 @@ class TrialCall:
     suites: tuple[SuiteName, ...]
 
     def __call__(self) -> dict[str, Any]:
-        """Run the stages. CosmosError where not everything could be measured."""
+        """Run the stages. Raises what they raise, and what `raise_unmeasured` does."""
         from cosmos.stages.evaluate import evaluate
         from cosmos.stages.pretrain import pretrain
         from cosmos.tracking.mirror import mirroring
@@ -47,8 +48,21 @@ class TrialCall:
             trained = pretrain(self.params, self.machine, self.path)
             if self.suites:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
-                evaluated.raise_problems()
+                raise_unmeasured(evaluated)
         return trained
+
+
+def raise_unmeasured(evaluated: EvaluationResult) -> None:
+    """Raise an error for what was not measured: InputError where another attempt would meet the same.
+
+    It would where datasets are missing or damaged; where a disk fails, it is a TransientError.
+    """
+    try:
+        evaluated.raise_problems()
+    except TransientError:
+        raise
+    except CosmosError as error:
+        raise InputError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -151,4 +165,4 @@ def count_submissions(run: RunDir) -> int:
 
 def is_hopeless(failure: CallFailure) -> bool:
     """Return True when the same parameters would fail again: it was not the machine."""
-    return issubclass(failure.error, HOPELESS)
+    return issubclass(failure.error, HOPELESS_ERRORS)

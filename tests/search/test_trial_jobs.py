@@ -17,7 +17,8 @@ from cosmos.launch.outcome import CallFailure
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.run.directory import RunDir
 from cosmos.search import trial_jobs
-from cosmos.search.trial_jobs import count_submissions, is_hopeless, wait_for_slurm
+from cosmos.search.trial_jobs import count_submissions, is_hopeless, raise_unmeasured, wait_for_slurm
+from cosmos.stages.evaluation_result import EvaluationResult
 
 
 def failure(error: type[CosmosError]) -> CallFailure:
@@ -67,3 +68,12 @@ def test_a_slurm_that_there_is_not_is_not_waited_for(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(slurm, "is_configured", lambda: False)
     monkeypatch.setattr(slurm, "answers", lambda: False)
     wait_for_slurm()
+
+
+@pytest.mark.parametrize(("is_transient", "kind"), [(False, InputError), (True, TransientError)])
+def test_what_cannot_be_measured_is_tried_again_only_where_that_may_help(
+    is_transient: bool, kind: type[CosmosError]
+) -> None:
+    with pytest.raises(kind, match="not everything was measured:\n  coco: no such folder"):
+        raise_unmeasured(EvaluationResult({}, ["coco: no such folder"], True, is_transient))
+    raise_unmeasured(EvaluationResult({}, [], True, False))
