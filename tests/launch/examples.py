@@ -85,9 +85,9 @@ def mark_and_wait(folder: Path, index: int, seconds: float) -> int:
     mine = folder / f"running-{index}"
     mine.touch()
     time.sleep(seconds)
-    found = len(list(folder.glob("running-*")))
+    count = len(list(folder.glob("running-*")))
     mine.unlink()
-    return found
+    return count
 
 
 @dataclass

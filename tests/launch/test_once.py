@@ -121,8 +121,8 @@ def test_a_job_runs_the_code_of_its_submission(job_launcher: Launcher) -> None:
 def test_an_array_runs_a_few_at_a_time(job_launcher: Launcher, tmp_path: Path) -> None:
     request = SMALL.model_copy(update={"array_parallelism": 2})
     calls = [partial(examples.mark_and_wait, tmp_path, index, 1.0) for index in range(5)]
-    found = job_launcher(*calls, request=request)
-    assert max(outcome.value for outcome in found) <= 2
+    outcomes = job_launcher(*calls, request=request)
+    assert max(outcome.value for outcome in outcomes) <= 2
 
 
 def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launcher, tmp_path: Path) -> None:
@@ -134,13 +134,15 @@ def test_a_command_killed_while_its_job_runs_finds_it_again(job_launcher: Launch
     command = [sys.executable, "-c", code, job_launcher.cluster, str(tmp_path), pickle.dumps(call).hex()]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     while not (
-        job_launcher.record.exists() and (known := read_submission(job_launcher.record)) and known.job_id
+        job_launcher.record.exists()
+        and (submission := read_submission(job_launcher.record))
+        and submission.job_id
     ):
         assert process.poll() is None
         time.sleep(0.1)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert attachable_submission(job_launcher.record) == known
+    assert attachable_submission(job_launcher.record) == submission
     (tmp_path / "signal").write_text("go")
     assert job_launcher(call)[0].value == "go"
 

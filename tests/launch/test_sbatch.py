@@ -64,10 +64,10 @@ def test_the_copy_of_the_code_comes_first_whatever_its_folder_is_called(tmp_path
     folder = tmp_path / "a folder; with $odd 'signs'"
     lines = script(folder)
     exports = "\n".join(line for line in lines if line.startswith("export PYTHON"))
-    found = subprocess.run(
+    completed = subprocess.run(
         ["bash", "-c", f"PYTHONPATH=before\n{exports}\necho $PYTHONPATH"], capture_output=True, text=True
     )
-    assert found.stdout.strip() == f"{folder}/code:before"
+    assert completed.stdout.strip() == f"{folder}/code:before"
 
 
 def test_a_process_computes_on_the_cores_it_asked_for(tmp_path: Path) -> None:

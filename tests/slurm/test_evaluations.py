@@ -27,12 +27,12 @@ def test_an_evaluation_as_a_job_of_two_ranks_ends_as_one_in_this_process(place: 
     request = SMALL.model_copy(update={"nodes": 2, "tasks_per_node": 2})
     there = here(place).model_copy(update={"cluster": "slurm", "slurm": request})
     run = place / "runs" / "tiny"
-    found = launch_evaluation(["classification"], experiment(), there, run, "", quiet=False)
+    evaluated = launch_evaluation(["classification"], experiment(), there, run, "", quiet=False)
     (script,) = run.glob("jobs/*/*_submission.sh")
     assert "#SBATCH --nodes=1\n" in script.read_text()
     (run / "results" / "classification.json").unlink()
     alone = launch_evaluation(["classification"], experiment(), here(place), run, "", quiet=True)
-    models = found.results["classification"]["colours"]["models"]
+    models = evaluated.results["classification"]["colours"]["models"]
     for which, figures in alone.results["classification"]["colours"]["models"].items():
         assert models[which] == pytest.approx(figures)
 

@@ -40,9 +40,9 @@ def test_sixty_four_jobs_are_one_array_of_which_eight_run_at_a_time(
 ) -> None:
     request = SMALL.model_copy(update={"array_parallelism": 8, "memory_gb": 1.0})
     calls = [partial(examples.mark_and_wait, tmp_path, index, 0.5) for index in range(64)]
-    found = launcher(*calls, request=request)
-    assert [outcome.failure for outcome in found] == [None] * 64
-    assert max(outcome.value for outcome in found) <= 8
+    outcomes = launcher(*calls, request=request)
+    assert [outcome.failure for outcome in outcomes] == [None] * 64
+    assert max(outcome.value for outcome in outcomes) <= 8
     assert len(list(tmp_path.glob("jobs/*/*_submission.sh"))) == 1
     assert any("running" in said and "pending" in said for said in launcher.said)
 
@@ -63,9 +63,9 @@ def test_an_element_that_is_warned_starts_again(launcher: Launcher, tmp_path: Pa
 
 def test_jobs_of_several_ranks_on_one_node_do_not_meet_each_other(launcher: Launcher) -> None:
     request = SMALL.model_copy(update={"tasks_per_node": 2, "sbatch": ("--nodelist=node0",)})
-    found = launcher(examples.describe_ranks, examples.describe_ranks, request=request)
-    assert [outcome.value["ranks"] for outcome in found] == ["0,1", "0,1"]
-    assert len({outcome.value["port"] for outcome in found}) == 2
+    outcomes = launcher(examples.describe_ranks, examples.describe_ranks, request=request)
+    assert [outcome.value["ranks"] for outcome in outcomes] == ["0,1", "0,1"]
+    assert len({outcome.value["port"] for outcome in outcomes}) == 2
 
 
 def test_a_job_that_takes_more_memory_than_it_asked_for_is_told_so(launcher: Launcher) -> None:

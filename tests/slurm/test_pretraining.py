@@ -148,9 +148,12 @@ def test_two_nodes_with_four_ranks_end_in_the_weights_of_one_process(place: Path
     settings = environment(place, **ON_SLURM, SLURM__TASKS_PER_NODE="2", SLURM__GPUS_PER_NODE="2")
     done = subprocess.run(four, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    expected, found = weights(place, "alone", STEPS["short"]), weights(place, "four", STEPS["short"])
+    expected, trained = (
+        weights(place, "alone", STEPS["short"]),
+        weights(place, "four", STEPS["short"]),
+    )
     for name in expected:
-        torch.testing.assert_close(found[name], expected[name], rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(trained[name], expected[name], rtol=1e-3, atol=1e-5)
     job = json.loads((place / "runs" / "four" / "provenance.json").read_text())["sessions"][0]["job"]
     assert (job["cluster"], job["nodes"]) == ("slurm", ["node0", "node1"])
 

@@ -45,8 +45,8 @@ def test_the_output_has_what_this_evaluation_asked_for_and_nothing_older(place: 
     assert contents(place / "output").keys() == pictures | tables
     outcome = into(place, "classification", models=["teacher"])
     assert contents(place / "output").keys() == {"classification.json", "classification.md"}
-    found = json.loads((place / "output" / "classification.json").read_text())
-    assert found == {"suite": "classification", "datasets": outcome.results["classification"]}
+    results = json.loads((place / "output" / "classification.json").read_text())
+    assert results == {"suite": "classification", "datasets": outcome.results["classification"]}
     assert "student" not in (place / "output" / "classification.md").read_text()
 
 
@@ -54,8 +54,8 @@ def test_the_output_of_another_checkpoint_than_the_runs_own_is_called_alike(plac
     write_run(place / "runs" / "other", seed=1)
     other = place / "runs" / "other" / "checkpoints" / "step-00000003.pt"
     into(place, "segmentation", checkpoint=str(other), segmentation=write_flags(place), models=["student"])
-    found = contents(place / "output").keys()
-    assert found == {"segmentation.json", "segmentation.md", "segmentation-flags-student.png"}
+    files = contents(place / "output").keys()
+    assert files == {"segmentation.json", "segmentation.md", "segmentation-flags-student.png"}
 
 
 def test_the_output_stays_byte_for_byte_where_nothing_is_measured_anew(place: Path) -> None:

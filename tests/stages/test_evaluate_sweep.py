@@ -43,15 +43,15 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
     write_run(place / "runs" / "second", seed=1)
     damaged = place / "damaged.pt"
     damaged.write_bytes(b"not a checkpoint")
-    found = many(place, "tiny", str(damaged), "nowhere", str(place / "runs" / "second"), "tiny")
-    figures = {(row.checkpoint, row.suite, row.dataset, row.model): row.figures for row in found}
+    rows = many(place, "tiny", str(damaged), "nowhere", str(place / "runs" / "second"), "tiny")
+    figures = {(row.checkpoint, row.suite, row.dataset, row.model): row.figures for row in rows}
     second = str(place / "runs" / "second")
     for checkpoint in ("tiny", second):
         for model in ("student", "teacher"):
             assert figures[checkpoint, "classification", "colours", model].keys() == set(FIGURES)
             assert "image_to_text_R@1" in figures[checkpoint, "retrieval", "heldout", model]
-    problems = [(row.checkpoint, row.suite, row.problem) for row in found if row.problem]
-    assert not any(row.is_transient for row in found)
+    problems = [(row.checkpoint, row.suite, row.problem) for row in rows if row.problem]
+    assert not any(row.is_transient for row in rows)
     assert [problem[:2] for problem in problems] == [
         (str(damaged), "retrieval"),
         (str(damaged), "classification"),
@@ -61,7 +61,7 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
     assert str(damaged) in problems[0][2]
     assert "nowhere: no checkpoint's file, and no run" in problems[2][2]
     assert "there are second, tiny" in problems[2][2]
-    assert len(found) == 2 * 4 + 4
+    assert len(rows) == 2 * 4 + 4
 
 
 def test_a_problem_that_may_pass_is_marked(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

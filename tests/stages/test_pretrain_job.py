@@ -43,9 +43,9 @@ def test_a_dry_run_shows_parameters_and_script_and_does_nothing(place: Path) -> 
     assert "#SBATCH --partition=gpu\n" in shown.stdout
     assert "batch_size: 8" in shown.stdout
     machine_readable = cosmos(place, "pretrain", "--run", "dry", "--dry-run", "--json")
-    found = json.loads(machine_readable.stdout)
-    assert found["params"]["pretrain"]["batch_size"] == 8
-    assert found["script"].startswith("#!/bin/bash")
+    described = json.loads(machine_readable.stdout)
+    assert described["params"]["pretrain"]["batch_size"] == 8
+    assert described["script"].startswith("#!/bin/bash")
     assert not (place / "runs" / "dry").exists()
 
 
