@@ -197,11 +197,11 @@ def experiment_remarks(item: ExperimentListing) -> list[Text]:
     """Return the lines below an experiment's: description and expectation, or the problem."""
     if item.plan is None:
         return [Text(item.problem, "red")]
-    expected = ", ".join(headline_figures(item.plan.published)) or item.plan.expected
+    expected = ", ".join(first_published_figures(item.plan.published)) or item.plan.expected
     return [Text(printable(item.plan.about)), Text(printable(f"expected: {expected}"), "dim")]
 
 
-def headline_figures(expected: ExpectedFigures) -> list[str]:
+def first_published_figures(expected: ExpectedFigures) -> list[str]:
     """Return the first figure on the first dataset of each suite."""
     firsts = (next(iter(datasets.items())) for datasets in expected.values())
     return [f"{dataset} {share_in_percent(next(iter(figures.values())))}" for dataset, figures in firsts]
