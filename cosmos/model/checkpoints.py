@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import torch
 from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
-from cosmos.errors import DamagedDataError, InputError, TransientError, convert_os_error
+from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import inline_config
@@ -179,31 +179,42 @@ def write_checkpoint(path: Path, student: Cosmos, teacher: Cosmos, config: Model
     Raises TransientError, and leaves no trace, where the disk is full or fails, and InputError where the
     folder is not the user's to write.
     """
+    with replacing_checkpoint(path) as file:
+        torch.save(checkpoint_content(student, teacher, config, **extra), file)
+
+
+def checkpoint_content(student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> dict[str, Any]:
+    """Return the content of a checkpoint in the published format; `extra` goes beside the weights."""
     values = {
         "model": config.model.model_dump(),
         "loss": config.loss.model_dump(),
         "image_size": config.image_size,
     }
-    content = {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": values, **extra}
-    with writing_checkpoint(path), replacing(path) as temporary:
-        torch.save(content, temporary)
+    return {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": values, **extra}
 
 
 @contextmanager
-def writing_checkpoint(path: Path) -> Iterator[None]:
-    """Raise what goes wrong with the disk, as a checkpoint is written to `path`, as an error of ours."""
+def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file for torch to save to, which takes the name `path` once it is whole.
+
+    Raises the errors of `write_checkpoint`; the file at `path` then stays as it was.
+    """
     try:
-        yield
-    except (torch.AcceleratorError, torch.OutOfMemoryError):
-        raise
-    except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
-        message = (
-            f"{path}: cannot be written ({_reason(error)}); checkpoints before it are whole: "
-            "make room, and the same command continues"
-        )
-        if isinstance(error, OSError):
-            raise convert_os_error(error, message) from error
-        raise TransientError(message) from error
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            yield file
+    except OSError as error:
+        raise convert_os_error(error, _unwritten(path, error)) from error
+    except RuntimeError as error:  # torch's writer raises it as it handles the error of the disk
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise convert_os_error(error.__context__, _unwritten(path, error.__context__)) from error
+
+
+def _unwritten(path: Path, error: OSError) -> str:
+    return (
+        f"{path}: cannot be written ({error.strerror or error}); checkpoints before it are whole: "
+        "make room, and the same command continues"
+    )
 
 
 def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:
@@ -220,8 +231,8 @@ def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> None:
     )
     state = model.state_dict()
     clip = {n: v for n, v in state.items() if not n.startswith(extra) and n != "distill_logit_scale"}
-    with writing_checkpoint(path), replacing(path) as temporary:
-        torch.save(clip, temporary)
+    with replacing_checkpoint(path) as file:
+        torch.save(clip, file)
     if config.model.architecture == "inline":
         description = inline_config(config.model)
         description["vision_cfg"]["image_size"] = config.image_size

@@ -9,7 +9,6 @@ import torch
 from cosmos.errors import DamagedDataError
 from cosmos.model import checkpoints
 from cosmos.run.directory import RunDir
-from cosmos.run.files import replacing
 from cosmos.run.lease import Lease
 from cosmos.training.progress import Counters, TrainingState
 from cosmos.training.step import Learner
@@ -26,20 +25,20 @@ def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch:
     run = lease.run
     path = run.checkpoint(state.step)
     lease.check()
-    with replacing(path) as temporary:
-        checkpoints.write_checkpoint(
-            temporary,
-            learner.student,
-            learner.teacher,
-            learner.config,
-            name=run.path.name,
-            epoch=epoch,
-            step=state.step,
-            optimizer=learner.optimizer.state_dict(),
-            scaler=learner.scaler.state_dict(),
-            rng=random_state(learner.process.device),
-            progress=asdict(state.counters),
-        )
+    content = checkpoints.checkpoint_content(
+        learner.student,
+        learner.teacher,
+        learner.config,
+        name=run.path.name,
+        epoch=epoch,
+        step=state.step,
+        optimizer=learner.optimizer.state_dict(),
+        scaler=learner.scaler.state_dict(),
+        rng=random_state(learner.process.device),
+        progress=asdict(state.counters),
+    )
+    with checkpoints.replacing_checkpoint(path) as file:
+        torch.save(content, file)
         lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
     for old in run.saved_checkpoints[keep:]:
         old.unlink(missing_ok=True)

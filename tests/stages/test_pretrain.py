@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cosmos.errors import SupersededError
+from cosmos.errors import SupersededError, TransientError
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
+from tests.test_repro import small_disk
 
 
 def final_weights(folder: Path, run: str, step: int = 15) -> dict[str, torch.Tensor]:
@@ -149,6 +150,27 @@ def test_of_two_processes_on_one_run_the_later_one_goes_on_and_the_earlier_one_s
     assert evaluated == [15, 30, 45, 60]
     expected, found = final_weights(place, "once", 60), final_weights(place, "twice", 60)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_transient_error_and_the_same_command_continues(place: Path) -> None:
+    assert cosmos(place, "pretrain", "--run", "roomy").returncode == 0
+    size = (place / "runs" / "roomy" / "checkpoints" / "step-00000015.pt").stat().st_size
+    disk, settings = place / "disk", {"CHECKPOINT_EVERY_STEPS": "5"}
+    with small_disk(disk, f"size={3 * size // 2}"):
+        settings |= {"RUNS_ROOT": str(disk)}
+        full = cosmos(place, "pretrain", "--run", "full", **settings)
+        assert full.returncode == TransientError.exit_status, full.stderr
+        assert "step-00000010.pt: cannot be written (No space left on device)" in full.stderr
+        assert "make room" in full.stderr
+        assert [path.name for path in (disk / "full" / "checkpoints").iterdir()] == ["step-00000005.pt"]
+        subprocess.run(["mount", "-o", f"remount,size={9 * size}", str(disk)], check=True)
+        continued = cosmos(place, "pretrain", "--run", "full", **settings)
+        assert continued.returncode == 0, continued.stderr
+        assert "step 5 of 15" in continued.stdout
+        saved = final_weights(disk.parent, "../disk/full")
+    expected = final_weights(place, "roomy")
+    assert all(torch.equal(expected[name], saved[name]) for name in expected)
 
 
 def test_pretraining_without_data_says_what_makes_it(tmp_path: Path) -> None:

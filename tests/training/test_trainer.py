@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -25,7 +25,6 @@ from cosmos.errors import (
     OutOfMemoryError,
     SupersededError,
 )
-from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -182,13 +181,13 @@ def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
     trainer = make_trainer(tmp_path, params())
     trainer.train(batches(0, 2))
     before = sorted((tmp_path / "checkpoints").iterdir())
-    write = checkpoints.write_checkpoint
+    save = torch.save
 
-    def slow_write(*args: Any, **extra: Any) -> None:
-        write(*args, **extra)
+    def slow_save(content: object, file: BinaryIO) -> None:
+        save(content, file)
         Lease.take(RunDir(tmp_path))
 
-    monkeypatch.setattr(checkpoints, "write_checkpoint", slow_write)
+    monkeypatch.setattr(torch, "save", slow_save)
     trainer.state.step = 3
     with pytest.raises(SupersededError):
         trainer.save()
