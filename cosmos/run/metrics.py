@@ -42,7 +42,7 @@ class MetricsTail:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.is_anew = False
-        """true when the last call of `new_lines` read the file from its start"""
+        """True when the last call of `new_lines` read the file from its start"""
         self._inode = self._offset = 0
 
     def new_lines(self) -> list[dict[str, Any]]:

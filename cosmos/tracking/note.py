@@ -27,7 +27,7 @@ class MirrorNote:
     checkpoint: str = ""
     """checkpoint that W&B shows"""
     finished: bool = False
-    """true when W&B has taken all that it was handed; unknown, and false, after a kill"""
+    """True when W&B has taken all that it was handed; unknown, and false, after a kill"""
 
     @classmethod
     def of(cls, run: RunDir) -> Self:

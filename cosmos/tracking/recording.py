@@ -24,7 +24,7 @@ class WandbRecording:
     step: int
     """last step of its curves; -1: none"""
     has_end: bool
-    """true when it ends as the recording of a finished run does"""
+    """True when it ends as the recording of a finished run does"""
 
     @classmethod
     def read(cls, file: Path) -> Self:
