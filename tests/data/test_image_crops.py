@@ -211,9 +211,9 @@ class TestTheTableOfViews:
         ],
     )
     def test_how_often(self, operations: Operations, name: str, shares: tuple[float, ...]) -> None:
-        found = [operations.share(view, 3, name) for view in range(3)]
-        assert found == pytest.approx(shares, abs=0.08)
-        assert [share in (0, 1) for share in found] == [share in (0, 1) for share in shares]
+        measured = [operations.share(view, 3, name) for view in range(3)]
+        assert measured == pytest.approx(shares, abs=0.08)
+        assert [share in (0, 1) for share in measured] == [share in (0, 1) for share in shares]
 
     @pytest.mark.parametrize(("view", "least", "most"), [(0, 0.4, 1), (1, 0.4, 1), (2, 0.05, 0.4)])
     def test_share_of_the_area(self, operations: Operations, view: int, least: float, most: float) -> None:

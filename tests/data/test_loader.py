@@ -206,11 +206,11 @@ class TestDamage:
 
     def test_damaged_samples_are_replaced_and_counted(self, tmp_path: Path) -> None:
         samples = self.damaged(tmp_path / "train", {2, 11, 12})
-        found = list(batches(samples, num_steps=STEPS_PER_EPOCH))
-        keys = {key for batch in found for key in batch.keys}
+        loaded = list(batches(samples, num_steps=STEPS_PER_EPOCH))
+        keys = {key for batch in loaded for key in batch.keys}
         assert keys.isdisjoint({"0002", "0011", "0012"})
-        assert 2 <= sum(batch.num_replaced for batch in found) <= 3
-        assert all(len(batch) == BATCH for batch in found)
+        assert 2 <= sum(batch.num_replaced for batch in loaded) <= 3
+        assert all(len(batch) == BATCH for batch in loaded)
 
     def test_replacements_are_the_same_for_any_number_of_workers(self, tmp_path: Path) -> None:
         samples = self.damaged(tmp_path / "train", {2, 11, 12})
@@ -233,18 +233,18 @@ class TestDamage:
         else:
             os.truncate(shard, 1000)
         with caplog.at_level(logging.WARNING):
-            found = list(batches(own_samples))
-        keys = {int(key) for batch in found for key in batch.keys}
+            loaded = list(batches(own_samples))
+        keys = {int(key) for batch in loaded for key in batch.keys}
         assert keys == {*range(7), *range(14, 21)}
-        assert sum(batch.num_replaced for batch in found) == 0
+        assert sum(batch.num_replaced for batch in loaded) == 0
         assert "1 of 3 shards are damaged, so 7 of 21 samples are left out: shard-00001.tar" in caplog.text
 
     def test_a_damaged_shard_is_left_out_wherever_it_lies(self, tmp_path: Path) -> None:
         elsewhere = tmp_path / "photographs: web"
         whole = write_samples(elsewhere, map(sample, range(NUM_SHARDS * SAMPLES_PER_SHARD)))
-        found = [replace(shard, path=str(elsewhere / shard.path)) for shard in whole.manifest.shards]
+        shards = [replace(shard, path=str(elsewhere / shard.path)) for shard in whole.manifest.shards]
         folder = tmp_path / "train"
-        replace(whole.manifest, shards=tuple(found)).write(folder)
+        replace(whole.manifest, shards=tuple(shards)).write(folder)
         (elsewhere / "shard-00001.tar").unlink()
         order = find_readable(ShardedSamples(folder, Machine()), params()).order
         assert order.shards == (range(7), range(14, 21))

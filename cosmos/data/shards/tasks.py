@@ -102,7 +102,10 @@ ShardTask = WriteShard | IndexShard
 
 
 def run_task(task: ShardTask) -> ShardOutcome:
-    """Run the task and record its outcome, last of all. Raises as the task; for a failing disk, too."""
+    """Run the task and record its outcome, last of all.
+
+    Raises as the task does, and InputError or TransientError where the outcome cannot be written.
+    """
     try:
         outcome = task()
         write_json(_record_path(task), {"fingerprint": task.fingerprint, **asdict(outcome)})

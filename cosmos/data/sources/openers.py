@@ -1,4 +1,4 @@
-"""Sources of image-caption pairs -> the inputs that shards are written from.
+"""Openers of sources: functions that list image-caption pairs as the inputs of shards.
 
 Each source is a function of (params, machine); `open_source` picks it by `data.source`. Shards that exist
 already are not rewritten: `shards.existing`.

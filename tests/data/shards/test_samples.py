@@ -53,8 +53,8 @@ def test_samples_are_counted_through_all_shards_even_empty_ones(tmp_path: Path) 
 
 
 def test_equal_samples_give_equal_files(tmp_path: Path) -> None:
-    one, two = (write_shard(tmp_path / name / "s.tar", samples(3)) for name in "ab")
-    assert one == two
+    first, second = (write_shard(tmp_path / name / "s.tar", samples(3)) for name in "ab")
+    assert first == second
     for name in ("s.tar", "s.idx.npz"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
