@@ -104,7 +104,7 @@ def seeds_row(comparison: Comparison) -> Iterator[ComparisonRow]:
 
 def contenders_as_rows(comparison: Comparison) -> ComparisonTable:
     """Return a table with a row for each contender: state, headline figures, parameters that differ."""
-    figures = headline_figures(comparison)
+    figures = headline_columns(comparison)
     seeds = next(seeds_row(comparison), None)
     rows = tuple(
         ComparisonRow(
@@ -141,7 +141,7 @@ def final_result(name: str) -> str:
     return f"retrieval/{dataset}/{model}/{metric}"
 
 
-def headline_figures(comparison: Comparison) -> list[str]:
+def headline_columns(comparison: Comparison) -> list[str]:
     """Return the objectives of sweeps; without any the loss, and a metric or two of each suite."""
     if comparison.objectives:
         return [name for name in comparison.objectives if name in comparison.figures]
