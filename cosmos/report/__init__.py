@@ -1,1 +1,1 @@
-"""What people look at: tables and pictures."""
+"""Reports for people: result tables, loss charts, sheets of pictures, the page, the published figures."""

@@ -1,4 +1,4 @@
-"""A sheet of thumbnails with their captions, to see what is in a dataset."""
+"""Contact sheet: thumbnails of samples with their captions, to see what is in a dataset."""
 
 import io
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from cosmos.data.text_crops import sentence_pool
 from cosmos.errors import DamagedDataError, InputError
 
 THUMBNAIL_SIDE = 160
-"""side of a thumbnail, in pixels"""
+"""Side of a thumbnail, in pixels."""
 MAX_CAPTION_LINES = 8
-"""lines of a caption; what is longer is cut"""
+"""Largest number of lines of a caption, which is cut after them."""
 MAX_DECODED_PIXELS = 100_000_000
-"""an image of more pixels is not decoded"""
+"""Largest number of pixels of an image that is decoded."""
 
 _MARGIN = 10
 _FONT_SIZE = 12
@@ -25,10 +25,10 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
-    """Thumbnails in rows of `columns`, each with a caption of the sample below it: its raw one if it has one.
+    """Return thumbnails in rows of `columns`, each above a caption of its sample: the raw one if it has one.
 
     Works for every form of annotation. Characters that the font lacks are drawn as boxes.
-    Raises ValueError without samples or columns, and DamagedDataError, which names the sample, when an
+    Raises InputError without samples or columns, and DamagedDataError, which names the sample, when an
     image cannot be decoded or a sample has no caption.
     """
     if not samples or columns < 1:
@@ -54,11 +54,13 @@ def _font() -> Font:
 
 
 def _thumbnail(sample: Sample) -> Image.Image:
-    """The image, whole, on a square of light grey."""
+    """Return the whole image on a square of light grey."""
     try:
         with Image.open(io.BytesIO(sample.image)) as image:
             if image.width * image.height > MAX_DECODED_PIXELS:
-                raise InputError(f"{image.width} x {image.height} pixels are more than {MAX_DECODED_PIXELS}")
+                raise DamagedDataError(
+                    f"{image.width} x {image.height} pixels are more than {MAX_DECODED_PIXELS}"
+                )
             image.draft(
                 "RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
             )  # decodes a large JPEG at a fraction of its size
@@ -73,17 +75,18 @@ def _caption_lines(sample: Sample, font: Font) -> list[str]:
         caption = sentence_pool(sample.annotation, "textcrop")[0]
     except DamagedDataError as error:
         raise DamagedDataError(f"{sample.key}: {error}") from error
-    return wrap_caption(_printable(caption), font)
+    return wrap_caption(_printable_words(caption), font)
 
 
-def _printable(caption: str) -> str:
-    """The caption without line breaks, control characters and halves of surrogate pairs."""
+def _printable_words(caption: str) -> str:
+    """Return the caption without line breaks, control characters and halves of surrogate pairs."""
     return " ".join("".join(char if char.isprintable() else " " for char in caption).split())
 
 
 def wrap_caption(caption: str, font: Font, width: int = THUMBNAIL_SIDE) -> list[str]:
-    """At most MAX_LINES lines no wider than `width` pixels, broken at spaces or, in longer words, anywhere.
+    """Return at most MAX_CAPTION_LINES lines of a caption, no wider than `width` pixels.
 
+    They are broken at spaces or, in longer words, anywhere.
     An ellipsis ends what had to be cut.
     """
     lines: list[str] = []
@@ -100,7 +103,7 @@ def wrap_caption(caption: str, font: Font, width: int = THUMBNAIL_SIDE) -> list[
 
 
 def _fitting(text: str, font: Font, width: int) -> int:
-    """How many leading characters of the text fit into `width` pixels, at least one."""
+    """Return the number of leading characters of the text that fit into `width` pixels, at least one."""
     end = 1
     while end < len(text) and font.getlength(text[: end + 1]) <= width:
         end += 1

@@ -1,4 +1,4 @@
-"""The course of a pretraining: its lines as a table of plain text, and as pictures."""
+"""Losses over the steps of a pretraining: charts, a CSV, and the figures that it ended with."""
 
 import csv
 import re
@@ -12,16 +12,16 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cosmos.config.params import DistillTermParams
+from cosmos.config.figures import DISTILL_LOSSES, SAMPLES_PER_SECOND, TOTAL_LOSSES
 
 MetricsLine = Mapping[str, Any]
-"""A line of metrics.jsonl."""
+"""Line of metrics.jsonl."""
 
-TOTALS = ("loss", "contrastive", "distill")
-TERMS = tuple(f"distill_{term}" for term in DistillTermParams.model_fields)
+TOTALS = tuple(metric.name for metric in TOTAL_LOSSES)
+TERMS = tuple(metric.name for metric in DISTILL_LOSSES)
 
 _COLOURS = ("#3b82f6", "#d97706", "#16a34a", "#db2777")
-"""Told apart, and seen, on white and on black."""
+"""Colours that are told apart, and seen, on white and on black."""
 
 _FRAME = "#808080"
 
@@ -48,27 +48,27 @@ _UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True)
 class LossChart:
-    """Curves over the steps that share an axis."""
+    """Curves over the steps that share an axis, as SVG."""
 
     title: str
     svg: str
 
 
 def training_lines(lines: Sequence[MetricsLine]) -> list[MetricsLine]:
-    """The lines that tell of steps: not of evaluations, nor of steps that were passed over."""
+    """Return the lines of training steps: not of evaluations, nor of steps that were skipped."""
     return [line for line in lines if line.get("loss") is not None]
 
 
 def final_figures(lines: Sequence[MetricsLine]) -> dict[str, float]:
-    """What a pretraining ended with: the losses of its last line; and how fast it was, for the most part."""
+    """Return the losses of the last line, the steps and samples until then, and the median speed."""
     last, rates = lines[-1], [line["samples_per_second"] for line in lines]
     losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
     ended = {"steps": last["step"], "samples": last["samples"]}
-    return {**ended, **losses, "samples_per_second": median(rates)}
+    return {**ended, **losses, SAMPLES_PER_SECOND.name: median(rates)}
 
 
 def lines_as_csv(lines: Sequence[MetricsLine]) -> str:
-    """The lines as CSV, with a column for whatever any of them has. What is not known is left empty."""
+    """Return the lines as CSV, with a column for every key. Missing values stay empty."""
     columns = dict.fromkeys(column for line in lines for column in line)
     text = StringIO()
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
@@ -78,7 +78,7 @@ def lines_as_csv(lines: Sequence[MetricsLine]) -> str:
 
 
 def loss_charts(lines: Sequence[MetricsLine]) -> tuple[LossChart, ...]:
-    """The loss with its two parts, and the terms of its distillation, but for what is always zero: off."""
+    """Return charts of the loss and its parts, and of the distillation's terms, without those always zero."""
     charts = ("Loss", TOTALS), ("Terms of the distillation", TERMS)
     present = [
         (title, [c for c in columns if any(line.get(c) for line in lines)]) for title, columns in charts
@@ -87,7 +87,7 @@ def loss_charts(lines: Sequence[MetricsLine]) -> tuple[LossChart, ...]:
 
 
 def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> str:
-    """An <svg> element that shows these columns over the steps: the same curves are the same text.
+    """Return an <svg> element of these columns over the steps: the same curves are the same text.
 
     No id in it is in one with another title, so that both may stand on a page.
     """
@@ -95,10 +95,10 @@ def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> st
         figure = Figure(figsize=(6, 3.4), layout="constrained")
         axes = figure.add_subplot(xlabel="step")
         for column, colour in zip(columns, _COLOURS, strict=False):
-            known = [(line["step"], line[column]) for line in lines if line.get(column) is not None]
-            marker = "o" if len(known) == 1 else ""
+            points = [(line["step"], line[column]) for line in lines if line.get(column) is not None]
+            marker = "o" if len(points) == 1 else ""
             label = column.removeprefix("distill_").replace("_", " ")
-            axes.plot(*zip(*known, strict=True), color=colour, label=label, marker=marker, linewidth=1.5)
+            axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker, linewidth=1.5)
         axes.grid()
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
         figure.legend(loc="outside upper left", ncols=len(columns))

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside itself: no network, no script.
+"""Report as one HTML page that needs nothing beside itself: no network, no script.
 
 Names of datasets, checkpoints and models may come from strangers: they are never read as markup, and control
 characters in them are shown.
@@ -22,7 +22,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class Fact:
-    """A line of a list: what it is about, and what is said of it."""
+    """Name and value of a line in a list."""
 
     name: str
     value: str
@@ -30,62 +30,62 @@ class Fact:
 
 @dataclass(frozen=True)
 class PagePicture:
-    """A PNG file that becomes a part of the page."""
+    """PNG file that is embedded in the page."""
 
     caption: str
     path: Path
 
     @property
     def uri(self) -> str:
-        """Its bytes, as an address."""
+        """Data URI of the file's bytes."""
         return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}"
 
 
 @dataclass(frozen=True)
 class SuiteSection:
-    """What a suite measured."""
+    """Section of a suite: tables, sources and pictures."""
 
     name: str
     tables: Sequence[ScoreTable]
     sources: Sequence[Fact]
-    """on what, with what and by what it was measured"""
+    """datasets, settings and code that the figures come from"""
     pictures: Sequence[PagePicture]
 
 
 @dataclass(frozen=True)
 class ReportPage:
-    """All that the page says."""
+    """Content of the page."""
 
     title: str
     about: Sequence[Fact]
     suites: Sequence[SuiteSection]
     training: str
-    """what the pretraining came to, in a line"""
+    """summary of the pretraining, in a line"""
     charts: Sequence[LossChart]
     parameters: Sequence[Fact]
-    """those that differ from the defaults"""
+    """parameters that differ from the defaults"""
     provenance: Sequence[Fact]
     previews: Sequence[PagePicture]
-    """what the data looks like"""
+    """samples of the data"""
 
 
 def render_report(page: ReportPage) -> str:
-    """The page as HTML. The same page is the same text."""
+    """Return the page as HTML. The same page is the same text."""
     return template_environment().get_template("report.html").render(page=page)
 
 
 def template_environment() -> Environment:
-    """Templates that escape what they are given, and show its control characters."""
+    """Return the environment of templates that escape values, and show their control characters."""
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
-        finalize=_shown,
+        finalize=_finalise,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
 
 
-def _shown(value: Any) -> Any:
-    """What a template puts into the page: text that is not its own markup without control characters."""
+def _finalise(value: Any) -> Any:
+    """Return a value as templates write it: text that is no markup without control characters."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -8,10 +8,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from cosmos.config.figures import Figures
 from cosmos.errors import InputError
-
-Figures = Mapping[str, float]
-"""Metrics by name."""
 
 _PUBLISHED: Mapping[str, Mapping[str, Mapping[str, Figures]]] = json.loads(
     Path(__file__).with_name("published.json").read_text(encoding="utf-8")
@@ -23,16 +21,16 @@ PUBLISHED_CHECKPOINTS = tuple(_PUBLISHED)
 
 
 def published_figures(checkpoint: str, suite: str, dataset: str) -> Figures:
-    """What is published of a checkpoint on a dataset: no metrics where nothing is.
+    """Return the published figures of a checkpoint on a dataset; {} where there are none.
 
-    Raises ValueError for a checkpoint without any published figures.
+    Raises InputError for a checkpoint without any published figures.
     """
     if checkpoint not in _PUBLISHED:
-        known = ", ".join(PUBLISHED_CHECKPOINTS)
-        raise InputError(f"{checkpoint!r}: no checkpoint with published figures; there are {known}")
+        names = ", ".join(PUBLISHED_CHECKPOINTS)
+        raise InputError(f"{checkpoint!r}: no checkpoint with published figures; there are {names}")
     return _PUBLISHED[checkpoint].get(suite, {}).get(dataset, {})
 
 
 def differences_to_published(ours: Figures, published: Figures) -> Figures:
-    """Ours minus published, for the metrics that both have."""
+    """Return ours minus published, for the metrics that both have."""
     return {metric: ours[metric] - figure for metric, figure in published.items() if metric in ours}

@@ -1,4 +1,4 @@
-"""A sheet of segmentations: images, their ground truth and what a model predicts, in the same colours."""
+"""Sheet of segmentations: images, their ground truth and a model's prediction, in the same colours."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from cosmos.report.text import printable
 IGNORED_LABEL = 255
 """Label of pixels that do not count."""
 PANEL_SIDE = 288
-"""longest side of a picture on the sheet, in pixels"""
+"""Longest side of a picture on the sheet, in pixels."""
 MAX_CLASS_NAME = 40
-"""characters of a class name; what is longer is cut"""
+"""Largest number of characters of a class name, which is cut after them."""
 
 PANEL_HEADINGS = ("image", "ground truth", "prediction")
 
@@ -36,7 +36,7 @@ _WIDTH = 2 * _MARGIN + len(PANEL_HEADINGS) * PANEL_SIDE + (len(PANEL_HEADINGS) -
 
 @dataclass(frozen=True)
 class SegmentationSample:
-    """An image, and a class for each of its pixels. Raises ValueError where these do not fit each other."""
+    """Image, ground truth and prediction. Raises InputError where these do not fit each other."""
 
     image: Image.Image
     """RGB"""
@@ -63,12 +63,12 @@ class SegmentationSample:
             )
 
     def occurring(self) -> list[int]:
-        """Labels of the ground truth and of the prediction, in order."""
+        """Return the labels of the ground truth and of the prediction, in order."""
         labels: list[int] = np.unique([np.asarray(self.label), np.asarray(self.prediction)]).tolist()
         return labels
 
     def colours(self) -> tuple[RgbColour, ...]:
-        """256 colours by label. A class that is called by a colour's name has that colour."""
+        """Return 256 colours by label. A class that is called by a colour's name has that colour."""
         colours = list(class_colours())
         for label, name in enumerate(self.class_names[:IGNORED_LABEL]):
             if name in ImageColor.colormap:
@@ -77,24 +77,26 @@ class SegmentationSample:
         return tuple(colours)
 
     def name(self, label: int) -> str:
-        """What the legend calls a label."""
+        """Return the name of a label in the legend."""
         return "ignored" if label == IGNORED_LABEL else _short(printable(self.class_names[label]))
 
 
 def segmentation_sheet(samples: Sequence[SegmentationSample]) -> Image.Image:
-    """A row of image, ground truth and prediction for each sample, above a legend of its classes.
+    """Return a row of image, ground truth and prediction for each sample, above a legend of its classes.
 
     A label has the same colour on every sheet, unless its class is called by a colour's name; ignored pixels
-    are grey. Raises ValueError without samples.
+    are grey. Raises InputError without samples.
     """
     if not samples:
         raise InputError("a sheet of segmentations needs at least one sample")
-    return _stacked([_headings(), *(part for one in samples for part in (_panels(one), _legend(one)))])
+    return _stacked(
+        [_headings(), *(part for sample in samples for part in (_panels(sample), _legend(sample)))]
+    )
 
 
 @cache
 def class_colours() -> tuple[RgbColour, ...]:
-    """256 colours by label: a calm one for 0, often the background, and grey for 255, which is ignored.
+    """Return 256 colours by label: a calm one for 0, often the background, and grey for 255: ignored.
 
     Each of the others is as far as can be from grey and from those before it; distances are Euclidean in
     OKLab, where they agree with what the eye sees. Dark, very light, greyish and glaring ones are left out.
@@ -112,7 +114,7 @@ def class_colours() -> tuple[RgbColour, ...]:
 
 
 def _moderate_colours() -> NDArray[np.int64]:
-    """Colours (N, 3) of a regular grid, without dark, very light, greyish and glaring ones."""
+    """Return colours (N, 3) of a regular grid, without dark, very light, greyish and glaring ones."""
     grid = np.indices((16, 16, 16)).reshape(3, -1).T * 17
     lightness, green_red, blue_yellow = _oklab(grid).T
     chroma = np.hypot(green_red, blue_yellow)
@@ -123,7 +125,7 @@ def _moderate_colours() -> NDArray[np.int64]:
 
 
 def _oklab(colours: NDArray[np.int64]) -> NDArray[np.float64]:
-    """sRGB colours (N, 3) as lightness and two opponent axes (N, 3). Source: Ottosson, OKLab (2020)."""
+    """Return sRGB colours (N, 3) as lightness and two opponent axes. Source: Ottosson, OKLab (2020)."""
     shares = colours / 255
     linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
     to_cones = [
@@ -141,7 +143,7 @@ def _oklab(colours: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _stacked(parts: Sequence[Image.Image]) -> Image.Image:
-    """The parts below each other."""
+    """Return a picture of the parts below each other."""
     sheet = Image.new("RGB", (_WIDTH, sum(part.height for part in parts)), "white")
     top = 0
     for part in parts:
@@ -159,17 +161,17 @@ def _headings() -> Image.Image:
 
 
 def _lefts() -> Iterable[int]:
-    """Where the columns begin."""
+    """Return the left edges of the columns."""
     return range(_MARGIN, _WIDTH - _MARGIN, PANEL_SIDE + _GAP)
 
 
-def _panels(one: SegmentationSample) -> Image.Image:
-    """The three pictures of a sample, each in the middle of its column."""
-    colours = one.colours()
+def _panels(sample: SegmentationSample) -> Image.Image:
+    """Return the three pictures of a sample, each in the middle of its column."""
+    colours = sample.colours()
     pictures = [
-        _fitted(one.image.convert("RGB"), Image.Resampling.LANCZOS),
-        _fitted(_coloured(one.label, colours), Image.Resampling.NEAREST),
-        _fitted(_coloured(one.prediction, colours), Image.Resampling.NEAREST),
+        _fitted(sample.image.convert("RGB"), Image.Resampling.LANCZOS),
+        _fitted(_coloured(sample.label, colours), Image.Resampling.NEAREST),
+        _fitted(_coloured(sample.prediction, colours), Image.Resampling.NEAREST),
     ]
     strip = Image.new("RGB", (_WIDTH, pictures[0].height), "white")
     for left, picture in zip(_lefts(), pictures, strict=True):
@@ -178,21 +180,21 @@ def _panels(one: SegmentationSample) -> Image.Image:
 
 
 def _fitted(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
-    """The picture with a longest side of PANEL pixels."""
+    """Return the picture with a longest side of PANEL_SIDE pixels."""
     scale = PANEL_SIDE / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)
     return picture.resize((width, height), resampling)
 
 
 def _coloured(labels: LabelMap, colours: Sequence[RgbColour]) -> Image.Image:
-    """Labels (H, W) as an RGB picture."""
+    """Return labels (H, W) as an RGB picture."""
     return Image.fromarray(np.array(colours, np.uint8)[np.asarray(labels)])
 
 
-def _legend(one: SegmentationSample) -> Image.Image:
-    """A chip and a name for each class that occurs, from left to right, on as many lines as that takes."""
-    colours = one.colours()
-    entries = [(colours[label], one.name(label)) for label in one.occurring()]
+def _legend(sample: SegmentationSample) -> Image.Image:
+    """Return a chip and a name for each class that occurs, on as many lines as that takes."""
+    colours = sample.colours()
+    entries = [(colours[label], sample.name(label)) for label in sample.occurring()]
     places = _flowing([_CHIP + _GAP + round(_font().getlength(name)) for _, name in entries])
     strip = Image.new("RGB", (_WIDTH, places[-1][1] + _LINE + _MARGIN), "white")
     pen = ImageDraw.Draw(strip)
@@ -203,7 +205,7 @@ def _legend(one: SegmentationSample) -> Image.Image:
 
 
 def _flowing(widths: Sequence[int]) -> list[tuple[int, int]]:
-    """Left and top of things of these widths, in lines that end at the sheet's margin."""
+    """Return left and top of entries of these widths, in lines that end at the sheet's margin."""
     places = []
     left, top = _MARGIN, _GAP
     for width in widths:

@@ -7,44 +7,69 @@ control characters in them are shown, not sent to the terminal.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from cosmos.report.published import Figures, differences_to_published
+from cosmos.config.figures import (
+    IMAGE_TO_TEXT,
+    MEAN_IOU,
+    MEAN_PER_CLASS,
+    PIXEL_ACCURACY,
+    RECALLS,
+    TEXT_TO_IMAGE,
+    TIES,
+    TOP1,
+    TOP5,
+    Figures,
+    Metric,
+    RetrievalMetrics,
+    Unit,
+    with_attention,
+)
+from cosmos.report.published import differences_to_published
 from cosmos.report.text import printable
 from cosmos.run.results import overall_figures
 
 
 @dataclass(frozen=True)
 class DatasetScores:
-    """What a checkpoint's models score on a dataset, and what there is to compare it with."""
+    """Figures of a checkpoint's models on a dataset, and those to compare them with."""
 
     dataset: str
     checkpoint: str
     models: Mapping[str, Figures]
     """figures of the student, the teacher or the baseline"""
     chance: Figures
-    """what guessing scores; empty where nothing is known of it"""
+    """expected scores of guessing; empty where they are not known"""
     published: Figures
-    """what is published of the checkpoint's teacher; empty where nothing is"""
+    """published figures of the checkpoint's teacher; empty where there are none"""
     note: str = ""
-    """what a reader should know of the dataset, such as that a part of it is missing"""
+    """remark on the dataset, such as that a part of it is missing"""
+
+
+FORMATS: dict[Unit, str] = {"share": ".1%", "rank": ".1f"}
+"""Formats of values by unit; of percentages the sign is left out."""
 
 
 @dataclass(frozen=True)
 class MetricColumn:
-    """A metric as tables show it."""
+    """Column of a table: a metric, its heading and the format of its values."""
 
     metric: str
     heading: str
-    form: str = ".1%"
-    """format of its values; of percentages the sign is left out"""
+    form: str
+
+    @classmethod
+    def of(cls, metric: Metric, heading: str, form: str = "") -> Self:
+        """Return the column of a declared metric, in its unit's format or another."""
+        return cls(metric.name, heading, form or FORMATS[metric.unit])
 
     def cell(self, figures: Figures, sign: str = "") -> str:
-        """The metric's value, or `-` where there is none. `sign`: how a format says which signs are shown."""
+        """Return the metric's value, or `-` where there is none. `sign`: option of a format for signs."""
         if self.metric not in figures:
             return _ABSENT
         return format(figures[self.metric], sign + self.form).removesuffix("%")
@@ -52,7 +77,7 @@ class MetricColumn:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A line below a dataset's name."""
+    """Row of a table, below a dataset's name."""
 
     name: str
     cells: tuple[str, ...]
@@ -61,7 +86,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Datasets that were measured by the same metrics on the same checkpoint, as text."""
+    """Table, as text, of datasets that were measured by the same metrics on the same checkpoint."""
 
     checkpoint: str
     headings: tuple[str, ...]
@@ -73,103 +98,105 @@ class ScoreTable:
 _ABSENT = "-"
 
 _NAMES_WIDTH = 15
-"""Characters of a line of names in the terminal: as many as retrieval's figures leave of eighty."""
+"""Number of characters of a line of names in the terminal: those that retrieval leaves of eighty."""
 
 _SIGNED = "+z"
-"""A plus or minus sign always, and no minus before what rounds to zero."""
+"""Sign of a format: always a plus or minus, and no minus before what rounds to zero."""
 
 _COMPARED = ("teacher", "baseline")
-"""Models that published figures are compared with, the first that was measured: those are a teacher's."""
+"""Models that published figures, which are a teacher's, are compared with: the first that was measured."""
+
+
+def _retrieval_columns(metrics: RetrievalMetrics, direction: str) -> tuple[MetricColumn, ...]:
+    """Return the columns of one direction of retrieval."""
+    return (
+        *(MetricColumn.of(metrics.recall(k), f"{direction} R@{k}") for k in RECALLS),
+        MetricColumn.of(metrics.mean_rank, f"{direction} mean rank"),
+        MetricColumn.of(metrics.median_rank, f"{direction} median rank", ".0f"),
+    )
+
 
 _COLUMNS = {
-    "retrieval": tuple(
-        MetricColumn(f"{direction}_{metric}", f"{short} {heading}", form)
-        for direction, short in (("image_to_text", "I2T"), ("text_to_image", "T2I"))
-        for metric, heading, form in (
-            ("R@1", "R@1", ".1%"),
-            ("R@5", "R@5", ".1%"),
-            ("R@10", "R@10", ".1%"),
-            ("mean_rank", "mean rank", ".1f"),
-            ("median_rank", "median rank", ".0f"),
-        )
-    ),
+    "retrieval": (*_retrieval_columns(IMAGE_TO_TEXT, "I2T"), *_retrieval_columns(TEXT_TO_IMAGE, "T2I")),
     "classification": (
-        MetricColumn("top1", "top-1"),
-        MetricColumn("top5", "top-5"),
-        MetricColumn("mean_per_class", "mean per class"),
+        MetricColumn.of(TOP1, "top-1"),
+        MetricColumn.of(TOP5, "top-5"),
+        MetricColumn.of(MEAN_PER_CLASS, "mean per class"),
     ),
     "segmentation": (
-        MetricColumn("csa_mIoU", "CSA mIoU"),
-        MetricColumn("csa_accuracy", "CSA accuracy"),
-        MetricColumn("plain_mIoU", "plain mIoU"),
-        MetricColumn("plain_accuracy", "plain accuracy"),
+        MetricColumn.of(with_attention(MEAN_IOU, "csa"), "CSA mIoU"),
+        MetricColumn.of(with_attention(PIXEL_ACCURACY, "csa"), "CSA accuracy"),
+        MetricColumn.of(with_attention(MEAN_IOU, "plain"), "plain mIoU"),
+        MetricColumn.of(with_attention(PIXEL_ACCURACY, "plain"), "plain accuracy"),
     ),
 }
-"""What tables show of the suites whose datasets all have the same metrics."""
+"""Columns of the suites whose datasets all have the same metrics."""
 
 _TIES = {
-    "image_to_text_ties": "I2T: {:.1%} of queries tie with a wrong candidate; ties count as won",
-    "text_to_image_ties": "T2I: {:.1%} of queries tie with a wrong candidate; ties count as won",
-    "ties": "top-1: {:.1%} of images tie with a wrong class; a tie counts as its chance of being won",
+    IMAGE_TO_TEXT.ties.name: "I2T: {:.1%} of queries tie with a wrong candidate; ties count as won",
+    TEXT_TO_IMAGE.ties.name: "T2I: {:.1%} of queries tie with a wrong candidate; ties count as won",
+    TIES.name: "top-1: {:.1%} of images tie with a wrong class; a tie counts as its chance of being won",
 }
 """Notes on metrics that say how far ties make others look better than they are."""
 
-_TOLD_TIES = 0.0005
-"""Smallest share of ties that is told: among many candidates, a few floats are equal by accident."""
+_MIN_SHARE_OF_TIES = 0.0005
+"""Smallest share of ties that a note tells of: among many candidates, a few floats are equal by accident."""
 
 
 def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> Group:
-    """Results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
+    """Return results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
 
     Below each dataset's name stand its models, what is published, by how much the teacher (or baseline)
     exceeds that, and guessing. Shares are in percent; ranks count from 1. What is not known is shown as `-`.
     """
     parts: list[Text | Table] = []
-    for (checkpoint, columns), part in _grouped(suite, measured).items():
+    for (checkpoint, columns), part in _group_by_table(suite, measured).items():
         notes = map(Text, _notes(part, printable))
         parts += [Text(printable(f"{title}: {checkpoint}")), _table(columns, part), *notes, Text()]
     return Group(*parts)
 
 
 def results_markdown(title: str, suite: str, measured: Sequence[DatasetScores]) -> str:
-    """The same tables in Markdown, each with the title above it and its notes below."""
-    tables = _grouped(suite, measured).items()
+    """Return the tables of `results_table` in Markdown, each with the title above it and its notes below."""
+    tables = _group_by_table(suite, measured).items()
     return "\n".join(_markdown(f"{title}: {name}", columns, part) for (name, columns), part in tables)
 
 
 def score_tables(suite: str, measured: Sequence[DatasetScores]) -> list[ScoreTable]:
-    """The same tables as plain text, in which names are as they were given."""
+    """Return the tables of `results_table` as plain text, in which names are as they were given."""
     return [
         ScoreTable(
             checkpoint=checkpoint,
             headings=tuple(column.heading for column in columns),
-            blocks=tuple((one.dataset, _rows(one, columns)) for one in part),
+            blocks=tuple((scores.dataset, _rows(scores, columns)) for scores in part),
             notes=_notes(part, str),
         )
-        for (checkpoint, columns), part in _grouped(suite, measured).items()
+        for (checkpoint, columns), part in _group_by_table(suite, measured).items()
     ]
 
 
-def _grouped(
+def _group_by_table(
     suite: str, measured: Sequence[DatasetScores]
 ) -> dict[tuple[str, tuple[MetricColumn, ...]], list[DatasetScores]]:
-    """What belongs in a table together: what has the same checkpoint and columns."""
+    """Return the datasets of each table: those with the same checkpoint and columns."""
     groups: dict[tuple[str, tuple[MetricColumn, ...]], list[DatasetScores]] = {}
-    for one in measured:
-        columns = _COLUMNS[suite] if suite in _COLUMNS else _own_columns(one)
-        groups.setdefault((one.checkpoint, columns), []).append(one)
+    for scores in measured:
+        columns = _COLUMNS[suite] if suite in _COLUMNS else _own_columns(scores)
+        groups.setdefault((scores.checkpoint, columns), []).append(scores)
     return groups
 
 
-def _own_columns(one: DatasetScores) -> tuple[MetricColumn, ...]:
-    """The metrics that models were measured by, but not those of single classes."""
-    metrics = dict.fromkeys(metric for figures in one.models.values() for metric in overall_figures(figures))
-    return tuple(MetricColumn(metric, metric) for metric in metrics)
+def _own_columns(scores: DatasetScores) -> tuple[MetricColumn, ...]:
+    """Return a column for each metric that models were measured by, without those of single classes."""
+    metrics = dict.fromkeys(
+        metric for figures in scores.models.values() for metric in overall_figures(figures)
+    )
+    return tuple(MetricColumn(metric, metric, FORMATS["share"]) for metric in metrics)
 
 
 def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> Table:
-    """A table in which headings and names are folded where there is no room for them, but no figure is."""
-    blocks = [(Text(printable(one.dataset), style="bold"), _rows(one, columns)) for one in measured]
+    """Return a table that folds headings and names where there is no room for them, but no figure."""
+    blocks = [(Text(printable(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured]
     rows = [row for _, block in blocks for row in block]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("", overflow="fold", width=_NAMES_WIDTH)
@@ -189,28 +216,27 @@ def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[Da
         ("dataset", "model", *(_escaped(column.heading) for column in columns)),
         (":--", ":--", *["--:"] * len(columns)),
         *(
-            (_escaped(one.dataset), _escaped(row.name), *row.cells)
-            for one in measured
-            for row in _rows(one, columns)
+            (_escaped(scores.dataset), _escaped(row.name), *row.cells)
+            for scores in measured
+            for row in _rows(scores, columns)
         ),
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return "\n\n".join([f"**{_escaped(title)}**", table, *_notes(measured, _escaped)]) + "\n"
 
 
-def _rows(one: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreRow]:
-    """A dataset's models, then what they are compared with, as far as there is something."""
-    rows = [ScoreRow(name, _cells(figures, columns)) for name, figures in one.models.items()]
-    if one.published:
-        compared: Figures = next((one.models[name] for name in _COMPARED if name in one.models), {})
+def _rows(scores: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreRow]:
+    """Return a row for each of a dataset's models, and for what they are compared with."""
+    rows = [ScoreRow(model, _cells(figures, columns)) for model, figures in scores.models.items()]
+    if scores.published:
+        compared: Figures = next((scores.models[model] for model in _COMPARED if model in scores.models), {})
+        differences = differences_to_published(compared, scores.published)
         rows += [
-            ScoreRow("published", _cells(one.published, columns)),
-            ScoreRow(
-                "difference", _cells(differences_to_published(compared, one.published), columns, _SIGNED)
-            ),
+            ScoreRow("published", _cells(scores.published, columns)),
+            ScoreRow("difference", _cells(differences, columns, _SIGNED)),
         ]
-    if one.chance:
-        rows.append(ScoreRow("chance", _cells(one.chance, columns), style="dim"))
+    if scores.chance:
+        rows.append(ScoreRow("chance", _cells(scores.chance, columns), style="dim"))
     return rows
 
 
@@ -218,19 +244,19 @@ def _cells(figures: Figures, columns: Sequence[MetricColumn], sign: str = "") ->
     return tuple(column.cell(figures, sign) for column in columns)
 
 
-def _notes(measured: Sequence[DatasetScores], literal: Callable[[str], str]) -> list[str]:
-    """A line for each dataset's note, and for all that ties make look better. Names are made `literal`."""
-    notes = [f"{literal(one.dataset)}: {literal(one.note)}" for one in measured if one.note]
+def _notes(measured: Sequence[DatasetScores], escape: Callable[[str], str]) -> list[str]:
+    """Return a line for each dataset's note, and for figures that ties make look better; escape names."""
+    notes = [f"{escape(scores.dataset)}: {escape(scores.note)}" for scores in measured if scores.note]
     ties = [
-        f"{literal(one.dataset)}, {literal(name)} {note.format(figures[metric])}"
-        for one in measured
-        for name, figures in one.models.items()
+        f"{escape(scores.dataset)}, {escape(model)} {note.format(figures[metric])}"
+        for scores in measured
+        for model, figures in scores.models.items()
         for metric, note in _TIES.items()
-        if figures.get(metric, 0) >= _TOLD_TIES
+        if figures.get(metric, 0) >= _MIN_SHARE_OF_TIES
     ]
     return notes + ties
 
 
 def _escaped(text: str) -> str:
-    """`text` as Markdown that shows it literally, on one line."""
+    """Return Markdown that shows `text` literally, on one line."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(text))

@@ -4,26 +4,24 @@ An entry names the identity of all that its figures depend on: an evaluation tha
 what was measured under the same one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.figures import Figures
 from cosmos.errors import DamagedDataError
 from cosmos.run.files import read_json_object, write_json
 
-ResultFigures = dict[str, float]
-"""Measured values by the name of their metric."""
 ResultEntry = dict[str, Any]
 """Results on one dataset: figures by model under `models`, and keys that say what was measured and how."""
 
 
-def overall_figures(figures: Mapping[str, float]) -> ResultFigures:
+def overall_figures(figures: Figures) -> dict[str, float]:
     """Return figures without those of single classes, whose names have a slash."""
     return {metric: value for metric, value in figures.items() if "/" not in metric}
 
 
-def read_result_figures(file: Path) -> ResultFigures:
+def read_result_figures(file: Path) -> Figures:
     """Return the overall figures of a results file, by <suite>/<dataset>/<model>/<metric>.
 
     Raises DamagedDataError where the file is damaged.
@@ -59,12 +57,10 @@ class Results:
             raise DamagedDataError(f"{self.path}: not a file of results (datasets: {entries!r}); delete it")
         return entries
 
-    def measured(self, dataset: str, identity: str) -> dict[str, ResultFigures]:
+    def measured(self, dataset: str, identity: str) -> dict[str, Figures]:
         """Return the figures by model of a dataset's entry, if it has this `identity`; {} otherwise."""
         entry = self.entries().get(dataset, {})
-        models: dict[str, ResultFigures] = (
-            entry.get("models", {}) if entry.get("identity") == identity else {}
-        )
+        models: dict[str, Figures] = entry.get("models", {}) if entry.get("identity") == identity else {}
         return models
 
     def put(self, dataset: str, entry: ResultEntry) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment
+from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError, InputError, TransientError, error_class, summarize_error
 from cosmos.launch.clusters import resolve_cluster
@@ -15,7 +16,7 @@ from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import ShowText
 from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
 from cosmos.run.directory import RunDir
-from cosmos.run.results import ResultFigures, overall_figures
+from cosmos.run.results import overall_figures
 from cosmos.stages.evaluate_job import (
     Evaluation,
     cancel_evaluations,
@@ -47,7 +48,7 @@ class EvaluationRow:
     suite: SuiteName
     dataset: str = ""
     model: str = ""
-    figures: ResultFigures = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
     problem: str = ""
     is_transient: bool = False

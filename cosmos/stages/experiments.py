@@ -11,11 +11,12 @@ from rich.text import Text
 
 from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import EXPERIMENTS, Experiment, experiment_file, load_experiment
+from cosmos.config.figures import Figures
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
-from cosmos.report.published import Figures, published_figures
+from cosmos.report.published import published_figures
 from cosmos.report.text import printable
 
 ExpectedFigures = Mapping[str, Mapping[str, Figures]]
