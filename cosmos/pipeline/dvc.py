@@ -124,9 +124,8 @@ def workspace_lock(root: Path) -> Iterator[None]:
         os.set_inheritable(file.fileno(), True)
         if not lock_descriptor(file.fileno(), blocking=False):
             logger.warning("another run works in %s; waiting for it", root)
-            lock_descriptor(
-                file.fileno(), poll_interval=1
-            )  # it polls: a flow could not cancel a wait in flock
+            # it polls, since a flow could not cancel a wait in flock
+            lock_descriptor(file.fileno(), poll_interval=1)
         yield
 
 
