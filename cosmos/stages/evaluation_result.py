@@ -22,7 +22,7 @@ class EvaluationResult:
     results: dict[str, dict[str, ResultEntry]]
     """entries of the datasets that were measured, with the models asked for, by suite and dataset"""
     problems: list[str]
-    """why others were not measured"""
+    """reasons why others were not measured"""
     is_first: bool
     """True in the process that prints"""
     is_transient: bool = False

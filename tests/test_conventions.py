@@ -1,0 +1,160 @@
+"""Conventions of `cosmos` and `flows`: floors, names, docstrings and sizes (CONTRIBUTING.md)."""
+
+import ast
+import statistics
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+ROOT = Path(__file__).parent.parent
+MODULES = {
+    str(path.relative_to(ROOT)): ast.parse(path.read_text())
+    for package in ("cosmos", "flows")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+FIRST_WORDS = {"What", "Whether", "How", "Where", "Why", "Of", "Its", "Which", "One"}
+VAGUE_NAMES = {"one", "found", "known", "what"}
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    """Yield each node of these kinds, with its file and line."""
+    for path, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, kinds):
+                yield f"{path}:{getattr(node, 'lineno', 1)}", node
+
+
+# floors
+
+
+def imported_rooms() -> dict[str, set[str]]:
+    """Return the direct children of `cosmos`, and the other children that each imports."""
+    graph = grimp.build_graph("cosmos")
+    rooms = graph.find_children("cosmos")
+    return {
+        room: {
+            other
+            for other in rooms - {room}
+            if graph.direct_import_exists(importer=room, imported=other, as_packages=True)
+        }
+        for room in rooms
+    }
+
+
+def test_rooms_stand_on_few_floors_and_import_only_lower_ones() -> None:
+    imports, floors = imported_rooms(), list[set[str]]()
+    rest = set(imports)
+    while rest:
+        floor = {room for room in rest if not imports[room] & rest}
+        assert floor, f"these import each other: {sorted(rest)}"
+        floors.append(floor)
+        rest -= floor
+    assert len(imports) <= 19, sorted(imports)
+    assert len(floors) <= 9, floors
+
+
+def test_import_contracts_are_few_and_short() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    assert len(contracts) <= 8, [contract["name"] for contract in contracts]
+    assert max(len(contract.get("layers", [])) for contract in contracts) <= 10
+
+
+# names
+
+
+def top_level_names(tree: ast.Module) -> Iterator[str]:
+    """Yield the public functions, classes and values that a module defines."""
+    for node in tree.body:
+        if isinstance(node, Definition):
+            targets = [node.name]
+        elif isinstance(node, ast.Assign):
+            targets = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            targets = [node.target.id]
+        else:
+            targets = []
+        yield from (name for name in targets if not name.startswith("_"))
+
+
+def test_a_public_name_means_one_thing() -> None:
+    places = defaultdict(set)
+    for path, tree in MODULES.items():
+        if path.startswith("cosmos/"):
+            for name in top_level_names(tree):
+                places[name].add(path)
+    shared = {name: sorted(paths) for name, paths in places.items() if len(paths) > 1}
+    assert len(shared) <= 0.02 * len(places), shared
+
+
+def bound_names(node: ast.AST) -> list[str]:
+    """Return the variables and parameters that a node binds."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+            return [name]
+        case ast.ExceptHandler(name=str(name)) | ast.alias(asname=str(name)):
+            return [name]
+        case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            return [name]
+    return []
+
+
+def test_variables_are_nouns() -> None:
+    vague = [
+        f"{place} {name}"
+        for place, node in nodes(ast.AST)
+        for name in bound_names(node)
+        if name in VAGUE_NAMES
+    ]
+    assert not vague, "\n".join(vague)
+
+
+# docstrings
+
+
+def is_text(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Yield each docstring of a module, class, function or value, with its place."""
+    for place, node in nodes(ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef):
+        for before, statement in zip([None, *node.body], node.body, strict=False):
+            if is_text(statement) and isinstance(before, ast.Assign | ast.AnnAssign | None):
+                yield f"{place.split(':')[0]}:{statement.lineno}", statement.value.value
+
+
+def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    riddles = [
+        f"{place} {text.splitlines()[0]}"
+        for place, text in docstrings()
+        if text.split()[0].capitalize() in FIRST_WORDS
+    ]
+    assert not riddles, "\n".join(riddles)
+
+
+# sizes
+
+
+def test_no_module_is_long() -> None:
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
+    assert not {path: count for path, count in lines.items() if count > 400}
+
+
+def test_functions_are_short() -> None:
+    sizes = sorted(
+        (node.end_lineno - node.lineno + 1, f"{place} {node.name}")
+        for place, node in nodes(ast.FunctionDef, ast.AsyncFunctionDef)
+    )
+    longest = sizes[-20:]
+    assert statistics.median(size for size, _ in sizes) <= 7, longest
+    assert sizes[int(0.9 * len(sizes))][0] <= 16, longest
