@@ -74,10 +74,10 @@ def _rows(path: Path, choose_columns: ChooseColumns) -> Iterator[tuple[Any, dict
     """Yield (location, chosen columns) of each row."""
     try:
         with path.open("rb") as file:
-            table = parquet.ParquetFile(file, buffer_size=BUFFER_BYTES)
+            table = parquet.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             columns = choose_columns(path, table.schema_arrow.names)
             _check_text(path, table.schema_arrow, columns)
-            for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns):
+            for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns, use_threads=False):
                 yield from ((row[columns[0]], row) for row in batch.to_pylist())
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise _no_parquet(path, error) from None
