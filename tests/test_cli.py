@@ -89,8 +89,8 @@ def test_resolved_parameters_are_printed_or_written_down(tmp_path: Path) -> None
     assert yaml.safe_load(printed) == json.loads(cosmos(*asked, "--json").stdout)
     assert cosmos(*asked, "--output", str(tmp_path / "resolved.yaml")).stdout == ""
     assert (tmp_path / "resolved.yaml").read_text() == printed
-    found = yaml.safe_load(printed)
-    assert (found["name"], found["pretrain"]["epochs"]) == ("clip", 5)
+    params = yaml.safe_load(printed)
+    assert (params["name"], params["pretrain"]["epochs"]) == ("clip", 5)
 
 
 def test_a_disk_that_fails_has_an_exit_status_of_its_own(tmp_path: Path) -> None:
