@@ -86,8 +86,7 @@ def _printable_words(caption: str) -> str:
 def wrap_caption(caption: str, font: Font, width: int = THUMBNAIL_SIDE) -> list[str]:
     """Return at most MAX_CAPTION_LINES lines of a caption, no wider than `width` pixels.
 
-    They are broken at spaces or, in longer words, anywhere.
-    An ellipsis ends what had to be cut.
+    They are broken at spaces or, in longer words, anywhere. An ellipsis ends what had to be cut.
     """
     lines: list[str] = []
     rest = caption

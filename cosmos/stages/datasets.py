@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import InputError, TransientError, is_permanent
+from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.suite import suites
 
@@ -87,7 +87,7 @@ def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> Data
         num_images = card.open(params, machine).size["num_images"]
         present, complete = True, num_images >= card.num_images
         state = f"{num_images:,} images" + ("" if complete else f" of {card.num_images:,}")
-    except (ValueError, OSError) as error:
+    except (CosmosError, OSError) as error:
         present, complete, state = False, False, str(error)
     return DatasetListing(
         suite=card.suite,

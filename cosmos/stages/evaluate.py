@@ -148,19 +148,28 @@ def evaluate(
         opened, missing = open_datasets(cards, params, machine)
         if not opened:
             raise problems_as_error(missing)
+        session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet)
         with logging_to_run(run, ranks):
-            session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet)
             log_problems(ranks, *missing)
-            measured, failed = measure_datasets(session, opened)
-            for suite, entries in measured.items():
-                on_first_rank(partial(write_tables, session, suite, entries))
-        problems = [*missing, *failed]
-        return EvaluationResult(
-            requested_entries(session, measured),
-            list(map(str, problems)),
-            ranks.is_first,
-            is_transient=any(isinstance(problem, TransientError) for problem in problems),
-        )
+            return measure_and_report(session, opened, missing)
+
+
+def measure_and_report(
+    session: EvaluationSession,
+    opened: Sequence[tuple[DatasetCard, OpenDataset]],
+    missing: Sequence[Problem],
+) -> EvaluationResult:
+    """Measure every model on the opened datasets, write tables, and return the result."""
+    measured, failed = measure_datasets(session, opened)
+    for suite, entries in measured.items():
+        on_first_rank(partial(write_tables, session, suite, entries))
+    problems = [*missing, *failed]
+    return EvaluationResult(
+        requested_entries(session, measured),
+        list(map(str, problems)),
+        session.ranks.is_first,
+        is_transient=any(isinstance(problem, TransientError) for problem in problems),
+    )
 
 
 def problems_as_error(problems: Sequence[Problem]) -> CosmosError:

@@ -7,7 +7,7 @@ import pytest
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import TransientError
+from cosmos.errors import InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
 from cosmos.stages.datasets import DatasetListing, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
@@ -65,7 +65,7 @@ def card(download: Any) -> DatasetCard:
 
     def opened(params: Params, machine: Machine) -> OpenDataset:
         if not (machine.datasets_root / "here").exists():
-            raise ValueError("not here")
+            raise InputError("not here")
         return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: {}, no_pictures)
 
     return DatasetCard("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, opened, download)
