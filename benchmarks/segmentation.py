@@ -56,7 +56,7 @@ TOLERANCE = 1e-3
 
 
 class RandomQueries:
-    """A cache of random embeddings of the query words, so that no text is encoded."""
+    """Cache of random embeddings of the query words, so that no text is encoded."""
 
     def __init__(self, words: Sequence[str], width: int) -> None:
         rows = normalize(torch.randn(len(words), width, generator=torch.Generator().manual_seed(0)), dim=-1)

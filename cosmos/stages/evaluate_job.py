@@ -55,7 +55,7 @@ class Evaluation:
     quiet: bool = False
 
     def __call__(self) -> dict[str, Any]:
-        """Run the stage, and return the fields of Evaluated."""
+        """Run the stage, and return the fields of EvaluationResult."""
         from cosmos.stages.evaluate import evaluate
 
         with mirroring(RunDir(self.path), self.machine.wandb):
