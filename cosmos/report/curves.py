@@ -61,7 +61,7 @@ def training_lines(lines: Sequence[MetricsLine]) -> list[MetricsLine]:
 
 def final_figures(lines: Sequence[MetricsLine]) -> dict[str, float]:
     """Return the losses of the last line, the steps and samples until then, and the median speed."""
-    last, rates = lines[-1], [line["samples_per_second"] for line in lines]
+    last, rates = lines[-1], [line[SAMPLES_PER_SECOND.name] for line in lines]
     losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
     ended = {"steps": last["step"], "samples": last["samples"]}
     return {**ended, **losses, SAMPLES_PER_SECOND.name: median(rates)}
