@@ -22,9 +22,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cosmos.config import identity
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
-from cosmos.run import metrics, results
+from cosmos.run import directory, labels, metrics, results
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing
 
@@ -56,7 +57,7 @@ def list_runs(root: Path) -> list[RunRecord]:
     current = dict(find_runs(root, index))
     unchanged = {name: entry for name, entry in current.items() if entry}
     changed = dict(read_entries(root, [name for name in current if name not in unchanged]))
-    kept = unchanged | {name: entry for name, entry in changed.items() if is_old_enough(entry)}
+    kept = unchanged | {name: entry for name, entry in changed.items() if is_to_keep(entry)}
     if kept != index:
         with suppress(OSError):
             write_index(root / INDEX_FILE, kept.values())
@@ -95,7 +96,7 @@ def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str
 def visible_names(path: str) -> list[str]:
     """Return the names in a folder that are not hidden; [] where it is no folder or may not be read."""
     try:
-        return [name for name in os.listdir(path) if not name.startswith(".")]  # noqa: PTH208 - names do
+        return [name for name in os.listdir(path) if not name.startswith(".")]  # noqa: PTH208 - no paths needed
     except OSError:
         return []
 
@@ -151,8 +152,13 @@ def watched_paths(run: RunDir) -> Iterator[str]:
             yield from (f"{run.jobs.name}/{token}", f"{run.jobs.name}/{token}/attempts-0.jsonl")
 
 
-def is_old_enough(entry: IndexEntry) -> bool:
-    """Return True when a change from now on would show in the times of a run's files."""
+def is_to_keep(entry: IndexEntry) -> bool:
+    """Return True when whatever changes the record from now on would show in the times of a run's files.
+
+    It would not for a file that could not be read: permission, or a disk that answers again, changes no time.
+    """
+    if entry.record.problem:
+        return False
     times = (float(stamp.partition(":")[0]) for stamp in entry.stamp.split() if stamp != "-")
     return max(times, default=math.inf) < (time.time() - MIN_AGE_SECONDS) * 1e9
 
@@ -160,8 +166,9 @@ def is_old_enough(entry: IndexEntry) -> bool:
 @cache
 def index_version() -> int:
     """Return a checksum of the code that makes records: an index of other code is not used."""
-    modules = (__file__, *(str(module.__file__) for module in (run_records, results, metrics)))
-    return zlib.crc32(b"".join(Path(module).read_bytes() for module in modules))
+    readers = (run_records, results, metrics, labels, directory, identity)
+    files = (__file__, *(str(module.__file__) for module in readers))
+    return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 
 
 def read_index(path: Path) -> dict[str, IndexEntry]:
@@ -175,7 +182,7 @@ def read_index(path: Path) -> dict[str, IndexEntry]:
             for stamp, watched, values in index["entries"]
         )
         return {entry.record.name: entry for entry in entries}
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 

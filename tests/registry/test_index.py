@@ -2,6 +2,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -130,6 +131,7 @@ def of_other_form(path: Path) -> None:
         lambda path: path.write_bytes(b"no index"),
         lambda path: path.write_bytes(b"\xff\xfe"),
         lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(gzip.compress(b"[" * 100_000)),
         cut,
         of_other_code,
         of_other_fields,
@@ -150,6 +152,17 @@ def test_where_no_index_can_be_written_runs_are_listed_all_the_same(root: Path) 
     (root / INDEX_FILE).mkdir()
     assert len(list_runs(root)) == 4
     assert sorted(path.name for path in root.iterdir()) == [INDEX_FILE, "one", "sweep", "two"]
+
+
+def test_what_could_not_be_read_is_read_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(run: RunDir, name: str) -> RunRecord:
+        return replace(read_run_record(run, name), problem="Permission denied" if name == "two" else "")
+
+    monkeypatch.setattr(run_index, "read_run_record", failing)
+    assert list_runs(root)[-1].problem == "Permission denied"
+    assert numbers_read(root, monkeypatch) == 1
+    assert numbers_read(root, monkeypatch) == 0
+    assert list_runs(root)[-1].problem == ""
 
 
 def test_a_run_that_is_deleted_while_it_is_read_is_not_listed(
