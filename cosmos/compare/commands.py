@@ -1,6 +1,7 @@
 """Command `cosmos compare`: prints a comparison, writes its page, saves workspaces in W&B."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def default_page_path(names: Sequence[str], machine: Machine) -> Path:
     joined = "-".join(names)
     label = file_label(joined)
     if len(joined) > MAX_PAGE_NAME:
-        label = f"{len(names)}-runs-{hashlib.sha256(joined.encode()).hexdigest()[:8]}"
+        label = f"{len(names)}-runs-{hashlib.sha256(os.fsencode(joined)).hexdigest()[:8]}"
     return machine.runs_root / "compare" / f"{label}.html"
 
 

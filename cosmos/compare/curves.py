@@ -62,8 +62,9 @@ def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
 
 
 def batch_size(contender: Contender) -> int:
-    """Return the number of samples of a contender's optimisation step."""
-    return int(contender.params.get("pretrain.batch_size", 1))
+    """Return the number of samples of a contender's optimisation step; 1 where its parameters are damaged."""
+    size = contender.params.get("pretrain.batch_size")
+    return size if isinstance(size, int) else 1
 
 
 def plot_order(name: str) -> tuple[bool, bool, str]:
@@ -79,7 +80,7 @@ def is_headline(name: str) -> bool:
 def read_curves(run: RunDir, per_step: int) -> RunCurves:
     """Return the curves of a run, without values that are not finite; `per_step`: samples of a step."""
     points: dict[str, list[tuple[int, float]]] = {}
-    for line in read_metrics(run.metrics):
+    for line in (line for line in read_metrics(run.metrics) if "step" in line):
         for name, value in plotted_values(line):
             points.setdefault(name, []).append((line["step"] * per_step, value))
     return {

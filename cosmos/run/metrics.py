@@ -62,7 +62,7 @@ class MetricsTail:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics file; [] where there is none. Lines that were cut short are left out."""
-    return list(_parsed(path.read_text(encoding="utf-8").splitlines() if path.exists() else []))
+    return list(_parsed(path.read_bytes().splitlines() if path.exists() else []))
 
 
 def last_line_with(key: str, path: Path) -> dict[str, Any]:

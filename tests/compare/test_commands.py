@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,8 @@ def test_pages_of_many_runs_have_short_names_of_their_own(tmp_path: Path) -> Non
     page, other = default_page_path(many, machine(tmp_path)), default_page_path(many[1:], machine(tmp_path))
     assert page != other
     assert len(page.name) < 50
+    unprintable = [*many, os.fsdecode(b"caf\xe9")]
+    assert default_page_path(unprintable, machine(tmp_path)).name.startswith("100-runs-")
     assert default_page_path(["../folder/a"], machine(tmp_path)).parent == tmp_path / "compare"
 
 

@@ -46,6 +46,14 @@ def test_a_run_without_a_step_has_no_curve(tmp_path: Path) -> None:
     assert learning_curves(compare_named(["a"], machine(tmp_path)).contenders) == []
 
 
+def test_damaged_lines_and_parameters_leave_the_rest_of_a_curve(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "a")
+    run.metrics.write_bytes(b'{"step": 1, "loss": 2.0}\n\xff\xfe\n{"loss": 1.0}\n{"step": 3, "loss": 1.5}\n')
+    run.params.write_text("pretrain: {batch_size: many}")
+    (loss,) = learning_curves(compare_named(["a"], machine(tmp_path)).contenders)
+    assert (loss.figure["data"][0]["x"], loss.figure["data"][0]["y"]) == ([1, 3], [2.0, 1.5])
+
+
 def test_steps_whose_loss_was_not_finite_are_left_out(tmp_path: Path) -> None:
     run = make_run(tmp_path, "a")
     with run.metrics.open("a") as file:
