@@ -15,6 +15,7 @@ from cosmos.config.identity import flatten_sections, identifying_values, with_fi
 from cosmos.config.params import Params
 from cosmos.config.search_space import Distribution, Suggester, TrialValues, nest_sections, suggest_values
 from cosmos.config.section import Natural, Positive, Section
+from cosmos.errors import InputError
 
 
 class Objective(Section):
@@ -165,5 +166,7 @@ class Sweep:
         file = SweepFile.model_validate(
             with_first_defaults({**values["sweep"], "objectives": objectives}, "sweep")
         )
+        if not all(objective.goal for objective in file.objectives):
+            raise InputError("objectives: one has no goal")
         base = Params.model_validate(with_first_defaults(values["base"]))
         return cls(values["name"], file, base, values["needs"], values["data"])

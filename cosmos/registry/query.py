@@ -143,8 +143,10 @@ class Condition:
         """Return True when a value is the one in the condition."""
         if isinstance(value, tuple):
             return self.text in value
-        if value is None or isinstance(value, bool):
-            return self.text.lower() in (value_text(value), "null" if value is None else "")
+        if value is None:
+            return self.text.lower() in ("none", "null")
+        if isinstance(value, bool):
+            return self.text.lower() == value_text(value)
         return value == (self.text if isinstance(value, str) else parse_number(self.text))
 
     def is_ordered(self, value: RowValue) -> bool:

@@ -44,7 +44,7 @@ class RunRecord:
     seconds_silent: float = math.inf
     """seconds since the last heartbeat of the process that trains it; inf: there was none"""
     at_rest: RunStatus = "stopped"
-    """status of the run, unless a process trains it"""
+    """status of the run while no process trains it"""
     started: str = ""
     """time of the first start, in UTC and ISO format"""
     group: str = ""
@@ -86,7 +86,7 @@ class RunRecord:
 
 def is_run_directory(path: str | Path) -> bool:
     """Return True for the directory of a run, rather than one of a sweep or of evaluations."""
-    return os.path.isfile(f"{path}/{PARAMS_FILE}")  # noqa: PTH113 - false, too, where one may not look
+    return os.path.isfile(f"{path}/{PARAMS_FILE}")  # noqa: PTH113 - False, too, without permission to look
 
 
 def find_run_dir(name: str, runs_root: Path) -> RunDir | None:
@@ -129,12 +129,15 @@ class TolerantReader:
         self.problems: list[str] = []
 
     def read(self, read: Callable[[], Part], default: Part) -> Part:
-        """Return what `read` returns, or `default` where its file is missing or damaged; note the latter."""
+        """Return the value of `read`, or `default` where its file is missing or damaged.
+
+        The error of a damaged one is added to `problems`.
+        """
         try:
             return read()
         except FileNotFoundError:
             return default
-        except Exception as error:  # there is no end to what a damaged file can do to its reader
+        except Exception as error:  # a damaged file may raise any error in its reader
             self.problems.append(" ".join(str(error).split()) or type(error).__name__)
             return default
 
@@ -155,7 +158,7 @@ def read_param_values(run: RunDir) -> dict[str, RecordValue]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         values = yaml.load(run.params.read_text(encoding="utf-8"), loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2026-13-45
         raise DamagedDataError(f"{run.params}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise DamagedDataError(f"{run.params}: expected sections such as `pretrain:`")
@@ -245,7 +248,7 @@ def read_trial_summary(run: RunDir) -> TrialSummary:
 
 @dataclass(frozen=True)
 class JobSummary:
-    """State of a run's newest job, as far as its folder tells; its defaults stand for a run without one."""
+    """State of a run's newest job, as far as its folder shows; its defaults stand for a run without one."""
 
     job_id: str = ""
     waits: bool = False

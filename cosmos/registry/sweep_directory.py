@@ -54,7 +54,7 @@ class TrialRecord:
         """Return the record in a run directory. DamagedDataError where it is none."""
         try:
             return cls(**json.loads(run.trial.read_text(encoding="utf-8")))
-        except (TypeError, json.JSONDecodeError) as error:
+        except (TypeError, ValueError) as error:
             raise DamagedDataError(
                 f"{run.trial}: not the record of a trial ({error}); delete {run.path}"
             ) from None
@@ -109,7 +109,7 @@ class SweepDir:
         values: Mapping[str, Any] = read_mapping(self.definition)
         try:
             return Sweep.load(values)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedDataError(f"{self.definition}: not the definition of a sweep ({error})") from None
 
 

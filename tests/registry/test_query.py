@@ -115,7 +115,7 @@ class TestConditions:
         [
             *("name=Ema", "name!=ema", "alive=false", "alive=1", "momentum=0.9", "momentum>0.96"),
             *("momentum=high", "tag=first", "tag!=ema", "tags~second", "pooled=1", "pooled>0", "mask<1"),
-            *("mask=0", "started<2026-07", "name=", "loss=nan"),
+            *("mask=0", "started<2026-07", "name=", "alive=", "loss=nan"),
         ],
     )
     def test_those_that_do_not(self, text: str) -> None:

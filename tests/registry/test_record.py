@@ -170,6 +170,11 @@ class TestDamage:
         assert entry.metrics["loss"] == before.metrics["loss"]
         assert ("retrieval/heldout/student/image_to_text_R@1" in entry.metrics) == (part != "results")
 
+    def test_an_impossible_date_is_named_with_its_file(self, tmp_path: Path) -> None:
+        run = make_run(tmp_path / "one")
+        run.params.write_text("pretrain: {begun: 2026-13-45}")
+        assert f"{run.params}: not YAML: month must be in 1..12" in record(run).problem
+
     def test_a_line_that_was_cut_short_is_passed_over(self, tmp_path: Path) -> None:
         run = make_run(tmp_path, epochs=2.0)
         with run.metrics.open("a") as file:

@@ -1,8 +1,10 @@
+import json
 import math
 from pathlib import Path
 
 import pytest
 
+from cosmos.errors import DamagedDataError
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from tests.search.examples import RECALL, small_sweep, write_sweep
 
@@ -23,10 +25,21 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     folder = SweepDir(tmp_path / sweep.id)
     run = folder.run(TrialRecord("small", 0, 0, {}, "finished", 1, {RECALL: math.pi}))
     run.path.mkdir(parents=True)
-    run.trial.write_text("{")
-    with pytest.raises(ValueError, match=r"trial\.json: not the record of a trial"):
-        folder.trials  # noqa: B018
-    folder.definition.write_text("name: small\n")
-    with pytest.raises(ValueError, match=r"sweep\.yaml: not the definition of a sweep"):
-        folder.sweep()
+    for content in (b"{", b"\xff\xfe"):
+        run.trial.write_bytes(content)
+        with pytest.raises(DamagedDataError, match=r"trial\.json: not the record of a trial"):
+            folder.trials  # noqa: B018
+    for text in ("name: small\n", "sweep: [], base: []\n", "{name: a, sweep: {objectives: [1]}}"):
+        folder.definition.write_text(text)
+        with pytest.raises(ValueError, match=r"sweep\.yaml: not "):
+            folder.sweep()
     assert write_sweep(tmp_path / "small.yaml").exists()
+
+
+def test_a_definition_whose_objective_has_no_goal_is_damaged(tmp_path: Path) -> None:
+    folder = SweepDir(tmp_path)
+    values = small_sweep(tmp_path).dump()
+    values["sweep"]["objectives"] = [{"figure": "grad_norm", "goal": ""}]
+    folder.definition.write_text(json.dumps(values))
+    with pytest.raises(DamagedDataError, match=r"sweep\.yaml: not the definition .*one has no goal"):
+        folder.sweep()
