@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cosmos.distributed.group import rank, world_size
-from cosmos.errors import CosmosError, convert_os_error
+from cosmos.errors import CosmosError, class_of_kind, error_kind
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,13 @@ def max_over_ranks(values: Tensor) -> Tensor:
 def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
     """Compute a value on every rank, and return all ranks' values, by rank, on each of them.
 
-    An error of a class of ours that one rank meets is raised on all ranks, with that class and message; an
-    error of the operating system becomes one of them (`convert_os_error`). Values and errors are
-    pickled on their way: plain values and tensors on the CPU.
+    An error of ours that one rank meets is raised on all ranks, by its message and the class that decides
+    what follows. An error of the operating system becomes one of ours in the same way, also in a process
+    that is alone: what catches it need not ask for the number of ranks. Any other error is raised on its
+    rank alone. Values are pickled on their way: plain values and tensors on the CPU.
     """
     if world_size() == 1:
-        return [compute()]
+        return [_compute_alone(compute)]
     mine = _value_or_error(compute)
     outcomes: list[Computed | CosmosError] = [mine] * world_size()
     dist.all_gather_object(outcomes, mine)
@@ -81,12 +82,26 @@ def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
     return values
 
 
+def _compute_alone(compute: Callable[[], Computed]) -> Computed:
+    try:
+        return compute()
+    except CosmosError:
+        raise
+    except OSError as error:
+        raise _plain_error(error) from error
+
+
 def _value_or_error(compute: Callable[[], Computed]) -> Computed | CosmosError:
     try:
         return compute()
     except (CosmosError, OSError) as error:
         logger.error("rank %d: %s", rank(), error)  # now: other ranks may take their time
-        return convert_os_error(error, str(error)) if isinstance(error, OSError) else error
+        return _plain_error(error)
+
+
+def _plain_error(error: CosmosError | OSError) -> CosmosError:
+    """Return an error of the deciding class, with the message alone: any other may fail to unpickle."""
+    return class_of_kind(error_kind(error))(str(error))
 
 
 def on_first_rank(compute: Callable[[], Computed]) -> Computed:

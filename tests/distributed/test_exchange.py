@@ -20,16 +20,25 @@ from cosmos.errors import (
     TransientError,
 )
 
+
+class StageError(TransientError):
+    """Error that pickles, and cannot be unpickled."""
+
+    def __init__(self, stage: str, reason: str) -> None:
+        super().__init__(f"{stage}: {reason}")
+
+
 ERRORS = [
     *(kind("broken") for kind in (InputError, DamagedDataError, TransientError, DivergedError)),
     SupersededError("broken"),
     CosmosError("broken"),
     FileNotFoundError(errno.ENOENT, "broken"),
     OSError(errno.ENOSPC, "broken"),
+    StageError("prepare", "broken"),
 ]
 """Errors that the second rank meets."""
 
-RAISED = [type(error) for error in ERRORS[:6]] + [InputError, TransientError]
+RAISED = [type(error) for error in ERRORS[:6]] + [InputError, TransientError, TransientError]
 """Classes of the errors that both ranks then raise."""
 
 
@@ -65,6 +74,17 @@ def test_a_process_that_is_alone_computes_for_itself() -> None:
     assert on_every_rank(lambda: 3) == [3]
     with pytest.raises(Interrupted):
         on_first_rank(interrupt)
+
+
+@pytest.mark.parametrize(("error", "kind"), [*zip(ERRORS, RAISED, strict=True)])
+def test_a_process_that_is_alone_meets_errors_of_the_same_classes(
+    error: Exception, kind: type[Exception]
+) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(kind, match="broken"):
+        on_first_rank(fail)
 
 
 def interrupt() -> None:
