@@ -72,7 +72,7 @@ class Trainer:
         Raises Interrupted when a signal asked to stop (all is saved), DivergedError when the loss stays
         non-finite, naming the last good checkpoint, and SupersededError when another process took over.
         """
-        metrics = MetricsWriter(self.run.metrics, self.step) if self.learner.process.is_first else None
+        metrics = self.open_metrics()
         with stop_on_signals() as stop, self.progress_bar() as bar:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
@@ -94,8 +94,23 @@ class Trainer:
         self.save()
         return self.run.checkpoint(self.step)
 
+    def open_metrics(self) -> MetricsWriter:
+        """Return the writer of the run's metrics, which the first rank uses, and drop lines of later steps.
+
+        Raises SupersededError where another process took over: its lines must not be dropped.
+        """
+
+        def open_file() -> MetricsWriter:
+            self.lease.check()
+            return MetricsWriter(self.run.metrics, self.step)
+
+        return on_first_rank(open_file)
+
     def take_step(self, batch: Batch, stop: StopRequest) -> StepResult:
-        """Take one step; as many non-finite losses in a row as the parameters allow are passed over."""
+        """Take one step; skip it where the loss is not finite.
+
+        Raises DivergedError past `pretrain.max_nonfinite_steps` skipped steps in a row.
+        """
         learning_rate, momentum = self.scheduled(self.step)
         with naming_what_needs_less_memory():
             result = self.learner.step(batch, learning_rate, momentum, stop.signal, self.is_late())
@@ -116,28 +131,27 @@ class Trainer:
         total, params = self.plan.total_steps, self.learner.params
         return schedules.learning_rate(step, total, params), schedules.momentum(step, total, params)
 
-    def report(self, metrics: MetricsWriter | None, result: StepResult, num_samples: int) -> None:
-        """Log a line of metrics where one is due; `num_samples` are those of this rank in the batch."""
+    def report(self, metrics: MetricsWriter, result: StepResult, num_samples: int) -> None:
+        """Log a line of metrics where one is due; this rank had `num_samples` of the batch."""
         total = self.plan.total_steps
         if self.step < total and self.step % self.learner.params.log_every_steps:
             return
         line = self.metrics_line(result, num_samples)
         self.log_line(metrics, line)
-        if metrics:
+        if self.learner.process.is_first:
             rate = line["samples_per_second"]
             logger.info("step %d of %d: loss %.4f, %.1f samples/s", self.step, total, line["loss"], rate)
 
-    def log_line(self, metrics: MetricsWriter | None, line: dict[str, Any]) -> None:
-        """Append a line of metrics from the first rank, as long as the run is this process's to write."""
+    def log_line(self, metrics: MetricsWriter, line: dict[str, Any]) -> None:
+        """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""
 
         def append() -> None:
             self.lease.check()
-            assert metrics
             metrics.log(line)
 
         on_first_rank(append)
 
-    def evaluate_models(self, metrics: MetricsWriter | None, stop: StopRequest) -> None:
+    def evaluate_models(self, metrics: MetricsWriter, stop: StopRequest) -> None:
         """Evaluate student and teacher, all ranks together, and log the figures."""
         with stop.obeyed_at_once(f"stopped in the evaluation after step {self.step}, which is saved"):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})

@@ -175,6 +175,14 @@ def test_another_that_takes_over_stops_this_one_at_its_next_line(tmp_path: Path)
     assert make_trainer(tmp_path, params()).step == 2
 
 
+def test_lines_of_another_that_took_over_before_the_first_step_stay(tmp_path: Path) -> None:
+    slow = make_trainer(tmp_path, params())
+    make_trainer(tmp_path, params()).train(batches(0, 2))
+    with pytest.raises(SupersededError, match="took over this run"):
+        slow.train(batches(0))
+    assert logged(tmp_path) == [(1, "loss"), (2, "loss")]
+
+
 def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
