@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -37,16 +37,20 @@ def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch:
         rng=random_state(learner.process.device),
         progress=asdict(state.counters),
     )
-    with checkpoints.replacing_checkpoint(path) as file:
-        torch.save(content, file)
-        lease.check()  # again: large files take their time, and the run must not get a checkpoint from ahead
+    try:
+        with checkpoints.replacing_checkpoint(path) as file:
+            torch.save(content, file)
+            lease.check()  # again: large files take their time, and the run must not get a later checkpoint
+    except InputError:
+        lease.check()  # who takes a run over removes partial checkpoints: this is not the user's fault then
+        raise
     for old in run.saved_checkpoints[keep:]:
         old.unlink(missing_ok=True)
     return path
 
 
 def remove_partial_checkpoints(run: RunDir) -> None:
-    """Remove what is left of checkpoints that a process was writing when it was killed."""
+    """Remove the temporary files of checkpoints that a process was writing when it was killed."""
     for path in run.checkpoints.glob(".step-*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -59,23 +63,48 @@ def newest_whole_checkpoint(run: RunDir) -> checkpoints.Checkpoint | None:
     """
     for path in run.saved_checkpoints:
         try:
-            return checkpoints.read_checkpoint(path)
+            return read_saved_checkpoint(path)
         except DamagedDataError as error:
             logger.warning("passing over a damaged checkpoint: %s", error)
     return None
 
 
-def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> TrainingState:
-    """Restore weights, optimiser, scaler and random state as they were saved, and return how far that is.
+def read_saved_checkpoint(path: Path) -> checkpoints.Checkpoint:
+    """Read a checkpoint that was listed in its run; errors as of `read_checkpoint`, except for a lost file.
 
-    Raises InputError for a checkpoint of another model than the learner's.
+    Raises TransientError where the file is gone since: the process that trained the run before may have saved
+    a newer one at this moment, or this rank's view of a shared disk is not the first rank's.
+    """
+    try:
+        return checkpoints.read_checkpoint(path)
+    except InputError as error:
+        if path.exists():
+            raise
+        raise TransientError(
+            f"{path}: gone, or not on a disk that all nodes share, since the run was opened; "
+            "the same command goes on from the newest checkpoint that is there"
+        ) from error
+
+
+def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> TrainingState:
+    """Restore weights, optimiser, scaler and random state as they were saved; return the saved progress.
+
+    Raises InputError for a checkpoint of another model than the learner's, and for one without the state of
+    a training, such as a published one.
     """
     checkpoints.load_state(learner.student, checkpoint.student, f"{checkpoint.path}: student")
     checkpoints.load_state(learner.teacher, checkpoint.teacher, f"{checkpoint.path}: teacher")
-    learner.optimizer.load_state_dict(checkpoint.extra["optimizer"])
-    learner.scaler.load_state_dict(checkpoint.extra["scaler"])
-    restore_random_state(checkpoint.extra["rng"], learner.process.device)
-    return TrainingState(checkpoint.extra["step"], Counters(**checkpoint.extra["progress"]))
+    extra = checkpoint.extra
+    try:
+        learner.optimizer.load_state_dict(extra["optimizer"])
+        learner.scaler.load_state_dict(extra["scaler"])
+        restore_random_state(extra["rng"], learner.process.device)
+        return TrainingState(extra["step"], Counters(**extra["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{checkpoint.path}: holds no training that this version can continue ({error!r}); "
+            "name another run with --run, or move the file out of the run"
+        ) from error
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -87,7 +116,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Restore what `random_state` returned, as far as this device has the generator."""
+    """Restore the states that `random_state` returned, as far as this device has the generator."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

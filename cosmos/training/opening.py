@@ -5,11 +5,15 @@ from pathlib import Path
 
 from cosmos.config.machine import Machine
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
-from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
-from cosmos.training.checkpoint import newest_whole_checkpoint, remove_partial_checkpoints, resume_learner
+from cosmos.training.checkpoint import (
+    newest_whole_checkpoint,
+    read_saved_checkpoint,
+    remove_partial_checkpoints,
+    resume_learner,
+)
 from cosmos.training.progress import StepPlan, TrainingState
 from cosmos.training.step import Learner
 from cosmos.training.trainer import ModelEvaluation, Trainer
@@ -17,7 +21,7 @@ from cosmos.training.trainer import ModelEvaluation, Trainer
 
 @dataclass(frozen=True)
 class Standing:
-    """The right to write into a run, and how far the run is on disk."""
+    """Lease of a run, and the run's progress as its files have it."""
 
     lease: Lease
     checkpoint: Path | None
@@ -31,13 +35,14 @@ def open_training(
 ) -> Trainer:
     """Take a run over, resume `learner` where it stands, and return the trainer that goes on from there.
 
-    All ranks open it together; a process that trains the run already stops when it next looks. Raises
-    InputError for a checkpoint of another model, and TransientError for one that cannot be read for now.
+    All ranks open it together; a process that trains the run already stops at its next check of the lease.
+    Raises InputError for a checkpoint of another model, TransientError for one that cannot be read for now,
+    and SupersededError where another process takes the run over at the same time.
     """
     standing = on_first_rank(lambda: take_over(run))
     path, state = standing.checkpoint, TrainingState()
     if path:
-        state = on_every_rank(lambda: resume_learner(learner, read_checkpoint(path)))[0]
+        state = on_every_rank(lambda: resume_learner(learner, read_saved_checkpoint(path)))[0]
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
     owes_evaluation = is_due and state.step not in standing.evaluated_steps
     return Trainer(
@@ -46,8 +51,9 @@ def open_training(
 
 
 def take_over(run: RunDir) -> Standing:
-    """Take the lease of a run, and only then look how far the run is."""
+    """Take the lease of a run, and only then read the progress of the run from its files."""
     lease = Lease.take(run)
+    lease.check()  # of two that open the run at once, the first must not remove what the second writes
     remove_partial_checkpoints(run)
     newest = newest_whole_checkpoint(run)
     evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)

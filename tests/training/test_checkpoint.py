@@ -1,14 +1,17 @@
 """Checkpoints of runs: which ones stay, which one a run goes on from."""
 
 import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from cosmos.config.machine import Machine
-from cosmos.errors import TransientError
+from cosmos.errors import InputError, SupersededError, TransientError
 from cosmos.run.directory import RunDir
+from cosmos.run.lease import Lease
 from cosmos.training import checkpoint
 from tests.training.examples import (
     batches,
@@ -68,3 +71,45 @@ def test_halves_of_checkpoints_from_a_killed_process_are_removed(tmp_path: Path)
     half.write_bytes(b"half")
     make_trainer(tmp_path, params())
     assert not half.exists()
+
+
+def test_a_checkpoint_that_goes_as_the_run_is_opened_is_a_transient_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trainer(tmp_path, params()).train(batches(0))
+    read = torch.load
+
+    def remove_and_read(path: Path, **options: Any) -> object:
+        path.unlink()
+        return read(path, **options)
+
+    monkeypatch.setattr(torch, "load", remove_and_read)
+    with pytest.raises(TransientError, match=r"step-00000006\.pt: gone"):
+        make_trainer(tmp_path, params())
+
+
+def test_a_checkpoint_without_the_state_of_a_training_is_refused_by_name(tmp_path: Path) -> None:
+    make_trainer(tmp_path, params()).train(batches(0))
+    newest = tmp_path / "checkpoints" / "step-00000006.pt"
+    content = torch.load(newest, weights_only=True)
+    del content["optimizer"]
+    torch.save(content, newest)
+    with pytest.raises(InputError, match=r"step-00000006\.pt: holds no training .*'optimizer'"):
+        make_trainer(tmp_path, params())
+
+
+def test_a_partial_checkpoint_that_the_next_process_removes_is_no_fault_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(tmp_path, params())
+    sync = os.fsync
+
+    def lose_run(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", sync)
+        Lease.take(RunDir(tmp_path))
+        checkpoint.remove_partial_checkpoints(RunDir(tmp_path))
+
+    monkeypatch.setattr(os, "fsync", lose_run)
+    trainer.state.step = 1
+    with pytest.raises(SupersededError, match="took over this run"):
+        trainer.save()
