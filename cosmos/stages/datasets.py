@@ -11,8 +11,9 @@ from rich.text import Text
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
+from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.evaluation.card import DatasetCard
+from cosmos.evaluation.dataset_files import is_transient
 from cosmos.evaluation.suite import suites
 
 
@@ -31,8 +32,10 @@ class DatasetListing:
     """True when the suite can measure it"""
     complete: bool
     """True when it holds as many images as were published"""
+    unknown: bool
+    """True when a disk or the network failed, so that the dataset may be there all the same"""
     state: str
-    """number of images, or what is missing, for people"""
+    """number of images, or the reason for which it cannot be measured, for people"""
 
 
 def list_datasets(
@@ -41,7 +44,7 @@ def list_datasets(
     """List the datasets of these names, or all; `download` fetches those that are missing first.
 
     Raises InputError for an unknown name and for one that cannot be downloaded, TransientError where a
-    download fails.
+    download, or the disk before it, fails.
     """
     cards = choose_cards(names, params)
     if download:
@@ -64,9 +67,15 @@ def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
 
 
 def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
-    """Download a dataset that is not there."""
-    if inspect_dataset(card, params, machine).present:
+    """Download a dataset that is not there.
+
+    Raises InputError where no program can, TransientError where the download fails, or the disk does.
+    """
+    listing = inspect_dataset(card, params, machine)
+    if listing.present:
         return
+    if listing.unknown:
+        raise TransientError(f"{card.name}: {listing.state}; run the command again")
     if card.download is None:
         raise InputError(
             f"{card.name}: cannot be downloaded by a program; put it below {machine.datasets_root}:"
@@ -76,19 +85,20 @@ def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> Non
     try:
         card.download(machine.datasets_root)
     except (OSError, RuntimeError) as error:  # torchvision's of a file that came damaged
-        is_permanent_error = isinstance(error, OSError) and is_permanent(error)
-        error_class = InputError if is_permanent_error else TransientError
-        raise error_class(f"{card.name}: the download failed ({error}); run the command again") from None
+        message = f"{card.name}: the download failed ({error}); run the command again"
+        if isinstance(error, OSError):
+            raise convert_os_error(error, message) from None
+        raise TransientError(message) from None
 
 
 def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:
     """Return the state of a dataset on this machine."""
     try:
         num_images = card.open(params, machine).size["num_images"]
-        present, complete = True, num_images >= card.num_images
+        present, complete, unknown = True, num_images >= card.num_images, False
         state = f"{num_images:,} images" + ("" if complete else f" of {card.num_images:,}")
     except (CosmosError, OSError) as error:
-        present, complete, state = False, False, str(error)
+        present, complete, unknown, state = False, False, is_transient(error), str(error)
     return DatasetListing(
         suite=card.suite,
         name=card.name,
@@ -99,6 +109,7 @@ def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> Data
         can_be_downloaded=card.download is not None,
         present=present,
         complete=complete,
+        unknown=unknown,
         state=state,
     )
 
@@ -124,10 +135,16 @@ def datasets_table(listed: Sequence[DatasetListing]) -> Table:
     for suite, items in groupby(listed, key=lambda item: item.suite):
         rows.add_row(Text(suite, "bold"))
         for item in items:
-            here = ("yes" if item.complete else "in part") if item.present else "no"
-            style = "" if item.present else "dim"
-            rows.add_row(Text(f"  {item.name}"), here, Text(item.size), Text(item.licence), style=style)
+            cells = Text(f"  {item.name}"), describe_presence(item), Text(item.size), Text(item.licence)
+            rows.add_row(*cells, style="" if item.present else "dim")
     return rows
+
+
+def describe_presence(item: DatasetListing) -> str:
+    """Return `yes`, `in part`, `no` or `unknown`, for the column of what is on this machine."""
+    if item.present:
+        return "yes" if item.complete else "in part"
+    return "unknown" if item.unknown else "no"
 
 
 def dataset_details(item: DatasetListing) -> Table:

@@ -1,4 +1,6 @@
+import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
-from cosmos.stages.datasets import DatasetListing, download_dataset, list_datasets
+from cosmos.stages.datasets import DatasetListing, describe_presence, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
 from tests.stages.examples import cosmos
 
@@ -90,6 +92,27 @@ def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
 
     with pytest.raises(TransientError, match=r"mine: the download failed \(the host is down\); run .* again"):
         download_dataset(card(download), Params(), here(tmp_path))
+
+
+def test_a_dataset_on_a_failing_disk_is_neither_absent_nor_downloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(folder))
+
+    monkeypatch.setattr(
+        "cosmos.evaluation.retrieval.layouts.check_file_exists", lambda path, remedy: fail(path)
+    )
+    unknown = listed(tmp_path, "flickr8k")["flickr8k"]
+    assert (unknown.present, unknown.unknown, describe_presence(unknown)) == (False, True, "unknown")
+    assert "Input/output error" in unknown.state
+
+    def opened(params: Params, machine: Machine) -> OpenDataset:
+        raise TransientError("the disk failed")
+
+    failing = replace(card(lambda root: pytest.fail("downloaded")), open=opened)
+    with pytest.raises(TransientError, match="mine: the disk failed; run the command again"):
+        download_dataset(failing, Params(), here(tmp_path))
 
 
 def test_the_command_prints_a_table_the_layout_of_one_and_json(tmp_path: Path) -> None:

@@ -92,7 +92,12 @@ class PublishedSegmentationSet:
 
 
 def download_voc2012(root: Path) -> None:
-    """Download VOC 2012 into a datasets_root, and move it to where its layout says."""
+    """Download VOC 2012 into a datasets_root, and move it to where its layout says.
+
+    Raises InputError, before anything is downloaded, where a folder is there that it cannot replace.
+    """
+    if (root / "VOC2012").exists():
+        raise InputError(f"{root / 'VOC2012'}: holds a part of VOC 2012; remove it, then download the whole")
     VOCSegmentation(root, year="2012", image_set="val", download=True)
     (root / "VOCdevkit" / "VOC2012").rename(root / "VOC2012")
 
