@@ -22,8 +22,10 @@ def convert_read_error(
     """Return the error to raise for one of reading `path`, which it names, beside the problem.
 
     InputError where the file is missing or must not be read, DamagedDataError where a library refuses its
-    bytes (it gives no error number), and TransientError otherwise.
+    bytes (it gives no error number), and TransientError otherwise. A TransientError stays as it is.
     """
+    if isinstance(error, TransientError):
+        return error
     message = f"{path}: {problem}: {error.strerror or error}"
     if is_transient(error):
         return TransientError(message)
@@ -41,7 +43,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def file_key(path: Path, folder: Path) -> str:
-    """Return a file's path below `folder`, size and time of the last change: another key for another file."""
+    """Return a key of a file's content: its path below `folder`, its size and the time of its last change."""
     status = path.stat()
     return f"{path.relative_to(folder).as_posix()}:{status.st_size}:{status.st_mtime_ns}"
 

@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,18 +19,10 @@ from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
-from cosmos.evaluation.embed import Embedder, Encoder
+from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.suite import suites
-from cosmos.model import checkpoints
-from cosmos.model.checkpoint_reference import (
-    CheckpointReference,
-    OpenClipReference,
-    checkpoint_to_evaluate,
-)
-from cosmos.model.checkpoints import Checkpoint, ModelConfig
-from cosmos.model.encoders import make_encoder, open_clip_baseline
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences_to_published, published_figures
 from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
 from cosmos.report.tables import results_table
@@ -38,6 +30,7 @@ from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing, write_text
 from cosmos.run.results import ResultEntry, Results
+from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
 from cosmos.stages.evaluation_result import (
     EvaluationResult,
     dataset_scores,
@@ -54,54 +47,6 @@ MEASURING_TIMEOUT = timedelta(days=2)
 
 Problem = InputError | DamagedDataError | TransientError
 """Reason why a dataset was not measured."""
-
-
-@dataclass(frozen=True)
-class EvaluatedCheckpoint:
-    """Checkpoint that is measured, and the models in it."""
-
-    reference: CheckpointReference
-    machine: Machine
-
-    @cached_property
-    def path(self) -> Path:
-        """Path of its file, downloaded if need be."""
-        return self.reference.fetch(self.machine.cache_root)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of its file; "" for a baseline whose weights open_clip keeps."""
-        if isinstance(self.reference, OpenClipReference) and not self.reference.is_file:
-            return ""
-        return provenance.file_sha256(self.path)
-
-    def models(self, params: Params) -> tuple[str, ...]:
-        """Return the names of its models that are to be evaluated."""
-        return ("baseline",) if isinstance(self.reference, OpenClipReference) else params.evaluate.models
-
-    def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
-        """Yield its models that are to be evaluated, by name, one in memory at a time."""
-        precision = params.evaluate.precision
-        if isinstance(self.reference, OpenClipReference):
-            yield "baseline", open_clip_baseline(self.reference, device, precision)
-            return
-        for model in self.models(params):
-            yield model, make_encoder(self.checkpoint, model, self.config(params), device, precision)
-
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """Content of its file."""
-        return checkpoints.read_checkpoint(self.path)
-
-    def config(self, params: Params) -> ModelConfig:
-        """Return the architecture: of the file, of its published name, or else of the parameters."""
-        published = checkpoints.published_config(self.reference.name)
-        return self.checkpoint.config or published or ModelConfig.of(params)
-
-    def identity(self, params: Params) -> str:
-        """Return a text that differs once the weights or the architecture do."""
-        is_baseline = isinstance(self.reference, OpenClipReference)
-        return f"{self.sha256} {self.reference.text if is_baseline else self.config(params)}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +67,7 @@ class EvaluationSession:
         return Results(self.run.result_file(suite, self.checkpoint), suite)
 
     def identity(self, *parts: str) -> str:
-        """Return a text that differs once checkpoint, precision, code or one of the parts does."""
+        """Return a hash of the checkpoint, the precision, the code and the parts."""
         subject, precision = self.subject.identity(self.params), self.params.evaluate.precision
         return fingerprint_strings([subject, precision, provenance.source_digest(), *parts])
 
@@ -140,8 +85,8 @@ def evaluate(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     run = RunDir(path)
-    subject = EvaluatedCheckpoint(checkpoint_to_evaluate(run, checkpoint), machine)
-    published_name(subject, params)  # a name that there is none of is refused now
+    subject = find_evaluated_checkpoint(run, checkpoint, machine)
+    published_name(subject, params)  # raises for an unknown name before anything is computed
     suite_by_name = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in suite_by_name[name].requested()]
     with process_group(machine.device, MEASURING_TIMEOUT) as ranks:
@@ -173,7 +118,7 @@ def measure_and_report(
 
 
 def problems_as_error(problems: Sequence[Problem]) -> CosmosError:
-    """Return an error that lists problems: of a transient one's class, if there is any, or the first's."""
+    """Return an error that lists problems: TransientError if one of them is, or else of the first's class."""
     ordered = sorted(problems, key=lambda problem: not isinstance(problem, TransientError))
     return type(ordered[0])("\n".join(map(str, problems))) if ordered else InputError("no dataset is named")
 
@@ -199,7 +144,7 @@ def open_datasets(
 
 
 def open_on_every_rank(card: DatasetCard, params: Params, machine: Machine) -> OpenDataset:
-    """Open a dataset, which every rank must find alike. Errors say what one of them lacks."""
+    """Open a dataset on every rank. Raises InputError where copies differ, and the error of any rank."""
     datasets: list[OpenDataset] = []
 
     def open_here() -> str:
@@ -241,30 +186,30 @@ def measure_datasets(
 def measure_dataset(
     session: EvaluationSession, model: str, embedder: Embedder, card: DatasetCard, dataset: OpenDataset
 ) -> ResultEntry:
-    """Measure one model on one dataset, unless that is done, write its figures, and return the entry.
+    """Measure a model on a dataset, unless that is done, write its pictures and figures; return the entry.
 
-    What the first rank alone reads and writes may fail there alone: the other ranks are told.
+    The first rank alone reads and writes the results; an error of it is raised on all ranks.
     """
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
     models = on_first_rank(lambda: results.measured(card.name, identity))
     is_new, started = model not in models, time.monotonic()
     if is_new:
         models = {**models, model: dict(dataset.measure(embedder))}
+        pictures = dataset.pictures(embedder)
+        # Before the entry, which says that nothing is left to be done.
+        on_first_rank(lambda: save_segmentation_sheet(session, model, card, pictures))
 
     def write() -> ResultEntry:
         entry = results_entry(session, card, dataset, identity, models)
-        if not is_new:  # the code that measured, not the code that looked
+        if not is_new:  # the code that measured, not the code that runs now
             entry["code_version"] = results.entries()[card.name]["code_version"]
         results.put(card.name, entry)
         return entry
 
     entry = on_first_rank(write)
-    if is_new:
-        if session.ranks.is_first:
-            seconds = time.monotonic() - started
-            logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, model, seconds)
-        pictures = dataset.pictures(embedder)
-        on_first_rank(lambda: save_segmentation_sheet(session, model, card, pictures))
+    if is_new and session.ranks.is_first:
+        seconds = time.monotonic() - started
+        logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, model, seconds)
     return entry
 
 

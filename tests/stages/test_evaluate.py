@@ -224,6 +224,23 @@ def test_segmentations_can_be_looked_at(place: Path) -> None:
             assert sheet.width > 500
 
 
+def test_a_sheet_of_segmentations_that_could_not_be_written_is_written_the_next_time(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = write_flags(place)
+
+    def fail(image: Image.Image, *args: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", fail)
+        assert run(place, "segmentation", segmentation=flags).is_transient
+    sheets = place / "runs" / "tiny" / "results"
+    assert not list(sheets.glob("*.png"))
+    run(place, "segmentation", segmentation=flags).raise_problems()
+    assert len(list(sheets.glob("segmentation-flags-*.png"))) == 2
+
+
 def test_published_figures_stand_beside_a_checkpoints_own(place: Path) -> None:
     name = "cosmos_vitb16_cc3m"
     with pytest.raises(ValueError, match=r"evaluate\.published: no 'cosmos_vitb99'; there are .*vitb16_cc3m"):
