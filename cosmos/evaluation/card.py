@@ -1,4 +1,4 @@
-"""Cards of datasets: what is known of one before it is opened, and the dataset that a card opens."""
+"""Cards of datasets, which describe them before they are opened, and the datasets that cards open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,11 +44,11 @@ class OpenDataset:
     sources: tuple[Path, ...]
     """files that say what it holds: the manifest, the captions file, the list of images, ..."""
     fingerprint: str
-    """differs once an image, a label or a setting that figures depend on does"""
+    """hash of all that figures depend on: images, labels and settings"""
     measure: Callable[[Embedder], Figures]
     """returns an encoder's figures by metric"""
     pictures: Callable[[Embedder], list[SegmentedImage]] = no_pictures
-    """returns some of an encoder's answers, to look at"""
+    """returns some of an encoder's answers as pictures"""
 
 
 @dataclass(frozen=True)

@@ -177,10 +177,10 @@ class Embedder:
     ) -> Tensor:
         """Return the rows of `keys`, from the cache or computed; `compute` yields keys and rows in batches.
 
-        `noun`: what the keys stand for, in a word for the progress bar.
+        `noun`: heading of the progress bar, such as "images".
         """
         rows = self.cache.read(collection)
-        # What one rank has not seen, all compute: file systems show a new part to some hosts before others.
+        # Keys that any rank lacks are computed: some hosts see a new part of the cache before others.
         lists = on_every_rank(lambda: [key for key in dict.fromkeys(keys) if key not in rows])
         missing = list(dict.fromkeys(key for keys_of_rank in lists for key in keys_of_rank))
         mine = missing[rank() :: world_size()]
@@ -214,7 +214,7 @@ class Embedder:
 
 @contextmanager
 def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on the first rank's terminal, unless `quiet`; yield what advances it."""
+    """Show a progress bar on the first rank's terminal, unless `quiet`; yield its function `advance`."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     console = Console(stderr=True)
     hidden = quiet or rank() > 0 or not console.is_terminal
@@ -226,8 +226,8 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
 class _TransformedImages(Dataset[Tensor | CosmosError]):
     """Images as an encoder takes them.
 
-    An image that cannot be read is returned as its error: raised in a worker, its message would arrive as a
-    traceback.
+    The error of an image that cannot be read is returned in its place: raised in a worker process, it would
+    arrive as a traceback.
     """
 
     def __init__(self, images: Images, indices: Sequence[int], image_size: int) -> None:
@@ -251,7 +251,7 @@ def _stack_images(items: Sequence[Tensor | CosmosError]) -> Tensor | CosmosError
 
 
 def raise_read_errors(items: Iterable[_Item | CosmosError]) -> Iterator[_Item]:
-    """Yield what was read, until the first error, which is raised with what to do about it."""
+    """Yield the items before the first error; raise that, with a remedy where it is not transient."""
     for item in items:
         if isinstance(item, TransientError):
             raise item

@@ -72,7 +72,7 @@ class CacheFolder:
 
 
 def _read_part(path: Path) -> dict[str, Tensor]:
-    """Return the rows of a part by key; {} for one that is damaged, or that was deleted in the meantime."""
+    """Return the rows of a part by key; {} for a part that is damaged, or was deleted in the meantime."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,11 +1,11 @@
-"""Fingerprints: short strings that differ once what they are made of does."""
+"""Fingerprints: short hashes of lists of strings."""
 
 import hashlib
 from collections.abc import Iterable
 
 
 def fingerprint_strings(parts: Iterable[str]) -> str:
-    """Return sixteen hex digits that differ between lists of strings."""
+    """Return a hash of a list of strings, in sixteen hex digits."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part.encode("utf-8", "surrogatepass") + b"\0")

@@ -1,4 +1,4 @@
-"""Images of a dataset, whatever form they have on disk. They stay there until they are needed."""
+"""Images of a dataset, in files of their own or in shards: read from disk one by one, when needed."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -19,14 +19,14 @@ class Prompts:
     """captions with {} in the place of the class name"""
 
 
-def _classification(content: Mapping[str, Any]) -> dict[str, Prompts]:
+def _parse_classification(content: Mapping[str, Any]) -> dict[str, Prompts]:
     return {
         name: Prompts(tuple(prompts["class_names"]), tuple(prompts["templates"]))
         for name, prompts in content.items()
     }
 
 
-def _segmentation(content: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], ...]]:
+def _parse_segmentation(content: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], ...]]:
     return {name: tuple(map(tuple, classes)) for name, classes in content.items()}
 
 
@@ -40,9 +40,11 @@ IMAGENET_TEMPLATES: tuple[str, ...] = tuple(template("{}") for template in OPENA
 
 CLASSIFICATION_PROMPTS: Mapping[str, Prompts] = {
     "imagenet": Prompts(IMAGENET_CLASSES, IMAGENET_TEMPLATES),
-    **_classification(_CONTENT["classification"]),
+    **_parse_classification(_CONTENT["classification"]),
 }
 """Prompts of classification datasets, by name."""
 
-SEGMENTATION_CLASSES: Mapping[str, tuple[tuple[str, ...], ...]] = _segmentation(_CONTENT["segmentation"])
+SEGMENTATION_CLASSES: Mapping[str, tuple[tuple[str, ...], ...]] = _parse_segmentation(
+    _CONTENT["segmentation"]
+)
 """Words for every class of segmentation datasets, in the order of labels: several words are synonyms."""

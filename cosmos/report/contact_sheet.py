@@ -61,9 +61,8 @@ def _thumbnail(sample: Sample) -> Image.Image:
                 raise DamagedDataError(
                     f"{image.width} x {image.height} pixels are more than {MAX_DECODED_PIXELS}"
                 )
-            image.draft(
-                "RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-            )  # decodes a large JPEG at a fraction of its size
+            # Decodes a large JPEG at a fraction of its size.
+            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception as error:  # decoders raise errors of many kinds on damaged or hostile files
         raise DamagedDataError(f"{sample.key}: image cannot be shown: {error}") from error

@@ -42,8 +42,8 @@ _STYLE = {
     "legend.columnspacing": 1.2,
 }
 
-_UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-"""Metadata that would differ between two drawings of the same, or that nobody reads."""
+_OMITTED_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""Metadata left out of a drawing: dates, which would make equal drawings differ, and what nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def loss_charts(lines: Sequence[MetricsLine]) -> tuple[LossChart, ...]:
 def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> str:
     """Return an <svg> element of these columns over the steps: the same curves are the same text.
 
-    No id in it is in one with another title, so that both may stand on a page.
+    Elements with different titles share no id, so that a page can hold both.
     """
     with style.context(["default", _STYLE, {"svg.hashsalt": title}]):
         figure = Figure(figsize=(6, 3.4), layout="constrained")
@@ -103,5 +103,5 @@ def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> st
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
         figure.legend(loc="outside upper left", ncols=len(columns))
         text = StringIO()
-        figure.savefig(text, format="svg", transparent=True, metadata=_UNSAID)
+        figure.savefig(text, format="svg", transparent=True, metadata=_OMITTED_METADATA)
     return re.sub(r'<g id="[^"]*"', "<g", text.getvalue()[text.getvalue().index("<svg") :])

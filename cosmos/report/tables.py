@@ -140,14 +140,14 @@ _TIES = {
 """Notes on metrics that say how far ties make others look better than they are."""
 
 _MIN_SHARE_OF_TIES = 0.0005
-"""Smallest share of ties that a note tells of: among many candidates, a few floats are equal by accident."""
+"""Smallest share of ties that is noted: among many candidates, a few floats are equal by accident."""
 
 
 def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> Group:
     """Return results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
 
-    Below each dataset's name stand its models, what is published, by how much the teacher (or baseline)
-    exceeds that, and guessing. Shares are in percent; ranks count from 1. What is not known is shown as `-`.
+    A dataset has a row for each model, one for published figures, one for the difference of the teacher (or
+    baseline) to them, and one for guessing. Shares are in percent; ranks count from 1; `-`: no value.
     """
     parts: list[Text | Table] = []
     for (checkpoint, columns), part in _group_by_table(suite, measured).items():

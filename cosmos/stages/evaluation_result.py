@@ -69,7 +69,7 @@ def picture_path(results: Path, dataset: str, model: str) -> Path:
 def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:
     """Put the results of this evaluation alone into `output`, in place of what was there.
 
-    They are <suite>.json, <suite>.md and <suite>-<dataset>-<model>.png. The same results are the same bytes.
+    They are <suite>.json, <suite>.md and <suite>-<dataset>-<model>.png. Equal results give equal bytes.
     """
     with replacing_folder(output) as folder:
         for suite, entries in evaluated.results.items():

@@ -26,7 +26,7 @@ from torchvision.datasets import (
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.sources.caption_files import path_below
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import InputError, TransientError, summarize_error
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders
 from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
@@ -81,7 +81,7 @@ class PublishedImageFiles:
         )
 
     def open(self, params: Params, machine: Machine) -> OpenDataset:
-        """Find it on disk. InputError says what is missing or wrong; TransientError, that the disk failed."""
+        """Open it. Raises InputError for missing or wrong files, TransientError for a failing disk."""
         folder, prompts = machine.datasets_root / self.folder, CLASSIFICATION_PROMPTS[self.name]
         files = self._read_files(machine.datasets_root)
         self._check_complete(folder, files, len(prompts.class_names))
@@ -165,9 +165,9 @@ def _remedy(name: str, download: Callable[[Path], object] | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError):  # whose words are advice on torchvision's arguments
+    if isinstance(error, RuntimeError):  # its message is advice on torchvision's arguments
         return "files are missing or damaged"
-    return f"{type(error).__name__}: {error}"
+    return summarize_error(error)
 
 
 def _read_by_loader(dataset: Any) -> LabelledFiles:
@@ -190,7 +190,7 @@ def _read_sun397(root: Path) -> LabelledFiles:
 
 def _read_oxford_pets(root: Path) -> LabelledFiles:
     dataset = OxfordIIITPet(root, split="test")
-    # All that it has in public decodes the images.
+    # Its public methods decode the images.
     return LabelledFiles(tuple(dataset._images), tuple(dataset._labels), tuple(dataset.classes))
 
 
@@ -221,7 +221,7 @@ def _cifar_card(name: str, title: str, size: str, dataset: Any) -> DatasetCard:
 
 
 def _open_cifar(name: str, dataset: Any, params: Params, machine: Machine) -> OpenDataset:
-    """Find CIFAR on disk. Raises InputError when a file is missing, or is not the published one."""
+    """Open CIFAR. Raises InputError when a file is missing, or is not the published one."""
     folder = machine.datasets_root / dataset.base_folder
     try:
         # Its files are pickles. They are safe to open because torchvision compares their MD5s with those of

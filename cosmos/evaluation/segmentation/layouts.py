@@ -79,7 +79,7 @@ def read_class_file(path: Path) -> QueryWords:
 
 
 def class_names(classes: QueryWords, has_background: bool) -> tuple[str, ...]:
-    """Return the first word of every class; class 0 may be the background, which is put into words."""
+    """Return the first word of every class, but `background` for class 0 where that is all else."""
     names = tuple(words[0] for words in classes)
     return ("background", *names[1:]) if has_background else names
 

@@ -1,4 +1,4 @@
-"""From embeddings of windows' patches to a segmentation, and from segmentations to its figures.
+"""Segmentation from embeddings of windows' patches, and its metrics: pure functions of tensors.
 
 Windows overlap. Their patch logits are enlarged to the window, summed where windows lie in the resized image,
 divided by how many cover a pixel, and resized to the ground truth. Every one of these steps is linear, and
@@ -25,7 +25,7 @@ IGNORED_CLASS = -1
 
 
 def window_starts(length: int, window: int) -> list[int]:
-    """Return where windows start along an axis: half a window apart, the last one moved inside.
+    """Return the starts of windows along an axis: half a window apart, the last one moved inside.
 
     Raises InputError for an axis shorter than the window.
     """
