@@ -61,7 +61,8 @@ def test_help_names_default_and_meaning_of_a_knob() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pretrain", "--pretrain.epochs", "many"], "pretrain.epochs"),
+        (["pretrain", "--pretrain.epochs", "many"], "\n  pretrain.epochs: Input should be a valid integer"),
+        (["runs", "list", "--limit", "-1"], "\n  limit: Input should be"),
         (["pretrain", "--pretrain.epoch", "3"], "--pretrain.epoch"),
         (["pretrain", "--experiment", "no-such"], "experiments/no-such.yaml: no such file"),
         (["pretrain", "--views.local_size", "30"], "views.local_size: 30 is not a multiple"),
@@ -105,3 +106,27 @@ def test_a_path_that_cannot_be_is_the_users_to_mend(tmp_path: Path) -> None:
     done = cosmos("params", "--output", str(tmp_path / "file" / "resolved.yaml"))
     assert done.returncode == 2
     assert done.stderr.startswith("cosmos: ")
+
+
+def cosmos_unread(command: str) -> tuple[int, str]:
+    """Run a command whose output nobody reads, and return its exit status and its messages."""
+    pipeline = f"set -o pipefail; {sys.executable} -m cosmos {command} | true"
+    done = subprocess.run(["bash", "-c", pipeline], cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("command", ["params", "params --json", "datasets"])
+def test_output_that_nobody_reads_ends_a_command_quietly(command: str) -> None:
+    assert cosmos_unread(command) == (141, "")
+
+
+def test_help_that_nobody_reads_is_no_failure() -> None:
+    status, messages = cosmos_unread("export --help")
+    assert status in (0, 141)  # argparse passes over what it cannot write
+    assert messages == ""
+
+
+def test_a_mistake_is_reported_also_where_nobody_reads_the_output() -> None:
+    status, messages = cosmos_unread("params --experiment no-such")
+    assert status == 2
+    assert "experiments/no-such.yaml: no such file" in messages

@@ -5,6 +5,9 @@ Only settings are imported at first; a subcommand imports what it calls once its
 """
 
 import logging
+import os
+import select
+import signal
 import sys
 from typing import NoReturn
 
@@ -105,11 +108,10 @@ def main() -> None:
     """Run the command. An error of a class in `errors` ends in its message and exit status, no traceback."""
     set_up_logging()
     try:
-        CliApp.run(CosmosCommand)
+        run_command()
     except ValidationError as error:
-        exit_with_message(
-            f"the command line does not fit:\n{explain_validation(error)}", InputError.exit_status
-        )
+        problems = explain_validation(error, subcommands=sys.argv[1:])
+        exit_with_message(f"the command line does not fit:\n{problems}", InputError.exit_status)
     except SettingsError as error:
         exit_with_message(str(error), InputError.exit_status)
     except KeyboardInterrupt:
@@ -117,10 +119,41 @@ def main() -> None:
     except Interrupted as stop:
         exit_with_message(f"{stop}; the same command continues", stop.exit_status)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            discard_output()
+            sys.exit(CLOSED_PIPE_STATUS)
         its_class = error_class(error)
         if its_class is None:
             raise
         exit_with_message(str(error), its_class.exit_status)
+
+
+CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
+"""Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
+
+
+def run_command() -> None:
+    """Run the command that sys.argv has, and flush its output, also when --help or rich ends the process."""
+    try:
+        CliApp.run(CosmosCommand)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # rich exits with 1 when its output is closed
+            sys.exit(CLOSED_PIPE_STATUS)
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def is_output_closed() -> bool:
+    """Return True when standard output is a pipe whose reader has ended, as `| head` does."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def discard_output() -> None:
+    """Point standard output to the null device, so that the interpreter's last flush cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_logging() -> None:
@@ -135,4 +168,8 @@ def set_up_logging() -> None:
 def exit_with_message(message: str, status: int) -> NoReturn:
     """End the command with a message on the error stream and an exit status."""
     print(f"cosmos: {message}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a second failure, which must not replace the status of the first
+        discard_output()
     sys.exit(status)

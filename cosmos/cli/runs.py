@@ -1,7 +1,5 @@
 """Commands about runs."""
 
-import os
-import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
@@ -111,8 +109,4 @@ class RunsCommand(BaseModel):
 
     def cli_cmd(self) -> None:
         """Run the chosen command."""
-        try:
-            CliApp.run_subcommand(self)
-            sys.stdout.flush()
-        except BrokenPipeError:  # `| head` has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        CliApp.run_subcommand(self)

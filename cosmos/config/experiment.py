@@ -18,7 +18,7 @@ from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from cosmos.config.section import Section
-from cosmos.config.validation import explain_validation
+from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.errors import InputError, convert_os_error
 
 PARAMS_YAML = Path("params.yaml")
@@ -164,7 +164,7 @@ def read_overlay(path: Path) -> Overlay:
     try:
         return Overlay(path, ExperimentHead.model_validate(head), values)
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain_validation(error)}") from None
+        raise InputError(f"{path}:\n{explain_validation(error, MACHINE_LISTING)}") from None
 
 
 def merge_sections(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:

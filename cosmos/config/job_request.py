@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, StringConstraints, ValidationError, model_validator
 
 from cosmos.config.section import Natural, Positive, Section, Weight
-from cosmos.config.validation import explain_validation
+from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.errors import InputError
 
 _RELIED_ON = (
@@ -109,6 +109,5 @@ class JobRequest(Section):
         try:
             return JobRequest.model_validate({**needs, **self.model_dump(exclude_unset=True)})
         except ValidationError as error:
-            raise InputError(
-                f"slurm, of the machine and the experiment:\n{explain_validation(error)}"
-            ) from None
+            problems = explain_validation(error, MACHINE_LISTING)
+            raise InputError(f"slurm, of the machine and the experiment:\n{problems}") from None

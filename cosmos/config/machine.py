@@ -18,7 +18,7 @@ from pydantic_settings import (
 
 from cosmos.config.experiment import read_mapping
 from cosmos.config.job_request import JobRequest
-from cosmos.config.validation import explain_validation
+from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError
 
@@ -93,7 +93,7 @@ class Machine(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise InputError(f"{SOURCES}:\n{explain_validation(error)}") from None
+            raise InputError(f"{SOURCES}:\n{explain_validation(error, MACHINE_LISTING)}") from None
         except SettingsError as error:
             raise InputError(f"{SOURCES}: {error}") from None
 

@@ -68,7 +68,7 @@ def read_sweep_file(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain_validation(error)}") from None
+        raise InputError(f"{path}:\n{explain_validation(error, 'docs/sweeps.md')}") from None
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:

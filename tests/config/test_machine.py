@@ -40,6 +40,7 @@ def test_a_single_key_of_a_job_comes_from_the_environment(monkeypatch: pytest.Mo
     [
         ("workers: many", r"machine\.yaml:\n  workers: .*integer.*'many'"),
         ("slurm: {nodez: 2}", r"slurm\.nodez: no such key; machine\.example\.yaml lists them all"),
+        ("wandb: {projekt: x}", r"wandb\.projekt: no such key; machine\.example\.yaml lists them all"),
         ("workers: [", r"machine\.yaml: not YAML: while parsing"),
         ("- 1", r"machine\.yaml: expected sections such as .*, found list"),
     ],

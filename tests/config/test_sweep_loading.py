@@ -71,7 +71,7 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         ({"fixed": {"pretrain": {"epoch": 1}}}, r"pretrain\.epoch: no such key"),
         ({"sampler": {"name": "grid"}}, r"sampler\.name: .*'tpe'"),
         ({"space": {}}, r"space: .*at least 1 item"),
-        ({"trails": 3}, r"trails: no such key"),
+        ({"trails": 3}, r"trails: no such key; docs/sweeps\.md lists them all"),
     ],
 )
 def test_what_cannot_run_is_refused_by_its_key(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
