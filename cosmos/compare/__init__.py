@@ -1,1 +1,1 @@
-"""Runs and sweeps side by side: what differs, which is best, as a table, curves and a page."""
+"""Comparison of runs and sweeps, `cosmos compare`: parameters that differ, best figures, curves, a page."""

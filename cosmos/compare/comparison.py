@@ -88,8 +88,8 @@ class Comparison:
     def best(self) -> dict[str, frozenset[str]]:
         """Names of the contenders with the best value, by figure; empty where all values are the same.
 
-        Only finished contenders are eligible, where there are any, and of those the ones with the most seeds:
-        one lucky seed does not beat three.
+        Only finished contenders are eligible, where there are any, and of those the ones with the most seeds,
+        since one lucky seed is no better than three.
         """
         finished = [c for c in self.contenders if c.state == "finished"] or self.contenders
         most = max((len(contender.runs) for contender in finished), default=0)
@@ -97,7 +97,7 @@ class Comparison:
         return {name: leaders(name, direction, eligible) for name, direction in self.directions.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON has it; the deviation of one seed is null."""
+        """Return the comparison as values of JSON; the deviation of one seed is null."""
         return {
             "params": self.params,
             "figures": self.figures,
@@ -192,7 +192,7 @@ def record_below(runs_root: Path, run: RunDir) -> RunRecord:
 
 
 def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
-    """Return the trials of a sweep with their repetitions: the best first, then those that did not finish.
+    """Return a contender for each trial of a sweep: the best first, then those that did not finish.
 
     InputError where no trial has begun.
     """

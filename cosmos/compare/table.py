@@ -240,10 +240,10 @@ def rich_cell(cell: ComparisonCell) -> Text:
 
 
 def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
-    """Yield lines on what the page shows and the terminal does not."""
+    """Yield lines on the rows and columns that only the page shows."""
     hidden = sum(len(block.rows[MAX_TERMINAL_ROWS:]) for block in table.blocks)
     if hidden:
-        yield f"and {hidden} lines more, which the page has"
+        yield f"and {hidden} more rows, which the page has"
     if table.headings[num_columns:]:
         yield f"the page also has: {', '.join(table.headings[num_columns:])}"
 

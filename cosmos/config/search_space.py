@@ -34,8 +34,8 @@ class SearchedParameter(Section):
     """Base of all distributions: the condition under which a parameter is searched."""
 
     when: dict[str, SearchValue | tuple[SearchValue, ...]] = Field(default_factory=dict)
-    """searched only where these parameters, by path, have this value or one of these; elsewhere the base's
-    value stays"""
+    """by path of another parameter: its value or values with which this one is searched; otherwise this one
+    keeps the base's value"""
 
 
 class ValueRange(SearchedParameter):
@@ -84,13 +84,13 @@ class LogOneMinusRange(ValueRange):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.high >= 1:
-            raise InputError(f"high: {self.high} is not below 1, where the logarithm of 1 - x ends")
+            raise InputError(f"high: {self.high} is not below 1; the logarithm of 1 - x needs that")
         return self
 
     def suggest(self, trial: Suggester, path: str) -> float:
         """Draw the distance from 1, which the study keeps as `1 - <path>`, and return the value.
 
-        It is rounded to 12 digits, so that float error leaves it inside the range.
+        The value is rounded to 12 digits, so that no float error takes it out of the range.
         """
         return round(1 - trial.suggest_float(f"1 - {path}", 1 - self.high, 1 - self.low, log=True), 12)
 

@@ -24,12 +24,12 @@ class Objective(Section):
     figure: str
     """<suite>/<dataset>/<model>/<metric>, device_seconds, or a value of metrics.jsonl such as loss"""
     goal: Literal["maximize", "minimize", ""] = ""
-    """left out: as the figure's metric says; "" where that says neither, which no sweep runs with"""
+    """default: the better direction of the figure's metric; "" if it has none, which `load_sweep` refuses"""
 
     @model_validator(mode="before")
     @classmethod
     def _with_goal(cls, values: Any) -> Any:
-        """Return the values with the goal that the figure's metric has, where they state none."""
+        """Return the values; where they state no goal, with the better direction of the figure's metric."""
         if not isinstance(values, dict) or values.get("goal") or not isinstance(values.get("figure"), str):
             return values
         goals = {"max": "maximize", "min": "minimize", "": ""}
@@ -37,7 +37,7 @@ class Objective(Section):
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        """Goal of an objective of a sweep that was checked, which has one."""
+        """Goal, in Optuna's terms, of an objective of a checked sweep."""
         assert self.goal, f"{self.figure} has no goal"
         return self.goal
 
@@ -67,12 +67,12 @@ class PrunerSettings(Section):
 
 
 class RepeatSettings(Section):
-    """Number of the best configurations that are trained again with further seeds, and of these seeds."""
+    """Repetitions: the best configurations are trained again with further seeds."""
 
     best: Natural = 3
-    """configurations that are repeated"""
+    """number of configurations that are repeated"""
     seeds: Natural = 2
-    """further seeds of each"""
+    """number of further seeds of each"""
 
 
 class SweepFile(Section):
@@ -90,7 +90,7 @@ class SweepFile(Section):
     """distributions by the path of the parameter"""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     trials: Positive = 20
-    """trials in all that are to finish or be pruned"""
+    """number of trials that are to finish or be pruned, in all"""
     sampler: SamplerSettings = SamplerSettings()
     pruner: PrunerSettings = PrunerSettings()
     repeats: RepeatSettings = RepeatSettings()
@@ -100,7 +100,7 @@ class SweepFile(Section):
 
 @dataclass(frozen=True)
 class Sweep:
-    """Sweep: its file, and the parameters that its trials vary."""
+    """Sweep: the settings in its file, and the base parameters of its trials."""
 
     name: str
     file: SweepFile

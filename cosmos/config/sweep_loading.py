@@ -1,4 +1,4 @@
-"""Loading of a sweep: its file is found, read, and checked against Params before anything starts."""
+"""Loading of a sweep: finding its file, reading it, and checking it against Params before anything starts."""
 
 import difflib
 import random
@@ -26,16 +26,16 @@ from cosmos.errors import InputError
 SWEEPS_FOLDER = EXPERIMENTS / "sweeps"
 
 NUM_RANDOM_TRIALS = 200
-"""Random trials that Params must accept: they show values that are impossible only in combination."""
+"""Number of random trials that Params must accept: they find values that are impossible only together."""
 
 RETRIEVAL_METRICS = [metric.name for metric in SUITE_METRICS["retrieval"] if metric.direction]
-"""Metrics of retrieval that a search may go by."""
+"""Metrics of retrieval that may be objectives."""
 
 
 def load_sweep(name: str, experiment: str = "") -> Sweep:
     """Return the sweep of a file, or of a name in experiments/sweeps/; `experiment` replaces its base.
 
-    Raises InputError that names the file and every key that is wrong, and says what would do.
+    Raises InputError that names the file, each wrong key and the remedy.
     """
     path = find_sweep_file(name)
     file = read_sweep_file(path)
@@ -53,7 +53,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
 
 
 def find_sweep_file(name: str) -> Path:
-    """Return the file that `name` means: a path, or a name in experiments/sweeps/. InputError lists those."""
+    """Return the file of a sweep: a path, or a name in experiments/sweeps/. InputError lists those names."""
     for path in (Path(name), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
         if path.is_file():
             return path
@@ -72,7 +72,7 @@ def read_sweep_file(path: Path) -> SweepFile:
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:
-    """Return the reasons for which a sweep cannot run; only those of the first check that gives any."""
+    """Return the problems for which a sweep cannot run; only those of the first check that finds any."""
     for check in (path_problems, value_problems, objective_problems, pruner_problems):
         if problems := list(check(sweep)):
             return problems
@@ -174,11 +174,11 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
 
 
 def goal_problems(objective: Objective) -> Iterator[str]:
-    """Yield why an objective needs a goal: it states none, and its figure has no better direction."""
+    """Yield a message for an objective without a goal, whose figure has no better direction either."""
     if not objective.goal:
         yield (
-            f"objectives: {objective.figure}: no value of it is known to be better than another; add `goal:"
-            " maximize` or `goal: minimize`"
+            f"objectives: {objective.figure}: no metric that is known to be better when larger or smaller;"
+            " add `goal: maximize` or `goal: minimize`"
         )
 
 

@@ -1,1 +1,4 @@
-"""Records of runs and of sweeps, read from their directories: index, queries, tables, export, candidates."""
+"""Records of runs, read from their directories, and `cosmos runs`: index, queries, table, export.
+
+Also the directories of sweeps with the records of their trials, which are ranked as candidates.
+"""

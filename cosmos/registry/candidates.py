@@ -17,7 +17,7 @@ class SeedStatistics:
 
     mean: float
     deviation: float
-    """sample standard deviation over seeds; NaN of one seed"""
+    """sample standard deviation over seeds; NaN for one seed"""
 
     @classmethod
     def over(cls, values: Sequence[float]) -> "SeedStatistics":
@@ -30,11 +30,11 @@ class SeedStatistics:
         return not math.isnan(self.deviation)
 
     def as_json(self) -> dict[str, float | None]:
-        """Return both as JSON has them; the deviation of one seed is null."""
+        """Return mean and deviation as values of JSON; the deviation of one seed is null."""
         return {"mean": self.mean, "deviation": self.deviation if self.is_repeated else None}
 
     def __str__(self) -> str:
-        """Return `0.314 ± 0.012`."""
+        """Return mean and deviation as text: `0.314 ± 0.012`."""
         spread = f" ± {self.deviation:.2g}" if self.is_repeated else ""
         return f"{self.mean:.4g}{spread}"
 
@@ -48,7 +48,7 @@ class Candidate:
     asked: TrialValues
     num_seeds: int
     figures: dict[str, SeedStatistics]
-    """objectives"""
+    """statistics of the objectives, by figure"""
     is_best: bool = False
     """True when no other is better: the winner, or one of the Pareto front"""
 
@@ -56,8 +56,7 @@ class Candidate:
 def rank_candidates(sweep: Sweep, trials: Iterable[TrialRecord]) -> list[Candidate]:
     """Return the configurations that finished, the best first; `trials` are in order of their numbers.
 
-    Where some were repeated with further seeds, only those with as many seeds as any may be best: one lucky
-    seed does not beat three.
+    Only those with the most seeds may be best, since one lucky seed is no better than three.
     """
     finished = (trial for trial in trials if trial.state == "finished")
     repetitions = groupby(finished, key=lambda trial: trial.number)

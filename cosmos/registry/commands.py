@@ -77,11 +77,11 @@ class QueriedRuns:
 
     @cached_property
     def columns(self) -> list[str]:
-        """Keys that the query names. InputError for one that no run has."""
+        """Keys of the columns that the query names. InputError for one that no run has."""
         return [self.resolve(key.strip()) for key in self.query.columns if key.strip()]
 
     def as_json(self, rows: Sequence[RunRow]) -> list[dict[str, RowValue]]:
-        """Return rows as JSON has them: with the columns that the query names, or else with all keys."""
+        """Return rows as values of JSON: with the columns that the query names, or else with all keys."""
         if not self.columns:
             return [dict(row) for row in rows]
         return [{key: row[key] for key in self.columns if key in row} for row in rows]

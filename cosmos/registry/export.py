@@ -20,7 +20,7 @@ def row_writer(file: Path) -> RowWriter:
     """Return the writer of a file's format. InputError where its suffix is neither .csv nor .parquet."""
     writers: dict[str, RowWriter] = {".csv": write_csv, ".parquet": write_parquet}
     if file.suffix.lower() not in writers:
-        raise InputError(f"{file}: the name ends neither in .csv nor in .parquet, which say what to write")
+        raise InputError(f"{file}: the name ends neither in .csv nor in .parquet; these are the formats")
     return writers[file.suffix.lower()]
 
 

@@ -150,7 +150,7 @@ class Condition:
         return value == (self.text if isinstance(value, str) else parse_number(self.text))
 
     def is_ordered(self, value: RowValue) -> bool:
-        """Return True when a number or text is on the side that the operator asks for; False for others."""
+        """Return True when a number or text compares with the condition's as its operator has it."""
         compare = COMPARISONS[self.operator]
         if isinstance(value, str):
             return compare(value, self.text)

@@ -1,1 +1,4 @@
-"""Sweeps: Optuna's study, trials as jobs, the controller that runs them, and the sweep's conclusion."""
+"""Search of a sweep: Optuna's study, plots and dashboard, trials as jobs, their controller, the conclusion.
+
+A sweep's settings are in config/, its directory and the ranking of its trials in registry/.
+"""

@@ -1,4 +1,4 @@
-"""Conclusion of a sweep: its candidates, the importance of each parameter, the best as an experiment."""
+"""Conclusion of a sweep: candidates, importances of the parameters, and an experiment with the best ones."""
 
 import os.path
 from collections.abc import Mapping
@@ -36,12 +36,12 @@ class SweepConclusion:
     importances: dict[str, dict[str, float]]
     """by objective and parameter: share of the variance explained; {} where trials are too few"""
     overlay: str
-    """file of the experiment with the best's parameters; "" where no trial finished"""
+    """file of the experiment with the best parameters; "" where no trial finished"""
     run: str
-    """run directory of the best; "" where no trial finished"""
+    """run directory of the best trial; "" where no trial finished"""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the conclusion as JSON has it."""
+        """Return the conclusion as values of JSON."""
         values = asdict(self)
         for entry, candidate in zip(values["candidates"], self.candidates, strict=True):
             entry["figures"] = {name: figure.as_json() for name, figure in candidate.figures.items()}
@@ -51,7 +51,7 @@ class SweepConclusion:
 def conclude_sweep(
     sweep: Sweep, folder: SweepDir, importances: Mapping[str, Mapping[str, float]]
 ) -> SweepConclusion:
-    """Return the conclusion of a sweep's trials; write the parameters of the best as an experiment."""
+    """Return the conclusion of a sweep's trials; write the parameters of the best one as an experiment."""
     trials = folder.trials
     candidates = rank_candidates(sweep, trials)
     firsts = [trial.state for trial in trials if not trial.seed]
@@ -65,7 +65,7 @@ def conclude_sweep(
 
 
 def write_best_experiment(sweep: Sweep, best: Candidate) -> Path:
-    """Write experiments/<sweep>-best.yaml: the best's parameters that differ from the base's experiment."""
+    """Write experiments/<sweep>-best.yaml: the best parameters that differ from those of the sweep's base."""
     path, base = EXPERIMENTS / f"{sweep.name}-best.yaml", sweep.file.experiment
     about = f"best of {sweep.id}: trial {best.number}"
     head: dict[str, Any] = {"about": about, "expected": describe_candidate(best)}

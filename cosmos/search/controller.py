@@ -1,4 +1,4 @@
-"""Controller of a sweep: asks the study for trials, runs them, and tells it their outcomes.
+"""Controller of a sweep, which asks the study for trials, runs them, and tells it their outcomes.
 
 All state is in the study, the jobs' records and the run directories, so that a controller may be killed at
 any moment, and the next one continues. A trial's values are in the study before its job is submitted, and its
@@ -34,7 +34,6 @@ POLL_SECONDS = 0.5
 MIN_FAILURES_TO_STOP = 3
 """Number of failed trials from which on a sweep stops if most of its trials have failed."""
 
-
 END_STATES: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
     TrialState.COMPLETE: "finished",
     TrialState.PRUNED: "pruned",
@@ -45,13 +44,13 @@ END_STATES: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
 
 @dataclass(frozen=True)
 class RunningTrial:
-    """Trial that runs, with its record, its run directory and the reader of its metrics."""
+    """Trial that runs, in its run directory."""
 
     record: TrialRecord
     run: RunDir
     trial: Trial | None
     """trial of the study; None for a repetition, which the study does not contain"""
-    lines: MetricsTail
+    metrics: MetricsTail
     """reader of its metrics"""
 
 
@@ -102,7 +101,7 @@ class Controller:
         yield from self.run_trials(next_trial)
 
     def run_trials(self, next_trial: NextTrial) -> Iterator[TrialRecord]:
-        """Run the trials that `next_trial` returns, `parallel` at a time, until there are none."""
+        """Run the trials that `next_trial` returns, `parallel` at a time, until all have ended."""
         while True:
             self.lease.check()
             for running in list(self.running.values()):
@@ -114,7 +113,7 @@ class Controller:
             time.sleep(POLL_SECONDS)
 
     def count_spent(self) -> int:
-        """Return the number of trials that count: not those that failed or never began."""
+        """Return the number of trials that count towards the number asked for: begun, and not failed."""
         trials = self.study.get_trials(deepcopy=False)
         return sum(1 for trial in trials if trial_values(trial) and trial.state != TrialState.FAIL)
 
@@ -142,7 +141,7 @@ class Controller:
         return record
 
     def take_over(self) -> Iterator[TrialRecord]:
-        """Continue where the last controller stopped: begin trials that run, record ends that it did not."""
+        """Continue after the last controller: begin trials that run, record ends that only the study has."""
         for frozen in self.study.get_trials(deepcopy=False):
             values = trial_values(frozen)
             record = TrialRecord(self.sweep.id, frozen.number, 0, values)
@@ -166,7 +165,7 @@ class Controller:
         return dict(zip(names, values, strict=True)) if values else {}
 
     def poll(self, running: RunningTrial) -> Iterator[TrialRecord]:
-        """Report a running trial's new values, and finish, prune, restart or fail it where that is due."""
+        """Report a running trial's new values; finish, prune, restart or fail it where that is due."""
         state = self.runner.state(running.run)
         falls_behind = self.report(running)
         if state.state == "finished":
@@ -177,11 +176,11 @@ class Controller:
             yield self.restart_or_fail(running, state)
 
     def report(self, running: RunningTrial) -> bool:
-        """Report the values that a trial has measured since; return True if the rest should be pruned."""
+        """Report a trial's new values to the study; return True if the trial should be pruned."""
         if (
             running.trial is None
             or len(self.sweep.file.objectives) > 1
-            or not (lines := running.lines.new_lines())
+            or not (lines := running.metrics.new_lines())
         ):
             return False
         (objective,) = self.sweep.file.objectives
@@ -205,7 +204,10 @@ class Controller:
         )
 
     def finish(self, running: RunningTrial) -> TrialRecord:
-        """Tell the study a finished trial's objectives. InputError where its run has no such figure."""
+        """Tell the study a finished trial's objectives; fail the trial where one is not finite.
+
+        InputError where its run has no such figure.
+        """
         figures = read_trial_figures(running.run, self.runner.num_ranks)
         values = select_objectives(self.sweep.file.objectives, figures)
         if not all(map(math.isfinite, values.values())):
@@ -215,7 +217,7 @@ class Controller:
         return self.close(running, replace(running.record, state="finished", values=values))
 
     def restart_or_fail(self, running: RunningTrial, state: TrialJobState) -> TrialRecord:
-        """Submit a trial whose job died again, which continues from its last save; or fail it."""
+        """Submit a trial whose job died once more, to continue from its last save; or fail it."""
         if state.is_hopeless or state.attempts >= self.sweep.file.attempts:
             return self.fail(running, state.reason)
         logger.warning("%s: %s; submitted again", running.record.name, state.reason)

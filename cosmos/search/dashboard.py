@@ -9,8 +9,8 @@ from cosmos.search.study import load_study, open_storage
 def serve_dashboard(name: str, machine: Machine, port: int) -> None:
     """Serve the dashboard to this machine alone, until Ctrl-C; the name "" means the newest sweep.
 
-    InputError where there is no such sweep or study, or the dashboard is not installed; what `load_study`
-    raises where the study cannot be read.
+    InputError where there is no such sweep or study, or the dashboard is not installed; the errors of
+    `load_study` where the study cannot be read.
     """
     folder = find_sweep_dir(name, machine.runs_root)
     load_study(folder, machine)

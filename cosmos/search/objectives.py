@@ -12,7 +12,7 @@ from cosmos.run.results import read_result_figures
 
 
 def read_trial_figures(run: RunDir, num_ranks: int) -> dict[str, float]:
-    """Return the final figures of a run: its last training line, device_seconds, and results of suites.
+    """Return the final figures of a run: those of its last training line, device_seconds, and its results.
 
     NaN stands for a value that was not finite.
     """
@@ -37,7 +37,7 @@ def select_objectives(objectives: Iterable[Objective], figures: Mapping[str, flo
 
 
 def intermediate_value(objective: Objective, line: Mapping[str, Any]) -> tuple[int, float] | None:
-    """Return the step and value to report to the study for a line of metrics.jsonl; None where it has none.
+    """Return the step and value to report to the study of a line of metrics.jsonl; None if it has no value.
 
     Figures of retrieval are reported by epoch, which is the same for trials of other batch sizes; those of
     training by optimisation step.

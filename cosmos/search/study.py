@@ -47,7 +47,7 @@ def open_study(sweep: Sweep, folder: SweepDir, machine: Machine) -> optuna.Study
 
 
 def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
-    """Return the study of a sweep that has begun. InputError where there is none; else as `open_study`."""
+    """Return the study of a sweep. InputError where there is none; other errors as of `open_study`."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     name = folder.sweep().id
     with storage_errors_explained(folder.path.name):
@@ -98,7 +98,7 @@ def storage_errors_explained(name: str) -> Iterator[None]:
 
 
 def make_sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
-    """Return the sampler of a sweep; after `num_trials` trials it does not repeat the draws of the first."""
+    """Return the sampler of a sweep, seeded anew after `num_trials` trials, so that it repeats no draws."""
     settings: SamplerSettings = sweep.file.sampler
     seed = (sweep.base.pretrain.seed + 1_000_003 * num_trials) % 2**32
     conditional = any(distribution.when for distribution in sweep.file.space.values())

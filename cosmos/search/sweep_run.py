@@ -1,4 +1,4 @@
-"""Run of a sweep: prepared from settings and machine, its trials, its conclusion, its cancellation."""
+"""Run of a sweep: its preparation, its trials, its conclusion, its cancellation."""
 
 import os
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class SweepRun:
 
 
 def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel: int) -> SweepRun:
-    """Return a sweep ready to run; 0 trials: as its file says, 0 in parallel: as the machine bears.
+    """Return a sweep ready to run; 0 trials: as many as its file has, 0 in parallel: as many as cores allow.
 
     InputError where the data is not prepared, or a trial does not fit the job that is asked for.
     """

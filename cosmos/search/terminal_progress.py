@@ -17,7 +17,7 @@ COUNTED_STATES = ("finished", "pruned")
 def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     """Run a sweep to its end, and return its conclusion; Ctrl-C leaves the trials running.
 
-    Raises what `SweepRun.trials` raises.
+    Raises the errors of `SweepRun.trials`.
     """
     console = Console(stderr=quiet)
     console.print(f"{sweep_run.folder.path}: {sweep_run.parallel} at a time", markup=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from cosmos.report.text import format_parameter, parameter_label
 from cosmos.search.conclusion import SweepConclusion
 
 MAX_CANDIDATES = 10
-"""Configurations that the table of a conclusion shows."""
+"""Largest number of configurations that the table of a conclusion shows."""
 
 STATE_LABELS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed": "failed"}
 
@@ -55,7 +55,7 @@ def describe_distribution(distribution: Distribution) -> str:
 
 
 def describe_trial(trial: TrialRecord) -> str:
-    """Return a line with a trial's state, and what it tries, came to, or failed of."""
+    """Return a line with a trial's state, and its values, its objectives or the reason of its failure."""
     job = f" (job {trial.job})" if trial.job and trial.state == "running" else ""
     details = {
         "running": format_values({parameter_label(path): value for path, value in trial.asked.items()}),
@@ -93,10 +93,10 @@ def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
 
 
 def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
-    """Yield the lines below the table: states of trials, signs, importances, where the best lies."""
+    """Yield the lines below the table: states of trials, meaning of signs, importances, files of the best."""
     yield ", ".join(f"{count} {state}" for state, count in conclusion.states.items()) or "no trial has begun"
     if any(figure.is_repeated for c in conclusion.candidates for figure in c.figures.values()):
-        yield "± is the standard deviation over seeds; * marks what no other beats"
+        yield "± is the standard deviation over seeds; * marks the best, which no other beats"
     for objective, shares in conclusion.importances.items():
         ranked = sorted(shares.items(), key=lambda share: -share[1])
         yield f"importance for {objective}: " + ", ".join(

@@ -1,4 +1,4 @@
-"""Trials as jobs: each is a run directory and a job, as a pretraining is."""
+"""Trials as jobs: each has a run directory and a job, like a pretraining."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ from cosmos.stages.jobs import attachable_job, end_submission
 logger = logging.getLogger(__name__)
 
 SLURM_POLL_SECONDS = 10.0
-"""Seconds between questions to a Slurm that does not answer."""
+"""Seconds between attempts to reach a Slurm that does not answer."""
 
 HOPELESS_ERRORS = (InputError, DamagedDataError, DivergedError)
 """Classes of errors that the same parameters would meet again."""
@@ -31,7 +31,7 @@ HOPELESS_ERRORS = (InputError, DamagedDataError, DivergedError)
 
 @dataclass(frozen=True)
 class TrialCall:
-    """Call that a trial's job runs: pretrains, and measures the objectives."""
+    """Call that a trial's job makes: it pretrains, and measures the objectives."""
 
     params: Params
     machine: Machine
@@ -39,7 +39,10 @@ class TrialCall:
     suites: tuple[SuiteName, ...]
 
     def __call__(self) -> dict[str, Any]:
-        """Run the stages. Raises what they raise, and what `raise_unmeasured` does."""
+        """Run the stages, and return the outcome of training.
+
+        Raises their errors, and those of `raise_unmeasured`.
+        """
         from cosmos.stages.evaluate import evaluate
         from cosmos.stages.pretrain import pretrain
         from cosmos.tracking.mirror import mirroring
@@ -53,9 +56,10 @@ class TrialCall:
 
 
 def raise_unmeasured(evaluated: EvaluationResult) -> None:
-    """Raise an error for what was not measured: InputError where another attempt would meet the same.
+    """Raise an error for datasets that were not measured.
 
-    It would where datasets are missing or damaged; where a disk fails, it is a TransientError.
+    TransientError where a disk failed, InputError for others, since another attempt would not measure them
+    either: they are missing or damaged.
     """
     try:
         evaluated.raise_problems()
@@ -81,7 +85,7 @@ class TrialJobState:
 
 
 class TrialRunner(Protocol):
-    """Interface of whatever runs trials for the controller."""
+    """Interface of the object that runs trials for the controller."""
 
     @property
     def num_ranks(self) -> int:
@@ -164,5 +168,5 @@ def count_submissions(run: RunDir) -> int:
 
 
 def is_hopeless(failure: CallFailure) -> bool:
-    """Return True when the same parameters would fail again: it was not the machine."""
+    """Return True when another attempt with the same parameters would fail, too."""
     return issubclass(failure.error, HOPELESS_ERRORS)
