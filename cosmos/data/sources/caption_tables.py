@@ -13,6 +13,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.manifest import CaptionSchema, Skipped
+from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
 from cosmos.data.sources.caption_files import path_below, unreadable_file
 from cosmos.data.sources.img2dataset import find_downloads
@@ -24,7 +25,7 @@ from cosmos.data.sources.inputs import (
     read_pair,
     split_inputs,
 )
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
 """Names, in lower case, of the column that says where an image is; the first of them that there is counts."""
@@ -59,9 +60,13 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
         from cosmos.data.sources.parquet_tables import copy_as_json_lines
 
         columns = partial(_columns_to_copy, schema=schema)
-        table = copy_as_json_lines(published, machine.cache_root / "tables", columns)
+        # Deleted once the dataset is prepared, so that no other dataset may use it.
+        owner = f"{(machine.data_root / params.name).absolute()}:{schema}"
+        table = copy_as_json_lines(published, machine.cache_root / "tables", owner, columns)
         scratch = (table,)
     rows = locate_rows(table, schema)
+    if not rows:
+        raise InputError(f"{published}: no row has a URL or path of an image; correct data.annotations")
     records, skipped = _join(rows, folder)
     if not records:
         raise InputError(
@@ -70,7 +75,7 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
         )
     if missing := len(rows) - len(records):
         logger.info("%s: %d of %d rows have no image in %s", published, missing, len(rows), folder)
-    read = partial(read_pair, schema=schema, parse=_parser(table))
+    read = partial(_read_row, table, schema, _parser(table))
     return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped), scratch)
 
 
@@ -198,6 +203,16 @@ def _columns_to_copy(table: Path, columns: list[str], schema: CaptionSchema) -> 
     return [_location_column(table, columns, schema), *captions]
 
 
+def _read_row(table: Path, schema: CaptionSchema, parse: ParseAnnotation, record: PairRecord) -> Sample:
+    """Return the sample of a row. Raises as `read_pair`, and TransientError when the whole table is gone."""
+    try:
+        return read_pair(record, schema, parse)
+    except DamagedDataError:
+        if table.exists():
+            raise
+        raise TransientError(f"{table}: was removed meanwhile; give the same command again") from None
+
+
 def _parser(table: Path) -> ParseAnnotation:
     """Return the function that parses a row of the table, cut out of it."""
     if table.suffix == ".jsonl":
@@ -214,7 +229,10 @@ def _parse_json_row(path: str, content: bytes) -> Any:
 
 
 def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
-    cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")))
+    try:
+        cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")), [])
+    except csv.Error as error:  # the file is another than when its rows were located
+        raise DamagedDataError(f"not a row of a CSV ({error})") from None
     if len(cells) != len(header):
         raise DamagedDataError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
     return dict(zip(header, cells, strict=True))

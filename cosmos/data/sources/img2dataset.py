@@ -6,8 +6,8 @@ from typing import NamedTuple
 from cosmos.data.manifest import Skipped
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, TarEntry, scan_tar
 from cosmos.data.shards.samples import parse_annotation
-from cosmos.data.sources.inputs import ByteSpan
-from cosmos.errors import DamagedDataError, TransientError
+from cosmos.data.sources.inputs import ByteSpan, files_below
+from cosmos.errors import DamagedDataError
 
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
 
@@ -34,19 +34,12 @@ def find_downloads(folder: Path) -> Downloads:
     Raises TransientError when the disk fails.
     """
     downloads = Downloads([], [])
-    for path in _paths_below(folder):
+    for path in files_below(folder):
         if path.suffix == ".tar":
             _add_tar(downloads, path)
         elif path.suffix == ".json" and (image := _image_beside(path)):
             _add(downloads, path.stem, ByteSpan(str(image)), ByteSpan(str(path)))
     return downloads
-
-
-def _paths_below(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.rglob("*"))
-    except OSError as error:
-        raise TransientError(f"{folder}: cannot be listed ({error})") from None
 
 
 def _add_tar(downloads: Downloads, path: Path) -> None:

@@ -4,7 +4,6 @@ Each source is a function of (params, machine); `open_source` picks it by `data.
 already are not rewritten: `shards.existing`.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,10 +32,11 @@ from cosmos.data.sources.inputs import (
     PairRecord,
     SourceInput,
     detect_schema,
+    files_below,
     read_pair,
     split_inputs,
 )
-from cosmos.errors import InputError, TransientError, is_permanent
+from cosmos.errors import InputError
 
 
 def open_source(params: DataParams, machine: Machine) -> OpenedSource:
@@ -73,7 +73,7 @@ class DemoImage:
 
 
 def _open_demo(params: DataParams, machine: Machine) -> OpenedSource:
-    del machine  # the world lies nowhere
+    del machine  # the demo world needs no files
     splits: dict[str, Sequence[SourceInput]] = {
         "train": [DemoImage("train", index) for index in range(params.demo.num_train)],
         "heldout": [DemoImage("heldout", index) for index in range(params.demo.num_heldout)],
@@ -104,7 +104,7 @@ def _open_captions_file(
 def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
     """List a folder of images, each with a .json or .txt of the same name beside it."""
     folder = machine.source(params.images)
-    images = _images_below(folder)
+    images = [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     keys = unique_keys(_stem(image.relative_to(folder).as_posix()) for image in images)
     records, skipped = [], []
     for key, image in zip(keys, images, strict=True):
@@ -116,21 +116,6 @@ def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
     schema = detect_schema(str(folder), records, _parse_file)
     read = partial(read_pair, schema=schema, parse=_parse_file)
     return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped))
-
-
-def _images_below(folder: Path) -> list[Path]:
-    """Return all images in `folder` and its folders, sorted: in the same order on every machine."""
-
-    def stop_where_the_disk_fails(error: OSError) -> None:
-        if not is_permanent(error):  # folders that this user may not read are passed over
-            raise TransientError(f"{error.filename}: cannot be listed ({error.strerror})")
-
-    paths = (
-        Path(parent) / name
-        for parent, _, names in os.walk(folder, onerror=stop_where_the_disk_fails)
-        for name in names
-    )
-    return sorted(path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _annotations_of(image: Path) -> tuple[Path, Path]:

@@ -15,7 +15,8 @@ from pyarrow import parquet
 
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
-from cosmos.errors import InputError
+from cosmos.data.sources.inputs import files_below
+from cosmos.errors import InputError, convert_os_error
 from cosmos.run.files import replacing
 
 SUFFIX = ".parquet"
@@ -29,35 +30,46 @@ ChooseColumns = Callable[[Path, list[str]], list[str]]
 
 
 def parquet_files(table: Path) -> list[Path]:
-    """Return `table`, or the .parquet files in it, sorted. Raises InputError when there are none."""
-    files = sorted(table.rglob(f"*{SUFFIX}")) if table.is_dir() else [table]
+    """Return `table`, or the .parquet files in it, sorted, without hidden ones.
+
+    Raises InputError when there are none, TransientError when the disk fails.
+    """
+    files = [path for path in files_below(table) if path.suffix == SUFFIX] if table.is_dir() else [table]
     if not files:
         raise InputError(f"{table}: holds no {SUFFIX} files; correct data.annotations")
     return files
 
 
-def copy_as_json_lines(table: Path, folder: Path, choose_columns: ChooseColumns) -> Path:
+def copy_as_json_lines(table: Path, folder: Path, owner: str, choose_columns: ChooseColumns) -> Path:
     """Write rows that have a location to a file of JSON lines in `folder`, unless it is there; return it.
 
-    Its name stands for paths, sizes and times of change of the files in `table`. Raises InputError that names
-    the file, and the columns or row, of a table in another form, TransientError when a disk fails or is full.
+    Its name stands for the `owner`, who may delete it, and for paths, sizes and times of change of the files
+    in `table`. Raises InputError that names the file, and the columns or row, of a table in another form, or
+    a folder that cannot be written to; TransientError when a disk fails or is full.
     """
     files = parquet_files(table)
-    copy = folder / f"{_digest(files)}.jsonl"
+    copy = folder / f"{_digest([owner, *map(_describe_state, files)])}.jsonl"
     if not copy.exists():
-        with replacing(copy) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
-            for path in files:
-                lines.writelines(_json_lines(path, choose_columns))
+        try:
+            with replacing(copy) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
+                for path in files:
+                    lines.writelines(_json_lines(path, choose_columns))
+        except OSError as error:
+            message = f"{copy}: cannot be written ({error.strerror})"
+            raise convert_os_error(error, message, InputError, "correct the machine's cache_root") from None
     return copy
 
 
-def _digest(files: Sequence[Path]) -> str:
+def _digest(parts: Sequence[str]) -> str:
+    return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _describe_state(path: Path) -> str:
     try:
-        states = [(path, path.stat()) for path in files]
+        state = path.stat()
     except OSError as error:
-        raise unreadable_file(files[0], error, "correct data.annotations") from None
-    names = "\0".join(f"{path.absolute()}:{state.st_size}:{state.st_mtime_ns}" for path, state in states)
-    return sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        raise unreadable_file(path, error, "correct data.annotations") from None
+    return f"{path.absolute()}:{state.st_size}:{state.st_mtime_ns}"
 
 
 def _json_lines(path: Path, choose_columns: ChooseColumns) -> Iterator[str]:
@@ -88,11 +100,16 @@ def _rows(path: Path, choose_columns: ChooseColumns) -> Iterator[tuple[Any, dict
 
 
 def _check_text(path: Path, schema: Any, columns: Sequence[str]) -> None:
-    """Raise InputError for a column that holds neither text nor lists of text."""
+    """Raise InputError for a column that holds neither text nor lists of text, or is there twice."""
+    types = pa.types
     for name in columns:
+        if schema.names.count(name) > 1:
+            raise InputError(f"{path}: two columns are named {name}; rename one of them")
         kind = schema.field(name).type
-        values = kind.value_type if pa.types.is_list(kind) or pa.types.is_dictionary(kind) else kind
-        if not (pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_null(values)):
+        is_nested = types.is_list(kind) or types.is_large_list(kind) or types.is_dictionary(kind)
+        values = kind.value_type if is_nested else kind
+        is_text = types.is_string(values) or types.is_large_string(values) or types.is_string_view(values)
+        if not is_text and not types.is_null(values):
             raise InputError(f"{path}: column {name} holds {kind}, not text; correct data.annotations")
 
 

@@ -104,6 +104,8 @@ def test_a_folder_has_captions_beside_its_images(tmp_path: Path) -> None:
     images = tmp_path / "source" / "images"
     write_images(images, ["a.jpg", "lonely.png"])
     write_images(images / "deep", ["a.JPG", "b.webp"])
+    write_images(images, ["._a.jpg"])
+    write_images(images / ".thumbnails", ["a.jpg"])
     (images / "a.txt").write_text("one\n\ntwo\n")
     (images / "deep" / "a.json").write_text('["three"]')
     (images / "deep" / "b.json").write_text('{"caption": "four", "width": 7}')

@@ -13,6 +13,7 @@ from cosmos.config.params import DataParams
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.sources import parquet_tables
+from cosmos.data.sources.openers import open_source
 from cosmos.data.sources.parquet_tables import copy_as_json_lines
 from cosmos.errors import InputError, TransientError
 from tests.data.examples import image_bytes, machine
@@ -92,11 +93,11 @@ def test_the_copy_lasts_until_the_dataset_is_prepared(tmp_path: Path) -> None:
     content = {"source": "pixelprose", "annotations": "data", "images": "downloads", "samples_per_shard": 2}
     params = DataParams.model_validate({"name": "prose", **content})
     settled = machine(tmp_path)
-    opened(tmp_path, "pixelprose", "data")
+    open_source(params, settled)
     (copy,) = copies(tmp_path)
     inode = copy.stat().st_ino
-    opened(tmp_path, "pixelprose", "data")
-    assert copy.stat().st_ino == inode, "a second look writes it again"
+    open_source(params, settled)
+    assert copy.stat().st_ino == inode, "the copy is written again"
     manifest = prepare_dataset(params, settled, processes=2)["train"]
     assert manifest.num_samples == 5
     assert copies(tmp_path) == []
@@ -106,10 +107,91 @@ def test_the_copy_lasts_until_the_dataset_is_prepared(tmp_path: Path) -> None:
 
 def test_another_table_in_the_same_place_gets_another_copy(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
-    first = copy_as_json_lines(path, tmp_path / "copies", everything)
+    first = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
     write_parquet(path, rows(range(3)))
-    second = copy_as_json_lines(path, tmp_path / "copies", everything)
+    second = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
     assert (len(first.read_text().splitlines()), len(second.read_text().splitlines())) == (2, 3)
+
+
+def test_a_dataset_deletes_no_copy_of_another(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "source" / "data" / "0.parquet", rows(range(5)))
+    write_tar(tmp_path / "source" / "downloads", [0, 1, 2, 3, 4])
+    source = opened(tmp_path, "pixelprose", "data")
+    content = {"source": "pixelprose", "annotations": "data", "images": "downloads"}
+    prepare_dataset(DataParams.model_validate({"name": "other", **content}), machine(tmp_path), processes=1)
+    assert len(read_all(source)) == 5
+
+
+def test_a_copy_that_is_removed_while_it_is_read_costs_no_sample(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "source" / "a.parquet", rows(range(2)))
+    write_tar(tmp_path / "source" / "downloads", [0, 1])
+    source = opened(tmp_path, "pixelprose", "a.parquet")
+    copies(tmp_path)[0].unlink()
+    with pytest.raises(TransientError, match=r"jsonl: was removed meanwhile; give the same command again"):
+        read_all(source)
+
+
+def test_hidden_files_and_folders_named_as_files_are_no_tables(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write_parquet(folder / "a.parquet" / "0.parquet", rows(range(3)))
+    for name in ("._a.parquet", "a.parquet/._0.parquet", ".cache/0.parquet"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0\5\x16\7")
+    copy = copy_as_json_lines(folder, tmp_path / "copies", "things", everything)
+    assert len(copy.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("urls", [pa.array([], pa.string()), pa.nulls(2)])
+def test_a_table_without_a_location_is_named(tmp_path: Path, urls: pa.Array) -> None:
+    captions = pa.array(["x"] * len(urls), pa.string())
+    (tmp_path / "source" / "downloads").mkdir(parents=True)
+    parquet.write_table(
+        pa.table({"url": urls, "original_caption": captions}), tmp_path / "source" / "a.parquet"
+    )
+    with pytest.raises(InputError, match=r"a.parquet: no row has a URL or path .*correct data.annotations"):
+        opened(tmp_path, "pixelprose", "a.parquet")
+
+
+def test_all_of_arrow_types_of_text_are_read(tmp_path: Path) -> None:
+    columns = {
+        "url": pa.array([url(1)], pa.string_view()),
+        "raw_caption": pa.array(["thing"]).dictionary_encode(),
+        "shortIB_captions": pa.array([["It is red."]], pa.large_list(pa.large_string())),
+        "longIB_captions": pa.nulls(1),
+    }
+    (tmp_path / "source").mkdir()
+    parquet.write_table(pa.table(columns), tmp_path / "source" / "a.parquet")
+    write_tar(tmp_path / "source" / "downloads", [1])
+    (sample,) = read_all(opened(tmp_path, "dreamlip", "a.parquet"))
+    assert sample.annotation["raw_caption"] == ["thing"]
+    assert sample.annotation["shortIB_captions"] == ["It is red."]
+    assert sample.annotation["longIB_captions"] == []
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["u"])] * 3, names=["url", "vlm_caption", "vlm_caption"])
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a.parquet: two columns are named vlm_caption"):
+        copy_as_json_lines(tmp_path / "a.parquet", tmp_path / "copies", "things", everything)
+
+
+def test_a_cache_that_cannot_be_written_to_is_the_users(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
+    (tmp_path / "copies").touch()
+    with pytest.raises(InputError, match=r"copies/.*cannot be written .*correct the machine's cache_root"):
+        copy_as_json_lines(path, tmp_path / "copies", "things", everything)
+
+
+def test_a_full_cache_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
+
+    def fill(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("cosmos.data.sources.parquet_tables.json.dumps", fill)  # as writing a line would
+    with pytest.raises(TransientError, match=r"copies/.*jsonl: No space left.*free space"):
+        copy_as_json_lines(path, tmp_path / "copies", "things", everything)
+    assert not list(tmp_path.glob("copies/*"))
 
 
 @pytest.mark.parametrize(
@@ -148,15 +230,15 @@ def test_what_is_no_whole_parquet_is_refused(tmp_path: Path, damage: str) -> Non
         }[damage]
     )
     with pytest.raises(InputError, match=r"a.parquet: not a whole Parquet file .*was it downloaded whole"):
-        copy_as_json_lines(path, tmp_path / "copies", everything)
+        copy_as_json_lines(path, tmp_path / "copies", "things", everything)
     assert not list(tmp_path.glob("copies/*"))
 
 
 def test_a_missing_table_and_a_folder_without_tables_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a.parquet: cannot be read .*correct data.annotations"):
-        copy_as_json_lines(tmp_path / "a.parquet", tmp_path / "copies", everything)
+        copy_as_json_lines(tmp_path / "a.parquet", tmp_path / "copies", "things", everything)
     with pytest.raises(InputError, match=r"holds no .parquet files; correct data.annotations"):
-        copy_as_json_lines(tmp_path, tmp_path / "copies", everything)
+        copy_as_json_lines(tmp_path, tmp_path / "copies", "things", everything)
 
 
 def test_a_disk_that_fails_is_worth_another_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +252,7 @@ def test_a_disk_that_fails_is_worth_another_try(tmp_path: Path, monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(call, fail)
             with pytest.raises(TransientError, match=problem):
-                copy_as_json_lines(path, tmp_path / "copies", everything)
+                copy_as_json_lines(path, tmp_path / "copies", "things", everything)
 
 
 def test_rows_are_read_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
