@@ -11,7 +11,6 @@
 A shard whose files are there is not written again. Shards that exist already are indexed where they are.
 """
 
-import json
 import multiprocessing
 import os
 import threading
@@ -42,7 +41,7 @@ from cosmos.data.shards.tasks import (
 )
 from cosmos.data.sources.openers import open_source
 from cosmos.errors import CosmosError, DamagedDataError, InputError
-from cosmos.run.files import write_json
+from cosmos.run.files import read_json_object, write_json
 
 DATASET_PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"
@@ -96,13 +95,10 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise InputError(
-                f"{folder}: holds files, but no {DATASET_PARAMS_FILE} that says what of; {remedy}"
+                f"{folder}: holds files, but no {DATASET_PARAMS_FILE} that describes them; {remedy}"
             )
         return
-    try:
-        recorded_values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DamagedDataError(f"{path}: not JSON ({error}); {remedy}") from None
+    recorded_values = read_json_object(path, "record of parameters", remedy)
     old, new = (identifying_values(values, "data") for values in (recorded_values, _deciding(params)))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:

@@ -14,6 +14,7 @@ from cosmos.data.shards.index import ShardIndex, scan_tar
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.data.sources.caption_files import load_json_file, load_text_file, read_captions_csv
 from cosmos.data.sources.caption_tables import locate_rows
+from cosmos.data.sources.img2dataset import find_downloads
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.data.sources.openers import open_source
 from cosmos.errors import InputError, TransientError
@@ -71,6 +72,14 @@ def test_a_shard_that_cannot_be_opened_is_no_damage(
     assert read.read(0) == samples(1)[0]
 
 
+def test_an_index_that_this_user_may_not_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "open", failing(errno.EACCES))
+    with pytest.raises(InputError, match=r"a.npz: this user may not read it; change its permissions"):
+        ShardIndex.read(tmp_path / "a.npz")
+
+
 def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,3 +87,5 @@ def test_a_folder_that_cannot_be_listed_is_not_taken_for_an_empty_one(
     monkeypatch.setattr("os.scandir", failing(errno.EIO))
     with pytest.raises(TransientError, match="cannot be listed"):
         open_source(DataParams(source="folder", images="images"), machine(tmp_path))
+    with pytest.raises(TransientError, match="cannot be listed"):
+        find_downloads(tmp_path / "source" / "images")

@@ -20,7 +20,7 @@ from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.shards.tasks import ShardOutcome, ShardTask
 from cosmos.data.sources.inputs import OpenedSource
 from cosmos.data.sources.openers import DemoImage
-from cosmos.errors import CosmosError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, TransientError
 from tests.data.examples import flickr8k, image_bytes, machine
 from tests.data.shards.test_index import make_tar
 
@@ -189,6 +189,15 @@ def test_other_parameters_for_the_same_folder_are_refused(tmp_path: Path) -> Non
         "delete .* or choose another data.name",
     ):
         prepare_dataset(flickr8k(tmp_path, seed=3, num_heldout=1), machine(tmp_path), processes=1)
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_record_of_parameters_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "data" / "things" / "params.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(DamagedDataError, match=r"params.json: not a record of parameters .*delete .*things"):
+        prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
 
 
 def test_parameters_that_decide_nothing_may_change(tmp_path: Path) -> None:

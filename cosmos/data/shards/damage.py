@@ -54,5 +54,7 @@ def is_whole(shard: ShardInfo, folder: Path) -> bool:
 
 def unreadable_shard(shard: ShardInfo, error: OSError) -> CosmosError:
     """Return the error of a shard that cannot be opened: the user's, of the disk, or damage."""
-    kind: type[CosmosError] = InputError if isinstance(error, PermissionError) else DamagedDataError
-    return convert_os_error(error, f"{shard.path}: cannot be opened ({error.strerror})", kind)
+    message = f"{shard.path}: cannot be opened ({error.strerror})"
+    if isinstance(error, PermissionError):
+        return InputError(f"{message}; let this user read it")
+    return convert_os_error(error, message, DamagedDataError, "run `cosmos prepare` again")

@@ -32,6 +32,8 @@ from cosmos.errors import DamagedDataError, InputError
 
 MAX_SHARDS = 1_000_000
 
+REMEDY = "correct data.annotations"
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -40,14 +42,14 @@ def find_shards(pattern: str, machine: Machine) -> list[str]:
     """Return the shards that `pattern` names: absolute local paths or URLs, each once, in its order.
 
     `{00000..00009}` and `{a,b}` stand for each of their values, `*`, `?` and `[...]` for the files that there
-    are. A local pattern starts from the machine's source_root. Raises InputError when no shard is found,
-    TransientError when the storage fails.
+    are, without hidden ones. A local pattern starts from the machine's source_root. Raises InputError when no
+    shard is found, TransientError when the storage fails.
     """
     if not is_remote(pattern):
         pattern = str(machine.source(pattern).absolute())
     shards = list(dict.fromkeys(path for part in expand_braces(pattern) for path in _glob(part, machine)))
     if not shards:
-        raise InputError(f"{pattern}: no such shards; correct data.annotations")
+        raise InputError(f"{pattern}: no such shards; {REMEDY}")
     return shards
 
 
@@ -68,7 +70,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def _check_braces(pattern: str, content: str) -> None:
-    """Raise InputError for what braceexpand takes literally, turns around or would fill the memory with."""
+    """Raise InputError for braces that braceexpand takes literally, or counts backwards or without end."""
     if match := _RANGE.fullmatch(content):
         first, last = int(match[1]), int(match[2])
         if first > last:
@@ -83,24 +85,27 @@ def _glob(pattern: str, machine: Machine) -> list[str]:
     if not has_magic(pattern):
         return [pattern]
     if is_remote(pattern):
-        return list_files(pattern, machine)
-    return sorted(map(str, Path("/").glob(pattern.removeprefix("/"))))
+        try:
+            return list_files(pattern, machine)
+        except DamagedDataError as error:
+            raise InputError(f"{error}; {REMEDY}") from None
+    paths = Path("/").glob(pattern.removeprefix("/"))
+    return sorted(str(path) for path in paths if not path.name.startswith("."))
 
 
 @contextmanager
 def _local_file(shard: str, machine: Machine) -> Iterator[Path]:
     """Yield a local file of a shard while it is needed. Raises InputError when there is no such shard."""
-    remedy = "correct data.annotations"
     with ExitStack() as copies:
         if not is_remote(shard):
             path = Path(shard)
             if not path.is_file():
-                raise InputError(f"{shard}: no such shard; {remedy}")
+                raise InputError(f"{shard}: no such shard; {REMEDY}")
         else:
             try:
                 path = copies.enter_context(temporary_copy(shard, machine))
             except DamagedDataError as error:
-                raise InputError(f"{error}; {remedy}") from None
+                raise InputError(f"{error}; {REMEDY}") from None
         yield path
 
 
@@ -111,12 +116,15 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
     """
     problem = "no samples"
     with _local_file(shard, machine) as path:
-        for entry in islice(scan_tar(path), NUM_PROBED):
-            for part, is_text in _annotation_parts(entry):
-                try:
-                    return caption_form(_parse_part(path, part, is_text))[0]
-                except DamagedDataError as error:
-                    problem = f"{entry.key}: {error}"
+        try:
+            for entry in islice(scan_tar(path), NUM_PROBED):
+                for part, is_text in _annotation_parts(entry):
+                    try:
+                        return caption_form(_parse_part(path, part, is_text))[0]
+                    except DamagedDataError as error:
+                        problem = f"{entry.key}: {error}"
+        except DamagedDataError as error:
+            problem = str(error)
     raise InputError(f"{shard}: found no sample with captions ({problem}); is data.source right?")
 
 

@@ -77,10 +77,13 @@ class ShardIndex:
     def read(cls, path: Path) -> Self:
         """Return the index in the file `path`.
 
-        Raises DamagedDataError when it is missing or broken, TransientError when the disk fails.
+        Raises DamagedDataError when it is missing or broken, InputError when this user may not read it,
+        TransientError when the disk fails.
         """
         try:
             content = BytesIO(path.read_bytes())
+        except PermissionError:
+            raise InputError(f"{path}: this user may not read it; change its permissions") from None
         except OSError as error:
             message = _broken_index(path, error.strerror or error)
             raise convert_os_error(error, message, DamagedDataError) from None

@@ -1,4 +1,4 @@
-"""Shards in object storage: copied whole, a bounded number of them kept; what a storage raises, by class."""
+"""Shards in object storage: copied whole, some of the copies kept, errors of storages turned into ours."""
 
 import os
 import tempfile
@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
@@ -36,13 +36,15 @@ def is_remote(path: str) -> bool:
 
 
 def list_files(pattern: str, machine: Machine) -> list[str]:
-    """Return the URLs that match `pattern`, sorted.
+    """Return the URLs that match `pattern`, sorted, without hidden files.
 
-    Raises InputError for a URL that is wrong, TransientError when the storage fails.
+    Raises DamagedDataError for a bucket or folder that does not exist, InputError for a URL that is wrong,
+    TransientError when the storage fails.
     """
     storage, path = _file_system(pattern, machine)
     with _storage_errors(pattern, "cannot be listed"):
-        return sorted(str(storage.unstrip_protocol(name)) for name in storage.glob(path))
+        names = [name for name in storage.glob(path) if not PurePosixPath(name).name.startswith(".")]
+        return sorted(str(storage.unstrip_protocol(name)) for name in names)
 
 
 def cached_copy(url: str, machine: Machine) -> Path:

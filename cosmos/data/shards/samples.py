@@ -31,7 +31,7 @@ from cosmos.data.shards.index import (
     index_path,
 )
 from cosmos.data.shards.remote import cached_copy, forget_copy, is_remote
-from cosmos.errors import DamagedDataError, convert_os_error
+from cosmos.errors import DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
@@ -142,6 +142,8 @@ def _open_descriptor(folder: Path, machine: Machine, info: ShardInfo) -> int:
         if is_remote(info.path):
             forget_copy(info.path, machine)
         raise DamagedDataError(str(damage))
+    if is_remote(info.path):
+        raise TransientError(f"{info.path}: its copy was removed at once; raise the machine's cached_shards")
     raise DamagedDataError(str(ShardDamage(info, NO_SUCH_SHARD)))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from cosmos.data.shards.existing import expand_braces, find_shards, index_shard, shards_schema
 from cosmos.data.shards.index import ShardIndex, index_path
+from cosmos.errors import InputError
 from tests.data.examples import image_bytes, machine
 from tests.data.shards.test_index import make_tar
 
@@ -36,7 +37,7 @@ def test_braces_that_make_no_sense_are_refused(pattern: str, problem: str) -> No
 def test_a_local_pattern_starts_from_the_source_root_and_is_sorted(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "shards"
     folder.mkdir(parents=True)
-    for name in ("1.tar", "0.tar", "0.json"):
+    for name in ("1.tar", "0.tar", "0.json", "._0.tar"):
         (folder / name).touch()
     expected = [str(folder / "0.tar"), str(folder / "1.tar")]
     assert find_shards("shards/*.tar", machine(tmp_path)) == expected
@@ -98,6 +99,12 @@ def test_the_schema_is_that_of_the_first_usable_captions(tmp_path: Path) -> None
     assert shards_schema(str(path), machine(tmp_path)) == "dreamlip"
     with pytest.raises(ValueError, match="found no sample with captions"):
         shards_schema(str(make_tar(tmp_path / "none.tar", members[:2])), machine(tmp_path))
+
+
+def test_a_first_shard_that_is_no_tar_is_the_users(tmp_path: Path) -> None:
+    (tmp_path / "0.tar.gz").write_bytes(b"\x1f\x8b" * 600)
+    with pytest.raises(InputError, match=r"0.tar.gz: found no sample .*not a whole, uncompressed tar"):
+        shards_schema(str(tmp_path / "0.tar.gz"), machine(tmp_path))
 
 
 def test_a_missing_shard_is_an_error(tmp_path: Path) -> None:
