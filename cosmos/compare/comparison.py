@@ -9,7 +9,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.figures import Direction, direction_of
+from cosmos.config.figures import (
+    DEVICE_SECONDS,
+    LOSS,
+    SAMPLES,
+    SAMPLES_PER_SECOND,
+    SECONDS,
+    Direction,
+    direction_of,
+)
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
@@ -18,7 +26,9 @@ from cosmos.registry.record import RunRecord, find_run_dir, read_run_record
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
 
-TRAINING_FIGURES = ("samples", "loss", "seconds", "device_seconds", "samples_per_second")
+TRAINING_FIGURES = tuple(
+    metric.name for metric in (SAMPLES, LOSS, SECONDS, DEVICE_SECONDS, SAMPLES_PER_SECOND)
+)
 """Figures of training that are compared, beside results and evaluations."""
 
 DIRECTION_OF_GOAL: dict[str, Direction] = {"maximize": "max", "minimize": "min"}

@@ -1,7 +1,7 @@
 """Metrics of training and of the suites: unit, direction and role of every figure of a run, by its name.
 
-They are declared below all that computes, records or ranks figures, so that the W&B mirror, searches,
-comparisons and lists of runs go by the same declaration; what computes a figure names it by its metric.
+What computes a figure names it by its metric here; the W&B mirror, searches, comparisons and lists of runs
+look up its direction and role here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Unit = Literal["share", "rank", "nats", "seconds", "samples", "samples per secon
 """Unit of a value: shares lie between 0 and 1, ranks count from 1."""
 
 Role = Literal["quality", "cost", "caveat", "state"]
-"""Use of a metric: what models are judged by, what that took, how far to trust it, or how training stood."""
+"""Use of a metric: quality of a model, its cost, caveat on other figures, or state of the training."""
 
 
 @dataclass(frozen=True)
@@ -50,36 +50,41 @@ class Metric:
 
 
 def score_metric(name: str, *, has_chance: bool = False, is_family: bool = False) -> Metric:
-    """Return a metric of a model's right answers, as a share of all."""
+    """Return a metric that is the share of right answers among all."""
     return Metric(name, "share", "max", "quality", has_chance, is_family)
 
 
 def loss_metric(name: str) -> Metric:
-    """Return a metric that training makes small."""
+    """Return a metric that training minimises."""
     return Metric(name, "nats", "min", "quality")
 
 
 def state_metric(name: str, unit: Unit = "") -> Metric:
-    """Return a metric that says how far or with which settings training went, and is neither good nor bad."""
+    """Return a metric of progress or settings of training, of which no value is better than another."""
     return Metric(name, unit, "", "state")
 
 
-TOTAL_LOSSES = tuple(map(loss_metric, ("loss", "contrastive", "distill")))
+LOSS = loss_metric("loss")
+"""Loss that training minimises."""
+
+TOTAL_LOSSES = (LOSS, loss_metric("contrastive"), loss_metric("distill"))
 """Loss of training, and its two parts."""
 
 DISTILL_LOSSES = tuple(loss_metric(f"distill_{term}") for term in DistillTermParams.model_fields)
 """Terms of the distillation loss."""
+
+STEP = state_metric("step", "steps")
+EPOCH = state_metric("epoch", "epochs")
+SAMPLES = state_metric("samples", "samples")
 
 SECONDS = Metric("seconds", "seconds", "min", "cost")
 DEVICE_SECONDS = Metric("device_seconds", "seconds", "min", "cost")
 """Seconds of training x devices."""
 SAMPLES_PER_SECOND = Metric("samples_per_second", "samples per second", "max", "cost")
 
-SAMPLES = state_metric("samples", "samples")
-
 TRAINING_METRICS: tuple[Metric, ...] = (
-    state_metric("step", "steps"),
-    state_metric("epoch", "epochs"),
+    STEP,
+    EPOCH,
     SAMPLES,
     *TOTAL_LOSSES,
     *DISTILL_LOSSES,
@@ -196,7 +201,7 @@ def direction_of(figure: str) -> Direction:
 
 
 def is_caveat(figure: str) -> bool:
-    """Return True for a figure that only says how far others can be trusted, such as a share of ties."""
+    """Return True for a figure that only qualifies others, such as a share of ties."""
     metric = metric_of(figure)
     return metric is not None and metric.role == "caveat"
 

@@ -12,7 +12,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cosmos.config.figures import DISTILL_LOSSES, SAMPLES_PER_SECOND, TOTAL_LOSSES
+from cosmos.config.figures import DISTILL_LOSSES, LOSS, SAMPLES, SAMPLES_PER_SECOND, STEP, TOTAL_LOSSES
 
 MetricsLine = Mapping[str, Any]
 """Line of metrics.jsonl."""
@@ -56,14 +56,14 @@ class LossChart:
 
 def training_lines(lines: Sequence[MetricsLine]) -> list[MetricsLine]:
     """Return the lines of training steps: not of evaluations, nor of steps that were skipped."""
-    return [line for line in lines if line.get("loss") is not None]
+    return [line for line in lines if line.get(LOSS.name) is not None]
 
 
 def final_figures(lines: Sequence[MetricsLine]) -> dict[str, float]:
     """Return the losses of the last line, the steps and samples until then, and the median speed."""
     last, rates = lines[-1], [line[SAMPLES_PER_SECOND.name] for line in lines]
     losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
-    ended = {"steps": last["step"], "samples": last["samples"]}
+    ended = {"steps": last[STEP.name], SAMPLES.name: last[SAMPLES.name]}
     return {**ended, **losses, SAMPLES_PER_SECOND.name: median(rates)}
 
 
@@ -95,7 +95,7 @@ def _svg(title: str, lines: Sequence[MetricsLine], columns: Sequence[str]) -> st
         figure = Figure(figsize=(6, 3.4), layout="constrained")
         axes = figure.add_subplot(xlabel="step")
         for column, colour in zip(columns, _COLOURS, strict=False):
-            points = [(line["step"], line[column]) for line in lines if line.get(column) is not None]
+            points = [(line[STEP.name], line[column]) for line in lines if line.get(column) is not None]
             marker = "o" if len(points) == 1 else ""
             label = column.removeprefix("distill_").replace("_", " ")
             axes.plot(*zip(*points, strict=True), color=colour, label=label, marker=marker, linewidth=1.5)

@@ -14,6 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError, InputError
 from cosmos.launch.once import attachable_submission
@@ -162,10 +163,11 @@ def job_of_run(run: RunDir, machine: Machine) -> RunJob:
 
 def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
     """Return the job of one run, with progress from the run's metrics; `words` describe the job's state."""
-    last = last_line_with("loss", run.metrics) or {"step": 0, "epoch": 0.0, "samples_per_second": 0.0}
+    last = last_line_with(LOSS.name, run.metrics)
+    step, epoch = last.get(STEP.name, 0), last.get(EPOCH.name, 0.0)
+    rate = last.get(SAMPLES_PER_SECOND.name, 0.0)
     params = load_saved_params(run).pretrain
-    total = round(last["step"] / last["epoch"] * params.epochs) if last["epoch"] else 0
-    rate = last["samples_per_second"]
+    total = round(step / epoch * params.epochs) if epoch else 0
     return RunJob(
         name,
         job_id,
@@ -173,10 +175,10 @@ def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state
         words,
         state.nodes,
         state.requeues,
-        last["step"],
+        step,
         total,
         rate,
-        (total - last["step"]) * params.batch_size / rate if rate else 0.0,
+        (total - step) * params.batch_size / rate if rate else 0.0,
         state.time_left,
         time.time() - run.metrics.stat().st_mtime if run.metrics.exists() else 0.0,
     )
