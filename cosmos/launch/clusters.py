@@ -16,32 +16,32 @@ from cosmos.launch.task import RankPlace, Task, run_in_this_process
 
 
 class Cluster(Protocol):
-    """Place that takes jobs, and says how they stand."""
+    """Place that runs jobs, and reports their states."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
         """Submit one job, or an array of jobs, and return its id.
 
-        Raises InputError where it is refused, and SlurmSilentError when nobody answers.
+        Raises InputError where it is refused, and SlurmSilentError where Slurm does not answer.
         """
 
     def find(self, name: str) -> str:
         """Return the id of the job of that name; "" where there is none.
 
-        Raises SlurmSilentError when nobody answers.
+        Raises SlurmSilentError where Slurm does not answer.
         """
 
     def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """Return the state of each call's job. Raises SlurmSilentError when nobody answers."""
+        """Return the state of each call's job. Raises SlurmSilentError where Slurm does not answer."""
 
     def cancel(self, job_id: str, name: str) -> None:
-        """End a job. Raises InputError where that is refused, and SlurmSilentError when nobody answers."""
+        """End a job. Raises InputError where it is refused, SlurmSilentError where Slurm does not answer."""
 
 
 class DebugCluster:
     """This process: calls run in it, one after the other, as they are submitted."""
 
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Run the calls."""
+        """Run the calls, and return the job's name as its id."""
         for task in tasks:
             run_in_this_process(task, RankPlace("debug", name, 0, 1, 0, (), 0, folder / "log.txt"))
         return name
@@ -51,7 +51,7 @@ class DebugCluster:
         return ""
 
     def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """Return that all calls are over."""
+        """Return COMPLETED for every call: `submit` waited for them."""
         return [JobState("COMPLETED")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:

@@ -68,11 +68,12 @@ class LocalCluster:
         return str(_DetachedExecutor.of(time_for_all, folder).submit(array).job_id)
 
     def find(self, name: str) -> str:
-        """Return the first process that was started with the folder of that name's token."""
+        """Return the id of the first process that was started for the job of that name; "" for none."""
         return next(iter(_controllers(name)), "")
 
     def states(self, job_id: str, name: str, num_calls: int) -> list[JobState]:
-        """Return RUNNING while the process is there; a number alone may have gone to another."""
+        """Return RUNNING while the process is there, and GONE afterwards."""
+        # by name, too: the number may be another process's by now
         return [JobState("RUNNING" if job_id in _controllers(name) else "GONE")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:
@@ -84,8 +85,8 @@ class LocalCluster:
 class _DetachedExecutor(submitit.LocalExecutor):
     """submitit's executor, made to start jobs that outlive the command and take the submission's code.
 
-    A job's controller leads a session of its own, so that it does not hear Ctrl-C, the terminal's end, or
-    what ends the command's whole group; and it does not hold on to what the command reads and writes.
+    A job's controller leads a session of its own, so that no signal of the terminal or to the command's
+    process group reaches it; and it inherits none of the command's input and output.
     """
 
     request: JobRequest
@@ -148,10 +149,8 @@ def visible_gpus(count: int) -> list[str]:
 
 
 def _controllers(name: str) -> list[str]:
-    """Return the processes that control the job of that name, the oldest (an array's own) first.
-
-    Their numbers do not tell the order: those begin anew after the highest.
-    """
+    """Return the ids of the processes that control the job of that name, an array's own before its jobs'."""
+    # by start time, since numbers begin anew after the highest
     listing = ["ps", "-ww", "-eo", "pid=,command=", "--sort=start_time"]
     answer = subprocess.run(listing, capture_output=True, text=True, check=True)
     token = name.rpartition("-")[2]
@@ -160,5 +159,5 @@ def _controllers(name: str) -> list[str]:
 
 
 def threads_of(request: JobRequest) -> int:
-    """Return the threads of a process's arithmetic: what it asks for, up to its share of the cores here."""
+    """Return the number of threads of a process: the cores asked for, up to its share of this machine's."""
     return max(1, min(request.cpus_per_task, (os.cpu_count() or 1) // request.ranks_per_node))

@@ -11,8 +11,8 @@ def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     """Run calls as jobs, several of them as an array, and wait for the outcome of each.
 
     The submission is on record: the same spec again finds the jobs that wait, run or have finished, and waits
-    for those. Where they have ended and a call has no value, all are submitted again. `show` gets text for a
-    person.
+    for those. Where they have ended and a call has no value, all are submitted again. `show` gets the log and
+    the states of the jobs.
 
     Raises InputError where the cluster refuses the job, and SlurmSilentError where it does not answer.
     """
@@ -23,9 +23,9 @@ def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
 
 
 def submit_once(spec: JobSpec) -> tuple[Submission, bool]:
-    """Submit a job unless the one on record waits, runs or has finished; return it, and if it is new.
+    """Submit a job unless the one on record waits, runs or has finished.
 
-    Raises what `launch` raises, which also waits.
+    Return the submission, and True where it is new. Raises the errors of `launch`.
     """
     with submission_lock(spec.record):
         submission = attachable_submission(spec.record)
@@ -35,7 +35,7 @@ def submit_once(spec: JobSpec) -> tuple[Submission, bool]:
 def attachable_submission(record: Path) -> Submission | None:
     """Return the submission on record if it waits, runs or has finished; None otherwise.
 
-    For use inside `submission_lock`. Raises SlurmSilentError where the cluster does not say so.
+    For use inside `submission_lock`. Raises SlurmSilentError where Slurm does not answer.
     """
     submission = recover_submission(record)
     return submission if submission and (submission.is_finished() or submission.is_alive()) else None

@@ -4,8 +4,8 @@ Calls of a submission are numbered from 0. For call 3:
 
     attempts-3.jsonl     a line for every start: job id, requeues before it, host, log
     value-3.pkl          what the call returned, from rank 0
-    failure-3-0-1.json   what stopped rank 1 after 0 requeues
-    rendezvous-3-0.json  where rank 0 waits for the others, after 0 requeues
+    failure-3-0-1.json   the error that stopped rank 1 after 0 requeues
+    rendezvous-3-0.json  address and port at which rank 0 meets the others, after 0 requeues
 """
 
 import json
@@ -46,7 +46,7 @@ class RankFailure:
     time: float
     """seconds since the epoch"""
     kind: str = ""
-    """name of the class in errors.py that decides what follows, as `error_kind` tells it; "" for none"""
+    """name of the class in errors.py that decides what follows, by `error_kind`; "" for none"""
     summary: str = ""
     """the error in words for a person, without a traceback"""
 
@@ -59,7 +59,7 @@ class CallFiles:
     index: int
 
     def rendezvous(self, requeues: int) -> Path:
-        """Return the file in which rank 0 says how it is reached."""
+        """Return the file in which rank 0 leaves its address and port."""
         return self.folder / f"rendezvous-{self.index}-{requeues}.json"
 
     @property
@@ -137,9 +137,9 @@ class CallFailure:
     cause: str
     """in one line: failed, out of memory, node failure, cancelled, ..."""
     exit_status: str
-    """as the scheduler tells it; "" where it does not"""
+    """as the scheduler reports it; "" where it does not"""
     rank: RankFailure | None
-    """the rank that failed first, where one could still say so"""
+    """failure of the rank that failed first; None where no rank left one"""
     log: Path
     error: type[CosmosError] = CosmosError
     """class of errors that decides what follows"""

@@ -23,8 +23,8 @@ class SlurmCluster:
     def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
         """Run sbatch, and return the job's id.
 
-        Raises InputError where it refuses the job or is not here, and SlurmSilentError where the controller
-        does not answer.
+        Raises InputError where it refuses the job or is not installed, and SlurmSilentError where the
+        controller does not answer.
         """
         if not slurm.is_installed():
             raise InputError(
@@ -34,9 +34,9 @@ class SlurmCluster:
             raise SlurmSilentError("no Slurm answers here (`scontrol ping`); try again once it does")
         executor = _Executor.of(request, name, folder)
         # variables of a job around us, and SBATCH_*, would come before what the script says
-        where = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
+        kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         try:
-            with clean_env(), environment_variables(**where):
+            with clean_env(), environment_variables(**kept):
                 return _submit(executor, tasks)
         except (FailedJobError, FailedSubmissionError) as error:
             raise slurm.refused("sbatch refused the job", f"{error}\n--dry-run shows the script") from None
@@ -140,13 +140,14 @@ def threads_setup(request: JobRequest) -> str:
 def requeue_script(folder: Path, max_requeues: int) -> list[str]:
     """Return shell lines after srun that requeue a job that stopped early, or failed for no fault of its own.
 
-    Ranks that were warned or terminated save and end well, but no value is there; before they can listen they
-    die of the signal (status 140, 143), as they do where another rank failed, which then says so in the
-    folder. When a node is gone, those on the others end with errors, so that the job would fail before Slurm
-    notices the node; a step of one process on every node tells: where it cannot start, a node is gone. A job
-    that Slurm has requeued itself, or that was cancelled, no longer runs.
+    Ranks that were warned or terminated save and end with status 0, but leave no value. Before they have
+    handlers they die of the signal (status 140, 143), as they do where another rank failed, which then left
+    its failure in the folder. When a node is lost, ranks on the others end with errors, so that the job would
+    fail before Slurm notices the node: a step of one process on every node that cannot start within a minute
+    is taken for a lost node. A job that Slurm has requeued itself, or that was cancelled, is not in state
+    RUNNING, and is left alone.
 
-    One start more than `max_requeues` allows is for the job to say so.
+    One start more than `max_requeues` is allowed, in which the job fails with a message about the limit.
     """
     return [
         "status=$?",

@@ -1,4 +1,4 @@
-"""Questions to Slurm: whether it answers, the states of jobs (with and without accounting), and their end."""
+"""Slurm's programs: its presence, the states of jobs (with and without accounting), and their end."""
 
 import os
 import re
@@ -16,9 +16,9 @@ class FailureCause:
     """Reason why a job has no value."""
 
     words: str
-    """follow `job 12: `"""
+    """end of a sentence that begins with `job 12: `"""
     error: type[CosmosError] = CosmosError
-    """class of errors that says whether the same job may do better"""
+    """class of errors that decides what follows"""
 
 
 FINAL_STATES = {
@@ -50,7 +50,7 @@ class SlurmSilentError(TransientError):
 
     @classmethod
     def of(cls, subject: str, answer: str) -> Self:
-        """Return the error for a question about `subject`, and what Slurm's program said instead."""
+        """Return the error for a question about `subject`, which Slurm's program answered with an error."""
         return cls(
             f"{subject}: Slurm does not answer ({answer.strip()}); try again once `scontrol ping` does"
         )
@@ -58,7 +58,7 @@ class SlurmSilentError(TransientError):
 
 @dataclass(frozen=True)
 class JobState:
-    """State of a job, or of an element of an array, as Slurm sees it."""
+    """State of a job, or of an element of an array, as its cluster reports it."""
 
     state: str
     reason: str = ""
@@ -149,7 +149,7 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def _from_queue(job_id: str) -> dict[str, JobState]:
-    """Return what the controller knows: jobs that wait, run, or ended a few minutes ago."""
+    """Return the states that the controller has: of jobs that wait, run, or ended a few minutes ago."""
     asked = _ask("scontrol", "--oneliner", "show", "job", job_id)
     if asked.returncode:
         if "Invalid job id" in asked.stderr:

@@ -1,4 +1,4 @@
-"""Submissions: a job is on record before it can be lost, and is found again by that."""
+"""Submissions: a job is on record before it is submitted, and is found again by its record."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ from cosmos.run.files import file_label, write_json, write_text
 logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 60.0
-"""Seconds within which a submission that was begun shows up in the queue, or never will."""
+"""Seconds after which a submission that was begun and is not in the queue never reached it."""
 
 Call = Callable[[], Any]
 """Stage call that can be pickled: functools.partial of a function, or a dataclass with `__call__`."""
@@ -43,11 +43,11 @@ class JobSpec:
     request: JobRequest
     cluster: ClusterName
     record: Path
-    """file that says what was submitted: one record stands for one set of calls"""
+    """file of the submission: one record stands for one set of calls"""
     folder: Path
     """folder in which the submission gets a folder of its own, for what jobs need and leave"""
     label: str
-    """part of the job's name in the queue that people know"""
+    """beginning of the job's name in the queue; the token follows"""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Submission:
 
     @property
     def on(self) -> Cluster:
-        """Cluster that it runs on. Raises InputError for processes of another machine: ask there."""
+        """Cluster that it runs on. Raises InputError for processes of another machine."""
         if self.cluster == "local" and self.host != socket.gethostname():
             raise InputError(f"job {self.job_id} is a process of {self.host}; ask there")
         return open_cluster(self.cluster)
 
     def states(self) -> list[JobState]:
-        """Return the state of each call's job. Raises SlurmSilentError when nobody can say."""
+        """Return the state of each call's job. Raises SlurmSilentError where Slurm does not answer."""
         return self.on.states(self.job_id, self.name, self.num_calls)
 
     def is_finished(self) -> bool:
@@ -95,11 +95,11 @@ class Submission:
         return sum(1 for _ in self.folder.glob("failure-*.json"))
 
     def is_alive(self) -> bool:
-        """Return True when something of it waits or runs. Raises SlurmSilentError when nobody can say."""
+        """Return True when a job of it waits or runs. Raises SlurmSilentError where Slurm does not answer."""
         return not all(state.is_final for state in self.states())
 
     def cancel(self) -> None:
-        """End the job. Raises InputError where that is refused, and SlurmSilentError when nobody answers."""
+        """End the job. Raises InputError if that is refused, SlurmSilentError if Slurm does not answer."""
         self.on.cancel(self.job_id, self.name)
 
 
@@ -119,7 +119,8 @@ def read_submission(record: Path) -> Submission | None:
 def submit_job(spec: JobSpec) -> Submission:
     """Submit one job or array, on record from before it begins.
 
-    Raises InputError or TransientError where it is refused; then nothing is on record.
+    Raises InputError where it is refused, and SlurmSilentError where Slurm does not answer: the record is
+    then as it was before, unless the job may be in the queue all the same.
     """
     submission = new_submission(spec)
     before = spec.record.read_text(encoding="utf-8") if spec.record.exists() else ""
@@ -162,11 +163,11 @@ def new_submission(spec: JobSpec) -> Submission:
 
 
 def is_in_queue(submission: Submission) -> bool:
-    """Return True when a job is there although its submission failed: sbatch may not have waited for it."""
+    """Return True when a job may be in the queue although sbatch failed: it may not have waited for it."""
     try:
         return bool(submission.on.find(submission.name))
     except SlurmSilentError:
-        return True  # for all that is known
+        return True
 
 
 def write_submission(record: Path, submission: Submission) -> None:
@@ -209,7 +210,7 @@ def submission_age(submission: Submission) -> float:
 
 
 def name_pickled_calls(submission: Submission) -> None:
-    """Give pickled calls the names under which the job looks for them, as submitit does after submitting."""
+    """Give pickled calls the names under which the job reads them, as submitit does after submitting."""
     job_id, is_array = submission.job_id, submission.num_calls > 1
     names = [
         f"{job_id}_{i}_submitted.pkl" if is_array else f"{job_id}_submitted.pkl"

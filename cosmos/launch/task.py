@@ -30,7 +30,7 @@ from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.run.files import write_json
 
 RENDEZVOUS_PATIENCE = 600.0
-"""Seconds that ranks wait for the first one to say where it is: nodes do not start alike."""
+"""Seconds that ranks wait for rank 0 to leave its address: nodes do not start at the same time."""
 
 LOCAL_REQUEUE = 144
 """Exit status that makes submitit's local controller start a job again."""
@@ -131,7 +131,7 @@ def code_folder(folder: Path) -> Path:
 
 
 def requeue_limit_message(limit: int) -> str:
-    """Return why a job is not started once more."""
+    """Return the message of a job that was requeued as often as is allowed."""
     return (
         f"the job was requeued {limit} times, as often as slurm.max_requeues (at most 5 without Slurm) "
         "allows; all is saved, and the same command submits it again"
@@ -148,7 +148,7 @@ def rank_failure(error: BaseException, place: RankPlace) -> RankFailure:
 
 
 def memory_errors() -> tuple[type[BaseException], ...]:
-    """Return the exceptions of Python, and of torch where it is imported, that say that memory ran out."""
+    """Return the exceptions for a lack of memory: Python's, and torch's where that is imported."""
     torch = sys.modules.get("torch")  # not imported for this: a job that needs no torch does without
     return (MemoryError, torch.OutOfMemoryError) if torch else (MemoryError,)
 
@@ -200,7 +200,7 @@ def export_ranks(place: RankPlace, files: CallFiles) -> None:
 
 
 def meet_ranks(place: RankPlace, files: CallFiles) -> tuple[str, int]:
-    """Return address and port of the first rank, which picks a free port and says so in the job's folder.
+    """Return address and port of rank 0, which picks a free port and leaves both in the job's folder.
 
     Raises TransientError where it does not do so in time.
     """
@@ -267,12 +267,10 @@ def end_other_ranks(place: RankPlace) -> None:
 
 
 def run_in_this_process(task: Task, place: RankPlace) -> None:
-    """Run a task in this process. Exceptions of the call are in the folder; interruptions are raised."""
+    """Run a task in this process; an exception of the call is left in the folder, Interrupted is raised."""
     task.files.begin(new_attempt(place))
     try:
         value = pickle.loads(task.call)()
-    except Interrupted:
-        raise
     except Exception as error:
         task.files.write_failure(rank_failure(error, place))
         return

@@ -15,7 +15,7 @@ ShowText = Callable[[str], None]
 """Function that takes text for a person, line ends included."""
 
 FILE_POLL = 0.5
-"""Seconds between looks at files."""
+"""Seconds between two readings of a submission's folder."""
 
 SHORTEST_POLL, LONGEST_POLL = 2.0, 30.0
 """Seconds between questions to the scheduler, at first and in the long run."""
@@ -24,27 +24,27 @@ GRACE = 15.0
 """Seconds that a shared file system may take to show what a job wrote last."""
 
 SHOWN_LINES = 20
-"""Lines of a log, from before one attached, that are shown."""
+"""Number of lines, written before a command attached, that it shows of a log."""
 
-TOLD_LINES = 40
-"""Lines at a log's end in which Slurm may say why a job failed."""
+SEARCHED_LINES = 40
+"""Number of lines at a log's end that are searched for the cause of a failure."""
 
 KILLED = FailureCause(
     "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
 )
-"""Cause of a job's failure whose process was killed by somebody who left no word."""
+"""Cause of the failure of a job of which a process was killed, where the log does not name the reason."""
 
 STEP_CANCELLED = FailureCause("had its step cancelled; the same command goes on from the last save")
-"""Cause of a job's failure whose processes somebody killed through Slurm, with scancel JOB.STEP."""
+"""Cause of the failure of a job whose ranks were killed through Slurm, by scancel JOB.STEP."""
 
-TELLING_LINES = (
+LOGGED_CAUSES = (
     (r"slurmstepd\S*: error: .*(exceeded.* memory limit|oom_kill event)", FINAL_STATES["OUT_OF_MEMORY"]),
     (r"srun: error: \S+ tasks? \S+: Out Of Memory", FINAL_STATES["OUT_OF_MEMORY"]),
     (r"slurmstepd\S*: error: \*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*$", STEP_CANCELLED),
     (r"srun: error: \S+ tasks? \S+: Killed", KILLED),
     (r"srun: error: \S+ tasks? \S+: Exited", FINAL_STATES["FAILED"]),
 )
-"""Lines that Slurm's programs write into the log of a failed job, and the cause; the first line decides."""
+"""Patterns of lines of Slurm's programs in a failed job's log, with their causes; the first line decides."""
 
 
 class SubmissionWatcher:
@@ -57,7 +57,7 @@ class SubmissionWatcher:
         self.silent, self.final_since = False, 0.0
 
     def update(self) -> None:
-        """Ask how the jobs stand, unless that was done a moment ago.
+        """Ask the scheduler for the states of the jobs, unless that was done a moment ago.
 
         A new failure in the folder, or an answer that all is over, is a reason to ask again soon; otherwise
         questions become rarer with time.
@@ -75,11 +75,11 @@ class SubmissionWatcher:
 
     @property
     def all_final(self) -> bool:
-        """True when nothing runs any more, as far as the scheduler has said."""
+        """True when nothing runs any more, by the scheduler's last answer."""
         return bool(self.states) and all(state.is_final for state in self.states)
 
     def has_ended(self) -> bool:
-        """Return True when all calls returned, or nothing runs and the folder had time to say why."""
+        """Return True when all calls returned, or nothing runs and the folder shows why or had time to."""
         if self.submission.is_finished():
             return True
         self.update()
@@ -123,7 +123,7 @@ class LogTail:
         self.offset = 0
 
     def news(self) -> str:
-        """Return the whole lines that were added since the last call."""
+        """Return the whole lines that were added to the log since the last call of this function."""
         attempts = self.call.attempts()
         if not attempts or not attempts[-1].log.exists():
             return ""
@@ -143,15 +143,15 @@ class LogTail:
 def wait_for_outcomes(submission: Submission, show: ShowText, from_start: bool) -> list[CallOutcome]:
     """Wait until every call has ended, and return the outcome of each.
 
-    `show` gets how the jobs stand as it changes and, of a single call, the log: all of it, or (without
-    `from_start`) what comes from now on and a few lines before.
+    `show` gets the states of the jobs as they change and, of a single call, the log: all of it, or (without
+    `from_start`) the lines from now on and a few before.
     """
-    watcher, told = SubmissionWatcher(submission), ""
+    watcher, shown = SubmissionWatcher(submission), ""
     tails = [LogTail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
     while not watcher.has_ended():
-        if str(watcher) != told and (watcher.states or watcher.silent):
-            told = str(watcher)
-            show(f"{told}\n")
+        if str(watcher) != shown and (watcher.states or watcher.silent):
+            shown = str(watcher)
+            show(f"{shown}\n")
         for tail in tails:
             show(tail.news())
         time.sleep(FILE_POLL)
@@ -161,7 +161,7 @@ def wait_for_outcomes(submission: Submission, show: ShowText, from_start: bool) 
 
 
 def call_has_ended(call: CallFiles) -> bool:
-    """Return True when the folder says how a call ended."""
+    """Return True when the folder has a call's value or a failure."""
     return call.has_value() or call.first_failure() is not None
 
 
@@ -176,7 +176,7 @@ def call_outcomes(submission: Submission, states: Sequence[JobState]) -> list[Ca
 
 
 def call_failure(submission: Submission, call: CallFiles, state: JobState) -> CallFailure:
-    """Return why a call has no value, from what its ranks and the scheduler say."""
+    """Return the failure of a call, by the files of its ranks and the state of its job."""
     attempts, rank = call.attempts(), call.first_failure()
     job_id = submission.job_id if submission.num_calls == 1 else f"{submission.job_id}_{call.index}"
     log = attempts[-1].log if attempts else submission.folder / f"{job_id}_0_log.out"
@@ -190,7 +190,7 @@ def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosE
 
 
 def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> FailureCause:
-    """Return why a job has no value."""
+    """Return the cause of a job's failure, by its state, the first rank that failed, and its log."""
     if rank and issubclass(class_of_kind(rank.kind), OutOfMemoryError):
         return FINAL_STATES["OUT_OF_MEMORY"]
     if rank and state.state in ("GONE", "COMPLETED"):
@@ -199,8 +199,8 @@ def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> Failu
         return FINAL_STATES[state.state]
     causes = (
         cause
-        for line in last_log_lines(log, TOLD_LINES)
-        for pattern, cause in TELLING_LINES
+        for line in last_log_lines(log, SEARCHED_LINES)
+        for pattern, cause in LOGGED_CAUSES
         if re.match(pattern, line)
     )
     return next(causes, FINAL_STATES["FAILED"])
