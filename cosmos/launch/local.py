@@ -79,7 +79,8 @@ class LocalCluster:
     def cancel(self, job_id: str, name: str) -> None:
         """Ask the processes to stop; a pretraining saves first."""
         if job_id in _controllers(name):
-            os.kill(int(job_id), signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(int(job_id), signal.SIGTERM)
 
 
 class _DetachedExecutor(submitit.LocalExecutor):

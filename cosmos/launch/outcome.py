@@ -99,9 +99,9 @@ class CallFiles:
             temporary.write_bytes(pickle.dumps(value))
 
     def has_value(self) -> bool:
-        """Return True when the call returned."""
+        """Return True when the call returned; False, too, where its folder was deleted."""
         # the folder is listed, since NFS remembers that a file was not there
-        return any(path == self._value for path in self.folder.iterdir())
+        return self.folder.is_dir() and any(path == self._value for path in self.folder.iterdir())
 
     def value(self) -> Any:
         """Return what the call returned.

@@ -110,7 +110,7 @@ def read_submission(record: Path) -> Submission | None:
         return Submission(**{**values, "folder": Path(values["folder"])})
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DamagedDataError(
             f"{record}: not a record of a job ({error}); look for the job with squeue, then delete the file"
         ) from None
