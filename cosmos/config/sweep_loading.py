@@ -16,7 +16,7 @@ from cosmos.config.experiment import (
     merge_sections,
     read_mapping,
 )
-from cosmos.config.figures import SUITE_METRICS
+from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRICS, metric_of
 from cosmos.config.identity import flatten_sections
 from cosmos.config.search_space import condition_problems
 from cosmos.config.sweep import Objective, Sweep, SweepFile
@@ -155,7 +155,7 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
             yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites}"
             continue
         if not objective.suite:
-            yield from goal_problems(objective)
+            yield from training_problems(objective)
             continue
         parts = objective.figure.split("/", 3)
         if len(parts) < 4:
@@ -171,6 +171,15 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
             yield f"{where}: no metric {metric}; retrieval has {', '.join(RETRIEVAL_METRICS)}"
         else:
             yield from goal_problems(objective)
+
+
+def training_problems(objective: Objective) -> Iterator[str]:
+    """Yield a message for an objective that is no figure of training, or lacks a goal."""
+    if metric_of(objective.figure):
+        yield from goal_problems(objective)
+        return
+    near = difflib.get_close_matches(objective.figure, [metric.name for metric in TRAINING_METRICS], 3, 0.4)
+    yield f"objectives: {objective.figure}: no such figure of training; near it: {', '.join(near) or 'none'}"
 
 
 def goal_problems(objective: Objective) -> Iterator[str]:
@@ -194,5 +203,7 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
     pretrain = sweep.base.pretrain
     if objective.suite not in ("", "retrieval"):
         yield f"{where} needs figures while training, which {objective.suite} has none of; take none"
+    elif objective.figure == DEVICE_SECONDS.name:
+        yield f"{where} needs figures while training, and {objective.figure} is none; take none, or seconds"
     elif objective.suite and not pretrain.evaluate_every_epochs:
         yield f"{where} needs figures while training; fixed: pretrain: evaluate_every_epochs: 1 measures them"

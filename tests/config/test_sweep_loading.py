@@ -60,12 +60,17 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         (toward("retrieval/heldout/student/R@1"), r"no metric R@1; retrieval has image_to_text_R@1"),
         (toward("detection/coco/student/mAP"), r"detection is no suite"),
         (toward(RECALL, RECALL), r"a figure is named twice"),
+        (toward("los"), r"objectives: los: no such figure of training; near it: loss"),
         (toward("grad_norm"), r"objectives: grad_norm: .*add `goal: maximize` or `goal: minimize`"),
         (toward("classification/demo/student/top_one"), r"top_one: .*add `goal: maximize`"),
         (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
         (
             toward("classification/demo/student/top1", pruner={"name": "median"}),
             r"classification has none of",
+        ),
+        (
+            toward(TIME, pruner={"name": "median"}),
+            r"needs figures while training, and device_seconds is none",
         ),
         ({"pruner": {"name": "median"}, "fixed": {}}, r"evaluate_every_epochs: 1 measures them"),
         ({"fixed": {"pretrain": {"epoch": 1}}}, r"pretrain\.epoch: no such key"),
