@@ -169,6 +169,8 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
             yield f"{where}: {model} is not among evaluate.models ({', '.join(sweep.base.evaluate.models)})"
         if suite == "retrieval" and metric not in RETRIEVAL_METRICS:
             yield f"{where}: no metric {metric}; retrieval has {', '.join(RETRIEVAL_METRICS)}"
+        elif "/" in metric:
+            yield f"{where}: trials have no figures of single classes; take one of the whole dataset"
         else:
             yield from goal_problems(objective)
 

@@ -63,6 +63,7 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         (toward("los"), r"objectives: los: no such figure of training; near it: loss"),
         (toward("grad_norm"), r"objectives: grad_norm: .*add `goal: maximize` or `goal: minimize`"),
         (toward("classification/demo/student/top_one"), r"top_one: .*add `goal: maximize`"),
+        (toward("classification/demo/student/accuracy/red"), r"trials have no figures of single classes"),
         (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
         (
             toward("classification/demo/student/top1", pruner={"name": "median"}),
