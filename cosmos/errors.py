@@ -2,12 +2,12 @@
 
 | class | exit status | what follows |
 |---|---|---|
-| `InputError`, `OutOfMemoryError` | 2 | never retried; a trial with it is hopeless |
+| `InputError`, `OutOfMemoryError` | 2 | never retried; a trial that meets it is given up |
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
 | `TransientError` | 74 | retried where it happened, then resubmitted; a trial goes on from its save |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
-| `CosmosError` | 1 | none of these: the message says it all |
+| `CosmosError` | 1 | any other error whose message suffices: no traceback, no retry |
 """
 
 import errno
@@ -54,7 +54,7 @@ class SupersededError(CosmosError):
 class Interrupted(BaseException):
     """A request to stop by `signal` (0: by none), the same on all ranks; all is saved.
 
-    It is no Exception, since code that passes over those must not pass over this.
+    It is a BaseException, so that no `except Exception` swallows it.
     """
 
     exit_status: ClassVar[int] = 75
@@ -68,7 +68,7 @@ USER_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirect
 """Errors of the operating system that a user mends, and no repetition does."""
 
 USER_ERROR_NUMBERS = frozenset({errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG})
-"""Numbers of others of this kind, which Python has no classes for."""
+"""Error numbers of further such errors, which Python raises as plain OSError."""
 
 
 def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] | None:
@@ -92,9 +92,10 @@ def is_permanent(error: OSError) -> bool:
 def convert_os_error(
     error: OSError, message: str, permanent: type[CosmosError] = InputError, remedy: str = ""
 ) -> CosmosError:
-    """Return the error of ours to raise in place of `error`, with `message`; one of ours stays as it is.
+    """Return the CosmosError with `message` to raise in place of `error`; a CosmosError is returned as it is.
 
-    It is a `permanent` one, with the remedy, where repetition does not help, and a TransientError otherwise.
+    Its class is `permanent`, and the message ends in the remedy, where the same call would fail again; it is
+    TransientError otherwise.
     """
     if isinstance(error, CosmosError):
         return error
@@ -104,7 +105,7 @@ def convert_os_error(
 
 
 def summarize_error(error: BaseException) -> str:
-    """Return an error in words for a person: its message, after its type if only a traceback explains it."""
+    """Return the message of an error, after its type unless it is of a class that needs no traceback."""
     return str(error) if error_class(error) else "".join(format_exception_only(error)).strip()
 
 
@@ -120,7 +121,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
         CosmosError,
     )
 }
-"""Classes of errors by the names under which a job leaves them for the command that waits for it."""
+"""Classes of errors by the name that a job writes into its outcome, for the command that waits for it."""
 
 
 def error_kind(error: BaseException) -> str:
@@ -131,5 +132,5 @@ def error_kind(error: BaseException) -> str:
 
 
 def class_of_kind(kind: str) -> type[CosmosError]:
-    """Return the class of errors that `error_kind` named; CosmosError for "" and for a name that is none."""
+    """Return the class that `error_kind` named; CosmosError for "" and for an unknown name."""
     return ERROR_KINDS.get(kind, CosmosError)

@@ -21,9 +21,9 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from cosmos.cli.compare import CompareCommand, PromoteCommand
+from cosmos.cli.compare import CompareCommand
 from cosmos.cli.jobs import AttachCommand, CancelCommand, JobsCommand
-from cosmos.cli.runs import RunsCommand
+from cosmos.cli.runs import PromoteCommand, RunsCommand
 from cosmos.cli.stages import (
     DatasetsCommand,
     EvaluateCommand,
@@ -73,7 +73,7 @@ class CosmosCommand(BaseSettings):
     dashboard: CliSubCommand[DashboardCommand]
     """open Optuna's dashboard on a sweep"""
     compare: CliSubCommand[CompareCommand]
-    """set runs, or the trials of a sweep, beside each other"""
+    """compare runs, or the trials of a sweep, side by side"""
     promote: CliSubCommand[PromoteCommand]
     """make a run's last checkpoint a model that DVC keeps"""
     experiments: CliSubCommand[ExperimentsCommand]

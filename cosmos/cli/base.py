@@ -19,7 +19,7 @@ class Command(BaseModel):
     """print the result as JSON, for programs"""
 
     def print_json(self, value: Any) -> None:
-        """Print a result as JSON, if that was asked for."""
+        """Print a result as JSON, if --json was given."""
         if self.as_json:
             print(json.dumps(value, indent=2))
 
@@ -28,7 +28,7 @@ class ParamsCommand(Command):
     """A command that works from params.yaml, an experiment overlay, and overrides of single parameters."""
 
     experiment: str = ""
-    """overlay of params.yaml: a file, or the name of one in experiments/; without one, params.yaml says"""
+    """overlay of params.yaml: a file, or a name in experiments/; without one, that of params.yaml"""
 
     def load_experiment(self) -> Experiment:
         """Return the experiment, with the command line's overrides."""

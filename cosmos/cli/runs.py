@@ -1,4 +1,4 @@
-"""Commands about runs."""
+"""Commands about finished and running runs: list, show, rank, export; and promote one to a model of DVC's."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class FilteringCommand(Command):
     where: list[str] = []
     """condition: KEY=VALUE, or != < <= > >= and ~ (contains) in place of =; of several, all must hold"""
     columns: list[str] = []
-    """keys to tell (a,b,c), in place of the usual ones"""
+    """keys to show (a,b,c), in place of the usual ones"""
 
 
 class ListRunsCommand(FilteringCommand):
@@ -40,7 +40,7 @@ class ListRunsCommand(FilteringCommand):
 
 
 class ShowRunCommand(Command):
-    """Show all that is known of a run: how it stands, labels, parameters, metrics, results."""
+    """Show everything recorded about a run: status, labels, parameters, metrics, results."""
 
     run: CliPositionalArg[str]
     """name of the run"""
@@ -78,7 +78,7 @@ class BestRunsCommand(FilteringCommand):
 
 
 class ExportRunsCommand(FilteringCommand):
-    """Write runs to a file, one a row, with all that is known of them in columns."""
+    """Write a table to a file: a row for each run, a column for each key that any of them has."""
 
     file: CliPositionalArg[Path]
     """file to write: .csv or .parquet"""
@@ -101,7 +101,7 @@ class RunsCommand(BaseModel):
     list: CliSubCommand[ListRunsCommand]
     """list runs"""
     show: CliSubCommand[ShowRunCommand]
-    """show all that is known of a run"""
+    """show everything recorded about a run"""
     best: CliSubCommand[BestRunsCommand]
     """list the runs with the best of a metric"""
     export: CliSubCommand[ExportRunsCommand]
@@ -110,3 +110,19 @@ class RunsCommand(BaseModel):
     def cli_cmd(self) -> None:
         """Run the chosen command."""
         CliApp.run_subcommand(self)
+
+
+class PromoteCommand(Command):
+    """Have DVC keep a finished run's last checkpoint, with its parameters, metrics and provenance."""
+
+    run: CliPositionalArg[str]
+    """name of the run"""
+    name: str = ""
+    """name of the model and of its folder in models/; without one, that of the run"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        machine = Machine()
+        from cosmos.pipeline.promote import promote
+
+        self.print_json(promote(self.run, self.name, machine, quiet=self.as_json))

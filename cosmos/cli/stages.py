@@ -1,4 +1,4 @@
-"""Commands of the stages: parameters, data, pretraining, evaluation, report; and what they work from."""
+"""Commands that run a stage, and those that list or export its inputs and outputs."""
 
 from dataclasses import asdict
 from functools import partial
@@ -21,13 +21,13 @@ from cosmos.run.files import file_label, write_text
 class ShowParamsCommand(SectionsCommand):
     """Print the resolved parameters: those of params.yaml, an experiment and overrides.
 
-    They have the form of an experiment's file, which says the same without any other.
+    They are printed as an experiment's file that extends no other.
     """
 
     output: Path | None = None
     """file to write instead"""
     identity: Path | None = None
-    """file, for dvc.yaml, that gets what decides the results of stages: parameters, and hashes of the code"""
+    """file, for dvc.yaml, that gets the parameters and, for each stage, a hash of its code"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
@@ -70,7 +70,7 @@ class PretrainCommand(RunCommand):
     """print the resolved parameters and the script that sbatch would get, and do nothing"""
     output: Path | None = None
     """folder, for dvc.yaml, that gets the finished run's checkpoint, parameters, provenance and metrics;
-    without --run, the run is one that the same data, parameters and code have alone"""
+    without --run, the run's name has a hash of data, parameters and code"""
     tags: list[str] = []
     """words to find the run by (a,b), in place of those that it has; `cosmos runs list --where tag=a`"""
 
@@ -114,8 +114,8 @@ class EvaluateCommand(RunCommand):
     suites: CliPositionalArg[list[SuiteName]] = list(get_args(SuiteName))
     """retrieval, classification, segmentation, perception; without one: all"""
     checkpoint: str = ""
-    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, or open_clip:ViT-B-32:openai;
-    without --run, the run directory is called after it"""
+    """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, open_clip:ViT-B-32:openai, or
+    dvc:REVISION:PATH; without --run, the run directory is called after it"""
     output: Path | None = None
     """folder, for dvc.yaml, that gets the results of this evaluation alone, once all of it is measured"""
 
@@ -172,7 +172,7 @@ class ExportCommand(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: CliPositionalArg[str]
-    """a checkpoint file, or published:cosmos_vitb16_cc3m"""
+    """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
     output: CliPositionalArg[Path]
     """file to write"""
     which: Literal["student", "teacher"] = "teacher"

@@ -20,9 +20,9 @@ class SweepCommand(Command):
     trials: NonNegativeInt = 0
     """trials in all that are to finish or be pruned; 0: as the file says"""
     parallel: NonNegativeInt = 0
-    """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as the cores bear"""
+    """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as many as the cores allow"""
     dry_run: bool = Field(default=False, alias="dry-run")
-    """check the space and show it, and do nothing"""
+    """check the search space, print it, and start no trial"""
 
     def cli_cmd(self) -> None:
         """Run the command."""

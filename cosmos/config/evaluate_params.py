@@ -128,7 +128,7 @@ class EvaluateParams(Section):
     models: Annotated[tuple[Literal["student", "teacher"], ...], Field(min_length=1)] = ("student", "teacher")
     """models of a checkpoint that are evaluated"""
     precision: Precision = "float32"
-    """arithmetic of the encoders: float32, or autocast to bfloat16 or float16"""
+    """arithmetic of the encoders: float32, or autocast to bf16 (bfloat16) or fp16 (float16)"""
     published: str = ""
     """published checkpoint whose figures are set beside the results; without one, the checkpoint itself"""
     retrieval: RetrievalParams = RetrievalParams()

@@ -87,16 +87,17 @@ def load_experiment(
     """Return the experiment of this name below experiments/ or path; "" for the one that `base` names.
 
     Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
-    Raises InputError that names each wrong key by its path and says what would do.
+    Raises InputError that names each wrong key by its path, and the values or keys that are allowed.
     """
     values = read_mapping(base)
-    named, winning = take_experiment_in_force(base, values)
-    overlays = lineage(experiment_file(experiment or named)) if experiment or named else []
+    in_force, overrides_in_force = take_experiment_in_force(base, values)
+    name = experiment or in_force
+    overlays = lineage(experiment_file(name)) if name else []
     head = overlays[-1].head if overlays else ExperimentHead()
     layers = {
         str(base): values,
         **{str(overlay.path): overlay.values for overlay in overlays},
-        f"{OVERRIDES_KEY} in {base}": {} if experiment else winning,
+        f"{OVERRIDES_KEY} in {base}": {} if experiment else overrides_in_force,
         "the command line": overrides or {},
     }
     return Experiment(
@@ -119,12 +120,14 @@ def load_recorded_params(path: Path) -> Params:
 
 def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Remove from the values of `base` the experiment that it names and its overrides, and return them."""
-    named, winning = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
-    if not isinstance(named, str):
-        raise InputError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {named!r}")
-    if not isinstance(winning, dict):
-        raise InputError(f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {winning!r}")
-    return named, winning
+    name, overrides = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
+    if not isinstance(name, str):
+        raise InputError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {name!r}")
+    if not isinstance(overrides, dict):
+        raise InputError(
+            f"{base}: {OVERRIDES_KEY}: expected sections such as `pretrain:`, found {overrides!r}"
+        )
+    return name, overrides
 
 
 def dump_experiment(experiment: Experiment) -> str:

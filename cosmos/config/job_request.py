@@ -8,7 +8,7 @@ from cosmos.config.section import Natural, Positive, Section, Weight
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.errors import InputError
 
-_RELIED_ON = (
+_SUBMISSION_OPTIONS = (
     "output",
     "error",
     "open-mode",
@@ -19,8 +19,11 @@ _RELIED_ON = (
     "array",
     "parsable",
 )
-OURS = {
-    **{f"--{name}": "the job relies on its own" for name in (*_RELIED_ON, "wait", "wrap", "test-only")},
+RESERVED_OPTIONS = {
+    **{
+        f"--{name}": "the job relies on its own"
+        for name in (*_SUBMISSION_OPTIONS, "wait", "wrap", "test-only")
+    },
     "--nodes": "set slurm.nodes",
     "--gpus-per-node": "set slurm.gpus_per_node; for a kind of GPU add --gres or slurm.constraint",
     "--ntasks-per-node": "set slurm.tasks_per_node",
@@ -33,18 +36,18 @@ OURS = {
     "--qos": "set slurm.qos",
     "--constraint": "set slurm.constraint",
 }
-"""Options of sbatch that are not for `slurm.sbatch`, and what to do instead."""
+"""Options of sbatch that `slurm.sbatch` may not have, each with the reason or the setting to use instead."""
 
 
-def _not_ours(option: str) -> str:
+def _refuse_reserved(option: str) -> str:
     name = option.partition("=")[0]
-    if name in OURS:
-        raise InputError(f"{name} cannot be given here: {OURS[name]}")
+    if name in RESERVED_OPTIONS:
+        raise InputError(f"{name} cannot be given here: {RESERVED_OPTIONS[name]}")
     return option
 
 
 SbatchOption = Annotated[
-    str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\n]*)?$"), AfterValidator(_not_ours)
+    str, StringConstraints(pattern=r"^--[a-z][a-z0-9-]*(=[^\n]*)?$"), AfterValidator(_refuse_reserved)
 ]
 
 
@@ -102,7 +105,7 @@ class JobRequest(Section):
         return self.nodes * self.ranks_per_node
 
     def over(self, needs: dict[str, Any]) -> "JobRequest":
-        """Return this request, with what an experiment needs where nothing is set here.
+        """Return this request, with the keys that an experiment `needs` where they are not set here.
 
         Raises InputError for keys or values that do not fit.
         """

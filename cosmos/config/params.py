@@ -50,7 +50,7 @@ class DataParams(Section):
     max_pixels: Positive = 50_000_000
     """an image of more pixels is skipped"""
     max_skipped: Share = 0.05
-    """share of the inputs that may be skipped before the run fails"""
+    """share of the inputs that may be skipped before preparing fails"""
     seed: Natural = 0
     """seed of the demo world, the held-out split and the order of samples in the shards"""
     demo: DemoParams = DemoParams()
@@ -179,13 +179,13 @@ class PretrainParams(Section):
     warmup_steps: Natural = 20
     """steps over which the learning rate rises linearly"""
     momentum: Annotated[float, Field(ge=0, le=1)] = 0.96
-    """momentum of the teacher: what it keeps of itself at a step"""
+    """momentum of the teacher: share of its own weights that it keeps at a step"""
     momentum_schedule: Literal["fixed", "cosine"] = "fixed"
     """fixed, or rising to 1 over training along a half cosine"""
     teacher_update: Literal["before", "after"] = "before"
-    """teacher follows the student from before (as published) or after the step's optimiser update"""
+    """state of the student that the teacher follows: before (as published) or after the optimiser's update"""
     precision: Precision = "float32"
-    """arithmetic: float32, or autocast to bfloat16 or float16 (with a gradient scaler)"""
+    """arithmetic: float32, or autocast to bf16 (bfloat16) or fp16 (float16, with a gradient scaler)"""
     clip_grad_norm: Weight = 0.0
     """largest norm of the gradient; 0: unbounded"""
     max_nonfinite_steps: Natural = 0

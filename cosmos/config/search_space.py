@@ -159,14 +159,14 @@ def is_searched(distribution: Distribution, values: Mapping[str, Any]) -> bool:
 
 
 def condition_problems(space: SearchSpace) -> Iterator[str]:
-    """Yield a message for each condition on a parameter that is not drawn before."""
-    before: set[str] = set()
+    """Yield a message for each condition on a parameter that is not drawn earlier."""
+    drawn: set[str] = set()
     for path, distribution in space.items():
         for other in distribution.when:
-            if other not in before:
+            if other not in drawn:
                 reason = "comes later; move it up" if other in space else "is not searched"
                 yield f"space.{path}.when: {other} {reason}"
-        before.add(path)
+        drawn.add(path)
 
 
 def nest_sections(values: Mapping[str, Any]) -> dict[str, Any]:

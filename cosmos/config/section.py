@@ -1,4 +1,4 @@
-"""Base class of a group of parameters, and the ranges of numbers in it."""
+"""Base class of a group of parameters, and types of their values: ranges of numbers, precisions."""
 
 from typing import Annotated, Literal
 

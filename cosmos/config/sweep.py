@@ -158,9 +158,9 @@ class Sweep:
 
     @classmethod
     def load(cls, values: Mapping[str, Any]) -> Self:
-        """Return the sweep that `dump` gave as plain values. KeyError, TypeError or ValueError otherwise.
+        """Return the sweep that `dump` gave as plain values; the first release left out the goal `maximize`.
 
-        Dumps of the first release leave out the goal `maximize`.
+        Raises KeyError, TypeError or ValueError for values that are no dump.
         """
         objectives = [{"goal": "maximize", **objective} for objective in values["sweep"]["objectives"]]
         file = SweepFile.model_validate(

@@ -64,7 +64,7 @@ def find_sweep_file(name: str) -> Path:
 
 
 def read_sweep_file(path: Path) -> SweepFile:
-    """Return the settings in a sweep's file. InputError names each wrong key."""
+    """Return the settings in a sweep's file. Raises InputError that names each wrong key."""
     try:
         return SweepFile.model_validate(read_mapping(path))
     except ValidationError as error:
@@ -144,7 +144,7 @@ class RandomSuggester:
 
 
 def objective_problems(sweep: Sweep) -> Iterator[str]:
-    """Yield a message for each objective that no trial can have a figure of."""
+    """Yield a message for each objective whose figure no trial measures."""
     figures = [objective.figure for objective in sweep.file.objectives]
     if len(set(figures)) < len(figures):
         yield "objectives: a figure is named twice"
