@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.preparation import prepare_dataset
+from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError, InputError, TransientError
@@ -35,7 +37,7 @@ def storage() -> Iterator[dict[str, Any]]:
 
 
 def upload(storage: dict[str, Any], folder: Path, number: int) -> None:
-    """Puts `number` shards of two samples each into the bucket."""
+    """Put `number` shards of two samples each into the bucket."""
     things = samples(2 * number)
     for i in range(number):
         path = folder / f"{i:05d}.tar"
@@ -103,6 +105,27 @@ def test_a_copy_that_another_process_removed_is_made_again(tmp_path: Path, stora
     assert again.read(0) == read.read(0)
 
 
+def test_a_copy_that_is_removed_at_once_is_no_damage(
+    tmp_path: Path, storage: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = prepared(tmp_path, storage, number=1)
+    monkeypatch.setattr("cosmos.data.shards.samples.cached_copy", lambda *_: tmp_path / "removed.tar")
+    with pytest.raises(TransientError, match=r"s3://bucket/00000.tar: its copy was removed .*cached_shards"):
+        read.read(0)
+
+
+def test_hidden_files_are_no_shards(tmp_path: Path) -> None:
+    for name in ("0.tar", "._0.tar"):
+        fsspec.filesystem("memory").pipe(f"/hidden/{name}", b"")
+    assert find_shards("memory://hidden/*.tar", machine(tmp_path)) == ["memory:///hidden/0.tar"]
+
+
+def test_a_bucket_that_is_missing_is_the_users(tmp_path: Path, storage: dict[str, Any]) -> None:
+    settled = machine(tmp_path, storage_options=storage)
+    with pytest.raises(InputError, match=r"s3://nowhere/\*.tar: .*; correct data.annotations"):
+        prepare_dataset(params("s3://nowhere/*.tar"), settled, processes=1)
+
+
 def test_a_fork_of_a_process_that_read_from_storage_reads_too(
     tmp_path: Path, storage: dict[str, Any]
 ) -> None:
@@ -139,7 +162,7 @@ def test_a_storage_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 class Busy(BaseHTTPRequestHandler):
-    """Answers everything as a storage of S3's kind does when it is overloaded."""
+    """Handler that answers every request as a storage of S3's kind does when it is overloaded."""
 
     def busy(self) -> None:
         content = b"<Error><Code>ServiceUnavailable</Code><Message>come back later</Message></Error>"
