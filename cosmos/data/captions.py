@@ -51,12 +51,12 @@ def caption_form(value: Any) -> tuple[CaptionSchema, dict[str, Any]]:
     Raises DamagedDataError when there is no caption in it.
     """
     if not isinstance(value, dict):
-        return "captions", {"captions": _some(_strings(value))}
+        return "captions", {"captions": _require_captions(_strings(value))}
     if any(key in value for key in DREAMLIP_KEYS):
         return "dreamlip", _dreamlip(value)
     if "original_caption" in value:
         return "pixelprose", _pixelprose(value)
-    return "captions", {"captions": _some(_strings(value.get("captions", value.get("caption"))))}
+    return "captions", {"captions": _require_captions(_strings(value.get("captions", value.get("caption"))))}
 
 
 def captions_in(schema: CaptionSchema, value: Any) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def _dreamlip(value: dict[str, Any]) -> dict[str, Any]:
     for key in DREAMLIP_GENERATED:
         cell = _list_in(value.get(key))
         annotation[key] = split_sentences(cell) if isinstance(cell, str) else _strings(cell)
-    _some([caption for captions in annotation.values() for caption in captions])
+    _require_captions([caption for captions in annotation.values() for caption in captions])
     return annotation
 
 
 def _pixelprose(value: dict[str, Any]) -> dict[str, Any]:
     original = _strings(value.get("original_caption"))
     generated = _strings(value.get("vlm_caption", value.get("caption")))
-    _some(original + generated)
+    _require_captions(original + generated)
     return {"original_caption": "".join(original), "caption": "".join(generated)}
 
 
@@ -104,7 +104,7 @@ def _strings(value: Any) -> list[str]:
     return clean_captions(value if isinstance(value, list | tuple) else [value])
 
 
-def _some(captions: list[str]) -> list[str]:
+def _require_captions(captions: list[str]) -> list[str]:
     if not captions:
         raise DamagedDataError(
             "no captions: expected strings, or an object with captions, caption, "

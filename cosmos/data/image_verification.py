@@ -15,7 +15,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".
 
 
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:
-    """Decode `image`.
+    """Check that `image` can be decoded.
 
     Raises DamagedDataError, naming `where`, when it is no image, cut off, or has more than `max_pixels`.
     """
@@ -28,7 +28,7 @@ def verify_image(where: str, image: bytes, max_pixels: int) -> None:
             # At an eighth of its size a JPEG decodes two to three times as fast; every byte is still read.
             picture.draft("RGB", (1, 1))
             picture.load()
-    except UnidentifiedImageError:  # whose own words hold an address in memory: manifests would differ
+    except UnidentifiedImageError:  # whose message holds an address in memory: manifests would differ
         problem = f"cannot be decoded (in none of the formats {', '.join(IMAGE_FORMATS)})"
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         problem = f"cannot be decoded ({error or type(error).__name__})"

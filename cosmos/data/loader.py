@@ -51,10 +51,10 @@ class ReadableSamples:
 
 
 def find_readable(samples: ShardedSamples, params: Params) -> ReadableSamples:
-    """Look for damaged shards and order the samples of the others.
+    """Find the damaged shards and order the samples of the others.
 
-    Raises InputError when the samples are fewer than a batch takes, DamagedDataError when there are none,
-    TransientError when the disk fails.
+    Raises InputError when the samples are fewer than a batch takes, or this user may not read a shard's
+    folder; DamagedDataError when there are none; TransientError when the disk fails.
     """
     damage = samples.damaged_shards()
     damaged = {item.shard.path for item in damage}
@@ -80,8 +80,9 @@ def make_loader(
     warns of damaged shards.
 
     Raises InputError for a batch that the ranks cannot share and for a caption mode that the annotations do
-    not have. While iterating, raises DamagedDataError when MAX_TRIES samples in a row are damaged, and
-    TransientError when a disk or the network fails: no other sample takes the place of one that is whole.
+    not have. While iterating, raises DamagedDataError when MAX_TRIES samples in a row are damaged, InputError
+    when a shard may not be read, and TransientError when a disk or the network fails: no other sample takes
+    the place of one that is whole.
     """
     _check_caption_mode(data.samples, params)
     batch_per_rank(data.order.batch_size, world_size)
@@ -103,10 +104,7 @@ def make_loader(
 
 
 def num_local_crops(params: Params) -> int:
-    """Return the number of local image crops that the objective uses.
-
-    Only the distillation of image views looks at them.
-    """
+    """Return the number of local image crops that the objective uses: 0 unless it distils image views."""
     return 0 if params.loss.distillation in ("none", "text-only") else params.views.num_local_crops
 
 

@@ -17,7 +17,7 @@ SHARDS_PER_WINDOW = 16
 that a window's remote shards fit into the cache."""
 
 _SHARDS_STREAM, _WINDOW_STREAM, _SAMPLE_STREAM = range(3)
-"""First word of the seed of each kind of draw, so that no two kinds share their random numbers."""
+"""First number of the seed of each kind of draw, so that no two kinds share their random numbers."""
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:

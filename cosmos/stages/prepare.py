@@ -1,4 +1,4 @@
-"""Stage `prepare`: shards and manifests from a source of images and captions, a picture of some samples."""
+"""Stage `prepare`: shards and manifests from a source of images and captions, and a preview of samples."""
 
 import logging
 from pathlib import Path
@@ -19,13 +19,14 @@ NUM_PREVIEWED = 24
 
 
 def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
-    """Prepare shards and manifests and draw some samples; return the figures and paths of each split.
+    """Prepare shards and manifests and draw a preview; return the summary of each split and its path.
 
     Raises as `prepare_dataset`.
     """
     manifests = prepare_dataset(params.data, machine)
     summary = {
-        split: summarise_split(machine.dataset(params.data.name, split), m) for split, m in manifests.items()
+        split: summarise_split(machine.dataset(params.data.name, split), manifest)
+        for split, manifest in manifests.items()
     }
     preview = machine.data_root / params.data.name / "preview.png"
     if not preview.exists():
@@ -37,7 +38,7 @@ def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, 
                 f"{figures['num_skipped']} inputs skipped; {figures['manifest']}"
             )
         if preview.exists():
-            print(f"a look at some of them: {preview}")
+            print(f"preview of some samples: {preview}")
     return {**summary, "preview": str(preview)}
 
 
@@ -53,7 +54,7 @@ def draw_preview(samples: ShardedSamples, preview: Path) -> None:
 
 
 def summarise_split(folder: Path, manifest: Manifest) -> dict[str, Any]:
-    """Return the figures of a split that people ask for first."""
+    """Return the manifest's path, and the numbers of samples, shards and skipped inputs of a split."""
     return {
         "manifest": str(folder / MANIFEST_FILE),
         "num_samples": manifest.num_samples,

@@ -51,8 +51,8 @@ def sample(number: int) -> Sample:
     pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
-    words = ["red", "green", "blue", "large", "small", "round"]
-    captions = [f"{first} {second} {number}" for first in words for second in words]
+    adjectives = ["red", "green", "blue", "large", "small", "round"]
+    captions = [f"{first} {second} {number}" for first in adjectives for second in adjectives]
     return Sample(f"{number:04d}", buffer.getvalue(), {"captions": captions})
 
 
@@ -288,7 +288,7 @@ class TestLocalCrops:
         ("distillation", "expected"),
         [("cross-modal", 2), ("no-cross-attention", 2), ("image-only", 2), ("text-only", 0), ("none", 0)],
     )
-    def test_are_made_where_the_objective_looks_at_them(
+    def test_are_made_where_the_objective_uses_them(
         self, samples: ShardedSamples, distillation: Any, expected: int
     ) -> None:
         settings = params().model_copy(update={"loss": LossParams(distillation=distillation)})
@@ -329,7 +329,7 @@ def run_until(end: str, folder: Path) -> "subprocess.Popen[str]":
 
 
 def exit_code(process: "subprocess.Popen[str]") -> int:
-    """Waits for a process and its workers, which hold its pipes open; kills it when they take too long."""
+    """Wait for a process and its workers, which hold its pipes open; kill it when they take too long."""
     try:
         process.communicate(timeout=30)
     finally:

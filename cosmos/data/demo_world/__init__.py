@@ -1,4 +1,8 @@
-"""Demo world: procedural scenes, drawn and described by a seed, for a laptop without data or network."""
+"""Demo world: procedural scenes, drawn and described by a seed, for a laptop without data or network.
+
+A `scene` is data; `drawing` makes a picture or a mask of it, `captions` describe it, and `evaluation_sets`
+are small datasets of scenes for the evaluation suites.
+"""
 
 from pathlib import Path
 from typing import Literal

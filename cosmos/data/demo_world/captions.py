@@ -1,4 +1,4 @@
-"""Captions of scenes, in the form of DreamLIP's annotations. All that they say is true of the scene."""
+"""Captions of scenes, in the form of DreamLIP's annotations; each is true of its scene."""
 
 from itertools import pairwise
 
@@ -47,45 +47,41 @@ def full_phrase(item: SceneObject) -> str:
 
 def brief_phrase(item: SceneObject) -> str:
     """Return the object without its size: an orange star, a red striped circle."""
-    words = (
-        f"{item.colour} {item.shape}"
-        if item.texture == "plain"
-        else f"{item.colour} {item.texture} {item.shape}"
-    )
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    texture = "" if item.texture == "plain" else f"{item.texture} "
+    return f"{'an' if item.colour[0] in 'aeiou' else 'a'} {item.colour} {texture}{item.shape}"
 
 
-def join_phrases(words: list[str]) -> str:
+def join_phrases(phrases: list[str]) -> str:
     """Join one, two or more phrases: `a`, `a and b`, `a, b and c`."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
 def raw_sentence(scene: Scene, rng: np.random.Generator) -> str:
     """Return a sentence that names every object, as a person would write it."""
     first, *others = scene.objects
-    said = pair_sentence(scene) if others else f"{full_phrase(first)} in the {first.place}"
+    beginning = pair_sentence(scene) if others else f"{full_phrase(first)} in the {first.place}"
     rest = [full_phrase(o) for o in others[1:]]
     tail = f", with {join_phrases(rest)}" if rest else ""
-    return f"{said}{tail} on a {scene.background} background"
+    return f"{beginning}{tail} on a {scene.background} background"
 
 
 def pair_sentence(scene: Scene) -> str:
-    """Return a sentence of the first two objects and how they lie to each other."""
+    """Return a sentence of the first two objects and their spatial relation."""
     first, second = scene.objects[:2]
     return f"{full_phrase(first)} {spatial_relation(first, second)} {full_phrase(second)}"
 
 
 def main_sentence(scene: Scene) -> str:
-    """Return a sentence of how the first two objects lie to each other, or of the place of the only one."""
+    """Return a sentence of the first two objects' spatial relation, or of the place of the only object."""
     if len(scene.objects) == 1:
         return f"{brief_phrase(scene.objects[0])} in the {scene.objects[0].place} of the image"
     return pair_sentence(scene)
 
 
 def relation_sentences(scene: Scene) -> list[str]:
-    """Return a sentence for each two neighbours in the scene's order."""
-    said = "The {a.colour} {a.shape} is {words} the {b.colour} {b.shape}"
-    return [said.format(a=a, b=b, words=spatial_relation(a, b)) for a, b in pairwise(scene.objects)]
+    """Return a sentence of the spatial relation of each two neighbours in the scene's order."""
+    form = "The {a.colour} {a.shape} is {relation} the {b.colour} {b.shape}"
+    return [form.format(a=a, b=b, relation=spatial_relation(a, b)) for a, b in pairwise(scene.objects)]
 
 
 def count_sentence(scene: Scene, rng: np.random.Generator) -> str:

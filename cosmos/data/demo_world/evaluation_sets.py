@@ -1,6 +1,7 @@
-"""Small datasets of the demo world for every evaluation suite, in forms that the suites read anyway.
+"""Small datasets of the demo world for evaluation, laid out as published datasets of their suites are.
 
-Classes are colours: a model that was trained for minutes knows those, but hardly any shape.
+Retrieval has the split `heldout`. Classes are colours: a model that was trained for minutes recognises those,
+but hardly any shape.
 """
 
 import json
@@ -95,7 +96,7 @@ def write_perception(folder: Path, side: int, seed: int) -> None:
 
 
 def make_pair_scene(rng: np.random.Generator) -> Scene:
-    """Return a random scene of two objects, one above the other, that a caption tells apart."""
+    """Return a random scene of two objects, one above the other, that captions distinguish."""
     while True:
         scene = make_scene(rng, num_objects=2)
         first, second = scene.objects
@@ -106,12 +107,12 @@ def make_pair_scene(rng: np.random.Generator) -> Scene:
 def caption_pair(scene: Scene, kind: str, rng: np.random.Generator) -> tuple[str, str]:
     """Return a caption of two objects, and a false one that differs in one colour, shape or relation."""
     first, second = scene.objects
-    words = spatial_relation(first, second)
-    true = f"{full_phrase(first)} {words} {full_phrase(second)}"
+    relation = spatial_relation(first, second)
+    true = f"{full_phrase(first)} {relation} {full_phrase(second)}"
     if kind == "relation":
-        return true, f"{full_phrase(first)} {OPPOSITE[words]} {full_phrase(second)}"
+        return true, f"{full_phrase(first)} {OPPOSITE[relation]} {full_phrase(second)}"
     first, second = change_attribute(rng, scene, kind).objects
-    return true, f"{full_phrase(first)} {words} {full_phrase(second)}"
+    return true, f"{full_phrase(first)} {relation} {full_phrase(second)}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -26,7 +26,7 @@ class ShardDamage:
 def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
     """Return the damage of a shard in `file`, a path or a descriptor; None where there is none.
 
-    Raises InputError for a file that this user may not look at, TransientError when the disk fails.
+    Raises InputError for a file that this user may not read, TransientError when the disk fails.
     """
     try:
         size = os.stat(file).st_size  # noqa: PTH116, which knows no descriptors

@@ -24,10 +24,10 @@ from cosmos.errors import (
 ABANDONED_SECONDS = 3600.0
 
 CLIENT_ERRORS = range(400, 500)
-"""Statuses of HTTP that say that a request is wrong."""
+"""HTTP statuses of a request that is wrong."""
 
 BUSY_STATUSES = frozenset({408, 425, 429})
-"""Those among CLIENT_ERRORS that ask to come again later."""
+"""Statuses among CLIENT_ERRORS after which the same request may succeed later."""
 
 
 def is_remote(path: str) -> bool:
@@ -71,7 +71,7 @@ def forget_copy(url: str, machine: Machine) -> None:
 
 @contextmanager
 def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
-    """Yield a local copy of the shard at `url` that nobody else knows of; remove it unless it was renamed.
+    """Yield a local copy of the shard at `url` for this call alone; remove it unless it was renamed.
 
     Raises DamagedDataError when there is no such shard, InputError when the URL is wrong or access refused,
     TransientError when the storage, the network or the local disk fails.
@@ -109,7 +109,7 @@ def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
 
 @contextmanager
 def _storage_errors(url: str, problem: str) -> Iterator[None]:
-    """Raise an error of a storage as the one of our classes that says what should follow."""
+    """Turn an error of a storage into one of ours, named after `url` and `problem`."""
     try:
         yield
     except Exception as error:  # every storage has errors of its own
@@ -117,7 +117,7 @@ def _storage_errors(url: str, problem: str) -> Iterator[None]:
 
 
 def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
-    """Return an error of a storage as one of ours: transient, unless it says that it is for good.
+    """Return an error of a storage as one of ours: transient, unless its class or HTTP status is permanent.
 
     Storages raise what their clients do: botocore's, aiohttp's and others' errors have no class in common.
     """
@@ -134,7 +134,7 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
 
 @contextmanager
 def _cache_errors(url: str, folder: Path) -> Iterator[None]:
-    """Raise an error of the local disk as the one of our classes that says what should follow."""
+    """Turn an error of the local disk into one of ours, which names `url` and `folder`."""
     try:
         yield
     except OSError as error:

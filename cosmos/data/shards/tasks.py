@@ -47,7 +47,7 @@ class WriteShard:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the inputs' names: other inputs in the same place have another."""
+        """Digest of the inputs' names: the record of a task with other inputs is not taken for this one's."""
         names = "\0".join(paths_below(self.root, item.name) for item in self.inputs)
         return hashlib.sha256(names.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -83,12 +83,12 @@ class IndexShard:
 
     @property
     def num_inputs(self) -> int:
-        """1, the shard itself: the number of its samples shows when it is read."""
+        """1, the shard itself: the number of its samples is not known before it is read."""
         return 1
 
     @property
     def fingerprint(self) -> str:
-        """Place in the order of shards, which keys begin with."""
+        """Number of the shard in the order of shards, which its keys begin with."""
         return str(self.number)
 
     def __call__(self) -> ShardOutcome:

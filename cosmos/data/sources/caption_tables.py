@@ -28,7 +28,7 @@ from cosmos.data.sources.inputs import (
 from cosmos.errors import DamagedDataError, InputError, TransientError
 
 LOCATION_COLUMNS = ("url", "image path", "image_path", "imagepath", "image", "path")
-"""Names, in lower case, of the column that says where an image is; the first of them that there is counts."""
+"""Names, in lower case, of the column of images' URLs or paths; the first that a table has counts."""
 
 CAPTION_COLUMNS: dict[str, tuple[str, ...]] = {
     "dreamlip": DREAMLIP_KEYS,
@@ -39,7 +39,7 @@ SCHEMA_COLUMNS: dict[str, tuple[str, ...]] = {
     "dreamlip": DREAMLIP_KEYS,
     "pixelprose": ("original_caption",),
 }
-"""Columns of captions of which a table must have one: `captions.caption_form` tells the schema by them."""
+"""Columns of captions of which a table must have one: `captions.caption_form` detects the schema by them."""
 
 logger = logging.getLogger(__name__)
 
