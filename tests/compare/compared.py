@@ -1,4 +1,4 @@
-"""Runs and sweeps that tests compare, written by hand or by a workplace whose trials take no time."""
+"""Runs and sweeps that tests compare, written by hand or by a runner whose trials take no time."""
 
 from collections.abc import Mapping
 from pathlib import Path

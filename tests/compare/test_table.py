@@ -64,10 +64,10 @@ def test_the_terminal_has_room_for_the_table(
         )
     monkeypatch.setenv("COLUMNS", str(columns))
     print_comparison(compare_named([f"run-{number}" for number in range(9)], machine(tmp_path)))
-    said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= columns
-    assert all(f"run-{number}" in said for number in range(9))
-    assert ("the page also has" in said) == (columns < 200)
+    output = capsys.readouterr().out
+    assert max(map(len, output.splitlines())) <= columns
+    assert all(f"run-{number}" in output for number in range(9))
+    assert ("the page also has" in output) == (columns < 200)
 
 
 def test_names_are_no_markup_and_control_no_terminal(
@@ -76,10 +76,10 @@ def test_names_are_no_markup_and_control_no_terminal(
     monkeypatch.setenv("COLUMNS", "200")
     measure(make_run(tmp_path, "[red]a[/red]"), {"[bold]\x1b[31m": 0.5})
     print_comparison(compare_named(["[red]a[/red]"], machine(tmp_path)))
-    said = capsys.readouterr().out
-    assert "[red]a[/red]" not in said  # the folder of it is left out
-    assert "\x1b" not in said
-    assert "[bold]\\x1b[31m" in said
+    output = capsys.readouterr().out
+    assert "[red]a[/red]" not in output  # the folder of it is left out
+    assert "\x1b" not in output
+    assert "[bold]\\x1b[31m" in output
 
 
 def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ _ages = count(1)
 
 
 def make_run(path: Path, epochs: float = 3.0, tags: tuple[str, ...] = (), **pretrain: Any) -> RunDir:
-    """A run of three epochs that has come so far; nothing trains it."""
+    """Make a run of three epochs that was trained for `epochs`; no process trains it now."""
     run = open_run(path, Params(pretrain=PretrainParams(epochs=3, **pretrain)))
     provenance(run)
     train_to(run, epochs)
@@ -32,7 +32,7 @@ def make_run(path: Path, epochs: float = 3.0, tags: tuple[str, ...] = (), **pret
 
 
 def train_to(run: RunDir, epochs: float, loss: float = 2.5) -> None:
-    """As if a process had trained it up to there."""
+    """Write the files of a process that trained a run up to there."""
     step = round(epochs * STEPS_PER_EPOCH)
     MetricsWriter(run.metrics, step).log({"step": step, "epoch": epochs, "loss": loss, "momentum": 0.9})
     run.checkpoints.mkdir(exist_ok=True)
@@ -50,12 +50,12 @@ def measure(run: RunDir, recall: float) -> None:
 
 
 def take_part(run: RunDir, state: str, **values: float) -> None:
-    """Makes it a trial of a sweep."""
+    """Make a run a trial of a sweep."""
     run.trial.write_text(json.dumps({"number": 3, "seed": 1, "state": state, "values": values}))
 
 
 def submit(run: RunDir, job_id: str = "12") -> CallFiles:
-    """Makes it a run that waits in a queue."""
+    """Make a run one that waits in a queue."""
     folder = run.jobs / "1a2b3c4d"
     folder.mkdir(parents=True)
     host, submitted = "login", "2026-07-20T09:00:00+00:00"
@@ -74,18 +74,18 @@ def fail_job(call: CallFiles) -> None:
 
 
 def live(run: RunDir) -> None:
-    """As if a process trained it now."""
+    """Make a run one that a process trains now."""
     Lease.take(run)
 
 
 def fall_silent(run: RunDir, seconds: float) -> None:
-    """As if its process had died so long ago."""
+    """Make the last heartbeat of a run so many seconds old."""
     moment = run.lease.stat().st_mtime - seconds
     os.utime(run.lease, (moment, moment))
 
 
 def settle(root: Path) -> None:
-    """As if what was written last had been written long ago, and later than whatever was written before."""
+    """Date all files back, later than those that were dated back before."""
     age = 1_700_000_000 + next(_ages)
     for place in (root, *root.rglob("*")):
         if place.name != "writer.json" and not place.name.startswith("."):

@@ -44,13 +44,13 @@ def command(*arguments: str) -> None:
     CliApp.run(CosmosCommand, cli_args=["runs", *arguments])
 
 
-def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     command(*arguments)
     return capsys.readouterr().out
 
 
-def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    return json.loads(said(capsys, *arguments, "--json"))
+def json_output(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(output(capsys, *arguments, "--json"))
 
 
 @pytest.mark.usefixtures("root")
@@ -59,7 +59,7 @@ class TestList:
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(run_index, "seconds_silent", lambda lease: 0.5 if "/ema/" in lease else inf)
-        assert said(capsys, "list").splitlines() == [
+        assert output(capsys, "list").splitlines() == [
             "                                                       retrieval/",
             "                                                         heldout/",
             "                                                         teacher/",
@@ -86,25 +86,25 @@ class TestList:
         self, where: list[str], names: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         asked = [argument for text in where for argument in ("--where", text)]
-        assert [row["name"] for row in told(capsys, "list", *asked)] == names
+        assert [row["name"] for row in json_output(capsys, "list", *asked)] == names
 
     def test_a_key_sorts_and_those_without_it_come_last(self, capsys: pytest.CaptureFixture[str]) -> None:
         def names(*sort: str) -> list[str]:
-            return [row["name"] for row in told(capsys, "list", *sort)]
+            return [row["name"] for row in json_output(capsys, "list", *sort)]
 
         assert names("--sort", "step") == ["ema", "base", "sweep/trial-3"]
         assert names("--sort=-step") == ["base", "ema", "sweep/trial-3"]
         assert names("--sort=-momentum", "--limit", "2") == ["sweep/trial-3", "base"]
 
     def test_columns_are_what_was_asked_for(self, capsys: pytest.CaptureFixture[str]) -> None:
-        shown = said(capsys, "list", "--columns", "name,pretrain.momentum,commit", "--sort", "name")
+        shown = output(capsys, "list", "--columns", "name,pretrain.momentum,commit", "--sort", "name")
         assert [line.split() for line in shown.splitlines()] == [
             ["name", "pretrain.momentum", "commit"],
             ["base", "0.96", "c0ffee"],
             ["ema", "0.9", "c0ffee"],
             ["sweep/trial-3", "0.99", "-"],
         ]
-        rows = told(capsys, "list", "--columns", "name", "--columns", "tags")
+        rows = json_output(capsys, "list", "--columns", "name", "--columns", "tags")
         assert rows == [
             {"name": "ema", "tags": ["ema"]},
             {"name": "base", "tags": ["cc3m", "first"]},
@@ -114,24 +114,24 @@ class TestList:
     def test_what_is_not_shown_is_counted(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert said(capsys, "list", "--limit", "1").endswith("... and 2 more; `--limit 3` shows all\n")
+        assert output(capsys, "list", "--limit", "1").endswith("... and 2 more; `--limit 3` shows all\n")
         monkeypatch.setattr(run_commands, "MAX_TERMINAL_RUNS", 2)
-        assert "more" not in said(capsys, "list")
+        assert "more" not in output(capsys, "list")
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        assert said(capsys, "list").endswith("... and 1 more; `--limit 3` shows all\n")
-        assert "more" not in said(capsys, "list", "--limit", "3")
-        assert len(told(capsys, "list")) == 3
+        assert output(capsys, "list").endswith("... and 1 more; `--limit 3` shows all\n")
+        assert "more" not in output(capsys, "list", "--limit", "3")
+        assert len(json_output(capsys, "list")) == 3
 
     def test_where_no_run_matches_that_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert said(capsys, "list", "--where", "name=zzz") == "none of 3 runs matches\n"
+        assert output(capsys, "list", "--where", "name=zzz") == "none of 3 runs matches\n"
 
     def test_names_of_strangers_do_not_steer_the_terminal(
         self, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         make_run(root / "red\x1b[31m", tags=("a\nb",))
-        assert r"red\x1b[31m" in (shown := said(capsys, "list"))
+        assert r"red\x1b[31m" in (shown := output(capsys, "list"))
         assert r"a\nb" in shown
-        assert r"red\x1b[31m" in said(capsys, "show", "red\x1b[31m")
+        assert r"red\x1b[31m" in output(capsys, "show", "red\x1b[31m")
         with pytest.raises(ValueError, match="'momentun': no run has that"):
             command("list", "--where", "momentun=1")
 
@@ -139,7 +139,7 @@ class TestList:
         self, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         RunDir(root / "base").labels.write_text("{")
-        shown = said(capsys, "list", "--where", "problem~labels.json")
+        shown = output(capsys, "list", "--where", "problem~labels.json")
         assert "base" in shown
         assert "not a file of labels" in shown
 
@@ -151,7 +151,7 @@ def test_an_empty_folder_is_told_with_what_to_do(
     monkeypatch.chdir(tmp_path)
     command(*arguments)
     assert "no runs in runs: `cosmos pretrain --run NAME` makes one" in capsys.readouterr().err
-    assert told(capsys, *arguments) == []
+    assert json_output(capsys, *arguments) == []
     for other in (["best", "loss"], ["show", "one"], ["export", "runs.csv"]):
         with pytest.raises(ValueError, match="no runs in runs: `cosmos pretrain"):
             command(*other)
@@ -163,13 +163,13 @@ class TestBest:
         self, root: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         measure(RunDir(root / "ema"), 0.5)
-        shown = said(capsys, "best", "teacher/image_to_text_R@1").splitlines()
+        shown = output(capsys, "best", "teacher/image_to_text_R@1").splitlines()
         assert shown[0] == "retrieval/heldout/teacher/image_to_text_R@1, the largest first"
         assert [line.split()[:3] for line in shown[-2:]] == [
             ["ema", "running", "0.5"],
             ["base", "finished", "0.25"],
         ]
-        assert "loss, the smallest first" in said(capsys, "best", "loss")
+        assert "loss, the smallest first" in output(capsys, "best", "loss")
 
     @pytest.mark.parametrize(
         ("metric", "is_cost"),
@@ -190,7 +190,7 @@ class TestBest:
 
     def test_only_runs_that_have_the_metric_compete(self, capsys: pytest.CaptureFixture[str]) -> None:
         def names(*arguments: str) -> list[str]:
-            return [row["name"] for row in told(capsys, "best", *arguments)]
+            return [row["name"] for row in json_output(capsys, "best", *arguments)]
 
         assert names("step") == ["base", "ema"]
         assert names("step", "--smallest", "--limit", "1") == ["ema"]
@@ -204,7 +204,7 @@ class TestBest:
 @pytest.mark.usefixtures("root")
 class TestShow:
     def test_everything_in_sections(self, capsys: pytest.CaptureFixture[str]) -> None:
-        titles = said(capsys, "show", "ema").split("\n\n")
+        titles = output(capsys, "show", "ema").split("\n\n")
         assert [section.splitlines()[0] for section in titles] == [
             "ema",
             "parameters that are not the defaults",
@@ -213,10 +213,10 @@ class TestShow:
         ]
         assert "  status     running\n" in titles[0]
         assert titles[1].splitlines()[1:] == ["  pretrain.momentum  0.9  (default: 0.96)"]
-        assert said(capsys, "show", "base").split("\n\n")[-1].startswith("results\n  retrieval/heldout/")
+        assert output(capsys, "show", "base").split("\n\n")[-1].startswith("results\n  retrieval/heldout/")
 
     def test_the_same_for_programs(self, capsys: pytest.CaptureFixture[str]) -> None:
-        shown = told(capsys, "show", "ema")
+        shown = json_output(capsys, "show", "ema")
         assert (shown["name"], shown["status"], shown["tags"]) == ("ema", "running", ["ema"])
         assert shown["changed"] == {"pretrain.momentum": 0.9}
         assert shown["params"]["pretrain.epochs"] == 3
@@ -224,7 +224,7 @@ class TestShow:
 
     def test_a_run_is_found_by_name_and_by_path(self, capsys: pytest.CaptureFixture[str]) -> None:
         for name in ("sweep/trial-3", "runs/sweep/trial-3"):
-            assert told(capsys, "show", name)["name"] == "sweep/trial-3"
+            assert json_output(capsys, "show", name)["name"] == "sweep/trial-3"
 
     @pytest.mark.parametrize(
         ("name", "near"),
@@ -239,14 +239,14 @@ class TestShow:
     ) -> None:
         run = RunDir(root / "base")
         run.params.write_text(run.params.read_text() + "older: {knob: null}\n")
-        assert told(capsys, "show", "base")["changed"] == {"older.knob": None}
-        assert "  older.knob  none  (default: -)\n" in said(capsys, "show", "base")
+        assert json_output(capsys, "show", "base")["changed"] == {"older.knob": None}
+        assert "  older.knob  none  (default: -)\n" in output(capsys, "show", "base")
 
 
 @pytest.mark.usefixtures("root")
 class TestExport:
     def test_csv_has_a_row_a_run_and_a_column_a_key(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert said(capsys, "export", "all.csv").startswith("all.csv: 3 runs, ")
+        assert output(capsys, "export", "all.csv").startswith("all.csv: 3 runs, ")
         with Path("all.csv").open(newline="") as file:
             rows = {row["name"]: row for row in csv.DictReader(file)}
         assert list(rows) == ["base", "ema", "sweep/trial-3"]
@@ -256,7 +256,7 @@ class TestExport:
         assert rows["base"]["retrieval/heldout/teacher/image_to_text_R@1"] == "0.25"
 
     def test_parquet_keeps_types(self, capsys: pytest.CaptureFixture[str]) -> None:
-        told(capsys, "export", "all.parquet")
+        json_output(capsys, "export", "all.parquet")
         exported = parquet.read_table("all.parquet")
         kinds = {
             key: str(exported.schema.field(key).type) for key in ("name", "alive", "pretrain.epochs", "loss")

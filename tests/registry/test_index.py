@@ -47,7 +47,7 @@ def names(root: Path) -> list[str]:
 
 
 def numbers_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Lists; the number of runs whose files were read for it."""
+    """List runs, and return the number of those whose files were read."""
     read = list[str]()
 
     def noting(run: RunDir, name: str) -> RunRecord:
@@ -255,7 +255,7 @@ def test_records_come_back_as_they_were_to_the_type(parts: list[tuple[Any, ...]]
 
 
 def when_there(change: Callable[[RunDir], object]) -> Callable[[RunDir], object]:
-    """Does nothing to a run that is gone."""
+    """Return a change that leaves out runs that are gone."""
     return lambda run: change(run) if run.params.exists() else None
 
 
@@ -265,12 +265,12 @@ def half_a_line(run: RunDir) -> None:
 
 
 def edited(run: RunDir) -> None:
-    """Labels as a person writes them: into the file that is there."""
+    """Write labels as a person does: into the file that is there."""
     run.labels.write_text(json.dumps({"tags": [f"edited{run.labels.exists()}"]}))
 
 
 def job(run: RunDir) -> None:
-    """The next thing that happens to a run's job."""
+    """Submit, start, fail or restart a run's job, whichever comes next."""
     if not run.job.exists():
         submit(run)
         return
@@ -341,5 +341,5 @@ def assert_same(root: Path) -> None:
 
 
 def seen(record: RunRecord) -> tuple[Any, ...]:
-    """All that a person sees of a record."""
+    """Return everything that a person sees of a record."""
     return (record.name, record.status, repr(record.with_silence(0.0)))

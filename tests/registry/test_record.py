@@ -70,7 +70,7 @@ def test_folders_without_parameters_are_no_runs(tmp_path: Path) -> None:
 
 
 class TestStatus:
-    """How a run stands is read from its files alone."""
+    """Status of a run, read from its files alone."""
 
     def test_a_run_that_has_not_come_to_its_end_has_stopped(self, tmp_path: Path) -> None:
         assert record(make_run(tmp_path, epochs=2.0)).status == "stopped"

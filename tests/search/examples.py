@@ -1,4 +1,4 @@
-"""Sweeps that tests run, and a workplace whose trials take no time: they write what a job would have left."""
+"""Sweeps that tests run, and a runner whose trials take no time: it writes the files that jobs leave."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -58,14 +58,14 @@ def rising(params: Params) -> list[float]:
 
 @dataclass
 class Bench:
-    """Runs trials by writing their files; those of `dies` die so many times first, and `slow` ones go on."""
+    """Runner of trials that writes their files; `dies` has the number of times that a trial dies first."""
 
     curve: Curve = rising
     num_ranks: int = 2
     dies: Mapping[str, int] = field(default_factory=dict)
     hopeless: bool = False
     slow: bool = False
-    """whether a trial shows an epoch for each look, in place of all at once"""
+    """True when a trial trains an epoch at each poll, rather than all at once"""
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     params: dict[str, Params] = field(default_factory=dict)
@@ -113,7 +113,7 @@ def write_metrics(run: RunDir, curve: list[float]) -> None:
 
 
 def controller(sweep: Sweep, folder: Path, bench: Bench, parallel: int = 2) -> Controller:
-    """A controller as `cosmos sweep` makes it, but for where trials run."""
+    """Return a controller as `cosmos sweep` makes it, but with trials on a bench."""
     place = SweepDir(folder / sweep.id)
     place.write_definition(sweep)
     return Controller(sweep, place, open_study(sweep, place, Machine()), bench, parallel)

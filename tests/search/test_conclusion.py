@@ -49,10 +49,10 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     list(lead.repeat())
     conclusion = conclude_sweep(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
     print_conclusion(conclusion, sweep)
-    said = capsys.readouterr().out
-    assert "±" in said
-    assert "4 finished" in said
-    assert "momentum 75%" in said
+    output = capsys.readouterr().out
+    assert "±" in output
+    assert "4 finished" in output
+    assert "momentum 75%" in output
 
 
 def test_a_sweep_without_a_finished_trial_has_no_best(project: Path) -> None:

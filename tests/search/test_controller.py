@@ -1,4 +1,4 @@
-"""Leading a sweep, with a study on disk and trials that take no time."""
+"""Controller of a sweep, with a study on disk and trials that take no time."""
 
 import itertools
 import json
@@ -17,15 +17,11 @@ from cosmos.search.study import open_study, trial_values
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
 
 
-def firsts(records: list[TrialRecord]) -> list[TrialRecord]:
-    return [record for record in records if not record.seed]
-
-
 def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
     sweep, bench = small_sweep(tmp_path), Bench()
     lead = controller(sweep, tmp_path, bench)
-    told = list(lead.search(6))
-    assert [record.state for record in told].count("running") == 6
+    records = list(lead.search(6))
+    assert [record.state for record in records].count("running") == 6
     trials = lead.study.trials
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
     for trial, record in zip(trials, lead.folder.trials, strict=True):
@@ -63,10 +59,10 @@ def test_a_search_goes_on_where_it_was_left_and_takes_on_what_runs(tmp_path: Pat
     assert [record.state for record in begun] == ["running", "running"]
 
     bench = Bench()
-    told = list(controller(sweep, tmp_path, bench).search(6))
+    records = list(controller(sweep, tmp_path, bench).search(6))
     assert bench.started[:2] == [record.name for record in begun]
     assert sorted(bench.started) == [f"trial-{number:04d}" for number in range(6)]
-    assert [record.number for record in told if record.state == "finished"][:2] == [0, 1]
+    assert [record.number for record in records if record.state == "finished"][:2] == [0, 1]
     assert list(controller(sweep, tmp_path, Bench()).search(6)) == []
     assert [record.number for record in controller(sweep, tmp_path, Bench()).search(7)] == [6, 6]
 

@@ -23,7 +23,7 @@ def free_port() -> int:
 
 
 def asked(url: str) -> httpx.Response:
-    """What a server answers that is about to listen."""
+    """Return the answer of a server that is about to listen."""
     deadline = time.monotonic() + 30
     while True:
         try:

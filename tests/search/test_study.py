@@ -1,4 +1,4 @@
-"""Whatever proposes trials, and whatever stops them, leads a sweep."""
+"""Every sampler, pruner and storage of a study."""
 
 from pathlib import Path
 

@@ -80,7 +80,7 @@ def test_trials_that_tell_nothing_about_parameters_are_drawn_all_the_same() -> N
 
 def test_words_are_shown_literally() -> None:
     plots = study_plots(study(*(trial(n, [n / 10]) for n in range(8))), [f"x/{HOSTILE}"])
-    said = str([plot.figure for plot in plots])
-    assert "<b>bold" not in said
-    assert "&lt;b&gt;bold" in said
-    assert "\x1b" not in said
+    plotted = str([plot.figure for plot in plots])
+    assert "<b>bold" not in plotted
+    assert "&lt;b&gt;bold" in plotted
+    assert "\x1b" not in plotted

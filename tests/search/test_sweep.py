@@ -1,4 +1,4 @@
-"""`cosmos sweep` with its trials as processes of this machine, and what it leaves."""
+"""`cosmos sweep` with its trials as processes of this machine, and the files that it leaves."""
 
 import json
 import os
@@ -69,8 +69,8 @@ def study_of(folder: SweepDir, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
 @pytest.mark.slow
 def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process = command(project, "sweep", "small", "--json", COSMOS_WANDB__MODE="offline")
-    printed, said = process.communicate()
-    assert process.returncode == 0, said
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
     conclusion, folder = json.loads(printed), find_sweep_dir("small", project / "runs")
     study = study_of(folder, monkeypatch)
 
@@ -93,8 +93,12 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
     assert best["figures"][RECALL]["mean"] == pytest.approx(sum(of_best) / 2)
     assert json.loads(folder.best.read_text()) == conclusion
     assert load_params("small-best").pretrain.momentum == best["asked"]["pretrain.momentum"]
-    told = read_offline(folder.path)
-    assert (told.job_type, told.group, len(told.history)) == ("search", folder.path.name, len(folder.trials))
+    mirrored = read_offline(folder.path)
+    assert (mirrored.job_type, mirrored.group, len(mirrored.history)) == (
+        "search",
+        folder.path.name,
+        len(folder.trials),
+    )
 
 
 def check_run(folder: SweepDir, record: TrialRecord) -> None:
@@ -112,8 +116,8 @@ def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
     assert (shown.group, shown.job_type) == (folder.path.name, "pretrain")
     assert {"small", "trial"} <= set(shown.tags)
     config = flatten_sections(params.model_dump(mode="json"))
-    told = {key: value for key, value in flatten_sections(shown.config).items() if key in config}
-    assert told == config
+    config_shown = {key: value for key, value in flatten_sections(shown.config).items() if key in config}
+    assert config_shown == config
     assert shown.summary[RECALL] == record.values[RECALL]
 
 
@@ -129,13 +133,13 @@ def test_trials_outlive_their_controller_and_are_taken_on_and_cancelled(project:
     (trial,) = folder.trials
 
     again = command(project, "sweep", "long", "--parallel", "1", "--json")
-    while trial.name not in (told := again.stderr.readline()):  # type: ignore[union-attr]
-        assert again.poll() is None, told
-    assert f"begun (job {trial.job})" in told
+    while trial.name not in (line := again.stderr.readline()):  # type: ignore[union-attr]
+        assert again.poll() is None, line
+    assert f"begun (job {trial.job})" in line
     assert len([path for path in folder.run(trial).jobs.iterdir() if path.is_dir()]) == 1
 
     again.send_signal(signal.SIGINT)
-    _, said = again.communicate()
-    assert f"`cosmos cancel {folder.path.name}` ends them" in said
+    _, errors = again.communicate()
+    assert f"`cosmos cancel {folder.path.name}` ends them" in errors
     cancelled, _ = command(project, "cancel", folder.path.name, "--json").communicate()
     assert json.loads(cancelled) == {"sweep": folder.path.name, "trials": [trial.name], "jobs": [trial.job]}

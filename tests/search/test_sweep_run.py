@@ -1,4 +1,4 @@
-"""Where and how the trials of a sweep run."""
+"""Cluster, cores and settings of the trials of a sweep."""
 
 import os
 

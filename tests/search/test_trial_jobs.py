@@ -1,4 +1,4 @@
-"""Trials as jobs, as far as that needs none."""
+"""Trials as jobs, as far as it can be tested without a job."""
 
 from pathlib import Path
 
@@ -57,10 +57,10 @@ def test_a_slurm_that_is_silent_is_waited_for(
 ) -> None:
     monkeypatch.setattr(trial_jobs, "SLURM_POLL_SECONDS", 0.0)
     monkeypatch.setattr(slurm, "is_configured", lambda: True)
-    said = [False, False, True]
-    monkeypatch.setattr(slurm, "answers", lambda: said.pop(0))
+    answers = [False, False, True]
+    monkeypatch.setattr(slurm, "answers", lambda: answers.pop(0))
     wait_for_slurm()
-    assert said == []
+    assert answers == []
     assert "Slurm does not answer" in caplog.text
 
 
