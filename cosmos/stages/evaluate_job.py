@@ -79,7 +79,7 @@ def launch_evaluation(
 ) -> EvaluationResult:
     """Evaluate where the machine says: in this process, or as a job that is waited for; see `evaluate`.
 
-    Raises an error of the failing rank's class, which says what the rank said, where the job failed.
+    Where the job failed, raises an error of the failing rank's class, with its message.
     """
     call = Evaluation(tuple(names), experiment.params, machine, path, checkpoint, quiet)
     cluster = resolve_cluster(machine.cluster)
@@ -110,7 +110,7 @@ def evaluate_into(
 ) -> EvaluationResult:
     """Evaluate, and put the results of this evaluation alone into `output`, in place of what was there.
 
-    `output` stays as it was where not everything was measured. Raises what `launch_evaluation` raises.
+    `output` stays as it was where not everything was measured. Raises the errors of `launch_evaluation`.
     """
     evaluated = launch_evaluation(names, experiment, machine, path, checkpoint, quiet)
     if evaluated.is_first and not evaluated.problems:
@@ -122,7 +122,7 @@ def evaluate_into(
 def launch_evaluations(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     """Launch jobs, or wait for those that were launched; Ctrl-C leaves them running.
 
-    Once they have ended they are off the record: results files say what is measured already.
+    The record of jobs that have ended is deleted: files of results show which measurements are there.
     """
     try:
         outcomes = launch(spec, show)
@@ -145,7 +145,7 @@ def drop_ended_submission(record: Path) -> None:
 
 
 def cancel_evaluations(record: Path) -> str:
-    """End the evaluations on record, where they are alive, and return what was done, in words."""
+    """End the evaluations on record, where they are alive, and return a message about it."""
     submission = read_submission(record)
     if submission and submission.job_id and end_submission(submission):
         return f"job {submission.job_id}: cancelled"
@@ -153,14 +153,15 @@ def cancel_evaluations(record: Path) -> str:
 
 
 def evaluation_request(experiment: Experiment, machine: Machine) -> JobRequest:
-    """Return what an evaluation asks for: what a pretraining does, on one node."""
+    """Return the request of an evaluation's job: that of a pretraining, on one node."""
     return machine.slurm.over(experiment.needs).model_copy(update={"nodes": 1})
 
 
 def check_evaluation(call: Evaluation) -> None:
-    """Find now what a job would find after its time in the queue, and download what has to be.
+    """Raise the errors that a job would meet after its time in the queue, and download a remote checkpoint.
 
-    Raises InputError for a checkpoint that does not exist, and where no dataset can be measured.
+    InputError for a checkpoint that does not exist, and where no dataset can be measured; TransientError for
+    a download that failed.
     """
     datasets = [
         (suite, dataset) for suite in call.suites for dataset in datasets_to_measure(suite, call.params)
@@ -179,7 +180,7 @@ def datasets_to_measure(suite: SuiteName, params: Params) -> tuple[str, ...]:
 
 
 def missing_data(suite: SuiteName, dataset: str, call: Evaluation) -> str:
-    """Return what a dataset lacks, as far as that shows without opening it; "" where nothing does."""
+    """Return the problem of a dataset that is missing, as far as that shows without opening it; or ""."""
     prepared = call.machine.data_root / call.params.data.name
     if suite == "retrieval" and dataset in PREPARED_SPLITS:
         try:
@@ -192,13 +193,13 @@ def missing_data(suite: SuiteName, dataset: str, call: Evaluation) -> str:
 
 
 def evaluation_digest(calls: Sequence[Evaluation]) -> str:
-    """Return a digest of what is measured and how: calls with the same one need no second job."""
+    """Return a digest of code, data, checkpoints and parameters: calls with the same one share a job."""
     parts = [part for call in calls for part in evaluation_identity(call)]
     return sha256("\n".join([provenance.source_digest(), *parts]).encode()).hexdigest()[:16]
 
 
 def evaluation_identity(call: Evaluation) -> list[str]:
-    """Return what decides the figures of a call, as far as that shows without opening large files."""
+    """Return texts that differ where the figures of a call may, without opening large files."""
     subject = call.subject
     stat = subject.path.stat() if isinstance(subject, FileReference) and subject.path.is_file() else None
     manifests = sorted((call.machine.data_root / call.params.data.name).glob(f"*/{MANIFEST_FILE}"))

@@ -30,21 +30,21 @@ from cosmos.stages.evaluation_result import EvaluationResult
 logger = logging.getLogger(__name__)
 
 EVALUATIONS_FOLDER = "evaluations"
-"""Folder of runs_root for evaluations of several runs: the record of their jobs, and what these leave."""
+"""Folder of runs_root for evaluations of several runs: the records of their jobs, and the jobs' files."""
 
 CheckpointAndSuite = tuple[str, SuiteName]
-"""Checkpoint, as it was asked for, and the suite that measures it."""
+"""Checkpoint, by the name that the caller gave, and the suite that measures it."""
 
 EvaluationOutcome = EvaluationResult | CosmosError
-"""Outcome of a call: what it measured, or the error that stopped it."""
+"""Outcome of a call: its results, or the error that stopped it."""
 
 
 @dataclass(frozen=True)
 class EvaluationRow:
-    """Figures of a checkpoint's model on a dataset; without these two, why something was not measured."""
+    """Figures of a checkpoint's model on a dataset; or, without model and dataset, a problem."""
 
     checkpoint: str
-    """as it was asked for"""
+    """by the name that the caller gave"""
     suite: SuiteName
     dataset: str = ""
     model: str = ""
@@ -65,7 +65,7 @@ def evaluate_many(
     """Measure every checkpoint by every suite: as an array of jobs, or one after the other in this process.
 
     A checkpoint is whatever `cosmos evaluate --checkpoint` takes, or a run, by name or directory: its newest.
-    A failure keeps nothing else from being measured. The same call again waits for jobs that still run, and
+    A failure stops no other measurement. The same call again waits for jobs that still run, and
     measures nothing twice. Raises InputError where the cluster refuses the jobs, and SlurmSilentError where
     it does not answer.
     """
@@ -82,9 +82,9 @@ def evaluate_many(
 def cancel_many(
     checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
 ) -> str:
-    """End the jobs that `evaluate_many` has for the same, and return what was done, in words.
+    """End the jobs that `evaluate_many` has for the same arguments, and return a message about it.
 
-    What is measured stays.
+    Results that are there stay.
     """
     calls, _ = evaluations_of(checkpoints, suites, experiment, machine)
     return cancel_evaluations(record_of_evaluations(list(calls.values()), machine))
@@ -93,7 +93,7 @@ def cancel_many(
 def evaluations_of(
     checkpoints: Sequence[str], suites: Sequence[SuiteName], experiment: Experiment, machine: Machine
 ) -> tuple[dict[CheckpointAndSuite, Evaluation], dict[CheckpointAndSuite, EvaluationOutcome]]:
-    """Return the calls that measure what is asked for, and the errors of what cannot be measured."""
+    """Return the calls for all pairs of a checkpoint and a suite, and the errors of pairs without one."""
     calls, ended = dict[CheckpointAndSuite, Evaluation](), dict[CheckpointAndSuite, EvaluationOutcome]()
     for pair in product(dict.fromkeys(checkpoints), dict.fromkeys(suites)):
         try:
@@ -116,9 +116,9 @@ def checked_evaluation(pair: CheckpointAndSuite, experiment: Experiment, machine
 
 
 def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
-    """Return the run directory for results of what `name` stands for, and the checkpoint ("": its newest).
+    """Return the run directory for results of the checkpoint `name`, and the checkpoint ("": its newest).
 
-    Raises InputError for what is neither a file, nor a run, nor a reference that tells where it comes from.
+    Raises InputError for a name that is neither a file, nor a run, nor a reference such as `published:NAME`.
     """
     for path in (Path(name).expanduser(), machine.runs_root / name):
         if RunDir(path).checkpoints.is_dir():
@@ -139,7 +139,7 @@ def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path
 def evaluate_in_jobs(
     calls: Sequence[Evaluation], experiment: Experiment, machine: Machine, show: ShowText
 ) -> list[EvaluationOutcome]:
-    """Run calls as an array of jobs, and return what each of them ended with."""
+    """Run calls as an array of jobs, and return the outcome of each."""
     if not calls:
         return []
     record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
@@ -153,7 +153,7 @@ def evaluate_in_jobs(
 
 
 def evaluate_in_this_process(call: Evaluation, show: ShowText) -> EvaluationOutcome:
-    """Run a call now, and return what it ended with. An error is its problem, and stops no other call."""
+    """Run a call now, and return its outcome: an error, too, so that the next call runs."""
     show(f"{call.checkpoint or call.path}: {', '.join(call.suites)}\n")
     try:
         return EvaluationResult(**call())

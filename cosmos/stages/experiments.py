@@ -1,4 +1,4 @@
-"""Experiments: list of them, needs of each on this machine, and the figures to expect."""
+"""List of experiments: the needs of each on this machine, and the figures to expect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,7 +44,7 @@ class ExperimentPlan:
     batch_per_gpu: int
     """samples of a step on each GPU, or process without one; 0 where they cannot be shared equally"""
     warning: str
-    """reason why they cannot; "" where they can"""
+    """reason why processes cannot share a batch equally; "" where they can"""
     request: dict[str, Any]
     """request of a job: needs of the experiment, overridden by this machine's settings"""
     expected: str
@@ -66,8 +66,8 @@ class ExperimentListing:
 def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[ExperimentListing]:
     """Return the experiments of these names or files, or all that lie directly in experiments/.
 
-    They are printed, too, unless `quiet`. One whose file is wrong or missing is listed with its problem;
-    `refuse_invalid_experiments` makes an error of it.
+    They are printed, too, unless `quiet`. An experiment whose file is wrong or missing is listed with its
+    problem; `refuse_invalid_experiments` makes an error of it.
     """
     listed = [inspect_experiment(name, machine) for name in names or experiment_names()]
     if not quiet:
@@ -76,7 +76,7 @@ def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False
 
 
 def refuse_invalid_experiments(listed: Sequence[ExperimentListing]) -> None:
-    """Raise InputError that says what is wrong with which files, if any."""
+    """Raise InputError that lists the problems of invalid files, if there are any."""
     problems = [item.problem for item in listed if item.problem]
     if problems:
         raise InputError("\n  ".join(["not every experiment is valid:", *problems]))
@@ -134,7 +134,7 @@ def experiment_commands(name: str, run: str) -> tuple[str, ...]:
 
 
 def batch_share(batch_size: int, num_ranks: int) -> tuple[int, str]:
-    """Return the samples of a step on each rank; or 0, and why ranks cannot share them equally."""
+    """Return the samples of a step on each rank; or 0, and the reason why ranks cannot share them equally."""
     try:
         return batch_per_rank(batch_size, num_ranks), ""
     except InputError as error:
@@ -172,7 +172,7 @@ def print_experiments(listed: Sequence[ExperimentListing], in_detail: bool) -> N
 
 
 def experiments_table(listed: Sequence[ExperimentListing]) -> Group:
-    """Return an aligned line for each experiment, with what it is and what to expect of it below."""
+    """Return an aligned line for each experiment, with its description and expectation below."""
     rows = [_HEADINGS, *(experiment_cells(item) for item in listed)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     heading, *lines = (
@@ -227,7 +227,7 @@ def experiment_details(item: ExperimentListing) -> Table:
 
 
 def plan_fields(plan: ExperimentPlan) -> dict[str, Any]:
-    """Return the fields of a plan as they are shown, without what a job does not ask for."""
+    """Return the fields of a plan as they are shown, without the keys of the request that are unset."""
     asked = (f"{key.replace('_', ' ')}: {value}" for key, value in plan.request.items() if value)
     return {
         **{key: printable(str(value)) for key, value in asdict(plan).items() if value},

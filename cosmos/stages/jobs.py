@@ -1,6 +1,6 @@
 """Jobs of runs: list them, attach to one, cancel one.
 
-Nothing here imports torch: looking takes no more than the scheduler's answer.
+Nothing here imports torch, so that a list takes no longer than the scheduler's answers.
 """
 
 import os
@@ -52,7 +52,7 @@ class RunJob:
 
 def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
     """Return the jobs of all runs, the newest first, and print them unless `quiet`."""
-    records = sorted(job_records(machine), key=lambda p: p.stat().st_mtime, reverse=True)
+    records = sorted(job_records(machine), key=lambda path: path.stat().st_mtime, reverse=True)
     rows = [job_of_run(RunDir(record.parent), machine) for record in records]
     if not quiet:
         print_jobs(rows, machine)
@@ -60,7 +60,7 @@ def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
 
 
 def attach_to_job(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Follow the job of the run `name` until it ends, and return what it returned."""
+    """Follow the job of the run `name` until it ends, and return the summary of its pretraining."""
     return follow_job(submission_of_run(name, machine), name, quiet, from_start=False)
 
 
@@ -69,13 +69,13 @@ def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     submission = submission_of_run(name, machine)
     was_alive = end_submission(submission)
     if not quiet:
-        said = "cancelled; the same pretrain command goes on from the last save"
-        print(f"job {submission.job_id}: {said if was_alive else 'had ended already'}")
+        done = "cancelled; the same pretrain command goes on from the last save"
+        print(f"job {submission.job_id}: {done if was_alive else 'had ended already'}")
     return {"run": name, "job": submission.job_id, "cancelled": was_alive}
 
 
 def end_submission(submission: Submission) -> bool:
-    """End a job, and return True if it waited or ran. Raises SlurmSilentError where nobody can say."""
+    """End a job; return True if it waited or ran. Raises SlurmSilentError where Slurm does not answer."""
     was_alive = not submission.is_finished() and submission.is_alive()
     if was_alive:
         submission.cancel()
@@ -83,9 +83,9 @@ def end_submission(submission: Submission) -> bool:
 
 
 def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
-    """Wait for a pretraining's job, its log streaming, and return what it returned.
+    """Wait for a pretraining's job while printing its log, and return the summary of the pretraining.
 
-    Ctrl-C leaves the job running. Raises an error of its failing rank's class, which says why it failed.
+    Ctrl-C leaves the job running. Where it failed, raises an error of the failing rank's class.
     """
     try:
         outcome = wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
@@ -97,14 +97,14 @@ def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool)
 
 
 def print_job_log(text: str, quiet: bool) -> None:
-    """Print a job's log for a person; beside JSON (`quiet`), on the error stream."""
+    """Print text of a job's log: on the error stream where JSON goes to the output (`quiet`)."""
     stream = sys.stderr if quiet else sys.stdout
     stream.write(text)
     stream.flush()
 
 
 def attach_or_cancel(name: str) -> str:
-    """Return the commands for the job of the run `name`."""
+    """Return a remark with the commands that attach to the job of the run `name` and cancel it."""
     return f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
 
 
@@ -114,14 +114,14 @@ def name_of_run(run: RunDir, machine: Machine) -> str:
 
 
 def job_records(machine: Machine) -> list[Path]:
-    """Return the records of jobs: of runs, and of runs that lie together in a folder."""
+    """Return the files of the records of jobs: of runs, and of runs that lie together in a folder."""
     return [*machine.runs_root.glob("*/job.json"), *machine.runs_root.glob("*/*/job.json")]
 
 
 def attachable_job(run: RunDir) -> Submission | None:
     """Return the job of a run that waits, runs or has finished; None otherwise.
 
-    Raises SlurmSilentError where nobody can say.
+    Raises SlurmSilentError where Slurm does not answer.
     """
     if not run.job.exists():
         return None
@@ -132,7 +132,7 @@ def attachable_job(run: RunDir) -> Submission | None:
 def submission_of_run(name: str, machine: Machine) -> Submission:
     """Return the submission of the run `name`.
 
-    Raises InputError where there is none, and SlurmSilentError where nobody can say how it stands.
+    Raises InputError where there is none, and SlurmSilentError where Slurm does not answer.
     """
     record = RunDir(machine.runs_root / name).job
     submission = None
@@ -185,7 +185,7 @@ def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state
 
 
 def current_job_state(submission: Submission) -> JobState:
-    """Return the state of a run's job; UNKNOWN when the scheduler is silent."""
+    """Return the state of a run's job; UNKNOWN where Slurm does not answer."""
     if not submission.job_id:
         return JobState("SUBMITTING")
     try:

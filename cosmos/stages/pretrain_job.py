@@ -1,6 +1,6 @@
 """Pretraining where the machine says: in this process, or as a job that is waited for.
 
-Nothing here imports torch: submitting takes no more than the scheduler's answer.
+Nothing here imports torch, so that submitting takes no longer than the scheduler's answer.
 """
 
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ class Pretraining:
     quiet: bool = False
 
     def __call__(self) -> dict[str, Any]:
-        """Run the stage."""
+        """Run the stage, and return its summary."""
         from cosmos.stages.pretrain import pretrain
 
         with mirroring(RunDir(self.path), self.machine.wandb):
@@ -48,7 +48,7 @@ class Pretraining:
 def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
     """Pretrain where the machine says: in this process, or as a job that is waited for.
 
-    Raises an error of the failing rank's class, which says what the rank said, where the job failed.
+    Where the job failed, raises an error of the failing rank's class, with its message.
     """
     path = path.absolute()
     run, cluster = RunDir(path), resolve_cluster(machine.cluster)
@@ -64,15 +64,15 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
         if not attached:
             check_pretraining(experiment.params, machine, request)
         submission = attached or submit_job(spec)
-    said = "attached" if attached else "submitted"
-    print_job_log(f"job {submission.job_id}: {said}; {submission.folder}\n", quiet)
+    action = "attached" if attached else "submitted"
+    print_job_log(f"job {submission.job_id}: {action}; {submission.folder}\n", quiet)
     return follow_job(submission, name_of_run(run, machine), quiet, from_start=not attached)
 
 
 def check_pretraining(params: Params, machine: Machine, request: JobRequest) -> None:
-    """Find now what a job would find after its time in the queue.
+    """Raise the errors, before a job is submitted, that it would meet after its time in the queue.
 
-    Raises InputError where data is not prepared, or a batch cannot be shared equally by the ranks.
+    InputError where data is not prepared, or a batch cannot be shared equally by the ranks.
     """
     Manifest.read(machine.dataset(params.data.name, "train"))
     batch_per_rank(params.pretrain.batch_size, request.num_ranks)
@@ -81,7 +81,7 @@ def check_pretraining(params: Params, machine: Machine, request: JobRequest) -> 
 def refuse_beside_job(run: RunDir, machine: Machine) -> None:
     """Raise InputError where a job trains this run already.
 
-    Raises SlurmSilentError where nobody can say that none does.
+    Raises SlurmSilentError where Slurm does not answer.
     """
     submission = attachable_job(run)
     if submission and not submission.is_finished():
@@ -102,7 +102,7 @@ def tag_run(path: Path, params: Params, tags: Iterable[str]) -> None:
 
 
 def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
-    """Return, and print unless `quiet`, what would run and the script that sbatch would get.
+    """Return, and print unless `quiet`, the parameters, the request and the script that sbatch would get.
 
     Nothing is written or submitted.
     """

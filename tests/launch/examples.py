@@ -33,7 +33,7 @@ def fail_on(rank: int) -> str:
 
 
 def describe_ranks() -> dict[str, str]:
-    """What the launcher exports, once all ranks have met."""
+    """The rank numbers and the port that the launcher exports, once all ranks have met."""
     import torch.distributed as dist
 
     dist.init_process_group("gloo")

@@ -1,4 +1,4 @@
-"""What Slurm prints, as it was printed by a real one."""
+"""States and ids of jobs from the output of Slurm's programs, as a real one printed it."""
 
 import os
 from collections.abc import Callable

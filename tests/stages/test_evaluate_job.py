@@ -14,7 +14,6 @@ from tests.launch.examples import SMALL
 from tests.stages.colours import experiment, here, make_place, params, write_flags, write_run
 
 SUITES: tuple[SuiteName, ...] = ("retrieval", "classification")
-FIGURES = ("top1", "top5", "mean_per_class", "ties")
 
 
 @pytest.fixture
