@@ -1,4 +1,4 @@
-"""Small photographs of nothing, and where they lie."""
+"""Examples for tests: small pictures of noise with captions, and a machine whose folders hold them."""
 
 import io
 from pathlib import Path

@@ -159,7 +159,7 @@ class TestViews:
 
 
 class Operations:
-    """Records which of Pillow's operations make up each view, and still carries them out."""
+    """Record of Pillow's operations on each view, which are carried out all the same."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.views: list[dict[str, Any]] = []
@@ -182,13 +182,13 @@ class Operations:
         return record
 
     def share(self, view: int, num_views: int, name: str) -> float:
-        """The share of draws in which this view had that operation."""
+        """Return the share of draws in which this view had that operation."""
         return float(np.mean([name in operations for operations in self.views[view::num_views]]))
 
 
 @pytest.fixture(scope="module")
 def operations() -> Operations:
-    """What 600 draws of one view of each kind did to a square photograph."""
+    """Operations of 600 draws of one view of each kind, on a square photograph."""
     torch.manual_seed(0)
     views = ImageViews(ViewParams(image_size=16, local_size=8, num_local_crops=1, crop_scale=0.4))
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -199,7 +199,7 @@ def operations() -> Operations:
 
 
 class TestTheTableOfViews:
-    """Each view's operations come as often, and as strong, as the method's table says."""
+    """Operations of each view are as frequent and as strong as in the method's table."""
 
     @pytest.mark.parametrize(
         ("name", "shares"),

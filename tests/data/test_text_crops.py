@@ -40,7 +40,7 @@ def test_a_dreamlip_pool_is_the_raw_caption_then_short_then_long_ones_by_model()
     ("mode", "pool"),
     [("raw", ["raw"]), ("short", ["s1", "s2", "s3"]), ("long", ["l1", "l2a", "l2b", "l3"])],
 )
-def test_raw_short_and_long_look_at_their_own_keys_only(mode: CaptionMode, pool: list[str]) -> None:
+def test_raw_short_and_long_use_their_own_keys_only(mode: CaptionMode, pool: list[str]) -> None:
     assert sentence_pool(DREAMLIP, mode) == pool
 
 

@@ -54,7 +54,7 @@ def test_scenes_have_one_to_four_objects_apart_from_each_other_and_visible(seed:
 
 @settings(deadline=None)
 @given(seeds)
-def test_the_raw_caption_names_every_object_and_says_what_is_true(seed: int) -> None:
+def test_the_raw_caption_names_every_object_and_is_true(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scene = make_scene(rng)
     raw = describe_scene(scene, rng)["raw_caption"][0]
@@ -76,10 +76,10 @@ def test_relations_agree_with_places(seed: int) -> None:
 
 
 @given(seeds)
-def test_nothing_says_left_or_right_since_views_are_flipped(seed: int) -> None:
+def test_captions_have_no_left_or_right_since_views_are_flipped(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    said = " ".join(s for sentences in describe_scene(make_scene(rng), rng).values() for s in sentences)
-    assert not {"left", "right"} & set(said.split())
+    text = " ".join(s for sentences in describe_scene(make_scene(rng), rng).values() for s in sentences)
+    assert not {"left", "right"} & set(text.split())
 
 
 @settings(deadline=None, max_examples=30)

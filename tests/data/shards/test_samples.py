@@ -80,7 +80,7 @@ def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
     ("kind", "extension"),
     [("JPEG", "jpg"), ("PNG", "png"), ("WEBP", "webp"), ("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tiff")],
 )
-def test_the_extension_is_told_by_the_content(kind: str, extension: str) -> None:
+def test_the_extension_follows_from_the_content(kind: str, extension: str) -> None:
     assert image_extension(Sample("x", image_bytes(kind=kind), {})) == extension
 
 
