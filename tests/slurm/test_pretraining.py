@@ -188,11 +188,11 @@ def test_with_its_step_cancelled(place: Path, undisturbed: list[float]) -> None:
     said = run.finish()
     assert re.search(rf"\*\*\* STEP {job}\.0 ON node[01] CANCELLED AT ", said), said
     if run.process.returncode == 0:  # nodes too busy to answer the script in time: it takes one for lost
-        assert ": requeued\n" in said
+        assert ": requeued\n" in said, said
         assert run.requeues == [0, 1]
     else:
         assert run.process.returncode == 1, said
-        assert f"job {job}: had its step cancelled; the same command goes on" in said
+        assert f"job {job}: had its step cancelled; the same command goes on" in said, said
         run.process = run.start()
         said = run.finish()
         assert run.process.returncode == 0, said
