@@ -1,6 +1,7 @@
 """Files of datasets: checks that they are there, their keys, and the classes of errors in reading them."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cosmos.data.sources.caption_files import path_below
@@ -46,6 +47,19 @@ def file_key(path: Path, folder: Path) -> str:
     """Return a key of a file's content: its path below `folder`, its size and the time of its last change."""
     status = path.stat()
     return f"{path.relative_to(folder).as_posix()}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def walk_files(folder: Path, follow_links: bool) -> Iterator[Path]:
+    """Yield the files in a folder and in the folders below it, of linked ones too if `follow_links`.
+
+    Raises InputError or TransientError for a folder that cannot be listed: its files would be left out.
+    """
+
+    def fail(error: OSError) -> None:
+        raise convert_read_error(error, error.filename) from None
+
+    for parent, _, names in os.walk(folder, onerror=fail, followlinks=follow_links):
+        yield from (Path(parent, name) for name in names)
 
 
 def locate_images(

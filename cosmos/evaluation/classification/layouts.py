@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cosmos.data.image_verification import IMAGE_SUFFIXES
 from cosmos.errors import InputError
+from cosmos.evaluation.dataset_files import walk_files
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def _image_files(folder: Path) -> list[Path]:
     """Return the image files below a class's folder, sorted."""
     paths = sorted(
         path
-        for path in folder.rglob("*")
+        for path in walk_files(folder, follow_links=False)
         if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and path.is_file()
     )
     if not paths:

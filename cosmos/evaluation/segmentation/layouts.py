@@ -1,6 +1,5 @@
 """Images and masks in two folders, with a file of classes, opened as a dataset."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from cosmos.config.params import Params
 from cosmos.data.sources.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key
+from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key, walk_files
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
@@ -136,8 +135,7 @@ def find_stems(folders: PairedFolders) -> list[str]:
 
 
 def _stems_below(folder: Path, suffix: str) -> Iterable[str]:
-    paths = (Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names)
-    names = (path.relative_to(folder).as_posix() for path in paths)
+    names = (path.relative_to(folder).as_posix() for path in walk_files(folder, follow_links=True))
     return (name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
