@@ -101,7 +101,7 @@ TRAINING_METRICS: tuple[Metric, ...] = (
 """Metrics of a line of metrics.jsonl."""
 
 RECALLS = (1, 5, 10)
-"""Places k among which recall at k looks for a right candidate."""
+"""Values of k for which recall at k is measured."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class OpenDataset:
     chance: Figures
     """expected scores of guessing, by metric that has one"""
     sources: tuple[Path, ...]
-    """files that say what it holds: the manifest, the captions file, the list of images, ..."""
+    """files that define its content: the manifest, the captions file, the list of images, ..."""
     fingerprint: str
     """hash of all that figures depend on: images, labels and settings"""
     measure: Callable[[Embedder], Figures]
@@ -67,7 +67,7 @@ class DatasetCard:
     num_images: int
     """number of images of the published dataset; 0 where there is no such number"""
     open: Callable[[Params, Machine], OpenDataset]
-    """finds it on disk; errors name what is missing (InputError) or damaged, before anything is computed"""
+    """opens it, before anything is computed; raises InputError, DamagedDataError or TransientError"""
     download: Callable[[Path], object] | None = None
     """downloads it into the given datasets_root; None where torchvision cannot"""
 
@@ -75,7 +75,7 @@ class DatasetCard:
     def own(
         cls, suite: str, name: str, layout: tuple[str, ...], opening: Callable[[Params, Machine], OpenDataset]
     ) -> Self:
-        """Return the card of a user's own set, of which no more is known."""
+        """Return the card of a user's own set, whose size and licence are not known."""
         return cls(suite, name, "a set of your own", layout, "", "yours", 0, opening)
 
     @classmethod

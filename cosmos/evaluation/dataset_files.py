@@ -20,7 +20,7 @@ DEMO_REMEDY = "`cosmos prepare` draws it where data.source is demo"
 def convert_read_error(
     error: OSError, path: Path | str, problem: str = "cannot be read"
 ) -> InputError | DamagedDataError | TransientError:
-    """Return the error to raise for one of reading `path`, which it names, beside the problem.
+    """Return the error of ours to raise for `error`, met in reading `path`; its message names both.
 
     InputError where the file is missing or must not be read, DamagedDataError where a library refuses its
     bytes (it gives no error number), and TransientError otherwise. A TransientError stays as it is.

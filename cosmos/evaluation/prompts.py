@@ -47,4 +47,4 @@ CLASSIFICATION_PROMPTS: Mapping[str, Prompts] = {
 SEGMENTATION_CLASSES: Mapping[str, tuple[tuple[str, ...], ...]] = _parse_segmentation(
     _CONTENT["segmentation"]
 )
-"""Words for every class of segmentation datasets, in the order of labels: several words are synonyms."""
+"""Synonyms for every class of segmentation datasets, by dataset, in the order of labels."""

@@ -21,12 +21,12 @@ TOTALS = tuple(metric.name for metric in TOTAL_LOSSES)
 TERMS = tuple(metric.name for metric in DISTILL_LOSSES)
 
 _COLOURS = ("#3b82f6", "#d97706", "#16a34a", "#db2777")
-"""Colours that are told apart, and seen, on white and on black."""
+"""Colours that can be distinguished, on white and on black."""
 
 _FRAME = "#808080"
 
 _STYLE = {
-    "svg.fonttype": "none",  # words remain words, in the page's font
+    "svg.fonttype": "none",  # text stays text, in the page's font
     "text.parse_math": False,
     "font.size": 10,
     "axes.edgecolor": _FRAME,

@@ -137,7 +137,7 @@ _TIES = {
     TEXT_TO_IMAGE.ties.name: "T2I: {:.1%} of queries tie with a wrong candidate; ties count as won",
     TIES.name: "top-1: {:.1%} of images tie with a wrong class; a tie counts as its chance of being won",
 }
-"""Notes on metrics that say how far ties make others look better than they are."""
+"""Notes by metric: shares of ties, which may make other figures better than they are."""
 
 _MIN_SHARE_OF_TIES = 0.0005
 """Smallest share of ties that is noted: among many candidates, a few floats are equal by accident."""
@@ -245,7 +245,7 @@ def _cells(figures: Figures, columns: Sequence[MetricColumn], sign: str = "") ->
 
 
 def _notes(measured: Sequence[DatasetScores], escape: Callable[[str], str]) -> list[str]:
-    """Return a line for each dataset's note, and for figures that ties make look better; escape names."""
+    """Return a line for each dataset's note and each model's share of ties that matters; escape names."""
     notes = [f"{escape(scores.dataset)}: {escape(scores.note)}" for scores in measured if scores.note]
     ties = [
         f"{escape(scores.dataset)}, {escape(model)} {note.format(figures[metric])}"

@@ -115,7 +115,7 @@ def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> Data
 
 
 def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: Machine) -> None:
-    """Print a table of datasets, or all that is known of each."""
+    """Print a table of datasets or, in detail, all fields of each."""
     console = Console()
     if in_detail:
         for item in listed:
@@ -148,7 +148,7 @@ def describe_presence(item: DatasetListing) -> str:
 
 
 def dataset_details(item: DatasetListing) -> Table:
-    """Return a table of all that is known of a dataset, a line for each field."""
+    """Return a table with a line for each field of a listing."""
     lines = Table.grid(padding=(0, 2))
     for key, value in asdict(item).items():
         if key not in ("suite", "name"):

@@ -124,7 +124,7 @@ def problems_as_error(problems: Sequence[Problem]) -> CosmosError:
 
 
 def log_problems(ranks: ProcessRank, *problems: Problem) -> None:
-    """Log problems, on the first rank, as soon as they are known."""
+    """Log problems on the first rank."""
     for problem in problems if ranks.is_first else ():
         logger.error("%s", problem)
 
@@ -196,7 +196,7 @@ def measure_dataset(
     if is_new:
         models = {**models, model: dict(dataset.measure(embedder))}
         pictures = dataset.pictures(embedder)
-        # Before the entry, which says that nothing is left to be done.
+        # Before the entry: an evaluation that finds one writes no picture.
         on_first_rank(lambda: save_segmentation_sheet(session, model, card, pictures))
 
     def write() -> ResultEntry:

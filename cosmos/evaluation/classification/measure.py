@@ -37,7 +37,7 @@ def measure(dataset: ClassificationDataset, embedder: Embedder) -> Figures:
 
 
 def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ...]) -> OpenDataset:
-    """Return a dataset as suites measure it; `sources` are the files that say what it holds."""
+    """Return a dataset as suites measure it; `sources`: files that define its content."""
     images, prompts = dataset.images, dataset.prompts
     keys = map(images.key, range(len(images)))
     words = (*prompts.class_names, *prompts.templates)

@@ -52,7 +52,7 @@ class PublishedImageFiles:
     layout: tuple[str, ...]
     """files and folders in it"""
     sources: tuple[str, ...]
-    """files in it that say what it holds"""
+    """files in it that define its content, such as the list of images"""
     num_files: int
     """number of labelled images that they name, or that the folder holds; all must be there"""
     num_images: int

@@ -42,7 +42,7 @@ def measure(dataset: RetrievalDataset, embedder: Embedder) -> Figures:
 
 
 def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDataset:
-    """Return a dataset as suites measure it; `source` is the file that says what it holds."""
+    """Return a dataset as suites measure it; `source`: its manifest or captions file."""
     images, owners = dataset.images, dataset.caption_to_image
     keys = map(images.key, range(len(images)))
     return OpenDataset(

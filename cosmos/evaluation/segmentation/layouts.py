@@ -53,14 +53,14 @@ class SegmentationSource:
     """name of each class in results"""
     protocol: SegmentationProtocol
     sources: tuple[Path, ...]
-    """files that say what it holds"""
+    """files that define its content: the list of images or the file of classes"""
 
 
 def read_class_file(path: Path) -> QueryWords:
     """Return the classes of a file: one per line in the order of labels, synonyms after commas.
 
-    InputError names file and line of an empty line or word, and of a word that is there twice (in whatever
-    case, which the tokenizer ignores): its classes could not be told apart.
+    InputError names file and line of an empty line or word, and of a word that occurs twice, in any case:
+    the tokenizer ignores case, so that its classes would have the same embedding.
     """
     classes = [_words(path, number, line) for number, line in enumerate(_lines(path), 1)]
     if not classes:

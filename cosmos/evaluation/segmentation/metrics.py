@@ -1,9 +1,10 @@
 """Segmentation from embeddings of windows' patches, and its metrics: pure functions of tensors.
 
 Windows overlap. Their patch logits are enlarged to the window, summed where windows lie in the resized image,
-divided by how many cover a pixel, and resized to the ground truth. Every one of these steps is linear, and
-acts on rows and columns apart (the number of windows over a pixel is a product of two), so that the whole is
-M_y G M_x^T, with one matrix per axis and G the logits of all patches. Source of the protocol: SCLIP.
+divided by the number of windows over a pixel, and resized to the ground truth. Every one of these steps is
+linear, and acts on rows and columns apart (the number of windows over a pixel is a product of two), so that
+the whole is M_y G M_x^T, with one matrix per axis and G the logits of all patches. Source of the protocol:
+SCLIP.
 """
 
 from collections.abc import Iterator, Sequence
