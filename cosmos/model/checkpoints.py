@@ -4,6 +4,7 @@ A checkpoint is a dict of `student` and `teacher` state dicts (keys possibly pre
 ours adds `config`, so that a file says by itself which model it holds.
 """
 
+import errno
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,7 +90,7 @@ def published_config(name: str) -> ModelConfig | None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read tensors and plain values alone: nothing in the file is ever executed.
+    """Read the tensors and plain values of a checkpoint's file; nothing in it is ever executed.
 
     Tensors are mapped, not copied: of a file that also holds an optimiser's state, only what is used is read.
     Raises InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for
@@ -101,19 +102,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path}: no such checkpoint") from None
     except OSError as error:
         raise convert_os_error(error, f"{path}: cannot be read ({error})") from error
-    if not isinstance(content, dict) or not {"student", "teacher"} <= content.keys():
+    if not isinstance(content, dict) or not all(map(is_state_dict, map(content.get, ("student", "teacher")))):
         raise InputError(
-            f"{path}: a checkpoint holds `student` and `teacher`; this holds {_summary(content)}"
+            f"{path}: a checkpoint holds weights of `student` and `teacher`; this holds {_summary(content)}"
         )
     student, teacher = (plain_names(content.pop(which)) for which in ("student", "teacher"))
     return Checkpoint(path, student, teacher, content)
 
 
+def is_state_dict(value: object) -> bool:
+    """Return True for a dict of tensors by name, as `state_dict` of a module returns."""
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
+    )
+
+
 def _load_plain_values(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except OSError:
-        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # torch looks for the end of a file that was cut before its start
+            raise
+        raise DamagedDataError(f"{path}: not a checkpoint that can be read safely: cut short") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
         kind = InputError if is_whole_archive(path) else DamagedDataError
         raise kind(f"{path}: not a checkpoint that can be read safely: {_reason(error)}") from None
@@ -122,7 +132,7 @@ def _load_plain_values(path: Path) -> Any:
 def is_whole_archive(path: Path) -> bool:
     """Return True for a zip archive whose pickles have the checksums that they were written with.
 
-    What cannot be read of such a file was written so; of any other, it is damaged.
+    Such a file that cannot be read was written so by its author; any other file is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -157,7 +167,7 @@ def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
 
 
 def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
-    """Raise InputError, which names missing, unexpected and misshapen keys, unless `state` fits `model`."""
+    """Raise InputError, naming missing, unexpected and misshapen keys, where `state` is another model's."""
     own = model.state_dict()
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [
@@ -212,8 +222,8 @@ def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
 
 def _unwritten(path: Path, error: OSError) -> str:
     return (
-        f"{path}: cannot be written ({error.strerror or error}); checkpoints before it are whole: "
-        "make room, and the same command continues"
+        f"{path}: cannot be written ({error.strerror or error}); files written before are whole: "
+        "make room, or give a folder that can be written to, and repeat the command"
     )
 
 

@@ -70,9 +70,9 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path, content
 def test_a_checkpoint_with_broken_bytes_is_told_from_one_of_another_format(tmp_path: Path) -> None:
     whole = written(tmp_path).read_bytes()
     pickled = whole.index(b"data.pkl")
-    half, flipped = whole[: len(whole) // 2], bytearray(whole)
+    half, start, flipped = whole[: len(whole) // 2], whole[:5000], bytearray(whole)
     flipped[pickled + 100] ^= 0xFF
-    for content in (half, bytes(flipped)):
+    for content in (half, start, bytes(flipped)):
         (tmp_path / "damaged.pt").write_bytes(content)
         with pytest.raises(DamagedDataError, match=r"damaged\.pt"):
             checkpoints.read_checkpoint(tmp_path / "damaged.pt")
@@ -105,6 +105,13 @@ def test_a_checkpoint_without_a_teacher_says_what_it_holds(tmp_path: Path) -> No
     torch.save({"state_dict": {}}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="state_dict"):
         checkpoints.read_checkpoint(tmp_path / "other.pt")
+
+
+def test_a_checkpoint_whose_student_is_no_state_dict_is_refused_by_name(tmp_path: Path) -> None:
+    for student in (torch.zeros(2), {"visual.proj": 3}):
+        torch.save({"student": student, "teacher": {}}, tmp_path / "other.pt")
+        with pytest.raises(InputError, match=r"other\.pt: .* holds weights of `student`"):
+            checkpoints.read_checkpoint(tmp_path / "other.pt")
 
 
 def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(tmp_path: Path) -> None:
