@@ -1,9 +1,10 @@
-"""Processes that outlive the command which starts them, and are found again by the next command."""
+"""Daemons: processes that outlive the command which starts them, and that later commands find again."""
 
 import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,18 +39,23 @@ class Daemon:
 
     @property
     def log(self) -> Path:
-        """Log of what it prints."""
+        """Log of its output."""
         return self.folder / f"{self.name}.log"
 
     def running(self) -> RunningProcess | None:
-        """Return its process; None where it does not run."""
+        """Return its process; None where it does not run.
+
+        Raises CosmosError where another command starts it at the same time.
+        """
         if not self.file.exists():
             return None
         with self.file.open(encoding="utf-8") as file:
             if lock_descriptor(file.fileno(), blocking=False):
                 return None
             process_id, _, note = file.read().partition(" ")
-            return RunningProcess(int(process_id), note)
+        if not process_id:
+            raise self.start_conflict()
+        return RunningProcess(int(process_id), note)
 
     def start(self, note: str = "") -> None:
         """Start it in the environment of this process, with a note for those who find it running.
@@ -59,7 +65,8 @@ class Daemon:
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             if not lock_descriptor(file.fileno(), blocking=False):
-                raise CosmosError(f"the {self.name} is being started by another command; wait, and try again")
+                raise self.start_conflict()
+            file.truncate(0)  # first, so that nobody reads the id of a process before this one
             with self.log.open("w", encoding="utf-8") as log:
                 process = subprocess.Popen(
                     self.command,
@@ -69,20 +76,24 @@ class Daemon:
                     start_new_session=True,
                     pass_fds=[file.fileno()],  # the lock is handed on with it
                 )
-            file.truncate(0)
             file.write(f"{process.pid} {note}")
 
     def stop(self) -> bool:
-        """End it, at last by force; return whether it ran."""
+        """End it, by force after STOP_SECONDS; return True where it ran."""
         running = self.running()
         if running:
-            os.kill(running.id, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(running.id, signal.SIGTERM)
             end = time.monotonic() + STOP_SECONDS
             while self.running() and time.monotonic() < end:
                 time.sleep(0.2)
             if self.running():
                 os.killpg(running.id, signal.SIGKILL)
         return running is not None
+
+    def start_conflict(self) -> CosmosError:
+        """Return the error of a command that meets another one which starts it."""
+        return CosmosError(f"the {self.name} is being started by another command; wait, and try again")
 
     def log_tail(self) -> str:
         """Return the last lines of its log."""

@@ -4,6 +4,7 @@ Both live in .prefect/ of the working directory, the root of the checkout. Servi
 run, and deploys the flows as they are now.
 """
 
+import errno
 import os
 import socket
 import subprocess
@@ -12,7 +13,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 from cosmos.errors import CosmosError, InputError
@@ -28,6 +28,7 @@ SERVER = Daemon("server", (*PREFECT, "server", "start"), HOME)
 WORKER = Daemon("worker", (*PREFECT, "worker", "start", "--pool", POOL), HOME)
 
 START_SECONDS = 180
+MAX_PORT = 65535
 
 DEFAULT_SETTINGS = {
     "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -82,7 +83,7 @@ def start_server() -> str:
         print(f"the server runs already: process {running.id}")
     else:
         host, port = os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"]
-        if not port.isdecimal():
+        if not (port.isdecimal() and int(port) <= MAX_PORT):
             raise InputError(f"PREFECT_SERVER_API_PORT: {port!r} is no number of a port, such as 4200")
         check_port_free(host, int(port))
         url = f"http://{host}:{port}"
@@ -93,24 +94,27 @@ def start_server() -> str:
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Raise InputError where something listens there already."""
+    """Raise InputError where no server can listen: the port is taken, or the address not this machine's."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
         except OSError as error:
-            raise InputError(
-                f"{host}:{port}: {error.strerror}, by something that is not this checkout's server; "
-                f"take another: PREFECT_SERVER_API_PORT={port + 1} make serve"
-            ) from None
+            remedy = (
+                ", by something that is not this checkout's server; take another: "
+                f"PREFECT_SERVER_API_PORT={port + 1} make serve"
+                if error.errno == errno.EADDRINUSE
+                else "; check PREFECT_SERVER_API_HOST and PREFECT_SERVER_API_PORT"
+            )
+            raise InputError(f"{host}:{port}: {error.strerror}{remedy}") from None
 
 
 def is_reachable(url: str) -> bool:
-    """Return whether a server answers at an address."""
+    """Return True when a server answers at an address."""
     try:
         with urlopen(url, timeout=5):
             return True
-    except (URLError, OSError):
+    except OSError:
         return False
 
 

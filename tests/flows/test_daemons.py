@@ -50,3 +50,12 @@ def test_the_end_of_its_log_is_told(sleeper: Daemon) -> None:
     while "begun" not in sleeper.log_tail():
         time.sleep(0.05)
     assert str(sleeper.log) in sleeper.log_tail()
+
+
+def test_a_process_that_another_command_is_starting_has_no_id_yet(sleeper: Daemon) -> None:
+    sleeper.start()
+    text = sleeper.file.read_text()
+    sleeper.file.write_text("")
+    with pytest.raises(CosmosError, match="the sleeper is being started by another command"):
+        sleeper.running()
+    sleeper.file.write_text(text)

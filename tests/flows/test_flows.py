@@ -35,6 +35,8 @@ def test_a_port_that_is_taken_is_named_with_the_way_round() -> None:
         port = listener.getsockname()[1]
         with pytest.raises(InputError, match=rf"127.0.0.1:{port}: .*PREFECT_SERVER_API_PORT={port + 1}"):
             check_port_free("127.0.0.1", port)
+    with pytest.raises(InputError, match=r"192\.0\.2\.1:4200: .*; check PREFECT_SERVER_API_HOST"):
+        check_port_free("192.0.2.1", 4200)
 
 
 @pytest.mark.slow
