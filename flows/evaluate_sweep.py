@@ -37,7 +37,7 @@ def cancel_evaluations(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any
 
 
 def evaluation_experiment(experiment: str, evaluate: dict[str, Any]) -> Experiment:
-    """Return the experiment, with what was set of evaluation."""
+    """Return the experiment, with the settings of evaluation that were set."""
     return load_experiment(experiment, {"evaluate": evaluate} if evaluate else {})
 
 
@@ -53,13 +53,13 @@ def evaluate_sweep(
 ) -> State[Any]:
     """Measure checkpoints by suites, and show the figures beside each other.
 
-    Nothing is measured twice. What cannot be measured fails the flow, once all else is measured. Cancelling
-    ends the jobs.
+    Nothing is measured twice. A checkpoint that cannot be measured fails the flow, once all others are
+    measured. Cancelling ends the jobs.
     Parameters left empty are those of the experiment, of params.yaml and of the machine.
 
     Args:
         checkpoints: files, runs (their newest), `published:NAME`: all that `cosmos evaluate` takes
-        suites: what is measured
+        suites: the suites that measure them
         experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
         evaluate: zero-shot evaluation
         data_root: folder of prepared datasets; pipeline/data is that of the other flows
@@ -94,6 +94,6 @@ def table_rows(rows: Iterable[EvaluationRow]) -> list[dict[str, Any]]:
 
 
 def log_text(text: str) -> None:
-    """Write what evaluations print into the run's log."""
+    """Write the output of evaluations into the flow run's log."""
     if text.strip():
         get_run_logger().info(text.rstrip())

@@ -1,4 +1,4 @@
-"""Retries of what a disk or a network kept from succeeding; errors of other classes are not tried again."""
+"""Retries after a TransientError, of a disk or a network; other errors are not tried again."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_TRIES = [30.0, 120.0]
 
 
 def is_transient_failure(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Return whether a task failed by a TransientError: a second try may succeed with nothing mended."""
+    """Return True when a task failed by a TransientError: a second try may succeed with nothing mended."""
     return isinstance(state.result(raise_on_failure=False), TransientError)
 
 
@@ -35,9 +35,9 @@ def call_with_retries(
 ) -> Result:
     """Return the result of `call`, which is tried again after a TransientError.
 
-    It is tried again, too, while `problem_of` its result names what another try may mend. The last try's
-    result is returned, or its error raised. Prefect has no condition on the retries of a flow: they would try
-    wrong parameters again.
+    It is tried again, too, while `problem_of(result)` describes a problem that may pass by itself. The last
+    try's result is returned, or its error raised. Prefect has no condition on the retries of a flow: they
+    would try wrong parameters again.
     """
     for seconds in SECONDS_BETWEEN_TRIES:
         try:

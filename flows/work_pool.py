@@ -40,7 +40,7 @@ def create_work_pool(name: str, queues: Mapping[str, int]) -> None:
 
 
 def has_worker(name: str, since: datetime) -> bool:
-    """Return whether a worker has asked for flow runs of the pool since then."""
+    """Return True when a worker has asked for flow runs of the pool since then."""
     with get_client(sync_client=True) as client:
         workers = client.read_workers_for_work_pool(work_pool_name=name)
     return any(worker.last_heartbeat_time and worker.last_heartbeat_time > since for worker in workers)
@@ -69,17 +69,17 @@ def end_flow_runs(name: str) -> None:
 
 
 def read_unfinished_runs(client: SyncPrefectClient, name: str) -> list[FlowRun]:
-    """Return the flow runs of the pool that have begun, and have not ended as far as the server knows."""
+    """Return the flow runs of the pool that have begun and, for the server, have not ended."""
     begun = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED)))
     in_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
     return client.read_flow_runs(flow_run_filter=begun, work_pool_filter=in_pool)
 
 
 def has_process(run: FlowRun) -> bool:
-    """Return whether the process of a flow run lives."""
+    """Return True when the process of a flow run lives."""
     try:
         os.kill(process_id(run), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, ProcessLookupError, PermissionError):  # its id may be another user's process by now
         return False
     return True
 

@@ -1,1 +1,1 @@
-"""The processes of one job: their ranks as a launcher exports them, their group, and what they exchange."""
+"""Processes of one job: their ranks in the environment, their group, and exchanges of values and errors."""

@@ -1,1 +1,4 @@
-"""Models: CLIP's towers, cross-attention, student and teacher, loss, encoders for evaluation, checkpoints."""
+"""Models: CLIP's towers, cross-attention, student and teacher, their loss, and encoders for evaluation.
+
+Also the published format of checkpoints, and the references by which commands name them.
+"""

@@ -1,4 +1,4 @@
-"""Checkpoint references: how commands name a checkpoint, parsed once into an object that finds its file.
+"""Checkpoint references: names of checkpoints in commands, each parsed into an object that fetches its file.
 
     runs/a/checkpoints/step-00000100.pt       a file
     published:cosmos_vitb16_cc3m              a checkpoint that the authors of COSMOS published on the hub
@@ -40,7 +40,7 @@ class CheckpointReference(ABC):
     @classmethod
     @abstractmethod
     def parse(cls, text: str) -> Self:
-        """Return the reference that `text` is. Raises InputError, which names the form, for another text."""
+        """Parse a reference of this kind. Raises InputError, which names the form, for another text."""
 
     @abstractmethod
     def fetch(self, cache: Path) -> Path:
@@ -197,11 +197,11 @@ KINDS: dict[str, type[CheckpointReference]] = {
     "open_clip": OpenClipReference,
     "dvc": DvcReference,
 }
-"""Kinds of references by the word before their first colon; what has none is a file."""
+"""Classes of references by the prefix before the first colon; a reference without one is a file."""
 
 
 def parse_checkpoint_reference(text: str) -> CheckpointReference:
-    """Return the reference that `text` is. Raises InputError for an unknown kind and for a wrong form."""
+    """Parse a reference. Raises InputError for an unknown kind and for a wrong form."""
     kind = re.match(r"(\w+):", text)
     if not kind:
         return FileReference.parse(text)
@@ -214,9 +214,9 @@ def parse_checkpoint_reference(text: str) -> CheckpointReference:
 
 
 def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
-    """Return the reference that `checkpoint` is; "" stands for the run's newest checkpoint.
+    """Parse the reference `checkpoint`; "" stands for the run's newest checkpoint.
 
-    Raises InputError for what is no reference, and for a run without checkpoints.
+    Raises InputError for a malformed reference, and for a run without checkpoints.
     """
     if checkpoint:
         return parse_checkpoint_reference(checkpoint)

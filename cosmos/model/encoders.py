@@ -27,7 +27,7 @@ from cosmos.model.towers import (
 
 @dataclass(frozen=True)
 class CosmosEncoder:
-    """A student or teacher of COSMOS."""
+    """Encoder of a student or teacher of COSMOS."""
 
     model: Cosmos
     image_size: int
@@ -71,7 +71,7 @@ class CosmosEncoder:
 
 @dataclass(frozen=True)
 class OpenClipEncoder:
-    """A baseline with open_clip's pretrained weights."""
+    """Encoder of a baseline with open_clip's pretrained weights."""
 
     model: nn.Module
     image_size: int

@@ -43,9 +43,11 @@ def architecture(model: ModelParams, image_size: int) -> Architecture:
     config = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
     vision = CLIPVisionCfg(**{**config["vision_cfg"], "image_size": image_size})
     text = CLIPTextCfg(**config["text_cfg"])
-    odd = [*unsupported_settings(vision, "vision"), *unsupported_settings(text, "text")]
-    if odd:
-        raise InputError(f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(odd)})")
+    unsupported = [*unsupported_settings(vision, "vision"), *unsupported_settings(text, "text")]
+    if unsupported:
+        raise InputError(
+            f"model.architecture: {model.architecture} is not a plain ViT ({', '.join(unsupported)})"
+        )
     if image_size % int(vision.patch_size):
         raise InputError(
             f"views.image_size: {image_size} is not a multiple of the patch size {vision.patch_size}"
@@ -72,6 +74,7 @@ def named_config(name: str) -> dict[str, Any]:
     return config
 
 
+# settings in which plain ViTs differ from each other
 _VARIABLE = {
     "layers",
     "width",

@@ -1,4 +1,4 @@
-"""The pretrain stage: trains a run from wherever it stands to its last checkpoint."""
+"""The pretrain stage: trains a run, from the start or its newest checkpoint, to its last step."""
 
 import logging
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ RANK_TIMEOUT = timedelta(minutes=30)
 
 
 def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
-    """Train from where the run at `path` stands to its end, and return the path of the last checkpoint.
+    """Train the run at `path` to its end; return its path, that of its last checkpoint, and its steps.
 
     Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
     SupersededError when another process took over the run, TransientError when a disk is full or fails, and
@@ -85,9 +85,9 @@ class RetrievalEvaluation:
 
     @classmethod
     def open(cls, params: Params, machine: Machine, process: ProcessRank) -> "RetrievalEvaluation":
-        """Open the datasets that the parameters name, if training evaluates at all.
+        """Open the datasets that the parameters name; none where training does not evaluate.
 
-        That is before the first step, so that what a dataset lacks shows at once, as InputError.
+        Raises InputError for a dataset with missing files, before the first step.
         """
         cards = (
             suites(params.evaluate)["retrieval"].requested() if params.pretrain.evaluate_every_epochs else []

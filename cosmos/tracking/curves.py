@@ -74,14 +74,14 @@ class CurveAxis:
         return {"samples": row["step"] * self.batch_size, **row} if self.batch_size else row
 
     def owes_evaluation(self, row: CurveRow) -> bool:
-        """Return whether a row's evaluation is still to come: a resume makes up for an interrupted one."""
+        """Return True when a row's evaluation is still to come: a resume makes up for an interrupted one."""
         every, epoch = self.evaluate_every_epochs, row.get("epoch", 0)
         is_due = every > 0 and epoch > 0 and epoch % every == 0
         return is_due and not any(key.startswith("evaluation/") for key in row)
 
 
 def curve_direction(key: str) -> Direction:
-    """Return which value of a curve is its best; "" where neither is, and for what is no curve of quality."""
+    """Return the direction of a curve's best value; "" for a curve that does not measure quality."""
     metric = metric_of(key)
     return metric.direction if metric and metric.role == "quality" else ""
 

@@ -25,8 +25,8 @@ from cosmos.tracking.curves import CurveAxis, CurveRows
 from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
 from cosmos.tracking.session import MirrorSession
 
-LOOK_SECONDS = 2.0
-"""Seconds between looks at the run directory."""
+POLL_SECONDS = 2.0
+"""Seconds between two readings of the run directory."""
 
 NICENESS = 10
 """Low priority: training comes first."""
@@ -42,7 +42,7 @@ class Parent:
         self.pid = os.getppid()
 
     def await_order(self, seconds: float) -> str:
-        """Return its order, COMPLETE or STOP (also once it has ended); "" where none came in `seconds`."""
+        """Return the parent's order, COMPLETE or STOP (also once it has ended); "" for none in `seconds`."""
         ready, _, _ = select.select([0], [], [], seconds)
         if ready:
             return os.read(0, 100).decode() or STOP
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     parent, held = Parent(), None
     while held is None:
         held = take_mirror_lock(run.path / "wandb" / "mirror.lock")
-        if held is None and parent.await_order(LOOK_SECONDS):
-            return 0  # the one that holds it shows this run
+        if held is None and parent.await_order(POLL_SECONDS):
+            return 0  # the process that has the lock shows this run
     with held:
         return follow_run(run, settings, parent)
 
@@ -76,10 +76,10 @@ def take_mirror_lock(path: Path) -> IO[bytes] | None:
 
 
 def follow_run(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
-    """Show what is there and what comes, until the parent orders the end; return the exit status."""
+    """Show a run as it grows, until the parent orders the end; return the exit status."""
     rows, session, order = CurveRows(run.metrics), MirrorSession(run, settings), ""
     while not order:
-        order = parent.await_order(LOOK_SECONDS)
+        order = parent.await_order(POLL_SECONDS)
         if order:
             end_process_within(settings.patience_seconds if order == COMPLETE else STOP_SECONDS)
         session.show_rows(rows.new_rows())

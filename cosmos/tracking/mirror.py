@@ -1,7 +1,7 @@
 """Mirror of a run in Weights & Biases, by a process of its own: training never calls W&B, nor waits for it.
 
-The run directory is the record. The process (cosmos.tracking.follower) follows it and shows what is new; what
-a killed one did not show, the next one does.
+The run directory is the record. The process (cosmos.tracking.follower) follows it and shows each new line and
+result; the next one shows those that a killed process did not.
 """
 
 import logging
@@ -32,10 +32,10 @@ _mirrored = set[Path]()
 
 @contextmanager
 def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
-    """Show the run in W&B as it grows, inside and from the first rank; nested uses do nothing more.
+    """Show the run in W&B, from the first rank, as it grows inside the block; nested uses do nothing more.
 
-    At the end, wait for what is left, at most for the settings' patience (or STOP_SECONDS, where the work was
-    interrupted). Nothing that W&B does raises here: one warning says what is missing there.
+    At the end, wait until all is sent, at most for the settings' patience (or STOP_SECONDS, where the work
+    was interrupted). Nothing that W&B does raises here: one warning says what is missing there.
     """
     path = run.path.absolute()
     if settings.is_disabled or not is_first_process() or path in _mirrored:
@@ -98,7 +98,7 @@ def follower_environment(path: Path) -> dict[str, str]:
 
 
 def end_follower(process: "subprocess.Popen[bytes]", path: Path, order: str, settings: WandbSettings) -> None:
-    """Order the process to end, wait, and kill it once the patience is over; warn of what is not shown."""
+    """Order the process to end, wait, and kill it once the patience is over; warn where not all is shown."""
     patience = settings.patience_seconds
     patience = patience if order == COMPLETE else min(patience, STOP_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""Note of the W&B run that mirrors a run directory, and of how far it does: wandb.json."""
+"""Note of the W&B run that mirrors a run directory, and of the data that it has: wandb.json."""
 
 import json
 import secrets

@@ -38,7 +38,7 @@ class MirrorSession:
         self.run, self.settings = run, settings
         self.note, self.mode, self.problem = MirrorNote.of(run), choose_wandb_mode(settings), ""
         if not self.note.finished or self.note.mode != self.mode:
-            # what W&B has of it is known once it is opened
+            # the state of W&B is known only once the run is opened there
             self.note = MirrorNote(self.note.id, url=self.note.url, mode=self.note.mode)
         self.wandb_run: wandb.Run | None = None
         self.best = BestValues()
@@ -50,7 +50,7 @@ class MirrorSession:
         return CurveAxis.of(self.run)
 
     def expect(self, row: CurveRow) -> None:
-        """Open the run where W&B will not have a row, so that people can look at it early."""
+        """Open the run where W&B lacks a row that is not complete yet, so that its page is there early."""
         if row and row["step"] > self.note.step:
             self.open()
 
@@ -107,7 +107,8 @@ class MirrorSession:
     def close(self) -> int:
         """End the session; return the exit status.
 
-        Raises TimeoutError where W&B does not take it all, TransientError where it could not write it.
+        Raises TimeoutError where not all is uploaded in time, TransientError where an offline recording is
+        not whole.
         """
         if self.wandb_run is None:
             return 0
@@ -205,7 +206,7 @@ def choose_wandb_mode(settings: WandbSettings) -> str:
 
 
 def has_wandb_key() -> bool:
-    """Return whether an API key for the server of W&B's settings is in the environment or in netrc."""
+    """Return True when an API key for the server of W&B's settings is in the environment or in netrc."""
     import wandb
     from wandb.sdk.lib import wbauth
 
@@ -219,7 +220,7 @@ def has_wandb_key() -> bool:
 
 
 def await_end(recording: Path) -> bool:
-    """Wait for the end of a recording, at most WRITTEN_SECONDS; return whether it came."""
+    """Wait for the end of a recording, at most WRITTEN_SECONDS; return True once it is there."""
     deadline = time.monotonic() + WRITTEN_SECONDS
     while not (has_end := WandbRecording.read(recording).has_end) and time.monotonic() < deadline:
         time.sleep(0.05)

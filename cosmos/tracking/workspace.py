@@ -82,7 +82,7 @@ def sweep_workspace(
 
 
 def search_panels(figure: str, params: Sequence[str]) -> "list[PanelTypes]":
-    """Return panels of what the parameters do to a figure of the summary."""
+    """Return panels that show the effect of the parameters on a figure of the summary."""
     from wandb_workspaces.reports.v2 import interface as v2
 
     column = v2.ParallelCoordinatesPlotColumn

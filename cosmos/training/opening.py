@@ -1,4 +1,4 @@
-"""Opening of a training: the run is taken over, its learner resumed from the newest whole checkpoint."""
+"""Opening of a training: takes the lease of a run, and resumes from the newest whole checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class Standing:
 def open_training(
     run: RunDir, learner: Learner, plan: StepPlan, machine: Machine, evaluate: ModelEvaluation
 ) -> Trainer:
-    """Take a run over, resume `learner` where it stands, and return the trainer that goes on from there.
+    """Take a run over, resume `learner` from its newest checkpoint, and return the trainer of the rest.
 
     All ranks open it together; a process that trains the run already stops at its next check of the lease.
     Raises InputError for a checkpoint of another model, TransientError for one that cannot be read for now,

@@ -29,7 +29,7 @@ class StopRequest:
 
     @contextmanager
     def obeyed_at_once(self, message: str) -> Iterator[None]:
-        """Raise Interrupted(message) at a signal in the block, where all is saved and nothing to finish."""
+        """Raise Interrupted(message) at once for a signal before or in the block, where all is saved."""
         self._message = message
         try:
             if self.signal:
@@ -43,13 +43,13 @@ class StopRequest:
 def stop_on_signals() -> Iterator[StopRequest]:
     """Note SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block.
 
-    One that is ignored stays ignored: a launcher may shield its job from the terminal's Ctrl-C.
+    An ignored signal stays ignored: a launcher may shield its job from the terminal's Ctrl-C.
     """
     request = StopRequest()
     heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, request.note) for number in heeded}
+    handlers = {number: signal.signal(number, request.note) for number in heeded}
     try:
         yield request
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -21,7 +21,7 @@ from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.optimizer import make_optimizer
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""Types of numbers by precision; float32 has none, since it needs no autocast."""
+"""Types of autocast by precision; float32 needs none."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class StepResult:
 
 
 class Learner:
-    """Student, teacher, optimiser and scaler, and how they take a step."""
+    """Student and teacher in training, with optimiser and scaler; takes one step at a time."""
 
     def __init__(
         self, config: ModelConfig, params: PretrainParams, machine: Machine, process: ProcessRank
@@ -128,7 +128,9 @@ class Learner:
         return losses
 
     def backward_in_parts(self, parts: list[Batch], teacher: TeacherViews) -> Losses:
-        """Compute the same with one micro-batch's activations at a time (GradCache, arXiv 2101.06983).
+        """Compute the gradients of `backward` with one micro-batch's activations at a time.
+
+        Source: GradCache, arXiv 2101.06983.
 
         Contrastive losses do not add up over micro-batches. So all embeddings are computed first, without
         gradients; the loss of all of them gives the gradient of each embedding; and each micro-batch,
@@ -202,8 +204,8 @@ def compile_transformers(model: Cosmos) -> None:
 
 
 @contextmanager
-def naming_what_needs_less_memory() -> Iterator[None]:
-    """Raise OutOfMemoryError, which names settings that need less, where a GPU has too little memory."""
+def explaining_memory_errors() -> Iterator[None]:
+    """Raise OutOfMemoryError, naming settings that need less memory, where a GPU has too little."""
     try:
         yield
     except torch.OutOfMemoryError as error:

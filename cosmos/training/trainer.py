@@ -22,19 +22,19 @@ from cosmos.run.metrics import MetricsWriter
 from cosmos.training import checkpoint, schedules
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
 from cosmos.training.signals import StopRequest, stop_on_signals
-from cosmos.training.step import Learner, StepResult, naming_what_needs_less_memory
+from cosmos.training.step import Learner, StepResult, explaining_memory_errors
 
 logger = logging.getLogger(__name__)
 
 ModelEvaluation = Callable[[dict[str, Cosmos]], dict[str, float]]
-"""Measures {"student": ..., "teacher": ...}, and returns figures by name."""
+"""Function that measures models by name ("student", "teacher"), and returns figures by name."""
 
 
 @dataclass
 class Trainer:
-    """A run in training: its learner on the way through a plan, with checkpoints, metrics and evaluations.
+    """Training of a run: the learner's steps by a plan, with checkpoints, metrics and evaluations.
 
-    `open_training` makes one that stands where its run does.
+    `open_training` returns one that continues from the newest checkpoint of its run.
     """
 
     lease: Lease
@@ -67,10 +67,11 @@ class Trainer:
         return self.step == self.plan.total_steps and not self.owes_evaluation
 
     def train(self, batches: Iterable[Batch]) -> Path:
-        """Train on `batches`, which start at the step where the run stands; return the last checkpoint.
+        """Train on `batches`, of which the first is for the next step; return the last checkpoint's path.
 
         Raises Interrupted when a signal asked to stop (all is saved), DivergedError when the loss stays
-        non-finite, naming the last good checkpoint, and SupersededError when another process took over.
+        non-finite, naming the last good checkpoint, SupersededError when another process took over,
+        TransientError when a disk is full or fails, and OutOfMemoryError when a GPU has too little memory.
         """
         metrics = self.open_metrics()
         with stop_on_signals() as stop, self.progress_bar() as bar:
@@ -112,7 +113,7 @@ class Trainer:
         Raises DivergedError past `pretrain.max_nonfinite_steps` skipped steps in a row.
         """
         learning_rate, momentum = self.scheduled(self.step)
-        with naming_what_needs_less_memory():
+        with explaining_memory_errors():
             result = self.learner.step(batch, learning_rate, momentum, stop.signal, self.is_late())
         self.state.count_step(batch.num_replaced, result.is_finite)
         params = self.learner.params
