@@ -43,7 +43,7 @@ class RunRecord:
     """name that the option --run takes: the path from the folder of runs"""
     seconds_silent: float = math.inf
     """seconds since the last heartbeat of the process that trains it; inf: there was none"""
-    at_rest: RunStatus = "stopped"
+    resting_status: RunStatus = "stopped"
     """status of the run while no process trains it"""
     started: str = ""
     """time of the first start, in UTC and ISO format"""
@@ -67,7 +67,7 @@ class RunRecord:
     @property
     def is_over(self) -> bool:
         """True when no process trains it any more, whatever its heartbeat."""
-        return self.at_rest in ("finished", "pruned")
+        return self.resting_status in ("finished", "pruned")
 
     @property
     def is_alive(self) -> bool:
@@ -77,7 +77,7 @@ class RunRecord:
     @property
     def status(self) -> RunStatus:
         """Status of the run: running while a process trains it."""
-        return "running" if self.is_alive else self.at_rest
+        return "running" if self.is_alive else self.resting_status
 
     def with_silence(self, seconds: float) -> "RunRecord":
         """Return the record with this number of seconds since the last heartbeat."""

@@ -67,10 +67,10 @@ class Controller:
         self.sweep, self.folder, self.study = sweep, folder, study
         self.runner, self.parallel = runner, parallel
         self.lease = Lease.take(folder.own)
-        self.ended = len(read_metrics(folder.own.metrics))
-        self.metrics = MetricsWriter(folder.own.metrics, self.ended)
+        self.num_ended = len(read_metrics(folder.own.metrics))
+        self.metrics = MetricsWriter(folder.own.metrics, self.num_ended)
         self.running: dict[str, RunningTrial] = {}
-        self.ended_here = self.failed_here = 0
+        self.num_ended_here = self.num_failed_here = 0
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
         """Run trials until `num_trials` are finished or pruned; yield each as it begins and as it ends.
@@ -228,10 +228,10 @@ class Controller:
         if running.trial:
             self.study.tell(running.trial, state=TrialState.FAIL, skip_if_finished=True)
         record = self.close(running, replace(running.record, state="failed", problem=reason))
-        self.failed_here += 1
-        if self.failed_here >= MIN_FAILURES_TO_STOP and 2 * self.failed_here > self.ended_here:
+        self.num_failed_here += 1
+        if self.num_failed_here >= MIN_FAILURES_TO_STOP and 2 * self.num_failed_here > self.num_ended_here:
             raise CosmosError(
-                f"{self.failed_here} of {self.ended_here} trials failed, the last one so: {reason}\n"
+                f"{self.num_failed_here} of {self.num_ended_here} trials failed, the last one so: {reason}\n"
                 "once the cause is mended, the same command goes on with others in their place"
             )
         return record
@@ -240,8 +240,10 @@ class Controller:
         """Write the record of a trial that ended, and log it as a line of the sweep's metrics."""
         record.write(running.run)
         del self.running[record.name]
-        self.ended, self.ended_here = self.ended + 1, self.ended_here + 1
-        self.metrics.log({"step": self.ended, "trial": record.number, "seed": record.seed, **record.values})
+        self.num_ended, self.num_ended_here = self.num_ended + 1, self.num_ended_here + 1
+        self.metrics.log(
+            {"step": self.num_ended, "trial": record.number, "seed": record.seed, **record.values}
+        )
         return record
 
 

@@ -27,7 +27,7 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     except KeyboardInterrupt:
         name = sweep_run.sweep.id
         print(
-            f"\ntrials that run go on; the same command takes them on, `cosmos cancel {name}` ends them",
+            f"\ntrials that run go on; the same command attaches to them, `cosmos cancel {name}` ends them",
             file=sys.stderr,
         )
         raise
