@@ -114,7 +114,7 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
         identity = _value(where, entry, "id", int | str)
         if identity in names:
             raise InputError(f"{where}: id {identity} is another image's; the file is damaged")
-        names[identity] = _value(where, entry, "file_name", str)
+        names[identity] = _name(where, entry, "file_name")
     captions: dict[Any, list[str]] = {identity: [] for identity in names}
     for where, entry in _entries(path, content.get("annotations"), "annotations"):
         identity = _value(where, entry, "image_id", int | str)
@@ -130,7 +130,7 @@ def parse_flickr30k(path: Path) -> list[CaptionedImage]:
     for where, entry in _entries(path, load_json_file(path), ""):
         texts = _value(where, entry, "caption", list | str)
         captions = clean_captions(texts if isinstance(texts, list) else [texts])
-        images.append(CaptionedImage(_value(where, entry, "image", str), tuple(captions)))
+        images.append(CaptionedImage(_name(where, entry, "image"), tuple(captions)))
     return _unique(path, images)
 
 
@@ -215,18 +215,29 @@ def _object(path: Path, content: Any) -> dict[str, Any]:
 
 def _value(where: str, entry: dict[str, Any], key: str, kind: Any) -> Any:
     value = entry.get(key)
-    if not isinstance(value, kind) or value == "":
-        raise InputError(f"{where}: {key} is {value!r:.80}; is it the right kind of captions file?")
+    if not isinstance(value, kind):
+        raise _wrong_value(where, key, value)
     return value
 
 
+def _name(where: str, entry: dict[str, Any], key: str) -> str:
+    name: str = _value(where, entry, key, str)
+    if not name:
+        raise _wrong_value(where, key, name)
+    return name
+
+
+def _wrong_value(where: str, key: str, value: Any) -> InputError:
+    return InputError(f"{where}: {key} is {value!r:.80}; is it the right kind of captions file?")
+
+
 def _karpathy_split(where: str, entry: dict[str, Any]) -> str:
-    split: str = _value(where, entry, "split", str)
+    split = _name(where, entry, "split")
     return "train" if split == "restval" else split
 
 
 def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
-    folder, name = entry.get("filepath", ""), _value(where, entry, "filename", str)
+    folder, name = entry.get("filepath", ""), _name(where, entry, "filename")
     sentences = _entries(where, _value(where, entry, "sentences", list), "sentences")
     captions = (clean_caption(_value(place, sentence, "raw", str)) for place, sentence in sentences)
     return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))

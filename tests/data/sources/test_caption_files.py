@@ -79,6 +79,7 @@ def test_coco_joins_captions_to_images_by_id(tmp_path: Path) -> None:
             {"image_id": 1, "caption": "one"},
             {"image_id": 2, "caption": "two"},
             {"image_id": 1, "caption": "three"},
+            {"image_id": 2, "caption": ""},
         ],
     }
     assert read_coco(as_json(tmp_path, content)) == [
@@ -97,6 +98,7 @@ IMAGES = [{"id": 1, "file_name": "a.jpg"}]
         ({}, "images: expected a list"),
         ({"images": [3]}, r"images\[0\]: expected an object"),
         ({"images": [{"id": 1}]}, r"images\[0\]: file_name is None"),
+        ({"images": [{"id": 1, "file_name": ""}]}, r"images\[0\]: file_name is ''"),
         ({"images": IMAGES * 2}, r"images\[1\]: id 1 is another"),
         ({"images": [*IMAGES, {"id": 2, "file_name": "a.jpg"}], "annotations": []}, "'a.jpg' is there twice"),
         ({"images": IMAGES, "annotations": [{"image_id": 9}]}, r"annotations\[0\]: image_id 9 is no image"),
