@@ -1,1 +1,4 @@
-"""The DVC pipeline: running its stages, their identity, the folder they fill, its report, promoted models."""
+"""The DVC pipeline: `dvc` runs it, `prepare` and `pretrain` fit these stages to it, `identity` holds the
+parameters and code on which its stages depend, `directory` its paths, `report` its page; and `promote`, which
+has DVC keep a run's model.
+"""

@@ -17,12 +17,12 @@ class PipelineDir:
 
     @property
     def experiment(self) -> Path:
-        """The resolved experiment."""
+        """File of the resolved experiment."""
         return self.folder / "experiment.yaml"
 
     @property
     def identity(self) -> Path:
-        """File of what decides the results of the stages."""
+        """File of the parameters and fingerprints of code that decide the results of the stages."""
         return self.folder / "identity.yaml"
 
     @property
@@ -31,7 +31,7 @@ class PipelineDir:
         return self.folder / "data"
 
     def preview(self, dataset: str) -> Path:
-        """Return the picture of some samples to train on."""
+        """Return the path of a picture of some training samples."""
         return self.data / dataset / "preview.png"
 
     @property
@@ -41,7 +41,7 @@ class PipelineDir:
 
     @property
     def checkpoint(self) -> Path:
-        """The model that is evaluated."""
+        """Checkpoint that is evaluated."""
         return self.model.path / CHECKPOINT_FILE
 
     def results(self, suite: str) -> Path:
@@ -50,15 +50,15 @@ class PipelineDir:
 
     @property
     def page(self) -> Path:
-        """The report."""
+        """Page of the report."""
         return self.folder / "report" / "report.html"
 
     @property
     def metrics(self) -> Path:
-        """The figures that DVC shows and compares."""
+        """File of the figures that DVC shows and compares."""
         return self.folder / "metrics.json"
 
     @property
     def curves(self) -> Path:
-        """Curves of the pretraining that DVC plots."""
+        """File of the pretraining's curves, which DVC plots."""
         return self.folder / "curves.csv"

@@ -1,4 +1,4 @@
-"""Running the pipeline of dvc.yaml with other parameters, and asking how far it is; DVC runs the stages."""
+"""`dvc repro` with other parameters in params.yaml; progress, results and cancelled jobs of a pipeline."""
 
 import json
 import logging
@@ -58,15 +58,16 @@ PARAMS_KEPT = Path(".dvc/tmp/params-kept.yaml")
 LOCK_FILE = Path(".dvc/tmp/workspace.lock")
 
 DVC_TICK_SECONDS = 5.0
-NUM_LINES_TOLD = 20
+NUM_MESSAGE_LINES = 20
+"""Last lines of a stage's output that the message of its failure holds."""
 
 
 class StageFailedError(CosmosError):
     """A stage of the pipeline ended with an error; the message has the last lines that it printed."""
 
     def __init__(self, stage: str, lines: list[str]) -> None:
-        said = "\n  ".join(lines[-NUM_LINES_TOLD:])
-        super().__init__(f"{stage} failed:\n  {said}")
+        last_lines = "\n  ".join(lines[-NUM_MESSAGE_LINES:])
+        super().__init__(f"{stage} failed:\n  {last_lines}")
         self.stage = stage
         statuses = re.findall(r"exited with (\d+)$", "\n".join(lines), re.MULTILINE)
         self.status = int(statuses[-1]) if statuses else 0
@@ -107,9 +108,9 @@ def replace_params(root: Path, experiment: str, overrides: dict[str, Any]) -> No
     """Write an experiment and overrides into params.yaml, after a copy of it and of the text before."""
     base = root / PARAMS_YAML
     before = base.read_text(encoding="utf-8")
-    named, kept = take_experiment_in_force(base, read_mapping(base))
-    winning = overrides if experiment else merge_sections(kept, overrides)
-    text = edit_yaml(before, {EXPERIMENT_KEY: experiment or named, OVERRIDES_KEY: winning})
+    in_force, overrides_before = take_experiment_in_force(base, read_mapping(base))
+    merged = overrides if experiment else merge_sections(overrides_before, overrides)
+    text = edit_yaml(before, {EXPERIMENT_KEY: experiment or in_force, OVERRIDES_KEY: merged})
     write_text(root / PARAMS_IN_FORCE, text)
     write_text(root / PARAMS_BEFORE, before)
     write_text(base, text)
@@ -141,7 +142,7 @@ def restore_params(root: Path) -> None:
     else:
         before.replace(root / PARAMS_KEPT)
         logger.warning(
-            "%s was edited while a run had it say other parameters, and stays; before, it was %s",
+            "%s was edited while a run had other parameters there; the edit stays, the text before is in %s",
             base,
             root / PARAMS_KEPT,
         )
@@ -160,7 +161,7 @@ def edit_yaml(text: str, values: dict[str, Any]) -> str:
 
 
 def machine_environment(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
-    """Return variables that tell a command where to run, and the keys of `request` that are set."""
+    """Return the COSMOS_* variables of a cluster and of the keys of `request` that are set."""
     values = request.model_dump(mode="json", exclude_unset=True)
     texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
     return {"COSMOS_CLUSTER": cluster, **{f"COSMOS_SLURM__{key.upper()}": v for key, v in texts.items()}}
@@ -256,8 +257,8 @@ def pretraining_progress(root: Path) -> jobs.RunJob | None:
 def cancel_jobs(root: Path) -> str:
     """Cancel the jobs of the pipeline's pretraining and evaluations, and describe what was done."""
     run, machine = find_pretraining_run(root), Machine()
-    measured = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
-    done = [cancel_evaluations(record) for record in sorted(measured.jobs.glob("evaluate-*.json"))]
+    evaluations = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
+    done = [cancel_evaluations(record) for record in sorted(evaluations.jobs.glob("evaluate-*.json"))]
     if run and run.job.exists():
         ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)
         done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")

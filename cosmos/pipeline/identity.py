@@ -1,8 +1,9 @@
-"""Identity of a pipeline: what decides the result of each stage of dvc.yaml, in a file that stages depend on.
+"""Identity of a pipeline: the parameters and code that decide the result of each stage of dvc.yaml.
 
-pipeline/identity.yaml holds the sections of the parameters, without knobs that were added since and have
-their first default, and for each stage a fingerprint of the code that it imports. So a new knob at its
-default, a docstring and a comment run no stage again, and a computation does.
+pipeline/identity.yaml, on which the stages depend, holds the sections of the parameters, without knobs that
+were added after the first release and have their first default, and for each stage a fingerprint of the code
+that it imports. So a new knob at its default, a docstring and a comment run no stage again, and a computation
+does.
 """
 
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ DECIDES_NO_RESULT = (
     "cosmos.stages.logs",
     *SETTINGS,
 )
+"""Modules and packages that the fingerprint of no stage covers."""
 
 STAGE_CODE: Mapping[str, ImportedCode] = {
     "prepare": ImportedCode("cosmos.stages.prepare", DECIDES_NO_RESULT),

@@ -1,4 +1,4 @@
-"""Prepare for a pipeline: a dataset is made beside the folder that DVC owns, and moved there once whole."""
+"""Stage prepare of the pipeline: a dataset is made beside DVC's folder, and moved there once whole."""
 
 import json
 import shutil
@@ -22,15 +22,15 @@ def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = F
     An interrupted preparation is resumed if the same parameters and code began it.
     """
     state = preparation_state(params)
-    there = machine.model_copy(update={"data_root": output})
-    if not is_prepared(output, state, there.dataset(params.data.name, "train") / MANIFEST_FILE):
+    final = machine.model_copy(update={"data_root": output})
+    if not is_prepared(output, state, final.dataset(params.data.name, "train") / MANIFEST_FILE):
         work = output.with_name(f".{output.name}-{state[:8]}")
         prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
         replace_folder(work, output)
         write_text(state_file(output), state)
         for interrupted in output.parent.glob(f".{output.name}-*"):
             shutil.rmtree(interrupted, ignore_errors=True)
-    return prepare(params, there, quiet)
+    return prepare(params, final, quiet)
 
 
 def preparation_state(params: Params) -> str:
@@ -40,12 +40,12 @@ def preparation_state(params: Params) -> str:
 
 
 def is_prepared(output: Path, state: str, manifest: Path) -> bool:
-    """Return True if `output` is of this state already, but DVC could not take it over: disks do get full."""
+    """Return True if `output` is of this state but not recorded by DVC, as when its cache had no room."""
     made_from = state_file(output)
     is_same = made_from.exists() and made_from.read_text(encoding="utf-8") == state
     return is_same and manifest.exists() and not recorded_versions(manifest)
 
 
 def state_file(output: Path) -> Path:
-    """Return the file that holds the state which `output` was made from."""
+    """Return the path of the file, beside `output`, with the state that it was made from."""
     return output.with_name(f"{output.name}.state")

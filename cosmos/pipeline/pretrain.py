@@ -1,4 +1,4 @@
-"""Pretrain for a pipeline: its run is resumed, and its checkpoint and records are copied to DVC's folder."""
+"""Stage pretrain of the pipeline: a resumed run, whose checkpoint and records are copied to DVC's folder."""
 
 import shutil
 from hashlib import sha256
@@ -22,8 +22,8 @@ from cosmos.stages.pretrain_job import launch_pretraining
 def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
     """Return the name of the run of these parameters on the prepared data, with this code and its packages.
 
-    DVC runs a stage when one of these changed: a run that another state of them left, even a finished one,
-    must not be taken for this one's. Raises InputError if the data is not prepared.
+    It ends in a hash of all of these: where one of them has changed, DVC runs the stage, and the run that was
+    made before, even a finished one, must not be resumed. Raises InputError if the data is not prepared.
     """
     manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
     if not manifest.exists():
@@ -38,7 +38,7 @@ def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
 
 
 def run_pointer(output: Path) -> Path:
-    """Return the file that names the run directory behind `output`."""
+    """Return the path of the file, beside `output`, that names the run directory it is copied from."""
     return output.with_name(f"{output.name}.run")
 
 
@@ -47,7 +47,7 @@ def pretrain_into(
 ) -> dict[str, Any]:
     """Pretrain in the run directory `path`, and copy its checkpoint and records to `output`.
 
-    Raises what `launch_pretraining` raises; `output` is then as it was.
+    Errors of `launch_pretraining` pass through, and leave `output` as it was.
     """
     is_first = is_first_process()
     if is_first:

@@ -24,7 +24,7 @@ from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.directory import RunDir, load_saved_params
-from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
+from cosmos.run.files import link_or_copy, read_json_object, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.results import ResultEntry, Results
 from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
@@ -92,10 +92,10 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
         if is_new:
             shutil.rmtree(artefact.folder)
         raise
-    ended = describe_promoted(artefact, card)
+    promoted = describe_promoted(artefact, card)
     if not quiet:
-        print_promoted(artefact, ended)
-    return ended
+        print_promoted(artefact, promoted)
+    return promoted
 
 
 def last_checkpoint(run: RunDir, name: str) -> Path:
@@ -122,8 +122,8 @@ def dvc_workspace() -> Path:
         raise InputError(f"{Path.cwd()}: no DVC workspace; promote from the root of the project")
     if shutil.which("git") is None:
         raise InputError("git is not installed, which keeps the record of what is promoted")
-    asked = ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"]
-    if subprocess.run(asked, capture_output=True).returncode:
+    command = ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"]
+    if subprocess.run(command, capture_output=True).returncode:
         raise InputError(
             f"{root}: not in git, which keeps the record of what is promoted; `git init` makes it so"
         )
@@ -138,7 +138,7 @@ def artefact_name(name: str) -> str:
 
 
 def refuse_another(artefact: Artefact, card: ModelCard) -> None:
-    """Raise InputError if the name is taken by something else than this model, or that cannot be told."""
+    """Raise InputError if another model or folder has the name, or if its model is not here to compare."""
     another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
     if not artefact.folder.exists():
         if artefact.record.exists():
@@ -217,7 +217,8 @@ def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
     lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
     if not run.provenance.is_file():
         return lines
-    recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+    remedy = "delete it, and promote again"
+    recorded = read_json_object(run.provenance, "provenance", remedy, ["data", "sessions"])
     data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded["data"].items()]
     code = dict.fromkeys(f"code: {describe_code(session)}" for session in recorded["sessions"])
     return [*lines, *code, *data]
@@ -231,8 +232,8 @@ def dvc_add(artefact: Artefact) -> None:
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        said = "\n  ".join(errors) or done.stderr.strip()
-        raise CosmosError(f"`dvc add {artefact.listed}` failed:\n  {said}\nmend that, and promote again")
+        reason = "\n  ".join(errors) or done.stderr.strip()
+        raise CosmosError(f"`dvc add {artefact.listed}` failed:\n  {reason}\nmend that, and promote again")
 
 
 def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
@@ -243,11 +244,11 @@ def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
     return {**asdict(card), "artefact": artefact.listed, "version": version, "suites": suites}
 
 
-def print_promoted(artefact: Artefact, ended: Mapping[str, Any]) -> None:
+def print_promoted(artefact: Artefact, promoted: Mapping[str, Any]) -> None:
     """Print where the promoted model is, and the commands that keep it."""
-    print(f"{artefact.folder}: the model of {printable(ended['run'])}, version {ended['version']}")
-    if not ended["suites"]:
-        print(f"not measured yet: `cosmos evaluate --run {printable(ended['run'])}`, and promote again")
+    print(f"{artefact.folder}: the model of {printable(promoted['run'])}, version {promoted['version']}")
+    if not promoted["suites"]:
+        print(f"not measured yet: `cosmos evaluate --run {printable(promoted['run'])}`, and promote again")
     print(
         f"to keep it, in {artefact.root}:\n"
         f"  git add {artefact.listed}.dvc {MODELS}/.gitignore && git commit -m 'Promote {artefact.name}'\n"

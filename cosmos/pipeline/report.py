@@ -12,7 +12,7 @@ from cosmos.config.experiment import ExperimentHead, read_overlay
 from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND
 from cosmos.config.identity import describe_changes
 from cosmos.config.params import Params
-from cosmos.errors import InputError
+from cosmos.errors import InputError, summarize_error
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.report.curves import MetricsLine, final_figures, lines_as_csv, loss_charts, training_lines
 from cosmos.report.page import Fact, PagePicture, ReportPage, SuiteSection, render_report
@@ -54,11 +54,11 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     the stage that makes it; then nothing is written.
     """
     pipeline = PipelineDir(folder)
-    made = read_outputs(pipeline)
-    html = render_report(build_page(pipeline, made))
-    figures = {"pretrain": made.ended} | {name: suite.figures for name, suite in made.suites.items()}
+    outputs = read_outputs(pipeline)
+    html = render_report(build_page(pipeline, outputs))
+    figures = {"pretrain": outputs.ended} | {name: suite.figures for name, suite in outputs.suites.items()}
     write_json(pipeline.metrics, figures)
-    write_text(pipeline.curves, lines_as_csv(made.lines))
+    write_text(pipeline.curves, lines_as_csv(outputs.lines))
     write_text(pipeline.page, html)
     written = {"report": pipeline.page, "metrics": pipeline.metrics, "curves": pipeline.curves}
     if not quiet:
@@ -81,17 +81,17 @@ def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
     )
 
 
-def build_page(pipeline: PipelineDir, made: PipelineOutputs) -> ReportPage:
+def build_page(pipeline: PipelineDir, outputs: PipelineOutputs) -> ReportPage:
     """Return the page that shows a pipeline's outputs."""
-    dataset, suites = made.params.data.name, made.suites.values()
+    dataset, suites = outputs.params.data.name, outputs.suites.values()
     return ReportPage(
-        title=made.head.name or "default",
-        about=experiment_facts(made.head),
+        title=outputs.head.name or "default",
+        about=experiment_facts(outputs.head),
         suites=[suite.shown for suite in suites],
-        training=describe_training(made.ended),
-        charts=loss_charts(made.lines),
-        parameters=[Fact(*line.split(": ", 1)) for line in describe_changes(Params(), made.params)],
-        provenance=[*made.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
+        training=describe_training(outputs.ended),
+        charts=loss_charts(outputs.lines),
+        parameters=[Fact(*line.split(": ", 1)) for line in describe_changes(Params(), outputs.params)],
+        provenance=[*outputs.provenance, *dict.fromkeys(fact for suite in suites for fact in suite.made_by)],
         previews=existing_pictures(PagePicture(f"some samples of {dataset}", pipeline.preview(dataset))),
     )
 
@@ -105,7 +105,7 @@ def reading_output_of(stage: str, path: Path) -> Iterator[None]:
         yield
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: not as stage {stage} leaves it ({type(error).__name__}: {error}); delete it, and "
+            f"{path}: not as stage {stage} leaves it ({summarize_error(error)}); delete it, and "
             f"`dvc repro {stage}` brings it back"
         ) from None
 
@@ -193,7 +193,7 @@ def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
 
 
 def escape_dots(name: str) -> str:
-    """Return a name without dots, which DVC puts between names; different names stay different."""
+    """Return a name with its dots escaped, since DVC separates the names of nested keys by dots."""
     return name.replace("%", "%25").replace(".", "%2E")
 
 
@@ -239,4 +239,4 @@ def distinct_facts(name: str, values: Sequence[str]) -> list[Fact]:
 
 def existing_pictures(*pictures: PagePicture) -> list[PagePicture]:
     """Return the pictures whose files exist; data or answers that could not be drawn have none."""
-    return [picture_path for picture_path in pictures if picture_path.path.is_file()]
+    return [picture for picture in pictures if picture.path.is_file()]

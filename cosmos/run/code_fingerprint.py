@@ -1,4 +1,4 @@
-"""Fingerprints of code, which comments, docstrings and formatting do not change."""
+"""Fingerprints of the package's code, which comments, docstrings and formatting do not change."""
 
 import ast
 import hashlib
@@ -16,7 +16,7 @@ PACKAGE_NAME = "cosmos"
 
 @dataclass(frozen=True)
 class ImportedCode:
-    """A module of the package, with all of the package that it imports, anywhere in its functions too."""
+    """A module of the package, with all of the package that it imports, also indirectly or in functions."""
 
     entry: str
     """module that imports begin with"""
@@ -32,12 +32,12 @@ class ImportedCode:
         """
         if module_file(self.entry) is None:
             raise ModuleNotFoundError(self.entry)
-        reached, left = set[str](), [self.entry]
-        while left:
-            module = left.pop()
+        reached, pending = set[str](), [self.entry]
+        while pending:
+            module = pending.pop()
             if module not in reached and not self.ignores(module):
                 reached.add(module)
-                left += imported_modules(module)
+                pending += imported_modules(module)
         return reached
 
     def ignores(self, module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Versions in DVC: those of a file as it is now, and a file as it was at a revision."""
+"""Versions in DVC: the hash under which DVC has a file as it is now, and files as they were at a revision."""
 
 import hashlib
 import json
@@ -151,7 +151,7 @@ def _naming_storage_errors(name: str) -> Iterator[None]:
             f"{name}: cannot be looked up: {error}; mend that or name another revision"
         ) from None
     except Exception as error:  # each kind of storage has its own
-        # the listing of the file's folder is nowhere, for a reason
+        # a DataIndexDirError hides the reason for which a folder's listing could not be read
         cause = error.__cause__ or error if isinstance(error, DataIndexDirError) else error
         if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             raise

@@ -28,8 +28,13 @@ class RunLabels:
         if not run.labels.exists():
             return cls()
         values = read_json_object(run.labels, "file of labels", "delete it")
+        tags = values.get("tags", [])
+        if not isinstance(tags, list):
+            raise DamagedDataError(
+                f"{run.labels}: not a file of labels (tags: {tags!r} is no list); mend or delete it"
+            )
         try:
-            return cls(**{**values, "tags": tuple(values.get("tags", ()))})
+            return cls(**{**values, "tags": tuple(tags)})
         except TypeError as error:
             raise DamagedDataError(f"{run.labels}: not a file of labels ({error}); delete it") from None
 

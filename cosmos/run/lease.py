@@ -1,10 +1,10 @@
 """The lease of a run directory: the right of one process to write there, with a heartbeat for others to see.
 
-A job that is started again elsewhere may have left processes behind, on a node that only seemed gone. They
-find another's token in the run's lease before they write, and stop.
+A job that is started again elsewhere may have left processes behind, on a node that only seemed gone. Before
+they write, they read the lease, find the token of another process in it, and stop.
 
-The time of the lease's file is the holder's heartbeat. Nobody needs a scheduler, or the holder's machine, to
-see whether a run goes on.
+The modification time of the lease's file is the holder's heartbeat: any machine that sees the file can tell
+whether the run goes on, without asking a scheduler.
 """
 
 import logging
@@ -80,7 +80,7 @@ class Lease:
 
     @contextmanager
     def beating(self) -> Iterator[None]:
-        """Keep the lease's heartbeat going inside; afterwards mark it as over, so that nobody has to wait."""
+        """Keep the lease's heartbeat going inside; reset it at the end, so that the run is seen to stop."""
         ended = Event()
         heart = Thread(target=self._beat_until, args=(ended,), name="heartbeat", daemon=True)
         heart.start()
@@ -111,7 +111,7 @@ class Lease:
 
 
 def describe_holder(holder: dict[str, Any]) -> str:
-    """Return which process, host and job hold a lease, for a message."""
+    """Return the process, host and job that hold a lease, as part of a message."""
     job = holder["job"]
-    whose = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""
-    return f"process {holder['pid']} on {holder['host']}{whose}"
+    of_job = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""
+    return f"process {holder['pid']} on {holder['host']}{of_job}"

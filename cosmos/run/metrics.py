@@ -15,7 +15,7 @@ BLOCK = 1 << 16
 
 
 class MetricsWriter:
-    """Writer that appends to a metrics file; every line is on its way to disk when `log` returns."""
+    """Writer that appends to a metrics file; `log` leaves no line in a buffer of this process."""
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         """Open the file at `path`; drop its lines of steps after `resume_step`, which will be logged again.
@@ -27,7 +27,7 @@ class MetricsWriter:
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def log(self, values: dict[str, Any]) -> None:
-        """Append one line; values that are not finite become null, since JSON has no word for them.
+        """Append one line; values that are not finite become null, since JSON has none such.
 
         Raises TransientError where the disk is full or fails.
         """
@@ -73,12 +73,12 @@ def last_line_with(key: str, path: Path) -> dict[str, Any]:
 def last_lines_with(keys: Iterable[str], path: Path) -> dict[str, dict[str, Any]]:
     """Return, for each key, the last line of a metrics file that has it; without keys that none has.
 
-    Reads from the end, and no more than that takes.
+    Reads from the end of the file, and only until all keys are found.
     """
     wanted = {key: json.dumps(key).encode() for key in keys}
     lines: dict[str, dict[str, Any]] = {}
     for raw in _lines_backwards(path):
-        if not any(word in raw for word in wanted.values()):
+        if not any(quoted in raw for quoted in wanted.values()):
             continue
         line = next(iter(_parsed([raw])), {})
         for key in [key for key in wanted if key in line]:

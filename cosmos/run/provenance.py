@@ -24,7 +24,7 @@ from cosmos.run.files import read_json_object, write_json
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 COMPUTING = ("data", "model", "evaluation")
-"""Parts of the library that decide an embedding or a figure."""
+"""Folders of the package whose code decides embeddings and figures."""
 
 MAX_DIFF_CHARS = 200_000
 
@@ -53,7 +53,7 @@ def record_session(path: Path, data: dict[str, Path], device: str) -> None:
 
 
 def count_requeues(sessions: list[dict[str, Any]]) -> int:
-    """Return how often the jobs of these sessions were started again, also where that led to no session."""
+    """Return the number of requeues of these sessions' jobs, also of those after which no session began."""
     jobs = [session["job"] for session in sessions if session.get("job")]
     last = {(job["cluster"], job["id"]): job["requeues"] for job in jobs}
     return sum(last.values())
@@ -159,7 +159,7 @@ def freeze_code(folder: Path) -> Path:
 
 @cache
 def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
-    """Return a digest of what these parts of the library compute, and of the packages they compute with."""
+    """Return a digest of what the code in these folders of the package computes, and of PACKAGES."""
     files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
     whole = hashlib.sha256("".join(installed_version(name) for name in PACKAGES[1:]).encode())
     for path in files:

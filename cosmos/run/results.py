@@ -1,7 +1,7 @@
 """Results of evaluations: results/<suite>.json of a run directory, with an entry for each dataset.
 
-An entry names the identity of all that its figures depend on: an evaluation that was stopped goes on from
-what was measured under the same one.
+An entry has the identity of all that its figures depend on: an evaluation that was stopped, and is started
+again, measures no entry of the same identity twice.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cosmos.errors import DamagedDataError
 from cosmos.run.files import read_json_object, write_json
 
 ResultEntry = dict[str, Any]
-"""Results on one dataset: figures by model under `models`, and keys that say what was measured and how."""
+"""Results on one dataset: figures by model under `models`; checkpoint, data and protocol under other keys."""
 
 
 def overall_figures(figures: Figures) -> dict[str, float]:

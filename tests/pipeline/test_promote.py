@@ -8,7 +8,7 @@ import yaml
 
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, DamagedDataError
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, open_run
@@ -87,6 +87,15 @@ def test_a_run_without_a_step_or_its_last_checkpoint_is_not_promoted(place: Path
         promoted(place)
     with pytest.raises(ValueError, match="no run; `cosmos runs list`"):
         promoted(place, "two")
+
+
+def test_a_run_with_a_damaged_record_is_not_promoted(place: Path) -> None:
+    make_run(place).provenance.write_text("{")
+    with pytest.raises(
+        DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it, and promote"
+    ):
+        promoted(place)
+    assert not (place / "models" / "one").exists()
 
 
 @pytest.mark.parametrize("name", ["../one", "a/b", ".hidden", "-x", "two words"])
