@@ -50,12 +50,14 @@ def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
     """Return the study of a sweep. InputError where there is none; other errors as of `open_study`."""
     logging.getLogger("optuna").setLevel(logging.WARNING)
     name = folder.sweep().id
+    problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
+    if not machine.study_storage.get_secret_value() and not folder.journal.exists():
+        raise InputError(problem)  # opened, the journal would be created
     with storage_errors_explained(folder.path.name):
         storage = open_storage(folder, machine)
         try:
             return optuna.load_study(study_name=name, storage=storage)
         except KeyError:
-            problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
             raise InputError(problem) from None
 
 

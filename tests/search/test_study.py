@@ -35,6 +35,14 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
         load_study(lead.folder, Machine())
 
 
+def test_a_study_that_is_read_is_not_created(tmp_path: Path) -> None:
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench())
+    lead.folder.journal.unlink()
+    with pytest.raises(InputError, match="its study is not in the storage; `cosmos sweep` begins it"):
+        load_study(lead.folder, Machine())
+    assert not lead.folder.journal.exists()
+
+
 def test_an_address_that_is_none_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COSMOS_STUDY_STORAGE", "nosuchdatabase://host/studies")
     with pytest.raises(InputError, match="see COSMOS_STUDY_STORAGE"):
