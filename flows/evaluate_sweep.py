@@ -65,7 +65,7 @@ def evaluate_sweep(
         data_root: folder of prepared datasets; pipeline/data is that of the other flows
         cluster: where it runs: as an array of Slurm jobs, as processes of their own on the worker's machine
             (local), or in the flow's own process (debug); auto: Slurm where one answers, or else debug
-        slurm: what a job asks for
+        slurm: resources that a job asks for
 
     """
     machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)

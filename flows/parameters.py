@@ -21,7 +21,7 @@ class Overrides:
     """Annotation of a mapping of the values of a section that were set, validated as the section.
 
     Its schema has no defaults: a form fills them in and submits them as if they had been set, in place of
-    what the experiment and the machine say.
+    the values of the experiment and the machine.
     """
 
     section: type[Section]

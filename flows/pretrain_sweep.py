@@ -104,7 +104,7 @@ def pretrain_sweep(
         data_root: folder of prepared datasets; pipeline/data is that of the other flows
         cluster: where trials run: as Slurm jobs, or as processes of their own on the worker's machine
             (local); auto: Slurm where one answers, or else local
-        slurm: what a job asks for
+        slurm: resources that a job asks for
 
     """
 

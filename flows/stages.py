@@ -23,7 +23,7 @@ from flows.retries import RETRYING
 WORKSPACE = Path()
 
 StageEnvironment = Mapping[str, str]
-"""Environment variables that tell a stage's command where to run."""
+"""Environment variables by which a stage's command chooses its cluster, and the resources of its job."""
 
 
 def run_stages(

@@ -64,7 +64,7 @@ def pretrain(
         pretrain: optimisation
         cluster: where it runs: as a Slurm job, as processes of their own on the worker's machine (local), or
             in the flow's own process tree (debug); auto: Slurm where one answers, or else debug
-        slurm: what a job asks for
+        slurm: resources that a job asks for
 
     """
     sections = {"data": data, "views": views, "model": model, "loss": loss, "pretrain": pretrain}
@@ -99,7 +99,7 @@ def pipeline(
         cluster: where pretraining and evaluations run: as Slurm jobs, as processes of their own on the
             worker's machine (local), or in the flow's own process tree (debug); auto: Slurm where one
             answers, or else debug
-        slurm: what jobs ask for
+        slurm: resources that jobs ask for
 
     """
     sections = {"data": data, "views": views, "model": model, "loss": loss, "pretrain": pretrain}

@@ -66,8 +66,10 @@ def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
 
     An error of ours that one rank meets is raised on all ranks, by its message and the class that decides
     what follows. An error of the operating system becomes one of ours in the same way, also in a process
-    that is alone: what catches it need not ask for the number of ranks. Any other error is raised on its
-    rank alone. Values are pickled on their way: plain values and tensors on the CPU.
+    that is alone, so that an `except` works with any number of ranks. Any other exception (a bug, an
+    interruption) is raised on its rank alone, and the launcher ends the others.
+
+    Values are pickled on their way: plain values and tensors on the CPU.
     """
     if world_size() == 1:
         return [_compute_alone(compute)]

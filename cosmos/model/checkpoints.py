@@ -70,7 +70,7 @@ class Checkpoint:
         """Return the `student` or `teacher` as a model.
 
         The model takes the checkpoint's own tensors: they are in memory once. Raises InputError, which names
-        what does not fit, for a state dict of another model than `config`'s.
+        the keys that do not fit, for a state dict of another model than `config`'s.
         """
         state = self.student if which == "student" else self.teacher
         model = config.build()
@@ -92,9 +92,9 @@ def published_config(name: str) -> ModelConfig | None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the tensors and plain values of a checkpoint's file; nothing in it is ever executed.
 
-    Tensors are mapped, not copied: of a file that also holds an optimiser's state, only what is used is read.
-    Raises InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for
-    broken bytes, and TransientError where the disk fails.
+    Tensors are mapped, not copied: of a file that also holds an optimiser's state, only the parts in use are
+    read. Raises InputError for a file that does not exist or is no checkpoint of this format,
+    DamagedDataError for broken bytes, and TransientError where the disk fails.
     """
     try:
         content = _load_plain_values(path)

@@ -87,14 +87,14 @@ def sigmoid_loss(x: GatheredViews, y: GatheredViews, scale: Tensor, bias: Tensor
 
 def term_weights(loss: LossParams) -> DistillTermParams:
     """Return the weights of the four terms under the chosen kind of distillation."""
-    single = DistillTermParams(image_to_image=0, image_to_text=0, text_to_image=0, text_to_text=0)
+    zeros = DistillTermParams(image_to_image=0, image_to_text=0, text_to_image=0, text_to_text=0)
     match loss.distillation:
         case "image-only":
-            return single.model_copy(update={"image_to_image": 1.0})
+            return zeros.model_copy(update={"image_to_image": 1.0})
         case "text-only":
-            return single.model_copy(update={"text_to_text": 1.0})
+            return zeros.model_copy(update={"text_to_text": 1.0})
         case "none":
-            return single
+            return zeros
         case _:
             return loss.distill_terms
 

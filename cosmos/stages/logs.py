@@ -16,7 +16,7 @@ def print_on_first_rank(text: str, process: ProcessRank, quiet: bool) -> None:
 
 @contextmanager
 def logging_to_run(run: RunDir, process: ProcessRank) -> Iterator[None]:
-    """Append what the first rank logs to the run's log as well."""
+    """Append the log records of the first rank to the run's log as well."""
     if not process.is_first:
         yield
         return

@@ -35,7 +35,7 @@ def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
     """Show the run in W&B, from the first rank, as it grows inside the block; nested uses do nothing more.
 
     At the end, wait until all is sent, at most for the settings' patience (or STOP_SECONDS, where the work
-    was interrupted). Nothing that W&B does raises here: one warning says what is missing there.
+    was interrupted). No error of W&B is raised here: one warning names it.
     """
     path = run.path.absolute()
     if settings.is_disabled or not is_first_process() or path in _mirrored:

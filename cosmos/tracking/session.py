@@ -25,7 +25,7 @@ ANSWER_SHARE = 0.3
 """Share of the patience within which W&B must answer at first; the rest is for recording the run offline."""
 
 FINISH_SHARE = 0.4
-"""Share of the patience for what is left to upload at the end."""
+"""Share of the patience for the last uploads."""
 
 WRITTEN_SECONDS = 2.0
 """Wait for the end of a recording, which W&B's process writes after the run is finished."""
@@ -198,7 +198,7 @@ def quiet_wandb_settings(patience: float) -> "wandb.Settings":
 
 
 def choose_wandb_mode(settings: WandbSettings) -> str:
-    """Return online or offline: by the settings, or W&B's own WANDB_MODE, or by whether there is a key."""
+    """Return online or offline: by the settings; in mode auto by WANDB_MODE, or online where a key is set."""
     mode = settings.mode if settings.mode != "auto" else os.environ.get("WANDB_MODE", "auto")
     if mode == "auto":
         return "online" if has_wandb_key() else "offline"

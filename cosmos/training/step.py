@@ -26,7 +26,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class StepResult:
-    """Losses of a step, and what the ranks agreed on after it."""
+    """Losses of a step, and the decisions that all ranks share after it."""
 
     losses: Losses
     grad_norm: Tensor
@@ -36,7 +36,7 @@ class StepResult:
     stop_signal: int
     """the signal that asked some rank to stop, of several the largest; 0: none"""
     save_due: bool
-    """some rank's clock says that it is time to save"""
+    """the interval between saves is over by some rank's clock"""
 
 
 class Learner:
@@ -91,7 +91,7 @@ class Learner:
         return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
 
     def agree(self, is_finite: Tensor, stop_signal: int, save_due: bool) -> tuple[bool, int, bool]:
-        """Exchange whether the step is not finite, the signal to stop, and whether a save is due anywhere.
+        """Return, for all ranks together: step not finite, largest signal to stop, save due.
 
         One exchange and one wait for the device per step answers all three questions.
         """

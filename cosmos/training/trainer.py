@@ -196,7 +196,7 @@ class Trainer:
     def is_save_due(self, result: StepResult) -> bool:
         """Return True when an interval of steps or minutes is over, a stop is asked for or an evaluation due.
 
-        An evaluation may outlast what is left of a job: what was trained is saved before it, not after.
+        An evaluation may outlast what is left of a job: the steps taken are saved before it, not after.
         """
         every = self.machine.checkpoint_every_steps
         by_step = every > 0 and self.step % every == 0
