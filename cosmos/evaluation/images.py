@@ -1,9 +1,11 @@
-"""Images of a dataset, in files of their own or in shards: read from disk one by one, when needed."""
+"""Images of a dataset: files or samples of shards, read from disk when needed, or an array in memory."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from cosmos.data.image_crops import decode_image
@@ -97,3 +99,24 @@ class ShardImages:
             return decode_image(sample.image, self.max_pixels)
         except DamagedDataError as error:
             raise DamagedDataError(f"sample {sample.key}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class PixelImages:
+    """Images in one array of pixels."""
+
+    collection: str
+    """name of the array: two of the same name are the same"""
+    pixels: NDArray[np.uint8]
+    """(N, H, W, 3)"""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def key(self, index: int) -> str:
+        """Return the place in the array."""
+        return str(index)
+
+    def read(self, index: int) -> Image.Image:
+        """Return the RGB image."""
+        return Image.fromarray(self.pixels[index])

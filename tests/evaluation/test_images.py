@@ -73,6 +73,11 @@ def test_an_error_in_reading_gets_the_class_that_says_what_follows(
     assert str(converted).startswith("photo.png: cannot be read: ")
 
 
+def test_an_error_that_is_transient_already_stays_as_it_is() -> None:
+    error = TransientError("photo.png: the disk failed")
+    assert convert_read_error(error, "photo.png") is error
+
+
 def test_missing_files_are_counted_and_the_first_named(tmp_path: Path) -> None:
     write_images(tmp_path, {"0.png": "red"})
     paths = [tmp_path / f"{number}.png" for number in range(9)]

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 from torchvision.datasets import (
     CIFAR10,
     CIFAR100,
@@ -31,7 +29,7 @@ from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders
 from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
 from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY, check_all_exist, is_transient
-from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.images import ImageFiles, PixelImages
 from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
 
 ALL = slice(None)
@@ -117,27 +115,6 @@ class PublishedImageFiles:
         if not 0 <= min(files.labels) <= max(files.labels) < num_classes:
             raise InputError(f"{folder}: labels outside of its {num_classes} classes; {remedy}")
         check_all_exist(folder.joinpath(*self.sources[:1]), "images", files.paths, remedy)
-
-
-@dataclass(frozen=True, eq=False)
-class PixelImages:
-    """Images in one array of pixels."""
-
-    collection: str
-    """name of the array: two of the same name are the same"""
-    pixels: NDArray[np.uint8]
-    """(N, H, W, 3)"""
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def key(self, index: int) -> str:
-        """Return the place in the array."""
-        return str(index)
-
-    def read(self, index: int) -> Image.Image:
-        """Return the RGB image."""
-        return Image.fromarray(self.pixels[index])
 
 
 def draw_split(files: LabelledFiles, test: slice) -> LabelledFiles:
