@@ -59,8 +59,8 @@ class PrepareCommand(ParamsCommand):
         from cosmos.pipeline.prepare import prepare_into
         from cosmos.stages.prepare import prepare
 
-        act = partial(prepare_into, self.output) if self.output else prepare
-        self.print_json(act(params, machine, quiet=self.as_json))
+        action = partial(prepare_into, self.output) if self.output else prepare
+        self.print_json(action(params, machine, quiet=self.as_json))
 
 
 class PretrainCommand(RunCommand):
@@ -81,12 +81,12 @@ class PretrainCommand(RunCommand):
         from cosmos.stages.pretrain_job import launch_pretraining, show_dry_run, tag_run
 
         name = self.run or (pipeline_run_name(experiment, machine) if self.output else run_name(experiment))
-        act = partial(pretrain_into, self.output) if self.output else launch_pretraining
+        action = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
-            act = show_dry_run
+            action = show_dry_run
         elif "tags" in self.model_fields_set:
             tag_run(machine.runs_root / name, experiment.params, self.tags)
-        self.print_json(act(experiment, machine, machine.runs_root / name, quiet=self.as_json))
+        self.print_json(action(experiment, machine, machine.runs_root / name, quiet=self.as_json))
 
 
 class ExperimentsCommand(Command):
@@ -125,8 +125,8 @@ class EvaluateCommand(RunCommand):
         from cosmos.stages.evaluate_job import evaluate_into, launch_evaluation
 
         run = machine.runs_root / (self.run or file_label(self.checkpoint) or run_name(experiment))
-        act = partial(evaluate_into, self.output) if self.output else launch_evaluation
-        evaluated = act(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
+        action = partial(evaluate_into, self.output) if self.output else launch_evaluation
+        evaluated = action(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
         if evaluated.is_first:
             self.print_json(evaluated.results)
         evaluated.raise_problems()

@@ -40,8 +40,8 @@ class SweepCommand(Command):
         from cosmos.search.sweep_run import prepare_sweep_run
         from cosmos.search.terminal_progress import run_sweep_in_terminal
 
-        sweeping = prepare_sweep_run(sweep, machine, self.trials, self.parallel)
-        self.print_json(run_sweep_in_terminal(sweeping, quiet=self.as_json).as_json())
+        sweep_run = prepare_sweep_run(sweep, machine, self.trials, self.parallel)
+        self.print_json(run_sweep_in_terminal(sweep_run, quiet=self.as_json).as_json())
 
 
 class DashboardCommand(Command):

@@ -31,7 +31,7 @@ Folder = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 class Machine(BaseSettings):
-    """Settings of this machine: where things lie, what it can bear, where jobs run."""
+    """Settings of this machine: its folders, its resources, and the place where jobs run."""
 
     model_config = SettingsConfigDict(
         env_prefix="COSMOS_",

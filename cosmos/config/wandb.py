@@ -11,7 +11,7 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
 class WandbSettings(Section):
-    """Project that runs are shown in, and how long a command may wait for that."""
+    """Project that runs are shown in, mode, and limits on what a command sends and waits for."""
 
     mode: WandbMode = "auto"
     """online, offline (files below the run directory, for `wandb sync`), or disabled; auto: online where an
@@ -21,7 +21,7 @@ class WandbSettings(Section):
     entity: str = ""
     """team or user that the project belongs to; empty: the default of your account"""
     upload_checkpoints: bool = False
-    """upload a run's last checkpoint, instead of only saying where it lies"""
+    """upload a run's last checkpoint, instead of recording its path alone"""
     patience_seconds: Annotated[float, Field(gt=0)] = 30.0
     """seconds that a command may take longer, at its end, because W&B does"""
 

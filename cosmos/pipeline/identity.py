@@ -56,7 +56,7 @@ STAGE_CODE: Mapping[str, ImportedCode] = {
 
 
 def dump_identity(experiment: Experiment) -> str:
-    """Return what identifies the stages of a pipeline that runs `experiment`, as YAML."""
+    """Return the contents of identity.yaml for a pipeline that runs `experiment`."""
     head = {key: getattr(experiment, key) for key in ("name", "about", "cost", "expected")}
     values: dict[str, Any] = {
         "experiment": head,

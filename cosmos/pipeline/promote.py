@@ -237,7 +237,7 @@ def dvc_add(artefact: Artefact) -> None:
 
 
 def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
-    """Return the card of a promoted model, where it lies, DVC's version of it, and its suites."""
+    """Return the card, folder, DVC version and suites of a promoted model, by key."""
     version = dvc_versions.recorded_versions(artefact.folder / CARD_FILE).get(artefact.listed, "")
     measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))
     suites = [name for name in measured if name != "pretrain"]

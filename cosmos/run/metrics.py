@@ -61,7 +61,7 @@ class MetricsTail:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file; [] where there is none. Lines that were cut short are left out."""
+    """Return the lines of a metrics file; [] where there is none. Damaged lines are left out."""
     return list(_parsed(path.read_bytes().splitlines() if path.exists() else []))
 
 
