@@ -130,3 +130,9 @@ def test_a_mistake_is_reported_also_where_nobody_reads_the_output() -> None:
     status, messages = cosmos_unread("params --experiment no-such")
     assert status == 2
     assert "experiments/no-such.yaml: no such file" in messages
+
+
+def test_a_command_without_standard_output_is_no_failure(tmp_path: Path) -> None:
+    command = f"exec {sys.executable} -m cosmos params --output {tmp_path / 'resolved.yaml'} >&-"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -38,6 +38,9 @@ from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError, Interrupted, error_class
 
+CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
+"""Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
+
 
 class CosmosCommand(BaseSettings):
     """Pretrain and evaluate COSMOS: cross-modality self-distillation for vision-language models.
@@ -128,8 +131,9 @@ def main() -> None:
         exit_with_message(str(error), its_class.exit_status)
 
 
-CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
-"""Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
+def flush_output() -> None:
+    """Write out what was printed; do nothing where the process was started without a standard output."""
+    print(end="", flush=True)
 
 
 def run_command() -> None:
@@ -139,9 +143,9 @@ def run_command() -> None:
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # rich exits with 1 when its output is closed
             sys.exit(CLOSED_PIPE_STATUS)
-        sys.stdout.flush()
+        flush_output()
         raise
-    sys.stdout.flush()
+    flush_output()
 
 
 def is_output_closed() -> bool:
@@ -169,7 +173,7 @@ def exit_with_message(message: str, status: int) -> NoReturn:
     """End the command with a message on the error stream and an exit status."""
     print(f"cosmos: {message}", file=sys.stderr)
     try:
-        sys.stdout.flush()
+        flush_output()
     except OSError:  # a second failure, which must not replace the status of the first
         discard_output()
     sys.exit(status)
