@@ -20,7 +20,7 @@ from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import rank, world_size
-from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.errors import CosmosError, InputError, OutOfMemoryError, TransientError
 from cosmos.evaluation.embedding_cache import EmbeddingCache
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import Images
@@ -199,7 +199,10 @@ class Embedder:
         batches: list[tuple[Sequence[str], Tensor]] = []
         kept, saved = 0, time.monotonic()
         try:
-            with progress_bar(noun, len(keys), self.quiet or not keys) as advance:
+            with (
+                suggesting_smaller_batches("COSMOS_EVALUATION_BATCH_SIZE", self.batch_size),
+                progress_bar(noun, len(keys), self.quiet or not keys) as advance,
+            ):
                 for chunk, embedded in compute(keys) if keys else ():
                     batches.append((chunk, _check_finite_rows(chunk, embedded.cpu())))
                     advance(len(chunk))
@@ -221,6 +224,18 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(noun, total=total)
         yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def suggesting_smaller_batches(setting: str, batch_size: int) -> Iterator[None]:
+    """Raise OutOfMemoryError, naming the setting of the batch size, where a GPU has too little memory."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{batch_size} at a time need more memory than the GPU has ({str(error).partition('.')[0]});"
+            f" set {setting} to less"
+        ) from error
 
 
 class _TransformedImages(Dataset[Tensor | CosmosError]):

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.data.tokenizer import Tokenizer
+from cosmos.errors import OutOfMemoryError
 from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
@@ -128,6 +129,21 @@ def test_an_embedding_that_is_not_finite_is_refused_by_name_and_not_kept(tmp_pat
     with pytest.raises(ValueError, match=r"'red'.* is not finite; take a checkpoint from before"):
         embedder(tmp_path, DivergedEncoder(), cache).texts(["red"])
     assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_a_gpu_with_too_little_memory_is_an_error_that_names_the_batch_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(encoder: ColourEncoder, inputs: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(ColourEncoder, "encode_images", fail)
+    monkeypatch.setattr(ColourEncoder, "encode_texts", fail)
+    expected = r"\d+ at a time .*\(CUDA out of memory\); set COSMOS_EVALUATION_BATCH_SIZE to less"
+    with pytest.raises(OutOfMemoryError, match=expected):
+        embedder(tmp_path, ColourEncoder()).images(PICTURES)
+    with pytest.raises(OutOfMemoryError, match=expected):
+        embedder(tmp_path, ColourEncoder()).texts(["red"])
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -23,7 +23,14 @@ from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import rank, world_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.evaluation.card import SegmentedImage
-from cosmos.evaluation.embed import NOT_FINITE, Embedder, Encoder, progress_bar, raise_read_errors
+from cosmos.evaluation.embed import (
+    NOT_FINITE,
+    Embedder,
+    Encoder,
+    progress_bar,
+    raise_read_errors,
+    suggesting_smaller_batches,
+)
 from cosmos.evaluation.images import Images
 from cosmos.evaluation.prompts import IMAGENET_TEMPLATES
 from cosmos.evaluation.segmentation.masks import read_mask_labels
@@ -143,12 +150,13 @@ def _predict_images(
     windows = _encode_windows(
         raise_read_errors(loader), attention, encoder, queries, embedder.window_batch_size
     )
-    for sample, patches in _group_windows(windows):
-        logits = (
-            segmentation_logits(kind, sample.resized, encoder.image_size, sample.size)
-            for kind in patches.unbind(1)
-        )
-        yield sample, [predict(of_kind, num_queries, dataset.protocol) for of_kind in logits]
+    with suggesting_smaller_batches("COSMOS_WINDOW_BATCH_SIZE", embedder.window_batch_size):
+        for sample, patches in _group_windows(windows):
+            logits = (
+                segmentation_logits(kind, sample.resized, encoder.image_size, sample.size)
+                for kind in patches.unbind(1)
+            )
+            yield sample, [predict(of_kind, num_queries, dataset.protocol) for of_kind in logits]
 
 
 def _encode_windows(

@@ -21,6 +21,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenizer
 from cosmos.distributed.group import process_group
+from cosmos.errors import OutOfMemoryError
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.embedding_cache import NoCache
 from cosmos.evaluation.images import ImageFiles
@@ -211,6 +212,17 @@ def test_an_image_is_named_by_its_mask_when_its_embedding_is_not_finite(tmp_path
     dataset = stripes(tmp_path, (["red"], [0]), (["yellow"], [0]))
     with pytest.raises(ValueError, match=r"the image of .*1-mask\.png is not finite; take a checkpoint"):
         measure(dataset, ["csa"], embedder(BrokenColours()))
+
+
+def test_a_gpu_with_too_little_memory_is_an_error_that_names_the_batch_of_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(encoder: PromptedColours, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(PromptedColours, "encode_patches", fail)
+    with pytest.raises(OutOfMemoryError, match=r"16 at a time .* set COSMOS_WINDOW_BATCH_SIZE to less"):
+        measure(stripes(tmp_path, *MANY), ["csa"], embedder())
 
 
 def test_images_are_enlarged_to_what_the_model_sees_and_that_is_told(
