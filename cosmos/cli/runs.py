@@ -1,4 +1,4 @@
-"""Commands about finished and running runs: list, show, rank, export; and promote one to a model of DVC's."""
+"""Commands about runs: list, show, rank and export them, and promote one to a model that DVC keeps."""
 
 from pathlib import Path
 

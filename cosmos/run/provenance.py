@@ -1,4 +1,7 @@
-"""Provenance of a run: commit, diff, data, packages, hardware, command; and copies of the code for jobs."""
+"""Provenance of a run: commit, diff, data, packages, hardware, command.
+
+Also frozen copies of the package, from which jobs run, and digests of files and of computing code.
+"""
 
 import ast
 import hashlib
