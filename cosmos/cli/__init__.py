@@ -5,7 +5,6 @@ Only settings are imported at first; a subcommand imports what it calls once its
 """
 
 import logging
-import os
 import select
 import signal
 import sys
@@ -21,6 +20,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from cosmos.cli.base import discard_output
 from cosmos.cli.compare import CompareCommand
 from cosmos.cli.jobs import AttachCommand, CancelCommand, JobsCommand
 from cosmos.cli.runs import PromoteCommand, RunsCommand
@@ -153,11 +153,6 @@ def is_output_closed() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def discard_output() -> None:
-    """Point standard output to the null device, so that the interpreter's last flush cannot fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def set_up_logging() -> None:

@@ -1,6 +1,8 @@
 """Base classes of commands: JSON output, parameters, the run that a command is about."""
 
 import json
+import os
+import sys
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -62,3 +64,8 @@ class RunCommand(SectionsCommand):
 
     run: str = ""
     """name of the run directory; without one: the experiment's name and a hash of the parameters"""
+
+
+def discard_output() -> None:
+    """Point standard output to the null device, so that the interpreter's last flush cannot fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,11 +1,12 @@
 """Commands about runs: list, show, rank and export them, and promote one to a model that DVC keeps."""
 
+import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
 
-from cosmos.cli.base import Command
+from cosmos.cli.base import Command, discard_output
 from cosmos.config.machine import Machine
 
 
@@ -108,8 +109,12 @@ class RunsCommand(BaseModel):
     """write runs to a CSV or Parquet file"""
 
     def cli_cmd(self) -> None:
-        """Run the chosen command."""
-        CliApp.run_subcommand(self)
+        """Run the chosen command; it has succeeded, too, once nobody reads its output any more (`| head`)."""
+        try:
+            CliApp.run_subcommand(self)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            discard_output()
 
 
 class PromoteCommand(Command):
