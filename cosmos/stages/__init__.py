@@ -3,5 +3,5 @@
 `prepare`, `pretrain`, `evaluate` and `export` do the work, in the process that calls them. `pretrain_job` and
 `evaluate_job` run a stage where the machine says, `evaluate_sweep` measures many checkpoints, and `jobs`
 lists, follows and cancels the jobs of runs. `datasets` and `experiments` list what can be measured and
-trained.
+trained. `evaluated_checkpoint` and `evaluation_result` hold what `evaluate` takes and returns.
 """
