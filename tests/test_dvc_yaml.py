@@ -1,6 +1,7 @@
 """dvc.yaml, params.yaml, the commands and the code say the same."""
 
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any, get_args
 
@@ -105,3 +106,17 @@ def test_every_file_of_the_package_that_is_no_code_belongs_to_a_stage() -> None:
     listed = {name for code in STAGE_CODE.values() for name in code.files}
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "cosmos").rglob("*") if path.is_file()}
     assert {name for name in files if not name.endswith((".py", ".pyc"))} == listed | SHOWN_BY_COMPARE
+
+
+def test_files_that_dvc_does_not_cache_are_left_to_git() -> None:
+    outputs = [
+        path
+        for stage in DVC["stages"].values()
+        for output in (*stage.get("outs", []), *stage.get("metrics", []))
+        if isinstance(output, dict)
+        for path, options in output.items()
+        if options.get("cache") is False
+    ]
+    assert "pipeline/identity.yaml" in outputs
+    ignored = subprocess.run(["git", "check-ignore", *outputs], cwd=ROOT, capture_output=True, text=True)
+    assert (ignored.returncode, ignored.stdout) == (1, "")
