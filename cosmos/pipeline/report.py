@@ -146,7 +146,7 @@ def read_suite(suite: str, path: Path) -> SuiteReport:
     with reading_output_of(f"evaluate@{suite}", path):
         entries = Results(path, suite).entries()
         pictures = [
-            PagePicture(f"what the {model} makes of images of {dataset}", picture_path(path, dataset, model))
+            PagePicture(f"segmentations of {dataset} by the {model}", picture_path(path, dataset, model))
             for dataset, entry in entries.items()
             for model in entry["models"]
         ]

@@ -273,7 +273,7 @@ def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, 
 def requested_entries(
     session: EvaluationSession, measured: Mapping[str, Mapping[str, ResultEntry]]
 ) -> dict[str, dict[str, ResultEntry]]:
-    """Return what was measured, without models that only an evaluation before asked for."""
+    """Return the measured entries, without models that only an evaluation before asked for."""
     models = session.subject.models(session.params)
     return {
         suite: {name: entry_of_models(entry, models) for name, entry in entries.items()}

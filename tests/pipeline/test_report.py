@@ -210,7 +210,7 @@ def test_pictures_are_shown_as_far_as_there_are_any(folder: Path) -> None:
     shutil.copyfile(folder / "data" / "colours" / "preview.png", sheet)
     html = html_of(folder)
     assert html.count("<img ") == 2
-    assert "what the teacher makes of images of heldout" in html
+    assert "segmentations of heldout by the teacher" in html
     (folder / "data" / "colours" / "preview.png").unlink()
     assert html_of(folder).count("<img ") == 1
 
