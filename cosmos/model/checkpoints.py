@@ -183,16 +183,6 @@ def check_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
         )
 
 
-def write_checkpoint(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
-    """Write a checkpoint in the published format, atomically; `extra` goes beside the weights.
-
-    Raises TransientError, and leaves no trace, where the disk is full or fails, and InputError where the
-    folder is not the user's to write.
-    """
-    with replacing_checkpoint(path) as file:
-        torch.save(checkpoint_content(student, teacher, config, **extra), file)
-
-
 def checkpoint_content(student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> dict[str, Any]:
     """Return the content of a checkpoint in the published format; `extra` goes beside the weights."""
     values = {
@@ -207,7 +197,8 @@ def checkpoint_content(student: Cosmos, teacher: Cosmos, config: ModelConfig, **
 def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
     """Yield a file for torch to save to, which takes the name `path` once it is whole.
 
-    Raises the errors of `write_checkpoint`; the file at `path` then stays as it was.
+    Raises TransientError where the disk is full or fails, and InputError where the folder is not the user's
+    to write; the file at `path` then stays as it was, and no other is left.
     """
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:

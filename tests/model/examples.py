@@ -1,10 +1,13 @@
 """A tiny model, and a checkpoint of it."""
 
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
-from cosmos.model import checkpoints
-from cosmos.model.checkpoints import ModelConfig
+from cosmos.model.checkpoints import ModelConfig, checkpoint_content, replacing_checkpoint
+from cosmos.model.cosmos import Cosmos
 from cosmos.model.teacher import make_teacher
 
 CONFIG = ModelConfig(
@@ -20,7 +23,12 @@ CONFIG = ModelConfig(
 )
 
 
+def write_checkpoint(path: Path, student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> None:
+    with replacing_checkpoint(path) as file:
+        torch.save(checkpoint_content(student, teacher, config, **extra), file)
+
+
 def written(folder: Path) -> Path:
     student = CONFIG.build()
-    checkpoints.write_checkpoint(folder / "c.pt", student, make_teacher(student), CONFIG, epoch=3)
+    write_checkpoint(folder / "c.pt", student, make_teacher(student), CONFIG, epoch=3)
     return folder / "c.pt"

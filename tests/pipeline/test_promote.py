@@ -139,15 +139,14 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     from cosmos.model import checkpoints
     from cosmos.model.checkpoint_reference import parse_checkpoint_reference
     from cosmos.model.checkpoints import ModelConfig
+    from tests.model.examples import write_checkpoint
 
     shutil.rmtree(place / ".dvc")
     assert dvc(place, "init", "--quiet").returncode == 0
     run = make_run(place, "sweep/trial-0003")
     config = ModelConfig.of(load_params(base=run.params))
     checkpoint = run.checkpoint(STEPS)
-    checkpoints.write_checkpoint(
-        checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS
-    )
+    write_checkpoint(checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
     weights, sha256 = checkpoint.read_bytes(), provenance.file_sha256(checkpoint)
     RunLabels("sweep", "pretrain", ("cc3m",)).write(run)
     measure(run, "0" * 64, recall=0.1)  # of a checkpoint before

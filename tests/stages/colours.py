@@ -11,10 +11,10 @@ from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.sample import Sample
-from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.run.directory import RunDir
 from tests.evaluation.examples import COLOURS, image_bytes, write_images, write_split
+from tests.model.examples import write_checkpoint
 
 SIZES = {"width": 16, "layers": 1}
 TINY = {
@@ -69,7 +69,7 @@ def experiment(**evaluate: Any) -> Experiment:
 def write_run(path: Path, seed: int) -> None:
     torch.manual_seed(seed)
     config = ModelConfig.of(params())
-    checkpoints.write_checkpoint(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
+    write_checkpoint(RunDir(path).checkpoint(3), config.build(), config.build(), config, epoch=1)
 
 
 def here(folder: Path) -> Machine:

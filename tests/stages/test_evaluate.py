@@ -20,6 +20,7 @@ from cosmos.run.directory import RunDir
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluation_result import EvaluationResult
 from tests.evaluation.examples import COLOURS, write_images
+from tests.model.examples import write_checkpoint
 from tests.stages.colours import here, make_place, params, write_flags, write_run
 
 
@@ -154,7 +155,7 @@ def test_a_diverged_checkpoint_is_refused_by_name(place: Path) -> None:
     config = ModelConfig.of(params())
     model = config.build()
     torch.nn.init.constant_(model.text_projection, torch.nan)
-    checkpoints.write_checkpoint(RunDir(place / "runs" / "tiny").checkpoint(4), model, model, config)
+    write_checkpoint(RunDir(place / "runs" / "tiny").checkpoint(4), model, model, config)
     outcome = run(place, "retrieval")
     assert "is not finite; take a checkpoint from before the training diverged" in outcome.problems[0]
     assert outcome.results == {}
@@ -164,7 +165,7 @@ def test_a_diverged_student_keeps_no_teacher_from_being_measured(place: Path) ->
     config = ModelConfig.of(params())
     student, teacher = config.build(), config.build()
     torch.nn.init.constant_(student.text_projection, torch.nan)
-    checkpoints.write_checkpoint(RunDir(place / "runs" / "tiny").checkpoint(4), student, teacher, config)
+    write_checkpoint(RunDir(place / "runs" / "tiny").checkpoint(4), student, teacher, config)
     outcome = run(place, "retrieval")
     assert outcome.results["retrieval"]["heldout"]["models"].keys() == {"teacher"}
     assert outcome.problems[0].startswith("retrieval on heldout, student: the embedding of")
