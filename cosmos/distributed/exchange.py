@@ -1,4 +1,4 @@
-"""Exchanges between ranks: rows with gradients, means and maxima, computed values and errors.
+"""Exchanges between ranks: rows with gradients, means, computed values and errors.
 
 Every rank calls the same exchanges in the same order. In a process that is alone they are the identity.
 """
@@ -50,15 +50,6 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     total = values.clone()
     dist.all_reduce(total)
     return total / world_size()
-
-
-def max_over_ranks(values: Tensor) -> Tensor:
-    """Return, elementwise, the largest of all ranks' `values`."""
-    if world_size() == 1:
-        return values
-    largest = values.clone()
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
-    return largest
 
 
 def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -39,8 +40,9 @@ class Counters:
     """Running totals of a training; a resumed run adds to those of its checkpoint."""
 
     seconds: float = 0.0
-    """spent in the loop so far"""
+    """time in the loop, from the first request for data on, without evaluations and writing checkpoints"""
     replaced_samples: int = 0
+    """summed over all ranks"""
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
 
@@ -53,28 +55,28 @@ class TrainingState:
     counters: Counters = field(default_factory=Counters)
 
     def count_step(self, num_replaced: int, is_finite: bool) -> None:
-        """Count a step on `num_replaced` replaced samples; it was skipped unless its loss `is_finite`."""
+        """Count a step, on `num_replaced` replaced samples over all ranks; skipped unless it `is_finite`."""
         self.step += 1
         self.counters.replaced_samples += num_replaced
         self.counters.skipped_steps += not is_finite
         self.counters.skipped_in_a_row = 0 if is_finite else self.counters.skipped_in_a_row + 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lap:
-    """Stretch of the training loop between two readings of its stopwatch."""
+    """Stretch of the training loop between two lines of metrics, without what its stopwatch paused for."""
 
-    seconds: float
-    waited: float
+    seconds: float = 0.0
+    waited: float = 0.0
     """seconds of these that were spent waiting for data"""
-    num_batches: int
+    num_batches: int = 0
 
 
 class Stopwatch:
-    """Time in the loop, the part of it that waited for data, and batches, since the last reading."""
+    """Clock of a training loop, which adds each second once to the counters and to the lap."""
 
-    def __init__(self) -> None:
-        self.started, self.waited, self.num_batches = time.perf_counter(), 0.0, 0
+    def __init__(self, counters: Counters) -> None:
+        self.counters, self.lap, self.read_at = counters, Lap(), time.perf_counter()
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield the batches, and count the wait for each."""
@@ -82,15 +84,34 @@ class Stopwatch:
         while True:
             asked = time.perf_counter()
             batch = next(iterator, None)
-            self.waited += time.perf_counter() - asked
+            self.lap.waited += time.perf_counter() - asked
             if batch is None:
                 return
-            self.num_batches += 1
+            self.lap.num_batches += 1
             yield batch
 
-    def restart(self) -> Lap:
-        """Return the lap since the last reading, and start the next one."""
+    def read(self) -> None:
+        """Add the time since the last reading to the counters and to the lap."""
         now = time.perf_counter()
-        lap = Lap(now - self.started, self.waited, self.num_batches)
-        self.started, self.waited, self.num_batches = now, 0.0, 0
+        self.counters.seconds += now - self.read_at
+        self.lap.seconds += now - self.read_at
+        self.read_at = now
+
+    def restart(self) -> None:
+        """Skip the time since the last reading."""
+        self.read_at = time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count the time so far, and none of that inside."""
+        self.read()
+        try:
+            yield
+        finally:
+            self.restart()
+
+    def finish_lap(self) -> Lap:
+        """Return the lap up to now, and begin the next one."""
+        self.read()
+        lap, self.lap = self.lap, Lap()
         return lap

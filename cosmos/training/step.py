@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cosmos.config.machine import Machine
 from cosmos.config.params import PretrainParams
 from cosmos.data.batch import Batch
-from cosmos.distributed.exchange import max_over_ranks
+from cosmos.distributed.exchange import gather_rows
 from cosmos.distributed.group import ProcessRank
 from cosmos.errors import OutOfMemoryError
 from cosmos.model.checkpoints import ModelConfig
@@ -26,7 +26,7 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class StepResult:
-    """Losses of a step, and the decisions that all ranks share after it."""
+    """Losses of a step on a rank, and what all ranks share after it: decisions and a count."""
 
     losses: Losses
     grad_norm: Tensor
@@ -37,6 +37,8 @@ class StepResult:
     """the signal that asked some rank to stop, of several the largest; 0: none"""
     save_due: bool
     """the interval between saves is over by some rank's clock"""
+    num_replaced: int
+    """replaced samples in the parts of all ranks"""
 
 
 class Learner:
@@ -75,12 +77,13 @@ class Learner:
             group["lr"] = learning_rate
         losses, grad_norm = self.compute_gradients(batch.to(self.process.device))
         is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
-        not_finite, stop_signal, save_due = self.agree(is_finite, stop_signal, save_due)
-        if not_finite:
-            self.scaler.update()
-        else:
+        answers = self.agree(is_finite, stop_signal, save_due, batch.num_replaced)
+        result = StepResult(losses, grad_norm, *answers)
+        if result.is_finite:
             self.update(momentum)
-        return StepResult(losses, grad_norm, not not_finite, stop_signal, save_due)
+        else:
+            self.scaler.update()
+        return result
 
     def compute_gradients(self, batch: Batch) -> tuple[Losses, Tensor]:
         """Compute the gradients of the batch's loss, clipped, in place of those before; return their norm."""
@@ -90,15 +93,17 @@ class Learner:
         max_norm = self.params.clip_grad_norm or torch.inf
         return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
 
-    def agree(self, is_finite: Tensor, stop_signal: int, save_due: bool) -> tuple[bool, int, bool]:
-        """Return, for all ranks together: step not finite, largest signal to stop, save due.
+    def agree(
+        self, is_finite: Tensor, stop_signal: int, save_due: bool, num_replaced: int
+    ) -> tuple[bool, int, bool, int]:
+        """Return, of all ranks together: step finite, largest signal to stop, save due, samples replaced.
 
-        One exchange and one wait for the device per step answers all three questions.
+        One exchange and one wait for the device per step answers all questions.
         """
-        mine = torch.tensor([stop_signal, save_due], dtype=torch.uint8, device=self.process.device)
-        answers = max_over_ranks(torch.cat([(~is_finite).to(torch.uint8).reshape(1), mine]))
-        not_finite, stop_signal, due = answers.tolist()
-        return bool(not_finite), stop_signal, bool(due)
+        rest = torch.tensor([stop_signal, save_due, num_replaced], device=self.process.device)
+        rows = gather_rows(torch.cat([is_finite.long().reshape(1), rest]).reshape(1, 4))
+        finite, signals, due, replaced = rows.T.tolist()
+        return all(finite), max(signals), any(due), sum(replaced)
 
     def teach(self, batch: Batch) -> TeacherViews:
         """Return the teacher's embeddings of a batch; none where nothing is distilled."""

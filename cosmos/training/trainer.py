@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,6 +16,7 @@ from cosmos.data.batch import Batch
 from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
 from cosmos.errors import DivergedError, Interrupted
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.loss import Losses
 from cosmos.model.teacher import teacher_distance
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -49,7 +51,10 @@ class Trainer:
     """step of the newest checkpoint"""
     saved_at: float = field(default_factory=time.monotonic)
     """time of the newest checkpoint, or of the start, by the monotonic clock"""
-    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    stopwatch: Stopwatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stopwatch = Stopwatch(self.state.counters)
 
     @property
     def run(self) -> RunDir:
@@ -74,11 +79,11 @@ class Trainer:
         TransientError when a disk is full or fails, and OutOfMemoryError when a GPU has too little memory.
         """
         metrics = self.open_metrics()
+        self.stopwatch.restart()
         with stop_on_signals() as stop, self.progress_bar() as bar:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
                 self.evaluate_models(metrics, stop)
-            self.stopwatch = Stopwatch()
             for batch in self.stopwatch.timed(batches):
                 result = self.take_step(batch, stop)
                 bar.update(task, completed=self.step, loss=f"loss {result.losses.total.item():.3f}")
@@ -115,7 +120,7 @@ class Trainer:
         learning_rate, momentum = self.scheduled(self.step)
         with explaining_memory_errors():
             result = self.learner.step(batch, learning_rate, momentum, stop.signal, self.is_late())
-        self.state.count_step(batch.num_replaced, result.is_finite)
+        self.state.count_step(result.num_replaced, result.is_finite)
         params = self.learner.params
         self.owes_evaluation = self.plan.is_evaluation_due(self.step, params.evaluate_every_epochs)
         if self.state.counters.skipped_in_a_row > params.max_nonfinite_steps:
@@ -154,38 +159,35 @@ class Trainer:
 
     def evaluate_models(self, metrics: MetricsWriter, stop: StopRequest) -> None:
         """Evaluate student and teacher, all ranks together, and log the figures."""
-        with stop.obeyed_at_once(f"stopped in the evaluation after step {self.step}, which is saved"):
+        message = f"stopped in the evaluation after step {self.step}, which is saved"
+        with self.stopwatch.paused(), stop.obeyed_at_once(message):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
         epoch = self.plan.epoch(self.step)
         self.log_line(metrics, {"step": self.step, "epoch": epoch, "evaluation": figures})
         self.owes_evaluation = False
-        self.stopwatch.restart()
 
     def metrics_line(self, result: StepResult, num_samples: int) -> dict[str, Any]:
         """Return the values of a line of metrics.jsonl, averaged over the ranks where they differ."""
         learner = self.learner
-        losses = {
-            name if name in ("contrastive", "distill") else f"distill_{name}": mean_over_ranks(value).item()
-            for name, value in vars(result.losses).items()
-            if name != "total"
-        }
-        lap = self.stopwatch.restart()
-        self.state.counters.seconds += lap.seconds
         learning_rate, momentum = self.scheduled(self.step - 1)
-        return {
-            "step": self.step,
-            "epoch": self.step / self.plan.steps_per_epoch,
-            "samples": self.step * learner.params.batch_size,
-            "loss": mean_over_ranks(result.losses.total).item(),
-            **losses,
+        state = {
             "logit_scale": learner.student.logit_scale.exp().item(),
             "distill_logit_scale": learner.student.distill_logit_scale.exp().item(),
             "learning_rate": learning_rate,
             "momentum": momentum,
             "grad_norm": result.grad_norm.item(),
             "teacher_distance": teacher_distance(learner.teacher, learner.student),
+        }
+        lap = self.stopwatch.finish_lap()  # now that the device has finished the step
+        waited = torch.tensor(lap.waited / lap.seconds, device=learner.process.device)
+        return {
+            "step": self.step,
+            "epoch": self.step / self.plan.steps_per_epoch,
+            "samples": self.step * learner.params.batch_size,
+            **mean_losses(result.losses),
+            **state,
             "samples_per_second": lap.num_batches * num_samples * learner.process.world_size / lap.seconds,
-            "data_wait": lap.waited / lap.seconds,
+            "data_wait": mean_over_ranks(waited).item(),
             **asdict(self.state.counters),
         }
 
@@ -206,9 +208,10 @@ class Trainer:
         """Write a checkpoint of the current step, from the first rank, unless that is done."""
         if self.saved_step != self.step:
             epoch, keep = self.plan.epoch(self.step), self.machine.keep_checkpoints
-            on_first_rank(
-                lambda: checkpoint.save_checkpoint(self.lease, self.learner, self.state, epoch, keep)
-            )
+            with self.stopwatch.paused():
+                on_first_rank(
+                    lambda: checkpoint.save_checkpoint(self.lease, self.learner, self.state, epoch, keep)
+                )
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
     def progress_bar(self) -> Progress:
@@ -222,3 +225,12 @@ class Trainer:
             console=Console(stderr=True),
             disable=not self.learner.process.is_first,
         )
+
+
+def mean_losses(losses: Losses) -> dict[str, float]:
+    """Return the loss and its terms, averaged over the ranks, by the names of their metrics."""
+    names = {"total": "loss", "contrastive": "contrastive", "distill": "distill"}
+    return {
+        names.get(term, f"distill_{term}"): mean_over_ranks(value).item()
+        for term, value in vars(losses).items()
+    }

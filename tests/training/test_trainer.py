@@ -132,6 +132,38 @@ def test_killed_after_an_evaluation_a_run_does_not_evaluate_again(tmp_path: Path
     ]
 
 
+def slow_batches(start: int, stop: int = 6) -> Iterator[Batch]:
+    """Batches, each after a wait of 0.05 s."""
+    for batch in batches(start, stop):
+        time.sleep(0.05)
+        yield batch
+
+
+def test_time_of_all_steps_is_counted_once_and_that_of_evaluations_is_not(tmp_path: Path) -> None:
+    def slow_evaluation(models: dict[str, Cosmos]) -> dict[str, float]:
+        time.sleep(0.2)
+        return no_figures(models)
+
+    start = time.perf_counter()
+    p = params(evaluate_every_epochs=1, log_every_steps=4)
+    make_trainer(tmp_path, p, Machine(), slow_evaluation).train(slow_batches(0))
+    passed = time.perf_counter() - start
+    last = read_metrics(tmp_path / "metrics.jsonl")[-2]
+    assert (last["step"], last["seconds"] >= 6 * 0.05) == (6, True)
+    assert last["seconds"] <= passed - 2 * 0.2
+    assert 2 / last["samples_per_second"] * 8 >= 2 * 0.05  # two steps since the line before
+
+
+def test_time_between_the_last_line_and_a_save_is_kept_by_a_resume(tmp_path: Path) -> None:
+    p = params(log_every_steps=100)
+    make_trainer(tmp_path, p).train(slow_batches(0, 5))
+    resumed = make_trainer(tmp_path, p)
+    assert resumed.state.counters.seconds >= 5 * 0.05
+    resumed.train(slow_batches(5))
+    (line,) = read_metrics(tmp_path / "metrics.jsonl")
+    assert (line["step"], line["seconds"] >= 6 * 0.05) == (6, True)
+
+
 def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     make_trainer(tmp_path, params(evaluate_every_epochs=1)).train(batches(0))
     assert make_trainer(tmp_path, params(evaluate_every_epochs=1)).is_complete
@@ -215,7 +247,7 @@ def train_one_of_two(rank: int, folder: str) -> None:
             for step, batch in enumerate(batches(0)):
                 if step == 2 and process.is_first:
                     Lease.take(run)
-                yield batch.split(2)[rank]
+                yield replace(batch.split(2)[rank], num_replaced=1 + rank)
 
         try:
             open_training(run, learner, PLAN, machine, no_figures).train(mine())
@@ -232,7 +264,8 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
     said = [(tmp_path / f"{rank}.txt").read_text().split() for rank in (0, 1)]
     assert [name for name, _ in said] == ["SupersededError", "SupersededError"]
     assert abs(float(said[0][1]) - float(said[1][1])) < 5
-    assert logged(tmp_path / "run") == [(2, "loss")]
+    (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert (line["step"], line["replaced_samples"]) == (2, 2 * (1 + 2))
 
 
 def test_the_clock_of_the_machine_makes_checkpoints_due(tmp_path: Path) -> None:
