@@ -1,6 +1,7 @@
 """Shards in object storage: copied whole, some of the copies kept, errors of storages turned into ours."""
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,11 +24,31 @@ from cosmos.errors import (
 
 ABANDONED_SECONDS = 3600.0
 
-CLIENT_ERRORS = range(400, 500)
-"""HTTP statuses of a request that is wrong."""
+CLIENT_ERRORS = range(300, 500)
+"""HTTP statuses of a request that is wrong: of the client's errors, and of storage that lies elsewhere."""
 
 BUSY_STATUSES = frozenset({408, 425, 429})
 """Statuses among CLIENT_ERRORS after which the same request may succeed later."""
+
+STATUS_ATTRIBUTES = ("status", "status_code", "code")
+"""Attributes by which clients' errors, or the responses that they hold, tell the HTTP status."""
+
+BOTOCORE_NETWORK_ERRORS = (
+    "HTTPClientError",
+    "ConnectionError",
+    "IncompleteReadError",
+    "MetadataRetrievalError",
+    "CredentialRetrievalError",
+    "ChecksumError",
+    "FlexibleChecksumError",
+)
+"""Classes of botocore's own errors after which the same request may succeed; others are of its settings."""
+
+CREDENTIALS_REMEDY = (
+    "give the keys of the storage, as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or key and"
+    " secret in the machine's storage_options ({anon: true} for public data)"
+)
+"""Advice where S3's client has no or wrong settings."""
 
 
 def is_remote(path: str) -> bool:
@@ -122,14 +143,36 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
     Storages raise what their clients do: botocore's, aiohttp's and others' errors have no class in common.
     """
     message = f"{url}: {problem} ({type(error).__name__}: {error})"
-    status = getattr(error, "status", None)  # of aiohttp
+    status = _http_status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return DamagedDataError(message)
-    is_refused = isinstance(status, int) and status in CLIENT_ERRORS and status not in BUSY_STATUSES
+    if _is_setting_of_botocore(error):
+        return InputError(f"{message}; {CREDENTIALS_REMEDY}")
+    is_refused = status in CLIENT_ERRORS and status not in BUSY_STATUSES
     is_wrong = isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
         return InputError(f"{message}; correct the URL or the machine's storage_options")
     return TransientError(message)
+
+
+def _http_status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error of a storage, or the one that it was made from, tells."""
+    for cause in filter(None, (error, error.__cause__)):
+        response = getattr(cause, "response", None)
+        metadata = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}  # of botocore
+        of_others = (getattr(part, key, None) for part in (cause, response) for key in STATUS_ATTRIBUTES)
+        for status in (metadata.get("HTTPStatusCode"), *of_others):
+            if isinstance(status, int):
+                return status
+    return None
+
+
+def _is_setting_of_botocore(error: Exception) -> bool:
+    """Return True for an error of S3's client itself, such as missing credentials, and not of its network."""
+    botocore = sys.modules.get("botocore.exceptions")
+    if botocore is None or not isinstance(error, botocore.BotoCoreError):
+        return False
+    return not isinstance(error, tuple(getattr(botocore, name) for name in BOTOCORE_NETWORK_ERRORS))
 
 
 @contextmanager

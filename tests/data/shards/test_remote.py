@@ -11,7 +11,9 @@ from typing import Any
 import fsspec
 import pytest
 import s3fs
+from botocore.exceptions import ClientError, EndpointConnectionError, ProfileNotFound
 from moto.server import ThreadedMotoServer
+from s3fs.errors import translate_boto_error
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
@@ -239,9 +241,35 @@ class StatusError(Exception):
         self.status = status
 
 
+def answer(status: int) -> ClientError:
+    """Return the error of S3's client after an answer of this status, whose code nobody knows."""
+    return ClientError(
+        {"Error": {"Code": "Odd"}, "ResponseMetadata": {"HTTPStatusCode": status}}, "GetObject"
+    )
+
+
+def test_missing_keys_of_a_storage_are_the_users_and_named_with_where_they_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    settled = machine(tmp_path, storage_options={"endpoint_url": "http://127.0.0.1:9"})
+    with pytest.raises(InputError, match=r"s3://bucket/0.tar: .*; give the keys .*AWS_ACCESS_KEY_ID.*anon"):
+        prepare_dataset(params("s3://bucket/0.tar"), settled, processes=1)
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
+        (answer(403), InputError),
+        (answer(503), TransientError),
+        (translate_boto_error(answer(400)), InputError),
+        (translate_boto_error(answer(500)), TransientError),
+        (EndpointConnectionError(endpoint_url="http://s3"), TransientError),
+        (ProfileNotFound(profile="lab"), InputError),
         (FileNotFoundError("gone"), DamagedDataError),
         (StatusError(404), DamagedDataError),
         (PermissionError("token"), InputError),
