@@ -114,11 +114,16 @@ def pretrain_sweep(
         return sweep_run.conclude()
 
     conclusion = call_with_retries(conclude_sweep, get_run_logger().warning)
-    if not conclusion.candidates:
-        return Failed(message="no trial finished")
-    best = conclusion.candidates[0]
-    figures = format_values(best.figures)
-    return Completed(message=f"trial {best.number}: {figures}; experiment: {conclusion.overlay}")
+    message = describe_conclusion(conclusion)
+    return Completed(message=message) if conclusion.candidates else Failed(message=message)
+
+
+def describe_conclusion(conclusion: SweepConclusion) -> str:
+    """Return the verdict of a sweep, and the leader's figures and experiment where there is one."""
+    if not conclusion.overlay:
+        return conclusion.verdict
+    figures = format_values(conclusion.candidates[0].figures)
+    return f"{conclusion.verdict}; {figures}; experiment: {conclusion.overlay}"
 
 
 def lead_sweep(sweep_run: SweepRun) -> None:

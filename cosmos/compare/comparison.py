@@ -1,6 +1,7 @@
 """Comparison of runs and of the trials of sweeps: contenders, differing parameters, the best figures."""
 
 import difflib
+import math
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ class Comparison:
 
     @cached_property
     def best(self) -> dict[str, frozenset[str]]:
-        """Names of the contenders with the best value, by figure; empty where all values are the same.
+        """Name of the contender with the best value, by figure; empty where another is as good.
 
         Only finished contenders are eligible, where there are any, and of those the ones with the most seeds,
         since one lucky seed is no better than three.
@@ -127,12 +128,24 @@ class Comparison:
 
 
 def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
-    """Return the names of the contenders with the best value of a figure; none where all have the same."""
-    values = {c.name: c.figures[figure].mean for c in eligible if figure in c.figures}
-    if not direction or len(set(values.values())) < 2:
+    """Return the name of the contender with the best value of a figure; none where another is as good.
+
+    As good is a value that differs by no more than the deviation over seeds, where there are several seeds.
+    """
+    ranked = sorted(
+        ((c.figures[figure], c.name) for c in eligible if has_finite(c, figure)),
+        key=lambda entry: entry[0].mean,
+        reverse=direction == "max",
+    )
+    if not direction or len(ranked) < 2:
         return frozenset()
-    best = max(values.values()) if direction == "max" else min(values.values())
-    return frozenset(name for name, value in values.items() if value == best)
+    (best, name), *others = ranked
+    return frozenset([name]) if all(best.differs(other) for other, _ in others) else frozenset()
+
+
+def has_finite(contender: Contender, figure: str) -> bool:
+    """Return True when a contender has a finite value of a figure."""
+    return figure in contender.figures and math.isfinite(contender.figures[figure].mean)
 
 
 def compare_named(names: Sequence[str], machine: Machine) -> Comparison:

@@ -251,10 +251,11 @@ def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
 def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     """Yield lines that explain the marks, name unreadable files, and say where no parameter differs."""
     contenders = comparison.contenders
-    if any(comparison.best.values()):
-        yield "* the best"
     if any(figure.is_repeated for contender in contenders for figure in contender.figures.values()):
-        yield "± the standard deviation over seeds; the best are among those with the most seeds"
+        yield "± the standard deviation over seeds"
+        yield "* the best of those with the most seeds, by more than the deviation"
+    elif any(comparison.best.values()):
+        yield "* the best, by one seed each: the spread over seeds is not known"
     yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)
     if not comparison.params and len(contenders) > 1:
         yield "no parameter differs"

@@ -1,4 +1,8 @@
-"""Candidates of a sweep: configurations that finished, with their figures over seeds, the best first."""
+"""Candidates of a sweep: configurations that finished, with figures over seeds, and the verdict on them.
+
+A difference counts where it is larger than the standard deviation over seeds of either configuration. One
+seed has no deviation: then every difference counts, and the verdict says that the spread is not known.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -29,6 +33,15 @@ class SeedStatistics:
         """True when there is more than one seed."""
         return not math.isnan(self.deviation)
 
+    def equals(self, other: "SeedStatistics") -> bool:
+        """Return True when the means are the same but for rounding."""
+        return math.isclose(self.mean, other.mean, rel_tol=1e-9)
+
+    def differs(self, other: "SeedStatistics") -> bool:
+        """Return True when the means differ by more than the deviation of either."""
+        spread = max((s.deviation for s in (self, other) if s.is_repeated), default=0.0)
+        return not self.equals(other) and abs(self.mean - other.mean) > spread
+
     def as_json(self) -> dict[str, float | None]:
         """Return mean and deviation as values of JSON; the deviation of one seed is null."""
         return {"mean": self.mean, "deviation": self.deviation if self.is_repeated else None}
@@ -50,7 +63,15 @@ class Candidate:
     figures: dict[str, SeedStatistics]
     """statistics of the objectives, by figure"""
     is_best: bool = False
-    """True when no other is better: the winner, or one of the Pareto front"""
+    """True for the winner, or for one of the Pareto front: none beats it, equals it or is near it"""
+
+    def equals(self, other: "Candidate") -> bool:
+        """Return True when all objectives have the same means."""
+        return all(figure.equals(other.figures[name]) for name, figure in self.figures.items())
+
+    def differs(self, other: "Candidate") -> bool:
+        """Return True when an objective differs by more than its spread over seeds."""
+        return any(figure.differs(other.figures[name]) for name, figure in self.figures.items())
 
 
 def rank_candidates(sweep: Sweep, trials: Iterable[TrialRecord]) -> list[Candidate]:
@@ -58,19 +79,44 @@ def rank_candidates(sweep: Sweep, trials: Iterable[TrialRecord]) -> list[Candida
 
     Only those with the most seeds may be best, since one lucky seed is no better than three.
     """
-    finished = (trial for trial in trials if trial.state == "finished")
-    repetitions = groupby(finished, key=lambda trial: trial.number)
+    measured = (trial for trial in trials if is_measured(sweep, trial))
+    repetitions = groupby(measured, key=lambda trial: trial.number)
     candidates = [candidate_of_seeds(sweep, list(seeds)) for _, seeds in repetitions]
+    front = undominated(sweep, candidates)
+    best = {candidate.number for candidate in front if stands_out(candidate, candidates)}
+    order = {candidate.number: front_order(sweep, candidate, front) for candidate in candidates}
+    marked = [replace(candidate, is_best=candidate.number in best) for candidate in candidates]
+    return sorted(marked, key=lambda candidate: order[candidate.number])
+
+
+def is_measured(sweep: Sweep, trial: TrialRecord) -> bool:
+    """Return True for a trial that finished with a finite value of each objective."""
+    values = [trial.values.get(objective.figure) for objective in sweep.file.objectives]
+    return trial.state == "finished" and all(v is not None and math.isfinite(v) for v in values)
+
+
+def undominated(sweep: Sweep, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates with the most seeds that no other one of those dominates."""
     most = max((candidate.num_seeds for candidate in candidates), default=0)
     eligible = [candidate for candidate in candidates if candidate.num_seeds == most]
-    best = {
-        candidate.number
-        for candidate in eligible
-        if not any(dominates(sweep, rival, candidate) for rival in eligible)
-    }
-    marked = [replace(candidate, is_best=candidate.number in best) for candidate in candidates]
-    first = sweep.file.objectives[0]
-    return sorted(marked, key=lambda c: (not c.is_best, -c.num_seeds, objective_loss(first, c)))
+    return [c for c in eligible if not any(dominates(sweep, rival, c) for rival in eligible)]
+
+
+def stands_out(candidate: Candidate, candidates: Iterable[Candidate]) -> bool:
+    """Return True when there are others, none of which equals a candidate or is near it."""
+    rivals = [other for other in candidates if other.number != candidate.number]
+    return bool(rivals) and not any(candidate.equals(rival) or is_near(candidate, rival) for rival in rivals)
+
+
+def is_near(candidate: Candidate, rival: Candidate) -> bool:
+    """Return True for a rival of as many seeds whose differences are all within the spread."""
+    return rival.num_seeds == candidate.num_seeds and not candidate.differs(rival)
+
+
+def front_order(sweep: Sweep, candidate: Candidate, front: Sequence[Candidate]) -> tuple[float, ...]:
+    """Return a candidate's sort key: the front first, then by number of seeds, then by the objectives."""
+    losses = (objective_loss(objective, candidate) for objective in sweep.file.objectives)
+    return (candidate not in front, -candidate.num_seeds, *losses, candidate.number)
 
 
 def candidate_of_seeds(sweep: Sweep, seeds: Sequence[TrialRecord]) -> Candidate:
@@ -89,9 +135,43 @@ def objective_loss(objective: Objective, candidate: Candidate) -> float:
 
 
 def dominates(sweep: Sweep, candidate: Candidate, rival: Candidate) -> bool:
-    """Return True when `candidate` is better than `rival` in some objective and worse in none."""
-    pairs = [
-        (objective_loss(objective, candidate), objective_loss(objective, rival))
-        for objective in sweep.file.objectives
-    ]
-    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+    """Return True when `candidate` is better by more than the spread somewhere, and nowhere worse."""
+    for objective in sweep.file.objectives:
+        mine, other = objective_loss(objective, candidate), objective_loss(objective, rival)
+        if mine > other and not candidate.figures[objective.figure].equals(rival.figures[objective.figure]):
+            return False
+    return candidate.differs(rival)
+
+
+@dataclass(frozen=True)
+class SweepVerdict:
+    """Verdict on the candidates of a sweep: the leading one, and whether it has won."""
+
+    leader: Candidate | None
+    """the first candidate; None where there is none, or where others equal it"""
+    words: str
+    """the verdict, for a person"""
+
+
+def judge_candidates(ranked: Sequence[Candidate]) -> SweepVerdict:
+    """Return the verdict on ranked candidates; among equal ones nothing leads."""
+    if not ranked:
+        return SweepVerdict(None, "no winner: no trial finished")
+    first, *others = ranked
+    equal = [first, *filter(first.equals, others)]
+    if len(equal) > 1:
+        return SweepVerdict(None, f"no winner: {len(equal)} trials are equal")
+    return SweepVerdict(first, describe_lead(first, others))
+
+
+def describe_lead(first: Candidate, others: Sequence[Candidate]) -> str:
+    """Return the verdict on a leader that no other equals."""
+    name = f"trial {first.number}"
+    if not others:
+        return f"no winner: {name} alone finished"
+    if near := [str(other.number) for other in others if is_near(first, other)]:
+        return f"no winner: {name} leads {', '.join(near)} by less than the spread over seeds"
+    if len(first.figures) > 1:
+        return f"{name} has the best {next(iter(first.figures))} of the Pareto front"
+    unknown = "" if first.num_seeds > 1 else ", by one seed: the spread over seeds is not known"
+    return f"{name} wins{unknown}"

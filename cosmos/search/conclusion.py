@@ -20,9 +20,10 @@ from cosmos.config.identity import flatten_sections
 from cosmos.config.params import Params
 from cosmos.config.search_space import nest_sections
 from cosmos.config.sweep import Sweep
-from cosmos.registry.candidates import Candidate, rank_candidates
+from cosmos.registry.candidates import Candidate, judge_candidates, rank_candidates
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, TrialState
 from cosmos.run.files import write_text
+from cosmos.search.study import Importances
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,14 @@ class SweepConclusion:
     states: dict[TrialState, int]
     """number of trials by state, repetitions left out"""
     candidates: list[Candidate]
-    importances: dict[str, dict[str, float]]
-    """by objective and parameter: share of the variance explained; {} where trials are too few"""
+    verdict: str
+    """the winner, or the reason for which there is none, for a person"""
+    importances: dict[str, Importances]
+    """importances of the parameters by objective, or the reason for which they are withheld"""
     overlay: str
-    """file of the experiment with the best parameters; "" where no trial finished"""
+    """file of the experiment with the leader's parameters; "" where no trial leads"""
     run: str
-    """run directory of the best trial; "" where no trial finished"""
+    """run directory of the leading trial; "" where none leads"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the conclusion as values of JSON."""
@@ -48,26 +51,24 @@ class SweepConclusion:
         return values
 
 
-def conclude_sweep(
-    sweep: Sweep, folder: SweepDir, importances: Mapping[str, Mapping[str, float]]
-) -> SweepConclusion:
-    """Return the conclusion of a sweep's trials; write the parameters of the best one as an experiment."""
+def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Importances]) -> SweepConclusion:
+    """Return the conclusion of a sweep's trials; write the parameters of the leading one as an experiment."""
     trials = folder.trials
     candidates = rank_candidates(sweep, trials)
+    verdict = judge_candidates(candidates)
     firsts = [trial.state for trial in trials if not trial.seed]
     states = {state: firsts.count(state) for state in sorted(set(firsts))}
     overlay, run = "", ""
-    if candidates:
-        overlay = str(write_best_experiment(sweep, candidates[0]))
-        run = str(folder.run(TrialRecord(sweep.id, candidates[0].number, 0, {})).path)
-    shares = {objective: dict(by_parameter) for objective, by_parameter in importances.items()}
-    return SweepConclusion(sweep.id, states, candidates, shares, overlay, run)
+    if verdict.leader:
+        overlay = str(write_best_experiment(sweep, verdict.leader, verdict.words))
+        run = str(folder.run(TrialRecord(sweep.id, verdict.leader.number, 0, {})).path)
+    return SweepConclusion(sweep.id, states, candidates, verdict.words, dict(importances), overlay, run)
 
 
-def write_best_experiment(sweep: Sweep, best: Candidate) -> Path:
+def write_best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> Path:
     """Write experiments/<sweep>-best.yaml: the best parameters that differ from those of the sweep's base."""
     path, base = EXPERIMENTS / f"{sweep.name}-best.yaml", sweep.file.experiment
-    about = f"best of {sweep.id}: trial {best.number}"
+    about = f"trial {best.number} of {sweep.id}; {verdict}"
     head: dict[str, Any] = {"about": about, "expected": describe_candidate(best)}
     if base:
         head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)

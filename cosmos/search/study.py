@@ -3,7 +3,8 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from cosmos.config.machine import Machine
@@ -25,6 +27,9 @@ from cosmos.registry.sweep_directory import SweepDir
 
 ASKED = "asked"
 """Attribute of an Optuna trial: the values that it tries. A trial without it was never begun."""
+
+MIN_TRIALS_OF_IMPORTANCES = 12
+"""Number of finished trials below which importances say little, and are withheld."""
 
 
 def open_study(sweep: Sweep, folder: SweepDir, machine: Machine) -> optuna.Study:
@@ -128,17 +133,37 @@ def make_pruner(settings: PrunerSettings) -> BasePruner:
     return makers[settings.name]()
 
 
-def parameter_importances(study: optuna.Study, figures: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return each parameter's share of the variance of an objective, by objective.
+@dataclass(frozen=True)
+class Importances:
+    """Importances of the parameters for one objective, or the reason for which they are withheld."""
 
-    Objectives for which trials are too few or too alike are left out.
-    """
-    importances = {}
-    for index, (figure, direction) in enumerate(zip(figures, study.directions, strict=True)):
-        sign = -1.0 if direction == StudyDirection.MAXIMIZE else 1.0
-        with suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
-            importances[figure] = get_param_importances(study, target=partial(signed_objective, index, sign))
-    return {figure: dict(shares) for figure, shares in importances.items()}
+    shares: dict[str, float] = field(default_factory=dict)
+    """by parameter: share of the objective's variance that it explains"""
+    withheld: str = ""
+    """reason for which there are none; "" where there are"""
+
+
+def parameter_importances(study: optuna.Study, figures: Sequence[str]) -> dict[str, Importances]:
+    """Return the importances of the parameters by objective."""
+    return {figure: objective_importances(study, index) for index, figure in enumerate(figures)}
+
+
+def objective_importances(study: optuna.Study, index: int) -> Importances:
+    """Return the importances for an objective: none where trials are too few, or too alike."""
+    values = [trial.values[index] for trial in study.get_trials(False, (TrialState.COMPLETE,))]
+    if len(values) < MIN_TRIALS_OF_IMPORTANCES:
+        return Importances(withheld=f"{len(values)} trials finished, of {MIN_TRIALS_OF_IMPORTANCES} needed")
+    if len(set(values)) == 1:
+        return Importances(withheld=f"all {len(values)} trials are equal")
+    sign = -1.0 if study.directions[index] == StudyDirection.MAXIMIZE else 1.0
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            shares = get_param_importances(study, target=partial(signed_objective, index, sign))
+    except (ValueError, RuntimeError) as error:
+        return Importances(withheld=str(error))
+    if len(shares) < 2:
+        return Importances(withheld="fewer than two parameters are searched in every trial")
+    return Importances(dict(shares))
 
 
 def signed_objective(index: int, sign: float, trial: optuna.trial.FrozenTrial) -> float:

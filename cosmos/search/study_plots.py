@@ -17,12 +17,15 @@ from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
-from cosmos.search.study import load_study
+from cosmos.search.study import load_study, objective_importances
 
 logger = logging.getLogger(__name__)
 
 COLUMN_WIDTH = 150
 """Pixels per parameter in a plot that shows them side by side."""
+
+StudyPlot = Callable[..., Any]
+"""Function of Optuna that draws a plot of a study."""
 
 MAX_FRONT_OBJECTIVES = 3
 """Largest number of objectives of which a Pareto front is drawn."""
@@ -120,18 +123,23 @@ def axis_titles(objectives: Sequence[str]) -> list[str]:
 
 
 def plots_of_objective(study: optuna.Study, objective: str, axis_title: str) -> Iterator[PlotlyFigure]:
-    """Yield history, importances, parallel coordinates and slices of a study's only objective."""
+    """Yield history, importances, parallel coordinates and slices of a study's only objective.
+
+    Importances are left out where they are withheld.
+    """
     searched = dict.fromkeys(param for trial in study.get_trials(deepcopy=False) for param in trial.params)
     width = COLUMN_WIDTH * (len(searched) + 1)
-    for title, draw, min_width in (
-        ("Optimization history", visualization.plot_optimization_history, 0),
-        ("Parameter importances", visualization.plot_param_importances, 0),
-        ("Parallel coordinates", visualization.plot_parallel_coordinate, width),
-        ("Slices", visualization.plot_slice, width),
-    ):
-        yield from plotly_figure(
-            f"{title}: {objective}", partial(draw, study, target_name=axis_title), min_width
-        )
+    plots: dict[str, tuple[StudyPlot, int]] = {
+        "Optimization history": (visualization.plot_optimization_history, 0),
+        "Parameter importances": (visualization.plot_param_importances, 0),
+        "Parallel coordinates": (visualization.plot_parallel_coordinate, width),
+        "Slices": (visualization.plot_slice, width),
+    }
+    if objective_importances(study, 0).withheld:
+        del plots["Parameter importances"]
+    for title, (draw, min_width) in plots.items():
+        drawn = partial(draw, study, target_name=axis_title)
+        yield from plotly_figure(f"{title}: {objective}", drawn, min_width)
 
 
 def intermediate_values_plot(study: optuna.Study) -> Iterator[PlotlyFigure]:

@@ -14,6 +14,7 @@ from cosmos.registry.candidates import Candidate
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.report.text import format_parameter, parameter_label
 from cosmos.search.conclusion import SweepConclusion
+from cosmos.search.study import Importances
 
 MAX_CANDIDATES = 10
 """Largest number of configurations that the table of a conclusion shows."""
@@ -96,11 +97,16 @@ def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
     """Yield the lines below the table: states of trials, meaning of signs, importances, files of the best."""
     yield ", ".join(f"{count} {state}" for state, count in conclusion.states.items()) or "no trial has begun"
     if any(figure.is_repeated for c in conclusion.candidates for figure in c.figures.values()):
-        yield "± is the standard deviation over seeds; * marks the best, which no other beats"
-    for objective, shares in conclusion.importances.items():
-        ranked = sorted(shares.items(), key=lambda share: -share[1])
-        yield f"importance for {objective}: " + ", ".join(
-            f"{parameter_label(path)} {share:.0%}" for path, share in ranked
-        )
+        yield "± is the standard deviation over seeds; * marks a lead that is larger"
+    yield conclusion.verdict
+    for objective, importances in conclusion.importances.items():
+        yield f"importance for {objective}: {describe_importances(importances)}"
     if conclusion.overlay:
         yield f"experiment: {conclusion.overlay}\nrun: {conclusion.run}"
+
+
+def describe_importances(importances: Importances) -> str:
+    """Return the importances in a line, the largest first, or the reason for which there are none."""
+    ranked = sorted(importances.shares.items(), key=lambda share: -share[1])
+    shares = ", ".join(f"{parameter_label(path)} {share:.0%}" for path, share in ranked)
+    return shares or f"withheld: {importances.withheld}"

@@ -69,16 +69,27 @@ def test_one_lucky_seed_does_not_beat_three() -> None:
     lucky, steady, worse = (
         contender("lucky", loss=0.7),
         contender("a", seeds=3, loss=0.8),
-        contender("b", seeds=3, loss=0.9),
+        contender("b", seeds=3, loss=1.0),
     )
     assert best(lucky, steady, worse) == {"loss": {"a"}}
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=8))
-def test_the_best_are_those_that_no_other_beats(values: list[float]) -> None:
-    leaders = best(*(contender(str(number), loss=value) for number, value in enumerate(values)))["loss"]
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=8))
+def test_the_best_is_the_one_that_no_other_equals_or_beats(values: list[int]) -> None:
+    leaders = best(*(contender(str(number), loss=float(value)) for number, value in enumerate(values)))[
+        "loss"
+    ]
     smallest = {str(number) for number, value in enumerate(values) if value == min(values)}
-    assert leaders == (smallest if len(set(values)) > 1 else set())
+    assert leaders == (smallest if len(smallest) == 1 else set())
+
+
+def test_a_lead_within_the_spread_over_seeds_is_not_marked() -> None:
+    first, second = contender("a", seeds=2, loss=0.80), contender("b", seeds=2, loss=0.85)
+    assert best(first, second) == {"loss": set()}
+    assert best(first, contender("b", seeds=2, loss=0.95)) == {"loss": {"a"}}
+    assert best(first, contender("b", seeds=2, loss=math.nan), contender("c", seeds=2, loss=1.0)) == {
+        "loss": {"a"}
+    }
 
 
 def test_trials_of_a_sweep_are_its_contenders_with_their_seeds(tmp_path: Path) -> None:

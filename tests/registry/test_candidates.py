@@ -1,7 +1,10 @@
+import math
 from pathlib import Path
 from typing import Any
 
-from cosmos.registry.candidates import SeedStatistics, rank_candidates
+import pytest
+
+from cosmos.registry.candidates import SeedStatistics, SweepVerdict, judge_candidates, rank_candidates
 from cosmos.registry.sweep_directory import TrialRecord, TrialState
 from tests.search.examples import RECALL, TIME, small_sweep
 
@@ -29,10 +32,13 @@ def test_figures_have_the_spread_of_their_seeds() -> None:
 def test_the_best_is_named_by_its_mean_among_those_with_as_many_seeds(tmp_path: Path) -> None:
     lucky, steady = [finished(0, 0, 0.9), finished(0, 1, 0.1)], [finished(1, 0, 0.6), finished(1, 1, 0.6)]
     once = [finished(2, 0, 0.8)]
-    assert best(tmp_path, [*lucky, *steady, *once]) == [1]
-    assert best(tmp_path, once) == [2]
-    assert best(tmp_path, [finished(3, 0, 0.9, state="pruned"), *once]) == [2]
-    assert best(tmp_path, [finished(3, 0, 0.9), *once], objectives=[{**BOTH[0], "goal": "minimize"}]) == [2]
+    leader = judge(tmp_path, [*lucky, *steady, *once]).leader
+    assert leader
+    assert leader.number == 1
+    worse = [finished(3, 0, 0.7)]
+    assert best(tmp_path, [*once, *worse]) == [2]
+    assert best(tmp_path, [*once, *worse, finished(4, 0, 0.9, state="pruned")]) == [2]
+    assert best(tmp_path, [*once, *worse], objectives=[{**BOTH[0], "goal": "minimize"}]) == [3]
 
 
 def test_of_several_objectives_the_best_are_those_that_none_beats_in_all(tmp_path: Path) -> None:
@@ -43,3 +49,66 @@ def test_of_several_objectives_the_best_are_those_that_none_beats_in_all(tmp_pat
         finished(3, 0, 0.4, 5),
     ]
     assert best(tmp_path, trials, objectives=BOTH) == [1, 0, 3]
+
+
+def seeds(number: int, *values: float) -> list[TrialRecord]:
+    """A configuration that was trained once with each seed."""
+    return [finished(number, seed, value) for seed, value in enumerate(values)]
+
+
+def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVerdict:
+    return judge_candidates(rank_candidates(small_sweep(tmp_path, **changes), trials))
+
+
+@pytest.mark.parametrize(
+    ("trials", "leader", "stars", "words"),
+    [
+        ([], None, [], "no winner: no trial finished"),
+        (seeds(0, 0.5), 0, [], "no winner: trial 0 alone finished"),
+        ([*seeds(0, 0.0), *seeds(1, 0.0), *seeds(2, 0.0)], None, [], "no winner: 3 trials are equal"),
+        ([*seeds(0, 0.0), *seeds(1, 0.0), *seeds(2, 0.0, 0.0)], None, [], "no winner: 3 trials are equal"),
+        ([*seeds(0, 0.4), *seeds(1, 0.5), *seeds(2, 0.5)], None, [], "no winner: 2 trials are equal"),
+        ([*seeds(0, 0.1 + 0.2), *seeds(1, 0.3)], None, [], "no winner: 2 trials are equal"),
+        (
+            [*seeds(0, 0.5), *seeds(1, 0.4)],
+            0,
+            [0],
+            "trial 0 wins, by one seed: the spread over seeds is not known",
+        ),
+        ([*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42)], 0, [0], "trial 0 wins"),
+        (
+            [*seeds(0, 0.50, 0.60), *seeds(1, 0.52, 0.54), *seeds(2, 0.1, 0.1)],
+            0,
+            [],
+            "no winner: trial 0 leads 1 by less than the spread over seeds",
+        ),
+        ([*seeds(0, 0.5), *seeds(1, math.nan), *seeds(2, 0.4)], 0, [0], None),
+        ([*seeds(0, 0.5), finished(1, 0), *seeds(2, 0.4)], 0, [0], None),
+    ],
+)
+def test_a_winner_leads_by_more_than_the_spread_and_has_no_equal(
+    tmp_path: Path, trials: list[TrialRecord], leader: int | None, stars: list[int], words: str | None
+) -> None:
+    verdict = judge(tmp_path, trials)
+    assert (verdict.leader.number if verdict.leader else None) == leader
+    assert best(tmp_path, trials) == stars
+    assert words in (None, verdict.words)
+
+
+def test_on_a_front_equals_and_those_within_the_spread_have_no_star(tmp_path: Path) -> None:
+    front = [finished(0, 0, 0.5, 10), finished(1, 0, 0.6, 20), finished(2, 0, 0.4, 15)]
+    assert (
+        judge(tmp_path, front, objectives=BOTH).words == f"trial 1 has the best {RECALL} of the Pareto front"
+    )
+    assert best(tmp_path, [*front, finished(3, 0, 0.6, 20)], objectives=BOTH) == [0]
+    verdict = judge(tmp_path, [*front, finished(3, 0, 0.6, 20)], objectives=BOTH)
+    assert (verdict.leader, verdict.words) == (None, "no winner: 2 trials are equal")
+    assert best(tmp_path, [*front, finished(4, 0, 0.9, math.nan)], objectives=BOTH) == [1, 0]
+    noisy = [
+        finished(0, 0, 0.5, 10),
+        finished(0, 1, 0.7, 12),
+        finished(1, 0, 0.61, 12),
+        finished(1, 1, 0.61, 12),
+    ]
+    assert best(tmp_path, noisy, objectives=BOTH) == []
+    assert "leads 0 by less than the spread" in judge(tmp_path, noisy, objectives=BOTH).words

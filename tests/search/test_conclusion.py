@@ -6,8 +6,9 @@ import yaml
 
 from cosmos.config.experiment import load_params
 from cosmos.search.conclusion import conclude_sweep
-from cosmos.search.study import parameter_importances
+from cosmos.search.study import Importances, parameter_importances
 from cosmos.search.terminal_tables import print_conclusion
+from flows.pretrain_sweep import describe_conclusion
 from tests.search.examples import RECALL, Bench, controller, small_sweep
 
 
@@ -33,12 +34,12 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     assert conclusion.overlay == "experiments/small-best.yaml"
     assert load_params("small-best") == sweep.params(conclusion.candidates[0].asked, 0)
     head = yaml.safe_load((project / "experiments" / "small-best.yaml").read_text())
-    assert head["about"] == f"best of {sweep.id}: trial {conclusion.candidates[0].number}"
+    assert head["about"] == f"trial {conclusion.candidates[0].number} of {sweep.id}; {conclusion.verdict}"
     assert head["expected"].startswith(f"{RECALL} 0.")
     assert head["expected"].endswith(", 2 seeds")
     assert set(head["pretrain"]) == {"momentum", "epochs", "evaluate_every_epochs"}
     assert conclusion.run.endswith(f"trial-{conclusion.candidates[0].number:04d}")
-    assert sum(conclusion.importances[RECALL].values()) == pytest.approx(1)
+    assert conclusion.importances[RECALL].withheld == "5 trials finished, of 12 needed"
     json.dumps(conclusion.as_json(), allow_nan=False)
 
 
@@ -47,12 +48,41 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     lead = controller(sweep, project, Bench())
     list(lead.search(4))
     list(lead.repeat())
-    conclusion = conclude_sweep(sweep, lead.folder, {RECALL: {"pretrain.momentum": 0.75}})
+    conclusion = conclude_sweep(sweep, lead.folder, {RECALL: Importances({"pretrain.momentum": 0.75})})
     print_conclusion(conclusion, sweep)
     output = capsys.readouterr().out
     assert "±" in output
     assert "4 finished" in output
     assert "momentum 75%" in output
+
+
+def test_trials_that_are_equal_have_no_winner_no_importances_and_no_experiment(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = small_sweep(project)
+    lead = controller(sweep, project, Bench(lambda params: [0.0]))
+    list(lead.search(13))
+    conclusion = conclude_sweep(sweep, lead.folder, parameter_importances(lead.study, [RECALL]))
+    print_conclusion(conclusion, sweep)
+    output = capsys.readouterr().out
+    assert "no winner: 13 trials are equal" in output
+    assert "withheld: all 13 trials are equal" in " ".join(output.split())
+    assert "*" not in output
+    assert (conclusion.overlay, conclusion.run, describe_conclusion(conclusion)) == (
+        "",
+        "",
+        conclusion.verdict,
+    )
+    assert not (project / "experiments" / "small-best.yaml").exists()
+    assert conclusion.as_json()["verdict"] == "no winner: 13 trials are equal"
+
+
+def test_importances_need_a_dozen_trials_that_differ(project: Path) -> None:
+    lead = controller(small_sweep(project), project, Bench())
+    list(lead.search(12))
+    importances = parameter_importances(lead.study, [RECALL])[RECALL]
+    assert sum(importances.shares.values()) == pytest.approx(1)
+    assert not importances.withheld
 
 
 def test_a_sweep_without_a_finished_trial_has_no_best(project: Path) -> None:

@@ -40,7 +40,8 @@ def titles(plots: list[PlotlyFigure]) -> list[str]:
 
 
 def test_what_is_drawn_of_one_objective() -> None:
-    plots = study_plots(study(*(trial(n, [n / 10]) for n in range(8))), ["retrieval/heldout/student/R@1"])
+    trials = [trial(n, [n / 10]) for n in range(12)]
+    plots = study_plots(study(*trials), ["retrieval/heldout/student/R@1"])
     assert titles(plots) == [
         "Optimization history",
         "Parameter importances",
@@ -50,6 +51,10 @@ def test_what_is_drawn_of_one_objective() -> None:
     assert plots[0].title == "Optimization history: retrieval/heldout/student/R@1"
     assert plots[0].figure["layout"]["yaxis"]["title"]["text"] == "R@1"
     assert "template" not in plots[0].figure["layout"]
+    assert "Parameter importances" not in titles(study_plots(study(*trials[:11]), ["x"]))
+    assert "Parameter importances" not in titles(
+        study_plots(study(*(trial(n, [0.5]) for n in range(12))), ["x"])
+    )
 
 
 def test_of_several_objectives_the_front_is_drawn_as_well() -> None:
