@@ -28,9 +28,6 @@ SWEEPS_FOLDER = EXPERIMENTS / "sweeps"
 NUM_RANDOM_TRIALS = 200
 """Number of random trials that Params must accept: they find values that are impossible only together."""
 
-RETRIEVAL_METRICS = [metric.name for metric in SUITE_METRICS["retrieval"] if metric.direction]
-"""Metrics of retrieval that may be objectives."""
-
 
 def load_sweep(name: str, experiment: str = "") -> Sweep:
     """Return the sweep of a file, or of a name in experiments/sweeps/; `experiment` replaces its base.
@@ -149,30 +146,51 @@ def objective_problems(sweep: Sweep) -> Iterator[str]:
     if len(set(figures)) < len(figures):
         yield "objectives: a figure is named twice"
     for objective in sweep.file.objectives:
-        where = f"objectives: {objective.figure}"
-        if not objective.suite and "/" in objective.figure:
-            suites = ", ".join(get_args(SuiteName))
-            yield f"{where}: {objective.figure.partition('/')[0]} is no suite; take {suites}"
-            continue
-        if not objective.suite:
-            yield from training_problems(objective)
-            continue
-        parts = objective.figure.split("/", 3)
-        if len(parts) < 4:
-            yield f"{where}: name it as <suite>/<dataset>/<model>/<metric>"
-            continue
-        suite, dataset, model, metric = parts
-        datasets = getattr(sweep.base.evaluate, suite).datasets
-        if dataset not in datasets:
-            yield f"{where}: {dataset} is not among evaluate.{suite}.datasets ({', '.join(datasets)})"
-        if model not in sweep.base.evaluate.models:
-            yield f"{where}: {model} is not among evaluate.models ({', '.join(sweep.base.evaluate.models)})"
-        if suite == "retrieval" and metric not in RETRIEVAL_METRICS:
-            yield f"{where}: no metric {metric}; retrieval has {', '.join(RETRIEVAL_METRICS)}"
-        elif "/" in metric:
-            yield f"{where}: trials have no figures of single classes; take one of the whole dataset"
-        else:
-            yield from goal_problems(objective)
+        problems = (
+            suite_problems(sweep, objective) if "/" in objective.figure else training_problems(objective)
+        )
+        yield from (f"objectives: {objective.figure}: {problem}" for problem in problems)
+
+
+def suite_problems(sweep: Sweep, objective: Objective) -> Iterator[str]:
+    """Yield a message for each part of a suite's figure that no evaluation of the sweep has."""
+    suite, *parts = objective.figure.split("/", 3)
+    if not objective.suite:
+        yield f"{suite} is no suite; take {', '.join(get_args(SuiteName))}"
+        return
+    if len(parts) < 3:
+        yield "name it as <suite>/<dataset>/<model>/<metric>"
+        return
+    dataset, model, metric = parts
+    evaluate = sweep.base.evaluate
+    datasets = getattr(evaluate, suite).datasets
+    if dataset not in datasets:
+        yield f"{dataset} is not among evaluate.{suite}.datasets ({', '.join(datasets)})"
+    if model not in evaluate.models:
+        yield f"{model} is not among evaluate.models ({', '.join(evaluate.models)})"
+    yield from metric_problems(sweep, objective, metric)
+
+
+def metric_problems(sweep: Sweep, objective: Objective, metric: str) -> Iterator[str]:
+    """Yield a message for a metric that the objective's suite does not have, or that lacks a goal.
+
+    The kinds of perception are those of the dataset, which is opened later.
+    """
+    names = suite_metric_names(sweep, objective.suite)
+    if "/" in metric:
+        yield "trials have no figures of single classes; take one of the whole dataset"
+    elif metric not in names and objective.suite != "perception":
+        near = difflib.get_close_matches(metric, names, 3, 0.4) or names
+        yield f"no metric {metric}; {objective.suite} has {', '.join(near)}"
+    else:
+        yield from goal_problems(objective)
+
+
+def suite_metric_names(sweep: Sweep, suite: str) -> list[str]:
+    """Return the metrics of whole datasets that a suite measures for a sweep, and that may be objectives."""
+    attentions = sweep.base.evaluate.segmentation.attention if suite == "segmentation" else ("",)
+    metrics = [metric for metric in SUITE_METRICS[suite] if metric.direction and not metric.is_family]
+    return [metric.name for metric in metrics if metric.name.startswith(tuple(attentions))]
 
 
 def training_problems(objective: Objective) -> Iterator[str]:
@@ -181,15 +199,15 @@ def training_problems(objective: Objective) -> Iterator[str]:
         yield from goal_problems(objective)
         return
     near = difflib.get_close_matches(objective.figure, [metric.name for metric in TRAINING_METRICS], 3, 0.4)
-    yield f"objectives: {objective.figure}: no such figure of training; near it: {', '.join(near) or 'none'}"
+    yield f"no such figure of training; near it: {', '.join(near) or 'none'}"
 
 
 def goal_problems(objective: Objective) -> Iterator[str]:
     """Yield a message for an objective without a goal, whose figure has no better direction either."""
     if not objective.goal:
         yield (
-            f"objectives: {objective.figure}: no metric that is known to be better when larger or smaller;"
-            " add `goal: maximize` or `goal: minimize`"
+            "no metric that is known to be better when larger or smaller; "
+            "add `goal: maximize` or `goal: minimize`"
         )
 
 

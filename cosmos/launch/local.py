@@ -15,6 +15,7 @@ import submitit
 
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
+from cosmos.launch.cores import usable_cores
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 
@@ -64,7 +65,8 @@ class LocalCluster:
         if len(tasks) == 1:
             return str(_DetachedExecutor.of(request, folder).submit(tasks[0]).job_id)
         array = _LocalArray(tuple(tasks), request, folder)
-        time_for_all = JobRequest(minutes=request.minutes * len(tasks))
+        minutes = request.minutes * len(tasks)
+        time_for_all = JobRequest(minutes=minutes, warning_seconds=request.warning_seconds)
         return str(_DetachedExecutor.of(time_for_all, folder).submit(array).job_id)
 
     def find(self, name: str) -> str:
@@ -160,5 +162,5 @@ def _controllers(name: str) -> list[str]:
 
 
 def threads_of(request: JobRequest) -> int:
-    """Return the number of threads of a process: the cores asked for, up to its share of this machine's."""
-    return max(1, min(request.cpus_per_task, (os.cpu_count() or 1) // request.ranks_per_node))
+    """Return the number of threads of a process: the cores asked for, up to its share of the usable ones."""
+    return max(1, min(request.cpus_per_task, usable_cores() // request.ranks_per_node))

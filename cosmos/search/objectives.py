@@ -1,14 +1,45 @@
-"""Figures of a trial, read from its run directory: those reported while it trains, and the final ones."""
+"""Objectives of a sweep: whether its data can give them, and their values in the run directory of a trial."""
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cosmos.config.sweep import Objective
+from cosmos.config.figures import metric_of
+from cosmos.config.machine import Machine
+from cosmos.config.sweep import Objective, Sweep
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import read_result_figures
+
+
+def check_objectives(sweep: Sweep, machine: Machine) -> None:
+    """Raise InputError for an objective whose dataset is missing, or has no such figure.
+
+    Opens the datasets; raises DamagedDataError and TransientError as that does.
+    """
+    measured = [objective for objective in sweep.file.objectives if objective.suite]
+    if not measured:
+        return
+    from cosmos.evaluation.suite import suites  # imports torch
+
+    by_name = suites(sweep.base.evaluate)
+    for objective in measured:
+        suite, dataset, _, metric = objective.figure.split("/", 3)
+        by_name[suite].requested()
+        scored = by_name[suite].cards[dataset].open(sweep.base, machine).chance
+        check_scored(objective, metric, list(scored))
+
+
+def check_scored(objective: Objective, metric: str, scored: list[str]) -> None:
+    """Raise InputError for a metric that guessing has a score of, where the dataset's are without it."""
+    declared = metric_of(objective.figure)
+    if declared and declared.has_chance and metric not in scored:
+        near = difflib.get_close_matches(metric, scored, 3, 0.4) or scored
+        raise InputError(
+            f"objectives: {objective.figure}: the dataset has no {metric}; it has {', '.join(near)}"
+        )
 
 
 def read_trial_figures(run: RunDir, num_ranks: int) -> dict[str, float]:

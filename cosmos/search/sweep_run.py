@@ -1,6 +1,5 @@
 """Run of a sweep: its preparation, its trials, its conclusion, its cancellation."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep import Sweep
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.cores import usable_cores
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run import provenance
 from cosmos.run.files import write_json
@@ -19,6 +19,7 @@ from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.search.conclusion import SweepConclusion, conclude_sweep
 from cosmos.search.controller import Controller
+from cosmos.search.objectives import check_objectives
 from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
 from cosmos.search.trial_jobs import TrialJobs, end_run_job
 from cosmos.stages.pretrain_job import check_pretraining
@@ -41,11 +42,13 @@ class SweepRun:
         """Search, then repeat the best with further seeds; yield each trial as it begins and as it ends.
 
         A sweep that was stopped continues; trials that run go on when this is stopped. Raises InputError
-        where trials cannot begin, CosmosError where most of them fail, TransientError where the study's
-        storage does not answer, and SupersededError when another process takes over.
+        where trials cannot begin or would lack an objective, CosmosError where most of them fail,
+        TransientError where the study's storage does not answer, and SupersededError when another process
+        takes over.
         """
         from cosmos.tracking.mirror import mirroring
 
+        check_objectives(self.sweep, self.machine)
         self.folder.write_definition(self.sweep)
         RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
         with (
@@ -101,16 +104,16 @@ def sweep_cluster(machine: Machine) -> ClusterName:
 
 
 def num_parallel_trials(cores: int) -> int:
-    """Return the number of trials of `cores` cores each that this machine runs at a time, at least 1."""
-    return max(1, (os.cpu_count() or 1) // cores)
+    """Return the number of trials of `cores` cores each that this process may run at a time, at least 1."""
+    return max(1, usable_cores() // cores)
 
 
 def share_cores(request: JobRequest, parallel: int) -> JobRequest:
-    """Return the request of a trial with its share of this machine's cores among `parallel` trials.
+    """Return the request of a trial with its share of the usable cores among `parallel` trials.
 
     More threads than cores would slow all trials down.
     """
-    share = max(1, (os.cpu_count() or 1) // (parallel * request.ranks_per_node))
+    share = max(1, usable_cores() // (parallel * request.ranks_per_node))
     return request.model_copy(update={"cpus_per_task": min(request.cpus_per_task, share)})
 
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from cosmos.config.figures import SUITE_METRICS, TRAINING_METRICS, Metric
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.config.sweep_loading import SWEEPS_FOLDER, load_sweep
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
@@ -57,12 +58,26 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             r"coco is not among evaluate\.retrieval\.datasets \(heldout\)",
         ),
         (toward(RECALL.replace("student", "pupil")), r"pupil is not among evaluate\.models"),
-        (toward("retrieval/heldout/student/R@1"), r"no metric R@1; retrieval has image_to_text_R@1"),
+        (toward("retrieval/heldout/student/R@1"), r"no metric R@1; retrieval has .*image_to_text_R@1"),
+        (toward("retrieval/heldout/student/text_to_image_ties"), r"no metric text_to_image_ties; retrieval"),
+        (toward("segmentation/demo/student/csa_mIuO"), r"no metric csa_mIuO; segmentation has csa_mIoU"),
+        (toward("segmentation/demo/student/mIoU"), r"no metric mIoU; segmentation has .*csa_mIoU"),
+        (
+            toward(
+                "segmentation/demo/student/csa_mIoU",
+                fixed={"evaluate": {"segmentation": {"attention": ["plain"]}}},
+            ),
+            r"no metric csa_mIoU; segmentation has plain_mIoU",
+        ),
         (toward("detection/coco/student/mAP"), r"detection is no suite"),
         (toward(RECALL, RECALL), r"a figure is named twice"),
         (toward("los"), r"objectives: los: no such figure of training; near it: loss"),
         (toward("grad_norm"), r"objectives: grad_norm: .*add `goal: maximize` or `goal: minimize`"),
-        (toward("classification/demo/student/top_one"), r"top_one: .*add `goal: maximize`"),
+        (toward("classification/demo/student/top_one"), r"no metric top_one; classification has .*top1"),
+        (
+            {"objectives": [{"figure": "classification/demo/student/top_one", "goal": "maximize"}]},
+            r"no metric top_one; classification has .*top1",
+        ),
         (toward("classification/demo/student/accuracy/red"), r"trials have no figures of single classes"),
         (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
         (
@@ -109,14 +124,25 @@ def test_a_sweep_is_read_as_it_was_dumped(tmp_path: Path) -> None:
     assert Sweep.load(sweep.dump()) == sweep
 
 
-@pytest.mark.parametrize(
-    ("figure", "goal"),
-    [("loss", "minimize"), (TIME, "minimize"), (RECALL, "maximize"), (f"{RECALL[:-3]}mean_rank", "minimize")],
-)
-def test_a_goal_that_is_left_out_is_the_better_direction_of_the_figure(figure: str, goal: str) -> None:
+def whole_figures() -> list[tuple[str, Metric]]:
+    """A figure of every metric that is declared, but for those of single classes."""
+    training = [(metric.name, metric) for metric in TRAINING_METRICS]
+    return training + [
+        (f"{suite}/demo/student/{metric.name}", metric)
+        for suite, metrics in SUITE_METRICS.items()
+        for metric in metrics
+        if not metric.is_family
+    ]
+
+
+@pytest.mark.parametrize(("figure", "metric"), whole_figures())
+def test_a_goal_that_is_left_out_is_the_better_direction_of_the_metric(figure: str, metric: Metric) -> None:
+    goal = {"max": "maximize", "min": "minimize", "": ""}[metric.direction]
     assert Objective.model_validate({"figure": figure}).goal == goal
     for stated in ("maximize", "minimize"):
         assert Objective.model_validate({"figure": figure, "goal": stated}).goal == stated
+    if figure in ("loss", TIME):
+        assert goal == "minimize"
 
 
 def test_a_goal_that_is_stated_as_the_figure_has_it_makes_no_other_sweep(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
 from tests.launch import examples
@@ -34,6 +36,13 @@ def test_a_job_leads_a_session_of_its_own_and_writes_nothing_into_the_terminal(
     assert subprocess.Popen is popen
     assert capfd.readouterr() == ("", "")
     assert next(tmp_path.glob("jobs/*/controller.txt")).is_file()
+
+
+def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    request = JobRequest(cpus_per_task=1, minutes=1, warning_seconds=30)
+    calls = [partial(examples.add, 1, 2), partial(examples.add, 3, 4)]
+    assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
 
 
 def test_several_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,20 @@
 """Cluster, cores and settings of the trials of a sweep."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
-from cosmos.launch import slurm
+from cosmos.launch import cores, slurm
 from cosmos.search.sweep_run import num_parallel_trials, share_cores, sweep_cluster, trial_machine
 
 
 def test_trials_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(cores, "OWN_CGROUP", Path("/no/such/file"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
     assert num_parallel_trials(4) == 2
     assert num_parallel_trials(16) == 1
     asked = JobRequest(cpus_per_task=4)
