@@ -110,6 +110,7 @@ def pretrain_sweep(
 
     def conclude_sweep() -> SweepConclusion:
         sweep_run = prepare_sweep(sweep, trials, experiment, parallel, data_root, cluster, slurm)
+        get_run_logger().info(sweep_run.introduction())
         lead_sweep(sweep_run)
         return sweep_run.conclude()
 
@@ -120,10 +121,11 @@ def pretrain_sweep(
 
 def describe_conclusion(conclusion: SweepConclusion) -> str:
     """Return the verdict of a sweep, and the leader's figures and experiment where there is one."""
-    if not conclusion.overlay:
+    if not conclusion.run:
         return conclusion.verdict
     figures = format_values(conclusion.candidates[0].figures)
-    return f"{conclusion.verdict}; {figures}; experiment: {conclusion.overlay}"
+    experiment = f"experiment: {conclusion.overlay or 'not written'}"
+    return "; ".join([conclusion.verdict, figures, *conclusion.kept, experiment])
 
 
 def lead_sweep(sweep_run: SweepRun) -> None:

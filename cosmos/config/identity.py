@@ -66,7 +66,12 @@ def flatten_sections(values: Mapping[str, Any], prefix: str = "") -> dict[str, A
 
 def describe_changes(old: Params, new: Params) -> list[str]:
     """Return the keys whose values differ, as `path: old -> new`."""
-    before, after = flatten_sections(old.model_dump()), flatten_sections(new.model_dump())
+    return changed_values(old.model_dump(), new.model_dump())
+
+
+def changed_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the values of nested sections that differ, as `path: old -> new`."""
+    before, after = flatten_sections(old), flatten_sections(new)
     keys = dict.fromkeys([*before, *after])
     return [f"{k}: {before.get(k)} -> {after.get(k)}" for k in keys if before.get(k) != after.get(k)]
 

@@ -12,6 +12,7 @@ from cosmos.config.sweep import Sweep
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.cores import usable_cores
+from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run import provenance
 from cosmos.run.files import write_json
@@ -37,6 +38,11 @@ class SweepRun:
     """number of trials at a time"""
     num_trials: int
     """number of trials that are to finish or to be pruned"""
+
+    def introduction(self) -> str:
+        """Return lines on the sweep's directory, base and data, and on the sweep that it is not."""
+        head = f"{self.folder.path}: {describe_origin(self.sweep)}; {self.parallel} at a time"
+        return "\n".join(filter(None, [head, explain_new_sweep(self.sweep, self.folder)]))
 
     def trials(self) -> Iterator[TrialRecord]:
         """Search, then repeat the best with further seeds; yield each trial as it begins and as it ends.

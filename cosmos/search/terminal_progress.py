@@ -20,7 +20,7 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     Raises the errors of `SweepRun.trials`.
     """
     console = Console(stderr=quiet)
-    console.print(f"{sweep_run.folder.path}: {sweep_run.parallel} at a time", markup=False, soft_wrap=True)
+    console.print(sweep_run.introduction(), markup=False, highlight=False, soft_wrap=True)
     try:
         with trial_progress_bar() as bar:
             run_trials_with_progress(sweep_run, bar, console)

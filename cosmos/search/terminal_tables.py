@@ -101,8 +101,9 @@ def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
     yield conclusion.verdict
     for objective, importances in conclusion.importances.items():
         yield f"importance for {objective}: {describe_importances(importances)}"
-    if conclusion.overlay:
-        yield f"experiment: {conclusion.overlay}\nrun: {conclusion.run}"
+    yield from conclusion.kept
+    if conclusion.run:
+        yield f"experiment: {conclusion.overlay or 'not written'}\nrun: {conclusion.run}"
 
 
 def describe_importances(importances: Importances) -> str:

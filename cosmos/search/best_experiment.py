@@ -1,0 +1,97 @@
+"""Experiment with the parameters of a sweep's leading trial: experiments/<sweep>-best.yaml.
+
+The file is replaced by its own sweep alone, and no longer once it was edited: its first line names the sweep
+and the hash of the other lines.
+"""
+
+import hashlib
+import os.path
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cosmos.config.experiment import (
+    EXPERIMENTS,
+    PARAMS_YAML,
+    experiment_file,
+    load_params,
+    read_mapping,
+    take_experiment_in_force,
+)
+from cosmos.config.identity import flatten_sections
+from cosmos.config.params import Params
+from cosmos.config.search_space import nest_sections
+from cosmos.config.sweep import Sweep
+from cosmos.registry.candidates import Candidate
+from cosmos.run.files import write_text
+
+FIRST_LINE = re.compile(
+    r"# Written by `cosmos sweep .*` of (?P<sweep>\S+); .* \(sha256 (?P<hash>[0-9a-f]{16})\)"
+)
+"""First line of a file that a sweep wrote."""
+
+
+def write_best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> tuple[str, list[str]]:
+    """Write the best parameters as an experiment; return its file, and remarks on files that are kept.
+
+    Where experiments/<sweep>-best.yaml is not this sweep's to replace, the sweep's id takes the place of its
+    name. "" stands for a file that cannot be written either.
+    """
+    kept: list[str] = []
+    for name in (sweep.name, sweep.id):
+        path = EXPERIMENTS / f"{name}-best.yaml"
+        if not (owner := other_owner(path, sweep.id)):
+            write_text(path, best_experiment(sweep, best, verdict))
+            return str(path), kept
+        kept.append(f"{path} is kept: {owner}")
+    return "", [*kept, "delete or rename one of them to have the experiment written"]
+
+
+def other_owner(path: Path, sweep_id: str) -> str:
+    """Return whose an existing file is, in words; "" where the sweep may write it."""
+    if not path.exists():
+        return ""
+    first, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+    written = FIRST_LINE.fullmatch(first)
+    if not written:
+        return "no sweep of this version wrote it"
+    if written["sweep"] != sweep_id:
+        return f"{written['sweep']} wrote it"
+    return "" if written["hash"] == short_hash(rest) else "it was edited"
+
+
+def short_hash(text: str) -> str:
+    """Return sixteen digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
+    """Return the text of the experiment: the best parameters that differ from those of the sweep's base."""
+    base = sweep.file.experiment
+    about = f"trial {best.number} of {sweep.id}; {verdict}"
+    head: dict[str, Any] = {"about": about, "expected": describe_candidate(best)}
+    if base:
+        head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)
+    without = flatten_sections(
+        (load_params(base) if base else params_without_experiment()).model_dump(mode="json")
+    )
+    wanted = flatten_sections(sweep.params(best.asked, 0).model_dump(mode="json"))
+    differing = {key: value for key, value in wanted.items() if without.get(key) != value}
+    text = yaml.safe_dump({**head, **nest_sections(differing)}, sort_keys=False, allow_unicode=True)
+    written = f"# Written by `cosmos sweep {sweep.name}` of {sweep.id}"
+    return f"{written}; edited, it is no longer replaced (sha256 {short_hash(text)})\n{text}"
+
+
+def params_without_experiment() -> Params:
+    """Return the parameters of params.yaml without the experiment in force: those that an overlay extends."""
+    values = read_mapping(PARAMS_YAML)
+    take_experiment_in_force(PARAMS_YAML, values)
+    return Params.model_validate(values)
+
+
+def describe_candidate(candidate: Candidate) -> str:
+    """Return a line with a candidate's objectives and the number of its seeds."""
+    seeds = f"{candidate.num_seeds} seed{'s' if candidate.num_seeds > 1 else ''}"
+    return ", ".join([*(f"{name} {figure}" for name, figure in candidate.figures.items()), seeds])
