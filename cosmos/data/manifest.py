@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -62,6 +63,15 @@ class Manifest:
     def num_samples(self) -> int:
         """Number of samples in all shards."""
         return sum(shard.num_samples for shard in self.shards)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of what training reads: caption schema, and sizes and hashes of the shards in their order.
+
+        It does not change with the place of the shards, and with inputs that are in no shard.
+        """
+        shards = [[shard.num_samples, shard.sha256] for shard in self.shards]
+        return sha256(json.dumps([self.schema, shards]).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Write manifest.json into `folder`, atomically."""

@@ -5,14 +5,17 @@ runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from cosmos.config.experiment import Experiment, load_recorded_params
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
+from cosmos.config.prepared_data import with_source
 from cosmos.errors import InputError
 from cosmos.run.files import file_label, write_text
 
@@ -111,19 +114,34 @@ def run_name(experiment: Experiment) -> str:
 def open_run(path: Path, params: Params) -> RunDir:
     """Return the run directory at `path` for a pretraining with `params`, made if need be.
 
-    Raises InputError, naming the keys that differ, where a run with other parameters is there.
+    Raises InputError, naming the keys that differ, where a run with other parameters is there. What its
+    dataset was prepared from is none of these: `record_source` writes that, and it stays as written.
     """
     run = RunDir(path)
     if run.params.exists():
         old = load_saved_params(run)
+        params = with_source(params, old.data.model_dump())
         if params_fingerprint(old) != params_fingerprint(params):
             changes = "\n  ".join(d for d in describe_changes(old, params) if not d.startswith("evaluate."))
             raise InputError(
                 f"{path} holds a run with other parameters:\n  {changes}\n"
                 "name another run with --run, or delete the directory to start afresh"
             )
-    write_text(run.params, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
+    write_params(run, params)
     return run
+
+
+def record_source(run: RunDir, source: Mapping[str, Any]) -> None:
+    """Write into a run's parameters what its dataset was prepared from, as the dataset's manifest says."""
+    params = load_saved_params(run)
+    prepared = with_source(params, source)
+    if prepared != params:
+        write_params(run, prepared)
+
+
+def write_params(run: RunDir, params: Params) -> None:
+    """Write the parameters of a run."""
+    write_text(run.params, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
 
 
 def load_saved_params(run: RunDir) -> Params:

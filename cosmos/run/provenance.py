@@ -22,6 +22,7 @@ from typing import Any, Self
 
 from cosmos.errors import InputError
 from cosmos.run.code_fingerprint import computation
+from cosmos.run.dataset_version import PROVENANCE_REMEDY, DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import read_json_object, write_json
 
@@ -36,19 +37,24 @@ FROZEN = "frozen.json"
 """File in a frozen copy of the package that holds its CodeState."""
 
 
-def record_session(path: Path, data: dict[str, Path], device: str) -> None:
-    """Append this session to the provenance file at `path`; `data` names the manifests that it reads.
+def record_session(path: Path, dataset: DatasetVersion, device: str) -> None:
+    """Append this session to the provenance file at `path`, and record the data that the run is trained on.
 
     Raises DamagedDataError where the file is damaged, InputError for a wrong COSMOS_JOB.
     """
-    remedy = "delete it, and give the same command again"
-    before = read_json_object(path, "provenance", remedy, ["sessions"])["sessions"] if path.exists() else []
-    sessions = [*before, describe_session(device)]
+    before = (
+        read_json_object(path, "provenance", PROVENANCE_REMEDY, ["sessions"])["sessions"]
+        if path.exists()
+        else []
+    )
+    data = {"train": dataset.sha256}
+    sessions = [*before, {**describe_session(device), "data": data}]
     write_json(
         path,
         {
-            "data": {name: file_sha256(file) for name, file in data.items()},
-            "dvc": dict(claim for file in data.values() for claim in recorded_versions(file).items()),
+            "data": data,
+            "dataset": dataset.as_record(),
+            "dvc": recorded_versions(dataset.manifest),
             "requeues": count_requeues(sessions),
             "sessions": sessions,
         },

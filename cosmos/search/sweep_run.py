@@ -9,12 +9,11 @@ from pydantic import SecretStr
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep import Sweep
-from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.order import batch_per_rank
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.cores import usable_cores
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
-from cosmos.run import provenance
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
@@ -23,7 +22,7 @@ from cosmos.search.controller import Controller
 from cosmos.search.objectives import check_objectives
 from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
 from cosmos.search.trial_jobs import TrialJobs, end_run_job
-from cosmos.stages.pretrain_job import check_pretraining
+from cosmos.stages.training_data import read_dataset_version
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,9 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
     InputError where the data is not prepared, or a trial does not fit the job that is asked for.
     """
     request = machine.slurm.over(sweep.needs)
-    check_pretraining(sweep.base, machine, request)
-    manifest = machine.dataset(sweep.base.data.name, "train") / MANIFEST_FILE
-    sweep = replace(sweep, data=provenance.file_sha256(manifest))
+    dataset = read_dataset_version(sweep.base, machine)
+    batch_per_rank(sweep.base.pretrain.batch_size, request.num_ranks)
+    sweep = replace(sweep, data=dataset.sha256)
     cluster = sweep_cluster(machine)
     if cluster == "slurm":
         at_a_time = parallel or request.array_parallelism
@@ -94,7 +93,7 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
         sweep,
         SweepDir(machine.runs_root.absolute() / sweep.id),
         machine,
-        TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites)),
+        TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites), dataset),
         at_a_time,
         num_trials or sweep.file.trials,
     )

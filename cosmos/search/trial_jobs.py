@@ -16,9 +16,11 @@ from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import SubmissionWatcher
-from cosmos.run.directory import RunDir, open_run
+from cosmos.run.dataset_version import DatasetVersion
+from cosmos.run.directory import RunDir
 from cosmos.stages.evaluation_result import EvaluationResult
 from cosmos.stages.jobs import attachable_job, end_submission
+from cosmos.stages.training_data import open_submitted_run
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class TrialCall:
     machine: Machine
     path: Path
     suites: tuple[SuiteName, ...]
+    dataset: DatasetVersion
 
     def __call__(self) -> dict[str, Any]:
         """Run the stages, and return the outcome of training.
@@ -48,7 +51,7 @@ class TrialCall:
         from cosmos.tracking.mirror import mirroring
 
         with mirroring(RunDir(self.path), self.machine.wandb):
-            trained = pretrain(self.params, self.machine, self.path)
+            trained = pretrain(self.params, self.machine, self.path, self.dataset)
             if self.suites:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
                 raise_unmeasured(evaluated)
@@ -110,6 +113,8 @@ class TrialJobs:
     """cluster, resolved: never auto"""
     request: JobRequest
     suites: tuple[SuiteName, ...]
+    dataset: DatasetVersion
+    """data of all trials"""
     watchers: dict[Path, SubmissionWatcher] = field(default_factory=dict)
 
     @property
@@ -120,12 +125,13 @@ class TrialJobs:
     def start(self, run: RunDir, params: Params) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state.
 
-        InputError where the cluster refuses the job, TransientError where it does not answer.
+        InputError where the data has changed since the sweep began or the cluster refuses the job,
+        TransientError where it does not answer.
         """
-        open_run(run.path, params)
+        open_submitted_run(params, self.machine, run.path, self.dataset)
         if self.cluster == "slurm":
             wait_for_slurm()
-        call = TrialCall(params, self.machine, run.path, self.suites)
+        call = TrialCall(params, self.machine, run.path, self.suites, self.dataset)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
         submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
         self.watchers[run.path] = SubmissionWatcher(submission)

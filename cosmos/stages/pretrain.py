@@ -14,7 +14,6 @@ from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.loader import find_readable, make_loader
-from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.exchange import on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
@@ -26,8 +25,9 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
-from cosmos.run.directory import open_run
+from cosmos.run.dataset_version import DatasetVersion
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
+from cosmos.stages.training_data import open_submitted_run
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
@@ -38,8 +38,12 @@ RANK_TIMEOUT = timedelta(minutes=30)
 """Time that a rank waits for another: longer than an evaluation's share can differ."""
 
 
-def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) -> dict[str, Any]:
+def pretrain(
+    params: Params, machine: Machine, path: Path, dataset: DatasetVersion, quiet: bool = False
+) -> dict[str, Any]:
     """Train the run at `path` to its end; return its path, that of its last checkpoint, and its steps.
+
+    `dataset`: the data that this was asked for, which must not have changed since.
 
     Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
     SupersededError when another process took over the run, TransientError when a disk is full or fails, and
@@ -51,7 +55,7 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
     data = find_readable(ShardedSamples(folder, machine), params)
     plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
     with process_group(machine.device, RANK_TIMEOUT) as process:
-        run = on_first_rank(lambda: open_run(path, params))
+        run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):
             evaluate = RetrievalEvaluation.open(params, machine, process)
             learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
@@ -59,8 +63,8 @@ def pretrain(params: Params, machine: Machine, path: Path, quiet: bool = False) 
             print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
-                    manifests, device = {"train": folder / MANIFEST_FILE}, str(process.device)
-                    on_first_rank(lambda: provenance.record_session(run.provenance, manifests, device))
+                    device = str(process.device)
+                    on_first_rank(lambda: provenance.record_session(run.provenance, dataset, device))
                     left = plan.total_steps - trainer.step
                     batches = make_loader(
                         data, params, machine, process.rank, process.world_size, trainer.step, left

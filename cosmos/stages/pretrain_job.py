@@ -11,10 +11,8 @@ from typing import Any
 import yaml
 
 from cosmos.config.experiment import Experiment
-from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.manifest import Manifest
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
@@ -22,9 +20,11 @@ from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.submission import JobSpec, submission_lock, submit_job
+from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.labels import RunLabels
 from cosmos.stages.jobs import attach_or_cancel, attachable_job, follow_job, name_of_run, print_job_log
+from cosmos.stages.training_data import open_run_on, read_dataset_version
 from cosmos.tracking.mirror import mirroring
 
 
@@ -35,6 +35,7 @@ class Pretraining:
     params: Params
     machine: Machine
     path: Path
+    dataset: DatasetVersion
     quiet: bool = False
 
     def __call__(self) -> dict[str, Any]:
@@ -42,7 +43,7 @@ class Pretraining:
         from cosmos.stages.pretrain import pretrain
 
         with mirroring(RunDir(self.path), self.machine.wandb):
-            return pretrain(self.params, self.machine, self.path, self.quiet)
+            return pretrain(self.params, self.machine, self.path, self.dataset, self.quiet)
 
 
 def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
@@ -52,30 +53,22 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     """
     path = path.absolute()
     run, cluster = RunDir(path), resolve_cluster(machine.cluster)
+    dataset = read_dataset_version(experiment.params, machine)
     if cluster == "debug":
         refuse_beside_job(run, machine)
-        return Pretraining(experiment.params, machine, path, quiet)()
+        return Pretraining(experiment.params, machine, path, dataset, quiet)()
     request = machine.slurm.over(experiment.needs)
-    call = Pretraining(experiment.params, machine, path)
+    call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
     with submission_lock(run.job):
-        open_run(path, experiment.params)
+        open_run_on(dataset, path, experiment.params)
         attached = attachable_submission(run.job)
         if not attached:
-            check_pretraining(experiment.params, machine, request)
+            batch_per_rank(experiment.params.pretrain.batch_size, request.num_ranks)
         submission = attached or submit_job(spec)
     action = "attached" if attached else "submitted"
     print_job_log(f"job {submission.job_id}: {action}; {submission.folder}\n", quiet)
     return follow_job(submission, name_of_run(run, machine), quiet, from_start=not attached)
-
-
-def check_pretraining(params: Params, machine: Machine, request: JobRequest) -> None:
-    """Raise the errors, before a job is submitted, that it would meet after its time in the queue.
-
-    InputError where data is not prepared, or a batch cannot be shared equally by the ranks.
-    """
-    Manifest.read(machine.dataset(params.data.name, "train"))
-    batch_per_rank(params.pretrain.batch_size, request.num_ranks)
 
 
 def refuse_beside_job(run: RunDir, machine: Machine) -> None:

