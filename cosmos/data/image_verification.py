@@ -10,8 +10,32 @@ from cosmos.errors import DamagedDataError
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are decoded. Pillow knows more, some of which start other programs (EPS)."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-"""Suffixes, in lower case, of files in these formats."""
+IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif", "jpe")
+"""Extensions, in lower case, of files in these formats; of a sample that has several, the first counts."""
+
+IMAGE_SUFFIXES = frozenset(f".{extension}" for extension in IMAGE_EXTENSIONS)
+
+UNREAD_SUFFIXES = frozenset(
+    {
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jxl",
+        ".jp2",
+        ".j2k",
+        ".svg",
+        ".psd",
+        ".tga",
+        ".ppm",
+        ".pgm",
+        ".ico",
+        ".exr",
+    }
+    | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"}
+)
+"""Suffixes, in lower case, of images in formats that are not decoded."""
+
+UNREAD_REMEDY = "convert it to JPEG, PNG or WebP"
 
 
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:

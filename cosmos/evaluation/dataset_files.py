@@ -1,10 +1,9 @@
 """Files of datasets: checks that they are there, their keys, and the classes of errors in reading them."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cosmos.data.sources.caption_files import path_below
+from cosmos.data.sources.caption_files import locate_below
 from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
 
 MAX_NAMED_FILES = 5
@@ -49,25 +48,12 @@ def file_key(path: Path, folder: Path) -> str:
     return f"{path.relative_to(folder).as_posix()}:{status.st_size}:{status.st_mtime_ns}"
 
 
-def walk_files(folder: Path, follow_links: bool) -> Iterator[Path]:
-    """Yield the files in a folder and in the folders below it, of linked ones too if `follow_links`.
-
-    Raises InputError or TransientError for a folder that cannot be listed: its files would be left out.
-    """
-
-    def fail(error: OSError) -> None:
-        raise convert_read_error(error, error.filename) from None
-
-    for parent, _, names in os.walk(folder, onerror=fail, followlinks=follow_links):
-        yield from (Path(parent, name) for name in names)
-
-
 def locate_images(
     listed_in: Path,
     folder: Path,
     names: Sequence[str],
     remedy: str,
-    place: Callable[[Path, str], Path] = path_below,
+    place: Callable[[Path, str], Path] = locate_below,
 ) -> list[Path]:
     """Return the files in `folder` that `listed_in` names; `place` maps folder and name to a path below it.
 

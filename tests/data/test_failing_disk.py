@@ -10,8 +10,9 @@ import pytest
 from cosmos.config.params import DataParams
 from cosmos.data.manifest import Manifest
 from cosmos.data.shards.damage import find_damage
-from cosmos.data.shards.index import ShardIndex, scan_tar
+from cosmos.data.shards.index import ShardIndex
 from cosmos.data.shards.samples import ShardedSamples, write_shard
+from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.data.sources.caption_files import load_json_file, load_text_file, read_captions_csv
 from cosmos.data.sources.caption_tables import locate_rows
 from cosmos.data.sources.img2dataset import find_downloads

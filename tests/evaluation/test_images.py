@@ -1,12 +1,11 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cosmos.errors import DamagedDataError, InputError, TransientError
-from cosmos.evaluation.dataset_files import check_all_exist, convert_read_error, file_key, walk_files
+from cosmos.evaluation.dataset_files import check_all_exist, convert_read_error, file_key
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
 from tests.evaluation.examples import write_images
@@ -98,22 +97,3 @@ def test_a_digest_tells_lists_apart_however_they_are_cut() -> None:
         )
         == 4
     )
-
-
-@pytest.mark.parametrize(("number", "error_class"), [(errno.EACCES, InputError), (errno.EIO, TransientError)])
-def test_a_folder_that_cannot_be_listed_is_an_error_and_leaves_no_file_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error_class: type[Exception]
-) -> None:
-    write_images(tmp_path, {"0.png": "red", "a/1.png": "red", "a/b/2.png": "red"})
-    files = {path.name for path in walk_files(tmp_path, follow_links=False)}
-    assert files == {"0.png", "1.png", "2.png"}
-    scandir = os.scandir
-
-    def fail(path: str) -> Any:
-        if Path(path).name == "b":
-            raise OSError(number, os.strerror(number), path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", fail)
-    with pytest.raises(error_class, match=r"a/b: cannot be read"):
-        list(walk_files(tmp_path, follow_links=False))

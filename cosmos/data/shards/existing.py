@@ -1,8 +1,9 @@
 """Shards that exist already, here or in object storage: found by a pattern, indexed where they lie."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import islice
 from pathlib import Path
@@ -12,20 +13,20 @@ from braceexpand import braceexpand
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.image_verification import verify_image
+from cosmos.data.folders import list_names, walk_files
+from cosmos.data.image_verification import IMAGE_SUFFIXES, UNREAD_SUFFIXES, verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
 from cosmos.data.shards.index import (
     MAX_ANNOTATION_BYTES,
     MAX_IMAGE_BYTES,
     SampleLocation,
     ShardIndex,
-    TarEntry,
     index_path,
-    scan_tar,
     unique_keys,
 )
 from cosmos.data.shards.remote import is_remote, list_files, temporary_copy
 from cosmos.data.shards.samples import describe_shard, parse_annotation
+from cosmos.data.shards.tar_entries import TarEntry, list_extensions, scan_tar
 from cosmos.data.sources.img2dataset import image_span
 from cosmos.data.sources.inputs import NUM_PROBED, ByteSpan
 from cosmos.errors import DamagedDataError, InputError
@@ -33,6 +34,12 @@ from cosmos.errors import DamagedDataError, InputError
 MAX_SHARDS = 1_000_000
 
 REMEDY = "correct data.annotations"
+
+MEMBERS_REMEDY = (
+    "an image KEY.jpg and its captions KEY.json or KEY.txt must follow each other, as `tar --sort=name` packs"
+    " them, with no dot in KEY"
+)
+"""Advice on members of a shard that make no sample."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -89,8 +96,25 @@ def _glob(pattern: str, machine: Machine) -> list[str]:
             return list_files(pattern, machine)
         except DamagedDataError as error:
             raise InputError(f"{error}; {REMEDY}") from None
-    paths = Path("/").glob(pattern.removeprefix("/"))
-    return sorted(str(path) for path in paths if not path.name.startswith("."))
+    return sorted(map(str, _glob_below(Path("/"), Path(pattern).parts[1:])))
+
+
+def _glob_below(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
+    """Yield the files in `folder` that match a pattern's parts, of which `**` stands for any folders.
+
+    Links are followed, and hidden files and folders passed over unless the pattern names them.
+    """
+    if not parts:
+        yield folder
+    elif parts[0] == "**":
+        rest = "/".join(parts[1:]) or "*"
+        yield from (path for path in walk_files(folder) if path.match(rest))
+    elif has_magic(parts[0]):
+        for name in list_names(folder):
+            if fnmatchcase(name, parts[0]) and (len(parts) == 1 or (folder / name).is_dir()):
+                yield from _glob_below(folder / name, parts[1:])
+    elif (folder / parts[0]).exists():
+        yield from _glob_below(folder / parts[0], parts[1:])
 
 
 @contextmanager
@@ -114,18 +138,22 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
 
     Raises InputError when there are none, or no such shard; TransientError when a disk or the network fails.
     """
-    problem = "no samples"
+    problem, extensions = "no samples", set[str]()
     with _local_file(shard, machine) as path:
         try:
             for entry in islice(scan_tar(path), NUM_PROBED):
-                for part, is_text in _annotation_parts(entry):
+                extensions |= entry.parts.keys()
+                for part, is_text in _annotation_parts(entry) if image_span(entry) else ():
                     try:
                         return caption_form(_parse_part(path, part, is_text))[0]
                     except DamagedDataError as error:
                         problem = f"{entry.key}: {error}"
         except DamagedDataError as error:
             problem = str(error)
-    raise InputError(f"{shard}: found no sample with captions ({problem}); is data.source right?")
+    hint = f"; extensions found: {list_extensions(extensions)}; {MEMBERS_REMEDY}" if extensions else ""
+    raise InputError(
+        f"{shard}: found no sample with captions and image ({problem}); is data.source right?{hint}"
+    )
 
 
 def index_shard(
@@ -148,6 +176,8 @@ def index_shard(
                     skipped.append(Skipped(f"{shard}: {entry.key}", str(error)))
         except DamagedDataError as error:
             skipped.append(Skipped(shard, str(error)))
+        if not samples and not skipped:
+            skipped.append(Skipped(shard, "holds neither images nor captions"))
         keys = unique_keys(f"{number:05d}-{sample.key}" for sample in samples)
         index = ShardIndex.of(sample._replace(key=key) for sample, key in zip(samples, keys, strict=True))
         info = describe_shard(path, shard, len(index))
@@ -160,18 +190,25 @@ def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int
 
     Raises DamagedDataError when the sample cannot be used.
     """
-    image = image_span(entry)
-    if image is None and not _annotation_parts(entry):
+    image, annotations = image_span(entry), _annotation_parts(entry)
+    if image is None and not annotations and not any(map(_may_be_of_sample, entry.parts)):
         return []
-    if image is None:
-        raise DamagedDataError(f"{entry.key}: no image")
+    if image is None or not annotations:
+        missing = "no .json or .txt" if image else "no image"
+        raise DamagedDataError(f"{entry.key}: {missing}, only {entry.extensions}; {MEMBERS_REMEDY}")
     annotation, is_text = _usable_annotation(path, entry, schema)
     verify_image(entry.key, ByteSpan(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)
     return [SampleLocation(entry.key, *image, *annotation, is_text)]
 
 
+def _may_be_of_sample(extension: str) -> bool:
+    """Return True for an extension of images or captions, also one such as `input.jpg` or `heic`."""
+    suffix = f".{extension.rpartition('.')[2]}"
+    return suffix in (".json", ".txt") or suffix in IMAGE_SUFFIXES or suffix in UNREAD_SUFFIXES
+
+
 def _usable_annotation(path: Path, entry: TarEntry, schema: CaptionSchema) -> tuple[tuple[int, int], bool]:
-    problem = "no .json or .txt"
+    problem = ""
     for part, is_text in _annotation_parts(entry):
         try:
             captions_in(schema, _parse_part(path, part, is_text))

@@ -1,7 +1,8 @@
 """Index of a shard: names of its samples and their places in the tar, so that any is one read away."""
 
 import re
-import tarfile
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -124,76 +125,37 @@ def shard_stem(shard: str) -> str:
 
 
 def safe_key(name: str) -> str:
-    """Return `name` as a sample's key: letters, digits, `_` and `-`, at most MAX_KEY_CHARACTERS."""
+    """Return `name` as a sample's key: letters, digits, `_` and `-`, at most MAX_KEY_CHARACTERS.
+
+    A name that is too long, or has letters of other scripts than the Latin one, gets a digest at its end.
+    """
     key = _UNSAFE.sub("_", name) or "_"
-    return key if len(key) <= MAX_KEY_CHARACTERS else f"{key[: MAX_KEY_CHARACTERS - 13]}-{_digest(name)}"
+    if len(key) <= MAX_KEY_CHARACTERS and (name.isascii() or _is_latin(name)):
+        return key
+    return f"{key[: MAX_KEY_CHARACTERS - 13]}-{_digest(name)}"
+
+
+def _is_latin(name: str) -> bool:
+    """Return True for a name whose letters are Latin ones, with or without accents, if it has any."""
+    letters = [letter for letter in name if letter.isalpha()]
+    others = (
+        letter for letter in letters if letter >= "\u0370" and "LATIN" not in unicodedata.name(letter, "")
+    )
+    return bool(letters or re.search("[0-9]", name)) and next(others, None) is None
 
 
 def unique_keys(names: Iterable[str]) -> Iterator[str]:
     """Yield a key for each name, in order; names whose keys would be the same get a number behind it."""
     used: set[str] = set()
+    numbers = Counter[str]()
     for name in names:
         base = key = safe_key(name)
-        number = 1
         while key in used:
-            number += 1
-            key = f"{base}-{number}"
+            numbers[base] += 1
+            key = f"{base}-{numbers[base] + 1}"
         used.add(key)
         yield key
 
 
 def _digest(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-class TarEntry(NamedTuple):
-    """Neighbouring members of a tar with the same key: one sample in webdataset's format."""
-
-    key: str
-    """the members' path up to the first dot of the file name"""
-    parts: dict[str, tuple[int, int]]
-    """(offset, size) by lower-case extension"""
-
-
-def scan_tar(path: Path) -> Iterator[TarEntry]:
-    """Yield the samples of an uncompressed tar in webdataset's format, in order, without folders and links.
-
-    Raises DamagedDataError, behind the last whole sample, when the file is no tar or ends too early, and
-    TransientError when the disk fails.
-    """
-    entry: TarEntry | None = None
-    for name, offset, size in _members(path):
-        key, extension = _split_name(name)
-        if entry is None or key != entry.key or extension in entry.parts:
-            if entry is not None:
-                yield entry
-            entry = TarEntry(key, {})
-        entry.parts[extension] = (offset, size)
-    if entry is not None:
-        yield entry
-
-
-def _members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, offset, size) of the files in a tar."""
-    try:
-        end = path.stat().st_size
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-            while (member := tar.next()) is not None:
-                if member.offset_data + member.size > end:
-                    raise tarfile.ReadError("it ends in the middle of a file")
-                if member.isreg() and not member.issparse():
-                    yield member.name, member.offset_data, member.size
-            # tarfile takes a broken header for the end; the true end is zeros, or nothing.
-            file.seek(tar.offset)
-            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                raise tarfile.ReadError(f"no header at byte {tar.offset}")
-    except OSError as error:
-        raise convert_os_error(error, f"{path}: cannot be read ({error})", DamagedDataError) from None
-    except (tarfile.TarError, ValueError) as error:
-        raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({error})") from None
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    folder, _, file = name.rpartition("/")
-    stem, _, extension = file.partition(".")
-    return (f"{folder}/{stem}" if folder else stem), extension.lower()

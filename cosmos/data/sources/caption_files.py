@@ -3,15 +3,17 @@
 The files are strangers': sizes are capped, and `path_below` keeps an image's path inside its folder.
 """
 
-import csv
 import json
 import logging
+import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmos.data.captions import clean_caption, clean_captions
+from cosmos.data.sources.csv_rows import csv_rows, decoded_lines
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
 MAX_JSON_BYTES = 4 * 2**30
@@ -39,6 +41,18 @@ def path_below(folder: Path, name: str) -> Path:
     if not parts or parts[0] == "/" or ".." in parts or "\0" in name or "\\" in name:
         raise InputError(f"{name!r}: not a path below {folder}")
     return folder / name
+
+
+def locate_below(folder: Path, name: str) -> Path:
+    """Return the file `name` in `folder`, also one whose name is in another of Unicode's normal forms.
+
+    A Mac writes `é` as two characters, and other systems as one. Raises InputError as `path_below`.
+    """
+    path = path_below(folder, name)
+    if name.isascii() or os.path.exists(path):  # noqa: PTH110, which raises errors of names that cannot be
+        return path
+    forms = (path_below(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next(filter(os.path.exists, forms), path)
 
 
 def read_captions_csv(path: Path) -> list[CaptionedImage]:
@@ -102,8 +116,8 @@ def parse_captions_csv(path: Path) -> list[CaptionedImage]:
     for line, image, caption in _csv_rows(path):
         if not image.strip():
             raise InputError(f"{path}, line {line}: no image in it; correct or remove the line")
-        captions.setdefault(image.strip(), []).extend(clean_captions([caption]))
-    return [CaptionedImage(image, tuple(texts)) for image, texts in captions.items()]
+        captions.setdefault(image.strip(), []).append(caption)
+    return _cleaned(path, captions)
 
 
 def parse_coco(path: Path) -> list[CaptionedImage]:
@@ -120,8 +134,9 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
         identity = _value(where, entry, "image_id", int | str)
         if identity not in captions:
             raise InputError(f"{where}: image_id {identity} is no image's id; the file is damaged")
-        captions[identity].extend(clean_captions([_value(where, entry, "caption", str)]))
-    return _unique(path, [CaptionedImage(names[key], tuple(captions[key])) for key in names])
+        captions[identity].append(_value(where, entry, "caption", str))
+    _check_unique(path, list(names.values()))
+    return _cleaned(path, {names[key]: captions[key] for key in names})
 
 
 def parse_flickr30k(path: Path) -> list[CaptionedImage]:
@@ -129,9 +144,9 @@ def parse_flickr30k(path: Path) -> list[CaptionedImage]:
     images = []
     for where, entry in _entries(path, load_json_file(path), ""):
         texts = _value(where, entry, "caption", list | str)
-        captions = clean_captions(texts if isinstance(texts, list) else [texts])
-        images.append(CaptionedImage(_name(where, entry, "image"), tuple(captions)))
-    return _unique(path, images)
+        images.append((_name(where, entry, "image"), texts if isinstance(texts, list) else [texts]))
+    _check_unique(path, [name for name, _ in images])
+    return _cleaned(path, dict(images))
 
 
 def load_json_file(path: Path) -> Any:
@@ -165,7 +180,9 @@ def _load_text(path: Path, limit: int, remedy_of_size: str, problem: str, remedy
     except OSError as error:
         raise unreadable_file(path, error) from None
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: {problem} ({error}); {remedy}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        where = f"line {line}: byte 0x{error.object[error.start]:02x} is no UTF-8"
+        raise InputError(f"{path}: {problem} ({where}); {remedy}") from None
     raise InputError(f"{path}: larger than {limit} bytes; {remedy_of_size}")
 
 
@@ -177,22 +194,21 @@ def unreadable_file(path: Path, error: OSError, remedy: str = "correct the path"
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield (line, image, caption) of the rows below the header `image,caption`, without blank lines."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
+        with path.open("rb") as file:
+            rows = csv_rows(path, decoded_lines(path, file))
+            header = [name.strip() for name in next(rows, (1, []))[1]]
             if header != ["image", "caption"]:
                 raise InputError(f"{path}, line 1: expected the header image,caption, found {header}")
-            for row in filter(None, rows):
-                if len(row) != 2:
+            for line, row in rows:
+                if row and len(row) != 2:
                     raise InputError(
-                        f"{path}, line {rows.line_num}: {len(row)} fields in place of image and caption; "
+                        f"{path}, line {line}: {len(row)} fields in place of image and caption; "
                         "put captions that have commas in double quotes"
                     )
-                yield rows.line_num, row[0], row[1]
+                if row:
+                    yield line, row[0], row[1]
     except OSError as error:
         raise unreadable_file(path, error) from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a CSV in UTF-8 ({error}); save it as one") from None
 
 
 def _entries(parent: Path | str, entries: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -243,13 +259,22 @@ def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
     return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))
 
 
-def _unique(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
+def _cleaned(path: Path, captions: dict[str, list[Any]]) -> list[CaptionedImage]:
+    """Return the images with their captions, without empty ones; a warning counts those of other images."""
+    images = [CaptionedImage(name, tuple(clean_captions(texts))) for name, texts in captions.items()]
+    pairs = zip(images, captions.values(), strict=True)
+    if empty := sum(len(texts) - len(image.captions) for image, texts in pairs if image.captions):
+        logger.warning("%s: left out %d empty captions of images that have others", path, empty)
+    return images
+
+
+def _check_unique(path: Path, names: list[str]) -> None:
+    """Raise InputError, which names the entries, for an image that is there twice."""
     seen: dict[str, int] = {}
-    for number, image in enumerate(images):
-        if image.image in seen:
+    for number, name in enumerate(names):
+        if name in seen:
             raise InputError(
-                f"{path}: image {image.image!r} is there twice ({seen[image.image]} and {number}); "
+                f"{path}: image {name!r} is there twice ({seen[name]} and {number}); "
                 "put its captions into one entry"
             )
-        seen[image.image] = number
-    return images
+        seen[name] = number

@@ -1,10 +1,10 @@
 """DreamLIP's and PixelProse's tables of captions, a row per image: CSV, JSON lines or Parquet of any size."""
 
-import csv
 import io
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,8 @@ from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
-from cosmos.data.sources.caption_files import path_below, unreadable_file
+from cosmos.data.sources.caption_files import locate_below, unreadable_file
+from cosmos.data.sources.csv_rows import csv_rows, describe_byte
 from cosmos.data.sources.img2dataset import find_downloads
 from cosmos.data.sources.inputs import (
     ByteSpan,
@@ -48,8 +49,9 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     """List the images in `data.images` that `data.annotations` has a row for.
 
     A row's location is a URL that img2dataset downloaded, or a path below `data.images`. Downloads without a
-    row are skipped inputs; rows whose URL was never downloaded are only counted in the log, since links die.
-    Takes a few hundred bytes of memory per row, and for Parquet a copy below the machine's cache_root.
+    row and rows without a location are skipped inputs. Rows whose URL was never downloaded, since links die,
+    and those of an image that had a row before are only counted in the log. Takes a few hundred bytes of
+    memory per row, and for Parquet a copy below the machine's cache_root.
 
     Raises InputError that names the file and what is wrong with it, TransientError when a disk fails.
     """
@@ -64,10 +66,16 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
         owner = f"{(machine.data_root / params.name).absolute()}:{schema}"
         table = copy_as_json_lines(published, machine.cache_root / "tables", owner, columns)
         scratch = (table,)
-    rows = locate_rows(table, schema)
+    located = locate_rows(table, schema)
+    rows = located.places
     if not rows:
         raise InputError(f"{published}: no row has a URL or path of an image; correct data.annotations")
     records, skipped = _join(rows, folder)
+    skipped += [
+        Skipped(f"{published}: row {number}", "no URL or path of an image") for number in located.empty
+    ]
+    if located.num_repeated:
+        logger.info("%s: %d rows repeat the image of a row before them", published, located.num_repeated)
     if not records:
         raise InputError(
             f"{folder}: holds none of the images that {published} names; set data.images to the folder that "
@@ -79,8 +87,27 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped), scratch)
 
 
-def locate_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
-    """Return the place of each image's row in the table, by the image's URL or path; its first row counts.
+@dataclass
+class LocatedRows:
+    """Places of a table's rows by the URL or path of the image, of which the first row counts."""
+
+    places: dict[str, ByteSpan] = field(default_factory=dict)
+    empty: list[int] = field(default_factory=list)
+    """numbers, from 1, of rows without a URL or path"""
+    num_repeated: int = 0
+    """rows of an image that had one before"""
+
+    def add(self, number: int, location: Any, place: ByteSpan) -> None:
+        """Add row `number`."""
+        name = location.strip() if isinstance(location, str) else ""
+        if not name:
+            self.empty.append(number)
+        elif self.places.setdefault(name, place) is not place:
+            self.num_repeated += 1
+
+
+def locate_rows(table: Path, schema: CaptionSchema) -> LocatedRows:
+    """Return the place of each image's row in the table.
 
     Raises InputError that names the file, and the line or columns, when it is no CSV or JSON lines with these
     captions; TransientError when the disk fails.
@@ -112,27 +139,31 @@ def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], li
     for location, row in rows.items():
         if "://" not in location:
             try:
-                places.append((location, ByteSpan(str(path_below(folder, location))), row))
+                places.append((location, ByteSpan(str(locate_below(folder, location))), row))
             except InputError as error:
                 skipped.append(Skipped(location, str(error)))
+    named = {image.path for _, image, _ in places}
+    lonely = (str(path) for path in downloads.lonely if str(path) not in named)
+    skipped += (
+        Skipped(path, "no row names it, and no .json of the same name is beside it") for path in lonely
+    )
     keys = unique_keys(key for key, _, _ in places)
     return [PairRecord(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
 
 
-def _locate_csv_rows(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
-    rows: dict[str, ByteSpan] = {}
+def _locate_csv_rows(table: Path, schema: CaptionSchema) -> LocatedRows:
+    located = LocatedRows()
     with table.open("rb") as file:
-        located = _csv_rows(table, file)
-        header = next(located, ([], 0, 0))[0]
+        rows = enumerate(_csv_places(table, file))
+        _, (header, _) = next(rows, (0, ([], None)))
         column = header.index(_location_column(table, header, schema))
-        for row, offset, size in located:
-            if len(row) > column and row[column].strip():
-                rows.setdefault(row[column].strip(), ByteSpan(str(table), offset, size))
-    return rows
+        for number, (row, place) in rows:
+            located.add(number, row[column] if len(row) > column else "", place)
+    return located
 
 
-def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int]]:
-    """Yield (cells, offset, size) of each row; offset and size in bytes."""
+def _csv_places(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], ByteSpan]]:
+    """Yield (cells, place) of each row that is not blank."""
     end = start = 0
 
     def lines() -> Iterator[str]:
@@ -141,27 +172,21 @@ def _csv_rows(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], int, int
             end += size
             yield line.decode("utf-8", "replace")
 
-    reader = csv.reader(lines())
-    try:
-        for row in reader:
-            yield row, start, end - start
-            start = end
-    except csv.Error as error:
-        raise InputError(
-            f"{table}, line {reader.line_num}: {error}; is a double quote missing or too many?"
-        ) from None
+    for _, row in csv_rows(table, lines()):
+        if row:
+            yield row, ByteSpan(str(table), start, end - start)
+        start = end
 
 
-def _locate_json_lines(table: Path, schema: CaptionSchema) -> dict[str, ByteSpan]:
-    rows: dict[str, ByteSpan] = {}
+def _locate_json_lines(table: Path, schema: CaptionSchema) -> LocatedRows:
+    located = LocatedRows()
     with table.open("rb") as file:
         for number, (offset, size, line) in enumerate(_lines(table, file), 1):
             if line.strip():
                 row = _json_row(f"{table}, line {number}", line)
                 location = row.get(_location_column(table, list(row), schema))
-                if isinstance(location, str) and location.strip():
-                    rows.setdefault(location.strip(), ByteSpan(str(table), offset, size))
-    return rows
+                located.add(number, location, ByteSpan(str(table), offset, size))
+    return located
 
 
 def _json_row(where: str, line: bytes) -> dict[str, Any]:
@@ -218,7 +243,7 @@ def _parser(table: Path) -> ParseAnnotation:
     if table.suffix == ".jsonl":
         return _parse_json_row
     with table.open("rb") as file:
-        return partial(_parse_csv_row, next(_csv_rows(table, file))[0])
+        return partial(_parse_csv_row, next(_csv_places(table, file))[0])
 
 
 def _parse_json_row(path: str, content: bytes) -> Any:
@@ -230,9 +255,14 @@ def _parse_json_row(path: str, content: bytes) -> Any:
 
 def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
     try:
-        cells = next(csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline="")), [])
-    except csv.Error as error:  # the file is another than when its rows were located
-        raise DamagedDataError(f"not a row of a CSV ({error})") from None
+        text = content.decode("utf-8")
+        _, cells = next(csv_rows("the row", io.StringIO(text, newline="")), (1, []))
+    except UnicodeDecodeError as error:
+        raise DamagedDataError(
+            f"a row that is not in UTF-8 ({describe_byte(error)}): {content[:80]!r}"
+        ) from None
+    except InputError as error:  # the file is another than when its rows were located
+        raise DamagedDataError(str(error)) from None
     if len(cells) != len(header):
         raise DamagedDataError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
     return dict(zip(header, cells, strict=True))

@@ -1,6 +1,5 @@
 """Inputs of shards: an opened source, the files of an image and its captions, and how they are read."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
 from cosmos.data.shards.samples import annotation_bytes
-from cosmos.errors import DamagedDataError, InputError, TransientError, convert_os_error, is_permanent
+from cosmos.errors import DamagedDataError, InputError, convert_os_error
 
 NUM_PROBED = 1000
 """Records among which the schema of the captions is detected."""
@@ -114,23 +113,6 @@ def detect_schema(where: str, records: Sequence[PairRecord], parse: ParseAnnotat
         except DamagedDataError as error:
             problem = f"{record.name}: {error}"
     raise InputError(f"{where}: found no image with captions ({problem}); is data.source right?")
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Return the files in `folder` and its folders, sorted, without hidden ones such as a Mac's `._a.jpg`.
-
-    Folders that this user may not list are passed over. Raises TransientError when the disk fails.
-    """
-
-    def stop_where_the_disk_fails(error: OSError) -> None:
-        if not is_permanent(error):
-            raise TransientError(f"{error.filename}: cannot be listed ({error.strerror})")
-
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=stop_where_the_disk_fails):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files)
 
 
 def split_inputs(inputs: Sequence[SourceInput], params: DataParams) -> dict[str, Sequence[SourceInput]]:

@@ -4,39 +4,41 @@ Each source is a function of (params, machine); `open_source` picks it by `data.
 already are not rewritten: `shards.existing`.
 """
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import SplitName, draw_sample
+from cosmos.data.folders import list_names
 from cosmos.data.image_verification import IMAGE_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import unique_keys
-from cosmos.data.shards.samples import parse_annotation
 from cosmos.data.sources.caption_files import (
     CaptionedImage,
+    locate_below,
     parse_captions_csv,
     parse_coco,
     parse_flickr30k,
-    path_below,
 )
 from cosmos.data.sources.caption_tables import open_caption_table
+from cosmos.data.sources.image_folder import open_image_folder, parse_caption_file, stem_of
 from cosmos.data.sources.inputs import (
     ByteSpan,
     OpenedSource,
     PairRecord,
     SourceInput,
-    detect_schema,
-    files_below,
     read_pair,
     split_inputs,
 )
 from cosmos.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 def open_source(params: DataParams, machine: Machine) -> OpenedSource:
@@ -52,7 +54,7 @@ def open_source(params: DataParams, machine: Machine) -> OpenedSource:
         "captions-csv": partial(_open_captions_file, parse_captions_csv),
         "coco": partial(_open_captions_file, parse_coco),
         "flickr30k": partial(_open_captions_file, parse_flickr30k),
-        "folder": _open_folder,
+        "folder": open_image_folder,
         "dreamlip": partial(open_caption_table, schema="dreamlip"),
         "pixelprose": partial(open_caption_table, schema="pixelprose"),
     }
@@ -89,44 +91,25 @@ def _open_captions_file(
     parse: Callable[[Path], list[CaptionedImage]], params: DataParams, machine: Machine
 ) -> OpenedSource:
     """List a folder of images beside a file that has all captions."""
-    folder = machine.source(params.images)
-    images = parse(machine.source(params.annotations))
+    folder, file = machine.source(params.images), machine.source(params.annotations)
+    images = parse(file)
     records, skipped = [], []
-    for key, image in zip(unique_keys(_stem(image.image) for image in images), images, strict=True):
+    for key, image in zip(unique_keys(stem_of(image.image) for image in images), images, strict=True):
         try:
-            records.append(PairRecord(key, ByteSpan(str(path_below(folder, image.image))), image.captions))
+            records.append(PairRecord(key, ByteSpan(str(locate_below(folder, image.image))), image.captions))
         except InputError as error:
             skipped.append(Skipped(image.image, str(error)))
-    read = partial(read_pair, schema="captions", parse=_parse_file)
+    if unlisted := _num_unlisted(records):
+        logger.info("%s: %d images beside those of %s have no captions in it", folder, unlisted, file)
+    read = partial(read_pair, schema="captions", parse=parse_caption_file)
     return OpenedSource("captions", split_inputs(records, params), read, tuple(skipped))
 
 
-def _open_folder(params: DataParams, machine: Machine) -> OpenedSource:
-    """List a folder of images, each with a .json or .txt of the same name beside it."""
-    folder = machine.source(params.images)
-    images = [path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
-    keys = unique_keys(_stem(image.relative_to(folder).as_posix()) for image in images)
-    records, skipped = [], []
-    for key, image in zip(keys, images, strict=True):
-        annotation = next((path for path in _annotations_of(image) if path.is_file()), None)
-        if annotation is None:
-            skipped.append(Skipped(str(image), "no .json or .txt of the same name beside it"))
-        else:
-            records.append(PairRecord(key, ByteSpan(str(image)), ByteSpan(str(annotation))))
-    schema = detect_schema(str(folder), records, _parse_file)
-    read = partial(read_pair, schema=schema, parse=_parse_file)
-    return OpenedSource(schema, split_inputs(records, params), read, tuple(skipped))
-
-
-def _annotations_of(image: Path) -> tuple[Path, Path]:
-    return image.with_suffix(".json"), image.with_suffix(".txt")
-
-
-def _parse_file(path: str, content: bytes) -> Any:
-    value = parse_annotation(content, is_text=path.endswith(".txt"))
-    return value.splitlines() if isinstance(value, str) else value
-
-
-def _stem(name: str) -> str:
-    """Return a path without its extension."""
-    return name.rpartition(".")[0] or name
+def _num_unlisted(records: Sequence[PairRecord]) -> int:
+    """Return the number of images in the records' folders that are no record's."""
+    listed = {record.image.path for record in records}
+    folders = {Path(path).parent for path in listed}
+    with suppress(InputError):  # images may be read in a folder that may not be listed
+        files = [folder / name for folder in folders for name in list_names(folder)]
+        return sum(path.suffix.lower() in IMAGE_SUFFIXES and str(path) not in listed for path in files)
+    return 0

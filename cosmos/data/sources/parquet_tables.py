@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
+from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
-from cosmos.data.sources.inputs import files_below
 from cosmos.errors import InputError, convert_os_error
 from cosmos.run.files import replacing
 
@@ -34,14 +34,16 @@ def parquet_files(table: Path) -> list[Path]:
 
     Raises InputError when there are none, TransientError when the disk fails.
     """
-    files = [path for path in files_below(table) if path.suffix == SUFFIX] if table.is_dir() else [table]
+    files = [table]
+    if table.is_dir():
+        files = sorted(path for path in walk_files(table) if path.suffix.lower() == SUFFIX)
     if not files:
         raise InputError(f"{table}: holds no {SUFFIX} files; correct data.annotations")
     return files
 
 
 def copy_as_json_lines(table: Path, folder: Path, owner: str, choose_columns: ChooseColumns) -> Path:
-    """Write rows that have a location to a file of JSON lines in `folder`, unless it is there; return it.
+    """Write the rows to a file of JSON lines in `folder`, unless it is there; return it.
 
     Its name stands for the `owner`, who may delete it, and for paths, sizes and times of change of the files
     in `table`. Raises InputError that names the file, and the columns or row, of a table in another form, or
@@ -73,24 +75,22 @@ def _describe_state(path: Path) -> str:
 
 
 def _json_lines(path: Path, choose_columns: ChooseColumns) -> Iterator[str]:
-    for number, (location, row) in enumerate(_rows(path, choose_columns)):
-        if not isinstance(location, str) or not location.strip():
-            continue
+    for number, row in enumerate(_rows(path, choose_columns)):
         line = json.dumps(row, ensure_ascii=False) + "\n"
         if len(line.encode()) > MAX_ANNOTATION_BYTES:
             raise InputError(f"{path}: row {number} has more than {MAX_ANNOTATION_BYTES} bytes; remove it")
         yield line
 
 
-def _rows(path: Path, choose_columns: ChooseColumns) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield (location, chosen columns) of each row."""
+def _rows(path: Path, choose_columns: ChooseColumns) -> Iterator[dict[str, Any]]:
+    """Yield the chosen columns of each row."""
     try:
         with path.open("rb") as file:
             table = parquet.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             columns = choose_columns(path, table.schema_arrow.names)
             _check_text(path, table.schema_arrow, columns)
             for batch in table.iter_batches(ROWS_AT_A_TIME, columns=columns, use_threads=False):
-                yield from ((row[columns[0]], row) for row in batch.to_pylist())
+                yield from batch.to_pylist()
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise _no_parquet(path, error) from None
     except OSError as error:

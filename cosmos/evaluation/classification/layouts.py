@@ -1,11 +1,15 @@
 """Image files in folders of classes, which is how users and ImageNet lay out labelled images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.data.image_verification import IMAGE_SUFFIXES
+from cosmos.data.folders import is_broken_link, list_names, walk_files
+from cosmos.data.image_verification import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
 from cosmos.errors import InputError
-from cosmos.evaluation.dataset_files import walk_files
+from cosmos.evaluation.dataset_files import MAX_NAMED_FILES
+
+BROKEN_LINKS = "are links to what is not there; mend or remove them"
 
 
 @dataclass(frozen=True)
@@ -22,13 +26,18 @@ class LabelledFiles:
 def read_class_folders(folder: Path) -> LabelledFiles:
     """Return the images in folders of classes, by sorted folder; deeper folders are part of a class.
 
-    Files and folders that begin with a dot are left out. InputError names a folder that is missing or empty.
+    Links are followed. Hidden files and folders are left out, and so are files that are no images. InputError
+    names a folder that is missing or empty, and images that would be left out: in no class's folder, or in
+    formats that are not decoded.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; correct the path")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path, folder))
+    paths = [folder / name for name in list_names(folder)]
+    folders = [path for path in paths if path.is_dir()]
     if not folders:
         raise InputError(f"{folder}: no folders in it; make a folder for each class, with its images")
+    _refuse(folder, filter(is_broken_link, paths), BROKEN_LINKS)
+    _refuse(folder, filter(_is_image, paths), "lie in no class's folder; move them into one, or away")
     images = [_image_files(path) for path in folders]
     return LabelledFiles(
         tuple(path for paths in images for path in paths),
@@ -39,16 +48,25 @@ def read_class_folders(folder: Path) -> LabelledFiles:
 
 def _image_files(folder: Path) -> list[Path]:
     """Return the image files below a class's folder, sorted."""
-    paths = sorted(
-        path
-        for path in walk_files(folder, follow_links=False)
-        if path.suffix.lower() in IMAGE_SUFFIXES and not _is_hidden(path, folder) and path.is_file()
-    )
+    files = sorted(walk_files(folder))
+    unread = (path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
+    _refuse(folder, unread, f"are in formats that are not decoded; {UNREAD_REMEDY}, or move it away")
+    _refuse(folder, filter(is_broken_link, files), BROKEN_LINKS)
+    paths = [path for path in files if _is_image(path)]
     if not paths:
         endings = ", ".join(sorted(IMAGE_SUFFIXES))
         raise InputError(f"{folder}: no image in it ({endings}); add some, or remove the folder")
     return paths
 
 
-def _is_hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+
+
+def _refuse(folder: Path, paths: Iterable[Path], problem: str) -> None:
+    """Raise InputError, which counts and names the files, if there are any: figures would leave them out."""
+    named = [str(path) for path in paths]
+    if named:
+        dots = ", ..." if len(named) > MAX_NAMED_FILES else ""
+        files = ", ".join(named[:MAX_NAMED_FILES])
+        raise InputError(f"{folder}: {len(named):,} files {problem}: {files}{dots}")

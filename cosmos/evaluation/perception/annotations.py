@@ -1,6 +1,5 @@
 """Annotation files of perception datasets: SugarCrepe's, MMVP-VLM's and Winoground's."""
 
-import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from cosmos.data.captions import clean_caption
 from cosmos.data.sources.caption_files import load_json_file, load_text_file
+from cosmos.data.sources.csv_rows import csv_rows
 from cosmos.errors import InputError
 
 
@@ -120,16 +120,14 @@ def _string(where: str, entry: Any, key: str) -> str:
 
 def _statements(path: Path) -> Iterator[MmvpStatement]:
     """Yield the rows of a CSV with columns id (or question id), type and statement; skip blank lines."""
-    rows = csv.reader(StringIO(load_text_file(path)))
-    try:
-        header = [name.strip().lower() for name in next(rows, [])]
-        columns = ["id" if name == "question id" else name for name in header]
-        if sorted(columns) != ["id", "statement", "type"]:
-            raise InputError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
-        for row in filter(None, rows):
-            yield _statement(path, rows.line_num, columns, row)
-    except csv.Error as error:
-        raise InputError(f"{path}: not a CSV ({error}); save it as one") from None
+    rows = csv_rows(path, StringIO(load_text_file(path)))
+    header = [name.strip().lower() for name in next(rows, (1, []))[1]]
+    columns = ["id" if name == "question id" else name for name in header]
+    if sorted(columns) != ["id", "statement", "type"]:
+        raise InputError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
+    for line, row in rows:
+        if row:
+            yield _statement(path, line, columns, row)
 
 
 def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]) -> MmvpStatement:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.data.folders import list_names
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import check_file_exists, locate_images
 from cosmos.evaluation.perception.annotations import read_examples, read_hard_negatives, read_statements
@@ -30,7 +31,7 @@ class ImageFolder:
 
 def find_hard_negative_files(folder: Path, remedy: str) -> list[Path]:
     """Return all JSON files directly in a folder, sorted. Raises InputError when there is none."""
-    files = sorted(folder.glob("*.json"))
+    files = [folder / name for name in list_names(folder) if name.endswith(".json")]
     if not files:
         raise InputError(f"{folder}: no such folder, or no .json file in it; {remedy}")
     return files

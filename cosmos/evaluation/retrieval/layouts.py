@@ -10,7 +10,7 @@ from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.sources.caption_files import (
     CaptionedImage,
-    path_below,
+    locate_below,
     read_captions_csv,
     read_coco,
     read_flickr30k,
@@ -83,8 +83,8 @@ def _image_path(folder: Path, name: str) -> Path:
     Karpathy's files and Flickr30k's name a subfolder (val2014/..., flickr30k-images/...), which `folder` may
     itself be.
     """
-    path = path_below(folder, name)
-    flat = folder / PurePosixPath(name).name
+    path = locate_below(folder, name)
+    flat = locate_below(folder, PurePosixPath(name).name)
     return flat if not path.is_file() and flat.is_file() else path
 
 

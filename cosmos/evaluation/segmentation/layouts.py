@@ -7,10 +7,11 @@ from pathlib import Path
 
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
+from cosmos.data.folders import walk_files
 from cosmos.data.sources.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key, walk_files
+from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
@@ -135,7 +136,7 @@ def find_stems(folders: PairedFolders) -> list[str]:
 
 
 def _stems_below(folder: Path, suffix: str) -> Iterable[str]:
-    names = (path.relative_to(folder).as_posix() for path in walk_files(folder, follow_links=True))
+    names = (path.relative_to(folder).as_posix() for path in walk_files(folder))
     return (name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 

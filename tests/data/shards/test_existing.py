@@ -36,12 +36,17 @@ def test_braces_that_make_no_sense_are_refused(pattern: str, problem: str) -> No
 
 def test_a_local_pattern_starts_from_the_source_root_and_is_sorted(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "shards"
-    folder.mkdir(parents=True)
-    for name in ("1.tar", "0.tar", "0.json", "._0.tar"):
+    (folder / "deep" / "__MACOSX").mkdir(parents=True)
+    for name in ("1.tar", "0.tar", "0.json", "._0.tar", "deep/2.tar", "deep/__MACOSX/2.tar"):
         (folder / name).touch()
+    (folder / "linked").symlink_to(folder / "deep")
+    (folder / "deep" / "back").symlink_to(folder)
     expected = [str(folder / "0.tar"), str(folder / "1.tar")]
     assert find_shards("shards/*.tar", machine(tmp_path)) == expected
     assert find_shards("shards/{0..1}.tar", machine(tmp_path)) == expected
+    deep = [str(folder / "deep" / "2.tar"), str(folder / "linked" / "2.tar")]
+    assert find_shards("shards/*/2.tar", machine(tmp_path)) == deep
+    assert find_shards("shards/**/*.tar", machine(tmp_path)) == [*expected, deep[0]]
     with pytest.raises(ValueError, match=r"nothing-\*.tar: no such shards; correct data.annotations"):
         find_shards("shards/nothing-*.tar", machine(tmp_path))
 
@@ -80,6 +85,57 @@ def test_samples_that_can_be_used_are_indexed_and_the_others_listed(tmp_path: Pa
         assert expected in problem
 
 
+def test_a_shard_that_a_mac_packed_is_read(tmp_path: Path) -> None:
+    members = [(f"./0.{kind}", content) for kind, content in (("jpg", image_bytes(0)), ("txt", b"a dog"))]
+    packed = [item for name, content in members for item in ((f"./._{name[2:]}", b"Mac"), (name, content))]
+    shard = str(make_tar(tmp_path / "shard.tar", [("./._.", b"Mac"), *packed]))
+    assert shards_schema(shard, machine(tmp_path)) == "captions"
+    info, skipped = index_shard(shard, 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
+    assert (info.num_samples, skipped) == (1, ())
+
+
+APART = [*((f"{i}.jpg", image_bytes(i)) for i in range(2)), *((f"{i}.txt", b"a dog") for i in range(2))]
+
+
+@pytest.mark.parametrize(
+    ("members", "extensions"),
+    [
+        (APART, ".jpg, .txt"),
+        ([("0.input.jpg", image_bytes()), ("0.output.txt", b"a dog")], ".input.jpg, .output.txt"),
+        ([("0.heic", b""), ("0.txt", b"a dog")], ".heic, .txt"),
+    ],
+)
+def test_members_that_make_no_sample_are_named_with_what_packs_them(
+    tmp_path: Path, members: list[tuple[str, bytes]], extensions: str
+) -> None:
+    shard = str(make_tar(tmp_path / "shard.tar", members))
+    with pytest.raises(InputError, match=rf"extensions found: {extensions}; .* `tar --sort=name`"):
+        shards_schema(shard, machine(tmp_path))
+    info, skipped = index_shard(shard, 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
+    assert info.num_samples == 0
+    assert len(skipped) == (4 if members is APART else 1)
+    assert all("`tar --sort=name`" in entry.reason for entry in skipped)
+
+
+@pytest.mark.parametrize("members", [[], [("cls.npy", b"")]])
+def test_a_shard_without_images_and_captions_is_listed(
+    tmp_path: Path, members: list[tuple[str, bytes]]
+) -> None:
+    shard = str(make_tar(tmp_path / "shard.tar", members))
+    _, skipped = index_shard(shard, 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
+    assert [(entry.input, entry.reason) for entry in skipped] == [
+        (shard, "holds neither images nor captions")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_every_format_that_is_decoded_may_be_in_a_shard(tmp_path: Path, kind: str) -> None:
+    members = [(f"0.{kind.lower()}", image_bytes(0, kind)), ("0.txt", b"a dog")]
+    shard = str(make_tar(tmp_path / "shard.tar", members))
+    info, skipped = index_shard(shard, 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
+    assert (info.num_samples, skipped) == (1, ())
+
+
 def test_what_lies_before_the_damage_of_a_shard_is_kept(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "shard.tar", [*MEMBERS[:6], ("9.jpg", image_bytes(9)), ("9.txt", b"lost")])
     content = path.read_bytes()
@@ -91,14 +147,17 @@ def test_what_lies_before_the_damage_of_a_shard_is_kept(tmp_path: Path) -> None:
 
 def test_the_schema_is_that_of_the_first_usable_captions(tmp_path: Path) -> None:
     members = [
+        ("0.jpg", b""),
         ("0.json", b"{"),
+        ("1.jpg", b""),
         ("1.txt", b" "),
+        ("2.jpg", b""),
         ("2.json", as_json({"raw_caption": "a", "longIB_captions": "b. c"})),
     ]
     path = make_tar(tmp_path / "shard.tar", members)
     assert shards_schema(str(path), machine(tmp_path)) == "dreamlip"
     with pytest.raises(ValueError, match="found no sample with captions"):
-        shards_schema(str(make_tar(tmp_path / "none.tar", members[:2])), machine(tmp_path))
+        shards_schema(str(make_tar(tmp_path / "none.tar", members[:4])), machine(tmp_path))
 
 
 def test_a_first_shard_that_is_no_tar_is_the_users(tmp_path: Path) -> None:

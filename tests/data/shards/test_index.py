@@ -1,5 +1,6 @@
 import io
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from cosmos.data.shards.index import (
     ShardIndex,
     index_path,
     safe_key,
-    scan_tar,
     unique_keys,
 )
+from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.errors import DamagedDataError
 
 located = st.builds(
@@ -89,6 +90,28 @@ def test_a_key_is_short_and_harmless_in_a_tar_and_stays_as_it_is(name: str) -> N
 def test_keys_of_all_names_are_different(names: list[str]) -> None:
     keys = list(unique_keys(names))
     assert len(set(keys)) == len(keys) == len(names)
+
+
+def test_names_without_latin_letters_have_keys_of_their_own_at_once() -> None:
+    names = [f"{'猫' * (1 + i % 5)}{chr(0x4E00 + i)}" for i in range(8000)]
+    started = time.perf_counter()
+    keys = list(unique_keys(names))
+    assert time.perf_counter() - started < 2
+    assert len(set(keys)) == len(names)
+    assert list(unique_keys(reversed(names))) == keys[::-1]
+    assert safe_key("写真_001").startswith("__001-")
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["a", "dir/b c.d", "é", "e\u0301", "Größe m²"], ["a", "dir_b_c_d", "_", "e_", "Gr_e_m_"]),
+        (["a b", "a?b", "a_b-2", "a!b"], ["a_b", "a_b-2", "a_b-2-2", "a_b-3"]),
+        (["!", "?", "!!"], ["_", "_-2", "_-3"]),
+    ],
+)
+def test_keys_of_prepared_datasets_stay(names: list[str], keys: list[str]) -> None:
+    assert list(unique_keys(names)) == keys
 
 
 def test_shards_of_one_name_in_two_folders_have_indexes_of_their_own(tmp_path: Path) -> None:

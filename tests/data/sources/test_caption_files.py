@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from cosmos.data.captions import MAX_CAPTION_CHARACTERS
 from cosmos.data.sources import caption_files
 from cosmos.data.sources.caption_files import (
     CaptionedImage,
     load_text_file,
+    locate_below,
     path_below,
     read_captions_csv,
     read_coco,
@@ -43,6 +45,46 @@ def test_blank_lines_of_a_csv_are_passed_over(tmp_path: Path) -> None:
     assert [image.image for image in read_captions_csv(path)] == ["a.jpg", "b.jpg"]
 
 
+def test_a_long_caption_is_cut_as_in_every_source_and_no_damage(tmp_path: Path) -> None:
+    path = as_csv(tmp_path, "image,caption\na.jpg," + "x" * 200_000)
+    assert read_captions_csv(path) == [CaptionedImage("a.jpg", ("x" * MAX_CAPTION_CHARACTERS,))]
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_a_csv_may_come_from_another_system(tmp_path: Path, end: str) -> None:
+    (tmp_path / "a.csv").write_bytes(f"\ufeffimage,caption{end}é.jpg,one{end}b.jpg,two".encode())
+    assert [image.image for image in read_captions_csv(tmp_path / "a.csv")] == ["é.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "place"),
+    [("latin-1", r"line 3: not in UTF-8 \(byte 1 is 0xe9\)"), ("utf-16", "line 1: not in")],
+)
+def test_a_csv_in_another_encoding_is_refused_with_line_and_byte(
+    tmp_path: Path, encoding: str, place: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes("image,caption\na.jpg,one\né.jpg,two\n".encode(encoding))
+    with pytest.raises(ValueError, match=rf"a.csv, {place}.*; save the file as UTF-8"):
+        read_captions_csv(tmp_path / "a.csv")
+
+
+def test_empty_captions_of_images_that_have_others_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_captions_csv(as_csv(tmp_path, "image,caption\na.jpg,\na.jpg,one\n")) == [
+        CaptionedImage("a.jpg", ("one",))
+    ]
+    assert "left out 1 empty captions of images that have others" in caplog.text
+
+
+def test_a_name_is_found_in_either_of_unicodes_forms(tmp_path: Path) -> None:
+    (tmp_path / "e\u0301.jpg").touch()
+    assert locate_below(tmp_path, "\u00e9.jpg") == tmp_path / "e\u0301.jpg"
+    assert locate_below(tmp_path, "e\u0301.jpg") == tmp_path / "e\u0301.jpg"
+    assert locate_below(tmp_path, "o\u0308.jpg") == tmp_path / "o\u0308.jpg"
+    assert locate_below(tmp_path, "ö" * 300) == tmp_path / ("ö" * 300)
+
+
 def test_images_without_captions_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -60,7 +102,8 @@ def test_images_without_captions_are_left_out_and_counted(
         ("image,caption\na.jpg,one,two\n", "line 2: 3 fields .* double quotes"),
         ("image,caption\n ,one\n", "line 2: no image"),
         ("image,caption\n", "no image with captions"),
-        ("image,caption\na.jpg," + "x" * 200_000, "not a CSV"),
+        ("image,caption\na.jpg,one\nb.jpg," + "x" * 2**21, "line 3: field larger than"),
+        ('image,caption\na.jpg,one\nb.jpg,"two\nc.jpg,three\n', "line 3: a double quote is never closed"),
     ],
 )
 def test_a_broken_csv_is_refused_with_its_line(tmp_path: Path, text: str, problem: str) -> None:

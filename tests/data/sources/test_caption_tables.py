@@ -11,6 +11,7 @@ from cosmos.data.sample import Sample
 from cosmos.data.sources.caption_tables import locate_rows
 from cosmos.data.sources.inputs import OpenedSource
 from cosmos.data.sources.openers import open_source
+from cosmos.errors import DamagedDataError
 from tests.data.examples import image_bytes, machine
 from tests.data.shards.test_index import make_tar
 
@@ -124,6 +125,69 @@ def test_broken_downloads_are_skipped_and_listed(tmp_path: Path) -> None:
         assert problem in reasons
 
 
+@pytest.mark.parametrize("name", ["captions.csv", "captions.jsonl"])
+def test_rows_without_a_location_are_listed_and_repeated_ones_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    rows = [row(url(1), 1), row(" ", 2), row(url(1), 3), row("", 4)]
+    write_csv(tmp_path / "source", rows)
+    (tmp_path / "source" / "captions.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_files(tmp_path / "source" / "downloads", [1])
+    with caplog.at_level("INFO"):
+        source = opened(tmp_path, annotations=name)
+    listed = [(Path(entry.input).name, entry.reason) for entry in source.skipped]
+    assert listed == [(f"{name}: row {i}", "no URL or path of an image") for i in (2, 4)]
+    assert "1 rows repeat the image of a row before them" in caplog.text
+
+
+def test_downloads_of_which_a_part_is_missing_are_listed(tmp_path: Path) -> None:
+    write_csv(tmp_path / "source", [row(url(i), i) for i in range(5)])
+    folder = tmp_path / "source" / "downloads"
+    write_files(folder, [0, 1, 2, 3])
+    (folder / "00000" / "000000001.json").unlink()
+    (folder / "00000" / "000000002.jpg").unlink()
+    (folder / "00000" / "000000003.jpg").unlink()
+    (folder / "00000" / "000000003.json").write_bytes(downloaded(3, status="failed_to_download"))
+    (folder / "00000" / "._000000000.jpg").touch()
+    members = [
+        ("4.jpg", image_bytes(4)),
+        ("5.json", downloaded(5)),
+        ("6.json", downloaded(6, status="failed")),
+    ]
+    make_tar(folder / "00001.tar", members)
+    source = opened(tmp_path)
+    assert len(source.splits["train"]) == 1
+    listed = {entry.input.rpartition("/")[2]: entry.reason for entry in source.skipped}
+    assert listed == {
+        "000000001.jpg": "no row names it, and no .json of the same name is beside it",
+        "000000002.json: 000000002": "it was downloaded, but no image is beside it",
+        "00001.tar: 4": "no .json beside it",
+        "00001.tar: 00001-5": "it was downloaded, but no image is beside it",
+    }
+
+
+def test_downloads_in_linked_folders_are_found(tmp_path: Path) -> None:
+    write_csv(tmp_path / "source", [row(url(i), i) for i in range(3)])
+    write_files(tmp_path / "disk", [1, 2])
+    (tmp_path / "source" / "downloads").mkdir()
+    (tmp_path / "source" / "downloads" / "00000").symlink_to(tmp_path / "disk" / "00000")
+    assert len(read_all(opened(tmp_path))) == 2
+
+
+def test_a_row_in_another_encoding_is_damaged_and_not_read_with_wrong_letters(tmp_path: Path) -> None:
+    write_csv(tmp_path / "source", [row(url(1), 1)])
+    with (tmp_path / "source" / "captions.csv").open("ab") as file:
+        file.write(b",".join([url(2).encode(), b"caf\xe9", *[b"x"] * len(DREAMLIP_GENERATED)]) + b"\n")
+    write_files(tmp_path / "source" / "downloads", [1, 2])
+    source = opened(tmp_path)
+    by_name = {Path(item.name).stem: item for item in source.splits["train"]}
+    assert source.read(by_name["000000001"])
+    with pytest.raises(
+        DamagedDataError, match=r"captions.csv: a row that is not in UTF-8 \(byte .* is 0xe9\)"
+    ):
+        source.read(by_name["000000002"])
+
+
 def test_no_image_in_common_is_an_error(tmp_path: Path) -> None:
     write_csv(tmp_path / "source", [row(url(1), 1)])
     write_files(tmp_path / "source" / "downloads", [2])
@@ -137,7 +201,8 @@ def test_no_image_in_common_is_an_error(tmp_path: Path) -> None:
         ("a.csv", "", "expected a column of URLs"),
         ("a.csv", "url,text\n", "found url, text"),
         ("a.csv", "raw_caption\n", "expected a column of URLs or paths"),
-        ("a.csv", 'url,raw_caption\nu,"' + "x\n" * 100_000, "line .* double quote"),
+        ("a.csv", 'url,raw_caption\nu,"' + "x\n" * 10, "line 2: a double quote is never closed"),
+        ("a.csv", 'url,raw_caption\nt,y\nu,"' + "x\n" * 600_000, "line 3: field larger than .*double quote"),
         ("a.csv", "url,raw_caption\n" + "x" * 2**21, "a line is longer than"),
         ("a.jsonl", '{"url": "u", "raw_caption": "x"}\n{', "line 2: not JSON"),
         ("a.jsonl", "[]", "line 1: expected an object"),

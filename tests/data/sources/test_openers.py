@@ -114,6 +114,69 @@ def test_a_folder_has_captions_beside_its_images(tmp_path: Path) -> None:
     assert [entry.input for entry in source.skipped] == [str(images / "lonely.png")]
 
 
+def test_a_folder_of_links_is_read_and_circles_end(tmp_path: Path) -> None:
+    images, disk = tmp_path / "source" / "images", tmp_path / "disk"
+    for folder in (images, disk):
+        write_images(folder, ["a.jpg"])
+        (folder / "a.txt").write_text(folder.name)
+    (images / "more").symlink_to(disk)
+    (disk / "back").symlink_to(images)
+    assert captions_by_key(opened(tmp_path, FOLDER)) == {"a": ["images"], "more_a": ["disk"]}
+
+
+def test_what_a_folder_has_and_cannot_be_used_is_listed_with_reasons(tmp_path: Path) -> None:
+    images = tmp_path / "source" / "images"
+    write_images(images, ["a.jpg", "lonely.jpg", "phone.HEIC", "new.avif"])
+    for name in ("a.txt", "phone.txt", "words.txt", "words.json", "README.txt", "._b.txt"):
+        (images / name).write_text("a dog")
+    (images / "away").symlink_to(tmp_path / "nothing")
+    (images / "notes.pdf").touch()
+    source = opened(tmp_path, FOLDER)
+    assert captions_by_key(source) == {"a": ["a dog"]}
+    assert {Path(entry.input).name: entry.reason.partition(";")[0] for entry in source.skipped} == {
+        "lonely.jpg": "no .json or .txt of the same name beside it",
+        "phone.HEIC": "images in the format .heic are not decoded",
+        "new.avif": "images in the format .avif are not decoded",
+        "away": "a link to what is not there",
+        "words.json": "no image of the same name beside it",
+    }
+
+
+@pytest.mark.parametrize("name", ["a.TXT", "a.Json", "a.json"])
+def test_captions_may_have_a_suffix_in_capitals_and_line_ends_of_windows(tmp_path: Path, name: str) -> None:
+    images = tmp_path / "source" / "images"
+    write_images(images, ["a.JPEG", "b.jfif"])
+    text = "\ufeffone\r\ntwo\r\n" if name == "a.TXT" else '\ufeff["one",\r\n"two"]'
+    (images / name).write_bytes(text.encode())
+    (images / "b.txt").write_text("three")
+    assert captions_by_key(opened(tmp_path, FOLDER)) == {"a": ["one", "two"], "b": ["three"]}
+
+
+def test_an_image_and_its_captions_may_be_named_in_two_of_unicodes_forms(tmp_path: Path) -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+    images = tmp_path / "source" / "images"
+    write_images(images, [f"{decomposed}.jpg", f"{composed}{composed}.jpg", f"{decomposed * 2}.jpg"])
+    (images / f"{composed}.txt").write_text("one")
+    for twice in (composed * 2, decomposed * 2):
+        (images / f"{twice}.txt").write_text(ascii(twice))
+    captions = {caption for [caption] in captions_by_key(opened(tmp_path, FOLDER)).values()}
+    assert captions == {"one", ascii(composed * 2), ascii(decomposed * 2)}
+    source = opened(tmp_path, FOLDER)
+    for item in source.splits["train"]:
+        caption = source.read(item).annotation["captions"][0]
+        assert caption in ("one", ascii(Path(item.name).stem))
+
+
+def test_images_that_a_captions_file_leaves_out_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    params = flickr8k(tmp_path, number=2)
+    write_images(tmp_path / "source" / "images", ["extra.png", "._0.jpg"])
+    with caplog.at_level("INFO"):
+        opened(tmp_path, params)
+    assert "images: 1 images beside those of" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("annotation", "schema"),
     [

@@ -72,6 +72,32 @@ def test_hidden_folders_and_other_files_are_passed_over(tmp_path: Path) -> None:
     assert open_own(described, tmp_path).size == {"num_images": 6, "num_classes": 3}
 
 
+def test_linked_folders_are_measured_like_others(tmp_path: Path) -> None:
+    described = write_own(tmp_path)
+    write_jpegs(tmp_path / "disk", ["yellow/1.jpg", "more/2.jpg"])
+    (tmp_path / "own" / "yellow").symlink_to(tmp_path / "disk" / "yellow")
+    (tmp_path / "own" / "red" / "more").symlink_to(tmp_path / "disk" / "more")
+    (tmp_path / "own" / "red" / "more" / "up").symlink_to(tmp_path / "own" / "red")
+    assert open_own(described, tmp_path).size == {"num_images": 8, "num_classes": 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("red/2.HEIC", r"red: 1 files are in formats that are not decoded; convert it .*red/2\.HEIC"),
+        ("loose.jpg", r"own: 1 files lie in no class's folder; .*own/loose\.jpg"),
+        ("gone", r"own: 1 files are links to what is not there; .*own/gone"),
+        ("red/gone", r"red: 1 files are links to what is not there; .*red/gone"),
+    ],
+)
+def test_no_image_is_left_out_without_a_word(tmp_path: Path, name: str, message: str) -> None:
+    described = write_own(tmp_path)
+    path = tmp_path / "own" / name
+    path.symlink_to(tmp_path / "nothing") if path.name == "gone" else path.write_bytes(b"")
+    with pytest.raises(ValueError, match=message):
+        open_own(described, tmp_path)
+
+
 def test_names_of_ones_own_are_read_from_a_file(tmp_path: Path) -> None:
     described = write_own(tmp_path).model_copy(update={"class_names": "names.txt"})
     write_lines(tmp_path / "names.txt", ["sky", "grass", "wine"])

@@ -187,6 +187,7 @@ def test_the_demo_world_is_in_sugarcrepes_form(tmp_path: Path) -> None:
 def test_a_folder_of_such_files_of_ones_own_is_measured_under_their_names(tmp_path: Path) -> None:
     write_image(tmp_path / "images/a/1.png", "red")
     write(tmp_path / "captions/hues.json", json.dumps({"x": item("a/1.png", "red", "blue")}))
+    write(tmp_path / "captions/._hues.json", "of a Mac")
     dataset = open_own(tmp_path, "sugarcrepe", "captions")
     assert figures(tmp_path, dataset) == {"hues": 1.0, "mean": 1.0}
 

@@ -304,6 +304,8 @@ def test_images_and_masks_may_lie_side_by_side(tmp_path: Path) -> None:
     write_own(tmp_path)
     write_image(tmp_path / "both" / "a.png")
     write_mask(tmp_path / "both" / "a_mask.png")
+    for name in ("._a.png", "._a_mask.png"):  # of a Mac
+        (tmp_path / "both" / name).touch()
     side_by_side = {"images": "both", "masks": "both", "image_suffix": ".png", "mask_suffix": "_mask.png"}
     dataset = held(open_own(tmp_path, **side_by_side))
     assert [mask.name for mask in dataset.masks] == ["a_mask.png"]

@@ -1,0 +1,82 @@
+"""Folders that strangers filled: walks that follow links, and names that are no inputs at all."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cosmos.errors import CosmosError, InputError, convert_os_error
+
+SYSTEM_NAMES = frozenset(
+    {
+        "__macosx",
+        "thumbs.db",
+        "desktop.ini",
+        "@eadir",
+        "$recycle.bin",
+        "lost+found",
+        "system volume information",
+    }
+)
+"""Names, in lower case, of what operating systems and storages leave in folders of other files."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return True for a name that begins with a dot, or that systems give; such files are no inputs."""
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in SYSTEM_NAMES
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Yield the files in a folder and in the folders below it, linked ones too, without hidden ones.
+
+    A folder that links reach as well counts once, at its own place if that is below `folder`: no file comes
+    twice, and no link leads in circles. Raises InputError or TransientError for a folder that cannot be
+    listed: its files would be left out.
+    """
+    seen = set[str]()
+    folders = [folder]
+    while folders:
+        links: list[Path] = []
+        for start in folders:
+            yield from _walk_without_links(start, seen, links)
+        folders = sorted(links)
+
+
+def _walk_without_links(start: Path, seen: set[str], links: list[Path]) -> Iterator[Path]:
+    """Yield the files below `start` whose folders are not in `seen`; add links to folders to `links`."""
+    real_start = os.path.realpath(start)
+    for parent, folders, names in os.walk(start, onerror=_stop):
+        real = f"{real_start}{parent[len(str(start)) :]}"
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        links += [path for path in (Path(parent, name) for name in folders) if path.is_symlink()]
+        yield from (Path(parent, name) for name in names if not is_hidden(name))
+
+
+def _stop(error: OSError) -> None:
+    raise _listing_error(error, error.filename) from None
+
+
+def _listing_error(error: OSError, folder: Path | str) -> CosmosError:
+    message = f"{folder}: cannot be listed ({error.strerror})"
+    return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+
+
+def is_broken_link(path: Path) -> bool:
+    """Return True for a link to a file or folder that is not there."""
+    return path.is_symlink() and not path.exists()
+
+
+def list_names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted, without hidden ones; none where there is no such folder.
+
+    Raises InputError for a folder that this user may not list, TransientError when the disk fails.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _listing_error(error, folder) from None
