@@ -13,6 +13,8 @@ for name in [
     name for name in os.environ if name.startswith(("COSMOS_", "WANDB_")) and name != "COSMOS_PARITY_DIR"
 ]:
     del os.environ[name]
+if "COSMOS_PARITY_DIR" in os.environ:  # of the tests, no setting
+    os.environ["COSMOS_FOREIGN_VARIABLES"] = '["COSMOS_PARITY_DIR"]'
 os.environ["COSMOS_CLUSTER"] = "debug"
 os.environ["COSMOS_WANDB__MODE"] = "disabled"
 

@@ -113,7 +113,7 @@ def main() -> None:
     try:
         run_command()
     except ValidationError as error:
-        problems = explain_validation(error, subcommands=sys.argv[1:])
+        problems = explain_validation(error, CosmosCommand, subcommands=sys.argv[1:])
         exit_with_message(f"the command line does not fit:\n{problems}", InputError.exit_status)
     except SettingsError as error:
         exit_with_message(str(error), InputError.exit_status)

@@ -1,6 +1,5 @@
 """Comparison of runs and of the trials of sweeps: contenders, differing parameters, the best figures."""
 
-import difflib
 import math
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from cosmos.config.figures import (
     direction_of,
 )
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
@@ -177,8 +177,8 @@ def find_run_or_sweep(name: str, machine: Machine) -> RunDir | SweepDir:
     try:
         return find_sweep_dir(name, machine.runs_root)
     except InputError:
-        near = difflib.get_close_matches(name, run_and_sweep_names(machine.runs_root), 5, 0.4)
-        hint = f"near it: {', '.join(near)}" if near else "`cosmos runs list` lists the runs"
+        names = run_and_sweep_names(machine.runs_root)
+        hint = near_names(name, names, "`cosmos runs list` lists the runs")
         raise InputError(f"{name}: no run and no sweep in {machine.runs_root}; {hint}") from None
 
 

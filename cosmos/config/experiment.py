@@ -5,21 +5,22 @@ params.yaml names the experiment that is in force where none is asked for.
 """
 
 import os.path
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
 from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
+from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.config.section import Section
+from cosmos.config.settings_file import Layer, dump_settings, read_mapping, read_settings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
-from cosmos.errors import InputError, convert_os_error
+from cosmos.errors import InputError
 
 PARAMS_YAML = Path("params.yaml")
 EXPERIMENTS = Path("experiments")
@@ -27,6 +28,7 @@ EXPERIMENT_KEY = "experiment"
 """Key of params.yaml beside the sections of Params: the experiment in force."""
 OVERRIDES_KEY = "overrides"
 """Key of params.yaml: sections whose values win over those of the experiment in force."""
+COMMAND_LINE = "the command line"
 
 
 class ExperimentHead(Section):
@@ -52,7 +54,7 @@ class Overlay:
 
     path: Path
     head: ExperimentHead
-    values: dict[str, Any]
+    sections: Layer
     """sections of Params, not yet validated"""
 
     @property
@@ -89,25 +91,34 @@ def load_experiment(
     Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
     Raises InputError that names each wrong key by its path, and the values or keys that are allowed.
     """
-    values = read_mapping(base)
-    in_force, overrides_in_force = take_experiment_in_force(base, values)
-    name = experiment or in_force
-    overlays = lineage(experiment_file(name)) if name else []
+    layer = read_settings(base)
+    in_force, overrides_in_force = take_experiment_in_force(base, layer.values)
+    if experiment:
+        overlays, overrides_in_force = lineage(find_experiment_file(experiment)), {}
+    else:
+        asker = f"{layer.place([EXPERIMENT_KEY])}: {EXPERIMENT_KEY}: "
+        overlays = lineage(find_experiment_file(in_force, asker)) if in_force else []
     head = overlays[-1].head if overlays else ExperimentHead()
-    layers = {
-        str(base): values,
-        **{str(overlay.path): overlay.values for overlay in overlays},
-        f"{OVERRIDES_KEY} in {base}": {} if experiment else overrides_in_force,
-        "the command line": overrides or {},
-    }
+    layers = [
+        layer,
+        *(overlay.sections for overlay in overlays),
+        layer.below(OVERRIDES_KEY, overrides_in_force),
+        Layer(COMMAND_LINE, overrides or {}),
+    ]
     return Experiment(
         name=overlays[-1].name if overlays else "default",
         params=_validate_layers(layers),
-        needs=_merge_all(overlay.head.slurm.model_dump(exclude_unset=True) for overlay in overlays),
+        needs=_merge_needs(overlays),
         about=head.about,
         cost=head.cost,
         expected=head.expected,
     )
+
+
+def _merge_needs(overlays: Iterable[Overlay]) -> dict[str, Any]:
+    return {
+        k: v for overlay in overlays for k, v in overlay.head.slurm.model_dump(exclude_unset=True).items()
+    }
 
 
 def load_recorded_params(path: Path) -> Params:
@@ -115,12 +126,13 @@ def load_recorded_params(path: Path) -> Params:
 
     Knobs that were added since it was written have the default that they were introduced with.
     """
-    return _validate_layers({str(path): with_first_defaults(read_mapping(path))})
+    return _validate_layers([Layer(str(path), with_first_defaults(read_mapping(path)))])
 
 
 def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Remove from the values of `base` the experiment that it names and its overrides, and return them."""
-    name, overrides = values.pop(EXPERIMENT_KEY, ""), values.pop(OVERRIDES_KEY, None) or {}
+    name, overrides = values.pop(EXPERIMENT_KEY, None), values.pop(OVERRIDES_KEY, None)
+    name, overrides = "" if name is None else name, {} if overrides is None else overrides
     if not isinstance(name, str):
         raise InputError(f"{base}: {EXPERIMENT_KEY}: expected the name of an experiment, found {name!r}")
     if not isinstance(overrides, dict):
@@ -143,7 +155,7 @@ def dump_experiment(experiment: Experiment) -> str:
         key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value
     }
     values = {**set_keys, **experiment.params.model_dump(mode="json")}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return dump_settings(values)
 
 
 def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
@@ -162,45 +174,35 @@ def lineage(path: Path, extending: tuple[Path, ...] = ()) -> list[Overlay]:
 
 def read_overlay(path: Path) -> Overlay:
     """Return the experiment's file at `path`. Raises InputError that names what is wrong with its head."""
-    values = read_mapping(path)
-    head = {key: values.pop(key) for key in ExperimentHead.model_fields if key in values}
+    layer = read_settings(path)
+    head = {key: layer.values.pop(key) for key in ExperimentHead.model_fields if key in layer.values}
     try:
-        return Overlay(path, ExperimentHead.model_validate(head), values)
+        return Overlay(path, ExperimentHead.model_validate(head), layer)
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain_validation(error, MACHINE_LISTING)}") from None
+        sources = [replace(layer, values=head)]
+        problems = explain_validation(error, ExperimentHead, MACHINE_LISTING, sources)
+        raise InputError(f"{path}:\n{problems}") from None
 
 
 def merge_sections(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `overlay` in place of its own, section by section."""
+    """Return `base` with the values of `overlay` in place of its own, section by section.
+
+    An empty section, whose keys are all commented out, changes nothing.
+    """
     result = dict(base)
     for key, value in overlay.items():
         old = result.get(key)
-        result[key] = (
-            merge_sections(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-        )
+        if isinstance(old, dict) and (value is None or isinstance(value, dict)):
+            result[key] = merge_sections(old, value or {})
+        else:
+            result[key] = value
     return result
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds.
-
-    Raises InputError that names the file and what is wrong with it, TransientError if the disk fails.
-    """
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; run from the root of the project, or name another file"
-        ) from None
-    except OSError as error:
-        raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {error}") from None
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected sections such as `pretrain:`, found {type(value).__name__}")
-    return value
+def merge_layers(layers: Iterable[Layer]) -> dict[str, Any]:
+    """Return the values of all layers, the later ones over the earlier ones."""
+    values: dict[str, Any] = {}
+    return reduce(merge_sections, (layer.values for layer in layers), values)
 
 
 def experiment_file(experiment: str) -> Path:
@@ -209,27 +211,43 @@ def experiment_file(experiment: str) -> Path:
     return path if path == Path(experiment) else EXPERIMENTS / path
 
 
+def find_experiment_file(experiment: str, asker: str = "") -> Path:
+    """Return the file that `experiment` names.
+
+    Raises InputError for a name that there is not: it begins with `asker`, and lists names near that one.
+    """
+    path = experiment_file(experiment)
+    if not path.exists():
+        raise InputError(f"{asker}{path}: no such file; {near_names(experiment, experiment_names())}")
+    return path
+
+
+def experiment_names(folder: Path = EXPERIMENTS) -> list[str]:
+    """Return the names of the experiments (or, in its folder, the sweeps) that there are, in order.
+
+    Hidden files, such as those that editors and other systems leave, are none.
+    """
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
 def parent_file(path: Path, name: str) -> Path:
     """Return the file that the one at `path` extends by this name. Raises InputError if there is none."""
     parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
     if not parent.is_file():
-        raise InputError(
-            f"{path}: extends {name}, but there is no {parent}; names in `extends` start from {path.parent}"
-        )
+        near = near_names(parent.stem, experiment_names(parent.parent))
+        start = f"names in `extends` start from {path.parent}"
+        raise InputError(f"{path}: extends {name}, but there is no {parent}; {start}; {near}")
     return parent
 
 
-def _validate_layers(layers: dict[str, dict[str, Any]]) -> Params:
-    """Return the parameters of layers by their source, the later ones over the earlier ones."""
+def _validate_layers(layers: Sequence[Layer]) -> Params:
+    """Return the parameters of layers, the later ones over the earlier ones."""
     try:
-        return Params.model_validate(_merge_all(layers.values()))
+        return Params.model_validate(merge_layers(layers))
     except ValidationError as error:
-        sources = ", ".join(name for name, layer in layers.items() if layer)
-        raise InputError(f"parameters from {sources}:\n{explain_validation(error)}") from None
-
-
-def _merge_all(layers: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    return reduce(merge_sections, layers, {})
+        sources = ", ".join(layer.name for layer in layers if layer.values)
+        problems = explain_validation(error, Params, layers=layers)
+        raise InputError(f"parameters from {sources}:\n{problems}") from None
 
 
 def _yaml_file(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from cosmos.config.section import Natural, Positive, Section, Weight
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
@@ -51,6 +51,12 @@ SbatchOption = Annotated[
 ]
 
 
+def _default_warning(request: dict[str, Any]) -> int:
+    """Return two minutes as seconds, or half of the time limit where that is less."""
+    minutes: int = request.get("minutes", 1440)
+    return min(120, 30 * minutes)
+
+
 class JobRequest(Section):
     """Resources of one job. Machine holds the site's; an experiment states what it needs under `slurm`."""
 
@@ -80,7 +86,7 @@ class JobRequest(Section):
     """further options of sbatch, as on its command line: --reservation=spring, --exclusive"""
     setup: tuple[str, ...] = ()
     """shell commands that a job runs first: module load cuda"""
-    warning_seconds: Positive = 120
+    warning_seconds: Positive = Field(default_factory=_default_warning)
     """seconds before the time limit at which a job is warned, saves and is requeued"""
     max_requeues: Natural = 20
     """times that one submission is requeued; the same command submits it again"""
@@ -89,8 +95,8 @@ class JobRequest(Section):
     def _leaves_time(self) -> Self:
         if self.warning_seconds >= 60 * self.minutes:
             raise InputError(
-                f"warning_seconds: {self.warning_seconds} s before the limit of {self.minutes} min, the job "
-                "has not begun"
+                f"warning_seconds: {self.warning_seconds} s before the limit of minutes: {self.minutes}, the "
+                "job has not begun; lower warning_seconds or raise minutes"
             )
         return self
 
@@ -112,5 +118,5 @@ class JobRequest(Section):
         try:
             return JobRequest.model_validate({**needs, **self.model_dump(exclude_unset=True)})
         except ValidationError as error:
-            problems = explain_validation(error, MACHINE_LISTING)
+            problems = explain_validation(error, JobRequest, MACHINE_LISTING)
             raise InputError(f"slurm, of the machine and the experiment:\n{problems}") from None

@@ -1,23 +1,25 @@
 """Machine: where and how fast things run; nothing here decides a result.
 
 Read from COSMOS_* variables, then `.env`, then an uncommitted `machine.yaml`; machine.example.yaml shows
-every setting.
+every setting. It is read here and not by pydantic-settings, whose messages name neither variable nor line.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 
-from cosmos.config.experiment import read_mapping
+from cosmos.config.experiment import merge_layers
 from cosmos.config.job_request import JobRequest
+from cosmos.config.machine_variables import (
+    env_file_variables,
+    environment_variables,
+    refuse_unknown,
+    settings_of_variables,
+)
+from cosmos.config.section import Natural, Positive, Section
+from cosmos.config.settings_file import Layer, read_settings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError
@@ -25,22 +27,32 @@ from cosmos.errors import InputError
 ClusterName = Literal["auto", "slurm", "local", "debug"]
 
 MACHINE_YAML = Path("machine.yaml")
-SOURCES = "settings of this machine, from COSMOS_* variables, .env and machine.yaml"
-
-Folder = Annotated[Path, AfterValidator(Path.expanduser)]
+ENV_FILE = Path(".env")
 
 
-class Machine(BaseSettings):
-    """Settings of this machine: its folders, its resources, and the place where jobs run."""
+def _refuse_empty(value: Any) -> Any:
+    if value == "":
+        raise ValueError("expected a folder; . is the current one")
+    return value
 
-    model_config = SettingsConfigDict(
-        env_prefix="COSMOS_",
-        env_file=".env",
-        env_nested_delimiter="__",
-        extra="ignore",
-        frozen=True,
-        use_attribute_docstrings=True,
-    )
+
+def _expand_home(path: Path) -> Path:
+    """Return a path whose ~ or ~user is a home directory. Raises ValueError for a user that there is not."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
+Folder = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(_expand_home)]
+
+
+class Machine(Section):
+    """Settings of this machine: its folders, its resources, and the place where jobs run.
+
+    Arguments win over COSMOS_* variables, those over .env, and that over machine.yaml. Raises InputError that
+    names the variable, or the file and line, of each setting that does not fit.
+    """
 
     data_root: Folder = Path("data")
     """folder of prepared datasets, one folder each"""
@@ -52,31 +64,31 @@ class Machine(BaseSettings):
     """folder of run directories"""
     cache_root: Folder = Path.home() / ".cache" / "cosmos-pretraining"
     """folder for copies of remote shards and for downloaded checkpoints"""
-    cached_shards: Annotated[int, Field(gt=0)] = 32
+    cached_shards: Positive = 32
     """copies of remote shards that are kept at a time"""
-    storage_options: dict[str, Any] = {}
+    storage_options: dict[str, Any] = Field(default_factory=dict)
     """options of fsspec for remote shards, as JSON: endpoint, anonymous access, ..."""
     device: str = "auto"
     """torch device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one"""
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Natural = 2
     """processes of a rank that make batches; 0: the training process itself"""
-    threads: Annotated[int, Field(ge=0)] = 0
+    threads: Natural = 0
     """threads of a rank's arithmetic on the CPU; 0: torch's own choice"""
-    micro_batches: Annotated[int, Field(gt=0)] = 1
+    micro_batches: Positive = 1
     """parts that a rank's batch is computed in, one after the other (exact: the gradients stay the same)"""
     activation_checkpointing: bool = False
     """recompute activations in the backward pass instead of keeping them"""
     compile: bool = False
     """compile the transformers with torch.compile"""
-    checkpoint_every_steps: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every_steps: Natural = 0
     """steps between checkpoints; 0: by time alone"""
     checkpoint_every_minutes: Annotated[float, Field(gt=0)] = 10.0
     """minutes between checkpoints"""
-    keep_checkpoints: Annotated[int, Field(gt=0)] = 2
+    keep_checkpoints: Positive = 2
     """newest checkpoints that are kept"""
-    evaluation_batch_size: Annotated[int, Field(ge=0)] = 0
+    evaluation_batch_size: Natural = 0
     """images or captions that are encoded at a time; 0: 32 on a CPU, 256 on a GPU"""
-    window_batch_size: Annotated[int, Field(ge=0)] = 0
+    window_batch_size: Natural = 0
     """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
     cluster: ClusterName = "auto"
     """place of pretraining and evaluation: a Slurm job (slurm), processes of their own on this machine
@@ -89,26 +101,16 @@ class Machine(BaseSettings):
     wandb: WandbSettings = WandbSettings()
     """settings of Weights & Biases, where runs are shown"""
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise InputError(f"{SOURCES}:\n{explain_validation(error, MACHINE_LISTING)}") from None
-        except SettingsError as error:
-            raise InputError(f"{SOURCES}: {error}") from None
+    foreign_variables: tuple[str, ...] = ()
+    """variables of other programs that begin with COSMOS_, with * for any text: COSMOS_DB_*"""
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources of settings: arguments, then the environment, then .env, then machine.yaml."""
-        values = read_mapping(MACHINE_YAML) if MACHINE_YAML.is_file() else {}
-        return init_settings, env_settings, dotenv_settings, InitSettingsSource(settings_cls, values)
+    def __init__(self, **values: Any) -> None:
+        layers = [*machine_layers(), Layer("arguments", values)]
+        try:
+            super().__init__(**merge_layers(layers))
+        except ValidationError as error:
+            problems = explain_validation(error, Machine, MACHINE_LISTING, layers)
+            raise InputError(f"settings of this machine:\n{problems}") from None
 
     def source(self, path: str) -> Path:
         """Return the place of a source of data, below source_root unless `path` is absolute."""
@@ -117,3 +119,19 @@ class Machine(BaseSettings):
     def dataset(self, name: str, split: str) -> Path:
         """Return the folder of a split of a prepared dataset."""
         return self.data_root / name / split
+
+
+def machine_layers() -> list[Layer]:
+    """Return the settings in machine.yaml, .env and the environment; later ones win.
+
+    Raises InputError for a file or variable that cannot be read, or is no setting.
+    """
+    in_file, in_environment = env_file_variables(ENV_FILE), environment_variables(os.environ)
+    layers = [
+        read_settings(MACHINE_YAML) if os.path.lexists(MACHINE_YAML) else Layer(str(MACHINE_YAML), {}),
+        settings_of_variables(in_file, Machine, str(ENV_FILE)),
+        settings_of_variables(in_environment, Machine, "the environment"),
+    ]
+    values = merge_layers(layers)
+    refuse_unknown([*in_environment, *in_file], Machine, values.get("foreign_variables"))
+    return layers

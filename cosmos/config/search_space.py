@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cosmos.config.section import Section
 from cosmos.errors import InputError
@@ -134,8 +134,23 @@ class CategoricalChoices(SearchedParameter):
         return chosen
 
 
+def _distribution_name(values: Any) -> Any:
+    """Return the key `distribution` of a parameter's settings."""
+    if isinstance(values, dict):
+        return values.get("distribution")
+    return getattr(values, "distribution", None)
+
+
 Distribution = Annotated[
-    FloatRange | LogOneMinusRange | IntegerRange | CategoricalChoices, Field(discriminator="distribution")
+    Annotated[FloatRange, Tag("float")]
+    | Annotated[LogOneMinusRange, Tag("log-one-minus")]
+    | Annotated[IntegerRange, Tag("int")]
+    | Annotated[CategoricalChoices, Tag("categorical")],
+    Discriminator(
+        _distribution_name,
+        custom_error_type="distribution",
+        custom_error_message="distribution: expected float, log-one-minus, int or categorical",
+    ),
 ]
 SearchSpace = Mapping[str, Distribution]
 """Distributions by the path of the parameter, in the order in which they are drawn."""

@@ -1,6 +1,5 @@
 """Loading of a sweep: finding its file, reading it, and checking it against Params before anything starts."""
 
-import difflib
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,15 +9,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import (
-    EXPERIMENTS,
-    load_experiment,
-    merge_sections,
-    read_mapping,
-)
+from cosmos.config.experiment import EXPERIMENTS, experiment_names, load_experiment, merge_sections
 from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRICS, metric_of
 from cosmos.config.identity import flatten_sections
+from cosmos.config.near_names import close_names, near_names
 from cosmos.config.search_space import condition_problems
+from cosmos.config.settings_file import read_settings
 from cosmos.config.sweep import Objective, Sweep, SweepFile
 from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError
@@ -54,18 +50,18 @@ def find_sweep_file(name: str) -> Path:
     for path in (Path(name), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
         if path.is_file():
             return path
-    names = ", ".join(sorted(path.stem for path in SWEEPS_FOLDER.glob("*.yaml")))
-    raise InputError(
-        f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; there are: {names or 'none'}"
-    )
+    near = near_names(name, experiment_names(SWEEPS_FOLDER))
+    raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; {near}")
 
 
 def read_sweep_file(path: Path) -> SweepFile:
     """Return the settings in a sweep's file. Raises InputError that names each wrong key."""
+    layer = read_settings(path)
     try:
-        return SweepFile.model_validate(read_mapping(path))
+        return SweepFile.model_validate(layer.values)
     except ValidationError as error:
-        raise InputError(f"{path}:\n{explain_validation(error, 'docs/sweeps.md')}") from None
+        problems = explain_validation(error, SweepFile, "docs/sweeps.md", [layer])
+        raise InputError(f"{path}:\n{problems}") from None
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:
@@ -83,8 +79,8 @@ def path_problems(sweep: Sweep) -> Iterator[str]:
         if path == "pretrain.seed":
             yield "space.pretrain.seed: not to be searched; `repeats` has the best trained with further seeds"
         elif path not in parameters:
-            near = difflib.get_close_matches(path, parameters, 3, 0.4)
-            yield f"space.{path}: no such parameter; near it: {', '.join(near) or 'none'}"
+            near = near_names(path, parameters, "`cosmos pretrain --help` lists them all")
+            yield f"space.{path}: no such parameter; {near}"
     yield from condition_problems(sweep.file.space)
 
 
@@ -180,7 +176,7 @@ def metric_problems(sweep: Sweep, objective: Objective, metric: str) -> Iterator
     if "/" in metric:
         yield "trials have no figures of single classes; take one of the whole dataset"
     elif metric not in names and objective.suite != "perception":
-        near = difflib.get_close_matches(metric, names, 3, 0.4) or names
+        near = close_names(metric, names) or names
         yield f"no metric {metric}; {objective.suite} has {', '.join(near)}"
     else:
         yield from goal_problems(objective)
@@ -198,8 +194,8 @@ def training_problems(objective: Objective) -> Iterator[str]:
     if metric_of(objective.figure):
         yield from goal_problems(objective)
         return
-    near = difflib.get_close_matches(objective.figure, [metric.name for metric in TRAINING_METRICS], 3, 0.4)
-    yield f"no such figure of training; near it: {', '.join(near) or 'none'}"
+    near = near_names(objective.figure, [metric.name for metric in TRAINING_METRICS])
+    yield f"no such figure of training; {near}"
 
 
 def goal_problems(objective: Objective) -> Iterator[str]:

@@ -1,31 +1,104 @@
-"""Messages for invalid settings: a line for each problem, with the path of its key."""
+"""Messages for invalid settings: a line for each problem, with path, value and place of its key."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from reprlib import Repr
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from cosmos.config.near_names import near_names
+from cosmos.config.section import keys_of_section, setting_paths
+from cosmos.config.settings_file import Layer
 
 MACHINE_LISTING = "machine.example.yaml"
 """File that lists the settings of a machine, and the keys of a job request."""
 
+MESSAGES = {
+    "model_type": "expected keys and values below it",
+    "model_attributes_type": "expected keys and values below it",
+    "dict_type": "expected keys and values below it",
+    "tuple_type": "expected a list, such as [a, b]",
+    "list_type": "expected a list, such as [a, b]",
+    "finite_number": "expected a finite number",
+}
+"""Messages in the words of a settings file, in place of pydantic's, by the type of the problem."""
+
+_shortened = Repr()
+_shortened.maxstring = _shortened.maxother = 80
+
 
 def explain_validation(
-    error: ValidationError, listing: str = "`cosmos pretrain --help`", subcommands: Sequence[str] = ()
+    error: ValidationError,
+    model: type[BaseModel],
+    listing: str = "`cosmos pretrain --help`",
+    layers: Sequence[Layer] = (),
+    subcommands: Sequence[str] = (),
 ) -> str:
-    """Return a line for each problem of a validation: path of the key, problem, value that was given.
+    """Return a line for each problem of a validation: path of the key, problem, value and place.
 
-    `listing`: file or command that lists the keys which exist. `subcommands`: arguments of a command line;
-    the names of commands at their beginning, with which paths begin, too, are left out.
+    `model`: the settings that were validated. `listing`: file or command that lists the keys which exist.
+    `layers`: sources of the values; later ones win. `subcommands`: arguments of a command line; the names of
+    commands at their beginning, with which paths begin, too, are left out.
     """
     lines = []
     for problem in error.errors(include_url=False):
+        if problem["type"] == "default_factory_not_called":  # it follows from another problem
+            continue
         keys = list(map(str, problem["loc"]))
         pairs = zip(keys, subcommands, strict=False)
         num_commands = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         path = ".".join(keys[num_commands:])
-        message = problem["msg"].removeprefix("Value error, ")
+        message = _message(problem["type"], problem["msg"], problem["input"])
         if problem["type"] == "extra_forbidden":
-            message = f"no such key; {listing} lists them all"
-        given = "" if isinstance(problem["input"], dict | BaseModel) else f" (given: {problem['input']!r})"
-        lines.append(f"  {path}: {message}{given}" if path else f"  {message}")
+            message = f"no such key; {_near_keys(model, keys, listing)}"
+        source = _describe_input(problem["input"], find_place(layers, keys))
+        lines.append(f"  {path}: {message}{source}" if path else f"  {message}")
     return "\n".join(lines)
+
+
+def find_place(layers: Sequence[Layer], keys: Sequence[str]) -> str:
+    """Return the place of the value at a path, or of the nearest section above it, in the last layer."""
+    depths = [_depth(layer.values, keys) for layer in layers]
+    deepest = max(depths, default=0)
+    if not deepest:
+        return ""
+    last = max(number for number, depth in enumerate(depths) if depth == deepest)
+    return layers[last].place(keys[:deepest])
+
+
+def _depth(values: Any, keys: Sequence[str]) -> int:
+    """Return the number of keys, from the first, that lead to a value."""
+    for number, key in enumerate(keys):
+        if isinstance(values, Mapping) and key in values:
+            values = values[key]
+        elif isinstance(values, list | tuple) and key.isdecimal() and int(key) < len(values):
+            values = values[int(key)]
+        else:
+            return number
+    return len(keys)
+
+
+def _message(kind: str, message: str, value: Any) -> str:
+    if value is None and kind != "missing":
+        return "has no value; give it one, or delete the key"
+    if kind in ("string_type", "path_type") and isinstance(value, bool | int | float):
+        return (
+            f"expected a text, not a {'Boolean' if isinstance(value, bool) else 'number'}; put it in quotes"
+        )
+    return MESSAGES.get(kind, message.removeprefix("Value error, "))
+
+
+def _near_keys(model: type[BaseModel], keys: Sequence[str], listing: str) -> str:
+    """Return the keys near an unknown one in its section, or those of its name in other sections."""
+    elsewhere = [path for path in setting_paths(model) if path.rpartition(".")[2] == keys[-1]]
+    remedy = f"near it: {', '.join(elsewhere)}" if elsewhere else ""
+    near = near_names(keys[-1], keys_of_section(model, keys[:-1]), remedy or listing)
+    return f"{listing} lists them all" if near == listing else f"{near}; {listing} lists them all"
+
+
+def _describe_input(value: Any, place: str) -> str:
+    """Return a value and its place in brackets; a section's contents are left out."""
+    given = [] if isinstance(value, dict | BaseModel | None) else [f"given: {_shortened.repr(value)}"]
+    parts = [*given, *([f"in {place}"] if place else [])]
+    return f" ({', '.join(parts)})" if parts else ""

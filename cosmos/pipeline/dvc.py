@@ -27,11 +27,11 @@ from cosmos.config.experiment import (
     Experiment,
     load_experiment,
     merge_sections,
-    read_mapping,
     take_experiment_in_force,
 )
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.settings_file import read_settings
 from cosmos.errors import CosmosError, TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
@@ -108,7 +108,7 @@ def replace_params(root: Path, experiment: str, overrides: dict[str, Any]) -> No
     """Write an experiment and overrides into params.yaml, after a copy of it and of the text before."""
     base = root / PARAMS_YAML
     before = base.read_text(encoding="utf-8")
-    in_force, overrides_before = take_experiment_in_force(base, read_mapping(base))
+    in_force, overrides_before = take_experiment_in_force(base, read_settings(base).values)
     merged = overrides if experiment else merge_sections(overrides_before, overrides)
     text = edit_yaml(before, {EXPERIMENT_KEY: experiment or in_force, OVERRIDES_KEY: merged})
     write_text(root / PARAMS_IN_FORCE, text)

@@ -114,7 +114,7 @@ def read_experiment(path: Path) -> tuple[ExperimentHead, Params]:
     """Return the head and the parameters of the experiment that the pipeline resolved."""
     with reading_output_of("params", path):
         overlay = read_overlay(path)
-        return overlay.head, Params.model_validate(overlay.values)
+        return overlay.head, Params.model_validate(overlay.sections.values)
 
 
 def read_training(path: Path) -> tuple[list[MetricsLine], dict[str, float]]:

@@ -1,6 +1,5 @@
 """Commands `cosmos runs list|show|best|export`, answered from the directories of runs."""
 
-import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from cosmos.config.figures import direction_of
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
@@ -210,8 +210,8 @@ def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:
     if not names:
         raise InputError(no_runs_message(machine))
     with_part = [other for other in names if name in other.split("/")]
-    near = with_part or difflib.get_close_matches(name, names, 5, 0.4)
-    hint = f"near it: {', '.join(near[:5])}" if near else "`cosmos runs list` lists the runs"
+    near = with_part[:5] or close_names(name, names)
+    hint = f"near it: {', '.join(near)}" if near else "`cosmos runs list` lists the runs"
     raise InputError(f"{name}: no run in {machine.runs_root}; {hint}")
 
 

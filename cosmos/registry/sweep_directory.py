@@ -12,8 +12,8 @@ from typing import Any, Literal, Self
 
 import yaml
 
-from cosmos.config.experiment import read_mapping
 from cosmos.config.search_space import TrialValues
+from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.directory import RunDir

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cosmos.config.experiment import Experiment, load_recorded_params
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
+from cosmos.config.settings_file import dump_settings
 from cosmos.errors import InputError
 from cosmos.run.files import file_label, write_text
 
@@ -141,7 +140,7 @@ def record_source(run: RunDir, source: Mapping[str, Any]) -> None:
 
 def write_params(run: RunDir, params: Params) -> None:
     """Write the parameters of a run."""
-    write_text(run.params, yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False))
+    write_text(run.params, dump_settings(params.model_dump(mode="json")))
 
 
 def load_saved_params(run: RunDir) -> Params:

@@ -10,19 +10,17 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cosmos.config.experiment import (
     EXPERIMENTS,
     PARAMS_YAML,
     experiment_file,
     load_params,
-    read_mapping,
     take_experiment_in_force,
 )
 from cosmos.config.identity import flatten_sections
 from cosmos.config.params import Params
 from cosmos.config.search_space import nest_sections
+from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
 from cosmos.run.files import write_text
@@ -79,14 +77,14 @@ def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
     )
     wanted = flatten_sections(sweep.params(best.asked, 0).model_dump(mode="json"))
     differing = {key: value for key, value in wanted.items() if without.get(key) != value}
-    text = yaml.safe_dump({**head, **nest_sections(differing)}, sort_keys=False, allow_unicode=True)
+    text = dump_settings({**head, **nest_sections(differing)})
     written = f"# Written by `cosmos sweep {sweep.name}` of {sweep.id}"
     return f"{written}; edited, it is no longer replaced (sha256 {short_hash(text)})\n{text}"
 
 
 def params_without_experiment() -> Params:
     """Return the parameters of params.yaml without the experiment in force: those that an overlay extends."""
-    values = read_mapping(PARAMS_YAML)
+    values = read_settings(PARAMS_YAML).values
     take_experiment_in_force(PARAMS_YAML, values)
     return Params.model_validate(values)
 

@@ -1,12 +1,12 @@
 """Objectives of a sweep: whether its data can give them, and their values in the run directory of a trial."""
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cosmos.config.figures import metric_of
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import close_names
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
@@ -36,7 +36,7 @@ def check_scored(objective: Objective, metric: str, scored: list[str]) -> None:
     """Raise InputError for a metric that guessing has a score of, where the dataset's are without it."""
     declared = metric_of(objective.figure)
     if declared and declared.has_chance and metric not in scored:
-        near = difflib.get_close_matches(metric, scored, 3, 0.4) or scored
+        near = close_names(metric, scored) or scored
         raise InputError(
             f"objectives: {objective.figure}: the dataset has no {metric}; it has {', '.join(near)}"
         )

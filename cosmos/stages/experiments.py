@@ -10,7 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.config.evaluate_params import EvaluateParams, SuiteName
-from cosmos.config.experiment import EXPERIMENTS, Experiment, experiment_file, load_experiment
+from cosmos.config.experiment import (
+    EXPERIMENTS,
+    Experiment,
+    experiment_file,
+    experiment_names,
+    load_experiment,
+)
 from cosmos.config.figures import Figures
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
@@ -69,7 +75,10 @@ def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False
     They are printed, too, unless `quiet`. An experiment whose file is wrong or missing is listed with its
     problem; `refuse_invalid_experiments` makes an error of it.
     """
-    listed = [inspect_experiment(name, machine) for name in names or experiment_names()]
+    names = names or experiment_names()
+    if not names:
+        raise InputError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
+    listed = [inspect_experiment(name, machine) for name in names]
     if not quiet:
         print_experiments(listed, bool(names))
     return listed
@@ -80,14 +89,6 @@ def refuse_invalid_experiments(listed: Sequence[ExperimentListing]) -> None:
     problems = [item.problem for item in listed if item.problem]
     if problems:
         raise InputError("\n  ".join(["not every experiment is valid:", *problems]))
-
-
-def experiment_names() -> list[str]:
-    """Return the names of the experiments, in order. Raises InputError where there are none."""
-    names = sorted(path.stem for path in EXPERIMENTS.glob("*.yaml"))
-    if not names:
-        raise InputError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
-    return names
 
 
 def inspect_experiment(name: str, machine: Machine) -> ExperimentListing:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cosmos.config.experiment import Experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.settings_file import dump_settings
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
@@ -104,6 +103,6 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     params = experiment.params.model_dump(mode="json")
     script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
     if not quiet:
-        print(f"# {path / 'params.yaml'}\n{yaml.safe_dump(params, sort_keys=False)}")
+        print(f"# {path / 'params.yaml'}\n{dump_settings(params)}")
         print(f"# what sbatch gets (TOKEN: eight letters and digits of the submission)\n{script}")
     return {"run": str(path), "params": params, "request": request.model_dump(mode="json"), "script": script}

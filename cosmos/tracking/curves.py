@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import read_mapping
 from cosmos.config.figures import Direction, metric_of
+from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import MetricsTail
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.config.experiment import read_mapping
+from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels

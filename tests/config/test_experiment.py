@@ -15,9 +15,10 @@ from cosmos.config.experiment import (
     load_experiment,
     load_params,
     merge_sections,
-    read_mapping,
 )
 from cosmos.config.params import DistillTermParams, Params
+from cosmos.config.settings_file import read_settings
+from cosmos.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 LEAVES = (
@@ -48,7 +49,7 @@ def nested(leaves: dict[str, int]) -> dict[str, Any]:
 
 
 def test_params_yaml_and_the_defaults_in_the_code_say_the_same() -> None:
-    assert read_mapping(ROOT / "params.yaml") == {
+    assert read_settings(ROOT / "params.yaml").values == {
         "experiment": "",
         "overrides": {},
         **Params().model_dump(mode="json"),
@@ -139,17 +140,6 @@ def test_overlays_and_overrides_replace_single_values(tmp_path: Path) -> None:
 def test_wrong_parameters_are_refused_with_their_path(override: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_params(overrides=override, base=ROOT / "params.yaml")
-
-
-@pytest.mark.parametrize(("text", "message"), [("a: [", "not YAML"), ("- 1", "expected sections")])
-def test_a_file_that_holds_no_parameters_is_named(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(ValueError, match=rf"bad\.yaml: {message}"):
-        read_mapping(tmp_path / "bad.yaml")
-    with pytest.raises(ValueError, match=r"none\.yaml: no such file"):
-        read_mapping(tmp_path / "none.yaml")
-    with pytest.raises(ValueError, match=r"cannot be read \(Is a directory\)"):
-        read_mapping(tmp_path)
 
 
 def test_parameters_never_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,11 +255,14 @@ def test_a_parent_that_is_missing_is_named_with_the_file_that_extends_it(tmp_pat
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"slurm": {"nodez": 4}}, r"slurm\.nodez: no such key; machine\.example\.yaml lists them all"),
-        ({"slurm": {"nodes": 0}}, r"slurm\.nodes: .*greater than 0 \(given: 0\)"),
+        (
+            {"slurm": {"nodez": 4}},
+            r"slurm\.nodez: no such key; near it: nodes; machine\.example\.yaml lists them all",
+        ),
+        ({"slurm": {"nodes": 0}}, r"slurm\.nodes: .*greater than 0 \(given: 0, in \S+parent\.yaml, line 2\)"),
         ({"slurm": {"sbatch": ["exclusive"]}}, r"slurm\.sbatch\.0: .*'exclusive'"),
         ({"slurm": 4}, r"slurm: .*given: 4"),
-        ({"extends": {"a": 1}}, r"extends: .*tuple"),
+        ({"extends": {"a": 1}}, r"extends: expected a list"),
         ({"about": ["a"]}, r"about: .*string"),
     ],
 )
@@ -281,9 +274,108 @@ def test_a_wrong_head_is_refused_with_its_file_and_path(
         load_params(str(child), base=ROOT / "params.yaml")
 
 
-def test_wrong_parameters_are_refused_with_the_files_that_they_may_come_from(tmp_path: Path) -> None:
+def test_wrong_parameters_are_refused_with_the_file_and_line_that_they_come_from(tmp_path: Path) -> None:
     child = write(tmp_path, child={"extends": "parent", "about": "x"}, parent={"pretrain": {"epoch": 1}})
-    with pytest.raises(
-        ValueError, match=r"parameters from \S+, \S+parent\.yaml:\n  pretrain\.epoch: no such key"
-    ):
+    expected = (
+        r"parameters from \S+, \S+parent\.yaml:\n  pretrain\.epoch: no such key; near it: epochs; .*"
+        r"\(given: 1, in \S+parent\.yaml, line 2\)"
+    )
+    with pytest.raises(ValueError, match=expected):
         load_params(str(child), base=ROOT / "params.yaml")
+
+
+def test_of_a_value_that_several_sources_give_the_last_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("pretrain:\n  epochs: 0\noverrides:\n  pretrain:\n    epochs: -1\n")
+    base, child = tmp_path / "params.yaml", write(tmp_path, child={"pretrain": {"epochs": -2}})
+    with pytest.raises(ValueError, match=r"epochs: .*\(given: -1, in \S+params\.yaml, line 5\)"):
+        load_params(base=base)
+    with pytest.raises(ValueError, match=r"epochs: .*\(given: -2, in \S+child\.yaml, line 2\)"):
+        load_params(str(child), base=base)
+    with pytest.raises(ValueError, match=r"epochs: .*\(given: 'x', in the command line\)"):
+        load_params(str(child), {"pretrain": {"epochs": "x"}}, base)
+
+
+def test_a_section_with_all_its_keys_commented_out_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("experiment:\noverrides:\npretrain: {epochs: 7}\nevaluate:\n")
+    (tmp_path / "child.yaml").write_text("pretrain:\nslurm:\nevaluate:\n  retrieval:\n    own:\n")
+    base = tmp_path / "params.yaml"
+    assert load_params(base=base).pretrain.epochs == 7
+    assert load_params(str(tmp_path / "child"), base=base) == load_params(base=base)
+
+
+def test_a_key_without_a_value_is_refused_where_a_value_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("pretrain:\n  epochs:\nevaluate:\n  retrieval:\n    datasets:\n")
+    with pytest.raises(
+        ValueError, match=r"epochs: has no value; .*line 2\)\n.*datasets: has no value; .*line 5"
+    ):
+        load_params(base=tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-4", 1e-4), ("'1e-4'", 1e-4), ("1E-4", 1e-4), (".5", 0.5), ("1_000", 1000)]
+)
+def test_a_number_is_one_however_it_is_written(text: str, value: float, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(f"pretrain: {{learning_rate: {text}}}")
+    base = tmp_path / "params.yaml"
+    assert load_params(base=base).pretrain.learning_rate == value
+    overridden = load_params(overrides={"pretrain": {"learning_rate": text.strip("'")}}, base=base)
+    assert overridden.pretrain.learning_rate == value
+
+
+def test_an_integer_may_be_written_as_a_power_of_ten() -> None:
+    assert load_params(overrides={"data": {"max_pixels": "1e6"}}).data.max_pixels == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("pretrain: {epochs: true}", r"pretrain\.epochs: expected a number, not a Boolean \(given: True"),
+        ("pretrain: {learning_rate: 2024-01-01}", r"learning_rate: .*valid number.*given: '2024-01-01'"),
+        ("pretrain: {epochs: 12:30}", r"epochs: .*valid integer.*given: '12:30'"),
+        ("pretrain: {epochs: 2.5}", r"epochs: .*valid integer.*given: 2\.5"),
+        ("pretrain: {learning_rate: .nan}", r"learning_rate: expected a finite number \(given: nan"),
+        ("loss: {distill_weight: .inf}", r"distill_weight: expected a finite number \(given: inf"),
+        ("data: {name: 2024}", r"data\.name: expected a text, not a number; put it in quotes \(given: 2024"),
+        ("data: {name: true}", r"data\.name: expected a text, not a Boolean; put it in quotes"),
+        ("evaluate: {models: student}", r"evaluate\.models: expected a list, such as \[a, b\]"),
+        ("evaluate: {retrieval: {datasets: [1]}}", r"datasets\.0: expected a text, not a number"),
+        ("pretrain: 3", r"pretrain: expected keys and values below it"),
+        ("epochs: 3", r"  epochs: no such key; near it: pretrain\.epochs"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_as_it_was_read(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load_params(base=tmp_path / "params.yaml")
+
+
+def test_texts_that_look_like_numbers_or_booleans_to_some_readers_survive_a_resolved_experiment(
+    tmp_path: Path,
+) -> None:
+    own = {"mine": {"images": "1e-4", "prompts": "no", "class_names": "2024-01-01"}}
+    overrides = {"data": {"name": "1e5"}, "evaluate": {"classification": {"own": own}}}
+    experiment = load_experiment("", overrides, ROOT / "params.yaml")
+    (tmp_path / "experiment.yaml").write_text(dump_experiment(experiment))
+    alone = write(tmp_path, params={})
+    assert load_params(str(tmp_path / "experiment.yaml"), base=alone) == experiment.params
+
+
+def test_an_experiment_that_there_is_not_is_answered_with_the_near_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    write(tmp_path / "experiments", clip={}, siglip={}, child={"extends": "sigclip"})
+    (tmp_path / "experiments" / "._clap.yaml").write_bytes(b"\x00\x05")
+    (tmp_path / "experiments" / ".clip.yaml.swp").write_bytes(b"\x00\x05")
+    write(tmp_path, params={"pretrain": {}, "experiment": "clipp"})
+    with pytest.raises(
+        InputError, match=r"^params\.yaml, line 1: experiment: .*no such file; near it: clip$"
+    ):
+        load_experiment("")
+    with pytest.raises(InputError, match=r"^experiments/clap\.yaml: no such file; near it: clip$"):
+        load_experiment("clap")
+    with pytest.raises(InputError, match=r"no such file; there are: child, clip, siglip$"):
+        load_experiment("zzz")
+    with pytest.raises(InputError, match=r"child\.yaml: extends sigclip, .*; near it: siglip, clip"):
+        load_experiment("child")

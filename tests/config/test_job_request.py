@@ -51,5 +51,13 @@ def test_lines_that_would_undo_the_job_s_own_are_refused(line: str, remedy: str)
 
 
 def test_a_warning_comes_after_the_start() -> None:
-    with pytest.raises(ValidationError, match=r"warning_seconds: 120 s before the limit of 2 min"):
+    with pytest.raises(
+        ValidationError, match=r"warning_seconds: 120 s before the limit of minutes: 2, .*raise"
+    ):
         JobRequest(minutes=2, warning_seconds=120)
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(1, 30), (3, 90), (4, 120), (1440, 120)])
+def test_the_default_of_a_warning_leaves_any_time_limit_valid(minutes: int, seconds: int) -> None:
+    assert JobRequest(minutes=minutes).warning_seconds == seconds
+    assert JobRequest().over({"minutes": minutes}).warning_seconds == seconds

@@ -31,8 +31,13 @@ def drawn(space: dict[str, Distribution], count: int = 200) -> list[dict[str, An
         ({"distribution": "int", "low": 0, "high": 4, "log": True}, "log: needs a low of at least 1"),
         ({"distribution": "log-one-minus", "low": 0.9, "high": 1}, "not below 1"),
         ({"distribution": "categorical", "choices": []}, "at least 1 item"),
-        ({"distribution": "normal", "low": 0, "high": 1}, "does not match any of the expected tags"),
+        (
+            {"distribution": "normal", "low": 0, "high": 1},
+            "expected float, log-one-minus, int or categorical",
+        ),
         ({"distribution": "float", "low": 0, "hi": 1}, "Field required"),
+        ({"distribution": "float", "low": True, "high": 2}, "expected a number, not a Boolean"),
+        ({"distribution": "float", "low": 0, "high": float("inf")}, "finite"),
     ],
 )
 def test_an_impossible_distribution_is_refused(values: dict[str, Any], message: str) -> None:
