@@ -95,6 +95,9 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     SAMPLES_PER_SECOND,
     Metric("data_wait", "share", "min", "cost"),
     Metric("replaced_samples", "samples", "min", "caveat"),
+    Metric("damaged_samples", "samples", "min", "caveat"),
+    state_metric("samples_listed", "samples"),
+    Metric("samples_used", "samples", "max", "caveat"),
     Metric("skipped_steps", "steps", "min", "caveat"),
     state_metric("skipped_in_a_row", "steps"),
 )

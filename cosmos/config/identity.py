@@ -13,7 +13,7 @@ from typing import Any
 
 from cosmos.config.params import Params
 
-ADDED_KNOBS: Mapping[str, Any] = {}
+ADDED_KNOBS: Mapping[str, Any] = {"pretrain.max_damaged": 0.001}
 """Knobs added since the first release: path -> default at introduction, as JSON has it.
 
 A new knob gets an entry in the same commit, such as "pretrain.layer_decay": 1.0 or, for a key of each set of
@@ -49,9 +49,11 @@ def with_first_defaults(values: Mapping[str, Any], section: str = "") -> dict[st
 def params_fingerprint(params: Params) -> str:
     """Return eight hex digits that differ between parameters that pretrain differently.
 
-    Evaluation is left out, so that one pretraining can be evaluated in several ways.
+    Evaluation is left out, so that one pretraining can be evaluated in several ways; and the limit of damage,
+    so that a run which it stopped can go on with another.
     """
-    values = identifying_values(params.model_dump(mode="json", exclude={"evaluate"}))
+    unused: dict[str, bool | set[str]] = {"evaluate": True, "pretrain": {"max_damaged"}}
+    values = identifying_values(params.model_dump(mode="json", exclude=unused))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -72,6 +72,8 @@ class Machine(Section):
     """torch device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one"""
     workers: Natural = 2
     """processes of a rank that make batches; 0: the training process itself"""
+    data_wait_minutes: Annotated[float, Field(ge=0)] = 5.0
+    """minutes that pretraining waits for a disk, a network or a shard that is away, before it stops"""
     threads: Natural = 0
     """threads of a rank's arithmetic on the CPU; 0: torch's own choice"""
     micro_batches: Positive = 1

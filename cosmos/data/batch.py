@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from cosmos.data.shards.damage import SampleDamage
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -22,8 +24,13 @@ class Batch:
     """(B, K, L) int64, padded with 0 behind the end-of-text token"""
     keys: tuple[str, ...]
     """the samples' names"""
-    num_replaced: int = 0
+    damage: tuple[SampleDamage, ...] = ()
     """damaged samples in whose place others were read"""
+
+    @property
+    def num_replaced(self) -> int:
+        """Number of samples that were read in place of damaged ones."""
+        return len(self.damage)
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -5,11 +5,11 @@ the batches that it would have got, whatever the number of its workers and ranks
 """
 
 import atexit
-import logging
 import signal
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,47 +21,20 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
 from cosmos.data.image_crops import ImageViews, decode_image
-from cosmos.data.order import SampleOrder, batch_per_rank, nth_index, sample_generator, shard_ranges
-from cosmos.data.shards.damage import ShardDamage
+from cosmos.data.order import batch_per_rank, nth_index, sample_generator
+from cosmos.data.patience import read_patiently
+from cosmos.data.readable import ReadableSamples
+from cosmos.data.shards.damage import SampleDamage
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed.group import pick_device
-from cosmos.errors import CosmosError, DamagedDataError, InputError
-
-logger = logging.getLogger(__name__)
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 
 MAX_TRIES = 10
 """Damaged samples in a row after which training stops: chance alone does not find as many in usable data."""
 
-MAX_SHARDS_NAMED = 20
-"""Damaged shards that a warning names."""
-
 Batches = Generator[Batch, None, None]
-
-
-@dataclass(frozen=True)
-class ReadableSamples:
-    """Samples to train on: a split without its damaged shards, and the order in which training sees it."""
-
-    samples: ShardedSamples
-    order: SampleOrder
-    damage: tuple[ShardDamage, ...]
-    """damaged shards, whose samples are not in the order"""
-
-
-def find_readable(samples: ShardedSamples, params: Params) -> ReadableSamples:
-    """Find the damaged shards and order the samples of the others.
-
-    Raises InputError when the samples are fewer than a batch takes, or this user may not read a shard's
-    folder; DamagedDataError when there are none; TransientError when the disk fails.
-    """
-    damage = samples.damaged_shards()
-    damaged = {item.shard.path for item in damage}
-    ranges = zip(samples.manifest.shards, shard_ranges(samples.shard_sizes), strict=True)
-    readable = [indices for shard, indices in ranges if shard.path not in damaged]
-    order = SampleOrder(readable, params.pretrain.batch_size, params.pretrain.seed)
-    return ReadableSamples(samples, order, damage)
 
 
 def make_loader(
@@ -76,21 +49,21 @@ def make_loader(
     """Return one rank's batches for `num_steps` steps of the run, from `first_step` on, in order.
 
     A rank's part of a step is a slice of the batch that a single process would see. Workers start with the
-    first batch, live through epochs and end when the generator is closed or the process exits. The first rank
-    warns of damaged shards.
+    first batch, live through epochs and end when the generator is closed or the process exits.
+
+    Where a disk or the network fails, or a shard is away, the training process reads the batch itself, again
+    and again for the machine's `data_wait_minutes`: no other sample takes the place of one that is whole.
 
     Raises InputError for a batch that the ranks cannot share and for a caption mode that the annotations do
     not have. While iterating, raises DamagedDataError when MAX_TRIES samples in a row are damaged, InputError
-    when a shard may not be read, and TransientError when a disk or the network fails: no other sample takes
-    the place of one that is whole.
+    when a shard may not be read, and TransientError when the wait is over.
     """
     _check_caption_mode(data.samples, params)
     batch_per_rank(data.order.batch_size, world_size)
-    if rank == 0:
-        _warn_of_damage(data)
+    views = _SampleViews(data.samples, params, data.order.shards)
     steps = range(first_step, first_step + num_steps)
     loader: DataLoader[_Views | CosmosError] = DataLoader(
-        _SampleViews(data.samples, params, data.order.shards),
+        views,
         batch_sampler=(data.order.part(step, rank, world_size) for step in steps),
         collate_fn=_batch,
         num_workers=machine.workers,
@@ -98,7 +71,11 @@ def make_loader(
         pin_memory=pick_device(machine.device).type == "cuda",
         generator=torch.Generator(),  # or each start of the loader would advance the process's generator
     )
-    batches = _batches(loader)
+
+    def read_again(step: int) -> Batch | CosmosError:
+        return _batch([views[where] for where in data.order.part(step, rank, world_size)])
+
+    batches = _batches(loader, steps, read_again, machine.data_wait_minutes)
     atexit.register(_close, weakref.ref(batches))
     return batches
 
@@ -116,7 +93,7 @@ class _Views:
     local_crops: Tensor
     tokens: Tensor
     key: str
-    is_replacement: bool
+    damage: tuple[SampleDamage, ...]
 
 
 class _SampleViews(Dataset[_Views | CosmosError]):
@@ -143,30 +120,31 @@ class _SampleViews(Dataset[_Views | CosmosError]):
     def draw(self, epoch: int, index: int) -> _Views:
         """Return the views of a sample in an epoch, or of one in its place where it is damaged."""
         rng = sample_generator(self._seed, epoch, index)
-        damages: list[str] = []
-        while len(damages) < MAX_TRIES:
+        damage: list[SampleDamage] = []
+        while len(damage) < MAX_TRIES:
             try:
-                return self._draw_sample(index, rng, is_replacement=bool(damages))
+                return self._draw_sample(index, rng, tuple(damage))
             except DamagedDataError as error:
-                damages.append(str(error))
+                damage.append(SampleDamage(index, str(error)))
                 index = nth_index(self._shards, int(rng.integers(sum(map(len, self._shards)))))
         raise DamagedDataError(
             f"{MAX_TRIES} samples in a row are damaged; delete the dataset and run `cosmos prepare` again:"
-            + "".join(f"\n  {damage}" for damage in damages)
+            + "".join(f"\n  {item.problem}" for item in damage)
         )
 
-    def _draw_sample(self, index: int, rng: np.random.Generator, is_replacement: bool) -> _Views:
+    def _draw_sample(self, index: int, rng: np.random.Generator, damage: tuple[SampleDamage, ...]) -> _Views:
         sample = self._samples.read(index)
         try:
             image = decode_image(sample.image, self._max_pixels)
             captions = draw_captions(sample.annotation, self._views, rng)
         except DamagedDataError as error:
-            raise DamagedDataError(f"sample {sample.key}: {error}") from None
+            shard = self._samples.shard_of(index).path
+            raise DamagedDataError(f"{shard}: sample {sample.key}: {error}") from None
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds the GPUs' generators too.
             torch.default_generator.manual_seed(int(rng.integers(2**63)))
             global_crops, local_crops = self._image_views(image)
-        return _Views(global_crops, local_crops, self._tokenizer.encode(captions), sample.key, is_replacement)
+        return _Views(global_crops, local_crops, self._tokenizer.encode(captions), sample.key, damage)
 
 
 def _batch(parts: Sequence[_Views | CosmosError]) -> Batch | CosmosError:
@@ -179,14 +157,21 @@ def _batch(parts: Sequence[_Views | CosmosError]) -> Batch | CosmosError:
         torch.stack([view.local_crops for view in views]),
         torch.stack([view.tokens for view in views]),
         tuple(view.key for view in views),
-        sum(view.is_replacement for view in views),
+        tuple(damage for view in views for damage in view.damage),
     )
 
 
-def _batches(loader: DataLoader[_Views | CosmosError]) -> Batches:
+def _batches(
+    loader: DataLoader[_Views | CosmosError],
+    steps: Iterable[int],
+    read_again: Callable[[int], Batch | CosmosError],
+    minutes: float,
+) -> Batches:
     iterator = iter(loader)
     try:
-        for batch in iterator:
+        for step, batch in zip(steps, iterator, strict=True):
+            if isinstance(batch, TransientError):
+                batch = read_patiently(partial(read_again, step), batch, minutes)
             if isinstance(batch, CosmosError):
                 raise batch
             yield batch
@@ -217,17 +202,4 @@ def _check_caption_mode(samples: ShardedSamples, params: Params) -> None:
         raise InputError(
             f"views.caption_mode: {mode} needs annotations in DreamLIP's form; those of {params.data.name}"
             f" are in the form {schema}, for which textcrop, random or raw would do"
-        )
-
-
-def _warn_of_damage(data: ReadableSamples) -> None:
-    if data.damage:
-        named = ", ".join(map(str, data.damage[:MAX_SHARDS_NAMED]))
-        logger.warning(
-            "%d of %d shards are damaged, so %d of %d samples are left out: %s",
-            len(data.damage),
-            len(data.samples.shard_sizes),
-            len(data.samples) - data.order.num_samples,
-            len(data.samples),
-            named + (", ..." if len(data.damage) > MAX_SHARDS_NAMED else ""),
         )

@@ -97,6 +97,16 @@ def _plain_error(error: CosmosError | OSError) -> CosmosError:
     return class_of_kind(error_kind(error))(str(error))
 
 
+def on_each_rank(compute: Callable[[], Computed]) -> Computed:
+    """Compute a value on every rank, and return this rank's own; errors as in `on_every_rank`.
+
+    The value is not sent, so that it may be of any kind.
+    """
+    values: list[Computed] = []
+    on_every_rank(lambda: values.append(compute()))
+    return values[0]
+
+
 def on_first_rank(compute: Callable[[], Computed]) -> Computed:
     """Compute a value on the first rank alone, and return it on every rank; errors as in `on_every_rank`."""
     values = on_every_rank(lambda: compute() if rank() == 0 else None)

@@ -36,6 +36,11 @@ class RunDir:
         return self.path / "provenance.json"
 
     @property
+    def data(self) -> Path:
+        """Record of the data that the run is trained on: its samples, and shards that are left out."""
+        return self.path / "data.json"
+
+    @property
     def metrics(self) -> Path:
         """File with a JSON line per logged step."""
         return self.path / "metrics.jsonl"

@@ -13,9 +13,9 @@ import torch
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.loader import find_readable, make_loader
+from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
-from cosmos.distributed.exchange import on_first_rank
+from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
@@ -27,6 +27,7 @@ from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
+from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.stages.training_data import open_submitted_run
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
@@ -52,22 +53,27 @@ def pretrain(
     if machine.threads:
         torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
-    data = find_readable(ShardedSamples(folder, machine), params)
-    plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
-    with process_group(machine.device, RANK_TIMEOUT) as process:
+    timeout = RANK_TIMEOUT + timedelta(minutes=machine.data_wait_minutes)
+    with process_group(machine.device, timeout) as process:
+        samples = on_each_rank(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):
-            evaluate = RetrievalEvaluation.open(params, machine, process)
+            data = open_data(run, samples, params)
+            plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
+            evaluate = on_each_rank(lambda: RetrievalEvaluation.open(params, machine, process))
             learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
-            trainer = open_training(run, learner, plan, machine, evaluate)
+            trainer = open_training(run, learner, plan, machine, evaluate, data.limit)
             print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
+                    confirm_data(data, process, machine)
                     device = str(process.device)
                     on_first_rank(lambda: provenance.record_session(run.provenance, dataset, device))
                     left = plan.total_steps - trainer.step
-                    batches = make_loader(
-                        data, params, machine, process.rank, process.world_size, trainer.step, left
+                    batches = on_each_rank(
+                        lambda: make_loader(
+                            data, params, machine, process.rank, process.world_size, trainer.step, left
+                        )
                     )
                     with closing(batches):
                         trainer.train(batches)

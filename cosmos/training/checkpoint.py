@@ -36,6 +36,7 @@ def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch:
         scaler=learner.scaler.state_dict(),
         rng=random_state(learner.process.device),
         progress=asdict(state.counters),
+        damaged=torch.tensor(sorted(state.damaged), dtype=torch.int64),
     )
     try:
         with checkpoints.replacing_checkpoint(path) as file:
@@ -99,7 +100,8 @@ def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> Trai
         learner.optimizer.load_state_dict(extra["optimizer"])
         learner.scaler.load_state_dict(extra["scaler"])
         restore_random_state(extra["rng"], learner.process.device)
-        return TrainingState(extra["step"], Counters(**extra["progress"]))
+        damaged = extra.get("damaged", torch.empty(0)).tolist()  # none in checkpoints of version 1
+        return TrainingState(extra["step"], Counters(**extra["progress"]), frozenset(damaged))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{checkpoint.path}: holds no training that this version can continue ({error!r}); "

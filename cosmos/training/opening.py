@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos.config.machine import Machine
+from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -31,7 +32,12 @@ class Standing:
 
 
 def open_training(
-    run: RunDir, learner: Learner, plan: StepPlan, machine: Machine, evaluate: ModelEvaluation
+    run: RunDir,
+    learner: Learner,
+    plan: StepPlan,
+    machine: Machine,
+    evaluate: ModelEvaluation,
+    limit: DamageLimit,
 ) -> Trainer:
     """Take a run over, resume `learner` from its newest checkpoint, and return the trainer of the rest.
 
@@ -46,7 +52,7 @@ def open_training(
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
     owes_evaluation = is_due and state.step not in standing.evaluated_steps
     return Trainer(
-        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, saved_step=state.step
+        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit
     )
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
-from cosmos.data.batch import Batch
+from cosmos.data.shards.damage import SampleDamage
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,11 @@ class Counters:
     seconds: float = 0.0
     """time in the loop, from the first request for data on, without evaluations and writing checkpoints"""
     replaced_samples: int = 0
-    """summed over all ranks"""
+    """times that another sample was read in place of a damaged one, summed over all ranks"""
     skipped_steps: int = 0
     skipped_in_a_row: int = 0
+    damaged_samples: int = 0
+    """damaged samples met so far, each counted once, whatever the number of epochs and ranks"""
 
 
 @dataclass
@@ -53,6 +55,13 @@ class TrainingState:
 
     step: int = 0
     counters: Counters = field(default_factory=Counters)
+    damaged: frozenset[int] = frozenset()
+    """damaged samples met so far, by their numbers in the split"""
+
+    def count_damage(self, damage: Iterable[SampleDamage]) -> None:
+        """Count the damaged samples of a step."""
+        self.damaged |= {item.index for item in damage}
+        self.counters.damaged_samples = len(self.damaged)
 
     def count_step(self, num_replaced: int, is_finite: bool) -> None:
         """Count a step, on `num_replaced` replaced samples over all ranks; skipped unless it `is_finite`."""
@@ -78,17 +87,14 @@ class Stopwatch:
     def __init__(self, counters: Counters) -> None:
         self.counters, self.lap, self.read_at = counters, Lap(), time.perf_counter()
 
-    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Yield the batches, and count the wait for each."""
-        iterator = iter(batches)
-        while True:
-            asked = time.perf_counter()
-            batch = next(iterator, None)
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the time inside as a wait for data."""
+        asked = time.perf_counter()
+        try:
+            yield
+        finally:
             self.lap.waited += time.perf_counter() - asked
-            if batch is None:
-                return
-            self.lap.num_batches += 1
-            yield batch
 
     def read(self) -> None:
         """Add the time since the last reading to the counters and to the lap."""

@@ -24,8 +24,9 @@ class StopRequest:
         if self.signal and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = max(self.signal, number)
-        if self._message:
-            raise Interrupted(self._message, self.signal)
+        message, self._message = self._message, ""  # a second signal must not interrupt what the first began
+        if message:
+            raise Interrupted(message, self.signal)
 
     @contextmanager
     def obeyed_at_once(self, message: str) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """A training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cosmos.config.machine import Machine
 from cosmos.config.params import PretrainParams
 from cosmos.data.batch import Batch
-from cosmos.distributed.exchange import gather_rows
+from cosmos.distributed.exchange import gather_rows, on_each_rank
 from cosmos.distributed.group import ProcessRank
 from cosmos.errors import OutOfMemoryError
 from cosmos.model.checkpoints import ModelConfig
@@ -25,6 +26,26 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
+class RankFlags:
+    """Events on a rank of which all ranks learn at the end of a step."""
+
+    stop_signal: int = 0
+    """the signal that asked to stop, of several the largest; 0: none"""
+    save_due: bool = False
+    """the interval between saves is over by the rank's clock"""
+    has_failed: bool = False
+    """the next batch cannot be had"""
+    has_damage: bool = False
+    """the next batch has samples in place of damaged ones"""
+
+    @classmethod
+    def of_all(cls, columns: list[list[int]]) -> Self:
+        """Return the flags that hold for all ranks, from those of each, by flag."""
+        stop_signals, *rest = columns
+        return cls(max(stop_signals), *map(any, rest))
+
+
+@dataclass(frozen=True)
 class StepResult:
     """Losses of a step on a rank, and what all ranks share after it: decisions and a count."""
 
@@ -33,10 +54,8 @@ class StepResult:
     is_finite: bool
     """False: loss or gradient were not finite on some rank, and no weight was updated. (fp16's scaler deals
     with infinite gradients by itself.)"""
-    stop_signal: int
-    """the signal that asked some rank to stop, of several the largest; 0: none"""
-    save_due: bool
-    """the interval between saves is over by some rank's clock"""
+    flags: RankFlags
+    """events on any rank"""
     num_replaced: int
     """replaced samples in the parts of all ranks"""
 
@@ -49,7 +68,7 @@ class Learner:
     ) -> None:
         self.config, self.params, self.machine, self.process = config, params, machine, process
         torch.manual_seed(params.seed)
-        self.student: Cosmos = config.build().to(process.device)
+        self.student: Cosmos = on_each_rank(lambda: config.build().to(process.device))
         self.teacher = make_teacher(self.student)
         self.student.set_grad_checkpointing(machine.activation_checkpointing)
         if machine.compile:
@@ -65,19 +84,18 @@ class Learner:
         batch: Batch,
         learning_rate: float,
         momentum: float,
-        stop_signal: int = 0,
-        save_due: bool = False,
+        raise_flags: Callable[[], RankFlags] = RankFlags,
     ) -> StepResult:
         """Take one step on this rank's part of the batch.
 
-        Where the loss is not finite, no rank changes a weight. All ranks learn of a signal or a save that is
-        due on one of them.
+        Where the loss is not finite, no rank changes a weight. `raise_flags` is called while a GPU computes
+        the gradients; all ranks learn of the flags that one of them raises.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         losses, grad_norm = self.compute_gradients(batch.to(self.process.device))
         is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
-        answers = self.agree(is_finite, stop_signal, save_due, batch.num_replaced)
+        answers = self.agree(is_finite, raise_flags(), batch.num_replaced)
         result = StepResult(losses, grad_norm, *answers)
         if result.is_finite:
             self.update(momentum)
@@ -93,17 +111,19 @@ class Learner:
         max_norm = self.params.clip_grad_norm or torch.inf
         return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
 
-    def agree(
-        self, is_finite: Tensor, stop_signal: int, save_due: bool, num_replaced: int
-    ) -> tuple[bool, int, bool, int]:
-        """Return, of all ranks together: step finite, largest signal to stop, save due, samples replaced.
+    def agree(self, is_finite: Tensor, flags: RankFlags, num_replaced: int) -> tuple[bool, RankFlags, int]:
+        """Return, of all ranks together: step finite, flags, samples replaced.
 
         One exchange and one wait for the device per step answers all questions.
         """
-        rest = torch.tensor([stop_signal, save_due, num_replaced], device=self.process.device)
-        rows = gather_rows(torch.cat([is_finite.long().reshape(1), rest]).reshape(1, 4))
-        finite, signals, due, replaced = rows.T.tolist()
-        return all(finite), max(signals), any(due), sum(replaced)
+        rest = torch.tensor([num_replaced, *astuple(flags)], device=self.process.device)
+        row = torch.cat([is_finite.long().reshape(1), rest]).reshape(1, -1)
+        finite, replaced, *columns = gather_rows(row).T.tolist()
+        return all(finite), RankFlags.of_all(columns), sum(replaced)
+
+    def agree_on_flags(self, flags: RankFlags) -> RankFlags:
+        """Return the flags of all ranks together, outside of a step."""
+        return self.agree(torch.ones((), device=self.process.device), flags, 0)[1]
 
     def teach(self, batch: Batch) -> TeacherViews:
         """Return the teacher's embeddings of a batch; none where nothing is distilled."""

@@ -13,8 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
+from cosmos.data.readable import DamageLimit, name_damage, sample_problems
+from cosmos.data.shards.damage import REPAIR_OF_SAMPLES, SampleDamage
 from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
-from cosmos.errors import DivergedError, Interrupted
+from cosmos.errors import DamagedDataError, DivergedError, Interrupted
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.loss import Losses
 from cosmos.model.teacher import teacher_distance
@@ -22,9 +24,10 @@ from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
 from cosmos.training import checkpoint, schedules
+from cosmos.training.feed import BatchFeed
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
 from cosmos.training.signals import StopRequest, stop_on_signals
-from cosmos.training.step import Learner, StepResult, explaining_memory_errors
+from cosmos.training.step import Learner, RankFlags, StepResult, explaining_memory_errors
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +52,10 @@ class Trainer:
     """the step at which the run stands ends in an evaluation that is not in its metrics yet"""
     saved_step: int
     """step of the newest checkpoint"""
+    limit: DamageLimit
+    """limit of the samples that the run does without"""
+    next_damage: list[SampleDamage] = field(default_factory=list)
+    """damage that all ranks met in the next batch"""
     saved_at: float = field(default_factory=time.monotonic)
     """time of the newest checkpoint, or of the start, by the monotonic clock"""
     stopwatch: Stopwatch = field(init=False)
@@ -76,7 +83,9 @@ class Trainer:
 
         Raises Interrupted when a signal asked to stop (all is saved), DivergedError when the loss stays
         non-finite, naming the last good checkpoint, SupersededError when another process took over,
-        TransientError when a disk is full or fails, and OutOfMemoryError when a GPU has too little memory.
+        TransientError when a disk is full or fails, OutOfMemoryError when a GPU has too little memory, and
+        DamagedDataError past the limit of damaged samples. What a rank meets as it reads data is raised on
+        all of them, when the steps taken are saved.
         """
         metrics = self.open_metrics()
         self.stopwatch.restart()
@@ -84,17 +93,16 @@ class Trainer:
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
                 self.evaluate_models(metrics, stop)
-            for batch in self.stopwatch.timed(batches):
-                result = self.take_step(batch, stop)
+            feed = BatchFeed(batches, stop, self.stopwatch)
+            feed.fetch()
+            self.heed(self.learner.agree_on_flags(self.raise_flags(feed)), feed)
+            while batch := feed.batch:
+                result = self.take_step(batch, feed)
                 bar.update(task, completed=self.step, loss=f"loss {result.losses.total.item():.3f}")
                 self.report(metrics, result, len(batch))
                 if self.is_save_due(result):
                     self.save()
-                if result.stop_signal and not self.is_complete:
-                    raise Interrupted(
-                        f"stopped after step {self.step}; {self.run.checkpoint(self.step)} holds it all",
-                        result.stop_signal,
-                    )
+                self.heed(result.flags, feed)
                 if self.owes_evaluation:
                     self.evaluate_models(metrics, stop)
         self.save()
@@ -112,15 +120,56 @@ class Trainer:
 
         return on_first_rank(open_file)
 
-    def take_step(self, batch: Batch, stop: StopRequest) -> StepResult:
-        """Take one step; skip it where the loss is not finite.
+    def raise_flags(self, feed: BatchFeed) -> RankFlags:
+        """Return the events on this rank that all ranks must learn of."""
+        return RankFlags(feed.stop_signal, self.is_late(), feed.failure is not None, bool(feed.damage))
+
+    def heed(self, flags: RankFlags, feed: BatchFeed) -> None:
+        """Do, on all ranks, what some rank's flags ask for before the next step.
+
+        Raises Interrupted for a request to stop, the error of a rank that lacks its next batch, and
+        DamagedDataError where too many samples are damaged.
+        """
+        if flags.stop_signal and not self.is_complete:
+            path = self.run.checkpoint(self.step)
+            where = f"after step {self.step}; {path} holds it all" if self.step else "before the first step"
+            raise Interrupted(f"stopped {where}", flags.stop_signal)
+        if flags.has_failed:
+            feed.raise_failure()
+        self.foresee_damage(feed.gather_damage() if flags.has_damage else [])
+
+    def foresee_damage(self, damage: list[SampleDamage]) -> None:
+        """Warn of damaged samples in the next batch; save and raise DamagedDataError where they are too many.
+
+        They are counted with the step on that batch, so that data which is mended before it is none in a
+        resumed run.
+        """
+        self.next_damage = damage
+        problems = sample_problems(item for item in damage if item.index not in self.state.damaged)
+        if problems and self.learner.process.is_first:
+            logger.warning("damaged samples, in whose place others are read: %s", name_damage(problems))
+        try:
+            self.limit.check(len(self.state.damaged) + len(problems), problems, REPAIR_OF_SAMPLES)
+        except DamagedDataError:
+            self.save()
+            raise
+
+    def take_step(self, batch: Batch, feed: BatchFeed) -> StepResult:
+        """Take one step, and fetch the next batch meanwhile; skip it where the loss is not finite.
 
         Raises DivergedError past `pretrain.max_nonfinite_steps` skipped steps in a row.
         """
-        learning_rate, momentum = self.scheduled(self.step)
+        rates = self.scheduled(self.step)
+
+        def fetch_next() -> RankFlags:
+            feed.fetch()
+            return self.raise_flags(feed)
+
         with explaining_memory_errors():
-            result = self.learner.step(batch, learning_rate, momentum, stop.signal, self.is_late())
+            result = self.learner.step(batch, *rates, fetch_next)
+        self.stopwatch.lap.num_batches += 1
         self.state.count_step(result.num_replaced, result.is_finite)
+        self.state.count_damage(self.next_damage)
         params = self.learner.params
         self.owes_evaluation = self.plan.is_evaluation_due(self.step, params.evaluate_every_epochs)
         if self.state.counters.skipped_in_a_row > params.max_nonfinite_steps:
@@ -189,6 +238,8 @@ class Trainer:
             "samples_per_second": lap.num_batches * num_samples * learner.process.world_size / lap.seconds,
             "data_wait": mean_over_ranks(waited).item(),
             **asdict(self.state.counters),
+            "samples_listed": self.limit.num_samples,
+            "samples_used": self.limit.num_used(self.state.counters.damaged_samples),
         }
 
     def is_late(self) -> bool:
@@ -196,13 +247,14 @@ class Trainer:
         return time.monotonic() - self.saved_at > 60 * self.machine.checkpoint_every_minutes
 
     def is_save_due(self, result: StepResult) -> bool:
-        """Return True when an interval of steps or minutes is over, a stop is asked for or an evaluation due.
+        """Return True when an interval is over, a stop asked for, data not to be had or an evaluation due.
 
         An evaluation may outlast what is left of a job: the steps taken are saved before it, not after.
         """
         every = self.machine.checkpoint_every_steps
         by_step = every > 0 and self.step % every == 0
-        return by_step or result.save_due or result.stop_signal > 0 or self.owes_evaluation
+        flags = result.flags
+        return by_step or flags.save_due or flags.has_failed or flags.stop_signal > 0 or self.owes_evaluation
 
     def save(self) -> None:
         """Write a checkpoint of the current step, from the first rank, unless that is done."""

@@ -1,5 +1,5 @@
 import errno
-import logging
+import itertools
 import multiprocessing
 import os
 import pickle
@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,9 @@ from cosmos.config.params import (
     ViewParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.data.loader import Batches, find_readable, make_loader, num_local_crops
+from cosmos.data.loader import Batches, make_loader, num_local_crops
 from cosmos.data.manifest import Manifest, ShardInfo
+from cosmos.data.readable import ReadableSamples, find_damaged_shards
 from cosmos.data.sample import Sample
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import TransientError
@@ -92,15 +93,20 @@ def batches(
     world_size: int = 1,
     first_step: int = 0,
     num_steps: int = NUM_STEPS,
+    wait: float = 0,
 ) -> Batches:
-    machine, settings = Machine(workers=workers, device="cpu"), settings or params()
+    machine, settings = Machine(workers=workers, device="cpu", data_wait_minutes=wait), settings or params()
     readable = find_readable(samples, settings)
     return make_loader(readable, settings, machine, rank, world_size, first_step, num_steps)
 
 
+def find_readable(samples: ShardedSamples, settings: Params) -> ReadableSamples:
+    return ReadableSamples.of(samples, find_damaged_shards(samples, settings), settings)
+
+
 def same(first: Batch, second: Batch) -> bool:
     return (
-        (first.keys, first.num_replaced) == (second.keys, second.num_replaced)
+        (first.keys, first.damage) == (second.keys, second.damage)
         and torch.equal(first.global_crops, second.global_crops)
         and torch.equal(first.local_crops, second.local_crops)
         and torch.equal(first.tokens, second.tokens)
@@ -113,7 +119,7 @@ def joined(parts: tuple[Batch, ...]) -> Batch:
         torch.cat([part.local_crops for part in parts]),
         torch.cat([part.tokens for part in parts]),
         tuple(key for part in parts for key in part.keys),
-        sum(part.num_replaced for part in parts),
+        tuple(item for part in parts for item in part.damage),
     )
 
 
@@ -223,32 +229,6 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"10 samples in a row are damaged(.|\n)*sample 00\d\d: image"):
             list(batches(samples, workers=workers))
 
-    @pytest.mark.parametrize("damage", ["missing", "truncated"])
-    def test_a_damaged_shard_is_left_out_with_a_warning(
-        self, own_samples: ShardedSamples, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        shard = tmp_path / "train" / "shard-00001.tar"
-        if damage == "missing":
-            shard.unlink()
-        else:
-            os.truncate(shard, 1000)
-        with caplog.at_level(logging.WARNING):
-            loaded = list(batches(own_samples))
-        keys = {int(key) for batch in loaded for key in batch.keys}
-        assert keys == {*range(7), *range(14, 21)}
-        assert sum(batch.num_replaced for batch in loaded) == 0
-        assert "1 of 3 shards are damaged, so 7 of 21 samples are left out: shard-00001.tar" in caplog.text
-
-    def test_a_damaged_shard_is_left_out_wherever_it_lies(self, tmp_path: Path) -> None:
-        elsewhere = tmp_path / "photographs: web"
-        whole = write_samples(elsewhere, map(sample, range(NUM_SHARDS * SAMPLES_PER_SHARD)))
-        shards = [replace(shard, path=str(elsewhere / shard.path)) for shard in whole.manifest.shards]
-        folder = tmp_path / "train"
-        replace(whole.manifest, shards=tuple(shards)).write(folder)
-        (elsewhere / "shard-00001.tar").unlink()
-        order = find_readable(ShardedSamples(folder, Machine()), params()).order
-        assert order.shards == (range(7), range(14, 21))
-
     @pytest.mark.parametrize("workers", [0, 1])
     def test_a_disk_that_fails_is_no_damage(
         self, samples: ShardedSamples, monkeypatch: pytest.MonkeyPatch, workers: int
@@ -257,15 +237,47 @@ class TestDamage:
             raise OSError(errno.EIO, "Input/output error")
 
         monkeypatch.setattr("cosmos.data.shards.samples.os.pread", fail)
-        with pytest.raises(TransientError, match=r"^shard-0000\d.tar: sample .*Input/output error\)$"):
+        with pytest.raises(TransientError, match=r"^shard-0000\d.tar: sample .*Input/output error\)"):
             list(batches(samples, workers=workers))
 
-    def test_only_the_first_rank_warns(
-        self, own_samples: ShardedSamples, tmp_path: Path, caplog: pytest.LogCaptureFixture
+
+@pytest.mark.parametrize("workers", [0, 2])
+class TestAbsentShards:
+    @pytest.mark.parametrize("name", ["shard-00001.tar", "shard-00001.idx.npz"])
+    def test_are_waited_for_and_change_no_batch(
+        self,
+        own_samples: ShardedSamples,
+        uninterrupted: list[Batch],
+        tmp_path: Path,
+        workers: int,
+        name: str,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        loader = batches(own_samples, workers=workers, wait=1)
+        file = tmp_path / "train" / name
+        file.rename(tmp_path / name)
+        Timer(0.3, (tmp_path / name).rename, [file]).start()
+        assert all(itertools.starmap(same, zip(loader, uninterrupted, strict=True)))
+        assert "waits for data, up to 1 minutes: shard-00001.tar: " in caplog.text
+        assert "goes on after" in caplog.text
+
+    def test_are_put_back_in_pieces(
+        self, own_samples: ShardedSamples, uninterrupted: list[Batch], tmp_path: Path, workers: int
+    ) -> None:
+        loader = batches(own_samples, workers=workers, wait=1)
+        file = tmp_path / "train" / "shard-00001.tar"
+        content = file.read_bytes()
+        os.truncate(file, len(content) // 2)
+        Timer(0.3, file.write_bytes, [content]).start()
+        assert all(itertools.starmap(same, zip(loader, uninterrupted, strict=True)))
+
+    def test_stop_training_after_the_wait(
+        self, own_samples: ShardedSamples, tmp_path: Path, workers: int
+    ) -> None:
+        loader = batches(own_samples, workers=workers, wait=0.001)
         (tmp_path / "train" / "shard-00001.tar").unlink()
-        batches(own_samples, rank=1, world_size=2)
-        assert not caplog.text
+        with pytest.raises(TransientError, match=r"shard-00001\.tar: no such file.*waited 0\.001 minutes"):
+            list(loader)
 
 
 class TestRefusals:

@@ -17,6 +17,7 @@ from cosmos.config.params import (
     VisionParams,
 )
 from cosmos.data.batch import Batch
+from cosmos.data.readable import DamageLimit
 from cosmos.distributed.group import ProcessRank
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
@@ -29,6 +30,7 @@ from cosmos.training.trainer import ModelEvaluation, Trainer
 
 CPU = ProcessRank(0, 1, torch.device("cpu"))
 PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
+LIMIT = DamageLimit(num_samples=30, num_left_out=0, max_damaged=0.1)
 
 
 def tiny_params(pretrain: PretrainParams | None = None, loss: LossParams | None = None) -> Params:
@@ -76,7 +78,7 @@ def make_trainer(
     folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
 ) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2)
-    return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate)
+    return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate, LIMIT)
 
 
 def batches(start: int, stop: int = 6) -> Iterator[Batch]:

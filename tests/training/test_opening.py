@@ -17,6 +17,7 @@ from cosmos.run.directory import RunDir
 from cosmos.training.opening import open_training
 from cosmos.training.trainer import Trainer
 from tests.training.examples import (
+    LIMIT,
     PLAN,
     make_learner,
     no_figures,
@@ -28,7 +29,9 @@ from tests.training.examples import (
 
 def open_on(process: ProcessRank, run: Path) -> Trainer:
     machine = Machine()
-    return open_training(RunDir(run), make_learner(params(), machine, process), PLAN, machine, no_figures)
+    return open_training(
+        RunDir(run), make_learner(params(), machine, process), PLAN, machine, no_figures, LIMIT
+    )
 
 
 def train_and_resume(rank: int, folder: str) -> None:

@@ -17,6 +17,7 @@ from cosmos.config.params import (
 )
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank, process_group
+from cosmos.training.step import RankFlags
 from tests.training.examples import (
     CPU,
     make_learner,
@@ -149,10 +150,9 @@ def test_a_loss_that_is_not_finite_changes_no_weight_and_the_next_step_goes_on(p
 
 def test_a_signal_and_a_save_that_is_due_come_back_as_they_were_asked_for() -> None:
     learner = make_learner(tiny_params(), Machine())
-    asked = learner.step(random_batch(), 1e-2, 0.9, signal.SIGTERM, save_due=True)
-    assert (asked.stop_signal, asked.save_due) == (signal.SIGTERM, True)
-    quiet = learner.step(random_batch(), 1e-2, 0.9)
-    assert (quiet.stop_signal, quiet.save_due) == (0, False)
+    flags = RankFlags(signal.SIGTERM, save_due=True, has_damage=True)
+    assert learner.step(random_batch(), 1e-2, 0.9, lambda: flags).flags == flags
+    assert learner.step(random_batch(), 1e-2, 0.9).flags == RankFlags()
 
 
 def test_the_teacher_follows_the_student_before_or_after_its_update() -> None:

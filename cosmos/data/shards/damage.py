@@ -1,4 +1,4 @@
-"""Damage of a shard's file, as far as it shows without reading the file."""
+"""Damage of shards, as far as it shows without reading them, and of samples that were read."""
 
 import os
 from dataclasses import dataclass
@@ -7,20 +7,36 @@ from pathlib import Path
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.shards.index import index_path
 from cosmos.data.shards.remote import is_remote
-from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
 
-NO_SUCH_SHARD = "no such shard; run `cosmos prepare` again"
+NO_SUCH_SHARD = "no such file"
+
+REPAIR = "put them back, or give the `cosmos prepare` that made the dataset again: it makes missing shards"
+"""Advice on shards that are missing, cut off or without an index."""
+
+REPAIR_OF_SAMPLES = "delete the shards that they are in, and give the `cosmos prepare` that made them again"
+"""Advice on samples whose bytes are broken."""
 
 
 @dataclass(frozen=True)
 class ShardDamage:
-    """A shard whose file is missing, or of another size than the manifest says."""
+    """A shard whose file or index is missing, or whose size differs from the manifest's."""
 
     shard: ShardInfo
     problem: str
 
     def __str__(self) -> str:
         return f"{self.shard.path}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class SampleDamage:
+    """A sample that was read and cannot be used."""
+
+    index: int
+    """number in its split"""
+    problem: str
+    """names its shard, too"""
 
 
 def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
@@ -40,16 +56,32 @@ def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
 
 
 def find_local_damage(shard: ShardInfo, folder: Path) -> ShardDamage | None:
-    """Return the damage of a local shard of the dataset in `folder`; None for a remote shard.
+    """Return the damage of a shard of the dataset in `folder`, or of its index; None where there is none.
 
-    Raises as `find_damage`.
+    Of a remote shard, the index alone is looked at. Raises as `find_damage`.
     """
-    return None if is_remote(shard.path) else find_damage(shard, folder / shard.path)
+    damage = None if is_remote(shard.path) else find_damage(shard, folder / shard.path)
+    return damage or _find_index_damage(shard, index_path(folder, shard.path))
+
+
+def _find_index_damage(shard: ShardInfo, index: Path) -> ShardDamage | None:
+    try:
+        is_empty = index.stat().st_size == 0
+    except (FileNotFoundError, NotADirectoryError):
+        return ShardDamage(shard, f"its index {index.name} is missing")
+    except OSError as error:
+        raise unreadable_shard(shard, error) from None
+    return ShardDamage(shard, f"its index {index.name} is empty") if is_empty else None
 
 
 def is_whole(shard: ShardInfo, folder: Path) -> bool:
     """Return True when a shard of the dataset in `folder` and its index exist. Raises as `find_damage`."""
-    return find_local_damage(shard, folder) is None and index_path(folder, shard.path).is_file()
+    return find_local_damage(shard, folder) is None
+
+
+def absent_shard(damage: ShardDamage) -> TransientError:
+    """Return the error of a shard that was whole when its readers began, and may be so again."""
+    return TransientError(str(damage))
 
 
 def unreadable_shard(shard: ShardInfo, error: OSError) -> CosmosError:

@@ -19,6 +19,7 @@ from cosmos.data.sample import Sample
 from cosmos.data.shards.damage import (
     NO_SUCH_SHARD,
     ShardDamage,
+    absent_shard,
     find_damage,
     find_local_damage,
     unreadable_shard,
@@ -31,7 +32,7 @@ from cosmos.data.shards.index import (
     index_path,
 )
 from cosmos.data.shards.remote import cached_copy, forget_copy, is_remote
-from cosmos.errors import DamagedDataError, TransientError, convert_os_error
+from cosmos.errors import CosmosError, DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
@@ -57,7 +58,7 @@ class ShardedSamples:
         """Read the manifest in `folder`. Raises as `Manifest.read`."""
         self.manifest = Manifest.read(folder)
         self.shard_sizes: tuple[int, ...] = tuple(shard.num_samples for shard in self.manifest.shards)
-        self._folder = folder
+        self.folder = folder
         self._machine = machine
         self._starts = list(accumulate(self.shard_sizes, initial=0))
         self._open = lru_cache(maxsize=OPEN_SHARDS)(partial(_OpenShard, folder, machine))
@@ -66,21 +67,27 @@ class ShardedSamples:
         return self._starts[-1]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self._folder, self._machine)
+        return type(self), (self.folder, self._machine)
 
     def read(self, index: int) -> Sample:
         """Return sample number `index` of the split; its image is not decoded.
 
-        Raises IndexError outside of [0, len); DamagedDataError when its shard is missing or truncated, or its
-        annotation is broken; InputError when the shard may not be read; TransientError when a disk or the
-        network fails.
+        Raises IndexError outside of [0, len); DamagedDataError when the sample is broken; InputError when the
+        shard may not be read; TransientError when a disk or the network fails, and when a local shard is not
+        there or of another size: readers begin with `damaged_shards`, so that it was whole then.
         """
         if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)} in {self._folder}")
+            raise IndexError(f"sample {index} of {len(self)} in {self.folder}")
         shard = bisect_right(self._starts, index) - 1
         info = self.manifest.shards[shard]
-        opened = self._open(info)
-        location = opened.index[index - self._starts[shard]]
+        try:
+            return self._read_from(self._open(info), info, index - self._starts[shard])
+        except TransientError:
+            self._open.cache_clear()  # a stale handle, or one of a file that was replaced, never recovers
+            raise
+
+    def _read_from(self, opened: "_OpenShard", info: ShardInfo, position: int) -> Sample:
+        location = opened.index[position]
         where = f"{info.path}: sample {location.key}"
         image = opened.read(where, location.image_offset, location.image_size, MAX_IMAGE_BYTES)
         text = opened.read(where, location.annotation_offset, location.annotation_size, MAX_ANNOTATION_BYTES)
@@ -92,9 +99,16 @@ class ShardedSamples:
         except DamagedDataError as error:
             raise DamagedDataError(f"{where}: {error}") from None
 
+    def shard_of(self, index: int) -> ShardInfo:
+        """Return the shard that holds sample number `index`."""
+        return self.manifest.shards[bisect_right(self._starts, index) - 1]
+
     def damaged_shards(self) -> tuple[ShardDamage, ...]:
-        """Return the damage of local shards, without reading them. Raises as `damage.find_damage`."""
-        damage = (find_local_damage(shard, self._folder) for shard in self.manifest.shards)
+        """Return the damage of local shards and of all indexes, without reading them.
+
+        Raises as `damage.find_damage`.
+        """
+        damage = (find_local_damage(shard, self.folder) for shard in self.manifest.shards)
         return tuple(filter(None, damage))
 
 
@@ -103,10 +117,17 @@ class _OpenShard:
 
     def __init__(self, folder: Path, machine: Machine, info: ShardInfo) -> None:
         self._descriptor = -1
-        self.index = ShardIndex.read(index_path(folder, info.path))
+        self._info = info
+        if damage := find_local_damage(info, folder):
+            raise absent_shard(damage)
+        path = index_path(folder, info.path)
+        self.index = ShardIndex.read(path)
         if len(self.index) != info.num_samples:
-            raise DamagedDataError(f"{info.path}: its index is another's; run `cosmos prepare` again")
-        self._descriptor = _open_descriptor(folder, machine, info)
+            raise DamagedDataError(
+                f"{path}: is the index of another shard than {info.path};"
+                " delete it and run `cosmos prepare` again"
+            )
+        self._descriptor = _open_copy(info, machine) if is_remote(info.path) else _open_file(info, folder)
 
     def read(self, where: str, offset: int, size: int, limit: int) -> bytes:
         """Return `size` bytes from `offset`. Raises errors that begin with `where`."""
@@ -118,6 +139,8 @@ class _OpenShard:
             message = f"{where}: cannot be read ({error.strerror})"
             raise convert_os_error(error, message, DamagedDataError) from None
         if len(content) != size:
+            if damage := find_damage(self._info, self._descriptor):
+                raise absent_shard(damage)
             raise DamagedDataError(f"{where}: the shard ends in the middle of it")
         return content
 
@@ -126,11 +149,25 @@ class _OpenShard:
             os.close(self._descriptor)
 
 
-def _open_descriptor(folder: Path, machine: Machine, info: ShardInfo) -> int:
+def _open_file(info: ShardInfo, folder: Path) -> int:
+    try:
+        descriptor = os.open(folder / info.path, os.O_RDONLY)
+    except (FileNotFoundError, NotADirectoryError):
+        raise absent_shard(ShardDamage(info, NO_SUCH_SHARD)) from None
+    except OSError as error:
+        raise unreadable_shard(info, error) from None
+    if damage := find_damage(info, descriptor):
+        os.close(descriptor)
+        raise absent_shard(damage)
+    return descriptor
+
+
+def _open_copy(info: ShardInfo, machine: Machine) -> int:
+    """Open the local copy of a remote shard, which is copied again where the copy is damaged."""
+    problem: CosmosError | None = None
     for _ in range(2):  # another process may remove the copy before it is opened
-        path = cached_copy(info.path, machine) if is_remote(info.path) else folder / info.path
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(cached_copy(info.path, machine), os.O_RDONLY)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -139,12 +176,11 @@ def _open_descriptor(folder: Path, machine: Machine, info: ShardInfo) -> int:
         if damage is None:
             return descriptor
         os.close(descriptor)
-        if is_remote(info.path):
-            forget_copy(info.path, machine)
-        raise DamagedDataError(str(damage))
-    if is_remote(info.path):
-        raise TransientError(f"{info.path}: its copy was removed at once; raise the machine's cached_shards")
-    raise DamagedDataError(str(ShardDamage(info, NO_SUCH_SHARD)))
+        forget_copy(info.path, machine)
+        problem = DamagedDataError(str(damage))
+    raise problem or TransientError(
+        f"{info.path}: its copy was removed at once; raise the machine's cached_shards"
+    )
 
 
 def parse_annotation(text: bytes, is_text: bool) -> Any:

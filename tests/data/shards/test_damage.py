@@ -34,13 +34,15 @@ def test_a_shard_of_another_size_is_damaged(tmp_path: Path, size: int, problem: 
 def test_a_shard_without_file_or_index_is_not_whole(tmp_path: Path) -> None:
     shard = write_shard(tmp_path / "s.tar", samples(1))
     index_path(tmp_path, "s.tar").unlink()
-    assert find_local_damage(shard, tmp_path) is None
+    assert str(find_local_damage(shard, tmp_path)) == "s.tar: its index s.idx.npz is missing"
     assert not is_whole(shard, tmp_path)
     (tmp_path / "s.tar").unlink()
-    assert "no such shard" in str(find_local_damage(shard, tmp_path))
-    assert "no such shard" in str(find_damage(shard, tmp_path / "s.tar" / "below"))
+    assert "no such file" in str(find_local_damage(shard, tmp_path))
+    assert "no such file" in str(find_damage(shard, tmp_path / "s.tar" / "below"))
 
 
-def test_a_remote_shard_is_not_asked_for(tmp_path: Path) -> None:
+def test_of_a_remote_shard_the_index_alone_is_looked_at(tmp_path: Path) -> None:
     shard = replace(write_shard(tmp_path / "s.tar", samples(1)), path="s3://nowhere/s.tar")
+    assert "its index s-c5baaa773179.idx.npz is missing" in str(find_local_damage(shard, tmp_path))
+    index_path(tmp_path, "s.tar").rename(index_path(tmp_path, shard.path))
     assert find_local_damage(shard, tmp_path) is None

@@ -1,3 +1,4 @@
+import errno
 import os
 import pickle
 import tarfile
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
-from cosmos.data.shards.index import index_path, safe_key
+from cosmos.data.shards.index import SampleLocation, ShardIndex, index_path, safe_key
 from cosmos.data.shards.samples import ShardedSamples, image_extension, write_shard
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, TransientError
 from tests.data.examples import image_bytes, machine, samples
 
 WORDS = st.text(st.characters(categories=("L", "N")), min_size=1)
@@ -89,28 +90,57 @@ def test_what_is_no_image_is_refused() -> None:
         image_extension(Sample("x", b"<svg/>", {}))
 
 
-def test_a_missing_or_truncated_shard_is_damaged_and_the_others_are_read(tmp_path: Path) -> None:
+def test_a_missing_or_truncated_shard_shows_before_it_is_read_and_then_counts_as_away(tmp_path: Path) -> None:
     things = samples(6)
     read = write_split(tmp_path, things[:2], things[2:4], things[4:])
     (tmp_path / "shard-00000.tar").unlink()
     os.truncate(tmp_path / "shard-00001.tar", 1000)
     assert [str(damage) for damage in read.damaged_shards()] == [
-        "shard-00000.tar: no such shard; run `cosmos prepare` again",
+        "shard-00000.tar: no such file",
         "shard-00001.tar: has 1000 bytes, the manifest says 10240",
     ]
-    with pytest.raises(DamagedDataError, match=r"shard-00000.tar: no such shard; run `cosmos prepare`"):
+    with pytest.raises(TransientError, match=r"shard-00000.tar: no such file"):
         read.read(0)
-    with pytest.raises(DamagedDataError, match=r"has 1000 bytes, the manifest says 10240"):
+    with pytest.raises(TransientError, match=r"has 1000 bytes, the manifest says 10240"):
         read.read(2)
     assert read.read(4) == things[4]
 
 
-def test_a_shard_that_is_truncated_while_it_is_open_is_damaged(tmp_path: Path) -> None:
+def test_a_shard_that_is_truncated_while_it_is_open_is_away_until_it_is_whole(tmp_path: Path) -> None:
     read = write_split(tmp_path, samples(3))
+    shard = tmp_path / "shard-00000.tar"
+    content = shard.read_bytes()
     read.read(0)
-    os.truncate(tmp_path / "shard-00000.tar", 1000)
-    with pytest.raises(DamagedDataError, match="sample s2: the shard ends in the middle"):
+    os.truncate(shard, 1000)
+    with pytest.raises(TransientError, match="has 1000 bytes"):
         read.read(2)
+    (tmp_path / "new").write_bytes(content)
+    (tmp_path / "new").rename(shard)
+    assert read.read(2) == samples(3)[2]
+
+
+def test_a_sample_that_an_index_places_behind_the_end_is_damaged(tmp_path: Path) -> None:
+    read = write_split(tmp_path, samples(1))
+    ShardIndex.of([SampleLocation("a", 10_000, 1000, 512, 10)]).write(index_path(tmp_path, "shard-00000.tar"))
+    with pytest.raises(DamagedDataError, match="sample a: the shard ends in the middle"):
+        read.read(0)
+
+
+def test_a_file_that_is_stale_is_opened_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, pread, stale = write_split(tmp_path, samples(1)), os.pread, list[int]()
+
+    def fail_once(descriptor: int, size: int, offset: int) -> bytes:
+        stale.append(descriptor)
+        if len(stale) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr("cosmos.data.shards.samples.os.pread", fail_once)
+    opened = read._open(read.manifest.shards[0])
+    with pytest.raises(TransientError, match="Stale file handle"):
+        read.read(0)
+    assert read.read(0) == samples(1)[0]
+    assert read._open(read.manifest.shards[0]) is not opened
 
 
 def test_a_shard_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
@@ -138,7 +168,7 @@ def test_a_broken_annotation_is_damaged_and_named(tmp_path: Path, content: bytes
 def test_an_index_that_belongs_to_another_shard_is_refused(tmp_path: Path) -> None:
     read = write_split(tmp_path, samples(1), samples(2))
     index_path(tmp_path, "shard-00001.tar").replace(index_path(tmp_path, "shard-00000.tar"))
-    with pytest.raises(DamagedDataError, match="its index is another's"):
+    with pytest.raises(DamagedDataError, match="is the index of another shard than shard-00000"):
         read.read(0)
 
 

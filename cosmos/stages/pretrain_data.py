@@ -1,0 +1,137 @@
+"""Data of a pretraining: readable as the first rank finds it, the same on all ranks and in all sessions."""
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.patience import read_patiently
+from cosmos.data.readable import ReadableSamples, find_damaged_shards, name_damage
+from cosmos.data.shards.damage import REPAIR, ShardDamage
+from cosmos.data.shards.samples import ShardedSamples
+from cosmos.distributed.environment import exported_local_rank
+from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_rank
+from cosmos.distributed.group import ProcessRank
+from cosmos.errors import InputError, TransientError
+from cosmos.run.directory import RunDir
+from cosmos.run.files import read_json_object, write_json
+from cosmos.run.provenance import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+def open_data(run: RunDir, samples: ShardedSamples, params: Params) -> ReadableSamples:
+    """Return the samples that a run is trained on and their order, the same on all ranks and in all sessions.
+
+    All ranks call it together. The first one finds the shards that are damaged, and records them in the run;
+    when the run goes on from a checkpoint, those that its record names are left out.
+
+    Raises InputError for data that does not fit the run or the parameters, DamagedDataError past
+    `pretrain.max_damaged`.
+    """
+    left_out = on_first_rank(lambda: find_left_out(run, samples, params))
+    return on_each_rank(lambda: ReadableSamples.of(samples, left_out, params))
+
+
+def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) -> None:
+    """Wait until the shards of the order are all there, and check that every host sees them.
+
+    All ranks call it together. Raises TransientError for shards that were there when the run began and are
+    away for longer than the machine's `data_wait_minutes`, and for what the first rank alone can read.
+    """
+    digest = on_first_rank(lambda: wait_for_shards(data, machine))
+    on_every_rank(lambda: check_same_data(data, digest, process))
+
+
+def find_left_out(run: RunDir, samples: ShardedSamples, params: Params) -> tuple[ShardDamage, ...]:
+    """Return the shards that a run leaves out; find and record them where nothing is trained yet."""
+    if run.saved_checkpoints and run.data.exists():
+        left_out = recorded_damage(run, samples)
+    else:
+        left_out = find_damaged_shards(samples, params)
+        write_json(run.data, data_record(samples, left_out))
+    if left_out:
+        warn_of_damage(samples, left_out)
+    return left_out
+
+
+def data_record(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> dict[str, Any]:
+    """Return the number of samples that the manifest lists, and the shards that a run leaves out."""
+    shards = [
+        {"shard": item.shard.path, "num_samples": item.shard.num_samples, "problem": item.problem}
+        for item in left_out
+    ]
+    return {"num_samples": len(samples), "left_out": shards}
+
+
+def recorded_damage(run: RunDir, samples: ShardedSamples) -> tuple[ShardDamage, ...]:
+    """Return the shards that a run leaves out since its start, from its record.
+
+    Raises InputError where the data is other than the run's.
+    """
+    remedy = "name another run with --run, to start afresh"
+    record = read_json_object(run.data, "record of data", remedy, ("num_samples", "left_out"))
+    shards = {shard.path: shard for shard in samples.manifest.shards}
+    named = {entry["shard"]: entry["problem"] for entry in record["left_out"]}
+    if record["num_samples"] != len(samples) or not named.keys() <= shards.keys():
+        raise InputError(
+            f"{run.path} was begun on {record['num_samples']} samples, and {samples.folder} holds other data"
+            f" ({len(samples)} samples); bring back the data of then, or {remedy}"
+        )
+    return tuple(ShardDamage(shards[path], problem) for path, problem in named.items())
+
+
+def wait_for_shards(data: ReadableSamples, machine: Machine) -> str:
+    """Wait until all shards are whole but those left out, and return the digest of the manifest.
+
+    Raises TransientError where some are still not there after the machine's `data_wait_minutes`.
+    """
+    if failure := absent_shards(data):
+        remaining = read_patiently(lambda: absent_shards(data), failure, machine.data_wait_minutes)
+        if remaining:
+            raise remaining
+    return file_sha256(data.samples.folder / MANIFEST_FILE)
+
+
+def absent_shards(data: ReadableSamples) -> TransientError | None:
+    """Return the error that names damaged shards other than those left out; None where there are none."""
+    damage = data.unexpected_damage()
+    if not damage:
+        return None
+    return TransientError(
+        f"{data.samples.folder}: {len(damage)} shards are not as they were when this run began:"
+        f" {name_damage(damage)}; without them its samples would come in another order: {REPAIR}"
+    )
+
+
+def warn_of_damage(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> None:
+    """Warn of the shards that the run does without."""
+    logger.warning(
+        "%s: %d of %d shards are damaged, so %d of %d samples are left out: %s",
+        samples.folder,
+        len(left_out),
+        len(samples.shard_sizes),
+        sum(item.shard.num_samples for item in left_out),
+        len(samples),
+        name_damage(left_out),
+    )
+
+
+def check_same_data(data: ReadableSamples, digest: str, process: ProcessRank) -> None:
+    """Raise TransientError, naming rank and host, for what the first rank can read and this host cannot.
+
+    One rank of each host looks, since all of them see the same disks.
+    """
+    if process.is_first or exported_local_rank():
+        return
+    folder, problems = data.samples.folder, list(map(str, data.unexpected_damage()))
+    if file_sha256(folder / MANIFEST_FILE) != digest:
+        problems.insert(0, f"another {MANIFEST_FILE}")
+    if problems:
+        raise TransientError(
+            f"rank {process.rank} on {socket.gethostname()} does not see the data that the first rank sees in"
+            f" {folder}: {name_damage(problems)}; all nodes must see one data_root"
+        )
