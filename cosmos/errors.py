@@ -4,7 +4,7 @@
 |---|---|---|
 | `InputError`, `OutOfMemoryError` | 2 | never retried; a trial that meets it is given up |
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
-| `TransientError` | 74 | flows and sweeps try again; a trial goes on from its save |
+| `TransientError` | 74 | flows, sweeps and jobs of `pretrain` are tried again, a bounded number of times |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
 | `CosmosError` | 1 | any other error whose message suffices: no traceback, no retry |

@@ -1,10 +1,16 @@
-"""Launch of jobs: submitted unless that is done already, and waited for."""
+"""Launch of jobs: submitted unless that is done already, waited for, and resubmitted where that may help."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from cosmos.errors import TransientError
 from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.submission import JobSpec, Submission, recover_submission, submission_lock, submit_job
 from cosmos.launch.watch import ShowText, wait_for_outcomes
+
+RESUBMISSION_SECONDS = (30.0, 120.0, 600.0)
+"""Seconds before each resubmission of a job that a disk, the network or the scheduler ended."""
 
 
 def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
@@ -39,3 +45,17 @@ def attachable_submission(record: Path) -> Submission | None:
     """
     submission = recover_submission(record)
     return submission if submission and (submission.is_finished() or submission.is_alive()) else None
+
+
+def outcome_with_resubmissions(attempt: Callable[[], CallOutcome], show: ShowText) -> CallOutcome:
+    """Return the outcome of `attempt`, which submits a job, or attaches to it, and waits.
+
+    It is made again after a while, a few times, where a TransientError ended the job; `show` is told.
+    """
+    for seconds in RESUBMISSION_SECONDS:
+        outcome = attempt()
+        if not outcome.failure or not issubclass(outcome.failure.error, TransientError):
+            return outcome
+        show(f"{outcome.failure.summary}; submitted again in {seconds:g} s\n")
+        time.sleep(seconds)
+    return attempt()

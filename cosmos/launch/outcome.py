@@ -5,17 +5,21 @@ Calls of a submission are numbered from 0. For call 3:
     attempts-3.jsonl     a line for every start: job id, requeues before it, host, log
     value-3.pkl          what the call returned, from rank 0
     failure-3-0-1.json   the error that stopped rank 1 after 0 requeues
+    failure-3-0-1.room   room for it, in case that the disk is full
     rendezvous-3-0.json  address and port at which rank 0 meets the others, after 0 requeues
 """
 
 import json
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from cosmos.errors import CosmosError
 from cosmos.run.files import replacing, write_json
+
+RESERVED_BYTES = 4096
+"""Bytes that are reserved for the failure of a rank."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,30 @@ class CallFiles:
         """
         return pickle.loads(self._value.read_bytes())
 
+    def reserve_room(self, rank: int, requeues: int) -> None:
+        """Reserve room on the disk for the failure of a rank, which may be that the disk is full."""
+        self.failure_room(rank, requeues).write_bytes(b" " * RESERVED_BYTES)
+
+    def failure_room(self, rank: int, requeues: int) -> Path:
+        """Return the file of the room for the failure of a rank."""
+        return self.failure_file(rank, requeues).with_suffix(".room")
+
+    def failure_file(self, rank: int, requeues: int) -> Path:
+        """Return the file of the failure of a rank."""
+        return self.folder / f"failure-{self.index}-{requeues}-{rank}.json"
+
     def write_failure(self, failure: RankFailure) -> None:
-        """Write the error that stopped a rank."""
-        name = f"failure-{self.index}-{failure.requeues}-{failure.rank}.json"
-        write_json(self.folder / name, asdict(failure))
+        """Write the error that stopped a rank: on a full disk without its traceback, in the reserved room."""
+        file = self.failure_file(failure.rank, failure.requeues)
+        room = self.failure_room(failure.rank, failure.requeues)
+        try:
+            write_json(file, asdict(failure))
+            room.unlink(missing_ok=True)
+        except OSError:
+            short = replace(failure, traceback="", summary=failure.summary[: RESERVED_BYTES // 16])
+            with room.open("r+b") as reserved:
+                reserved.write(json.dumps(asdict(short)).encode())  # the spaces after it are JSON, too
+            room.rename(file)
 
     def first_failure(self) -> RankFailure | None:
         """Return the failure that came first in the last start: the other ranks mostly lost a peer."""

@@ -72,10 +72,12 @@ class Task:
         try:
             self.run(place)
         except Exception as error:
-            with suppress(OSError):  # a full disk may be the very error
+            with suppress(OSError):  # nor may the reserved room be written, where a disk fails
                 self.files.write_failure(rank_failure(error, place))
             end_other_ranks(place)
             raise
+        finally:
+            self.files.failure_room(place.rank, place.requeues).unlink(missing_ok=True)
 
     def run(self, place: RankPlace) -> None:
         """Run the call at its place in the job."""
@@ -91,6 +93,7 @@ class Task:
 
     def begin(self, place: RankPlace) -> None:
         """Add the attempt and export the process's rank, unless this job should not run at all."""
+        self.files.reserve_room(place.rank, place.requeues)
         if place.rank == 0:
             self.files.begin(new_attempt(place))
         self.check_token()

@@ -43,6 +43,8 @@ class TrialRecord:
     """reason of its failure, in a line"""
     job: str = ""
     """id of its newest job"""
+    interruptions: int = 0
+    """number of its jobs that a disk, the network or the scheduler ended"""
 
     @property
     def name(self) -> str:

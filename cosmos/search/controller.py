@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cosmos.config.sweep import Sweep
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, OutOfMemoryError
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -25,6 +25,7 @@ from cosmos.run.metrics import MetricsTail, MetricsWriter, read_metrics
 from cosmos.search.objectives import intermediate_value, read_trial_figures, select_objectives
 from cosmos.search.study import ASKED, trial_values
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
+from cosmos.search.trial_retries import TrialRetries
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ POLL_SECONDS = 0.5
 """Seconds between polls of the trials that run; the runner limits how often the scheduler is asked."""
 
 MIN_FAILURES_TO_STOP = 3
-"""Number of failed trials from which on a sweep stops if most of its trials have failed."""
+"""Failed trials after which a sweep stops: most of all, or in a row by a cause that they share."""
 
 END_STATES: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
     TrialState.COMPLETE: "finished",
@@ -71,12 +72,15 @@ class Controller:
         self.metrics = MetricsWriter(folder.own.metrics, self.num_ended)
         self.running: dict[str, RunningTrial] = {}
         self.num_ended_here = self.num_failed_here = 0
+        self.failures: list[type[CosmosError]] = []
+        self.retries = TrialRetries()
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
         """Run trials until `num_trials` are finished or pruned; yield each as it begins and as it ends.
 
         Trials that run already are taken over. Raises SupersededError when another controller takes over,
-        InputError where trials cannot begin, and CosmosError where most of them fail; trials that run go on.
+        InputError where trials cannot begin or fail by what they share, CosmosError where most of them fail,
+        and TransientError where one was ended too often; trials that run go on.
         """
         yield from self.take_over()
 
@@ -132,6 +136,7 @@ class Controller:
     def begin(self, record: TrialRecord, trial: Trial | None) -> TrialRecord:
         """Start a trial, unless its job runs already, and watch it from now on."""
         run = self.folder.run(record)
+        record = replace(record, interruptions=count_interruptions(run))
         RunLabels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
         record.write(run)
         state = self.runner.start(run, self.sweep.params(record.asked, record.seed))
@@ -173,7 +178,7 @@ class Controller:
         elif falls_behind:
             yield self.prune(running)
         elif state.state == "dead":
-            yield self.restart_or_fail(running, state)
+            yield from self.revive_or_fail(running, state)
 
     def report(self, running: RunningTrial) -> bool:
         """Report a trial's new values to the study; return True if the trial should be pruned."""
@@ -216,35 +221,79 @@ class Controller:
             self.study.tell(running.trial, list(values.values()), skip_if_finished=True)
         return self.close(running, replace(running.record, state="finished", values=values))
 
-    def restart_or_fail(self, running: RunningTrial, state: TrialJobState) -> TrialRecord:
-        """Submit a trial whose job died once more, to continue from its last save; or fail it."""
-        if state.is_hopeless or state.attempts >= self.sweep.file.attempts:
-            return self.fail(running, state.reason)
-        logger.warning("%s: %s; submitted again", running.record.name, state.reason)
-        return self.begin(running.record, running.trial)
+    def revive_or_fail(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
+        """Submit a trial whose job died once more, to continue from its last save; or fail it.
 
-    def fail(self, running: RunningTrial, reason: str) -> TrialRecord:
-        """Tell the study that a trial failed. CosmosError where most trials of this controller did."""
+        One that died of a TransientError is never failed: it is submitted again after a while, and that being
+        done often enough, the sweep stops by a TransientError.
+        """
+        record = running.record
+        if state.is_transient:
+            yield from self.retry(running, state)
+        elif state.is_hopeless or state.attempts - record.interruptions >= self.sweep.file.attempts:
+            yield self.fail(running, state.reason, state.error)
+        else:
+            logger.warning("%s: %s; submitted again", record.name, state.reason)
+            yield self.begin(record, running.trial)
+
+    def retry(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
+        """Submit a trial again whose job a disk, the network or the scheduler ended, once that is due."""
+        record = running.record
+        if not self.retries.waits(record.name):
+            record = replace(record, interruptions=record.interruptions + 1)
+            record.write(running.run)
+            self.running[record.name] = replace(running, record=record)
+            self.retries.schedule(record.name, state.reason)
+        elif self.retries.take_due(record.name):
+            yield self.begin(record, running.trial)
+
+    def fail(
+        self, running: RunningTrial, reason: str, error: type[CosmosError] = DivergedError
+    ) -> TrialRecord:
+        """Tell the study that a trial failed. Raises the errors of `check_failures`."""
         if running.trial:
             self.study.tell(running.trial, state=TrialState.FAIL, skip_if_finished=True)
         record = self.close(running, replace(running.record, state="failed", problem=reason))
+        self.failures.append(error)
         self.num_failed_here += 1
-        if self.num_failed_here >= MIN_FAILURES_TO_STOP and 2 * self.num_failed_here > self.num_ended_here:
-            raise CosmosError(
-                f"{self.num_failed_here} of {self.num_ended_here} trials failed, the last one so: {reason}\n"
-                "once the cause is mended, the same command goes on with others in their place"
-            )
+        self.check_failures(reason)
         return record
+
+    def check_failures(self, reason: str) -> None:
+        """Raise an error where it would be no use to begin further trials.
+
+        InputError where the last few trials all failed by what is no parameter of theirs: a file that is
+        missing or damaged. CosmosError where most trials of this controller failed.
+        """
+        newest = self.failures[-MIN_FAILURES_TO_STOP:]
+        remedy = "once the cause is mended, the same command goes on with others in their place"
+        if len(newest) == MIN_FAILURES_TO_STOP and all(map(is_common_cause, newest)):
+            raise InputError(f"the last {len(newest)} trials failed, the last one so: {reason}\n{remedy}")
+        if self.num_failed_here >= MIN_FAILURES_TO_STOP and 2 * self.num_failed_here > self.num_ended_here:
+            counts = f"{self.num_failed_here} of {self.num_ended_here} trials failed"
+            raise CosmosError(f"{counts}, the last one so: {reason}\n{remedy}")
 
     def close(self, running: RunningTrial, record: TrialRecord) -> TrialRecord:
         """Write the record of a trial that ended, and log it as a line of the sweep's metrics."""
         record.write(running.run)
+        if record.state != "failed":
+            self.failures.clear()
         del self.running[record.name]
         self.num_ended, self.num_ended_here = self.num_ended + 1, self.num_ended_here + 1
         self.metrics.log(
             {"step": self.num_ended, "trial": record.number, "seed": record.seed, **record.values}
         )
         return record
+
+
+def count_interruptions(run: RunDir) -> int:
+    """Return the interruptions in the record of a trial that was begun before; 0 without a record."""
+    return TrialRecord.of(run).interruptions if run.trial.exists() else 0
+
+
+def is_common_cause(error: type[CosmosError]) -> bool:
+    """Return True for an error of what trials share, rather than of the values that one of them tries."""
+    return issubclass(error, (InputError, DamagedDataError)) and not issubclass(error, OutOfMemoryError)
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:

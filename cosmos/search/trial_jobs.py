@@ -13,7 +13,6 @@ from cosmos.config.params import Params
 from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, TransientError
 from cosmos.launch import slurm
 from cosmos.launch.once import submit_once
-from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.dataset_version import DatasetVersion
@@ -83,8 +82,18 @@ class TrialJobState:
     """number of jobs that were submitted for the trial so far"""
     reason: str = ""
     """reason of its death, in a line"""
-    is_hopeless: bool = False
-    """True when another attempt would end as this one did"""
+    error: type[CosmosError] = CosmosError
+    """class of the error that it died of, which decides what follows"""
+
+    @property
+    def is_transient(self) -> bool:
+        """True when a disk, the network or the scheduler ended it: it goes on from its save."""
+        return issubclass(self.error, TransientError)
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True when another attempt with the same parameters would end as this one did."""
+        return issubclass(self.error, HOPELESS_ERRORS)
 
 
 class TrialRunner(Protocol):
@@ -146,7 +155,7 @@ class TrialJobs:
         (outcome,) = watcher.outcomes()
         if not outcome.failure:
             return TrialJobState("finished", job, attempts)
-        return TrialJobState("dead", job, attempts, outcome.failure.summary, is_hopeless(outcome.failure))
+        return TrialJobState("dead", job, attempts, outcome.failure.summary, outcome.failure.error)
 
     def stop(self, run: RunDir) -> bool:
         """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""
@@ -171,8 +180,3 @@ def wait_for_slurm() -> None:
 def count_submissions(run: RunDir) -> int:
     """Return the number of jobs that a run was submitted as so far."""
     return sum(1 for path in run.jobs.iterdir() if path.is_dir()) if run.jobs.is_dir() else 0
-
-
-def is_hopeless(failure: CallFailure) -> bool:
-    """Return True when another attempt with the same parameters would fail, too."""
-    return issubclass(failure.error, HOPELESS_ERRORS)

@@ -18,6 +18,7 @@ from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError, InputError
 from cosmos.launch.once import attachable_submission
+from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.submission import Submission, read_submission, submission_lock
 from cosmos.launch.watch import describe_job_state, wait_for_outcomes
@@ -60,8 +61,12 @@ def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
 
 
 def attach_to_job(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Follow the job of the run `name` until it ends, and return the summary of its pretraining."""
-    return follow_job(submission_of_run(name, machine), name, quiet, from_start=False)
+    """Follow the job of the run `name` until it ends, and return the summary of its pretraining.
+
+    Where it failed, raises an error of the failing rank's class.
+    """
+    summary: dict[str, Any] = follow_job(submission_of_run(name, machine), name, quiet, False).result()
+    return summary
 
 
 def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
@@ -82,18 +87,16 @@ def end_submission(submission: Submission) -> bool:
     return was_alive
 
 
-def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool) -> dict[str, Any]:
-    """Wait for a pretraining's job while printing its log, and return the summary of the pretraining.
+def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool) -> CallOutcome:
+    """Wait for a pretraining's job while printing its log, and return its outcome.
 
-    Ctrl-C leaves the job running. Where it failed, raises an error of the failing rank's class.
+    Ctrl-C leaves the job running.
     """
     try:
-        outcome = wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
+        return wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
     except KeyboardInterrupt:
         print(f"\njob {submission.job_id} goes on: {attach_or_cancel(name)}", file=sys.stderr)
         raise
-    value: dict[str, Any] = outcome.result()
-    return value
 
 
 def print_job_log(text: str, quiet: bool) -> None:

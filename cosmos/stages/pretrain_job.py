@@ -16,7 +16,8 @@ from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve_cluster
-from cosmos.launch.once import attachable_submission
+from cosmos.launch.once import attachable_submission, outcome_with_resubmissions
+from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.submission import JobSpec, submission_lock, submit_job
 from cosmos.run.dataset_version import DatasetVersion
@@ -48,7 +49,8 @@ class Pretraining:
 def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
     """Pretrain where the machine says: in this process, or as a job that is waited for.
 
-    Where the job failed, raises an error of the failing rank's class, with its message.
+    A job that a disk, the network or the scheduler ended is submitted again, and goes on from its save. Where
+    it failed for good, raises an error of the failing rank's class, with its message.
     """
     path = path.absolute()
     run, cluster = RunDir(path), resolve_cluster(machine.cluster)
@@ -59,15 +61,27 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     request = machine.slurm.over(experiment.needs)
     call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+
+    def attempt() -> CallOutcome:
+        return submit_and_follow(spec, call, quiet)
+
+    outcome = outcome_with_resubmissions(attempt, lambda text: print_job_log(text, quiet))
+    summary: dict[str, Any] = outcome.result()
+    return summary
+
+
+def submit_and_follow(spec: JobSpec, call: Pretraining, quiet: bool) -> CallOutcome:
+    """Submit the job of a pretraining, or attach to the one that waits, runs or has finished, and wait."""
+    run = RunDir(call.path)
     with submission_lock(run.job):
-        open_run_on(dataset, path, experiment.params)
+        open_run_on(call.dataset, call.path, call.params)
         attached = attachable_submission(run.job)
         if not attached:
-            batch_per_rank(experiment.params.pretrain.batch_size, request.num_ranks)
+            batch_per_rank(call.params.pretrain.batch_size, spec.request.num_ranks)
         submission = attached or submit_job(spec)
     action = "attached" if attached else "submitted"
     print_job_log(f"job {submission.job_id}: {action}; {submission.folder}\n", quiet)
-    return follow_job(submission, name_of_run(run, machine), quiet, from_start=not attached)
+    return follow_job(submission, name_of_run(run, call.machine), quiet, from_start=not attached)
 
 
 def refuse_beside_job(run: RunDir, machine: Machine) -> None:

@@ -32,6 +32,13 @@ def fail_on(rank: int) -> str:
     return "never"
 
 
+def fill_disk(folder: Path) -> None:
+    """Writes until the disk is full, to the last byte."""
+    with (folder / "full").open("wb", buffering=0) as file:
+        while file.write(b"0" * 4096):
+            pass
+
+
 def describe_ranks() -> dict[str, str]:
     """The rank numbers and the port that the launcher exports, once all ranks have met."""
     import torch.distributed as dist

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.errors import InputError
+from cosmos.errors import InputError, TransientError
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import Launcher
+from tests.test_repro import small_disk
 
 
 @pytest.fixture
@@ -43,6 +44,17 @@ def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pyte
     request = JobRequest(cpus_per_task=1, minutes=1, warning_seconds=30)
     calls = [partial(examples.add, 1, 2), partial(examples.add, 3, 4)]
     assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
+
+
+def test_a_job_that_fills_the_disk_says_so_by_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with small_disk(tmp_path / "disk", "size=8m"):
+        (outcome,) = Launcher("local", tmp_path / "disk")(partial(examples.fill_disk, tmp_path / "disk"))
+        assert outcome.failure
+        assert outcome.failure.error is TransientError
+        assert "No space left on device" in outcome.failure.summary
 
 
 def test_several_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:

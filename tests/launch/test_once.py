@@ -13,8 +13,17 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.errors import CosmosError, InputError, SupersededError, TransientError
-from cosmos.launch.once import attachable_submission
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    SupersededError,
+    TransientError,
+)
+from cosmos.launch import once
+from cosmos.launch.once import attachable_submission, outcome_with_resubmissions
+from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import Call, read_submission, submit_job
 from tests.launch import examples
 from tests.launch.conftest import ROOT
@@ -164,3 +173,26 @@ def test_several_nodes_need_slurm(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"slurm\.nodes: 2 nodes need Slurm"):
         Launcher("local", tmp_path)(partial(examples.add, 1, 1), request=JobRequest(nodes=2))
     assert not (tmp_path / "job.json").exists()
+
+
+def failing(error: type[CosmosError]) -> CallOutcome:
+    return CallOutcome.failed(CallFailure("12", "failed", "", None, Path("log.txt"), error))
+
+
+def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(once, "RESUBMISSION_SECONDS", (0.0, 0.0))
+    said: list[str] = []
+    transient, done = failing(TransientError), CallOutcome.of(3)
+    outcomes = iter([transient, transient, done])
+    assert outcome_with_resubmissions(lambda: next(outcomes), said.append) is done
+    assert said == ["job 12: failed; log: log.txt; submitted again in 0 s\n"] * 2
+    outcomes = iter([transient] * 3)
+    with pytest.raises(TransientError):
+        outcome_with_resubmissions(lambda: next(outcomes), said.append).result()
+    assert next(outcomes, None) is None
+    for error in (InputError, DamagedDataError, DivergedError, CosmosError):
+        outcomes = iter([failing(error), done])
+        with pytest.raises(error):
+            outcome_with_resubmissions(lambda: next(outcomes), said.append).result()  # noqa: B023

@@ -1,11 +1,21 @@
 import json
+import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from cosmos.errors import InputError, TransientError
-from cosmos.launch.outcome import Attempt, CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
+from cosmos.launch.outcome import (
+    RESERVED_BYTES,
+    Attempt,
+    CallFailure,
+    CallFiles,
+    CallOutcome,
+    RankFailure,
+    last_log_lines,
+)
 from cosmos.launch.task import RankPlace, rank_failure
 
 
@@ -24,6 +34,34 @@ def test_the_rank_that_failed_first_is_the_cause(tmp_path: Path) -> None:
         call.write_failure(failed(rank, time))
     assert call.first_failure() == failed(1, 20.1)
     assert CallFiles(tmp_path, 4).first_failure() is None
+
+
+def test_on_a_full_disk_the_failure_goes_into_the_room_that_was_reserved_for_it(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    call.reserve_room(1, 0)
+    full = replace(
+        failed(1, 2.0), traceback="deep " * 9_000, kind="TransientError", summary="\N{SNOWMAN}" * 900
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (RESERVED_BYTES, hard)
+    )  # a file that grows beyond is an OSError
+    try:
+        call.write_failure(full)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    left = call.first_failure()
+    assert left
+    assert (left.rank, left.kind, left.traceback) == (1, "TransientError", "")
+    assert full.summary.startswith(left.summary)
+    assert [path.name for path in tmp_path.iterdir()] == ["failure-0-0-1.json"]
+
+
+def test_the_room_is_given_back_where_it_is_not_needed(tmp_path: Path) -> None:
+    call = CallFiles(tmp_path, 0)
+    call.reserve_room(0, 0)
+    call.write_failure(failed(0, 1.0))
+    assert [path.name for path in tmp_path.iterdir()] == ["failure-0-0-0.json"]
 
 
 def test_only_the_last_attempt_s_failures_count(tmp_path: Path) -> None:

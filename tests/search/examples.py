@@ -12,6 +12,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
 from cosmos.config.sweep_loading import load_sweep
+from cosmos.errors import CosmosError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.metrics import MetricsWriter
@@ -63,7 +64,8 @@ class Bench:
     curve: Curve = rising
     num_ranks: int = 2
     dies: Mapping[str, int] = field(default_factory=dict)
-    hopeless: bool = False
+    error: type[CosmosError] = CosmosError
+    """class of the error that a trial dies of"""
     slow: bool = False
     """True when a trial trains an epoch at each poll, rather than all at once"""
     started: list[str] = field(default_factory=list)
@@ -81,7 +83,7 @@ class Bench:
         name = run.path.name
         attempts = self.started.count(name)
         if attempts <= self.dies.get(name, 0):
-            return TrialJobState("dead", "1", attempts, "its node failed", self.hopeless)
+            return TrialJobState("dead", "1", attempts, "its node failed", self.error)
         curve = self.curve(self.params[name])
         done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
         self.shown[name] = done

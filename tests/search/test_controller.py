@@ -10,9 +10,18 @@ from optuna.trial import TrialState
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, SupersededError, TransientError
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    SupersededError,
+    TransientError,
+)
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
+from cosmos.search import trial_retries
 from cosmos.search.study import open_study, trial_values
 from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
 
@@ -156,10 +165,70 @@ def test_a_trial_whose_job_died_is_submitted_again_and_too_often_is_a_failure(tm
 
 
 def test_a_trial_that_would_fail_again_is_not_submitted_again(tmp_path: Path) -> None:
-    bench = Bench(dies={"trial-0000": 1}, hopeless=True)
+    bench = Bench(dies={"trial-0000": 1}, error=DivergedError)
     lead = controller(small_sweep(tmp_path), tmp_path, bench)
     list(lead.search(1))
     assert bench.started == ["trial-0000", "trial-0001"]
+
+
+def test_a_trial_that_a_disk_ended_goes_on_beyond_its_attempts_and_never_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.0,) * 5)
+    bench = Bench(dies={"trial-0000": 5}, error=TransientError)
+    lead = controller(small_sweep(tmp_path, attempts=1), tmp_path, bench)
+    list(lead.search(2))
+    assert bench.started.count("trial-0000") == 6
+    first, second = lead.folder.trials
+    assert (first.state, first.attempts, first.interruptions) == ("finished", 6, 5)
+    assert (second.state, second.interruptions) == ("finished", 0)
+
+
+def test_a_trial_that_a_disk_ends_again_and_again_stops_the_sweep_and_goes_on_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.0, 0.0))
+    sweep = small_sweep(tmp_path, attempts=1)
+    lead = controller(sweep, tmp_path, Bench(dies={"trial-0000": 9}, error=TransientError), parallel=1)
+    with pytest.raises(TransientError, match="trial-0000: its node failed\nit was tried again 2 times"):
+        list(lead.search(2))
+    assert [(trial.state, trial.interruptions) for trial in lead.folder.trials] == [("running", 3)]
+    again = controller(sweep, tmp_path, Bench(dies={"trial-0000": 1}, error=TransientError), parallel=1)
+    list(again.search(2))
+    assert [(trial.state, trial.interruptions) for trial in again.folder.trials] == [
+        ("finished", 4),
+        ("finished", 0),
+    ]
+
+
+def test_a_retry_waits_for_its_time_while_other_trials_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.3,))
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench(dies={"trial-0000": 1}, error=TransientError))
+    ended = [record.name for record in lead.search(4) if record.state == "finished"]
+    assert ended == ["trial-0001", "trial-0002", "trial-0003", "trial-0000"]
+
+
+@pytest.mark.parametrize("error", [InputError, DamagedDataError])
+def test_what_fails_each_trial_stops_the_sweep_however_many_finished_before(
+    tmp_path: Path, error: type[CosmosError]
+) -> None:
+    dies = {f"trial-{number:04d}": 9 for number in range(8, 99)}
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench(dies=dies, error=error), parallel=1)
+    with pytest.raises(InputError, match="the last 3 trials failed, the last one so: its node failed"):
+        list(lead.search(40))
+    assert [trial.state for trial in lead.folder.trials] == ["finished"] * 8 + ["failed"] * 3
+
+
+def test_trials_that_diverge_or_lack_memory_now_and_then_do_not_stop_the_sweep(tmp_path: Path) -> None:
+    for error in (DivergedError, OutOfMemoryError):
+        place = tmp_path / error.__name__
+        place.mkdir()
+        dies = {f"trial-{number:04d}": 9 for number in (4, 5, 6)}
+        lead = controller(small_sweep(place), place, Bench(dies=dies, error=error), parallel=1)
+        list(lead.search(8))
+        assert [trial.state for trial in lead.folder.trials].count("finished") == 8
 
 
 def test_a_sweep_in_which_most_trials_fail_stops_and_goes_on_once_that_is_mended(tmp_path: Path) -> None:

@@ -13,34 +13,30 @@ from cosmos.errors import (
     TransientError,
 )
 from cosmos.launch import slurm
-from cosmos.launch.outcome import CallFailure
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.run.directory import RunDir
 from cosmos.search import trial_jobs
-from cosmos.search.trial_jobs import count_submissions, is_hopeless, raise_unmeasured, wait_for_slurm
+from cosmos.search.trial_jobs import TrialJobState, count_submissions, raise_unmeasured, wait_for_slurm
 from cosmos.stages.evaluation_result import EvaluationResult
 
 
-def failure(error: type[CosmosError]) -> CallFailure:
-    return CallFailure("12", "failed", "1", None, Path("log.txt"), error)
-
-
 @pytest.mark.parametrize(
-    ("error", "hopeless"),
+    ("error", "hopeless", "transient"),
     [
-        (InputError, True),
-        (DamagedDataError, True),
-        (DivergedError, True),
-        (OutOfMemoryError, True),
-        (TransientError, False),
-        (SlurmSilentError, False),
-        (CosmosError, False),
+        (InputError, True, False),
+        (DamagedDataError, True, False),
+        (DivergedError, True, False),
+        (OutOfMemoryError, True, False),
+        (TransientError, False, True),
+        (SlurmSilentError, False, True),
+        (CosmosError, False, False),
     ],
 )
-def test_what_the_parameters_are_to_blame_for_is_not_tried_again(
-    error: type[CosmosError], hopeless: bool
+def test_the_class_of_an_error_alone_decides_what_follows(
+    error: type[CosmosError], hopeless: bool, transient: bool
 ) -> None:
-    assert is_hopeless(failure(error)) is hopeless
+    state = TrialJobState("dead", error=error)
+    assert (state.is_hopeless, state.is_transient) == (hopeless, transient)
 
 
 def test_each_submission_counts_as_an_attempt(tmp_path: Path) -> None:
