@@ -16,6 +16,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.pipeline.dvc import PIPELINE
+from cosmos.run.results import SHORT_HASH
 from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from flows.artifacts import create_results_table
 from flows.parameters import UNSET, Evaluate, Slurm, current_run_title
@@ -84,11 +85,17 @@ def evaluate_sweep(
 
 
 def table_rows(rows: Iterable[EvaluationRow]) -> list[dict[str, Any]]:
-    """Return the rows of a table: figures where something was measured, or the problem."""
+    """Return the rows of a table: figures and the data that they are of, or the problem."""
     return [
         {"checkpoint": row.checkpoint, "problem": row.problem}
         if row.problem
-        else {"checkpoint": row.checkpoint, "dataset": row.dataset, "model": row.model, **row.figures}
+        else {
+            "checkpoint": row.checkpoint,
+            "dataset": row.dataset,
+            "data": row.data_hash[:SHORT_HASH],
+            "model": row.model,
+            **row.figures,
+        }
         for row in rows
     ]
 

@@ -14,8 +14,8 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.run.directory import run_name
-from cosmos.run.files import file_label, write_text
+from cosmos.run.directory import RunDir, run_name
+from cosmos.run.files import write_text
 
 
 class ShowParamsCommand(SectionsCommand):
@@ -122,11 +122,16 @@ class EvaluateCommand(RunCommand):
     def cli_cmd(self) -> None:
         """Run the command."""
         experiment, machine = self.load_experiment(), Machine()
+        from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
         from cosmos.stages.evaluate_job import evaluate_into, launch_evaluation
 
-        run = machine.runs_root / (self.run or file_label(self.checkpoint) or run_name(experiment))
+        path, checkpoint = machine.runs_root / (self.run or run_name(experiment)), self.checkpoint
+        if checkpoint and not self.run:
+            path, checkpoint = run_of_results(checkpoint, machine)
+        given = self.data.model_dump(exclude_unset=True)
+        on_data = on_own_data(experiment, RunDir(path), checkpoint, given)
         action = partial(evaluate_into, self.output) if self.output else launch_evaluation
-        evaluated = action(self.suites, experiment, machine, run, self.checkpoint, quiet=self.as_json)
+        evaluated = action(self.suites, on_data, machine, path, checkpoint, quiet=self.as_json)
         if evaluated.is_first:
             self.print_json(evaluated.results)
         evaluated.raise_problems()

@@ -94,7 +94,10 @@ class Manifest:
                 source=value["source"],
             )
         except FileNotFoundError:
-            raise InputError(f"{path}: no such file; `cosmos prepare` makes it") from None
+            raise InputError(
+                f"{path}: no such file; `cosmos prepare` makes it; --data.name names another dataset, "
+                "COSMOS_DATA_ROOT the folder of all"
+            ) from None
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
             raise convert_os_error(error, message, InputError, "correct data.name") from None

@@ -1,7 +1,7 @@
 """Cards of datasets, which describe them before they are opened, and the datasets that cards open."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -49,6 +49,8 @@ class OpenDataset:
     """returns an encoder's figures by metric"""
     pictures: Callable[[Embedder], list[SegmentedImage]] = no_pictures
     """returns some of an encoder's answers as pictures"""
+    listings: Mapping[Path, str] = field(default_factory=dict)
+    """hashes of the names and sizes of image files, by the folder that they lie in"""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Files of datasets: checks that they are there, their keys, and the classes of errors in reading them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cosmos.data.sources.caption_files import locate_below
 from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
+from cosmos.evaluation.fingerprint import fingerprint_strings
 
 MAX_NAMED_FILES = 5
 """Missing files that an error names."""
@@ -46,6 +47,11 @@ def file_key(path: Path, folder: Path) -> str:
     """Return a key of a file's content: its path below `folder`, its size and the time of its last change."""
     status = path.stat()
     return f"{path.relative_to(folder).as_posix()}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def listing_hash(keys: Iterable[str]) -> str:
+    """Return a hash of the paths and sizes in keys of `file_key`, which is the same for a copy."""
+    return fingerprint_strings(key.rpartition(":")[0] for key in keys)
 
 
 def locate_images(

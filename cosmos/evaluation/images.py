@@ -1,5 +1,6 @@
 """Images of a dataset: files or samples of shards, read from disk when needed, or an array in memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +13,7 @@ from cosmos.data.image_crops import decode_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError
-from cosmos.evaluation.dataset_files import convert_read_error, file_key
+from cosmos.evaluation.dataset_files import convert_read_error, file_key, listing_hash
 
 
 class Images(Protocol):
@@ -69,6 +70,11 @@ class ImageFiles:
             return decode_image(content, self.max_pixels)
         except DamagedDataError as error:
             raise DamagedDataError(f"{path}: {error}") from None
+
+
+def image_listings(images: Images, keys: Sequence[str]) -> dict[Path, str]:
+    """Return the hash of the names and sizes of image files by their folder; {} of other images."""
+    return {images.folder: listing_hash(keys)} if isinstance(images, ImageFiles) else {}
 
 
 @dataclass(frozen=True)

@@ -257,8 +257,10 @@ def pretraining_progress(root: Path) -> jobs.RunJob | None:
 def cancel_jobs(root: Path) -> str:
     """Cancel the jobs of the pipeline's pretraining and evaluations, and describe what was done."""
     run, machine = find_pretraining_run(root), Machine()
-    evaluations = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
-    done = [cancel_evaluations(record) for record in sorted(evaluations.jobs.glob("evaluate-*.json"))]
+    elsewhere = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
+    folders = [folder.jobs for folder in (elsewhere, run) if folder]
+    records = [record for folder in folders for record in sorted(folder.glob("evaluate-*.json"))]
+    done = [cancel_evaluations(record) for record in records]
     if run and run.job.exists():
         ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)
         done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")

@@ -40,7 +40,7 @@ STAGE_CODE: Mapping[str, ImportedCode] = {
     "evaluate": ImportedCode(
         "cosmos.stages.evaluate",
         (*DECIDES_NO_RESULT, "cosmos.training", "cosmos.data.demo_world", "cosmos.report"),
-        ("cosmos/evaluation/prompts.json",),
+        ("cosmos/evaluation/prompts.json", "cosmos/report/published.json"),
     ),
     "report": ImportedCode(
         "cosmos.pipeline.report",

@@ -1,5 +1,6 @@
 """Stage pretrain of the pipeline: a resumed run, whose checkpoint and records are copied to DVC's folder."""
 
+import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import link_or_copy, replacing_folder, write_text
+from cosmos.run.model_card import ModelCard
 from cosmos.stages.pretrain_job import launch_pretraining
 
 
@@ -54,15 +56,18 @@ def pretrain_into(
         write_text(run_pointer(output), f"{path}\n")
     ended = launch_pretraining(experiment, machine, path, quiet)
     if is_first:
-        keep_outputs(RunDir(path), Path(ended["checkpoint"]), output)
+        keep_outputs(RunDir(path), Path(ended["checkpoint"]), output, machine)
         if not quiet:
             print(f"output: {output}")
     return {**ended, "output": str(output)}
 
 
-def keep_outputs(run: RunDir, checkpoint: Path, output: Path) -> None:
-    """Replace `output` by the checkpoint and the records of a finished run."""
+def keep_outputs(run: RunDir, checkpoint: Path, output: Path, machine: Machine) -> None:
+    """Replace `output` by the checkpoint and the records of a finished run, and a card that names it."""
+    name = os.path.relpath(run.path, machine.runs_root)
+    card = ModelCard(name, checkpoint.name, provenance.file_sha256(checkpoint))
     with replacing_folder(output) as folder:
         link_or_copy(checkpoint, folder / CHECKPOINT_FILE)
+        card.write(folder)
         for file in (run.params, run.provenance, run.metrics):
             shutil.copyfile(file, folder / file.name)

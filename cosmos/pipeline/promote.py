@@ -26,25 +26,15 @@ from cosmos.run import dvc_versions, provenance
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, read_json_object, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
+from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.results import ResultEntry, Results
 from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
 
 MODELS = "models"
 """Folder of artefacts, at the root of the DVC workspace."""
 MODEL_FILE = "model.pt"
-CARD_FILE = "card.json"
 
 ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """Contents of card.json: the run and the checkpoint that an artefact is of."""
-
-    run: str
-    checkpoint: str
-    sha256: str
-    """hash of the checkpoint"""
 
 
 @dataclass(frozen=True)
@@ -147,10 +137,9 @@ def refuse_another(artefact: Artefact, card: ModelCard) -> None:
                 f"`dvc pull {artefact.listed}` brings it, or {another}"
             )
         return
-    try:
-        promoted = ModelCard(**json.loads((artefact.folder / CARD_FILE).read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
-        raise InputError(f"{artefact.folder}: is there, and no promoted model; take another --name") from None
+    promoted = ModelCard.read(artefact.folder)
+    if promoted is None:
+        raise InputError(f"{artefact.folder}: is there, and no promoted model; take another --name")
     if promoted.sha256 != card.sha256:
         raise InputError(f"{artefact.folder}: holds another model, of the run {promoted.run}; {another}")
 
@@ -164,11 +153,11 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     measured = checkpoint_results(run, card.sha256)
     kept = RunDir(folder)
     for suite, entries in measured.items():
-        for dataset, entry in entries.items():
-            Results(kept.result_file(suite), suite).put(dataset, entry)
-            copy_pictures(run.result_file(suite), kept.result_file(suite), dataset, list(entry["models"]))
+        for entry in entries.values():
+            Results(kept.result_file(suite), suite).put(entry["dataset"], entry)
+            copy_pictures(run.result_file(suite), kept.result_file(suite), entry)
     write_json(folder / "metrics.json", metrics_summary(run, measured))
-    write_json(folder / CARD_FILE, asdict(card))
+    card.write(folder)
     write_text(folder / "README.md", model_readme(run, measured, card))
 
 

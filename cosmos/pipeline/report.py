@@ -20,7 +20,7 @@ from cosmos.report.tables import score_tables
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
 from cosmos.run.results import ResultEntry, Results, overall_figures
-from cosmos.stages.evaluation_result import dataset_scores, picture_path
+from cosmos.stages.evaluation_result import dataset_scores, figures_published_of, saved_picture
 
 
 @dataclass(frozen=True)
@@ -146,16 +146,18 @@ def read_suite(suite: str, path: Path) -> SuiteReport:
     with reading_output_of(f"evaluate@{suite}", path):
         entries = Results(path, suite).entries()
         pictures = [
-            PagePicture(f"segmentations of {dataset} by the {model}", picture_path(path, dataset, model))
+            PagePicture(f"segmentations of {dataset} by the {model}", saved_picture(path, entry, model))
             for dataset, entry in entries.items()
             for model in entry["models"]
         ]
         shown = SuiteSection(
             name=suite,
             tables=score_tables(
-                suite, [dataset_scores(dataset, entry) for dataset, entry in entries.items()]
+                suite, [dataset_scores(suite, dataset, entry) for dataset, entry in entries.items()]
             ),
-            sources=[fact for dataset, entry in entries.items() for fact in dataset_facts(dataset, entry)],
+            sources=[
+                fact for dataset, entry in entries.items() for fact in dataset_facts(suite, dataset, entry)
+            ],
             pictures=existing_pictures(*pictures),
         )
         return SuiteReport(
@@ -197,10 +199,10 @@ def escape_dots(name: str) -> str:
     return name.replace("%", "%25").replace(".", "%2E")
 
 
-def dataset_facts(dataset: str, entry: ResultEntry) -> list[Fact]:
+def dataset_facts(suite: str, dataset: str, entry: ResultEntry) -> list[Fact]:
     """Return the title, size, precision and files of a dataset that was measured."""
     size = [f"{value:,} {name.removeprefix('num_')}" for name, value in entry.items() if name[:4] == "num_"]
-    published = entry["published"].get("checkpoint")
+    published = entry["published"]["checkpoint"] if figures_published_of(suite, entry) else ""
     return [
         Fact(dataset, f"{entry['title']}; {', '.join(size)}; measured in {entry['precision']}"),
         *(Fact(f"{dataset}, data", f"{path}, sha256 {sha256}") for path, sha256 in entry["data"].items()),

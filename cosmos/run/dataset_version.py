@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
@@ -52,13 +52,40 @@ def refuse_other_data(run: RunDir, version: DatasetVersion) -> None:
 
     Raises DamagedDataError where the run's provenance is damaged.
     """
-    if not run.provenance.exists():
-        return
-    recorded = read_json_object(run.provenance, "provenance", PROVENANCE_REMEDY, ["data"])
-    sha256, dataset = recorded["data"].get("train", ""), recorded.get("dataset", {})
-    if sha256 in ("", version.sha256) or dataset.get("content") == version.content:
-        return
-    raise InputError(
-        f"{run.path} was trained on other data, {describe_version(sha256, dataset.get('num_samples'))}, than "
-        f"{version.manifest}: {version}; name another run with --run, or put the old data back"
-    )
+    recorded = RecordedVersion.of(run)
+    if recorded.is_known and not recorded.is_same(version):
+        raise InputError(
+            f"{run.path} was trained on other data, {recorded}, than "
+            f"{version.manifest}: {version}; name another run with --run, or put the old data back"
+        )
+
+
+@dataclass(frozen=True)
+class RecordedVersion:
+    """Version of the data that a run was trained on, as far as its provenance says."""
+
+    sha256: str = ""
+    """hash of the manifest's file; "" where none is recorded"""
+    content: str = ""
+    num_samples: int | None = None
+
+    @classmethod
+    def of(cls, run: RunDir) -> Self:
+        """Return the version that a run recorded. DamagedDataError where its provenance is damaged."""
+        if not run.provenance.exists():
+            return cls()
+        recorded = read_json_object(run.provenance, "provenance", PROVENANCE_REMEDY, ["data"])
+        dataset = recorded.get("dataset", {})
+        return cls(recorded["data"].get("train", ""), dataset.get("content", ""), dataset.get("num_samples"))
+
+    def __str__(self) -> str:
+        return describe_version(self.sha256, self.num_samples)
+
+    @property
+    def is_known(self) -> bool:
+        """True where a version is recorded."""
+        return self.sha256 != ""
+
+    def is_same(self, version: DatasetVersion) -> bool:
+        """Return True where a dataset is the one that was trained on."""
+        return version.sha256 == self.sha256 or version.content == self.content

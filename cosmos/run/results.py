@@ -1,9 +1,12 @@
-"""Results of evaluations: results/<suite>.json of a run directory, with an entry for each dataset.
+"""Results of evaluations: results/<suite>.json of a run directory, an entry for each dataset and its data.
 
-An entry has the identity of all that its figures depend on: an evaluation that was stopped, and is started
-again, measures no entry of the same identity twice.
+An entry says which data its figures are of, by `data_hash`, so that two datasets of one name have an entry
+each. It has the identity of all that its figures depend on, too: an evaluation that was stopped, and is
+started again, measures no entry of the same identity twice.
 """
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,27 +18,80 @@ from cosmos.run.files import read_json_object, write_json
 ResultEntry = dict[str, Any]
 """Results on one dataset: figures by model under `models`; checkpoint, data and protocol under other keys."""
 
+ENTRY_DEFAULTS: Mapping[str, Any] = {
+    "models": {},
+    "checkpoint": "",
+    "checkpoint_sha256": "",
+    "data": {},
+    **dict.fromkeys(("data_hash", "title", "note", "precision", "code_version", "identity"), ""),
+    "chance": {},
+    "published": {},
+}
+"""Keys of an entry, and the values of those that it may lack."""
+
+REQUIRED_KEYS = ("models", "checkpoint", "checkpoint_sha256", "data")
+"""Keys without which an entry in a file does not say what its figures are of."""
+
+MAX_REASON = 200
+"""Characters of a message that say why a file is damaged."""
+
+SHORT_HASH = 8
+"""Digits of a data hash that people are shown."""
+
 
 def overall_figures(figures: Figures) -> dict[str, float]:
     """Return figures without those of single classes, whose names have a slash."""
     return {metric: value for metric, value in figures.items() if "/" not in metric}
 
 
-def read_result_figures(file: Path) -> Figures:
-    """Return the overall figures of a results file, by <suite>/<dataset>/<model>/<metric>.
+def hash_data(entry: Mapping[str, Any]) -> str:
+    """Return the hash of the data that an entry's figures are of.
 
-    Raises DamagedDataError where the file is damaged.
+    It is that of the only file or folder under `data`, such as a manifest; of several, or of none, a hash of
+    theirs and of the numbers of items.
     """
-    entries = Results(file, file.stem).entries()
-    try:
-        return {
-            f"{file.stem}/{dataset}/{model}/{metric}": value
-            for dataset, entry in entries.items()
-            for model, figures in entry["models"].items()
-            for metric, value in overall_figures(figures).items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise DamagedDataError(f"{file}: not a file of results ({error!r}); delete it") from None
+    hashes = sorted(entry["data"].values())
+    if len(hashes) == 1:
+        return str(hashes[0])
+    return hashlib.sha256("\n".join([*hashes, *item_counts(entry)]).encode()).hexdigest()
+
+
+def item_counts(entry: Mapping[str, Any]) -> list[str]:
+    """Return the numbers of items of an entry's dataset, as texts."""
+    return sorted(f"{key}={value}" for key, value in entry.items() if key.startswith("num_"))
+
+
+def label_entries(entries: Sequence[ResultEntry]) -> dict[str, ResultEntry]:
+    """Return entries by the name that every reader shows: `heldout`, or `heldout@1a2b3c4d` for other data.
+
+    The plain name is that of the run's own data, or else of the data that was measured last; `entries` are in
+    the order in which they were measured.
+    """
+    plain = {entry["dataset"]: entry for entry in sorted(entries, key=ownership)}
+    return {
+        name if entry is plain[name] else data_label(name, entry["data_hash"]): entry
+        for name, entry in ((entry["dataset"], entry) for entry in entries)
+    }
+
+
+def ownership(entry: ResultEntry) -> int:
+    """Return 2 for an entry of the run's own data, 0 for one of other data, 1 where that is not recorded."""
+    is_own = entry.get("own_data")
+    return 1 if is_own is None else 2 * bool(is_own)
+
+
+def data_label(name: str, data_hash: str) -> str:
+    """Return the name of a dataset with the first digits of its hash."""
+    return f"{name}@{data_hash[:SHORT_HASH]}"
+
+
+def supersedes(entry: ResultEntry, other: ResultEntry) -> bool:
+    """Return True when `other` is of the same data, as far as it says: older versions name fewer files."""
+    if entry["dataset"] != other["dataset"]:
+        return False
+    is_subset = set(other["data"].values()) <= set(entry["data"].values())
+    is_part = is_subset and item_counts(entry) == item_counts(other)
+    return is_part or entry["data_hash"] == other["data_hash"]
 
 
 @dataclass(frozen=True)
@@ -46,23 +102,83 @@ class Results:
     suite: str
 
     def entries(self) -> dict[str, ResultEntry]:
-        """Return the entries by dataset; {} where there is no file.
+        """Return the entries by the name that `label_entries` gives them; {} where there is no file.
 
         Raises DamagedDataError where the file is damaged.
         """
+        return label_entries(self._read())
+
+    def figures(self) -> Figures:
+        """Return the overall figures, by <suite>/<dataset>/<model>/<metric>. Raises as `entries`."""
+        return {
+            f"{self.suite}/{label}/{model}/{metric}": value
+            for label, entry in self.entries().items()
+            for model, figures in entry["models"].items()
+            for metric, value in overall_figures(figures).items()
+        }
+
+    def data_hashes(self) -> dict[str, str]:
+        """Return the hash of the data that figures are of, by <suite>/<dataset>. Raises as `entries`."""
+        return {f"{self.suite}/{label}": entry["data_hash"] for label, entry in self.entries().items()}
+
+    def find(self, dataset: str, identity: str) -> ResultEntry | None:
+        """Return the entry of a dataset that has this `identity`; None where there is none."""
+        entries = (entry for entry in self._read() if entry["dataset"] == dataset)
+        return next((entry for entry in entries if entry["identity"] == identity), None)
+
+    def put(self, dataset: str, entry: ResultEntry) -> ResultEntry:
+        """Write the entry of a dataset, in place of the one of the same data, and return it as written."""
+        whole = complete_entry(dataset, entry)
+        kept = [other for other in self._read() if not supersedes(whole, other)]
+        write_json(self.path, {"suite": self.suite, "datasets": label_entries([*kept, whole])})
+        return whole
+
+    def _read(self) -> list[ResultEntry]:
+        """Return the entries in the order in which they were measured."""
         if not self.path.exists():
-            return {}
+            return []
         entries = read_json_object(self.path, "file of results", "delete it", ["datasets"])["datasets"]
         if not isinstance(entries, dict):
-            raise DamagedDataError(f"{self.path}: not a file of results (datasets: {entries!r}); delete it")
-        return entries
+            raise self._damage(f"datasets: {entries!r}")
+        for name, entry in entries.items():
+            if problem := problem_of_entry(entry):
+                raise self._damage(f"{name}: {problem}")
+        return [complete_entry(name, entry) for name, entry in entries.items()]
 
-    def measured(self, dataset: str, identity: str) -> dict[str, Figures]:
-        """Return the figures by model of a dataset's entry, if it has this `identity`; {} otherwise."""
-        entry = self.entries().get(dataset, {})
-        models: dict[str, Figures] = entry.get("models", {}) if entry.get("identity") == identity else {}
-        return models
+    def _damage(self, reason: str) -> DamagedDataError:
+        return DamagedDataError(f"{self.path}: not a file of results ({reason[:MAX_REASON]}); delete it")
 
-    def put(self, dataset: str, entry: ResultEntry) -> None:
-        """Write the entry of a dataset, in place of the one before."""
-        write_json(self.path, {"suite": self.suite, "datasets": {**self.entries(), dataset: entry}})
+
+def complete_entry(dataset: str, entry: ResultEntry) -> ResultEntry:
+    """Return an entry with all its keys, and the hash of its data."""
+    whole = {"dataset": dataset, **ENTRY_DEFAULTS, **entry}
+    return {**whole, "data_hash": whole["data_hash"] or hash_data(whole)}
+
+
+def problem_of_entry(entry: object) -> str:
+    """Return the reason why a value in a file is no entry; "" for an entry."""
+    if not isinstance(entry, dict):
+        return f"{entry!r}"
+    missing = [key for key in REQUIRED_KEYS if key not in entry]
+    if missing:
+        return f"no {', '.join(missing)}"
+    values = {"dataset": "", **ENTRY_DEFAULTS}
+    wrong = [key for key in values if key in entry and type(entry[key]) is not type(values[key])]
+    if not wrong:
+        wrong = [key for key in ("models", "data") if not has_values_of(key, entry[key])]
+    return f"{wrong[0]}: {entry[wrong[0]]!r}" if wrong else ""
+
+
+def has_values_of(key: str, value: Mapping[str, Any]) -> bool:
+    """Return True when the values of `models` are numbers by metric, and those of `data` are texts."""
+    if key == "data":
+        return all(isinstance(digest, str) for digest in value.values())
+    return all(
+        isinstance(figures, dict) and all(isinstance(number, int | float) for number in figures.values())
+        for figures in value.values()
+    )
+
+
+def read_result_figures(file: Path) -> Figures:
+    """Return the overall figures of a results file; see `Results.figures`."""
+    return Results(file, file.stem).figures()

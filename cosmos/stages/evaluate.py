@@ -23,13 +23,14 @@ from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.suite import suites
-from cosmos.report.published import PUBLISHED_CHECKPOINTS, differences_to_published, published_figures
+from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
 from cosmos.report.tables import results_table
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing, write_text
-from cosmos.run.results import ResultEntry, Results
+from cosmos.run.results import ResultEntry, Results, hash_data
+from cosmos.stages.checkpoint_origin import DataOrigin, is_prepared
 from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
 from cosmos.stages.evaluation_result import (
     EvaluationResult,
@@ -61,6 +62,7 @@ class EvaluationSession:
     machine: Machine
     ranks: ProcessRank
     quiet: bool
+    origin: DataOrigin
 
     def results(self, suite: str) -> Results:
         """Return the results file of a suite."""
@@ -93,9 +95,11 @@ def evaluate(
         opened, missing = open_datasets(cards, params, machine)
         if not opened:
             raise problems_as_error(missing)
-        session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet)
+        origin = on_first_rank(lambda: DataOrigin.of(run, checkpoint, params, machine))
+        session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet, origin)
         with logging_to_run(run, ranks):
             log_problems(ranks, *missing)
+            warn_of_other_data(session, cards)
             return measure_and_report(session, opened, missing)
 
 
@@ -127,6 +131,14 @@ def log_problems(ranks: ProcessRank, *problems: Problem) -> None:
     """Log problems on the first rank."""
     for problem in problems if ranks.is_first else ():
         logger.error("%s", problem)
+
+
+def warn_of_other_data(session: EvaluationSession, cards: Sequence[DatasetCard]) -> None:
+    """Warn on the first rank of prepared data that is not what the checkpoint was trained on."""
+    prepared = [card.name for card in cards if is_prepared(card.suite, card.name)]
+    if prepared and session.origin.note and session.ranks.is_first:
+        name, versions = session.params.data.name, session.origin.note
+        logger.warning("%s of %s: %s", ", ".join(dict.fromkeys(prepared)), name, versions)
 
 
 def open_datasets(
@@ -191,20 +203,20 @@ def measure_dataset(
     The first rank alone reads and writes the results; an error of it is raised on all ranks.
     """
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
-    models = on_first_rank(lambda: results.measured(card.name, identity))
+    models = on_first_rank(lambda: (results.find(card.name, identity) or {"models": {}})["models"])
     is_new, started = model not in models, time.monotonic()
     if is_new:
         models = {**models, model: dict(dataset.measure(embedder))}
         pictures = dataset.pictures(embedder)
         # Before the entry: an evaluation that finds one writes no picture.
-        on_first_rank(lambda: save_segmentation_sheet(session, model, card, pictures))
+        on_first_rank(lambda: save_segmentation_sheet(session, model, card, dataset, pictures))
 
     def write() -> ResultEntry:
         entry = results_entry(session, card, dataset, identity, models)
-        if not is_new:  # the code that measured, not the code that runs now
-            entry["code_version"] = results.entries()[card.name]["code_version"]
-        results.put(card.name, entry)
-        return entry
+        before = results.find(card.name, identity)
+        if before and not is_new:  # the code that measured, not the code that runs now
+            entry["code_version"] = before["code_version"]
+        return results.put(card.name, entry)
 
     entry = on_first_rank(write)
     if is_new and session.ranks.is_first:
@@ -214,13 +226,18 @@ def measure_dataset(
 
 
 def save_segmentation_sheet(
-    session: EvaluationSession, model: str, card: DatasetCard, pictures: Sequence[SegmentedImage]
+    session: EvaluationSession,
+    model: str,
+    card: DatasetCard,
+    dataset: OpenDataset,
+    pictures: Sequence[SegmentedImage],
 ) -> None:
     """Write a sheet of a model's segmentations of some images, if there are any, beside the results."""
     if not pictures or len(pictures[0].class_names) > IGNORED_LABEL:
         return
     sheet = segmentation_sheet(list(map(segmentation_sample, pictures)))
-    with replacing(picture_path(session.results(card.suite).path, card.name, model)) as temporary:
+    data_hash = hash_data({"data": data_files(dataset), **dataset.size})
+    with replacing(picture_path(session.results(card.suite).path, card.name, data_hash, model)) as temporary:
         sheet.save(temporary, "PNG")
 
 
@@ -239,13 +256,15 @@ def results_entry(
 ) -> ResultEntry:
     """Return a dataset's entry of a results file."""
     subject, is_whole = session.subject, dataset.size["num_images"] >= card.num_images
-    name = published_name(subject, session.params) if is_whole else ""
-    published = published_figures(name, card.suite, card.name) if name else {}
+    published = published_name(subject, session.params) if is_whole else ""
+    part = "" if is_whole else f"{dataset.size['num_images']:,} of its {card.num_images:,} images"
+    origin = session.origin if is_prepared(card.suite, card.name) else DataOrigin()
     return {
         "title": card.title,
         **dataset.size,
-        "note": "" if is_whole else f"{dataset.size['num_images']:,} of its {card.num_images:,} images",
-        "data": {str(source): provenance.file_sha256(source) for source in dataset.sources},
+        "note": "; ".join(filter(None, (part, origin.note))),
+        "data": data_files(dataset),
+        "own_data": origin.is_own,
         "checkpoint": subject.reference.text,
         "checkpoint_sha256": subject.sha256,
         "precision": session.params.evaluate.precision,
@@ -253,19 +272,25 @@ def results_entry(
         "identity": identity,
         "chance": dataset.chance,
         "models": models,
-        "published": {"checkpoint": name, "figures": published} if published else {},
-        "difference": {
-            model: differences_to_published(figures, published) for model, figures in models.items()
-        },
+        "published": {"checkpoint": published} if published else {},
     }
+
+
+def data_files(dataset: OpenDataset) -> dict[str, str]:
+    """Return the hashes of a dataset's files, and of the listings of its folders, by their paths."""
+    listings = {str(folder): digest for folder, digest in dataset.listings.items()}
+    return {**listings, **{str(source): provenance.file_sha256(source) for source in dataset.sources}}
 
 
 def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, ResultEntry]) -> None:
     """Write the Markdown table of a results file, and print that of the datasets just measured."""
     results = session.results(suite)
-    write_text(results.path.with_suffix(".md"), entries_markdown(suite, {**results.entries(), **measured}))
+    entries = results.entries()
+    write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
     if not session.quiet:
-        rows = [dataset_scores(name, entry) for name, entry in measured.items()]
+        hashes = {name: entry["data_hash"] for name, entry in measured.items()}
+        now = {k: entry for k, entry in entries.items() if hashes.get(entry["dataset"]) == entry["data_hash"]}
+        rows = [dataset_scores(suite, label, entry) for label, entry in now.items()]
         Console().print(results_table(suite, suite, rows))
         print(f"results: {results.path}")
 

@@ -33,12 +33,10 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
+from cosmos.stages.checkpoint_origin import PREPARED_SPLITS
 from cosmos.stages.evaluation_result import EvaluationResult, publish_results
 from cosmos.stages.jobs import end_submission, print_job_log
 from cosmos.tracking.mirror import mirroring
-
-PREPARED_SPLITS = ("heldout", "train")
-"""Datasets of retrieval that are splits of the prepared dataset."""
 
 
 @dataclass(frozen=True)

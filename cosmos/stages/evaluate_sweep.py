@@ -17,6 +17,7 @@ from cosmos.launch.watch import ShowText
 from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
 from cosmos.run.directory import RunDir
 from cosmos.run.results import overall_figures
+from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
 from cosmos.stages.evaluate_job import (
     Evaluation,
     cancel_evaluations,
@@ -47,6 +48,8 @@ class EvaluationRow:
     """by the name that the caller gave"""
     suite: SuiteName
     dataset: str = ""
+    data_hash: str = ""
+    """hash of the data that the figures are of"""
     model: str = ""
     figures: Figures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
@@ -104,13 +107,14 @@ def evaluations_of(
 
 
 def checked_evaluation(pair: CheckpointAndSuite, experiment: Experiment, machine: Machine) -> Evaluation:
-    """Return the call that measures a checkpoint by a suite.
+    """Return the call that measures a checkpoint by a suite, on the data that it was trained on.
 
     Raises InputError where that is not possible, and TransientError for a download that failed.
     """
     checkpoint, suite = pair
     path, name = run_of_checkpoint(checkpoint, machine)
-    call = Evaluation((suite,), experiment.params, machine, path, name, quiet=True)
+    params = on_own_data(experiment, RunDir(path), name).params
+    call = Evaluation((suite,), params, machine, path, name, quiet=True)
     check_evaluation(call)
     return call
 
@@ -128,7 +132,7 @@ def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
         runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
         there = f"there are {', '.join(runs)}" if runs else "there is none"
         raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
-    return machine.runs_root / reference.label, name
+    return run_of_results(name, machine)
 
 
 def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path:
@@ -172,7 +176,7 @@ def evaluation_rows(pair: CheckpointAndSuite, ended: EvaluationOutcome) -> list[
         is_transient = isinstance(ended, TransientError)
         return [EvaluationRow(checkpoint, suite, problem=str(ended), is_transient=is_transient)]
     measured = [
-        EvaluationRow(checkpoint, suite, dataset, model, overall_figures(figures))
+        EvaluationRow(checkpoint, suite, dataset, entry["data_hash"], model, overall_figures(figures))
         for dataset, entry in ended.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]

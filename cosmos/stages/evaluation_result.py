@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.config.figures import Figures
 from cosmos.errors import CosmosError, TransientError
+from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import ResultEntry, Results
+from cosmos.run.results import ResultEntry, Results, data_label
 
 
 @dataclass(frozen=True)
@@ -37,53 +39,65 @@ class EvaluationResult:
 
 def entry_of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
     """Return an entry with these models alone, in this order."""
-    parts = {
-        key: {model: entry[key][model] for model in models if model in entry[key]}
-        for key in ("models", "difference")
+    return {
+        **entry,
+        "models": {model: entry["models"][model] for model in models if model in entry["models"]},
     }
-    return {**entry, **parts}
 
 
-def dataset_scores(dataset: str, entry: ResultEntry) -> DatasetScores:
-    """Return an entry as tables take it."""
+def dataset_scores(suite: str, label: str, entry: ResultEntry) -> DatasetScores:
+    """Return an entry as tables take it; `label` names the dataset and, where need be, its data."""
     return DatasetScores(
-        dataset=dataset,
+        dataset=label,
         checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
         models=entry["models"],
         chance=entry["chance"],
-        published=entry["published"].get("figures", {}),
+        published=figures_published_of(suite, entry),
         note=entry["note"],
     )
 
 
+def figures_published_of(suite: str, entry: ResultEntry) -> Figures:
+    """Return the published figures, as they are now, to set beside an entry's; {} where there are none."""
+    checkpoint = entry["published"].get("checkpoint", "")
+    is_published = checkpoint in PUBLISHED_CHECKPOINTS
+    return published_figures(checkpoint, suite, entry["dataset"]) if is_published else {}
+
+
 def entries_markdown(suite: str, entries: Mapping[str, ResultEntry]) -> str:
-    """Return the tables of a suite's entries in Markdown."""
-    return results_markdown(suite, suite, [dataset_scores(name, entry) for name, entry in entries.items()])
+    """Return the tables of a suite's entries, by label, in Markdown."""
+    scores = [dataset_scores(suite, label, entry) for label, entry in entries.items()]
+    return results_markdown(suite, suite, scores)
 
 
-def picture_path(results: Path, dataset: str, model: str) -> Path:
+def picture_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:
     """Return the path of the picture beside a results file of a model's answers on a dataset."""
-    return results.with_name(f"{results.stem}-{dataset}-{model}.png")
+    return results.with_name(f"{results.stem}-{data_label(dataset, data_hash)}-{model}.png")
+
+
+def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
+    """Return the path of the picture of an entry's model; of one that an older version named, if there is."""
+    path = picture_path(results, entry["dataset"], entry["data_hash"], model)
+    older = results.with_name(f"{results.stem}-{entry['dataset']}-{model}.png")
+    return path if path.exists() or not older.exists() else older
 
 
 def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:
     """Put the results of this evaluation alone into `output`, in place of what was there.
 
-    They are <suite>.json, <suite>.md and <suite>-<dataset>-<model>.png. Equal results give equal bytes.
+    They are <suite>.json, <suite>.md and <suite>-<dataset>@<data>-<model>.png. Equal results, equal bytes.
     """
     with replacing_folder(output) as folder:
         for suite, entries in evaluated.results.items():
             results = Results(folder / f"{suite}.json", suite)
             for dataset, entry in entries.items():
                 results.put(dataset, entry)
-                copy_pictures(
-                    run.result_file(suite, checkpoint), results.path, dataset, list(entry["models"])
-                )
+                copy_pictures(run.result_file(suite, checkpoint), results.path, entry)
             write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
 
 
-def copy_pictures(source: Path, target: Path, dataset: str, models: Sequence[str]) -> None:
-    """Copy a dataset's pictures, as far as there are any, from beside one results file to beside another."""
-    for model in models:
-        if picture_path(source, dataset, model).exists():
-            shutil.copyfile(picture_path(source, dataset, model), picture_path(target, dataset, model))
+def copy_pictures(source: Path, target: Path, entry: ResultEntry) -> None:
+    """Copy an entry's pictures, as far as there are any, from beside one results file to beside another."""
+    for model in entry["models"]:
+        if (picture := saved_picture(source, entry, model)).exists():
+            shutil.copyfile(picture, picture_path(target, entry["dataset"], entry["data_hash"], model))

@@ -51,10 +51,15 @@ def test_docstrings_change_no_stage_and_computations_those_that_import_them(
 
 def test_prompts_and_templates_are_code_too(package: Path) -> None:
     before = fingerprints()
-    (package / "evaluation" / "prompts.json").write_text("{}")
-    (package / "report" / "templates" / "report.css").write_text("")
-    after = fingerprints()
-    assert {stage for stage in before if before[stage] != after[stage]} == {"evaluate", "report"}
+    for file, stages in {
+        "evaluation/prompts.json": {"evaluate"},
+        "report/templates/report.css": {"report"},
+        "report/published.json": {"evaluate", "report"},
+    }.items():
+        (package / file).write_text("{}")
+        after = fingerprints()
+        assert {stage for stage in before if before[stage] != after[stage]} == stages
+        before = after
     module_computation.cache_clear()
     imported_modules.cache_clear()
 

@@ -15,10 +15,11 @@ from torch.multiprocessing.spawn import spawn
 from cosmos.errors import CosmosError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
+from cosmos.report.published import published_figures
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.stages.evaluate import evaluate
-from cosmos.stages.evaluation_result import EvaluationResult
+from cosmos.stages.evaluation_result import EvaluationResult, figures_published_of
 from tests.evaluation.examples import COLOURS, write_images
 from tests.model.examples import write_checkpoint
 from tests.stages.colours import here, make_place, params, write_flags, write_run
@@ -74,7 +75,7 @@ def test_models_that_an_evaluation_before_asked_for_stay_in_the_file_alone(place
     both = run(place, "classification").results["classification"]["colours"]["models"]
     student = run(place, "classification", models=["student"]).results["classification"]["colours"]
     assert list(both) == ["student", "teacher"]
-    assert student["models"].keys() == student["difference"].keys() == {"student"}
+    assert student["models"].keys() == {"student"}
     assert saved(place, "classification")["datasets"]["colours"]["models"] == both
 
 
@@ -221,7 +222,8 @@ def test_segmentations_can_be_looked_at(place: Path) -> None:
     figures = outcome.results["segmentation"]["flags"]["models"]["teacher"]
     assert {"csa_mIoU", "plain_mIoU", "csa_accuracy", "plain_accuracy"} <= figures.keys()
     for which in ("student", "teacher"):
-        with Image.open(place / "runs" / "tiny" / "results" / f"segmentation-flags-{which}.png") as sheet:
+        (file,) = (place / "runs" / "tiny" / "results").glob(f"segmentation-flags@*-{which}.png")
+        with Image.open(file) as sheet:
             assert sheet.width > 500
 
 
@@ -239,14 +241,19 @@ def test_a_sheet_of_segmentations_that_could_not_be_written_is_written_the_next_
     sheets = place / "runs" / "tiny" / "results"
     assert not list(sheets.glob("*.png"))
     run(place, "segmentation", segmentation=flags).raise_problems()
-    assert len(list(sheets.glob("segmentation-flags-*.png"))) == 2
+    assert len(list(sheets.glob("segmentation-flags@*.png"))) == 2
 
 
 def test_published_figures_stand_beside_a_checkpoints_own(place: Path) -> None:
     name = "cosmos_vitb16_cc3m"
     with pytest.raises(ValueError, match=r"evaluate\.published: no 'cosmos_vitb99'; there are .*vitb16_cc3m"):
         run(place, "retrieval", published="cosmos_vitb99")
-    assert run(place, "retrieval", published=name).results["retrieval"]["heldout"]["published"] == {}
+    entry = run(place, "retrieval", published=name).results["retrieval"]["heldout"]
+    assert entry["published"] == {"checkpoint": name}
+    assert figures_published_of("retrieval", entry) == {}
+    whole = {**entry, "dataset": "coco-val2017"}
+    assert figures_published_of("retrieval", whole) == published_figures(name, "retrieval", "coco-val2017")
+    assert figures_published_of("retrieval", {**whole, "published": {"checkpoint": "no longer"}}) == {}
 
 
 @pytest.mark.slow

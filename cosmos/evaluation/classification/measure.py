@@ -11,7 +11,7 @@ from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.classification.metrics import classification_chance, classification_metrics
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
-from cosmos.evaluation.images import Images
+from cosmos.evaluation.images import Images, image_listings
 from cosmos.evaluation.prompts import Prompts
 
 
@@ -39,7 +39,7 @@ def measure(dataset: ClassificationDataset, embedder: Embedder) -> Figures:
 def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ...]) -> OpenDataset:
     """Return a dataset as suites measure it; `sources`: files that define its content."""
     images, prompts = dataset.images, dataset.prompts
-    keys = map(images.key, range(len(images)))
+    keys = [images.key(index) for index in range(len(images))]
     words = (*prompts.class_names, *prompts.templates)
     return OpenDataset(
         size={"num_images": len(images), "num_classes": len(prompts.class_names)},
@@ -47,4 +47,5 @@ def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ..
         sources=sources,
         fingerprint=fingerprint_strings([images.collection, *keys, *map(str, dataset.labels), *words]),
         measure=partial(measure, dataset),
+        listings=image_listings(images, keys),
     )

@@ -12,7 +12,7 @@ from cosmos.config.figures import Figures
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
-from cosmos.evaluation.images import ImageFiles
+from cosmos.evaluation.images import ImageFiles, image_listings
 from cosmos.evaluation.perception.metrics import (
     COMPOSITION_CHANCE,
     PAIR_CHANCE,
@@ -46,6 +46,10 @@ class SharedImages:
     def keys(self) -> list[str]:
         """Return the key of each item's image, N strings."""
         return [self.images.key(place) for place in self.index]
+
+    def listings(self) -> dict[Path, str]:
+        """Return the hash of the images' names and sizes by their folder."""
+        return image_listings(self.images, self.keys())
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,7 @@ def open_hard_negatives(dataset: HardNegatives, sources: Sequence[Path]) -> Open
         sources=tuple(sources),
         fingerprint=fingerprint_strings([*dataset.images.keys(), *texts]),
         measure=partial(measure_hard_negatives, dataset),
+        listings=dataset.images.listings(),
     )
 
 
@@ -120,6 +125,7 @@ def open_statements(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         sources=(source,),
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_statements, pairs),
+        listings=pairs.images.listings(),
     )
 
 
@@ -131,4 +137,5 @@ def open_composition(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         sources=(source,),
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_composition, pairs),
+        listings=pairs.images.listings(),
     )

@@ -13,7 +13,7 @@ from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
-from cosmos.evaluation.images import Images
+from cosmos.evaluation.images import Images, image_listings
 from cosmos.evaluation.retrieval.metrics import retrieval_chance, retrieval_metrics
 
 
@@ -44,11 +44,12 @@ def measure(dataset: RetrievalDataset, embedder: Embedder) -> Figures:
 def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDataset:
     """Return a dataset as suites measure it; `source`: its manifest or captions file."""
     images, owners = dataset.images, dataset.caption_to_image
-    keys = map(images.key, range(len(images)))
+    keys = [images.key(index) for index in range(len(images))]
     return OpenDataset(
         size={"num_images": len(images), "num_captions": len(dataset.captions)},
         chance=retrieval_chance(len(images), torch.tensor(owners)),
         sources=(source,),
         fingerprint=fingerprint_strings([images.collection, *keys, *dataset.captions, *map(str, owners)]),
         measure=partial(measure, dataset),
+        listings=image_listings(images, keys),
     )

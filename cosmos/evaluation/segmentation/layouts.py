@@ -11,7 +11,7 @@ from cosmos.data.folders import walk_files
 from cosmos.data.sources.caption_files import load_text_file, path_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key
+from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key, listing_hash
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
@@ -93,8 +93,8 @@ def open_masked_images(source: SegmentationSource, stems: Sequence[str], params:
     check_all_exist(folders.masks, "masks", masks, folders.remedy)
     attention = params.evaluate.segmentation.attention
     dataset = SegmentationDataset(source.name, images, masks, classes, source.names, protocol)
-    keys = map(images.key, range(len(images)))
-    mask_keys = (file_key(mask, folders.masks) for mask in masks)
+    keys = [images.key(index) for index in range(len(images))]
+    mask_keys = [file_key(mask, folders.masks) for mask in masks]
     settings = (protocol.model_dump_json(), *attention, *map(", ".join, classes))
     return OpenDataset(
         size={"num_images": len(images), "num_classes": len(classes)},
@@ -103,6 +103,7 @@ def open_masked_images(source: SegmentationSource, stems: Sequence[str], params:
         fingerprint=fingerprint_strings([*settings, *keys, *mask_keys]),
         measure=partial(measure, dataset, attention),
         pictures=partial(segment_examples, dataset, attention),
+        listings={folders.images: listing_hash([*keys, *mask_keys])},
     )
 
 
