@@ -18,9 +18,10 @@ from cosmos.config.identity import flatten_sections, params_fingerprint
 from cosmos.config.machine import Machine
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import load_saved_params
+from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results
 from cosmos.search.study import load_study
-from tests.search.examples import RECALL, SMALL
+from tests.search.examples import RECALL, SMALL, TIME
 from tests.stages.examples import ROOT, TINY
 from tests.tracking.offline import read_offline
 
@@ -43,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, changes in {
         "small": {"trials": 8, "pruner": {"name": "median", "startup_trials": 3}},
         "long": {"trials": 2, "epochs": 400, "repeats": {"best": 0}},
+        "wide": {"trials": 1, "repeats": {"best": 0}, "objectives": [{"figure": RECALL}, {"figure": TIME}]},
     }.items():
         sweep = {**SMALL, "experiment": "tiny", **changes}
         (folder / "experiments" / "sweeps" / f"{name}.yaml").write_text(yaml.safe_dump(sweep))
@@ -121,6 +123,20 @@ def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
     config_shown = {key: value for key, value in flatten_sections(shown.config).items() if key in config}
     assert config_shown == config
     assert shown.summary[RECALL] == record.values[RECALL]
+
+
+@pytest.mark.slow
+def test_the_ranks_of_a_trial_meet_to_pretrain_and_again_to_evaluate(project: Path) -> None:
+    process = command(project, "sweep", "wide", "--json", COSMOS_SLURM__TASKS_PER_NODE="2")
+    printed, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert json.loads(printed)["verdict"] == "no winner: trial 0 alone finished"
+    folder = find_sweep_dir("wide", project / "runs")
+    (trial,) = folder.trials
+    assert (trial.state, trial.attempts) == ("finished", 1)
+    check_run(folder, trial)
+    assert len(list(folder.run(trial).jobs.glob("*/*_log.out"))) == 2
+    assert trial.values[TIME] == 2 * last_line_with("loss", folder.run(trial).metrics)["seconds"]
 
 
 @pytest.mark.slow
