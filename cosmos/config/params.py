@@ -191,7 +191,7 @@ class PretrainParams(Section):
     max_nonfinite_steps: Natural = 0
     """steps in a row with a non-finite loss that are skipped before training stops"""
     max_damaged: Share = 0.001
-    """share of the samples that may be missing or damaged before training stops; others take their place"""
+    """share of the samples that may be missing or damaged before training stops"""
     evaluate_every_epochs: Natural = 0
     """epochs between evaluations on the held-out split; 0: none while training"""
     log_every_steps: Positive = 10

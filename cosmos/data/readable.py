@@ -1,15 +1,24 @@
 """Samples that a training reads: a split without its damaged shards, in an order, and a limit for damage."""
 
 import math
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
-from cosmos.config.params import Params
+from cosmos.config.identity import flatten_sections
+from cosmos.config.params import DataParams, Params
 from cosmos.data.order import SampleOrder, shard_ranges
-from cosmos.data.shards.damage import REPAIR, SampleDamage, ShardDamage
+from cosmos.data.shards.damage import SampleDamage, ShardDamage
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError
+
+PUT_BACK = "put them back, or"
+"""Beginning of the remedy for shards that are missing, cut off or without an index."""
+
+DELETE = "delete the shards that they are in, and"
+"""Beginning of the remedy for samples whose bytes are broken."""
 
 MAX_DAMAGE_NAMED = 20
 """Damaged shards or samples that a message names."""
@@ -19,6 +28,9 @@ MAX_DAMAGE_NAMED = 20
 class DamageLimit:
     """Limit of the samples of a split that a training does without."""
 
+    folder: Path
+    source: Mapping[str, Any]
+    """the `data` section that the split was prepared from"""
     num_samples: int
     """samples that the manifest lists"""
     num_left_out: int
@@ -30,15 +42,19 @@ class DamageLimit:
         """Return the number of samples to train on when `num_damaged` were met that are damaged."""
         return self.num_samples - self.num_left_out - num_damaged
 
-    def check(self, num_damaged: int, problems: Iterable[object], remedy: str) -> None:
-        """Raise DamagedDataError, which names the problems and the remedy, where more is damaged."""
+    def check(self, num_damaged: int, problems: Iterable[object], first: str) -> None:
+        """Raise DamagedDataError, which names the problems and the remedy, where more is damaged.
+
+        `first`: beginning of the remedy, before shards that are not there are made again.
+        """
         num_unused = self.num_samples - self.num_used(num_damaged)
         if num_unused > self.max_damaged * self.num_samples:
             enough = math.ceil(1e4 * num_unused / self.num_samples) / 1e4
             raise DamagedDataError(
-                f"{num_unused} of {self.num_samples} samples cannot be used, more than pretrain.max_damaged"
-                f" allows ({self.max_damaged:.4g}): {name_damage(list(problems))}; {remedy}; or do without"
-                f" them: --pretrain.max_damaged {enough:g}"
+                f"{self.folder}: {num_unused} of {self.num_samples} samples cannot be used, more than"
+                f" pretrain.max_damaged allows ({self.max_damaged:.4g}): {name_damage(list(problems))};"
+                f" {repair_advice(self.source, first)};"
+                f" or do without them: --pretrain.max_damaged {enough:g} or more"
             )
 
 
@@ -74,7 +90,9 @@ class ReadableSamples:
 def damage_limit(samples: ShardedSamples, left_out: Sequence[ShardDamage], params: Params) -> DamageLimit:
     """Return the limit of a split of which the samples of damaged shards are left out."""
     num_left_out = sum(damage.shard.num_samples for damage in left_out)
-    return DamageLimit(len(samples), num_left_out, params.pretrain.max_damaged)
+    return DamageLimit(
+        samples.folder, samples.manifest.source, len(samples), num_left_out, params.pretrain.max_damaged
+    )
 
 
 def find_damaged_shards(samples: ShardedSamples, params: Params) -> tuple[ShardDamage, ...]:
@@ -84,9 +102,23 @@ def find_damaged_shards(samples: ShardedSamples, params: Params) -> tuple[ShardD
     when the disk fails.
     """
     damage = samples.damaged_shards()
-    named = [f"{samples.folder}: {len(damage)} of {len(samples.shard_sizes)} shards", *damage]
-    damage_limit(samples, damage, params).check(0, named, REPAIR)
+    damage_limit(samples, damage, params).check(0, damage, PUT_BACK)
     return damage
+
+
+def repair_advice(source: Mapping[str, Any], first: str) -> str:
+    """Return the remedy for damage: `first`, and the command that makes shards which are not there again.
+
+    `source`: the `data` section that the dataset was prepared from.
+    """
+    if source.get("source") == "shards":  # they are not ours to make
+        return "put the files back as they were when they were prepared"
+    defaults = flatten_sections(DataParams().model_dump(mode="json"), "data.")
+    values = flatten_sections(source, "data.")
+    options = [
+        f"--{key} {shlex.quote(str(value))}" for key, value in values.items() if defaults.get(key) != value
+    ]
+    return f"{first} make them again with `{' '.join(['cosmos prepare', *options])}`"
 
 
 def sample_problems(damage: Iterable[SampleDamage]) -> list[str]:

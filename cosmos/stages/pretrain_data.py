@@ -9,8 +9,14 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.patience import read_patiently
-from cosmos.data.readable import ReadableSamples, find_damaged_shards, name_damage
-from cosmos.data.shards.damage import REPAIR, ShardDamage
+from cosmos.data.readable import (
+    PUT_BACK,
+    ReadableSamples,
+    find_damaged_shards,
+    name_damage,
+    repair_advice,
+)
+from cosmos.data.shards.damage import ShardDamage
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.environment import exported_local_rank
 from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_rank
@@ -103,7 +109,8 @@ def absent_shards(data: ReadableSamples) -> TransientError | None:
         return None
     return TransientError(
         f"{data.samples.folder}: {len(damage)} shards are not as they were when this run began:"
-        f" {name_damage(damage)}; without them its samples would come in another order: {REPAIR}"
+        f" {name_damage(damage)}; without them its samples would come in another order:"
+        f" {repair_advice(data.samples.manifest.source, PUT_BACK)}"
     )
 
 

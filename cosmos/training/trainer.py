@@ -13,8 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
-from cosmos.data.readable import DamageLimit, name_damage, sample_problems
-from cosmos.data.shards.damage import REPAIR_OF_SAMPLES, SampleDamage
+from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
+from cosmos.data.shards.damage import SampleDamage
 from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
 from cosmos.errors import DamagedDataError, DivergedError, Interrupted
 from cosmos.model.cosmos import Cosmos
@@ -149,7 +149,7 @@ class Trainer:
         if problems and self.learner.process.is_first:
             logger.warning("damaged samples, in whose place others are read: %s", name_damage(problems))
         try:
-            self.limit.check(len(self.state.damaged) + len(problems), problems, REPAIR_OF_SAMPLES)
+            self.limit.check(len(self.state.damaged) + len(problems), problems, DELETE)
         except DamagedDataError:
             self.save()
             raise

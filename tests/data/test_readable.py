@@ -6,9 +6,15 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.machine import Machine
-from cosmos.config.params import Params, PretrainParams
+from cosmos.config.params import DataParams, Params, PretrainParams
 from cosmos.data.manifest import Manifest
-from cosmos.data.readable import DamageLimit, ReadableSamples, find_damaged_shards, sample_problems
+from cosmos.data.readable import (
+    DamageLimit,
+    ReadableSamples,
+    find_damaged_shards,
+    repair_advice,
+    sample_problems,
+)
 from cosmos.data.shards.damage import SampleDamage
 from cosmos.data.shards.index import index_path
 from cosmos.data.shards.samples import ShardedSamples, write_shard
@@ -44,12 +50,12 @@ def test_shards_that_show_damage_are_left_out_within_the_limit_and_an_error_past
     damage = find_damaged_shards(split, params(0.34))
     readable = ReadableSamples.of(split, damage, params(0.34))
     assert readable.order.shards == (range(2), range(4, 6))
-    assert readable.limit == DamageLimit(6, 2, 0.34)
+    assert readable.limit == DamageLimit(split.folder, {}, 6, 2, 0.34)
     assert readable.limit.num_used(1) == 3
     with pytest.raises(DamagedDataError) as error:
         find_damaged_shards(split, params(0.33))
-    assert "2 of 6 samples cannot be used, more than pretrain.max_damaged allows (0.33)" in str(error.value)
-    assert f"{split.folder}: 1 of 3 shards, b.tar: " in str(error.value)
+    allowed = "2 of 6 samples cannot be used, more than pretrain.max_damaged allows (0.33): b.tar: "
+    assert f"{split.folder}: {allowed}" in str(error.value)
     assert "`cosmos prepare`" in str(error.value)
     assert "--pretrain.max_damaged 0.3334" in str(error.value)
 
@@ -69,6 +75,16 @@ def test_a_shard_is_left_out_wherever_it_lies(split: ShardedSamples, tmp_path: P
     (split.folder / "b.tar").unlink()
     damage = find_damaged_shards(ShardedSamples(elsewhere, Machine()), params(0.5))
     assert [item.shard.path for item in damage] == [shards[1].path]
+
+
+def test_the_remedy_is_the_command_that_made_the_dataset() -> None:
+    source = DataParams(name="mine", source="folder", images="my photos", num_heldout=2)
+    assert repair_advice(source.model_dump(mode="json"), "delete it, and") == (
+        "delete it, and make them again with `cosmos prepare --data.name mine --data.source folder"
+        " --data.images 'my photos' --data.num_heldout 2`"
+    )
+    elsewhere = DataParams(source="shards", annotations="{0..9}.tar").model_dump(mode="json")
+    assert "prepare`" not in repair_advice(elsewhere, "delete it, and")
 
 
 def test_a_sample_that_several_ranks_meet_is_one_problem() -> None:

@@ -30,7 +30,7 @@ from cosmos.training.trainer import ModelEvaluation, Trainer
 
 CPU = ProcessRank(0, 1, torch.device("cpu"))
 PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
-LIMIT = DamageLimit(num_samples=30, num_left_out=0, max_damaged=0.1)
+LIMIT = DamageLimit(Path("data"), {}, num_samples=30, num_left_out=0, max_damaged=0.1)
 
 
 def tiny_params(pretrain: PretrainParams | None = None, loss: LossParams | None = None) -> Params:

@@ -11,12 +11,6 @@ from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientEr
 
 NO_SUCH_SHARD = "no such file"
 
-REPAIR = "put them back, or give the `cosmos prepare` that made the dataset again: it makes missing shards"
-"""Advice on shards that are missing, cut off or without an index."""
-
-REPAIR_OF_SAMPLES = "delete the shards that they are in, and give the `cosmos prepare` that made them again"
-"""Advice on samples whose bytes are broken."""
-
 
 @dataclass(frozen=True)
 class ShardDamage:
