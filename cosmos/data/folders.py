@@ -69,6 +69,20 @@ def is_broken_link(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+def is_gone_or_empty(folder: Path) -> bool:
+    """Return True where there is no folder, or nothing in it, as where a disk is not mounted.
+
+    Raises as `list_names`.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError as error:
+        raise _listing_error(error, folder) from None
+
+
 def list_names(folder: Path) -> list[str]:
     """Return the names in a folder, sorted, without hidden ones; none where there is no such folder.
 

@@ -6,11 +6,13 @@
                                                          their index; the record of the task
                                        manifest.json     written last: the split is finished
                        evaluation/                       of the demo world: datasets for evaluation
+                       source.json                       number, bytes and digest of the files of the source
                        skipped.json                      after a failure: all inputs that cannot be used
 
 A shard whose files are there is not written again. Shards that exist already are indexed where they are.
 """
 
+import math
 import multiprocessing
 import os
 import threading
@@ -28,7 +30,7 @@ from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
-from cosmos.data.manifest import CaptionSchema, Manifest, Skipped
+from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import find_shards, shards_schema
 from cosmos.data.shards.tasks import (
@@ -38,15 +40,26 @@ from cosmos.data.shards.tasks import (
     WriteShard,
     recorded_outcome,
     run_task,
+    task_files,
 )
+from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_difference, inspect_source
 from cosmos.data.sources.openers import open_source
 from cosmos.errors import CosmosError, DamagedDataError, InputError
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import read_json_object, remove_abandoned, write_json
 
 DATASET_PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"
 NUM_SKIPPED_NAMED = 20
 MAX_PROCESSES = 8
+
+LISTING_SECONDS = 20.0
+"""Time for which a source is listed to tell whether it is the same; large ones on slow disks take longer."""
+
+RECORD_FILES = ("shard-[0-9]*.json", "*-????????????.json")
+"""Patterns of the records of tasks, which write shards or index those that exist already."""
+
+SHARD_FILES = (*RECORD_FILES, "shard-[0-9]*.tar", "*.idx.npz")
+"""Patterns of the files that tasks write into the folder of a split."""
 
 
 def prepare_dataset(
@@ -58,25 +71,27 @@ def prepare_dataset(
     there are cores, at most MAX_PROCESSES.
 
     Raises InputError that names the wrong key, file or folder and the remedy: also when the folder
-    was prepared from other parameters; DamagedDataError when more than `params.max_skipped` of the inputs
-    cannot be used; TransientError when a disk or the network fails: the same call goes on from there.
+    was prepared from other parameters, or lacks shards that its source, now another, would not give again;
+    DamagedDataError when more than `params.max_skipped` of the inputs cannot be used; TransientError when a
+    disk or the network fails: the same call goes on from there.
     """
     folder = machine.data_root / params.name
     _check_same_params(folder, params)
     if params.source == "demo":
         write_evaluation_sets(params, folder / "evaluation")
-    if finished := _finished(folder, params):
+    if finished := find_prepared(params, machine):
         return finished
+    listing = _drop_if_other_source(folder, params, machine)
     plan = _plan(params, machine, folder)
     write_json(folder / DATASET_PARAMS_FILE, _deciding(params))
+    if listing:
+        listing.write(folder)
     outcomes = _do_all(plan, processes or _default_processes())
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, manifests)
     for split, manifest in manifests.items():
         manifest.write(folder / split)
-    for path in plan.scratch:
-        path.unlink(missing_ok=True)
-    (folder / SKIPPED_FILE).unlink(missing_ok=True)
+    _tidy(plan, folder, params)
     return manifests
 
 
@@ -111,16 +126,66 @@ def _splits(params: DataParams) -> tuple[str, ...]:
     return ("train", "heldout") if has_heldout else ("train",)
 
 
-def _finished(folder: Path, params: DataParams) -> dict[str, Manifest]:
+def find_prepared(params: DataParams, machine: Machine) -> dict[str, Manifest]:
     """Return the manifests of a dataset that is finished and whole; else nothing."""
-    try:
-        manifests = {split: Manifest.read(folder / split) for split in _splits(params)}
-    except (InputError, DamagedDataError):
-        return {}
+    folder = machine.data_root / params.name
+    manifests = _manifests(folder, params)
     is_all_there = all(
         is_whole(shard, folder / split) for split, manifest in manifests.items() for shard in manifest.shards
     )
     return manifests if is_all_there else {}
+
+
+def _manifests(folder: Path, params: DataParams) -> dict[str, Manifest]:
+    """Return the manifests of a dataset that was finished once; else nothing."""
+    try:
+        return {split: Manifest.read(folder / split) for split in _splits(params)}
+    except (InputError, DamagedDataError):
+        return {}
+
+
+def find_source_difference(params: DataParams, machine: Machine) -> str:
+    """Return what tells the source of a prepared dataset from what it was then, for people; "" for nothing.
+
+    Sources in object storage are not compared, nor those that take longer than LISTING_SECONDS to list.
+    """
+    folder = machine.data_root / params.name
+    then, now = SourceListing.read(folder), inspect_source(params, machine, LISTING_SECONDS)
+    if now is None:
+        return ""
+    is_newer = now.newest > prepared_time(params, machine)
+    difference = describe_difference(then, now.listing) if then else ""
+    return difference or ("some of its files were changed after that" if is_newer else "")
+
+
+def prepared_time(params: DataParams, machine: Machine) -> float:
+    """Return the time, in seconds, at which a dataset was finished."""
+    return (machine.dataset(params.name, "train") / MANIFEST_FILE).stat().st_mtime
+
+
+def _drop_if_other_source(folder: Path, params: DataParams, machine: Machine) -> SourceListing | None:
+    """Drop what was prepared before the source changed; return the listing to record, None for no other one.
+
+    Raises InputError for a dataset that was finished, and lost files that this source would not give again.
+    """
+    then, now = SourceListing.read(folder), inspect_source(params, machine, math.inf)
+    if then is None or now is None:
+        return now.listing if now else None
+    difference = describe_difference(then, now.listing)
+    if difference and _manifests(folder, params):
+        raise InputError(
+            f"{folder}: lacks files that it had, and its source is not the one that it was prepared from"
+            f" ({difference}); restore either, or delete {folder} to prepare it anew"
+        )
+    if not difference and now.newest <= (folder / LISTING_FILE).stat().st_mtime:
+        return None
+    for record in _files_of_shards(folder, params, RECORD_FILES):
+        record.unlink()
+    return now.listing
+
+
+def _files_of_shards(folder: Path, params: DataParams, patterns: Sequence[str]) -> list[Path]:
+    return [path for split in _splits(params) for name in patterns for path in (folder / split).glob(name)]
 
 
 # The plan.
@@ -153,6 +218,7 @@ def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
             machine.source_root,
             inputs[start : start + size],
             source.read,
+            machine.source(params.images),
             params.max_pixels,
         )
         for split, inputs in source.splits.items()
@@ -226,6 +292,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+def _tidy(plan: _Plan, folder: Path, params: DataParams) -> None:
+    """Remove what nobody needs once all is prepared, and what killed preparations and other sources left."""
+    for path in (*plan.scratch, folder / SKIPPED_FILE):
+        path.unlink(missing_ok=True)
+    needed = {path for task in plan.tasks for path in task_files(task)}
+    for path in _files_of_shards(folder, params, SHARD_FILES):
+        if path not in needed:
+            path.unlink()
+    for split in _splits(params):
+        remove_abandoned(folder / split)
 
 
 # The manifests.

@@ -10,27 +10,33 @@ from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.preparation import find_prepared, find_source_difference
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import replace_folder, write_text
-from cosmos.stages.prepare import prepare
+from cosmos.stages.prepare import prepare, print_summary, summarise_dataset
 
 
 def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
     """Prepare a dataset beside `output`, move it there when it is whole, and return what `prepare` returns.
 
-    An interrupted preparation is resumed if the same parameters and code began it.
+    An interrupted preparation is resumed if the same parameters and code began it from the same source.
     """
     state = preparation_state(params)
     final = machine.model_copy(update={"data_root": output})
-    if not is_prepared(output, state, final.dataset(params.data.name, "train") / MANIFEST_FILE):
-        work = output.with_name(f".{output.name}-{state[:8]}")
-        prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
-        replace_folder(work, output)
-        write_text(state_file(output), state)
-        for interrupted in output.parent.glob(f".{output.name}-*"):
-            shutil.rmtree(interrupted, ignore_errors=True)
-    return prepare(params, final, quiet)
+    manifest = final.dataset(params.data.name, "train") / MANIFEST_FILE
+    if is_prepared(output, state, manifest) and not find_source_difference(params.data, final):
+        return prepare(params, final, quiet)
+    work = output.with_name(f".{output.name}-{state[:8]}")
+    prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
+    replace_folder(work, output)
+    write_text(state_file(output), state)
+    for interrupted in output.parent.glob(f".{output.name}-*"):
+        shutil.rmtree(interrupted, ignore_errors=True)
+    summary = summarise_dataset(params, final, find_prepared(params.data, final))
+    if not quiet:
+        print_summary(params, final, summary)
+    return summary
 
 
 def preparation_state(params: Params) -> str:

@@ -71,6 +71,25 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder that processes of this host left when they were killed."""
+    suffix = f".{socket.gethostname()}."
+    for path in folder.glob(".*.tmp"):
+        name, _, pid = path.name.removesuffix(".tmp").rpartition(".")
+        if f"{name}.".endswith(suffix) and pid.isdecimal() and not _process_exists(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def replace_folder(folder: Path, path: Path) -> None:
     """Rename `folder` to `path`, in place of the folder that was there."""
     shutil.rmtree(path, ignore_errors=True)

@@ -1,13 +1,15 @@
 """Stage `prepare`: shards and manifests from a source of images and captions, and a preview of samples."""
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
-from cosmos.data.preparation import prepare_dataset
+from cosmos.data.preparation import find_prepared, find_source_difference, prepare_dataset, prepared_time
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError
 from cosmos.report.contact_sheet import contact_sheet
@@ -21,25 +23,55 @@ NUM_PREVIEWED = 24
 def prepare(params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
     """Prepare shards and manifests and draw a preview; return the summary of each split and its path.
 
+    The summary tells of a dataset that was prepared before, and what tells its source from what it was then.
     Raises as `prepare_dataset`.
     """
+    is_prepared = bool(find_prepared(params.data, machine))
     manifests = prepare_dataset(params.data, machine)
-    summary = {
-        split: summarise_split(machine.dataset(params.data.name, split), manifest)
-        for split, manifest in manifests.items()
+    summary = summarise_dataset(params, machine, manifests)
+    if is_prepared:
+        summary["prepared_before"] = time_text(prepared_time(params.data, machine))
+        summary["source_differs"] = find_source_difference(params.data, machine)
+    if not quiet:
+        print_summary(params, machine, summary)
+    return summary
+
+
+def summarise_dataset(params: Params, machine: Machine, manifests: Mapping[str, Manifest]) -> dict[str, Any]:
+    """Return the summary of each split of a prepared dataset; draw its preview unless it is there."""
+    folders = {split: machine.dataset(params.data.name, split) for split in manifests}
+    summary: dict[str, Any] = {
+        split: summarise_split(folders[split], manifest) for split, manifest in manifests.items()
     }
     preview = machine.data_root / params.data.name / "preview.png"
     if not preview.exists():
-        draw_preview(ShardedSamples(machine.dataset(params.data.name, "train"), machine), preview)
-    if not quiet:
-        for split, figures in summary.items():
+        draw_preview(ShardedSamples(folders["train"], machine), preview)
+    return {**summary, "prepared_before": "", "source_differs": "", "preview": str(preview)}
+
+
+def print_summary(params: Params, machine: Machine, summary: Mapping[str, Any]) -> None:
+    """Print the summary of a dataset."""
+    name, folder = params.data.name, machine.data_root / params.data.name
+    if summary["prepared_before"]:
+        print(f"{name}: was prepared before, at {summary['prepared_before']}; nothing was done")
+    if summary["source_differs"]:
+        print(
+            f"{name}: its source is not the same any more: {summary['source_differs']}; to prepare it anew,"
+            f" delete {folder}, or choose another --data.name"
+        )
+    for split, figures in summary.items():
+        if isinstance(figures, dict):
             print(
                 f"{split}: {figures['num_samples']} samples in {figures['num_shards']} shards, "
                 f"{figures['num_skipped']} inputs skipped; {figures['manifest']}"
             )
-        if preview.exists():
-            print(f"preview of some samples: {preview}")
-    return {**summary, "preview": str(preview)}
+    if Path(summary["preview"]).exists():
+        print(f"preview of some samples: {summary['preview']}")
+
+
+def time_text(seconds: float) -> str:
+    """Return a time in seconds since 1970 as a date and time of this place."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
 def draw_preview(samples: ShardedSamples, preview: Path) -> None:

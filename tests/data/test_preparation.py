@@ -2,16 +2,19 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cosmos.config.params import DataParams
+from cosmos.data import preparation
 from cosmos.data.manifest import Manifest
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.sample import Sample
@@ -20,7 +23,7 @@ from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.shards.tasks import ShardOutcome, ShardTask
 from cosmos.data.sources.inputs import OpenedSource
 from cosmos.data.sources.openers import DemoImage
-from cosmos.errors import CosmosError, DamagedDataError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from tests.data.examples import flickr8k, image_bytes, machine
 from tests.data.shards.test_index import make_tar
 
@@ -181,6 +184,82 @@ def test_shards_of_other_inputs_are_not_taken_over(tmp_path: Path, done: list[Sh
     assert done
 
 
+def test_what_was_prepared_before_its_source_changed_is_prepared_again(
+    tmp_path: Path, done: list[ShardTask]
+) -> None:
+    params = flickr8k(tmp_path, number=4)
+    captions, train = tmp_path / "source" / "captions.csv", tmp_path / "data" / "things" / "train"
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    (train / "manifest.json").unlink()
+    captions.write_text(captions.read_text().replace("A thing , number 2.jpg", "A thing , letter 2.jpg"))
+    for seconds in (60, -60):  # it was edited after the preparation began, and then no more
+        os.utime(train.parent / "source.json", (time.time() - seconds,) * 2)
+        done.clear()
+        prepare_dataset(params, machine(tmp_path), processes=1)
+        (train / "manifest.json").unlink()
+        assert len(done) == (2 if seconds > 0 else 0)
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    assert {"A thing , letter 2.jpg"} < {s.annotation["captions"][0] for s in read_all(tmp_path)}
+
+
+def test_a_dataset_that_lost_shards_is_not_replaced_by_one_of_another_source(tmp_path: Path) -> None:
+    prepare_dataset(flickr8k(tmp_path, number=4), machine(tmp_path), processes=1)
+    folder = tmp_path / "data" / "things"
+    (folder / "train" / "shard-00000.tar").unlink()
+    before = hashes(folder)
+    grown = flickr8k(tmp_path, number=5)
+    with pytest.raises(
+        InputError, match=r"things: lacks files that it had, .*6 files of .* now, 5 files of .* then"
+    ):
+        prepare_dataset(grown, machine(tmp_path), processes=1)
+    assert hashes(folder) == before
+
+
+def test_nothing_is_left_of_killed_preparations_and_of_other_sources(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path, number=8)
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    train = tmp_path / "data" / "things" / "train"
+    (train / "manifest.json").unlink()
+    names = [path.name for path in (tmp_path / "source" / "images").iterdir()]
+    for name in names[4:]:
+        (tmp_path / "source" / "images" / name).unlink()
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    left, other = (
+        train / f".shard-00009.tar.{socket.gethostname()}.{pid}.tmp" for pid in (killed.pid, os.getpid())
+    )
+    left.touch()
+    other.touch()
+    rows = [f"{name},a thing" for name in sorted(names[:4])]
+    (tmp_path / "source" / "captions.csv").write_text("\n".join(["image,caption", *rows]))
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    other.unlink()
+    stems = [f"shard-0000{i}" for i in range(2)]
+    expected = [f"{stem}.{suffix}" for stem in stems for suffix in ("idx.npz", "json", "tar")]
+    assert sorted(path.name for path in train.iterdir()) == ["manifest.json", *expected]
+
+
+def test_a_source_that_is_unmounted_meanwhile_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = flickr8k(tmp_path, number=4, max_skipped=1.0)
+    images = tmp_path / "source" / "images"
+
+    def unmount(*arguments: Any) -> Any:
+        images.rename(tmp_path / "away")
+        images.mkdir()
+        return plan(*arguments)
+
+    plan = preparation._do_all
+    monkeypatch.setattr(preparation, "_do_all", unmount)
+    with pytest.raises(TransientError, match=r"source/images: is gone, or empty; mount it again"):
+        prepare_dataset(params, machine(tmp_path), processes=1)
+    monkeypatch.undo()
+    images.rmdir()
+    (tmp_path / "away").rename(images)
+    assert prepare_dataset(params, machine(tmp_path), processes=1)["train"].num_samples == 4
+
+
 def test_other_parameters_for_the_same_folder_are_refused(tmp_path: Path) -> None:
     prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
     with pytest.raises(
@@ -283,7 +362,7 @@ def test_a_shard_without_any_usable_sample_is_not_in_the_manifest(tmp_path: Path
 def test_a_dataset_without_any_usable_sample_is_refused(tmp_path: Path) -> None:
     params = flickr8k(tmp_path, number=2, max_skipped=1.0)
     for path in (tmp_path / "source" / "images").iterdir():
-        path.unlink()
+        path.rename(path.with_suffix(".bak"))
     with pytest.raises(ValueError, match=r"train: no sample in it"):
         prepare_dataset(params, machine(tmp_path), processes=1)
 

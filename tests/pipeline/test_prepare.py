@@ -24,6 +24,17 @@ def test_a_dataset_for_a_pipeline_appears_whole_and_replaces_another(tmp_path: P
     assert sorted(path.name for path in output.parent.iterdir()) == ["data", "data.state"]
 
 
+def test_a_dataset_for_a_pipeline_whose_source_grew_is_made_anew_and_said_to_be_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    for number in (6, 9):
+        prepare_into(output, Params(data=flickr8k(tmp_path, number=number)), here)
+        assert f"train: {number} samples" in (printed := capsys.readouterr().out)
+        assert "before" not in printed
+    prepare_into(output, Params(data=flickr8k(tmp_path, number=9)), here)
+
+
 def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,19 +4,20 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmos.config.machine import Machine
+from cosmos.data.folders import is_gone_or_empty
 from cosmos.data.image_verification import verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
 from cosmos.data.sample import Sample
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import index_shard
-from cosmos.data.shards.index import shard_stem
+from cosmos.data.shards.index import index_path, shard_stem
 from cosmos.data.shards.samples import image_extension, write_shard
 from cosmos.data.sources.inputs import SourceInput
-from cosmos.errors import DamagedDataError, convert_os_error
+from cosmos.errors import DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import write_json
 
 
@@ -38,6 +39,8 @@ class WriteShard:
     """source_root of the machine, which is left out of what is recorded"""
     inputs: Sequence[SourceInput]
     read: Callable[[Any], Sample]
+    images: Path
+    """folder of the source's images"""
     max_pixels: int
 
     @property
@@ -65,9 +68,16 @@ class WriteShard:
                 verify_image(item.name, sample.image, self.max_pixels)
                 image_extension(sample)
             except DamagedDataError as error:
+                _check_not_away(self.images)
                 skipped.append(Skipped(item.name, str(error)).below(self.root))
             else:
                 yield sample
+
+
+def _check_not_away(folder: Path) -> None:
+    """Raise TransientError for a folder that is gone or empty, as where a disk was unmounted meanwhile."""
+    if is_gone_or_empty(folder):
+        raise TransientError(f"{folder}: is gone, or empty; mount it again, then give the same command again")
 
 
 @dataclass(frozen=True)
@@ -132,6 +142,15 @@ def recorded_outcome(task: ShardTask) -> ShardOutcome | None:
     except OSError as error:
         raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
     return outcome if is_same and is_whole(outcome.shard, task.folder) else None
+
+
+def task_files(task: ShardTask) -> tuple[Path, ...]:
+    """Return the files that a task writes, or may leave, in its folder."""
+    return (
+        task.folder / PurePosixPath(task.shard).name,
+        index_path(task.folder, task.shard),
+        _record_path(task),
+    )
 
 
 def _record_path(task: ShardTask) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import SplitName, draw_sample
-from cosmos.data.folders import list_names
+from cosmos.data.folders import is_gone_or_empty, list_names
 from cosmos.data.image_verification import IMAGE_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.sample import Sample
@@ -47,8 +47,10 @@ def open_source(params: DataParams, machine: Machine) -> OpenedSource:
     Raises InputError that names the file, folder or key that is wrong, and what would do; TransientError when
     the disk fails.
     """
-    if params.source != "demo" and not machine.source(params.images).is_dir():
-        raise InputError(f"{machine.source(params.images)}: no such folder; correct data.images")
+    images = machine.source(params.images)
+    has_images = params.source != "demo"
+    if has_images and not images.is_dir():
+        raise InputError(f"{images}: no such folder; correct data.images")
     openers: dict[str, Callable[[DataParams, Machine], OpenedSource]] = {
         "demo": _open_demo,
         "captions-csv": partial(_open_captions_file, parse_captions_csv),
@@ -58,7 +60,10 @@ def open_source(params: DataParams, machine: Machine) -> OpenedSource:
         "dreamlip": partial(open_caption_table, schema="dreamlip"),
         "pixelprose": partial(open_caption_table, schema="pixelprose"),
     }
-    return openers[params.source](params, machine)
+    source = openers[params.source](params, machine)
+    if has_images and is_gone_or_empty(images):
+        raise InputError(f"{images}: an empty folder; correct data.images")
+    return source
 
 
 @dataclass(frozen=True, slots=True)

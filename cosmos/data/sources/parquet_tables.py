@@ -17,7 +17,7 @@ from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
 from cosmos.errors import InputError, convert_os_error
-from cosmos.run.files import replacing
+from cosmos.run.files import remove_abandoned, replacing
 
 SUFFIX = ".parquet"
 
@@ -46,12 +46,18 @@ def copy_as_json_lines(table: Path, folder: Path, owner: str, choose_columns: Ch
     """Write the rows to a file of JSON lines in `folder`, unless it is there; return it.
 
     Its name stands for the `owner`, who may delete it, and for paths, sizes and times of change of the files
-    in `table`. Raises InputError that names the file, and the columns or row, of a table in another form, or
-    a folder that cannot be written to; TransientError when a disk fails or is full.
+    in `table`. Other copies of the owner's are removed, and what killed processes left.
+
+    Raises InputError that names the file, and the columns or row, of a table in another form, or a folder
+    that cannot be written to; TransientError when a disk fails or is full.
     """
     files = parquet_files(table)
-    copy = folder / f"{_digest([owner, *map(_describe_state, files)])}.jsonl"
+    name = _digest([owner])
+    copy = folder / f"{name}-{_digest(list(map(_describe_state, files)))}.jsonl"
     if not copy.exists():
+        remove_abandoned(folder)
+        for other in folder.glob(f"{name}-*.jsonl"):
+            other.unlink(missing_ok=True)
         try:
             with replacing(copy) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
                 for path in files:

@@ -97,6 +97,13 @@ def test_a_missing_folder_of_images_is_named(tmp_path: Path) -> None:
         opened(tmp_path, params)
 
 
+def test_an_empty_folder_of_images_is_named(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path).model_copy(update={"images": "empty"})
+    (tmp_path / "source" / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: an empty folder; correct data.images"):
+        opened(tmp_path, params)
+
+
 FOLDER = DataParams(source="folder", images="images")
 
 

@@ -1,5 +1,7 @@
 import errno
 import os
+import socket
+import subprocess
 import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
@@ -108,9 +110,35 @@ def test_the_copy_lasts_until_the_dataset_is_prepared(tmp_path: Path) -> None:
 def test_another_table_in_the_same_place_gets_another_copy(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
     first = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
+    others = copy_as_json_lines(path, tmp_path / "copies", "others", everything)
     write_parquet(path, rows(range(3)))
     second = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
-    assert (len(first.read_text().splitlines()), len(second.read_text().splitlines())) == (2, 3)
+    assert (len(others.read_text().splitlines()), len(second.read_text().splitlines())) == (2, 3)
+    assert not first.exists()
+
+
+def test_what_a_killed_preparation_left_of_a_copy_is_removed(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", rows(range(2)))
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    left = tmp_path / "copies" / f".x.jsonl.{socket.gethostname()}.{killed.pid}.tmp"
+    elsewhere = tmp_path / "copies" / f".x.jsonl.elsewhere.{killed.pid}.tmp"
+    for part in (left, elsewhere):
+        part.parent.mkdir(exist_ok=True)
+        part.touch()
+    copy = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
+    assert sorted((tmp_path / "copies").iterdir()) == [elsewhere, copy]
+
+
+def test_rows_without_a_location_are_listed(tmp_path: Path) -> None:
+    columns = rows(range(3))
+    write_parquet(tmp_path / "source" / "a.parquet", columns | {"url": [url(0), None, " "]})
+    write_tar(tmp_path / "source" / "downloads", [0, 1, 2])
+    source = opened(tmp_path, "pixelprose", "a.parquet")
+    listed = [
+        (Path(entry.input).name, entry.reason) for entry in source.skipped if "a.parquet" in entry.input
+    ]
+    assert listed == [(f"a.parquet: row {i}", "no URL or path of an image") for i in (2, 3)]
 
 
 def test_a_dataset_deletes_no_copy_of_another(tmp_path: Path) -> None:
