@@ -1,10 +1,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
+
+from cosmos.cli import CosmosCommand, run_command
+from cosmos.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 
@@ -63,12 +69,11 @@ def test_help_names_default_and_meaning_of_a_knob() -> None:
     [
         (["pretrain", "--pretrain.epochs", "many"], "\n  pretrain.epochs: Input should be a valid integer"),
         (["runs", "list", "--limit", "-1"], "\n  limit: Input should be"),
-        (["pretrain", "--pretrain.epoch", "3"], "--pretrain.epoch"),
-        (["pretrain", "--experiment", "no-such"], "experiments/no-such.yaml: no such file"),
+        (["pretrain", "--experiment", "clipp"], "experiments/clipp.yaml: no such file; near it: clip"),
         (["pretrain", "--views.local_size", "30"], "views.local_size: 30 is not a multiple"),
         (
-            ["sweep", "no-such"],
-            "no-such: no such file, and no such sweep in experiments/sweeps; there are: demo",
+            ["sweep", "zzz"],
+            "zzz: no such file, and no such sweep in experiments/sweeps; there are: demo",
         ),
     ],
 )
@@ -77,6 +82,78 @@ def test_mistakes_end_in_a_message_that_names_them(arguments: list[str], message
     assert done.returncode != 0
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("params --pretrain.epoch 3", r"no argument --pretrain\.epoch; near it: --pretrain\.epochs, "),
+        ("params --epochs=3", r"no argument --epochs=3; near it: --pretrain\.epochs; `cosmos params --help`"),
+        ("params --seed 3", r"near it: --data\.seed, --pretrain\.seed;"),
+        ("params --pretrain {}", r"no argument --pretrain; near it: --pretrain\.epochs, "),
+        ("params extra", r"no argument extra; `cosmos params --help` describes the command"),
+        ("params --pretrain.seed 3 --pretrain.seed=4", r"--pretrain\.seed: given twice; keep one of them"),
+        ("params --json --no-json", r"--json and --no-json: given twice"),
+        ("params --experiment", r"argument --experiment: expected one argument"),
+        ("pretrian", r"no command pretrian; near it: pretrain; `cosmos --help`"),
+        ("runs lits", r"no command lits; near it: list; `cosmos runs --help`"),
+        ("runs", r"a command is missing; `cosmos runs --help` lists them"),
+        ("", r"a command is missing; `cosmos --help` lists them"),
+        ("sweep", r"required: NAME; `cosmos sweep --help`"),
+    ],
+)
+def test_a_command_line_that_cannot_be_meant_is_refused_in_a_line(
+    arguments: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cosmos", *arguments.split()])
+    with pytest.raises(InputError, match=message) as refused:
+        run_command()
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path", "value"),
+    [
+        ("--data.max_pixels=1e6", "data.max_pixels", 1_000_000),
+        ("--pretrain.learning_rate 1e-4", "pretrain.learning_rate", 1e-4),
+        ("--pretrain.precision bf16", "pretrain.precision", "bf16"),
+        ("--evaluate.models student --evaluate.models teacher", "evaluate.models", ["student", "teacher"]),
+        ("--evaluate.models teacher,student", "evaluate.models", ["teacher", "student"]),
+        ("--data.name 2024", "data.name", "2024"),
+    ],
+)
+def test_an_option_is_taken_as_meant(
+    arguments: str,
+    path: str,
+    value: object,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["cosmos", "params", "--json", *arguments.split()])
+    run_command()
+    section, key = path.split(".")
+    assert json.loads(capsys.readouterr().out)[section][key] == value
+
+
+def commands(model: type[BaseModel], *names: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the commands below a command, by name."""
+    for name, field in model.model_fields.items():
+        for below in get_args(field.annotation):
+            if isinstance(below, type) and issubclass(below, BaseModel):
+                yield " ".join([*names, name]), below
+                yield from commands(below, *names, name)
+
+
+def test_every_command_with_a_result_prints_it_as_json_on_request() -> None:
+    without = [name for name, model in commands(CosmosCommand) if "as_json" not in model.model_fields]
+    assert without == ["runs", "dashboard"]
+
+
+def test_parameters_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COSMOS_PRETRAIN__EPOCHS", "9")
+    monkeypatch.setattr(sys, "argv", ["cosmos", "params"])
+    with pytest.raises(InputError, match=r"COSMOS_PRETRAIN__EPOCHS: parameters never come from the environ"):
+        run_command()
 
 
 def test_outside_of_a_project_the_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ from pydantic import ValidationError
 from pydantic_settings import (
     BaseSettings,
     CliApp,
+    CliSettingsSource,
     CliSubCommand,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
-from cosmos.cli.base import discard_output
+from cosmos.cli.base import discard_output, run_chosen
 from cosmos.cli.compare import CompareCommand
 from cosmos.cli.jobs import AttachCommand, CancelCommand, JobsCommand
+from cosmos.cli.parser import CommandParser
 from cosmos.cli.runs import PromoteCommand, RunsCommand
 from cosmos.cli.stages import (
     DatasetsCommand,
@@ -92,7 +94,7 @@ class CosmosCommand(BaseSettings):
 
     def cli_cmd(self) -> None:
         """Run the chosen command."""
-        CliApp.run_subcommand(self)
+        run_chosen(self, "cosmos")
 
     @classmethod
     def settings_customise_sources(
@@ -139,7 +141,9 @@ def flush_output() -> None:
 def run_command() -> None:
     """Run the command that sys.argv has, and flush its output, also when --help or rich ends the process."""
     try:
-        CliApp.run(CosmosCommand)
+        parser = CommandParser(prog="cosmos", description=CosmosCommand.__doc__, allow_abbrev=False)
+        source = CliSettingsSource[CommandParser](CosmosCommand, root_parser=parser)
+        CliApp.run(CosmosCommand, cli_settings_source=source)
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # rich exits with 1 when its output is closed
             sys.exit(CLOSED_PIPE_STATUS)

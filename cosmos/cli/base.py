@@ -6,10 +6,12 @@ import sys
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import CliApp, get_subcommand
 
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
+from cosmos.errors import InputError
 
 
 class Command(BaseModel):
@@ -64,6 +66,13 @@ class RunCommand(SectionsCommand):
 
     run: str = ""
     """name of the run directory; without one: the experiment's name and a hash of the parameters"""
+
+
+def run_chosen(command: BaseModel, name: str) -> None:
+    """Run the subcommand that was chosen of the command called `name`. Raises InputError where none was."""
+    if get_subcommand(command, is_required=False) is None:
+        raise InputError(f"a command is missing; `{name} --help` lists them")
+    CliApp.run_subcommand(command)
 
 
 def discard_output() -> None:

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
-from pydantic_settings import CliApp, CliPositionalArg, CliSubCommand
+from pydantic_settings import CliPositionalArg, CliSubCommand
 
-from cosmos.cli.base import Command, discard_output
+from cosmos.cli.base import Command, discard_output, run_chosen
 from cosmos.config.machine import Machine
 
 
@@ -111,7 +111,7 @@ class RunsCommand(BaseModel):
     def cli_cmd(self) -> None:
         """Run the chosen command; it has succeeded, too, once nobody reads its output any more (`| head`)."""
         try:
-            CliApp.run_subcommand(self)
+            run_chosen(self, "cosmos runs")
             sys.stdout.flush()
         except BrokenPipeError:
             discard_output()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command, ParamsCommand, RunCommand, SectionsCommand
@@ -31,6 +31,7 @@ class ShowParamsCommand(SectionsCommand):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        Machine()  # refuses parameters in the environment
         experiment = self.load_experiment()
         text = dump_experiment(experiment)
         if self.identity:
@@ -171,10 +172,8 @@ class ReportCommand(Command):
         self.print_json(write_report(self.folder, quiet=self.as_json))
 
 
-class ExportCommand(BaseModel):
+class ExportCommand(Command):
     """Write the plain CLIP inside a checkpoint, for open_clip to load."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     checkpoint: CliPositionalArg[str]
     """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
@@ -185,6 +184,10 @@ class ExportCommand(BaseModel):
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        machine = Machine()
         from cosmos.stages.export import export_plain_clip
 
-        print(export_plain_clip(self.checkpoint, self.output, self.which, Machine()))
+        code = export_plain_clip(self.checkpoint, self.output, self.which, machine)
+        if not self.as_json:
+            print(code)
+        self.print_json({"output": str(self.output), "which": self.which, "code": code})

@@ -1,6 +1,6 @@
 """Commands of sweeps."""
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
@@ -44,8 +44,10 @@ class SweepCommand(Command):
         self.print_json(run_sweep_in_terminal(sweep_run, quiet=self.as_json).as_json())
 
 
-class DashboardCommand(Command):
+class DashboardCommand(BaseModel):
     """Open Optuna's dashboard on the study of a sweep; it may be running."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     name: CliPositionalArg[str] = ""
     """id or name of the sweep; without one, the newest"""

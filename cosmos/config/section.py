@@ -68,7 +68,7 @@ def setting_paths(annotation: Any, prefix: str = "") -> list[str]:
     return [
         path
         for key, f in fields.items()
-        for path in setting_paths(f.annotation, f"{prefix}.{key}".lstrip("."))
+        for path in setting_paths(f.annotation, f"{prefix}.{f.alias or key}".lstrip("."))
     ]
 
 
