@@ -45,6 +45,8 @@ class TrialRecord:
     """id of its newest job"""
     interruptions: int = 0
     """number of its jobs that a disk, the network or the scheduler ended"""
+    data: dict[str, str] = field(default_factory=dict)
+    """hash of the data that its objectives were measured on, by <suite>/<dataset>; {} in older records"""
 
     @property
     def name(self) -> str:

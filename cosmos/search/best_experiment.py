@@ -68,8 +68,7 @@ def short_hash(text: str) -> str:
 def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
     """Return the text of the experiment: the best parameters that differ from those of the sweep's base."""
     base = sweep.file.experiment
-    about = f"trial {best.number} of {sweep.id}; {verdict}"
-    head: dict[str, Any] = {"about": about, "expected": describe_candidate(best)}
+    head: dict[str, Any] = {"about": f"{sweep.id}: {verdict}", "expected": describe_candidate(best)}
     if base:
         head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)
     without = flatten_sections(

@@ -22,7 +22,13 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsTail, MetricsWriter, read_metrics
-from cosmos.search.objectives import intermediate_value, read_trial_figures, select_objectives
+from cosmos.search.objectives import (
+    check_same_data,
+    intermediate_value,
+    read_objective_data,
+    read_trial_figures,
+    select_objectives,
+)
 from cosmos.search.study import ASKED, trial_values
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
 from cosmos.search.trial_retries import TrialRetries
@@ -211,15 +217,18 @@ class Controller:
     def finish(self, running: RunningTrial) -> TrialRecord:
         """Tell the study a finished trial's objectives; fail the trial where one is not finite.
 
-        InputError where its run has no such figure.
+        InputError where its run has no such figure, or was measured on other data than other trials.
         """
+        objectives = self.sweep.file.objectives
         figures = read_trial_figures(running.run, self.runner.num_ranks)
-        values = select_objectives(self.sweep.file.objectives, figures)
+        values = select_objectives(objectives, figures)
+        record = replace(running.record, data=read_objective_data(running.run, objectives))
+        check_same_data(record, self.folder.trials, running.run)
         if not all(map(math.isfinite, values.values())):
             return self.fail(running, f"an objective is not finite: {values}")
         if running.trial:
             self.study.tell(running.trial, list(values.values()), skip_if_finished=True)
-        return self.close(running, replace(running.record, state="finished", values=values))
+        return self.close(running, replace(record, state="finished", values=values))
 
     def revive_or_fail(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
         """Submit a trial whose job died once more, to continue from its last save; or fail it.

@@ -9,9 +9,10 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.errors import InputError
+from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
-from cosmos.run.results import read_result_figures
+from cosmos.run.results import SHORT_HASH, Results, read_result_figures
 
 
 def check_objectives(sweep: Sweep, machine: Machine) -> None:
@@ -65,6 +66,28 @@ def select_objectives(objectives: Iterable[Objective], figures: Mapping[str, flo
             raise InputError(f"objectives: {objective.figure}: a trial has no such figure; it has\n  {names}")
         values[objective.figure] = figures[objective.figure]
     return values
+
+
+def read_objective_data(run: RunDir, objectives: Iterable[Objective]) -> dict[str, str]:
+    """Return the hash of the data that the objectives of a run were measured on, by <suite>/<dataset>."""
+    hashes: dict[str, str] = {}
+    for file in run.result_files:
+        hashes |= Results(file, file.stem).data_hashes()
+    datasets = ["/".join(objective.figure.split("/")[:2]) for objective in objectives if objective.suite]
+    return {dataset: hashes[dataset] for dataset in datasets if dataset in hashes}
+
+
+def check_same_data(record: TrialRecord, others: Iterable[TrialRecord], run: RunDir) -> None:
+    """Raise InputError where a trial was measured on other data than one of the other trials."""
+    for other in others:
+        for dataset, digest in record.data.items():
+            before = other.data.get(dataset, digest)
+            if before != digest:
+                hashes = f"sha256 {digest[:SHORT_HASH]}, and {before[:SHORT_HASH]} of {other.name}"
+                raise InputError(
+                    f"{dataset}: {record.name} was measured on other data ({hashes}); restore the dataset "
+                    f"and delete {run.path}, or give the sweep's file another name"
+                )
 
 
 def intermediate_value(objective: Objective, line: Mapping[str, Any]) -> tuple[int, float] | None:

@@ -152,7 +152,7 @@ def objective_importances(study: optuna.Study, index: int) -> Importances:
     """Return the importances for an objective: none where trials are too few, or too alike."""
     values = [trial.values[index] for trial in study.get_trials(False, (TrialState.COMPLETE,))]
     if len(values) < MIN_TRIALS_OF_IMPORTANCES:
-        return Importances(withheld=f"{len(values)} trials finished, of {MIN_TRIALS_OF_IMPORTANCES} needed")
+        return Importances(withheld=f"{len(values)} of at least {MIN_TRIALS_OF_IMPORTANCES} trials finished")
     if len(set(values)) == 1:
         return Importances(withheld=f"all {len(values)} trials are equal")
     sign = -1.0 if study.directions[index] == StudyDirection.MAXIMIZE else 1.0

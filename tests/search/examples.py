@@ -23,6 +23,8 @@ from cosmos.search.trial_jobs import TrialJobState
 
 RECALL = "retrieval/heldout/student/text_to_image_R@1"
 TIME = "device_seconds"
+DATA = "da" * 32
+"""Hash of the data that trials are measured on."""
 
 SMALL: dict[str, Any] = {
     "fixed": {"pretrain": {"evaluate_every_epochs": 1}, "evaluate": {"models": ["student"]}},
@@ -68,6 +70,8 @@ class Bench:
     """class of the error that a trial dies of"""
     slow: bool = False
     """True when a trial trains an epoch at each poll, rather than all at once"""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """hash of the data that trials are measured on, where it is not the same"""
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     params: dict[str, Params] = field(default_factory=dict)
@@ -91,7 +95,8 @@ class Bench:
         if done < len(curve):
             return TrialJobState("running", "1", attempts)
         if math.isfinite(curve[-1]):
-            entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}}
+            data = {"heldout/manifest.json": self.data.get(name, DATA)}
+            entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}, "data": data}
             Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)
         return TrialJobState("finished", "1", attempts)
 

@@ -34,12 +34,12 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     assert conclusion.overlay == "experiments/small-best.yaml"
     assert load_params("small-best") == sweep.params(conclusion.candidates[0].asked, 0)
     head = yaml.safe_load((project / "experiments" / "small-best.yaml").read_text())
-    assert head["about"] == f"trial {conclusion.candidates[0].number} of {sweep.id}; {conclusion.verdict}"
+    assert head["about"] == f"{sweep.id}: {conclusion.verdict}"
     assert head["expected"].startswith(f"{RECALL} 0.")
     assert head["expected"].endswith(", 2 seeds")
     assert set(head["pretrain"]) == {"momentum", "epochs", "evaluate_every_epochs"}
     assert conclusion.run.endswith(f"trial-{conclusion.candidates[0].number:04d}")
-    assert conclusion.importances[RECALL].withheld == "5 trials finished, of 12 needed"
+    assert conclusion.importances[RECALL].withheld == "5 of at least 12 trials finished"
     json.dumps(conclusion.as_json(), allow_nan=False)
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.search import trial_retries
 from cosmos.search.study import open_study, trial_values
-from tests.search.examples import RECALL, TIME, Bench, controller, rising, small_sweep
+from tests.search.examples import DATA, RECALL, TIME, Bench, controller, rising, small_sweep
 
 
 def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
@@ -45,6 +46,7 @@ def test_study_run_directories_and_metrics_agree(tmp_path: Path) -> None:
             {RECALL: rising(params)[-1]},
             "",
             "1",
+            data={"retrieval/heldout": DATA},
         )
         assert trial.values == [record.values[RECALL]]
         assert trial.intermediate_values == dict(enumerate(rising(params), 1))
@@ -245,6 +247,24 @@ def test_an_objective_that_trials_lack_is_named_with_those_that_they_have(tmp_pa
     sweep = small_sweep(tmp_path, objectives=[{"figure": "classification/demo/student/top1"}])
     with pytest.raises(ValueError, match=r"top1: a trial has no such figure; it has(.|\n)*device_seconds"):
         list(controller(sweep, tmp_path, Bench()).search(1))
+
+
+def test_a_trial_that_was_measured_on_other_data_stops_the_sweep_until_its_data_is_back(
+    tmp_path: Path,
+) -> None:
+    sweep = small_sweep(tmp_path)
+    lead = controller(sweep, tmp_path, Bench(data={"trial-0001": "ff" * 32}), parallel=1)
+    message = (
+        r"retrieval/heldout: trial-0001 was measured on other data \(sha256 ffffffff, and dadadada of trial"
+    )
+    with pytest.raises(InputError, match=message):
+        list(lead.search(3))
+    first, second = lead.folder.trials
+    assert (first.data, second.state) == ({"retrieval/heldout": DATA}, "running")
+    shutil.rmtree(lead.folder.run(second).path)
+    again = controller(sweep, tmp_path, Bench(), parallel=1)
+    list(again.search(3))
+    assert [trial.state for trial in again.folder.trials] == ["finished"] * 3
 
 
 def test_a_loss_that_is_not_finite_fails_its_trial(tmp_path: Path) -> None:
