@@ -15,6 +15,7 @@ from cosmos.errors import InputError
 from cosmos.pipeline.directory import CHECKPOINT_FILE
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run import provenance
+from cosmos.run.code_state import installed_version
 from cosmos.run.directory import RunDir
 from cosmos.run.files import link_or_copy, replacing_folder, write_text
 from cosmos.run.model_card import ModelCard
@@ -34,7 +35,7 @@ def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
         params_fingerprint(experiment.params),
         provenance.file_sha256(manifest),
         STAGE_CODE["pretrain"].fingerprint(),
-        *map(provenance.installed_version, provenance.PACKAGES[1:]),
+        *map(installed_version, provenance.PACKAGES[1:]),
     )
     return f"{experiment.name}-{sha256(' '.join(parts).encode()).hexdigest()[:8]}"
 

@@ -9,19 +9,18 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from cosmos.errors import InputError
 from cosmos.run.code_fingerprint import computation
+from cosmos.run.code_state import PACKAGE, CodeState, installed_version
 from cosmos.run.dataset_version import PROVENANCE_REMEDY, DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import read_json_object, write_json
@@ -30,9 +29,6 @@ PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "nu
 COMPUTING = ("data", "model", "evaluation")
 """Folders of the package whose code decides embeddings and figures."""
 
-MAX_DIFF_CHARS = 200_000
-
-PACKAGE = Path(__file__).parents[1]
 FROZEN = "frozen.json"
 """File in a frozen copy of the package that holds its CodeState."""
 
@@ -75,7 +71,9 @@ def describe_session(device: str) -> dict[str, Any]:
         "command": sys.argv,
         "job": current_job(),
         "commit": code_state().commit,
+        "version": code_state().version,
         "diff": code_state().diff,
+        "problem": code_state().problem,
         "packages": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "device": device},
@@ -100,48 +98,22 @@ def current_job() -> dict[str, Any]:
     )
 
 
-@dataclass(frozen=True)
-class CodeState:
-    """State of the code: its commit, and what was changed since."""
-
-    commit: str
-    diff: str
-    """changes since the commit, cut at MAX_DIFF_CHARS"""
-    version: str
-    """the commit, `-dirty` if it was changed since; the package's version without git"""
-
-    @classmethod
-    def on_disk(cls) -> Self:
-        """Return the state of the checkout that this code lies in, or that a frozen copy was made from."""
-        frozen = PACKAGE / FROZEN
-        if frozen.exists():
-            return cls(**json.loads(frozen.read_text(encoding="utf-8")))
-        return cls(
-            commit=git_output("rev-parse", "HEAD"),
-            diff=git_output("diff", "HEAD")[:MAX_DIFF_CHARS],
-            version=git_output("describe", "--always", "--dirty") or installed_version("cosmos-pretraining"),
-        )
-
-
 @cache
 def code_state() -> CodeState:
-    """Return the state of the code that this process runs."""
-    return CodeState.on_disk()
+    """Return the state of the code that this process runs: that of the checkout of a frozen copy."""
+    return read_code_state()
 
 
-def git_output(*arguments: str) -> str:
-    """Return the output of git in the checkout that this code lies in; "" outside of one."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, errors="replace", check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return done.stdout.strip()
+def read_code_state() -> CodeState:
+    """Return the state of the code on disk now."""
+    frozen = PACKAGE / FROZEN
+    if frozen.exists():
+        return CodeState(**json.loads(frozen.read_text(encoding="utf-8")))
+    return CodeState.of_package()
 
 
 def code_version() -> str:
-    """Return the commit of this code, `-dirty` if it was changed since; the package's version without git."""
+    """Return the commit of this code, `-dirty` where code is in no commit; see `CodeState.version`."""
     return code_state().version
 
 
@@ -157,7 +129,7 @@ def freeze_code(folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         copy = Path(aside) / PACKAGE.name
         shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        write_json(copy / FROZEN, asdict(CodeState.on_disk()))
+        write_json(copy / FROZEN, asdict(read_code_state()))
         try:
             copy.rename(target)
         except OSError:
@@ -174,14 +146,6 @@ def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
     for path in files:
         whole.update(computation(ast.parse(path.read_bytes())).encode())
     return whole.hexdigest()[:16]
-
-
-def installed_version(package: str) -> str:
-    """Return the version of an installed package; "" where it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
 
 
 def file_sha256(path: Path) -> str:

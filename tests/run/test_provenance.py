@@ -10,16 +10,15 @@ import pytest
 import cosmos
 from cosmos.errors import DamagedDataError
 from cosmos.run import provenance
+from cosmos.run.code_state import PACKAGE, CodeState
 from cosmos.run.provenance import (
-    PACKAGE,
-    CodeState,
     code_state,
     code_version,
     freeze_code,
     record_session,
     source_digest,
 )
-from tests.run.examples import dataset_version
+from tests.run.examples import dataset_version, git
 
 SAY = """
 import json
@@ -33,11 +32,6 @@ print(json.dumps({
     "digest": provenance.source_digest(),
 }))
 """
-
-
-def git(folder: Path, *arguments: str) -> None:
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def said_by(code: Path, cwd: Path) -> dict[str, Any]:
@@ -67,7 +61,7 @@ def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_fro
     said = said_by(code, cwd=other_checkout)
     assert said["from"] == str(code / "cosmos")
     assert said["state"] == json.loads((code / "cosmos" / "frozen.json").read_text())
-    assert said["state"]["commit"] == CodeState.on_disk().commit
+    assert said["state"]["commit"] == CodeState.of_package().commit
     assert said["version"] == said["state"]["version"]
     assert (said["session"]["commit"], said["session"]["diff"]) == (
         said["state"]["commit"],
