@@ -49,7 +49,7 @@ class Contender:
     runs: tuple[RunDir, ...]
     """run directories, one per seed"""
     params: Mapping[str, Any]
-    """parameters of the first seed, by path"""
+    """parameters and training data of the first seed, by path"""
     figures: Mapping[str, SeedStatistics]
     """statistics over the seeds, by figure"""
     problem: str = ""
@@ -206,7 +206,8 @@ def make_contender(
     first = records[0]
     problem = "; ".join(record.problem for record in records if record.problem)
     statistics = statistics_over_seeds(figures)
-    return Contender(first.name, first.name, state, runs, first.params, statistics, problem, is_winner)
+    settings = {**first.params, **first.dataset}
+    return Contender(first.name, first.name, state, runs, settings, statistics, problem, is_winner)
 
 
 def record_below(runs_root: Path, run: RunDir) -> RunRecord:

@@ -218,7 +218,7 @@ def describe_checkpoint(entry: ResultEntry) -> str:
 
 def describe_code(session: Mapping[str, Any]) -> str:
     """Return the commit or version of the code that a session ran."""
-    version = session.get("version") or session["packages"]["cosmos-pretraining"]
+    version = session.get("version") or session.get("packages", {}).get("cosmos-pretraining", "")
     commit = session["commit"] or f"version {version}"
     return f"{commit}, with changes that are not committed" if session["diff"] else commit
 

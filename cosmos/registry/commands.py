@@ -25,10 +25,18 @@ from cosmos.registry.query import (
     sort_rows,
     value_text,
 )
-from cosmos.registry.record import RunRecord, find_run_dir, flatten_params, read_run_record
+from cosmos.registry.record import (
+    RunRecord,
+    TolerantReader,
+    find_run_dir,
+    flatten_params,
+    read_run_record,
+)
 from cosmos.registry.table import ABSENT, table_lines
 from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
+from cosmos.run.provenance import read_sessions
+from cosmos.run.session_history import describe_sessions
 from cosmos.tracking.curves import SUITES
 
 RECALL = "image_to_text_R@1"
@@ -186,20 +194,30 @@ def export_runs(file: Path, query: RunQuery, machine: Machine, quiet: bool) -> d
 
 def print_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     """Print the record of a run, and return it. InputError lists names near one that is none."""
-    record = read_run_record(*find_run(name, machine))
+    run, full_name = find_run(name, machine)
+    record = read_run_record(run, full_name)
     defaults = flatten_params(Params().model_dump(mode="json"))
     changed = {
         key: value for key, value in record.params.items() if key not in defaults or value != defaults[key]
     }
+    sessions = read_session_descriptions(run)
     if not quiet:
-        print_record(record, changed, defaults)
+        print_record(record, changed, defaults, sessions)
     row = run_row(record)
     return {
         **{key: row[key] for key in RUN_KEYS if key in row},
         "changed": changed,
         "params": dict(record.params),
+        "dataset": dict(record.dataset),
         "metrics": dict(record.metrics),
+        "sessions": sessions,
     }
+
+
+def read_session_descriptions(run: RunDir) -> dict[str, str]:
+    """Return a description of each session of a run by its start; {} where its provenance is damaged."""
+    unknown: dict[str, str] = {}
+    return TolerantReader().read(lambda: describe_sessions(read_sessions(run.provenance)), unknown)
 
 
 def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:
@@ -216,7 +234,10 @@ def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:
 
 
 def print_record(
-    record: RunRecord, changed: Mapping[str, RowValue], defaults: Mapping[str, RowValue]
+    record: RunRecord,
+    changed: Mapping[str, RowValue],
+    defaults: Mapping[str, RowValue],
+    sessions: Mapping[str, RowValue],
 ) -> None:
     """Print a record in sections; `changed`: parameters that differ from the defaults."""
     row = run_row(record)
@@ -229,6 +250,8 @@ def print_record(
             for key, value in changed.items()
         },
         "other parameters": {key: value for key, value in record.params.items() if key not in changed},
+        "training data": record.dataset,
+        "sessions": sessions,
         "training": {key: value for key, value in record.metrics.items() if key not in results},
         "results": results,
     }

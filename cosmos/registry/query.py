@@ -59,14 +59,14 @@ def run_row(record: RunRecord) -> RunRow:
         "problem": record.problem or None,
     }
     present = {key: value for key, value in values.items() if value is not None}
-    return {**record.metrics, **record.params, **present}
+    return {**record.metrics, **record.params, **record.dataset, **present}
 
 
 def all_keys(records: Iterable[RunRecord]) -> list[str]:
-    """Return RUN_KEYS, then the parameters and the metrics that any run has."""
+    """Return RUN_KEYS, then the parameters, the keys of data and the metrics that any run has."""
     params, metrics = dict[str, None](), dict[str, None]()
     for record in records:
-        params.update(dict.fromkeys(record.params))
+        params.update(dict.fromkeys([*record.params, *record.dataset]))
         metrics.update(dict.fromkeys(record.metrics))
     return list(dict.fromkeys([*RUN_KEYS, *params, *metrics]))
 

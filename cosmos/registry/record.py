@@ -63,6 +63,8 @@ class RunRecord:
     """parameters by path, such as pretrain.momentum"""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """finite values of the last training line, evaluation/..., and <suite>/<dataset>/<model>/<metric>"""
+    dataset: Mapping[str, RecordValue] = field(default_factory=dict)
+    """hash of the manifest and size of the training data, by dataset.manifest and the like"""
 
     @property
     def is_over(self) -> bool:
@@ -119,6 +121,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         "; ".join(reader.problems),
         params,
         {**trial.values, **newest.as_metrics(), **results},
+        sessions.dataset,
     )
 
 
@@ -278,23 +281,38 @@ def read_job_summary(run: RunDir) -> JobSummary:
 
 @dataclass(frozen=True)
 class SessionSummary:
-    """First start and last commit in provenance.json."""
+    """First start, last commit and training data in provenance.json."""
 
     started: str = ""
     """time of the first start, in UTC"""
     commit: str = ""
     """commit of the last start"""
+    dataset: Mapping[str, RecordValue] = field(default_factory=dict)
+    """hash and size of the training data, as in a record"""
 
 
 def read_session_summary(run: RunDir) -> SessionSummary:
-    """Return a run's first start and last commit. DamagedDataError where the file is damaged."""
+    """Return a run's first start, last commit and training data. DamagedDataError for a damaged file."""
     try:
-        sessions = json.loads(run.provenance.read_text(encoding="utf-8"))["sessions"]
+        recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
+        sessions = recorded["sessions"]
         if not sessions:
             return SessionSummary()
-        return SessionSummary(str(sessions[0]["started"]), str(sessions[-1]["commit"]))
+        started, commit = str(sessions[0]["started"]), str(sessions[-1]["commit"])
+        return SessionSummary(started, commit, dataset_values(recorded))
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(f"{run.provenance}: not a file of provenance ({error!r})") from None
+
+
+def dataset_values(recorded: Mapping[str, Any]) -> dict[str, RecordValue]:
+    """Return hash of the manifest and size of the training data in a provenance, by dataset.<key>."""
+    dataset = recorded.get("dataset", {})
+    values = {
+        "manifest": recorded.get("data", {}).get("train", "")[:8],
+        "num_samples": dataset.get("num_samples"),
+        "num_shards": dataset.get("num_shards"),
+    }
+    return {f"dataset.{key}": value for key, value in values.items() if value}
 
 
 def status_at_rest(

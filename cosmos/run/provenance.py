@@ -6,11 +6,13 @@ Also frozen copies of the package, from which jobs run, and digests of files and
 import ast
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +26,9 @@ from cosmos.run.code_state import PACKAGE, CodeState, installed_version
 from cosmos.run.dataset_version import PROVENANCE_REMEDY, DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import read_json_object, write_json
+from cosmos.run.session_history import session_changes
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("cosmos-pretraining", "torch", "torchvision", "open_clip_torch", "numpy", "pillow")
 COMPUTING = ("data", "model", "evaluation")
@@ -33,18 +38,16 @@ FROZEN = "frozen.json"
 """File in a frozen copy of the package that holds its CodeState."""
 
 
-def record_session(path: Path, dataset: DatasetVersion, device: str) -> None:
+def record_session(path: Path, dataset: DatasetVersion, hardware: Mapping[str, Any]) -> None:
     """Append this session to the provenance file at `path`, and record the data that the run is trained on.
 
-    Raises DamagedDataError where the file is damaged, InputError for a wrong COSMOS_JOB.
+    Warns where the commit of the code is unknown, and where code, packages or hardware are others than those
+    of the session before. Raises DamagedDataError for a damaged file, InputError for a wrong COSMOS_JOB.
     """
-    before = (
-        read_json_object(path, "provenance", PROVENANCE_REMEDY, ["sessions"])["sessions"]
-        if path.exists()
-        else []
-    )
+    before = read_sessions(path)
     data = {"train": dataset.sha256}
-    sessions = [*before, {**describe_session(device), "data": data}]
+    session = {**describe_session(hardware), "data": data}
+    sessions = [*before, session]
     write_json(
         path,
         {
@@ -55,6 +58,18 @@ def record_session(path: Path, dataset: DatasetVersion, device: str) -> None:
             "sessions": sessions,
         },
     )
+    if problem := code_state().problem:
+        logger.warning("%s names no commit of the code: %s", path, problem)
+    if before and (changes := session_changes(before[-1], session)):
+        logger.warning("the run goes on with other code or hardware than before: %s", ", ".join(changes))
+
+
+def read_sessions(path: Path) -> list[dict[str, Any]]:
+    """Return the sessions in a file of provenance; [] where there is none. DamagedDataError if damaged."""
+    if not path.exists():
+        return []
+    sessions = read_json_object(path, "provenance", PROVENANCE_REMEDY, ["sessions"])["sessions"]
+    return list(sessions)
 
 
 def count_requeues(sessions: list[dict[str, Any]]) -> int:
@@ -64,8 +79,8 @@ def count_requeues(sessions: list[dict[str, Any]]) -> int:
     return sum(last.values())
 
 
-def describe_session(device: str) -> dict[str, Any]:
-    """Return time, command, job, code, packages and hardware of this process."""
+def describe_session(hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """Return time, command, job, code, packages and hardware of this process; torch knows `hardware`."""
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
@@ -76,7 +91,7 @@ def describe_session(device: str) -> dict[str, Any]:
         "problem": code_state().problem,
         "packages": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "device": device},
+        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), **hardware},
     }
 
 

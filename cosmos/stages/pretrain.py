@@ -67,8 +67,8 @@ def pretrain(
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)
-                    device = str(process.device)
-                    on_first_rank(lambda: provenance.record_session(run.provenance, dataset, device))
+                    hardware = describe_hardware(process)
+                    on_first_rank(lambda: provenance.record_session(run.provenance, dataset, hardware))
                     left = plan.total_steps - trainer.step
                     batches = on_each_rank(
                         lambda: make_loader(
@@ -81,6 +81,17 @@ def pretrain(
     checkpoint = run.checkpoint(plan.total_steps)
     print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
     return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
+
+
+def describe_hardware(process: ProcessRank) -> dict[str, Any]:
+    """Return device, ranks and threads of a training, for provenance."""
+    on_gpu = process.device.type == "cuda"
+    return {
+        "device": str(process.device),
+        **({"gpu": torch.cuda.get_device_name(process.device)} if on_gpu else {}),
+        "ranks": process.world_size,
+        "threads": torch.get_num_threads(),
+    }
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def train_to(run: RunDir, epochs: float, loss: float = 2.5) -> None:
 
 def provenance(run: RunDir, started: str = "2026-07-20T10:00:00+00:00") -> None:
     sessions = [{"started": started, "commit": "c0ffee"}]
-    run.provenance.write_text(json.dumps({"data": {}, "sessions": sessions}))
+    data, dataset = {"train": "1234567890abcdef"}, {"num_samples": 16, "num_shards": 2}
+    run.provenance.write_text(json.dumps({"data": data, "dataset": dataset, "sessions": sessions}))
 
 
 def measure(run: RunDir, recall: float) -> None:

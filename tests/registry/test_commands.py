@@ -209,8 +209,16 @@ class TestShow:
             "ema",
             "parameters that are not the defaults",
             "other parameters",
+            "training data",
+            "sessions",
             "training",
         ]
+        assert titles[3].split()[2:] == [
+            *("dataset.manifest", "12345678"),
+            *("dataset.num_samples", "16"),
+            *("dataset.num_shards", "2"),
+        ]
+        assert "1, 2026-07-21T10:00:00+00:00  commit: c0ffee" in titles[4]
         assert "  status     running\n" in titles[0]
         assert titles[1].splitlines()[1:] == ["  pretrain.momentum  0.9  (default: 0.96)"]
         assert output(capsys, "show", "base").split("\n\n")[-1].startswith("results\n  retrieval/heldout/")
@@ -221,6 +229,7 @@ class TestShow:
         assert shown["changed"] == {"pretrain.momentum": 0.9}
         assert shown["params"]["pretrain.epochs"] == 3
         assert shown["metrics"]["step"] == 10
+        assert list(shown["sessions"]) == ["1, 2026-07-21T10:00:00+00:00"]
 
     def test_a_run_is_found_by_name_and_by_path(self, capsys: pytest.CaptureFixture[str]) -> None:
         for name in ("sweep/trial-3", "runs/sweep/trial-3"):

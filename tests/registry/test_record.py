@@ -46,6 +46,7 @@ def test_a_run_in_one_row(tmp_path: Path) -> None:
     assert (entry.commit, entry.problem) == ("c0ffee", "")
     assert entry.params["pretrain.momentum"] == 0.97
     assert entry.params["evaluate.models"] == "student,teacher"
+    assert (entry.dataset["dataset.manifest"], entry.dataset["dataset.num_samples"]) == ("12345678", 16)
     assert entry.metrics == {
         "device_seconds": 7.5,
         "step": 15.0,

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,11 @@ from cosmos.run.provenance import (
     code_state,
     code_version,
     freeze_code,
+    read_sessions,
     record_session,
     source_digest,
 )
+from cosmos.run.session_history import describe_sessions
 from tests.run.examples import dataset_version, git
 
 SAY = """
@@ -28,7 +31,7 @@ print(json.dumps({
     "from": str(provenance.PACKAGE),
     "state": asdict(provenance.code_state()),
     "version": provenance.code_version(),
-    "session": provenance.describe_session("cpu"),
+    "session": provenance.describe_session({"device": "cpu"}),
     "digest": provenance.source_digest(),
 }))
 """
@@ -115,7 +118,7 @@ def test_the_code_is_known_by_its_commit() -> None:
 
 def record_under_job(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
     monkeypatch.setenv("COSMOS_JOB", job)
-    record_session(path, dataset_version(), "cpu")
+    record_session(path, dataset_version(), {"device": "cpu"})
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
@@ -152,12 +155,32 @@ def test_sessions_of_an_older_record_without_jobs_stay(
     assert content["sessions"][0] == {"commit": "abc"}
 
 
+def test_a_session_with_other_code_or_hardware_than_the_one_before_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "provenance.json"
+    for _ in range(2):
+        record_session(path, dataset_version(), {"device": "cpu", "ranks": 1})
+    assert not caplog.messages
+    monkeypatch.setattr(provenance, "code_state", lambda: CodeState("", "", "0.1+unknown", "no commit yet"))
+    record_session(path, dataset_version(), {"device": "cpu", "ranks": 2})
+    assert caplog.messages[0] == f"{path} names no commit of the code: no commit yet"
+    assert re.search(
+        r"other code or hardware .*: commit: \w{12} -> unknown, .*ranks: 1 -> 2", caplog.messages[1]
+    )
+    sessions = read_sessions(path)
+    assert (sessions[2]["version"], sessions[2]["problem"]) == ("0.1+unknown", "no commit yet")
+    described = list(describe_sessions(sessions).values())
+    assert "ranks: 1" in described[0]
+    assert (described[1], "ranks: 1 -> 2" in described[2]) == ("as before", True)
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}"])
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(content)
     with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
-        record_session(path, dataset_version(), "cpu")
+        record_session(path, dataset_version(), {"device": "cpu"})
     assert path.read_text() == content
 
 
@@ -176,6 +199,6 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     manifest.write_text("{}")
     for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
         subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
-    record_session(tmp_path / "provenance.json", dataset_version(manifest), "cpu")
+    record_session(tmp_path / "provenance.json", dataset_version(manifest), {"device": "cpu"})
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")
