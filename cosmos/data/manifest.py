@@ -34,10 +34,18 @@ class ShardInfo:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An input that is in no shard."""
+    """An input that is in no shard.
+
+    Bytes of names that are no UTF-8, which no file of JSON can hold, become escapes.
+    """
 
     input: str
     reason: str
+
+    def __post_init__(self) -> None:
+        for key in ("input", "reason"):
+            text: str = getattr(self, key)
+            object.__setattr__(self, key, text.encode("utf-8", "backslashreplace").decode())
 
     def below(self, root: Path) -> Self:
         """Return the same input and reason with paths that start from `root`."""

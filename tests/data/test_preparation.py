@@ -333,6 +333,20 @@ def test_inputs_that_cannot_be_used_are_skipped_and_listed_with_reasons(tmp_path
         assert reason in reasons[name]
 
 
+def test_names_that_are_no_utf8_are_listed_with_escapes(tmp_path: Path) -> None:
+    params = flickr8k(tmp_path, max_skipped=0.5).model_copy(update={"source": "folder", "annotations": ""})
+    images = tmp_path / "source" / "images"
+    for path in list(images.iterdir()):
+        path.with_suffix(".txt").write_text("a thing")
+    odd = Path(os.fsdecode(os.fsencode(images / "caf") + b"\xe9.jpg"))
+    odd.write_bytes(image_bytes(7))
+    skipped = prepare_dataset(params, machine(tmp_path), processes=1)["train"].skipped
+    assert [entry.input for entry in skipped] == ["images/caf\\udce9.jpg"]
+    odd.with_suffix(".txt").write_text("a thing")
+    again = params.model_copy(update={"name": "again"})
+    assert prepare_dataset(again, machine(tmp_path), processes=1)["train"].num_samples == 7
+
+
 def test_too_many_skipped_inputs_fail_and_a_larger_share_goes_on_from_there(
     tmp_path: Path, done: list[ShardTask]
 ) -> None:

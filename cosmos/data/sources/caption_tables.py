@@ -143,10 +143,13 @@ def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], li
             except InputError as error:
                 skipped.append(Skipped(location, str(error)))
     named = {image.path for _, image, _ in places}
-    lonely = (str(path) for path in downloads.lonely if str(path) not in named)
-    skipped += (
-        Skipped(path, "no row names it, and no .json of the same name is beside it") for path in lonely
-    )
+    lonely = [str(path) for path in downloads.lonely if str(path) not in named]
+    if downloads.images:
+        skipped += (
+            Skipped(path, "no row names it, and no .json of its name is beside it") for path in lonely
+        )
+    elif lonely:
+        logger.info("%s: %d images have no row", folder, len(lonely))
     keys = unique_keys(key for key, _, _ in places)
     return [PairRecord(key, image, row) for key, (_, image, row) in zip(keys, places, strict=True)], skipped
 

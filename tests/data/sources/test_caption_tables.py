@@ -82,6 +82,7 @@ def test_a_row_may_name_a_path_below_the_images(tmp_path: Path) -> None:
     folder = tmp_path / "source" / "downloads" / "d"
     folder.mkdir(parents=True)
     (folder / "1.jpg").write_bytes(image_bytes(1))
+    (folder / "another.jpg").touch()
     source = opened(tmp_path)
     assert [sample.image for sample in read_all(source)] == [image_bytes(1)]
     assert [entry.input for entry in source.skipped] == ["../2.jpg"]
@@ -159,7 +160,7 @@ def test_downloads_of_which_a_part_is_missing_are_listed(tmp_path: Path) -> None
     assert len(source.splits["train"]) == 1
     listed = {entry.input.rpartition("/")[2]: entry.reason for entry in source.skipped}
     assert listed == {
-        "000000001.jpg": "no row names it, and no .json of the same name is beside it",
+        "000000001.jpg": "no row names it, and no .json of its name is beside it",
         "000000002.json: 000000002": "it was downloaded, but no image is beside it",
         "00001.tar: 4": "no .json beside it",
         "00001.tar: 00001-5": "it was downloaded, but no image is beside it",
