@@ -18,7 +18,9 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
+from cosmos.config.number_text import format_number
 from cosmos.errors import CosmosError
+from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.report.text import parameter_label
@@ -27,10 +29,10 @@ from cosmos.tracking.note import MirrorNote
 
 
 class PretrainingProgress:
-    """Two artifacts that follow the workspace's pretraining: a progress bar, and a page of facts."""
+    """Two artifacts that follow a pipeline's pretraining: a progress bar, and a page of facts."""
 
-    def __init__(self, workspace: Path) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Path, pipeline: PipelineDir) -> None:
+        self.workspace, self.pipeline = workspace, pipeline
         bar = create_progress_artifact(0.0, key="pretraining-progress", description="not begun")
         page = create_markdown_artifact("not begun", key="pretraining")
         self.bar, self.page = cast(UUID, bar), cast(UUID, page)
@@ -38,8 +40,8 @@ class PretrainingProgress:
     def update(self) -> None:
         """Show the present state. A server or a file that cannot be read must not stop a pretraining here."""
         with suppress(httpx.HTTPError, OSError, CosmosError), get_client(sync_client=True) as client:
-            job = pretraining_progress(self.workspace)
-            run = find_pretraining_run(self.workspace)
+            job = pretraining_progress(self.workspace, self.pipeline)
+            run = find_pretraining_run(self.workspace, self.pipeline)
             if job and run:
                 update_progress_artifact(self.bar, percent_done(job), description=describe_pace(job))
                 client.update_artifact(self.page, ArtifactUpdate(data=pretraining_markdown(job, run.path)))
@@ -65,7 +67,7 @@ def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
         "trial": trial.name,
         "state": trial.state,
         **{name: rounded(value) for name, value in trial.values.items()},
-        **{parameter_label(path): rounded(value) for path, value in trial.asked.items()},
+        **{parameter_label(path): value for path, value in trial.asked.items()},
         "job": trial.job,
         "W&B": MirrorNote.of(folder.run(trial)).url,
     }
@@ -80,7 +82,7 @@ def describe_pace(job: RunJob) -> str:
     """Return step, speed and time left of a pretraining, in a line."""
     if not job.total_steps:
         return "no step yet"
-    done = f"step {job.step} of {job.total_steps}, {job.samples_per_second:.1f} samples/s"
+    done = f"step {job.step} of {job.total_steps}, {format_number(job.samples_per_second)} samples/s"
     return f"{done}, {format_duration(job.seconds_left)} left" if job.step < job.total_steps else done
 
 
@@ -110,8 +112,16 @@ def create_results_table(key: str, rows: Sequence[dict[str, Any]], description: 
 
 
 def rounded(value: Any) -> Any:
-    """Return a figure with four decimals, and anything else as it is."""
-    return round(value, 4) if isinstance(value, float) else value
+    """Return a figure with as many digits as people are shown, and anything else as it is."""
+    return float(format_number(value)) if isinstance(value, float) else value
+
+
+def create_data_link(folder: Path) -> None:
+    """Create an artifact that names the folder of the prepared data."""
+    create_markdown_artifact(
+        f"`{folder}`: for a sweep, `-p data_root={folder}`; for `cosmos`, `COSMOS_DATA_ROOT={folder}`.",
+        key="data",
+    )
 
 
 def create_report_link(page: Path) -> None:

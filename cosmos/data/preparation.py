@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import write_evaluation_sets
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
@@ -335,8 +336,8 @@ def _check_usable(folder: Path, params: DataParams, manifests: dict[str, Manifes
 def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped], num_inputs: int) -> str:
     return "\n".join(
         (
-            f"{len(skipped)} of {num_inputs} inputs ({len(skipped) / num_inputs:.1%}) cannot be used, more "
-            f"than data.max_skipped allows ({params.max_skipped:.1%}):",
+            f"{len(skipped)} of {num_inputs} inputs ({format_share(len(skipped) / num_inputs)}) cannot be "
+            f"used, more than data.max_skipped allows ({format_share(params.max_skipped)}):",
             *(
                 f"  {_printable(entry.input)}: {_printable(entry.reason)}"
                 for entry in skipped[:NUM_SKIPPED_NAMED]

@@ -11,6 +11,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
 from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND
 from cosmos.config.identity import describe_changes
+from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
 from cosmos.errors import InputError, summarize_error
 from cosmos.pipeline.directory import PipelineDir
@@ -179,8 +180,8 @@ def experiment_facts(head: ExperimentHead) -> list[Fact]:
 def describe_training(ended: Mapping[str, float]) -> str:
     """Return steps, samples, loss and speed of a pretraining, in a line."""
     return (
-        f"{ended['steps']:,} steps, {ended[SAMPLES.name]:,} samples, loss {ended[LOSS.name]:.4g}, "
-        f"{ended[SAMPLES_PER_SECOND.name]:.4g} samples per second"
+        f"{ended['steps']:,} steps, {ended[SAMPLES.name]:,} samples, loss {format_number(ended[LOSS.name])}, "
+        f"{format_number(ended[SAMPLES_PER_SECOND.name])} samples per second"
     )
 
 

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from cosmos.config.number_text import format_number
 from cosmos.registry.query import RowValue, RunRow, value_text
 from cosmos.report.text import printable
 
 ABSENT = "-"
 COLUMN_SEPARATOR = "  "
-
-MAX_WHOLE = 1e15
-"""Size below which a float without a fraction is shown as a whole number."""
 
 
 def table_lines(rows: Sequence[RunRow], columns: Sequence[str]) -> list[str]:
@@ -40,11 +38,7 @@ def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow]) ->
 
 def format_cell_value(value: RowValue) -> str:
     """Return a value for people: a number that is not whole with four significant digits."""
-    if not isinstance(value, float):
-        return printable(value_text(value))
-    if value.is_integer() and abs(value) < MAX_WHOLE:
-        return str(int(value))
-    return f"{value:.0f}" if 1000 <= abs(value) < MAX_WHOLE else f"{value:.4g}"
+    return format_number(value) if isinstance(value, float) else printable(value_text(value))
 
 
 COLUMN_FORMATS: Mapping[str, Callable[[RowValue], str]] = {

@@ -30,6 +30,7 @@ from cosmos.config.figures import (
     Unit,
     with_attention,
 )
+from cosmos.config.number_text import format_share
 from cosmos.report.published import differences_to_published
 from cosmos.report.text import printable
 from cosmos.run.results import overall_figures
@@ -72,7 +73,10 @@ class MetricColumn:
         """Return the metric's value, or `-` where there is none. `sign`: option of a format for signs."""
         if self.metric not in figures:
             return _ABSENT
-        return format(figures[self.metric], sign + self.form).removesuffix("%")
+        value = figures[self.metric]
+        if self.form == FORMATS["share"] and not sign:
+            return format_share(value).removesuffix("%")
+        return format(value, sign + self.form).removesuffix("%")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, process_group
@@ -220,8 +221,8 @@ def measure_dataset(
 
     entry = on_first_rank(write)
     if is_new and session.ranks.is_first:
-        seconds = time.monotonic() - started
-        logger.info("%s on %s: %s measured in %.0f s", card.suite, card.name, model, seconds)
+        seconds = format_number(time.monotonic() - started)
+        logger.info("%s on %s: %s measured in %s s", card.suite, card.name, model, seconds)
     return entry
 
 

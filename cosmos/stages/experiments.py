@@ -20,6 +20,7 @@ from cosmos.config.experiment import (
 from cosmos.config.figures import Figures
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_share
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
 from cosmos.report.published import published_figures
@@ -211,7 +212,7 @@ def first_published_figures(expected: ExpectedFigures) -> list[str]:
 
 def share_in_percent(share: float) -> str:
     """Return a share in percent, without the sign."""
-    return f"{share:.1%}".removesuffix("%")
+    return format_share(share).removesuffix("%")
 
 
 def experiment_details(item: ExperimentListing) -> Table:

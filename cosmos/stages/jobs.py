@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_number
 from cosmos.errors import CosmosError, InputError
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
@@ -216,7 +217,7 @@ def job_cells(row: RunJob) -> tuple[str, ...]:
         row.job_id,
         row.state,
         f"{row.step}/{row.total_steps}" if row.total_steps else "",
-        f"{row.samples_per_second:.1f}" if row.samples_per_second else "",
+        format_number(row.samples_per_second) if row.samples_per_second else "",
         format_duration(row.seconds_left) if alive and row.total_steps else "",
         row.time_left,
         f"{format_duration(row.seconds_silent)} ago" if row.step else "",

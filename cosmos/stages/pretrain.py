@@ -12,6 +12,7 @@ import torch
 
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
 from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
@@ -123,7 +124,9 @@ class RetrievalEvaluation:
             with evaluation_mode(models[which]) as model:
                 figures |= self.measure(which, model)
         if self.process.is_first:
-            first = (f"{name} {value:.1%}" for name, value in figures.items() if name.endswith("R@1"))
+            first = (
+                f"{name} {format_share(value)}" for name, value in figures.items() if name.endswith("R@1")
+            )
             logger.info("retrieval: %s", ", ".join(first))
         return figures
 

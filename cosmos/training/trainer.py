@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_number
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
 from cosmos.data.shards.damage import SampleDamage
@@ -98,7 +99,9 @@ class Trainer:
             self.heed(self.learner.agree_on_flags(self.raise_flags(feed)), feed)
             while batch := feed.batch:
                 result = self.take_step(batch, feed)
-                bar.update(task, completed=self.step, loss=f"loss {result.losses.total.item():.3f}")
+                bar.update(
+                    task, completed=self.step, loss=f"loss {format_number(result.losses.total.item())}"
+                )
                 self.report(metrics, result, len(batch))
                 if self.is_save_due(result):
                     self.save()
@@ -194,8 +197,8 @@ class Trainer:
         line = self.metrics_line(result, num_samples)
         self.log_line(metrics, line)
         if self.learner.process.is_first:
-            rate = line["samples_per_second"]
-            logger.info("step %d of %d: loss %.4f, %.1f samples/s", self.step, total, line["loss"], rate)
+            loss, rate = format_number(line["loss"]), format_number(line["samples_per_second"])
+            logger.info("step %d of %d: loss %s, %s samples/s", self.step, total, loss, rate)
 
     def log_line(self, metrics: MetricsWriter, line: dict[str, Any]) -> None:
         """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""

@@ -1,10 +1,10 @@
-"""Artifacts of a pretraining."""
+"""Artifacts of a pretraining, and figures in tables."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from cosmos.stages.jobs import RunJob
-from flows.artifacts import describe_pace, percent_done, pretraining_markdown
+from flows.artifacts import describe_pace, percent_done, pretraining_markdown, rounded
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)
 RUNNING = replace(
@@ -17,13 +17,23 @@ RUNNING = replace(
 )
 
 
+def test_figures_of_tables_are_short_and_none_becomes_zero() -> None:
+    assert [rounded(value) for value in (0.000638, 1e-5, 0.123456789, "", 7)] == [
+        6.38e-4,
+        1e-5,
+        0.1235,
+        "",
+        7,
+    ]
+
+
 def test_a_job_in_the_queue_has_no_pace() -> None:
     assert (percent_done(QUEUED), describe_pace(QUEUED)) == (0.0, "no step yet")
 
 
 def test_a_running_job_says_how_far_it_is_and_how_long_it_will_take() -> None:
     assert percent_done(RUNNING) == 30.0
-    assert describe_pace(RUNNING) == "step 300 of 1000, 50.0 samples/s, 90 s left"
+    assert describe_pace(RUNNING) == "step 300 of 1000, 50 samples/s, 90 s left"
 
 
 def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
