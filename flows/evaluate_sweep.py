@@ -15,11 +15,11 @@ from pydantic import Field
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.pipeline.dvc import PIPELINE
+from cosmos.pipeline.directory import PIPELINE
 from cosmos.run.results import SHORT_HASH
 from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from flows.artifacts import create_results_table
-from flows.parameters import UNSET, Evaluate, Slurm, current_run_title
+from flows.parameters import UNSET, Evaluate, ExperimentName, Slurm, current_run_title
 from flows.retries import call_with_retries
 
 Checkpoints = Annotated[list[str], Field(min_length=1)]
@@ -46,7 +46,7 @@ def evaluation_experiment(experiment: str, evaluate: dict[str, Any]) -> Experime
 def evaluate_sweep(
     checkpoints: Checkpoints,
     suites: Suites = ALL_SUITES,
-    experiment: str = "",
+    experiment: ExperimentName = "",
     evaluate: Evaluate = UNSET,
     data_root: Path = PIPELINE.data,
     cluster: ClusterName = "auto",
@@ -61,9 +61,10 @@ def evaluate_sweep(
     Args:
         checkpoints: files, runs (their newest), `published:NAME`: all that `cosmos evaluate` takes
         suites: the suites that measure them
-        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
+            one that params.yaml names
         evaluate: zero-shot evaluation
-        data_root: folder of prepared datasets; pipeline/data is that of the other flows
+        data_root: folder of prepared datasets; a flow that prepares some names it in its artifact `data`
         cluster: where it runs: as an array of Slurm jobs, as processes of their own on the worker's machine
             (local), or in the flow's own process (debug); auto: Slurm where one answers, or else debug
         slurm: resources that a job asks for

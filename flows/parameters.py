@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect.runtime import flow_run as this_run
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from cosmos.config.evaluate_params import EvaluateParams
+from cosmos.config.experiment import EXPERIMENTS
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import DataParams, LossParams, ModelParams, PretrainParams, ViewParams
 from cosmos.config.section import Section
+from cosmos.config.sweep_loading import SWEEPS_FOLDER
 
 MAX_TITLE = 100
 
@@ -35,6 +38,25 @@ class Overrides:
         schema = handler(core)
         describe_defaults(schema, handler)
         return schema
+
+
+@dataclass(frozen=True)
+class Names:
+    """Annotation of a name of a file in a folder, which a form offers and the server holds a parameter to.
+
+    The names are those that there are when the flow is deployed. A flow that runs takes any name, since
+    files may have come since.
+    """
+
+    folder: Path
+    is_optional: bool = True
+    """True where "" is a name, too"""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of a text that is one of the names; of any text where there are none."""
+        names = sorted(path.stem for path in self.folder.glob("*.yaml") if not path.name.startswith("."))
+        offered = [*([""] if self.is_optional else []), *names]
+        return {**handler(core), **({"enum": offered} if names else {})}
 
 
 def values_set(section: Section) -> dict[str, Any]:
@@ -63,6 +85,9 @@ def format_value(value: Any) -> str:
     """Return a value as a person would write it."""
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
+
+ExperimentName = Annotated[str, Names(EXPERIMENTS)]
+SweepName = Annotated[str, Names(SWEEPS_FOLDER, is_optional=False), Field(min_length=1)]
 
 Data = Annotated[dict[str, Any], Overrides(DataParams)]
 Views = Annotated[dict[str, Any], Overrides(ViewParams)]

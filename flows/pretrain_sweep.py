@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -12,11 +12,11 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.runtime import flow_run as this_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.utilities.callables import get_call_parameters
-from pydantic import Field, NonNegativeInt
+from pydantic import NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep_loading import load_sweep
-from cosmos.pipeline.dvc import PIPELINE
+from cosmos.pipeline.directory import PIPELINE
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.search.conclusion import SweepConclusion
@@ -24,10 +24,8 @@ from cosmos.search.sweep_run import SweepRun, cancel_sweep, prepare_sweep_run
 from cosmos.search.terminal_tables import describe_trial, format_values
 from cosmos.tracking.note import MirrorNote
 from flows.artifacts import TrialTable
-from flows.parameters import UNSET, Slurm
+from flows.parameters import UNSET, ExperimentName, Slurm, SweepName
 from flows.retries import call_with_retries
-
-SweepName = Annotated[str, Field(min_length=1)]
 
 Ending = SimpleQueue[TrialRecord | None]
 """Queue of one record: that of a trial which ended, or None where the sweep stopped before it did."""
@@ -84,7 +82,7 @@ def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
 def pretrain_sweep(
     sweep: SweepName,
     trials: NonNegativeInt = 0,
-    experiment: str = "",
+    experiment: ExperimentName = "",
     parallel: NonNegativeInt = 0,
     cancel_jobs: bool = True,
     data_root: Path = PIPELINE.data,
@@ -96,12 +94,12 @@ def pretrain_sweep(
     Another run of the same sweep goes on from where it stands, and takes on trials that run.
 
     Args:
-        sweep: the name of a file in experiments/sweeps/
+        sweep: the name of a file in experiments/sweeps/, as of the last `prefect deploy`
         trials: trials in all that are to finish or be pruned; 0: as the file says
         experiment: the base, in place of the one that the file names
         parallel: trials at a time; 0: on Slurm as slurm.array_parallelism, here as the cores bear
         cancel_jobs: whether cancelling ends the jobs of trials; if not, they go on to their end
-        data_root: folder of prepared datasets; pipeline/data is that of the other flows
+        data_root: folder of prepared datasets; a flow that prepares some names it in its artifact `data`
         cluster: where trials run: as Slurm jobs, or as processes of their own on the worker's machine
             (local); auto: Slurm where one answers, or else local
         slurm: resources that a job asks for

@@ -20,7 +20,7 @@ from flows.daemons import Daemon
 
 HOME = Path(".prefect")
 POOL = "cosmos"
-QUEUES = {"workspace": 1, "evaluations": 2, "sweeps": 4}
+QUEUES = {"workspace": 4, "evaluations": 2, "sweeps": 4}
 """Work queues, and the number of flow runs of each that may run at a time."""
 
 PREFECT = (sys.executable, "-m", "prefect")

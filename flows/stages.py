@@ -1,4 +1,4 @@
-"""Tasks of the flows: one for each stage of dvc.yaml, in the DVC workspace that is the working directory."""
+"""Tasks of the flows: one for each stage of a pipeline, in the DVC workspace worked in."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +9,12 @@ from prefect.cache_policies import NO_CACHE
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
-from cosmos.pipeline.dvc import (
-    PIPELINE,
-    list_results,
-    machine_environment,
-    parameters_in_force,
-    reproduce,
-)
+from cosmos.pipeline.directory import PipelineDir
+from cosmos.pipeline.dvc import list_results, machine_environment, pipeline_lock, reproduce
+from cosmos.pipeline.flow_pipeline import open_pipeline
 from cosmos.run.results import overall_figures
-from flows.artifacts import PretrainingProgress, create_report_link, create_results_table
+from flows.artifacts import PretrainingProgress, create_data_link, create_report_link, create_results_table
+from flows.labels import label_flow_run
 from flows.retries import RETRYING
 
 WORKSPACE = Path()
@@ -33,50 +30,57 @@ def run_stages(
     cluster: ClusterName,
     slurm: Mapping[str, Any],
 ) -> None:
-    """Run stages one after the other, with these parameters in force in the workspace."""
+    """Run stages one after the other, in the pipeline of an experiment and the overrides that were set."""
     environment = machine_environment(cluster, JobRequest.model_validate(slurm))
-    with parameters_in_force(
-        WORKSPACE, experiment, {key: value for key, value in overrides.items() if value}
-    ):
+    pipeline = open_pipeline(WORKSPACE, experiment, {key: value for key, value in overrides.items() if value})
+    label_flow_run(pipeline)
+    get_run_logger().info("the pipeline's folder: %s", pipeline.folder)
+    with pipeline_lock(WORKSPACE, pipeline):
         for stage in stages:
-            TASKS[stage.partition("@")[0]](stage, environment)
+            TASKS[stage.partition("@")[0]](stage, pipeline, environment)
 
 
-def run_stage(stage: str, environment: StageEnvironment, on_tick: Callable[[], None] = lambda: None) -> None:
+def run_stage(
+    stage: str,
+    pipeline: PipelineDir,
+    environment: StageEnvironment,
+    on_tick: Callable[[], None] = lambda: None,
+) -> None:
     """Have DVC run a stage, with its output in the run's log."""
-    reproduce(WORKSPACE, stage, environment, get_run_logger().info, on_tick)
+    reproduce(WORKSPACE, pipeline.target(stage), environment, get_run_logger().info, on_tick)
 
 
 @task(name="prepare", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
-def prepare(stage: str, environment: StageEnvironment) -> None:
-    """Make the data."""
-    run_stage(stage, environment)
+def prepare(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
+    """Make the data, and show its path."""
+    run_stage(stage, pipeline, environment)
+    create_data_link(WORKSPACE / pipeline.data)
 
 
 @task(name="pretrain", task_run_name="{stage}", cache_policy=NO_CACHE)
-def pretrain(stage: str, environment: StageEnvironment) -> None:
+def pretrain(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
     """Pretrain, and show the progress. There are no retries: the job itself requeues where that helps."""
-    progress = PretrainingProgress(WORKSPACE)
+    progress = PretrainingProgress(WORKSPACE, pipeline)
     try:
-        run_stage(stage, environment, progress.update)
+        run_stage(stage, pipeline, environment, progress.update)
     finally:
         progress.update()
 
 
 @task(name="evaluate", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
-def evaluate(stage: str, environment: StageEnvironment) -> None:
+def evaluate(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
     """Measure the model by one suite, and show the figures."""
-    run_stage(stage, environment)
+    run_stage(stage, pipeline, environment)
     suite = stage.partition("@")[2]
-    rows = [overall_figures(row) for row in list_results(WORKSPACE) if row["suite"] == suite]
-    create_results_table(f"results-{suite}", rows, f"{suite}: the pipeline's model")
+    rows = [overall_figures(row) for row in list_results(WORKSPACE, pipeline) if row["suite"] == suite]
+    create_results_table(f"results-{suite}", rows, f"{suite}: the model of {pipeline.folder}")
 
 
 @task(name="report", task_run_name="{stage}", cache_policy=NO_CACHE)
-def report(stage: str, environment: StageEnvironment) -> None:
+def report(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
     """Write the report, and show its path."""
-    run_stage(stage, environment)
-    create_report_link(WORKSPACE / PIPELINE.page)
+    run_stage(stage, pipeline, environment)
+    create_report_link(WORKSPACE / pipeline.page)
 
 
 TASKS = {task.name: task for task in (prepare, pretrain, evaluate, report)}

@@ -1,4 +1,4 @@
-"""Flows that work in the DVC workspace, one at a time: prepare-data, pretrain, pipeline."""
+"""Flows that run stages of a pipeline in the DVC workspace: prepare-data, pretrain, pipeline."""
 
 from typing import Any
 
@@ -11,7 +11,19 @@ from prefect.logging.loggers import flow_run_logger
 
 from cosmos.config.machine import ClusterName
 from cosmos.pipeline.dvc import STAGES, cancel_jobs
-from flows.parameters import UNSET, Data, Evaluate, Loss, Model, Pretrain, Slurm, Views, current_run_title
+from flows.labels import labelled_pipeline
+from flows.parameters import (
+    UNSET,
+    Data,
+    Evaluate,
+    ExperimentName,
+    Loss,
+    Model,
+    Pretrain,
+    Slurm,
+    Views,
+    current_run_title,
+)
 from flows.stages import WORKSPACE, run_stages
 
 
@@ -21,18 +33,21 @@ def cancel_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     of_pretraining = TaskRunFilter(name=TaskRunFilterName(any_=["pretrain"]))
     with get_client(sync_client=True) as client:
         begun = client.read_task_runs(flow_run_filter=of_this_run, task_run_filter=of_pretraining)
-    if begun:
-        flow_run_logger(flow_run, flow).info(cancel_jobs(WORKSPACE))
+    pipeline = labelled_pipeline(flow_run.id)
+    if begun and pipeline:
+        flow_run_logger(flow_run, flow).info(cancel_jobs(WORKSPACE, pipeline))
 
 
 @flow(name="prepare-data", flow_run_name=current_run_title)
-def prepare_data(experiment: str = "", data: Data = UNSET) -> None:
-    """Make the data of an experiment, in `pipeline/data`, on the machine of the worker.
+def prepare_data(experiment: ExperimentName = "", data: Data = UNSET) -> None:
+    """Make the data of an experiment, on the machine of the worker.
 
-    Nothing is made twice. Parameters left empty are those of the experiment and of params.yaml.
+    Nothing is made twice. Parameters left empty are those of the experiment and of params.yaml. Where none
+    is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
+            one that params.yaml names
         data: source of image-caption pairs
 
     """
@@ -41,7 +56,7 @@ def prepare_data(experiment: str = "", data: Data = UNSET) -> None:
 
 @flow(name="pretrain", flow_run_name=current_run_title, on_cancellation=[cancel_job])
 def pretrain(
-    experiment: str = "",
+    experiment: ExperimentName = "",
     data: Data = UNSET,
     views: Views = UNSET,
     model: Model = UNSET,
@@ -50,13 +65,15 @@ def pretrain(
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
 ) -> None:
-    """Make the data of an experiment, and pretrain on it: `pipeline/model`.
+    """Make the data of an experiment, and pretrain on it.
 
     Nothing is made twice; a pretraining that was stopped goes on. Cancelling ends the job.
-    Parameters left empty are those of the experiment, of params.yaml and of the machine.
+    Parameters left empty are those of the experiment, of params.yaml and of the machine. Where none of the
+    experiment's is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
+            one that params.yaml names
         data: source of image-caption pairs
         views: image and text crops
         model: architecture
@@ -73,7 +90,7 @@ def pretrain(
 
 @flow(name="pipeline", flow_run_name=current_run_title, on_cancellation=[cancel_job])
 def pipeline(
-    experiment: str = "",
+    experiment: ExperimentName = "",
     data: Data = UNSET,
     views: Views = UNSET,
     model: Model = UNSET,
@@ -86,10 +103,12 @@ def pipeline(
     """Run the stages of dvc.yaml: make the data, pretrain, evaluate by every suite, report.
 
     Nothing is made twice; a pretraining that was stopped goes on. Cancelling ends the job.
-    Parameters left empty are those of the experiment, of params.yaml and of the machine.
+    Parameters left empty are those of the experiment, of params.yaml and of the machine. Where none of the
+    experiment's is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/; empty: the one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
+            one that params.yaml names
         data: source of image-caption pairs
         views: image and text crops
         model: architecture

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cosmos.errors import TransientError
 from cosmos.pipeline.dvc import STAGES
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import TINY
@@ -144,6 +146,17 @@ def test_docstrings_run_nothing_but_the_first_stage_and_computations_run_what_im
     assert dvc(place, "repro").returncode == 0
 
 
+def test_an_experiment_that_there_is_not_fails_and_leaves_the_pipeline_as_it_was(place: Path) -> None:
+    params, made = place / "params.yaml", place / "pipeline" / "experiment.yaml"
+    text, before = params.read_text(), made.read_bytes()
+    params.write_text(text.replace("experiment: tiny", "experiment: tinny"))
+    assert "tinny" in dvc(place, "repro").stderr
+    assert made.read_bytes() == before
+    assert dvc(place, "repro", "--dry").returncode == 0
+    params.write_text(text)
+    assert stages_run(dvc(place, "repro")) == []
+
+
 def test_a_change_inside_the_overlay_runs_what_it_touches(place: Path) -> None:
     (place / "experiments" / "tiny.yaml").write_text(SMALL.replace("plain", "csa"))
     assert stages_run(dvc(place, "repro")) == ["params", "evaluate@segmentation", "report"]
@@ -215,6 +228,8 @@ def test_a_cache_that_cannot_be_written_costs_nothing_that_was_made(
         failed = dvc(folder, "repro", stage)
         assert failed.returncode != 0
         assert message in failed.stderr
+        flow = [sys.executable, "-m", "cosmos.run.dvc_command", "repro", stage]
+        assert subprocess.run(flow, cwd=folder, env=settings(folder)).returncode == TransientError.exit_status
     assert (folder / "pipeline" / last).exists()
     made = (folder / "pipeline" / "data.state").stat().st_mtime_ns
     again = dvc(folder, "repro", stage)

@@ -44,6 +44,8 @@ class ExperimentHead(Section):
     """figures that it should reach, unless they are published ones, in a line"""
     extends: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
     """files that it builds on, named from its own folder; later ones win over earlier ones"""
+    complete: bool = False
+    """the file has every parameter, so that nothing of params.yaml is read"""
     slurm: JobRequest = JobRequest()
     """resources that a job needs"""
 
@@ -88,13 +90,16 @@ def load_experiment(
 ) -> Experiment:
     """Return the experiment of this name below experiments/ or path; "" for the one that `base` names.
 
-    Its parameters are those of `base`, then of what it extends, then its own, then `overrides`.
+    Its parameters are those of `base`, then of what it extends, then its own, then `overrides`. Where its
+    file is complete, `base` is not read.
     Raises InputError that names each wrong key by its path, and the values or keys that are allowed.
     """
-    layer = read_settings(base)
+    overlays = lineage(find_experiment_file(experiment)) if experiment else []
+    is_complete = bool(overlays) and overlays[-1].head.complete
+    layer = Layer(str(base), {}) if is_complete else read_settings(base)
     in_force, overrides_in_force = take_experiment_in_force(base, layer.values)
     if experiment:
-        overlays, overrides_in_force = lineage(find_experiment_file(experiment)), {}
+        overrides_in_force = {}
     else:
         asker = f"{layer.place([EXPERIMENT_KEY])}: {EXPERIMENT_KEY}: "
         overlays = lineage(find_experiment_file(in_force, asker)) if in_force else []
@@ -150,6 +155,7 @@ def dump_experiment(experiment: Experiment) -> str:
         cost=experiment.cost,
         expected=experiment.expected,
         slurm=JobRequest.model_validate(experiment.needs),
+        complete=True,
     )
     set_keys = {
         key: value for key, value in head.model_dump(mode="json", exclude_unset=True).items() if value

@@ -8,12 +8,29 @@ from cosmos.run.directory import RunDir
 CHECKPOINT_FILE = "checkpoint.pt"
 """Name of a finished pretraining's checkpoint, beside the files of its run that are kept."""
 
+PIPELINES = Path("pipelines")
+"""Folder of the folders of flows that have parameters of their own, in a workspace."""
+
 
 @dataclass(frozen=True)
 class PipelineDir:
-    """Folder that `dvc repro` fills, and the places of its files."""
+    """Folder that `dvc repro` or a flow fills, and the places of its files."""
 
     folder: Path = Path("pipeline")
+
+    @property
+    def parameters(self) -> Path:
+        """File of the parameters of a flow, whole, as an experiment's file."""
+        return self.folder / "params.yaml"
+
+    @property
+    def definition(self) -> Path:
+        """File of the stages of a flow that has parameters of its own."""
+        return self.folder / "dvc.yaml"
+
+    def target(self, stage: str) -> str:
+        """Return the name by which DVC finds a stage from the root of the workspace."""
+        return stage if self == PIPELINE else f"{self.definition}:{stage}"
 
     @property
     def experiment(self) -> Path:
@@ -62,3 +79,12 @@ class PipelineDir:
     def curves(self) -> Path:
         """File of the pretraining's curves, which DVC plots."""
         return self.folder / "curves.csv"
+
+
+PIPELINE = PipelineDir()
+"""Folder that the stages of the root's dvc.yaml fill, in a workspace."""
+
+
+def list_pipelines() -> list[PipelineDir]:
+    """Return the pipelines of the workspace that is worked in: that of `dvc repro`, then those of flows."""
+    return [PIPELINE, *(PipelineDir(file.parent) for file in sorted(PIPELINES.glob("*/dvc.yaml")))]

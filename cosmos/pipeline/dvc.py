@@ -1,10 +1,9 @@
-"""`dvc repro` with other parameters in params.yaml; progress, results and cancelled jobs of a pipeline."""
+"""`dvc repro` of a stage, for a flow; progress, results and cancelled jobs of a pipeline."""
 
 import json
 import logging
 import os
 import queue
-import re
 import signal
 import subprocess
 import sys
@@ -12,31 +11,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any, get_args
 
 from filelock import lock_descriptor
-from ruamel.yaml import YAML
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import (
-    EXPERIMENT_KEY,
-    OVERRIDES_KEY,
-    PARAMS_YAML,
-    Experiment,
-    load_experiment,
-    merge_sections,
-    take_experiment_in_force,
-)
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.config.settings_file import read_settings
 from cosmos.errors import CosmosError, TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir
-from cosmos.run.files import file_label, write_text
+from cosmos.run.files import file_label
 from cosmos.run.results import Results
 from cosmos.stages import jobs
 from cosmos.stages.evaluate_job import cancel_evaluations
@@ -46,16 +33,8 @@ logger = logging.getLogger(__name__)
 STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
 """Stages of dvc.yaml in their order, without `params`, which all of them depend on."""
 
-PIPELINE = PipelineDir()
-"""Folder that the stages fill, in a workspace."""
-
-PARAMS_BEFORE = Path(".dvc/tmp/params-before.yaml")
-"""Copy of params.yaml from before other parameters were put in force."""
-PARAMS_IN_FORCE = Path(".dvc/tmp/params-in-force.yaml")
-"""Copy of params.yaml with the other parameters, which shows whether it was edited since."""
-PARAMS_KEPT = Path(".dvc/tmp/params-kept.yaml")
-"""Copy of params.yaml from before, kept because the file was edited in the meantime."""
-LOCK_FILE = Path(".dvc/tmp/workspace.lock")
+DVC_TMP = Path(".dvc/tmp")
+"""Folder of DVC's own locks, in a workspace, which git ignores."""
 
 DVC_TICK_SECONDS = 5.0
 NUM_MESSAGE_LINES = 20
@@ -65,99 +44,36 @@ NUM_MESSAGE_LINES = 20
 class StageFailedError(CosmosError):
     """A stage of the pipeline ended with an error; the message has the last lines that it printed."""
 
-    def __init__(self, stage: str, lines: list[str]) -> None:
+    def __init__(self, stage: str, lines: list[str], status: int) -> None:
         last_lines = "\n  ".join(lines[-NUM_MESSAGE_LINES:])
         super().__init__(f"{stage} failed:\n  {last_lines}")
         self.stage = stage
-        statuses = re.findall(r"exited with (\d+)$", "\n".join(lines), re.MULTILINE)
-        self.status = int(statuses[-1]) if statuses else 0
-        """exit status of its command; 0 where it was DVC that failed"""
+        self.status = status
+        """exit status of its command, or of the class of DVC's error (`cosmos.run.dvc_command`)"""
 
 
 class TransientStageError(StageFailedError, TransientError):
     """A stage of the pipeline ended with the exit status of a TransientError."""
 
 
-def stage_failure(stage: str, lines: list[str]) -> StageFailedError:
+def stage_failure(stage: str, lines: list[str], status: int) -> StageFailedError:
     """Return the error of a stage that printed `lines`, of the class that its exit status stands for."""
-    failure = StageFailedError(stage, lines)
-    is_transient = failure.status == TransientError.exit_status
-    return TransientStageError(stage, lines) if is_transient else failure
+    is_transient = status == TransientError.exit_status
+    return (TransientStageError if is_transient else StageFailedError)(stage, lines, status)
 
 
 @contextmanager
-def parameters_in_force(root: Path, experiment: str, overrides: dict[str, Any]) -> Iterator[Experiment]:
-    """Put an experiment and overrides into params.yaml of the workspace, and restore the file at the end.
-
-    After a crash, the next use restores it. One process has the workspace at a time and others wait, also
-    for a `dvc repro` that is left of a process that was killed.
-    `experiment`: "" for the one in params.yaml. Raises InputError for wrong parameters.
-    """
-    with workspace_lock(root):
-        restore_params(root)
-        resolved = load_experiment(experiment, overrides, root / PARAMS_YAML)
-        if experiment or overrides:
-            replace_params(root, experiment, overrides)
-        try:
-            yield resolved
-        finally:
-            restore_params(root)
-
-
-def replace_params(root: Path, experiment: str, overrides: dict[str, Any]) -> None:
-    """Write an experiment and overrides into params.yaml, after a copy of it and of the text before."""
-    base = root / PARAMS_YAML
-    before = base.read_text(encoding="utf-8")
-    in_force, overrides_before = take_experiment_in_force(base, read_settings(base).values)
-    merged = overrides if experiment else merge_sections(overrides_before, overrides)
-    text = edit_yaml(before, {EXPERIMENT_KEY: experiment or in_force, OVERRIDES_KEY: merged})
-    write_text(root / PARAMS_IN_FORCE, text)
-    write_text(root / PARAMS_BEFORE, before)
-    write_text(base, text)
-
-
-@contextmanager
-def workspace_lock(root: Path) -> Iterator[None]:
-    """Hold the workspace lock; child processes inherit it, so it outlives a killed parent."""
-    lock = root / LOCK_FILE
+def pipeline_lock(root: Path, pipeline: PipelineDir) -> Iterator[None]:
+    """Hold the lock of a pipeline; child processes inherit it, so it outlives a killed parent."""
+    lock = root / DVC_TMP / f"{file_label(str(pipeline.folder))}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
         if not lock_descriptor(file.fileno(), blocking=False):
-            logger.warning("another run works in %s; waiting for it", root)
+            logger.warning("another run works in %s; waiting for it", pipeline.folder)
             # it polls, since a flow could not cancel a wait in flock
             lock_descriptor(file.fileno(), poll_interval=1)
         yield
-
-
-def restore_params(root: Path) -> None:
-    """Restore the text that params.yaml had before, unless somebody edited it in the meantime."""
-    before, base = root / PARAMS_BEFORE, root / PARAMS_YAML
-    if not before.exists():
-        return
-    text = before.read_text(encoding="utf-8")
-    if base.read_text(encoding="utf-8") in (text, (root / PARAMS_IN_FORCE).read_text(encoding="utf-8")):
-        write_text(base, text)
-        before.unlink()
-    else:
-        before.replace(root / PARAMS_KEPT)
-        logger.warning(
-            "%s was edited while a run had other parameters there; the edit stays, the text before is in %s",
-            base,
-            root / PARAMS_KEPT,
-        )
-
-
-def edit_yaml(text: str, values: dict[str, Any]) -> str:
-    """Return YAML with the values of some keys replaced and all its comments."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1000
-    document = yaml.load(text)
-    document.update(values)
-    stream = StringIO()
-    yaml.dump(document, stream)
-    return stream.getvalue()
 
 
 def machine_environment(cluster: ClusterName, request: JobRequest) -> dict[str, str]:
@@ -178,6 +94,7 @@ def reproduce(
 
     Each line that it prints is passed to `on_line`, and `on_tick` is called every few seconds, in the calling
     thread. An exception in either stops DVC as Ctrl-C does: a pretraining saves, or leaves its job running.
+    Another DVC process that has what the stage needs is waited for.
     Raises StageFailedError; TransientStageError where a second try may succeed with nothing mended.
     """
     process = start_dvc(root, stage, environment)
@@ -189,15 +106,15 @@ def reproduce(
     except BaseException:
         interrupt_process(process)
         raise
-    if process.wait():
-        raise stage_failure(stage, [line for line in lines if line.strip()])
+    if status := process.wait():
+        raise stage_failure(stage, [line for line in lines if line.strip()], status)
 
 
 def start_dvc(root: Path, stage: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    """Start `dvc repro STAGE` in a process group of its own, which holds the workspace lock, too."""
+    """Start `dvc repro STAGE` in a process group of its own, which holds the pipeline's lock, too."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", stage],
+        [sys.executable, "-m", "cosmos.run.dvc_command", "repro", stage],
         cwd=root,
         env={**os.environ, **environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -205,7 +122,7 @@ def start_dvc(root: Path, stage: str, environment: Mapping[str, str]) -> "subpro
         text=True,
         errors="replace",
         start_new_session=True,
-        close_fds=False,  # the workspace's lock is handed on
+        close_fds=False,  # the pipeline's lock is handed on
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,  # nohup has it ignored
     )
 
@@ -242,22 +159,22 @@ def interrupt_process(process: "subprocess.Popen[str]") -> None:
         process.wait()
 
 
-def find_pretraining_run(root: Path) -> RunDir | None:
-    """Return the run that the pipeline's pretraining works in, or last worked in; None before the first."""
-    file = run_pointer(root / PIPELINE.model.path)
+def find_pretraining_run(root: Path, pipeline: PipelineDir) -> RunDir | None:
+    """Return the run that a pipeline's pretraining works in, or last worked in; None before the first."""
+    file = run_pointer(root / pipeline.model.path)
     return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
 
 
-def pretraining_progress(root: Path) -> jobs.RunJob | None:
-    """Return the job and progress of the pipeline's pretraining; None where there is none."""
-    run = find_pretraining_run(root)
+def pretraining_progress(root: Path, pipeline: PipelineDir) -> jobs.RunJob | None:
+    """Return the job and progress of a pipeline's pretraining; None where there is none."""
+    run = find_pretraining_run(root, pipeline)
     return jobs.job_of_run(run, Machine()) if run and run.params.exists() else None
 
 
-def cancel_jobs(root: Path) -> str:
-    """Cancel the jobs of the pipeline's pretraining and evaluations, and describe what was done."""
-    run, machine = find_pretraining_run(root), Machine()
-    elsewhere = RunDir(root / machine.runs_root / file_label(str(PIPELINE.checkpoint)))
+def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
+    """Cancel the jobs of a pipeline's pretraining and evaluations, and describe what was done."""
+    run, machine = find_pretraining_run(root, pipeline), Machine()
+    elsewhere = RunDir(root / machine.runs_root / file_label(str(pipeline.checkpoint)))
     folders = [folder.jobs for folder in (elsewhere, run) if folder]
     records = [record for folder in folders for record in sorted(folder.glob("evaluate-*.json"))]
     done = [cancel_evaluations(record) for record in records]
@@ -267,11 +184,11 @@ def cancel_jobs(root: Path) -> str:
     return "; ".join(done) or "the pipeline has no job"
 
 
-def list_results(root: Path) -> list[dict[str, Any]]:
-    """Return the pipeline's results: a row of suite, dataset, model and figures for each of these."""
+def list_results(root: Path, pipeline: PipelineDir) -> list[dict[str, Any]]:
+    """Return a pipeline's results: a row of suite, dataset, model and figures for each of these."""
     return [
         {"suite": suite, "dataset": dataset, "model": model, **figures}
         for suite in get_args(SuiteName)
-        for dataset, entry in Results(root / PIPELINE.results(suite), suite).entries().items()
+        for dataset, entry in Results(root / pipeline.results(suite), suite).entries().items()
         for model, figures in entry["models"].items()
     ]

@@ -1,42 +1,73 @@
 """Stage prepare of the pipeline: a dataset is made beside DVC's folder, and moved there once whole."""
 
 import json
+import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.preparation import find_prepared, find_source_difference
+from cosmos.pipeline.directory import PIPELINES, list_pipelines
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import replace_folder, write_text
+from cosmos.run.files import link_or_copy, replace_folder, replacing_folder, write_text
+from cosmos.run.provenance import file_sha256
 from cosmos.stages.prepare import prepare, print_summary, summarise_dataset
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
     """Prepare a dataset beside `output`, move it there when it is whole, and return what `prepare` returns.
 
-    An interrupted preparation is resumed if the same parameters and code began it from the same source.
+    An interrupted preparation is resumed if the same parameters and code began it from the same source. What
+    these prepared for another pipeline is linked; while they are at it there, it is waited for.
     """
     state = preparation_state(params)
     final = machine.model_copy(update={"data_root": output})
     manifest = final.dataset(params.data.name, "train") / MANIFEST_FILE
-    if is_prepared(output, state, manifest) and not find_source_difference(params.data, final):
-        return prepare(params, final, quiet)
-    work = output.with_name(f".{output.name}-{state[:8]}")
-    prepare(params, machine.model_copy(update={"data_root": work}), quiet=True)
-    replace_folder(work, output)
-    write_text(state_file(output), state)
-    for interrupted in output.parent.glob(f".{output.name}-*"):
-        shutil.rmtree(interrupted, ignore_errors=True)
+    with preparation_lock(state):
+        if is_prepared(output, state, manifest) and not find_source_difference(params.data, final):
+            return prepare(params, final, quiet)
+        replace_data(output, state, params, machine)
     summary = summarise_dataset(params, final, find_prepared(params.data, final))
     if not quiet:
         print_summary(params, final, summary)
     return summary
+
+
+def replace_data(output: Path, state: str, params: Params, machine: Machine) -> None:
+    """Prepare or link a dataset beside `output`, and move it there in place of what was there."""
+    work = output.with_name(f".{output.name}-{state[:8]}")
+    beside = machine.model_copy(update={"data_root": work})
+    link_prepared(output, state, params, beside)
+    prepare(params, beside, quiet=True)
+    state_file(output).unlink(missing_ok=True)
+    replace_folder(work, output)
+    write_text(state_file(output), state_of(output, state))
+    for interrupted in output.parent.glob(f".{output.name}-*"):
+        shutil.rmtree(interrupted, ignore_errors=True)
+
+
+@contextmanager
+def preparation_lock(state: str) -> Iterator[None]:
+    """Hold the lock on preparing data of a state, of which no two pipelines make their own at once."""
+    file = PIPELINES / ".preparing" / state[:8]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as lock:
+        if not lock_descriptor(lock.fileno(), blocking=False):
+            logger.warning("another pipeline prepares the same data; waiting for it")
+            lock_descriptor(lock.fileno(), poll_interval=1)
+        yield
 
 
 def preparation_state(params: Params) -> str:
@@ -47,9 +78,42 @@ def preparation_state(params: Params) -> str:
 
 def is_prepared(output: Path, state: str, manifest: Path) -> bool:
     """Return True if `output` is of this state but not recorded by DVC, as when its cache had no room."""
-    made_from = state_file(output)
-    is_same = made_from.exists() and made_from.read_text(encoding="utf-8") == state
-    return is_same and manifest.exists() and not recorded_versions(manifest)
+    return holds_state(output, state) and manifest.exists() and not recorded_versions(manifest)
+
+
+def link_prepared(output: Path, state: str, params: Params, machine: Machine) -> None:
+    """Link the data of this state that another pipeline has, if one has, into the machine's data root.
+
+    Where `output` has such data, it is to be prepared anew, as by `dvc repro --force`. The links are given up
+    where the other pipeline replaces its data meanwhile.
+    """
+    work = machine.data_root
+    folders = (pipeline.data for pipeline in list_pipelines())
+    source = next((data for data in folders if holds_state(data, state)), None)
+    if source is None or work.exists() or holds_state(output, state):
+        return
+    if find_source_difference(params.data, machine.model_copy(update={"data_root": source})):
+        return
+    with suppress(FileNotFoundError), replacing_folder(work) as folder:
+        for file in (path for path in source.rglob("*") if path.is_file()):
+            target = folder / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(file.resolve(), target)
+        if not holds_state(source, state):
+            raise FileNotFoundError(source)
+
+
+def holds_state(data: Path, state: str) -> bool:
+    """Return True when the datasets in a folder are those that were prepared from a state."""
+    file = state_file(data)
+    return file.is_file() and file.read_text(encoding="utf-8") == state_of(data, state)
+
+
+def state_of(data: Path, state: str) -> str:
+    """Return the state with a hash of the manifests in `data`, which DVC may replace by other versions."""
+    manifests = sorted(data.glob(f"*/*/{MANIFEST_FILE}"))
+    contents = "".join(f"{path.relative_to(data)} {file_sha256(path)}\n" for path in manifests)
+    return f"{state} {sha256(contents.encode()).hexdigest()}"
 
 
 def state_file(output: Path) -> Path:

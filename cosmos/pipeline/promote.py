@@ -18,7 +18,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, InputError
+from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.text import printable
@@ -214,15 +214,20 @@ def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
 
 
 def dvc_add(artefact: Artefact) -> None:
-    """Run `dvc add` on an artefact. Raises CosmosError with DVC's message if that fails."""
-    command = [sys.executable, "-m", "dvc", "add", artefact.listed]
+    """Run `dvc add` on an artefact. Raises CosmosError with DVC's message if that fails.
+
+    It is a TransientError where a disk, the network or a lock was the reason.
+    """
+    command = [sys.executable, "-m", "cosmos.run.dvc_command", "add", artefact.listed]
     done = subprocess.run(
         command, cwd=artefact.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = "\n  ".join(errors) or done.stderr.strip()
-        raise CosmosError(f"`dvc add {artefact.listed}` failed:\n  {reason}\nmend that, and promote again")
+        is_transient = done.returncode == TransientError.exit_status
+        message = f"`dvc add {artefact.listed}` failed:\n  {reason}\nmend that, and promote again"
+        raise (TransientError if is_transient else CosmosError)(message)
 
 
 def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os.path
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -10,10 +11,13 @@ from typing import Any
 
 import yaml
 
-from cosmos.errors import CosmosError, InputError, TransientError, error_class
+from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.run.dvc_errors import causes, dvc_error_class
 from cosmos.run.files import DISK_ERRORS, replacing
 
 logger = logging.getLogger(__name__)
+
+PUSH_REMEDY = "`dvc push` it where it was made, and see `dvc remote list` here"
 
 
 def find_dvc_root(path: Path) -> Path | None:
@@ -50,16 +54,21 @@ def _outputs(root: Path, file: Path) -> Iterator[tuple[Path, str]]:
     around = [place for place in (file, *file.parents) if place.is_relative_to(root)]
     for record in (*(place / "dvc.lock" for place in around), *(Path(f"{place}.dvc") for place in around)):
         if record.is_file():
-            for out in _outs(yaml.safe_load(record.read_text(encoding="utf-8"))):
-                path = record.parent / out["path"]
+            for path, out in _outs(record):
                 if file.is_relative_to(path) and "md5" in out:
                     yield path, out["md5"]
 
 
-def _outs(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the outputs of a lock file, or of the file that `dvc add` writes."""
-    stages = record["stages"].values() if "stages" in record else [record]
-    return [out for stage in stages for out in stage.get("outs", [])]
+def _outs(record: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the outputs of a dvc.lock, or of the file that `dvc add` writes, with their paths."""
+    recorded = yaml.safe_load(record.read_text(encoding="utf-8"))
+    definition = record.with_name("dvc.yaml")
+    is_lock = "stages" in recorded and definition.is_file()
+    defined = yaml.safe_load(definition.read_text(encoding="utf-8"))["stages"] if is_lock else {}
+    for name, stage in recorded.get("stages", {"": recorded}).items():
+        folder = defined.get(name.partition("@")[0], {}).get("wdir", "")  # of which dvc.lock has no record
+        for out in stage.get("outs", []):
+            yield Path(os.path.normpath(record.parent / folder / out["path"])), out
 
 
 def _listing(root: Path, version: str) -> dict[str, str]:
@@ -140,23 +149,19 @@ def _status_at(name: str, revision: str, path: str, files: Any) -> dict[str, Any
 def _naming_storage_errors(name: str) -> Iterator[None]:
     """Raise an error of DVC's, or of the storage of a remote, as InputError or TransientError with `name`."""
     from dvc.exceptions import DvcException
-    from dvc_data.index import DataIndexDirError
 
     try:
         yield
     except CosmosError:
         raise
-    except DvcException as error:
-        raise InputError(
-            f"{name}: cannot be looked up: {error}; mend that or name another revision"
-        ) from None
-    except Exception as error:  # each kind of storage has its own
-        # a DataIndexDirError hides the reason for which a folder's listing could not be read
-        cause = error.__cause__ or error if isinstance(error, DataIndexDirError) else error
+    except Exception as error:
+        *_, cause = causes(error)  # the first one: those after it hide the reason
         if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             raise
-        is_mended_by_user = isinstance(cause, ImportError) or error_class(cause) is InputError
-        raise (InputError if is_mended_by_user else TransientError)(
-            f"{name}: neither in the cache nor to be had from a remote ({cause}); `dvc push` it where it was "
-            "made, and see `dvc remote list` here"
-        ) from None
+        if isinstance(error, DvcException):
+            deciding, remedy = dvc_error_class(error, InputError), "mend that or name another revision"
+            problem = f"cannot be looked up: {error}"
+        else:  # each kind of storage has its own
+            deciding, remedy = dvc_error_class(error, TransientError), PUSH_REMEDY
+            problem = f"neither in the cache nor to be had from a remote ({cause})"
+        raise deciding(f"{name}: {problem}; {remedy}") from None

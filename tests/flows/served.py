@@ -93,9 +93,14 @@ class Served:
         self.wait_for(lambda: self.state(run) in states)
         return self.state(run)
 
-    def steps(self) -> int:
-        """Steps that the workspace's pretraining has come to."""
-        pointer = self.folder / "pipeline" / "model.run"
+    def pipeline(self, run: str) -> Path:
+        """Folder of the pipeline of a flow run that has begun its first task."""
+        self.wait_for(lambda: self.flow_run(run)["labels"].get("cosmos.pipeline"))
+        return self.folder / str(self.flow_run(run)["labels"]["cosmos.pipeline"])
+
+    def steps(self, pipeline: str | Path = "pipeline") -> int:
+        """Steps that a pipeline's pretraining has come to."""
+        pointer = self.folder / pipeline / "model.run"
         if not pointer.exists():
             return 0
         metrics = self.folder / pointer.read_text().strip() / "metrics.jsonl"

@@ -1,5 +1,6 @@
 """The flows on a real server with a real worker, in a checkout of their own."""
 
+import json
 import socket
 import subprocess
 import time
@@ -69,14 +70,20 @@ def test_it_shows_how_far_pretraining_is_the_figures_and_the_report(served: Serv
     assert shown["pretraining-progress"] == 100
     assert "step 15 of 15" in shown["pretraining"]
     assert '"dataset": "train"' in shown["results-retrieval"]
-    assert str(served.folder / "pipeline" / "report" / "report.html") in shown["report"]
+    folder = served.pipeline(whole)
+    assert str(folder / "report" / "report.html") in shown["report"]
+    assert f"data_root={folder.relative_to(served.folder) / 'data'}" in shown["data"]
 
 
 @pytest.mark.slow
-def test_its_parameters_were_in_force_for_its_duration(served: Served, whole: str) -> None:
-    used = yaml.safe_load((served.folder / "pipeline" / "experiment.yaml").read_text())
+def test_its_parameters_are_in_its_folder_and_nothing_of_the_checkout_changed(
+    served: Served, whole: str
+) -> None:
+    folder = served.pipeline(whole)
+    used = yaml.safe_load((folder / "experiment.yaml").read_text())
     assert used["evaluate"]["retrieval"]["datasets"] == ["train"]
-    assert git(served.folder, "status", "--porcelain", "params.yaml") == ""
+    assert git(served.folder, "status", "--porcelain", "params.yaml", "pipeline") == ""
+    assert not (served.folder / "pipeline" / "data").exists()
 
 
 @pytest.mark.slow
@@ -88,7 +95,7 @@ def test_a_second_time_nothing_runs(served: Served, whole: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     runs = served.post("/flow_runs/filter", {"sort": "START_TIME_DESC", "limit": 1})
     assert "Running stage" not in served.log(runs[0]["id"])
-    assert "Stage 'report' didn't change, skipping" in served.log(runs[0]["id"])
+    assert "dvc.yaml:report' didn't change, skipping" in served.log(runs[0]["id"])
 
 
 @pytest.mark.slow
@@ -98,6 +105,7 @@ def test_a_second_time_nothing_runs(served: Served, whole: str) -> None:
         ({"pretrain": {"epochs": -1}}, "-1 is less than or equal to the minimum of 0"),
         ({"pretrain": {"epoch": 1}}, "'epoch' was unexpected"),
         ({"cluster": "cloud"}, "'cloud' is not one of"),
+        ({"experiment": "lastin"}, "'lastin' is not one of ['', "),
     ],
 )
 def test_wrong_parameters_are_refused_before_there_is_a_run(
@@ -120,7 +128,9 @@ def test_parameters_that_do_not_fit_together_fail_the_run_before_any_stage(serve
 
 @pytest.mark.slow
 def test_a_sweep_measures_what_it_can_and_fails_for_the_rest(served: Served, whole: str) -> None:
-    asked = {"checkpoints": ["pipeline/model/checkpoint.pt", "lost"], "suites": ["retrieval"]}
+    folder = served.pipeline(whole)
+    checkpoints = [str(folder / "model/checkpoint.pt"), "lost"]
+    asked = {"checkpoints": checkpoints, "suites": ["retrieval"], "data_root": str(folder / "data")}
     run = served.begin("evaluate-sweep/local", **asked)
     assert served.wait_for_state(run, *FINAL) == "Failed"
     assert "lost: no checkpoint's file, and no run" in served.flow_run(run)["state"]["message"]
@@ -130,12 +140,38 @@ def test_a_sweep_measures_what_it_can_and_fails_for_the_rest(served: Served, who
 
 
 @pytest.mark.slow
-def test_a_cancelled_pretraining_saves_and_gives_the_workspace_back(served: Served, whole: str) -> None:
+def test_a_cancelled_pretraining_saves(served: Served, whole: str) -> None:
     run = served.begin("pretrain/local", experiment="lasting")
-    served.wait_for(lambda: "lasting" in (served.folder / "pipeline/model.run").read_text())
-    served.wait_for(lambda: served.steps() > 10)
+    folder = served.pipeline(run)
+    served.wait_for(lambda: served.steps(folder) > 10)
     served.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
     assert served.wait_for_state(run, *FINAL) == "Cancelled"
-    trained = served.folder / (served.folder / "pipeline/model.run").read_text().strip()
+    trained = served.folder / (folder / "model.run").read_text().strip()
     assert list((trained / "checkpoints").glob("step-*.pt"))
+
+
+@pytest.mark.slow
+def test_two_flows_and_a_pretraining_beside_them_each_train_what_they_were_asked_for(
+    served: Served, whole: str
+) -> None:
+    data = served.pipeline(whole) / "data"
+    runs = {seed: served.begin("pretrain/local", pretrain={"seed": seed, "epochs": 9}) for seed in (1, 2)}
+    folders = {seed: served.pipeline(run) for seed, run in runs.items()}
+    served.wait_for(lambda: all((folder / "model.run").exists() for folder in folders.values()))
+    mine = served.run("env", f"COSMOS_DATA_ROOT={data}", "cosmos", "pretrain", "--run", "mine")
+    assert mine.returncode == 0, mine.stderr
+    for run in runs.values():
+        assert served.wait_for_state(run, *FINAL) == "Completed", served.log(run)
+    begun = [served.flow_run(run)["start_time"] for run in runs.values()]
+    assert max(begun) < min(served.flow_run(run)["end_time"] for run in runs.values())
+    trained = [*((folder / "model", seed, 9) for seed, folder in folders.items())]
+    for folder, seed, epochs in [*trained, (served.folder / "runs" / "mine", 0, 3)]:
+        params = yaml.safe_load((folder / "params.yaml").read_text())["pretrain"]
+        assert (params["seed"], params["epochs"]) == (seed, epochs)
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        assert max(line["step"] for line in lines) == 5 * epochs
+    shard = "data/demo/train/shard-00000.tar"
+    assert {(folder / shard).read_bytes() for folder in folders.values()} == {
+        (data.parent / shard).read_bytes()
+    }
     assert git(served.folder, "status", "--porcelain", "params.yaml") == ""

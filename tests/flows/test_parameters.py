@@ -1,5 +1,6 @@
 """Parameters of flows: those of the experiment's sections, and only as far as they were set."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.params import Params
 from flows.evaluate_sweep import evaluate_sweep
 from flows.parameters import flow_run_title
+from flows.pretrain_sweep import pretrain_sweep
 from flows.workspace import pipeline, prepare_data, pretrain
 
-FLOWS = [prepare_data, pretrain, pipeline, evaluate_sweep]
+FLOWS: list[Flow[..., Any]] = [prepare_data, pretrain, pipeline, evaluate_sweep]
 
 
 def schema(flow: Flow[..., Any]) -> dict[str, Any]:
@@ -70,6 +72,23 @@ def test_what_was_set_arrives_and_nothing_else() -> None:
 def test_what_the_section_would_not_take_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ParameterTypeError, match=next(iter(wrong))):
         pipeline.validate_parameters({"pretrain": wrong})
+
+
+def test_a_form_offers_the_experiments_that_there_are_and_a_run_takes_those_that_came_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "experiments" / "sweeps").mkdir(parents=True)
+    for name in ("b.yaml", "a.yaml", ".hidden.yaml", "sweeps/s.yaml"):
+        (tmp_path / "experiments" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    flows: list[Flow[..., Any]] = [*FLOWS]
+    flows.append(pretrain_sweep)
+    for flow in flows:
+        assert schema(flow)["properties"]["experiment"]["enum"] == ["", "a", "b"]
+    assert schema(pretrain_sweep)["properties"]["sweep"]["enum"] == ["s"]
+    (tmp_path / "experiments" / "sweeps" / "s.yaml").unlink()
+    assert "enum" not in schema(pretrain_sweep)["properties"]["sweep"]
+    assert pipeline.validate_parameters({"experiment": "later"})["experiment"] == "later"
 
 
 def test_a_sweep_needs_a_checkpoint_and_knows_the_suites() -> None:

@@ -14,7 +14,7 @@ from flows.stages import TASKS
 
 
 def stage_failed(status: int) -> StageFailedError:
-    return stage_failure("prepare", [f"ERROR: failed to run: cosmos prepare, exited with {status}"])
+    return stage_failure("prepare", ["ERROR: failed to run: cosmos prepare, exited with 74"], status)
 
 
 def test_every_stage_has_a_task() -> None:

@@ -1,4 +1,4 @@
-"""Driving the pipeline: parameters for a while, DVC's stages, interruptions."""
+"""Driving the pipeline: DVC's stages, beside each other too, failures, interruptions."""
 
 import os
 import signal
@@ -6,44 +6,39 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cosmos.config.experiment import load_experiment
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import TransientError
-from cosmos.pipeline.dvc import (
-    StageFailedError,
-    edit_yaml,
-    machine_environment,
-    parameters_in_force,
-    reproduce,
-)
+from cosmos.pipeline.directory import PIPELINE, PipelineDir
+from cosmos.pipeline.dvc import StageFailedError, machine_environment, pipeline_lock, reproduce
 
-ROOT = Path(__file__).parent.parent.parent
-PARAMS = """# all of it
-experiment: ""   # in force
-overrides: {}
-pretrain:   # optimisation
-  epochs: 3   # passes
-  seed: 0
-"""
+MEET = "touch $1; for i in $(seq 300); do test -e $2 && echo met && touch $3 && break; sleep 0.1; done"
+"""Script that ends once another one is there, too."""
 
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A DVC repository with a stage that prints, one that fails, and one that takes long."""
-    (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "dvc.yaml").write_text("""
 stages:
   speak: {cmd: 'echo "on $COSMOS_CLUSTER"; sleep 0.1; touch spoken', outs: [spoken]}
   fail: {cmd: 'echo "cosmos: the network is down"; exit 74', outs: [failed]}
-  mistake: {cmd: 'echo "cosmos: no such key"; exit 1', outs: [mistaken]}
+  mistake: {cmd: 'echo "cosmos: no such key, exited with 74"; exit 2', outs: [mistaken]}
+  meet: {cmd: sh meet.sh first second met, outs: [met]}
   last: {cmd: 'trap "touch saved; exit 75" INT; echo begun; sleep 60 & wait', outs: [never]}
+""")
+    (tmp_path / "meet.sh").write_text(MEET)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "dvc.yaml").write_text("""
+stages:
+  meet:
+    cmd: sh meet.sh second first folder/met && sleep 1
+    wdir: ..
+    outs: [folder/met]
 """)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True)
     return tmp_path
@@ -59,87 +54,20 @@ def run(workspace: Path, stage: str) -> list[str]:
     return lines
 
 
-def test_parameters_are_in_force_for_a_while_with_comments_and_all(workspace: Path) -> None:
-    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
-        inside = (workspace / "params.yaml").read_text()
-        assert experiment.params.pretrain.epochs == 5
-        assert load_experiment("", base=workspace / "params.yaml") == experiment
-    assert inside == PARAMS.replace("overrides: {}", "overrides:\n  pretrain:\n    epochs: 5")
-    assert (workspace / "params.yaml").read_text() == PARAMS
-
-
-@pytest.mark.parametrize("asked", ["", "other"])
-def test_they_win_over_the_overlay_in_force_and_what_stages_read_is_what_was_promised(
-    workspace: Path, asked: str
-) -> None:
-    text = PARAMS.replace('""', str(workspace / "tiny")).replace("{}", "{pretrain: {epochs: 6, seed: 5}}")
-    (workspace / "params.yaml").write_text(text)
-    (workspace / "tiny.yaml").write_text("pretrain: {epochs: 1, batch_size: 8}")
-    (workspace / "other.yaml").write_text("pretrain: {epochs: 2}")
-    name = str(workspace / asked) if asked else ""
-    with parameters_in_force(workspace, name, {"pretrain": {"epochs": 9}}) as promised:
-        assert load_experiment("", base=workspace / "params.yaml") == promised
-    found = promised.params.pretrain
-    assert (found.epochs, found.seed, found.batch_size) == ((9, 0, 32) if asked else (9, 5, 8))
-    assert (workspace / "params.yaml").read_text() == text
-
-
-def test_parameters_of_a_process_that_was_killed_are_put_back_the_next_time(workspace: Path) -> None:
-    code = f"""
-import os
-from pathlib import Path
-from cosmos.errors import TransientError
-from cosmos.pipeline.dvc import parameters_in_force
-with parameters_in_force(Path({str(workspace)!r}), "", {{"pretrain": {{"seed": 7}}}}):
-    os._exit(9)
-"""
-    subprocess.run([sys.executable, "-c", code], check=False)
-    assert load_experiment("", base=workspace / "params.yaml").params.pretrain.seed == 7
-    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}) as experiment:
-        assert (experiment.params.pretrain.seed, experiment.params.pretrain.epochs) == (0, 5)
-    assert (workspace / "params.yaml").read_text() == PARAMS
-
-
-def test_an_edit_in_the_meantime_is_kept_and_so_is_what_was_there_before(
-    workspace: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with parameters_in_force(workspace, "", {"pretrain": {"epochs": 5}}):
-        (workspace / "params.yaml").write_text("pretrain: {epochs: 8}\n")
-    assert (workspace / "params.yaml").read_text() == "pretrain: {epochs: 8}\n"
-    assert "params.yaml was edited while" in caplog.text
-    assert (workspace / ".dvc" / "tmp" / "params-kept.yaml").read_text() == PARAMS
-    with parameters_in_force(workspace, "", {}) as experiment:
-        assert experiment.params.pretrain.epochs == 8
-
-
-def test_wrong_parameters_are_refused_and_change_nothing(workspace: Path) -> None:
-    with (
-        pytest.raises(ValueError, match=r"pretrain\.epochs: .* greater than 0"),
-        parameters_in_force(workspace, "", {"pretrain": {"epochs": 0}}),
-    ):
-        pass
-    assert (workspace / "params.yaml").read_text() == PARAMS
-
-
-def test_one_run_has_the_workspace_at_a_time(workspace: Path) -> None:
+def test_a_pipeline_has_its_lock_and_another_one_another(workspace: Path) -> None:
     order = list[str]()
 
     def second() -> None:
-        with parameters_in_force(workspace, "", {"pretrain": {"seed": 2}}):
+        with pipeline_lock(workspace, PIPELINE):
             order.append("second")
 
-    with parameters_in_force(workspace, "", {"pretrain": {"seed": 1}}):
+    with pipeline_lock(workspace, PIPELINE), pipeline_lock(workspace, PipelineDir(Path("pipelines/other"))):
         thread = threading.Thread(target=second)
         thread.start()
         time.sleep(0.3)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
-
-
-@given(st.dictionaries(st.sampled_from(["experiment", "overrides", "loss"]), st.integers(1, 9)))
-def test_editing_sets_the_keys_that_are_given_and_no_other(values: dict[str, int]) -> None:
-    assert yaml.safe_load(edit_yaml(PARAMS, values)) == {**yaml.safe_load(PARAMS), **values}
 
 
 def test_only_what_was_said_of_jobs_is_set() -> None:
@@ -158,19 +86,32 @@ def test_a_stage_runs_with_its_settings_and_is_skipped_the_second_time(workspace
     assert "Stage 'speak' didn't change, skipping" in run(workspace, "speak")
 
 
-def test_a_failure_tells_what_was_said_and_whether_a_second_try_may_help(workspace: Path) -> None:
-    with pytest.raises(StageFailedError, match="the network is down") as failure:
-        run(workspace, "fail")
-    assert (failure.value.status, isinstance(failure.value, TransientError)) == (74, True)
-    with pytest.raises(StageFailedError, match="no such key") as failure:
-        run(workspace, "mistake")
-    assert (failure.value.status, isinstance(failure.value, TransientError)) == (1, False)
+@pytest.mark.parametrize(
+    ("stage", "message", "status", "is_transient"),
+    [
+        ("fail", "the network is down", 74, True),
+        ("mistake", "no such key, exited with 74", 2, False),
+        ("no-such-stage", "no-such-stage", 1, False),
+    ],
+)
+def test_a_failure_has_the_status_of_the_command_or_of_the_class_of_the_error_of_dvc(
+    workspace: Path, stage: str, message: str, status: int, is_transient: bool
+) -> None:
+    with pytest.raises(StageFailedError, match=message) as failure:
+        run(workspace, stage)
+    assert (failure.value.status, isinstance(failure.value, TransientError)) == (status, is_transient)
 
 
-def test_a_failure_of_dvc_itself_has_no_status(workspace: Path) -> None:
-    with pytest.raises(StageFailedError, match="no-such-stage") as failure:
-        run(workspace, "no-such-stage")
-    assert (failure.value.status, isinstance(failure.value, TransientError)) == (0, False)
+def test_stages_run_beside_each_other_and_what_is_busy_is_waited_for(workspace: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        begun = [
+            pool.submit(run, workspace, stage)
+            for stage in ("meet", "folder/dvc.yaml:meet", "folder/dvc.yaml:meet")
+        ]
+        outputs = [future.result() for future in begun]
+    assert sum("met" in lines for lines in outputs) == 2
+    assert sum("waiting for it" in lines for lines in outputs[1:]) == 1
+    assert sum("Stage 'folder/dvc.yaml:meet' didn't change, skipping" in lines for lines in outputs[1:]) == 1
 
 
 def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspace: Path) -> None:
@@ -186,10 +127,10 @@ def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspa
 def test_whoever_comes_next_waits_for_dvc_when_its_starter_is_killed(workspace: Path) -> None:
     code = f"""
 from pathlib import Path
-from cosmos.errors import TransientError
-from cosmos.pipeline.dvc import parameters_in_force, reproduce
+from cosmos.pipeline.directory import PIPELINE
+from cosmos.pipeline.dvc import pipeline_lock, reproduce
 root = Path({str(workspace)!r})
-with parameters_in_force(root, "", {{}}):
+with pipeline_lock(root, PIPELINE):
     reproduce(root, "last", {{}}, lambda line: print(line, flush=True), lambda: None)
 """
     starter = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -201,7 +142,7 @@ with parameters_in_force(root, "", {{}}):
     (dvc,) = [pid for pid in processes() if f"repro{chr(0)}last" in pid[1]]
     begun = time.monotonic()
     threading.Timer(1.0, lambda: os.killpg(dvc[0], signal.SIGINT)).start()
-    with parameters_in_force(workspace, "", {}):
+    with pipeline_lock(workspace, PIPELINE):
         assert time.monotonic() - begun > 1
     assert (workspace / "saved").exists()
 

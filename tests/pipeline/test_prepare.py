@@ -1,15 +1,24 @@
 """A dataset for a pipeline: when it is made, resumed and replaced."""
 
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
+from cosmos.pipeline.directory import PIPELINE, list_pipelines
 from cosmos.pipeline.prepare import prepare_into
 from tests.data.examples import flickr8k, machine
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a workspace of one's own."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_dataset_for_a_pipeline_appears_whole_and_replaces_another(tmp_path: Path) -> None:
@@ -70,3 +79,34 @@ def test_a_dataset_that_dvc_could_not_take_over_is_not_made_again_and_one_that_i
     inode = shard.stat().st_ino
     prepare_into(output, params, here, quiet=True)
     assert shard.stat().st_ino != inode
+
+
+@pytest.fixture
+def pipelines(tmp_path: Path) -> list[Path]:
+    """Folders of data of the workspace's pipeline and of two flows."""
+    for name in "ab":
+        (tmp_path / "pipelines" / name).mkdir(parents=True)
+        (tmp_path / "pipelines" / name / "dvc.yaml").touch()
+    return [PIPELINE.data, *(pipeline.data for pipeline in list_pipelines()[1:])]
+
+
+def test_data_that_another_pipeline_has_prepared_is_linked_and_not_prepared_again(
+    tmp_path: Path, pipelines: list[Path]
+) -> None:
+    params = Params(data=flickr8k(tmp_path))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda output: prepare_into(output, params, machine(tmp_path), quiet=True), pipelines))
+    shards = [output / "things" / "train" / "shard-00000.tar" for output in pipelines]
+    assert len({shard.stat().st_ino for shard in shards}) == 1
+
+
+def test_data_that_dvc_has_replaced_since_is_not_linked(tmp_path: Path, pipelines: list[Path]) -> None:
+    here, params = machine(tmp_path), Params(data=flickr8k(tmp_path))
+    first, second, _ = pipelines
+    prepare_into(first, params, here, quiet=True)
+    other = params.model_copy(update={"data": params.data.model_copy(update={"seed": 9})})
+    prepare_into(second, other, here, quiet=True)
+    shutil.rmtree(first)
+    shutil.copytree(second, first)
+    prepare_into(pipelines[2], params, here, quiet=True)
+    assert Manifest.read(pipelines[2] / "things" / "train").source["seed"] == params.data.seed
