@@ -52,7 +52,7 @@ def read_trial_figures(run: RunDir, num_ranks: int) -> dict[str, float]:
     training = {key: math.nan if value is None else float(value) for key, value in last.items()}
     return {
         **training,
-        "device_seconds": training.get("seconds", 0.0) * num_ranks,
+        "device_seconds": training.get("device_seconds", training.get("seconds", 0.0) * num_ranks),
         **{name: value for file in run.result_files for name, value in read_result_figures(file).items()},
     }
 

@@ -1,8 +1,10 @@
 """Save and resume: a checkpoint in the published format that also holds everything a resumed run needs."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -101,12 +103,18 @@ def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> Trai
         learner.scaler.load_state_dict(extra["scaler"])
         restore_random_state(extra["rng"], learner.process.device)
         damaged = extra.get("damaged", torch.empty(0)).tolist()  # none in checkpoints of version 1
-        return TrainingState(extra["step"], Counters(**extra["progress"]), frozenset(damaged))
+        counters = read_counters(extra["progress"], learner.process.world_size)
+        return TrainingState(extra["step"], counters, frozenset(damaged))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{checkpoint.path}: holds no training that this version can continue ({error!r}); "
             "name another run with --run, or move the file out of the run"
         ) from error
+
+
+def read_counters(progress: Mapping[str, Any], num_ranks: int) -> Counters:
+    """Return the counters that a checkpoint holds; one of version 1 had as many ranks as there are now."""
+    return Counters(**{"device_seconds": progress["seconds"] * num_ranks, **progress})
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -41,6 +41,8 @@ class Counters:
 
     seconds: float = 0.0
     """time in the loop, from the first request for data on, without evaluations and writing checkpoints"""
+    device_seconds: float = 0.0
+    """the same, each second times the processes that trained then"""
     replaced_samples: int = 0
     """times that another sample was read in place of a damaged one, summed over all ranks"""
     skipped_steps: int = 0
@@ -84,8 +86,9 @@ class Lap:
 class Stopwatch:
     """Clock of a training loop, which adds each second once to the counters and to the lap."""
 
-    def __init__(self, counters: Counters) -> None:
-        self.counters, self.lap, self.read_at = counters, Lap(), time.perf_counter()
+    def __init__(self, counters: Counters, num_ranks: int) -> None:
+        self.counters, self.num_ranks = counters, num_ranks
+        self.lap, self.read_at = Lap(), time.perf_counter()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -99,9 +102,10 @@ class Stopwatch:
     def read(self) -> None:
         """Add the time since the last reading to the counters and to the lap."""
         now = time.perf_counter()
-        self.counters.seconds += now - self.read_at
-        self.lap.seconds += now - self.read_at
-        self.read_at = now
+        passed, self.read_at = now - self.read_at, now
+        self.counters.seconds += passed
+        self.counters.device_seconds += passed * self.num_ranks
+        self.lap.seconds += passed
 
     def restart(self) -> None:
         """Skip the time since the last reading."""

@@ -62,7 +62,7 @@ class Trainer:
     stopwatch: Stopwatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stopwatch = Stopwatch(self.state.counters)
+        self.stopwatch = Stopwatch(self.state.counters, self.learner.process.world_size)
 
     @property
     def run(self) -> RunDir:

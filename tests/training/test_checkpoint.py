@@ -98,6 +98,11 @@ def test_a_checkpoint_without_the_state_of_a_training_is_refused_by_name(tmp_pat
         make_trainer(tmp_path, params())
 
 
+def test_the_progress_of_an_older_checkpoint_was_made_by_as_many_processes() -> None:
+    assert checkpoint.read_counters({"seconds": 3.0, "skipped_steps": 1}, 2).device_seconds == 6.0
+    assert checkpoint.read_counters({"seconds": 3.0, "device_seconds": 24.0}, 2).device_seconds == 24.0
+
+
 def test_a_partial_checkpoint_that_the_next_process_removes_is_no_fault_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

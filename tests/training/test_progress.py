@@ -1,6 +1,20 @@
+import time
+
 import pytest
 
-from cosmos.training.progress import Counters, StepPlan, TrainingState
+from cosmos.training.progress import Counters, StepPlan, Stopwatch, TrainingState
+
+
+def test_each_second_counts_once_and_for_every_process_that_trained_then() -> None:
+    counters = Counters(seconds=10.0, device_seconds=80.0)  # saved by eight
+    started = time.perf_counter()
+    watch = Stopwatch(counters, num_ranks=2)
+    with watch.paused():
+        time.sleep(0.05)
+    passed = watch.finish_lap().seconds
+    assert 0 < passed <= time.perf_counter() - started - 0.05
+    assert counters.seconds == pytest.approx(10 + passed)
+    assert counters.device_seconds == pytest.approx(80 + 2 * passed)
 
 
 @pytest.mark.parametrize(
@@ -19,4 +33,4 @@ def test_skipped_steps_in_a_row_are_counted_until_one_is_finite() -> None:
     state = TrainingState()
     for is_finite in (False, False, True, False):
         state.count_step(num_replaced=2, is_finite=is_finite)
-    assert state == TrainingState(4, Counters(0.0, 8, 3, 1))
+    assert state == TrainingState(4, Counters(replaced_samples=8, skipped_steps=3, skipped_in_a_row=1))

@@ -268,6 +268,7 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
     assert abs(float(said[0][1]) - float(said[1][1])) < 5
     (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert (line["step"], line["replaced_samples"]) == (2, 2 * (1 + 2))
+    assert line["device_seconds"] == pytest.approx(2 * line["seconds"])
     assert (line["damaged_samples"], line["samples_used"], line["samples_listed"]) == (2, 28, 30)
 
 
