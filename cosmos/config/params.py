@@ -243,18 +243,19 @@ def _data_problems(data: DataParams) -> list[str]:
 
 def _architecture_problems(params: Params) -> list[str]:
     inline, views, problems = params.model.inline, params.views, list[str]()
-    if views.local_size > views.image_size:
+    if views.num_local_crops and views.local_size > views.image_size:
         problems.append(
             f"views.local_size: {views.local_size} is larger than views.image_size {views.image_size}"
         )
     if params.model.architecture != "inline":
         return problems
     vision, text = inline.vision, inline.text
+    local_size = views.local_size if views.num_local_crops else 0
     problems += [
         f"{key}: {size} is not a multiple of {unit_key} {unit}"
         for key, size, unit_key, unit in (
             ("views.image_size", views.image_size, "model.inline.vision.patch_size", vision.patch_size),
-            ("views.local_size", views.local_size, "model.inline.vision.patch_size", vision.patch_size),
+            ("views.local_size", local_size, "model.inline.vision.patch_size", vision.patch_size),
             ("model.inline.vision.width", vision.width, "model.inline.vision.head_width", vision.head_width),
             ("model.inline.text.width", text.width, "model.inline.text.heads", text.heads),
             (

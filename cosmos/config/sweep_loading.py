@@ -13,7 +13,7 @@ from cosmos.config.experiment import EXPERIMENTS, experiment_names, load_experim
 from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRICS, metric_of
 from cosmos.config.identity import flatten_sections
 from cosmos.config.near_names import close_names, near_names
-from cosmos.config.search_space import condition_problems
+from cosmos.config.search_space import SearchValue, condition_problems
 from cosmos.config.settings_file import read_settings
 from cosmos.config.sweep import Objective, Sweep, SweepFile
 from cosmos.config.validation import explain_validation
@@ -90,7 +90,7 @@ def value_problems(sweep: Sweep) -> Iterator[str]:
         if path.startswith(("data.", "evaluate.")):
             yield f"space.{path}: decides what is trained on or measured, so that trials would not compare"
         for value in distribution.extremes:
-            if reason := refusal(sweep, {path: value}, only=path):
+            if reason := refusal(sweep, {path: value}, only=path) or conversion(sweep, path, value):
                 yield f"space.{path}: {value!r}: {reason}"
     suggester = RandomSuggester(random.Random(0))
     for _ in range(NUM_RANDOM_TRIALS):
@@ -109,6 +109,15 @@ def refusal(sweep: Sweep, values: Mapping[str, Any], only: str = "") -> str:
         relevant = [p for p in problems if not only or ".".join(map(str, p["loc"])) == only]
         return "; ".join(p["msg"].removeprefix("Value error, ") for p in relevant)
     return ""
+
+
+def conversion(sweep: Sweep, path: str, value: SearchValue) -> str:
+    """Return the value of another type that Params takes `value` for, in words; "" where it is the same."""
+    try:
+        taken = flatten_sections(sweep.params({path: value}, 0).model_dump(mode="json")).get(path, value)
+    except ValidationError:  # impossible only with the base's other values, as random trials will tell
+        return ""
+    return "" if taken == value else f"is taken for {taken!r}; write it so"
 
 
 @dataclass(frozen=True)

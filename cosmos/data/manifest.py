@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cosmos.config.near_names import close_names
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import write_json
 
@@ -102,10 +103,7 @@ class Manifest:
                 source=value["source"],
             )
         except FileNotFoundError:
-            raise InputError(
-                f"{path}: no such file; `cosmos prepare` makes it; --data.name names another dataset, "
-                "COSMOS_DATA_ROOT the folder of all"
-            ) from None
+            raise InputError(f"{path}: no such file; {_near_datasets(folder)}") from None
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
             raise convert_os_error(error, message, InputError, "correct data.name") from None
@@ -113,3 +111,12 @@ class Manifest:
             raise DamagedDataError(
                 f"{path}: not a manifest ({error}); delete it and run `cosmos prepare` again"
             ) from None
+
+
+def _near_datasets(folder: Path) -> str:
+    """Return the prepared datasets with names near that of `folder`, a split, and the remedy."""
+    prepared = [path.parents[1].name for path in folder.parents[1].glob(f"*/{folder.name}/{MANIFEST_FILE}")]
+    close = close_names(folder.parent.name, prepared)
+    near = f"near it: {', '.join(close)}; " if close else ""
+    remedy = "--data.name names another dataset, COSMOS_DATA_ROOT the folder of all"
+    return f"{near}`cosmos prepare` makes it; {remedy}"

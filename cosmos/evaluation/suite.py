@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import starmap
 
 from cosmos.config.evaluate_params import EvaluateParams
+from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.classification import sets as classification_sets
@@ -33,9 +34,8 @@ class EvaluationSuite:
         """Return the cards of the datasets asked for. Raises InputError for a name without a card."""
         unknown = [name for name in self.datasets if name not in self.cards]
         if unknown:
-            raise InputError(
-                f"evaluate.{self.name}.datasets: no {', '.join(unknown)}; there are {', '.join(self.cards)}"
-            )
+            near = near_names(unknown[0], self.cards)
+            raise InputError(f"evaluate.{self.name}.datasets: no {', '.join(unknown)}; {near}")
         return [self.cards[name] for name in dict.fromkeys(self.datasets)]
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from cosmos.config.near_names import near_names
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.run import dvc_versions
 from cosmos.run.directory import RunDir
@@ -95,9 +96,8 @@ class PublishedReference(CheckpointReference):
         """Return the reference that `published:NAME` is. Raises InputError for an unknown name."""
         reference = cls(text)
         if reference.name not in PUBLISHED_ARCHITECTURES:
-            raise InputError(
-                f"{text}: no such published checkpoint; there are {', '.join(PUBLISHED_ARCHITECTURES)}"
-            )
+            near = near_names(reference.name, PUBLISHED_ARCHITECTURES)
+            raise InputError(f"{text}: no such published checkpoint; {near}")
         return reference
 
     def fetch(self, cache: Path) -> Path:
@@ -206,9 +206,9 @@ def parse_checkpoint_reference(text: str) -> CheckpointReference:
     if not kind:
         return FileReference.parse(text)
     if kind[1] not in KINDS:
+        near = near_names(kind[1], KINDS)
         raise InputError(
-            f"{text}: no kind of checkpoint is called {kind[1]!r}; there are {', '.join(KINDS)}; "
-            f"a file of that name is ./{text}"
+            f"{text}: no kind of checkpoint is called {kind[1]!r}; {near}; a file of that name is ./{text}"
         )
     return KINDS[kind[1]].parse(text)
 
@@ -222,7 +222,7 @@ def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
         return parse_checkpoint_reference(checkpoint)
     saved = run.saved_checkpoints
     if not saved:
-        raise InputError(
-            f"{run.path}: no checkpoint; `cosmos pretrain` makes one, --checkpoint names another"
-        )
+        trained = [folder.parent.name for folder in run.path.parent.glob("*/checkpoints")]
+        near = near_names(run.path.name, trained, "`cosmos pretrain` makes one, --checkpoint names another")
+        raise InputError(f"{run.path}: no checkpoint; {near}")
     return FileReference(str(saved[0]), saved[0])

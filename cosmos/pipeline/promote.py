@@ -17,9 +17,11 @@ from typing import Any, get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
+from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
@@ -91,7 +93,8 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
 def last_checkpoint(run: RunDir, name: str) -> Path:
     """Return the checkpoint that a run ended with. Raises InputError if it is not finished or has none."""
     if not run.params.is_file():
-        raise InputError(f"{run.path}: no run; `cosmos runs list` lists those that there are")
+        near = near_names(name, run_names(run.path.parent), "`cosmos runs list` lists those that there are")
+        raise InputError(f"{run.path}: no run; {near}")
     line, epochs = last_line_with("loss", run.metrics), load_saved_params(run).pretrain.epochs
     if not line or line["epoch"] < epochs:
         done = f"{line['epoch']:.4g} of {epochs} epochs" if line else "no step"

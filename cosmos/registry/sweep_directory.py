@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 
 import yaml
 
+from cosmos.config.near_names import near_names
 from cosmos.config.search_space import TrialValues
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
@@ -129,5 +130,6 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
     for path in definitions:
         if name in ("", path.parent.name.rpartition("-")[0]):
             return SweepDir(path.parent)
-    ids = ", ".join(path.parent.name for path in definitions) or "none"
-    raise InputError(f"{name or 'the newest'}: no sweep in {runs_root}; there are: {ids}")
+    ids = [path.parent.name for path in definitions]
+    near = near_names(name, [*ids, *dict.fromkeys(sweep_id.rpartition("-")[0] for sweep_id in ids)])
+    raise InputError(f"{name or 'the newest'}: no sweep in {runs_root}; {near}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cosmos.config.figures import Figures
+from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
 
 _PUBLISHED: Mapping[str, Mapping[str, Mapping[str, Figures]]] = json.loads(
@@ -26,8 +27,8 @@ def published_figures(checkpoint: str, suite: str, dataset: str) -> Figures:
     Raises InputError for a checkpoint without any published figures.
     """
     if checkpoint not in _PUBLISHED:
-        names = ", ".join(PUBLISHED_CHECKPOINTS)
-        raise InputError(f"{checkpoint!r}: no checkpoint with published figures; there are {names}")
+        near = near_names(checkpoint, PUBLISHED_CHECKPOINTS)
+        raise InputError(f"{checkpoint!r}: no checkpoint with published figures; {near}")
     return _PUBLISHED[checkpoint].get(suite, {}).get(dataset, {})
 
 

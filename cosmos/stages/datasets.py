@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.evaluation.card import DatasetCard
@@ -61,8 +62,8 @@ def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
     cards = [card for suite in suites(params.evaluate).values() for card in suite.cards.values()]
     unknown = sorted(set(names) - {card.name for card in cards})
     if unknown:
-        available = ", ".join(dict.fromkeys(card.name for card in cards))
-        raise InputError(f"no dataset {', '.join(unknown)}; there are {available}")
+        near = near_names(unknown[0], dict.fromkeys(card.name for card in cards))
+        raise InputError(f"no dataset {', '.join(unknown)}; {near}")
     return [card for card in cards if card.name in names or not names]
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
@@ -314,7 +315,6 @@ def published_name(subject: EvaluatedCheckpoint, params: Params) -> str:
     """
     requested, own = params.evaluate.published, subject.reference.name
     if requested not in ("", *PUBLISHED_CHECKPOINTS):
-        raise InputError(
-            f"evaluate.published: no {requested!r}; there are {', '.join(PUBLISHED_CHECKPOINTS)}"
-        )
+        near = near_names(requested, PUBLISHED_CHECKPOINTS)
+        raise InputError(f"evaluate.published: no {requested!r}; {near}")
     return requested or (own if own in PUBLISHED_CHECKPOINTS else "")

@@ -10,6 +10,7 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.errors import CosmosError, InputError, TransientError, error_class, summarize_error
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.submission import JobSpec
@@ -130,8 +131,8 @@ def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
     reference = parse_checkpoint_reference(name)
     if isinstance(reference, FileReference) and not reference.path.is_file():
         runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
-        there = f"there are {', '.join(runs)}" if runs else "there is none"
-        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}: {there}")
+        near = near_names(name, runs)
+        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}; {near}")
     return run_of_results(name, machine)
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
 from cosmos.errors import CosmosError, InputError
 from cosmos.launch.once import attachable_submission
@@ -145,7 +146,7 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
             submission = attachable_submission(record) or read_submission(record)
     if submission is None or not submission.job_id:
         runs = sorted(str(record.parent.relative_to(machine.runs_root)) for record in job_records(machine))
-        have = f"these runs have: {', '.join(runs)}" if runs else "no run has"
+        have = f"of the runs that have one, {near_names(name, runs)}" if runs else "no run has"
         raise InputError(f"{machine.runs_root / name} has no job; {have}")
     return submission
 

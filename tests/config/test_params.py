@@ -1,11 +1,18 @@
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
+from cosmos.config.evaluate_params import SegmentationSet
 from cosmos.config.experiment import merge_sections
 from cosmos.config.identity import describe_changes, params_fingerprint
+from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.search_space import FloatRange, IntegerRange, nest_sections
+from cosmos.config.section import Section, plain_types
+from cosmos.config.sweep import SweepFile
 
 
 @pytest.mark.parametrize("section", ["data", "views", "model", "loss", "pretrain", "evaluate"])
@@ -30,6 +37,33 @@ def test_the_fingerprint_tells_pretrainings_apart_and_leaves_evaluation_out() ->
     assert params_fingerprint(base) != params_fingerprint(other)
     assert params_fingerprint(base) == params_fingerprint(evaluated)
     assert describe_changes(base, other) == ["loss.distill_weight: 1.0 -> 0.5"]
+
+
+def numbers(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the path of each number in a model."""
+    for name, field in model.model_fields.items():
+        types = plain_types(field.annotation)
+        if types & {int, float} and not types & {str, bool}:
+            yield prefix + name
+        for section in types:
+            if isinstance(section, type) and issubclass(section, Section):
+                yield from numbers(section, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("model", [Params, Machine, SegmentationSet, IntegerRange, FloatRange, SweepFile])
+@pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "infinity", [1]])
+def test_no_number_is_a_boolean_or_infinite(model: type[BaseModel], value: object) -> None:
+    paths = list(numbers(model))
+    with pytest.raises(ValueError, match=r"valid|Boolean|finite") as refused:
+        model(**nest_sections(dict.fromkeys(paths, value)))
+    assert [path for path in paths if f"{path}" not in str(refused.value)] == []
+
+
+def test_the_size_of_local_crops_is_free_where_there_are_none() -> None:
+    views = {"image_size": 16, "num_local_crops": 0}
+    assert Params.model_validate({"views": views}).views.local_size == 32
+    with pytest.raises(ValueError, match=r"local_size: 32 is larger than views\.image_size 16"):
+        Params.model_validate({"views": {**views, "num_local_crops": 1}})
 
 
 def test_yaml_survives_a_round_trip() -> None:

@@ -45,6 +45,15 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         (on(CAPTIONS, "int", low=1, high=4), r"space\.views\.num_captions: 1: .*greater than or equal to 2"),
         (on(CAPTIONS, "float", low=2.5, high=4), r"space\.views\.num_captions: 2\.5: .*valid integer"),
         (on("loss.contrastive", "categorical", choices=["clip", "cloob"]), r"'cloob': .*'clip' or 'siglip'"),
+        (on(MOMENTUM, "categorical", choices=[0.9, "0.99"]), r"'0\.99': is taken for 0\.99; write it so"),
+        (on(MOMENTUM, "categorical", choices=[True, 0.9]), r"True: expected a number, not a Boolean"),
+        (on(MOMENTUM, "float", low="0.9", high=True), r"float\.high: expected a number, not a Boolean"),
+        (on(MOMENTUM, "floaat", **RANGE), r"momentum: distribution: expected float, .* categorical"),
+        (
+            {"space": {MOMENTUM: {"distribution": "float", "lo": 0, "high": 1}}},
+            r"lo: no such key; near it: low, log;",
+        ),
+        ({"objectives": None}, r"objectives: has no value"),
         (on("pretrain.seed", "int", low=0, high=9), r"space\.pretrain\.seed: not to be searched"),
         (on("data.max_skipped", "float", low=0, high=0.5), r"max_skipped: .*would not compare"),
         (
@@ -172,3 +181,38 @@ def test_a_repetition_differs_by_its_seed_alone(tmp_path: Path) -> None:
     assert second == first.model_copy(
         update={"pretrain": first.pretrain.model_copy(update={"seed": first.pretrain.seed + 2})}
     )
+
+
+def test_numbers_of_a_space_are_numbers_however_they_are_written_and_empty_sections_change_nothing(
+    tmp_path: Path,
+) -> None:
+    text = """
+experiment:
+fixed:
+sampler:
+repeats: {best: 1e0}
+space:
+  pretrain.learning_rate: {distribution: categorical, choices: [1e-4, 1e-3]}
+  pretrain.momentum: {distribution: float, low: 9e-1, high: 1, when: {pretrain.learning_rate: 1e-4}}
+objectives: [{figure: loss}]
+"""
+    (tmp_path / "numbers.yaml").write_text(text.replace("experiment:\n", ""))
+    file = load_sweep(str(tmp_path / "numbers.yaml")).file
+    assert file.space["pretrain.learning_rate"].extremes == (1e-4, 1e-3)
+    assert file.space["pretrain.momentum"].when == {"pretrain.learning_rate": 1e-4}
+    assert (file.repeats.best, file.objectives[0].goal) == (1, "minimize")
+
+
+def test_a_key_that_stands_twice_in_a_sweep_is_refused_with_both_lines(tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("space:\n  pretrain.momentum: {}\n  pretrain.momentum: {}\n")
+    with pytest.raises(ValueError, match=r"space\.pretrain\.momentum stands twice, in lines 2 and 3"):
+        load_sweep(str(tmp_path / "twice.yaml"))
+
+
+def test_hidden_files_are_no_sweeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    SWEEPS_FOLDER.mkdir(parents=True)
+    (SWEEPS_FOLDER / "._lr.yaml").write_bytes(b"\x00")
+    (SWEEPS_FOLDER / "momentum.yaml").touch()
+    with pytest.raises(ValueError, match=r"no such sweep in \S+; there are: momentum$"):
+        load_sweep("lr")

@@ -39,7 +39,7 @@ def test_the_datasets_that_the_parameters_name_are_wanted_once_each_in_their_ord
 def test_a_name_that_is_no_dataset_is_refused_with_those_there_are() -> None:
     suite = suites(with_classification(("cifar11",)))["classification"]
     with pytest.raises(
-        ValueError, match=r"evaluate\.classification\.datasets: no cifar11; there are .*cifar10"
+        ValueError, match=r"evaluate\.classification\.datasets: no cifar11; near it: cifar10, cifar100"
     ):
         suite.requested()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.data.sources.caption_files import load_text_file
 from cosmos.errors import InputError
@@ -77,9 +78,8 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
 
 def _shipped_prompts(where: str, name: str) -> Prompts:
     if name not in CLASSIFICATION_PROMPTS:
-        raise InputError(
-            f"{where}.prompts: no prompts of {name!r}; there are those of {', '.join(CLASSIFICATION_PROMPTS)}"
-        )
+        near = near_names(name, CLASSIFICATION_PROMPTS)
+        raise InputError(f"{where}.prompts: no prompts of {name!r}; {near}")
     return CLASSIFICATION_PROMPTS[name]
 
 

@@ -115,7 +115,7 @@ def test_shipped_prompts_fit_a_dataset_in_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "names", "message"),
     [
-        ({"prompts": "cifar"}, [], r"own\.mine\.prompts: no prompts of 'cifar'; there are those of imagenet"),
+        ({"prompts": "cifar"}, [], r"own\.mine\.prompts: no prompts of 'cifar'; near it: cifar10"),
         ({"prompts": "cifar10"}, [], r"own: 3 folders of classes for 10 class names"),
         ({"prompts": "cifar10", "class_names": "names.txt"}, ["a"], "both given; remove one"),
         ({"templates": ("a {}", "a photo")}, [], r"templates: 'a photo' has no \{\}"),
