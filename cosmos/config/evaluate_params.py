@@ -13,6 +13,9 @@ from cosmos.config.section import Positive, Precision, Section, Share
 SuiteName = Literal["retrieval", "classification", "segmentation", "perception"]
 Attention = Literal["csa", "plain"]
 
+PREPARED_SPLITS = ("heldout", "train")
+"""Datasets of retrieval that are splits of the prepared dataset."""
+
 
 class RetrievalSet(Section):
     """Images and captions of one's own, for retrieval."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal, get_args
 
-from cosmos.config.evaluate_params import Attention
+from cosmos.config.evaluate_params import PREPARED_SPLITS, Attention
 from cosmos.config.params import DistillTermParams
 
 Figures = Mapping[str, float]
@@ -201,6 +201,25 @@ def direction_of(figure: str) -> Direction:
     """Return the better direction of a figure, named as `metric_of` takes it; "" where none is known."""
     metric = metric_of(figure)
     return metric.direction if metric else ""
+
+
+TRAINING_DATA = "train"
+"""Name of the data that a run was trained on, among the data of its figures."""
+
+
+def data_of_figure(figure: str) -> str:
+    """Return the name of the data that a figure, named as `metric_of` takes it, is of.
+
+    It is <suite>/<dataset> for a result, and TRAINING_DATA for losses and, while training, for evaluations on
+    splits of the prepared dataset. "" stands for no data, as of seconds, and for data that is not recorded.
+    """
+    suite, *path = figure.split("/", 3)
+    if suite == "evaluation":
+        return TRAINING_DATA if path[1:2] and path[1] in PREPARED_SPLITS else ""
+    if len(path) == 3:
+        return f"{suite}/{path[0]}"
+    metric = metric_of(figure)
+    return TRAINING_DATA if metric and metric.role == "quality" else ""
 
 
 def is_caveat(figure: str) -> bool:

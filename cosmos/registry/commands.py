@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,10 @@ from cosmos.registry.query import (
     RowValue,
     RunRow,
     all_keys,
+    data_key,
+    data_mark,
+    data_version,
+    mixed_figures,
     parse_conditions,
     resolve_key,
     run_row,
@@ -45,6 +50,8 @@ HELD_OUT_METRICS = (
     [f"evaluation/{model}/heldout/{RECALL}" for model in ("teacher", "student")],
 )
 """Results, and evaluations while training: tables show the first of each that a run has."""
+
+MIXED_NOTE = "@: figures of different data, which do not compare; `cosmos runs show RUN` has the hashes"
 
 MAX_TERMINAL_RUNS = 50
 """Largest number of runs that a terminal shows, unless more are asked for."""
@@ -89,17 +96,23 @@ class QueriedRuns:
         return [self.resolve(key.strip()) for key in self.query.columns if key.strip()]
 
     def as_json(self, rows: Sequence[RunRow]) -> list[dict[str, RowValue]]:
-        """Return rows as values of JSON: with the columns that the query names, or else with all keys."""
+        """Return rows as values of JSON: with the columns that the query names, or else with all keys.
+
+        A named figure comes with the hash of its data.
+        """
         if not self.columns:
             return [dict(row) for row in rows]
-        return [{key: row[key] for key in self.columns if key in row} for row in rows]
+        columns = dict.fromkeys([*self.columns, *map(data_key, self.columns)])
+        return [{key: row[key] for key in columns if key in row} for row in rows]
 
-    def print_table(self, rows: Sequence[RunRow], columns: Sequence[str]) -> None:
+    def print_table(self, rows: Sequence[RunRow], columns: Sequence[str], sorted_by: str = "name") -> None:
         """Print rows as a table with the query's columns, or else with `columns`."""
         if not rows:
             print(f"none of {len(self.records)} runs matches")
             return
-        sys.stdout.write("\n".join([*table_lines(rows, self.columns or columns), ""]))
+        shown = self.columns or columns
+        mixed = mixed_figures(rows, [*shown, sorted_by])
+        sys.stdout.write("\n".join([*table_lines(rows, shown), *([MIXED_NOTE] if mixed else []), ""]))
 
 
 def query_runs(query: RunQuery, machine: Machine) -> QueriedRuns:
@@ -136,7 +149,7 @@ def print_runs(
     in_terminal = not quiet and sys.stdout.isatty()
     shown = rows[: limit or (MAX_TERMINAL_RUNS if in_terminal else None)]
     if not quiet:
-        answer.print_table(shown, usual_columns(shown))
+        answer.print_table(shown, usual_columns(shown), sorted_by=key)
         if len(shown) < len(rows):
             print(f"... and {len(rows) - len(shown)} more; `--limit {len(rows)}` shows all")
     return answer.as_json(shown)
@@ -159,23 +172,54 @@ def print_best_runs(
 ) -> list[dict[str, RowValue]]:
     """Print the runs that have a metric, the best first, and return them; at most `limit`, unless that is 0.
 
-    `smallest`: the smallest is the best, whatever the metric. InputError for a metric that no run has.
+    Figures of different data are ranked apart, each with this limit. `smallest`: the smallest is the best,
+    whatever the metric. InputError for a metric that no run has.
     """
     answer = query_runs(query, machine)
     measured = dict.fromkeys(key for record in answer.records for key in record.metrics)
     key = resolve_key(metric, list(measured))
     ascending = smallest or direction_of(key) == "min"
     rows = sort_rows((row for row in answer.rows if key in row), key, descending=not ascending)
-    shown = rows[: limit or None]
+    ranked = {version: part[: limit or None] for version, part in rows_by_data(rows, key).items()}
+    shown = [row for part in ranked.values() for row in part]
     values = answer.as_json(shown)
     if not quiet:
         print(f"{printable(key)}, the {'smallest' if ascending else 'largest'} first")
-        answer.print_table(shown, list(dict.fromkeys(["name", "status", key, *usual_columns(shown)])))
+        print_rankings(answer, ranked, list(dict.fromkeys(["name", "status", key, *usual_columns(shown)])))
+    elif len(ranked) > 1:
+        print(f"{key}: {describe_mixture(ranked)}", file=sys.stderr)
     return values
 
 
+def rows_by_data(rows: Sequence[RunRow], key: str) -> dict[str, list[RunRow]]:
+    """Return rows by the data that their figure is of, in their order; the data of most rows first."""
+    versions = Counter(data_version(row, key) for row in rows)
+    return {
+        version: [row for row in rows if data_version(row, key) == version]
+        for version, _ in versions.most_common()
+    }
+
+
+def print_rankings(
+    answer: QueriedRuns, ranked: Mapping[str, Sequence[RunRow]], columns: Sequence[str]
+) -> None:
+    """Print a table for each version of the data, below its hash where there are several."""
+    if len(ranked) > 1:
+        print(describe_mixture(ranked))
+    for version, rows in ranked.items():
+        if len(ranked) > 1:
+            print(f"\ndata {data_mark(version)}")
+        answer.print_table(rows, columns)
+
+
+def describe_mixture(ranked: Mapping[str, Sequence[RunRow]]) -> str:
+    """Return a line that says that figures are of different data."""
+    names = ", ".join(map(data_mark, ranked))
+    return f"of {len(ranked)} versions of the data, which do not compare and are ranked apart: {names}"
+
+
 def export_runs(file: Path, query: RunQuery, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """Write runs to a .csv or .parquet file, one per row.
+    """Write runs to a .csv or .parquet file, one per row; figures of different data with the hashes of it.
 
     InputError for another format, or where the query selects no run.
     """
@@ -185,7 +229,9 @@ def export_runs(file: Path, query: RunQuery, machine: Machine, quiet: bool) -> d
     answer = query_runs(query, machine)
     if not answer.rows:
         raise InputError(f"none of {len(answer.records)} runs matches: there is nothing to export")
-    columns = answer.columns or [key for key in answer.keys if has_key(answer.rows, key)]
+    mixed = map(data_key, mixed_figures(answer.rows, answer.columns))
+    named = list(dict.fromkeys([*answer.columns, *mixed]))
+    columns = named or [key for key in answer.keys if has_key(answer.rows, key)]
     write(file, answer.rows, columns)
     if not quiet:
         print(f"{file}: {len(answer.rows)} runs, {len(columns)} columns")
@@ -211,6 +257,7 @@ def print_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
         "dataset": dict(record.dataset),
         "metrics": dict(record.metrics),
         "sessions": sessions,
+        "data": dict(record.data),
     }
 
 
@@ -254,6 +301,7 @@ def print_record(
         "sessions": sessions,
         "training": {key: value for key, value in record.metrics.items() if key not in results},
         "results": results,
+        "data of the figures": record.data,
     }
     parts = ("\n".join(section_lines(title, values)) for title, values in sections.items() if values)
     print("\n\n".join(parts))

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cosmos.config import identity
+from cosmos.config import figures, identity
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
 from cosmos.run import directory, labels, metrics, results
@@ -166,7 +166,7 @@ def is_to_keep(entry: IndexEntry) -> bool:
 @cache
 def index_version() -> int:
     """Return a checksum of the code that makes records: an index of other code is not used."""
-    readers = (run_records, results, metrics, labels, directory, identity)
+    readers = (run_records, results, metrics, labels, directory, identity, figures)
     files = (__file__, *(str(module.__file__) for module in readers))
     return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.errors import InputError
 from cosmos.registry.record import RecordValue, RunRecord
+from cosmos.run.results import SHORT_HASH, is_of_other_data
 
 RowValue = RecordValue | tuple[str, ...]
 RunRow = Mapping[str, RowValue]
@@ -23,6 +25,11 @@ RUN_KEYS = (
     "commit", "job", "problem",
 )  # fmt: skip
 """Keys beside parameters and metrics."""
+
+DATA_PREFIX = "data/"
+"""Beginning of the keys of hashes of the data that results are of."""
+TRAINING_DATA_KEY = "dataset.manifest"
+"""Key of the hash of the data that a run was trained on."""
 
 KEY_ALIASES = {"tag": "tags"}
 
@@ -59,21 +66,45 @@ def run_row(record: RunRecord) -> RunRow:
         "problem": record.problem or None,
     }
     present = {key: value for key, value in values.items() if value is not None}
-    return {**record.metrics, **record.params, **record.dataset, **present}
+    data = {f"{DATA_PREFIX}{name}": data_hash for name, data_hash in record.data.items()}
+    return {**record.metrics, **record.params, **record.dataset, **data, **present}
+
+
+def data_key(figure: str) -> str:
+    """Return the key of the hash of a figure's data."""
+    name = data_of_figure(figure)
+    return TRAINING_DATA_KEY if name == TRAINING_DATA else f"{DATA_PREFIX}{name}"
+
+
+def data_version(row: RunRow, figure: str) -> str:
+    """Return the hash of the data that a row's figure is of; "" for no data, and where it is not recorded."""
+    return str(row.get(data_key(figure), ""))
+
+
+def data_mark(version: str) -> str:
+    """Return the text that marks a figure with its data: `@1a2b3c4d`."""
+    return f"@{version[:SHORT_HASH] or 'unknown'}"
+
+
+def mixed_figures(rows: Sequence[RunRow], keys: Iterable[str]) -> list[str]:
+    """Return those of the keys whose figures in these rows are of different data."""
+    return [key for key in keys if len({data_version(row, key) for row in rows if key in row}) > 1]
 
 
 def all_keys(records: Iterable[RunRecord]) -> list[str]:
     """Return RUN_KEYS, then the parameters, the keys of data and the metrics that any run has."""
-    params, metrics = dict[str, None](), dict[str, None]()
+    params, metrics, data = dict[str, None](), dict[str, None](), dict[str, None]()
     for record in records:
+        data.update(dict.fromkeys(f"{DATA_PREFIX}{name}" for name in record.data))
         params.update(dict.fromkeys([*record.params, *record.dataset]))
         metrics.update(dict.fromkeys(record.metrics))
-    return list(dict.fromkeys([*RUN_KEYS, *params, *metrics]))
+    return list(dict.fromkeys([*RUN_KEYS, *params, *metrics, *data]))
 
 
 def resolve_key(text: str, keys: Sequence[str]) -> str:
     """Return the key that `text` means: the same, or the only one that ends in it.
 
+    A figure of other data than the run's own (`heldout@1a2b3c4d`) is meant only where there is no other.
     InputError where several keys end in it, or none.
     """
     text = KEY_ALIASES.get(text, text)
@@ -81,8 +112,9 @@ def resolve_key(text: str, keys: Sequence[str]) -> str:
         return text
     for boundaries in ("./", "_"):
         ends = [key for key in keys if key.endswith(tuple(f"{mark}{text}" for mark in boundaries))]
-        if len(ends) == 1:
-            return ends[0]
+        of_own_data = [key for key in ends if not is_of_other_data(key)]
+        if len(ends) == 1 or len(of_own_data) == 1:
+            return [*of_own_data, *ends][0]
         if ends:
             raise InputError(f"{text}: {len(ends)} keys end in that; say which: {join_keys(ends)}")
     raise InputError(f"{text!r}: no run has that; {suggest_keys(text, keys)}")

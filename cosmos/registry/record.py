@@ -8,8 +8,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,13 +22,14 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
-from cosmos.run.results import read_result_figures
+from cosmos.run.results import Results
 
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
 RecordValue = str | int | float | bool | None
 """Value of a parameter in a record."""
 
 Part = TypeVar("Part")
+Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
 
@@ -65,6 +67,8 @@ class RunRecord:
     """finite values of the last training line, evaluation/..., and <suite>/<dataset>/<model>/<metric>"""
     dataset: Mapping[str, RecordValue] = field(default_factory=dict)
     """hash of the manifest and size of the training data, by dataset.manifest and the like"""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """hashes of the data that results are of, by <suite>/<dataset>"""
 
     @property
     def is_over(self) -> bool:
@@ -101,7 +105,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     reader = TolerantReader()
     params: dict[str, RecordValue] = reader.read(lambda: read_param_values(run), {})
     newest = reader.read(lambda: read_newest_metrics(run), NewestMetrics())
-    results: dict[str, float] = reader.read(lambda: read_finite_results(run), {})
+    results = [reader.read(partial(read_result_summary, file), ResultSummary()) for file in run.result_files]
     labels = reader.read(lambda: read_text_labels(run), RunLabels())
     trial = reader.read(lambda: read_trial_summary(run), TrialSummary())
     job = reader.read(lambda: read_job_summary(run), JobSummary())
@@ -120,8 +124,9 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         job.job_id,
         "; ".join(reader.problems),
         params,
-        {**trial.values, **newest.as_metrics(), **results},
+        {**trial.values, **newest.as_metrics(), **joined(part.figures for part in results)},
         sessions.dataset,
+        joined(part.data for part in results),
     )
 
 
@@ -221,11 +226,25 @@ def read_text_labels(run: RunDir) -> RunLabels:
     return replace(labels, group=str(labels.group), tags=tuple(map(str, labels.tags)))
 
 
-def read_finite_results(run: RunDir) -> dict[str, float]:
-    """Return the finite overall figures of all results, by <suite>/<dataset>/<model>/<metric>."""
-    return finite_numbers(
-        {name: value for file in run.result_files for name, value in read_result_figures(file).items()}
-    )
+@dataclass(frozen=True)
+class ResultSummary:
+    """Figures of a results file."""
+
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """finite overall figures, by <suite>/<dataset>/<model>/<metric>"""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """hashes of the data that they are of, by <suite>/<dataset>"""
+
+
+def read_result_summary(file: Path) -> ResultSummary:
+    """Return the summary of a results file. DamagedDataError where it is damaged."""
+    results = Results(file, file.stem)
+    return ResultSummary(finite_numbers(results.figures()), results.data_hashes())
+
+
+def joined(parts: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
+    """Return the items of all mappings."""
+    return {key: value for part in parts for key, value in part.items()}
 
 
 @dataclass(frozen=True)

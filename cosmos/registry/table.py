@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cosmos.config.number_text import format_number
-from cosmos.registry.query import RowValue, RunRow, value_text
+from cosmos.registry.query import RowValue, RunRow, data_mark, data_version, mixed_figures, value_text
 from cosmos.report.text import printable
 
 ABSENT = "-"
@@ -11,11 +11,15 @@ COLUMN_SEPARATOR = "  "
 
 
 def table_lines(rows: Sequence[RunRow], columns: Sequence[str]) -> list[str]:
-    """Return the lines of a table: headings, with a line for each part of a path, then rows."""
+    """Return the lines of a table: headings, with a line for each part of a path, then rows.
+
+    Figures of a column that are of different data are marked with it.
+    """
+    mixed = mixed_figures(rows, columns)
     headings = [heading_parts(column) for column in columns]
     height = max(map(len, headings), default=0)
     texts = [
-        column_texts([""] * (height - len(heading)) + heading, column, rows)
+        column_texts([""] * (height - len(heading)) + heading, column, rows, is_mixed=column in mixed)
         for column, heading in zip(columns, headings, strict=True)
     ]
     return [COLUMN_SEPARATOR.join(line).rstrip() for line in zip(*texts, strict=True)]
@@ -27,10 +31,15 @@ def heading_parts(key: str) -> list[str]:
     return [*(f"{folder}/" for folder in folders), last]
 
 
-def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow]) -> list[str]:
+def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow], *, is_mixed: bool) -> list[str]:
     """Return a column with its heading, padded to one width; numbers are aligned on the right."""
     format_cell = COLUMN_FORMATS.get(column, format_cell_value)
-    texts = [*heading, *(format_cell(row[column]) if column in row else ABSENT for row in rows)]
+    cells = [format_cell(row[column]) if column in row else ABSENT for row in rows]
+    if is_mixed:
+        marks = [data_mark(data_version(row, column)) if column in row else "" for row in rows]
+        width = max(map(len, marks))
+        cells = [f"{cell} {mark:{width}}" for cell, mark in zip(cells, marks, strict=True)]
+    texts = [*heading, *cells]
     width = max(map(len, texts))
     is_text = any(isinstance(row.get(column), str | tuple | bool) for row in rows)
     return [text.ljust(width) if is_text else text.rjust(width) for text in texts]

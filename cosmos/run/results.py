@@ -6,6 +6,7 @@ started again, measures no entry of the same identity twice.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +86,17 @@ def data_label(name: str, data_hash: str) -> str:
     return f"{name}@{data_hash[:SHORT_HASH]}"
 
 
+def is_of_other_data(figure: str) -> bool:
+    """Return True for a result, or its data, that is marked as of other data than the run's own."""
+    return re.search(rf"/[^/]+@[0-9a-f]{{{SHORT_HASH}}}(/|$)", figure) is not None
+
+
 def supersedes(entry: ResultEntry, other: ResultEntry) -> bool:
     """Return True when `other` is of the same data, as far as it says: older versions name fewer files."""
     if entry["dataset"] != other["dataset"]:
         return False
-    is_subset = set(other["data"].values()) <= set(entry["data"].values())
-    is_part = is_subset and item_counts(entry) == item_counts(other)
+    names_fewer = set(other["data"].values()) < set(entry["data"].values())
+    is_part = names_fewer and item_counts(entry) == item_counts(other)
     return is_part or entry["data_hash"] == other["data_hash"]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment, load_recorded_params, merge_sections
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
@@ -23,9 +23,6 @@ from cosmos.run.dataset_version import DatasetVersion, RecordedVersion
 from cosmos.run.directory import RunDir
 from cosmos.run.model_card import ModelCard
 from cosmos.stages.training_data import read_dataset_version
-
-PREPARED_SPLITS = ("heldout", "train")
-"""Datasets of retrieval that are splits of the prepared dataset."""
 
 
 def is_prepared(suite: SuiteName | str, dataset: str) -> bool:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
@@ -33,7 +33,6 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.stages.checkpoint_origin import PREPARED_SPLITS
 from cosmos.stages.evaluation_result import EvaluationResult, publish_results
 from cosmos.stages.jobs import end_submission, print_job_log
 from cosmos.tracking.mirror import mirroring

@@ -3,7 +3,14 @@ from typing import get_args
 import pytest
 
 from cosmos.config.evaluate_params import Attention, SuiteName
-from cosmos.config.figures import SUITE_METRICS, TRAINING_METRICS, direction_of, is_caveat, metric_of
+from cosmos.config.figures import (
+    SUITE_METRICS,
+    TRAINING_METRICS,
+    data_of_figure,
+    direction_of,
+    is_caveat,
+    metric_of,
+)
 
 R1 = "image_to_text_R@1"
 
@@ -59,3 +66,20 @@ def test_every_suite_and_kind_of_attention_has_metrics_and_no_two_share_a_name()
         assert len({metric.name for metric in metrics}) == len(metrics)
     for attention in get_args(Attention):
         assert direction_of(f"segmentation/voc20/teacher/{attention}_mIoU") == "max"
+
+
+@pytest.mark.parametrize(
+    ("figure", "data"),
+    [
+        ("retrieval/heldout/teacher/image_to_text_R@1", "retrieval/heldout"),
+        ("retrieval/heldout@1a2b3c4d/teacher/image_to_text_R@1", "retrieval/heldout@1a2b3c4d"),
+        ("retrieval-published-x/heldout/teacher/image_to_text_R@1", "retrieval-published-x/heldout"),
+        ("classification/demo/teacher/accuracy/red/square", "classification/demo"),
+        ("evaluation/teacher/heldout/image_to_text_R@1", "train"),
+        ("evaluation/teacher/coco-val2017/image_to_text_R@1", ""),
+        *(("loss", "train"), ("distill_image_to_text", "train")),
+        *(("seconds", ""), ("step", ""), ("unknown", ""), ("evaluation", "")),
+    ],
+)
+def test_figures_name_the_data_that_they_are_of(figure: str, data: str) -> None:
+    assert data_of_figure(figure) == data

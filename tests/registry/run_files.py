@@ -39,15 +39,17 @@ def train_to(run: RunDir, epochs: float, loss: float = 2.5) -> None:
     run.checkpoint(step).write_bytes(b"weights")
 
 
-def provenance(run: RunDir, started: str = "2026-07-20T10:00:00+00:00") -> None:
+def provenance(
+    run: RunDir, started: str = "2026-07-20T10:00:00+00:00", train: str = "1234567890abcdef"
+) -> None:
     sessions = [{"started": started, "commit": "c0ffee"}]
-    data, dataset = {"train": "1234567890abcdef"}, {"num_samples": 16, "num_shards": 2}
+    data, dataset = {"train": train}, {"num_samples": 16, "num_shards": 2}
     run.provenance.write_text(json.dumps({"data": data, "dataset": dataset, "sessions": sessions}))
 
 
-def measure(run: RunDir, recall: float) -> None:
+def measure(run: RunDir, recall: float, data: str = "") -> None:
     models = {model: {"image_to_text_R@1": recall, "class/dog": 1.0} for model in ("student", "teacher")}
-    Results(run.result_file("retrieval"), "retrieval").put("heldout", {"models": models})
+    Results(run.result_file("retrieval"), "retrieval").put("heldout", {"models": models, "data_hash": data})
 
 
 def take_part(run: RunDir, state: str, **values: float) -> None:

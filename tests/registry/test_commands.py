@@ -122,6 +122,25 @@ class TestList:
         assert "more" not in output(capsys, "list", "--limit", "3")
         assert len(json_output(capsys, "list")) == 3
 
+    def test_figures_of_different_data_are_marked_with_it(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "@: " not in output(capsys, "list")
+        RunDir(root / "base").result_file("retrieval").unlink()
+        measure(RunDir(root / "base"), 0.25, "b" * 64)
+        measure(RunDir(root / "ema"), 0.5, "a" * 64)
+        *_, note = lines = output(capsys, "list").splitlines()
+        assert any("0.25 @bbbbbbbb" in line for line in lines)
+        assert any("0.5 @aaaaaaaa" in line for line in lines)
+        assert note.startswith("@: figures of different data, which do not compare")
+        by_hidden = output(capsys, "list", "--columns", "name", "--sort", "teacher/image_to_text_R@1")
+        assert by_hidden.splitlines()[-1] == note
+        key, data = "retrieval/heldout/teacher/image_to_text_R@1", "data/retrieval/heldout"
+        asked = ("--columns", key, "--where", f"{data}~aaaa")
+        assert json_output(capsys, "list", *asked) == [{key: 0.5, data: "a" * 64}]
+        exported = json_output(capsys, "export", "two.csv", "--where", f"{key}>0", "--columns", key)
+        assert exported["columns"] == [key, data]
+
     def test_where_no_run_matches_that_is_said(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert output(capsys, "list", "--where", "name=zzz") == "none of 3 runs matches\n"
 
@@ -196,6 +215,42 @@ class TestBest:
         assert names("step", "--smallest", "--limit", "1") == ["ema"]
         assert names("step", "--where", "status=running") == ["ema"]
 
+    def test_figures_of_different_data_are_ranked_apart(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, recall, data in (("base", 0.9, "b" * 64), ("ema", 0.5, "a" * 64), ("late", 0.6, "a" * 64)):
+            run = RunDir(root / name) if name != "late" else make_run(root / name)
+            run.result_file("retrieval").unlink(missing_ok=True)
+            measure(run, recall, data)
+        shown = output(capsys, "best", "teacher/image_to_text_R@1", "--limit", "1")
+        assert "of 2 versions of the data, which do not compare and are ranked apart" in shown
+        ranked = [line.split()[0] for line in shown.splitlines() if line.startswith(("late", "base", "data"))]
+        assert ranked == ["data", "late", "data", "base"]
+        assert "data @aaaaaaaa" in shown
+        command("best", "teacher/image_to_text_R@1", "--json")
+        printed = capsys.readouterr()
+        assert "ranked apart: @aaaaaaaa, @bbbbbbbb" in printed.err
+        rows = [(row["name"], row["data/retrieval/heldout"][:2]) for row in json.loads(printed.out)]
+        assert rows == [("late", "aa"), ("ema", "aa"), ("base", "bb")]
+
+    def test_losses_of_different_training_data_are_ranked_apart_and_seconds_are_not(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        provenance(RunDir(root / "base"), train="b" * 64)
+        assert "ranked apart: @bbbbbbbb, @12345678" in output(capsys, "best", "loss")
+        assert "ranked apart" not in output(capsys, "best", "step")
+
+    def test_the_end_of_a_key_means_the_runs_own_data(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        measure(RunDir(root / "base"), 0.7, "b" * 64)
+        metrics = json_output(capsys, "show", "base")["metrics"]
+        older = next(key for key in metrics if key.startswith("retrieval/heldout@"))
+        (row,) = json_output(
+            capsys, "best", "teacher/image_to_text_R@1", "--columns", "name", "--columns", older
+        )
+        assert row["name"] == "base"
+
     def test_a_parameter_is_no_metric(self) -> None:
         with pytest.raises(ValueError, match="'momentum': no run has that"):
             command("best", "momentum")
@@ -221,7 +276,9 @@ class TestShow:
         assert "1, 2026-07-21T10:00:00+00:00  commit: c0ffee" in titles[4]
         assert "  status     running\n" in titles[0]
         assert titles[1].splitlines()[1:] == ["  pretrain.momentum  0.9  (default: 0.96)"]
-        assert output(capsys, "show", "base").split("\n\n")[-1].startswith("results\n  retrieval/heldout/")
+        *_, results, data = output(capsys, "show", "base").split("\n\n")
+        assert results.startswith("results\n  retrieval/heldout/")
+        assert data.startswith("data of the figures\n  retrieval/heldout  ")
 
     def test_the_same_for_programs(self, capsys: pytest.CaptureFixture[str]) -> None:
         shown = json_output(capsys, "show", "ema")

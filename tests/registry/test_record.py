@@ -171,6 +171,12 @@ class TestDamage:
         assert entry.metrics["loss"] == before.metrics["loss"]
         assert ("retrieval/heldout/student/image_to_text_R@1" in entry.metrics) == (part != "results")
 
+    def test_results_of_other_suites_stay(self, tmp_path: Path) -> None:
+        run = whole_run(tmp_path / "one")
+        run.result_file("classification").write_text('{"datasets": {"demo": 3}}')
+        assert "classification.json: not a file of results (demo: 3); delete it" in record(run).problem
+        assert record(run).metrics["retrieval/heldout/student/image_to_text_R@1"] == 0.25
+
     def test_an_impossible_date_is_named_with_its_file(self, tmp_path: Path) -> None:
         run = make_run(tmp_path / "one")
         run.params.write_text("pretrain: {begun: 2026-13-45}")
