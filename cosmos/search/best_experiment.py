@@ -22,6 +22,7 @@ from cosmos.config.params import Params
 from cosmos.config.search_space import nest_sections
 from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.config.sweep import Sweep
+from cosmos.errors import InputError
 from cosmos.registry.candidates import Candidate
 from cosmos.run.files import write_text
 
@@ -35,13 +36,17 @@ def write_best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> tuple[
     """Write the best parameters as an experiment; return its file, and remarks on files that are kept.
 
     Where experiments/<sweep>-best.yaml is not this sweep's to replace, the sweep's id takes the place of its
-    name. "" stands for a file that cannot be written either.
+    name. "" stands for a file that cannot be written, as where the base was deleted meanwhile.
     """
     kept: list[str] = []
+    try:
+        text = best_experiment(sweep, best, verdict)
+    except InputError as error:
+        return "", [f"no experiment is written: {error}"]
     for name in (sweep.name, sweep.id):
         path = EXPERIMENTS / f"{name}-best.yaml"
         if not (owner := other_owner(path, sweep.id)):
-            write_text(path, best_experiment(sweep, best, verdict))
+            write_text(path, text)
             return str(path), kept
         kept.append(f"{path} is kept: {owner}")
     return "", [*kept, "delete or rename one of them to have the experiment written"]

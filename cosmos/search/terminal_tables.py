@@ -109,5 +109,10 @@ def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
 def describe_importances(importances: Importances) -> str:
     """Return the importances in a line, the largest first, or the reason for which there are none."""
     ranked = sorted(importances.shares.items(), key=lambda share: -share[1])
-    shares = ", ".join(f"{parameter_label(path)} {share:.0%}" for path, share in ranked)
+    shares = ", ".join(f"{parameter_label(path)} {format_share(share)}" for path, share in ranked)
     return shares or f"withheld: {importances.withheld}"
+
+
+def format_share(share: float) -> str:
+    """Return a share in per cent, of which a small one is not rounded to nothing."""
+    return "<1%" if 0 < share < 0.01 else f"{share:.0%}"

@@ -41,7 +41,7 @@ def test_a_job_leads_a_session_of_its_own_and_writes_nothing_into_the_terminal(
 
 def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    request = JobRequest(cpus_per_task=1, minutes=1, warning_seconds=30)
+    request = JobRequest(cpus_per_task=1, minutes=1)
     calls = [partial(examples.add, 1, 2), partial(examples.add, 3, 4)]
     assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
 

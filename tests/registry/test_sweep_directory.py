@@ -6,6 +6,7 @@ import pytest
 
 from cosmos.errors import DamagedDataError
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
+from cosmos.run.directory import RunDir
 from tests.search.examples import RECALL, small_sweep, write_sweep
 
 
@@ -18,6 +19,17 @@ def test_a_sweep_is_found_by_folder_by_id_and_by_name(tmp_path: Path) -> None:
     assert folder.sweep() == sweep
     with pytest.raises(ValueError, match=r"smal: no sweep in .*; near it: small"):
         find_sweep_dir("smal", tmp_path / "runs")
+
+
+def test_records_of_the_first_release_are_read(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    values = {"sweep": "small-1a2b3c4d", "number": 3, "seed": 0, "asked": {}, "state": "finished"}
+    run.trial.write_text(
+        json.dumps({**values, "attempts": 1, "values": {RECALL: 0.5}, "problem": "", "job": "7"})
+    )
+    assert TrialRecord.of(run) == TrialRecord(
+        "small-1a2b3c4d", 3, 0, {}, "finished", 1, {RECALL: 0.5}, "", "7"
+    )
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

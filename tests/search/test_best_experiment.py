@@ -79,3 +79,21 @@ def test_where_both_names_are_taken_nothing_is_written() -> None:
     assert len(kept) == 3
     assert kept[-1].startswith("delete or rename one of them")
     assert {file.read_text() for file in Path("experiments").iterdir()} == {"about: mine\n"}
+
+
+def test_a_base_that_was_deleted_meanwhile_loses_no_conclusion(tmp_path: Path) -> None:
+    Path("experiments/base.yaml").write_text("pretrain: {batch_size: 16}\n")
+    sweep = small_sweep(Path(), experiment="base")
+    Path("experiments/base.yaml").unlink()
+    path, (remark,) = write(sweep)
+    assert path == ""
+    assert remark.startswith("no experiment is written: experiments/base.yaml: no such file")
+
+
+def test_an_edited_base_changes_none_of_the_best_parameters() -> None:
+    base = Path("experiments/base.yaml")
+    base.write_text("pretrain: {batch_size: 16}\n")
+    sweep = small_sweep(Path(), experiment="base")
+    base.write_text("pretrain: {batch_size: 64, epochs: 9}\n")
+    write(sweep)
+    assert load_params("small-best") == sweep.params({"pretrain.momentum": 0.95}, 0)

@@ -48,12 +48,14 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     lead = controller(sweep, project, Bench())
     list(lead.search(4))
     list(lead.repeat())
-    conclusion = conclude_sweep(sweep, lead.folder, {RECALL: Importances({"pretrain.momentum": 0.75})})
+    conclusion = conclude_sweep(
+        sweep, lead.folder, {RECALL: Importances({"pretrain.momentum": 0.75, "loss.distill_weight": 0.004})}
+    )
     print_conclusion(conclusion, sweep)
     output = capsys.readouterr().out
     assert "±" in output
     assert "4 finished" in output
-    assert "momentum 75%" in output
+    assert "momentum 75%, distill_weight <1%" in output
 
 
 def test_trials_that_are_equal_have_no_winner_no_importances_and_no_experiment(
