@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from cosmos.distributed.device_memory import take_gpu
 from cosmos.distributed.environment import exported_local_rank, exported_rank, exported_world_size
 from cosmos.errors import InputError
 
@@ -35,12 +36,12 @@ def process_group(device: str, timeout: timedelta) -> Iterator[ProcessRank]:
     """Bring up the environment's process group, and take it down at the end; `device` as in Machine.
 
     `timeout` is how long ranks wait for each other before they give up. Raises InputError for a device that
-    is not there.
+    is not there, and OutOfMemoryError for one that other processes fill.
     """
     chosen = pick_device(device, exported_local_rank())
     process = ProcessRank(exported_rank(), exported_world_size(), chosen)
     if chosen.type == "cuda":
-        torch.cuda.set_device(chosen)
+        take_gpu(chosen)
     if process.world_size > 1:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timeout)
     yield process

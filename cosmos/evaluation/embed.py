@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, TypeVar
@@ -18,9 +18,10 @@ from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
+from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import rank, world_size
-from cosmos.errors import CosmosError, InputError, OutOfMemoryError, TransientError
+from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.evaluation.embedding_cache import EmbeddingCache
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import Images
@@ -226,16 +227,9 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
         yield lambda count: bar.advance(task, count)
 
 
-@contextmanager
-def suggesting_smaller_batches(setting: str, batch_size: int) -> Iterator[None]:
-    """Raise OutOfMemoryError, naming the setting of the batch size, where a GPU has too little memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"{batch_size} at a time need more memory than the GPU has ({str(error).partition('.')[0]});"
-            f" set {setting} to less"
-        ) from error
+def suggesting_smaller_batches(setting: str, batch_size: int) -> AbstractContextManager[None]:
+    """Return a context that raises OutOfMemoryError, naming the batch size's setting, for a GPU too small."""
+    return explaining_full_gpus(f"{batch_size} at a time need", f"set {setting} to less")
 
 
 class _TransformedImages(Dataset[Tensor | CosmosError]):

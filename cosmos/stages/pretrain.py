@@ -16,6 +16,7 @@ from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
 from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
+from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.evaluation.card import OpenDataset
@@ -62,7 +63,8 @@ def pretrain(
             data = open_data(run, samples, params)
             plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
             evaluate = on_each_rank(lambda: RetrievalEvaluation.open(params, machine, process))
-            learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
+            with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):
+                learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
             trainer = open_training(run, learner, plan, machine, evaluate, data.limit)
             print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
             with trainer.lease.beating() if process.is_first else nullcontext():

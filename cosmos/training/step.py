@@ -1,7 +1,7 @@
 """A training step: gradients of the whole batch's loss, then teacher, optimiser and scales."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple, dataclass
 from typing import Self
 
@@ -12,9 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 from cosmos.config.machine import Machine
 from cosmos.config.params import PretrainParams
 from cosmos.data.batch import Batch
+from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import gather_rows, on_each_rank
 from cosmos.distributed.group import ProcessRank
-from cosmos.errors import OutOfMemoryError
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import CosmosLoss, Losses
@@ -228,14 +228,10 @@ def compile_transformers(model: Cosmos) -> None:
     model.transformer.compile()
 
 
-@contextmanager
-def explaining_memory_errors() -> Iterator[None]:
-    """Raise OutOfMemoryError, naming settings that need less memory, where a GPU has too little."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"a step needs more memory than the GPU has ({str(error).partition('.')[0]}); more GPUs, "
-            "COSMOS_MICRO_BATCHES=2 (or more) and COSMOS_ACTIVATION_CHECKPOINTING=true need less on each and "
-            "change no result; a smaller pretrain.batch_size needs less, too, and changes results"
-        ) from error
+def explaining_memory_errors() -> AbstractContextManager[None]:
+    """Return a context that raises OutOfMemoryError, naming settings that need less, for a step too large."""
+    return explaining_full_gpus(
+        "a step needs",
+        "more GPUs, COSMOS_MICRO_BATCHES=2 (or more) and COSMOS_ACTIVATION_CHECKPOINTING=true need less on "
+        "each and change no result; a smaller pretrain.batch_size needs less, too, and changes results",
+    )
