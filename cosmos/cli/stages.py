@@ -178,7 +178,7 @@ class ExportCommand(Command):
     checkpoint: CliPositionalArg[str]
     """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
     output: CliPositionalArg[Path]
-    """file to write"""
+    """file to write; safetensors where it ends in .safetensors"""
     which: Literal["student", "teacher"] = "teacher"
     """model of the checkpoint: student or teacher"""
 
@@ -187,7 +187,7 @@ class ExportCommand(Command):
         machine = Machine()
         from cosmos.stages.export import export_plain_clip
 
-        code = export_plain_clip(self.checkpoint, self.output, self.which, machine)
+        exported = export_plain_clip(self.checkpoint, self.output, self.which, machine)
         if not self.as_json:
-            print(code)
-        self.print_json({"output": str(self.output), "which": self.which, "code": code})
+            print(exported.code)
+        self.print_json(asdict(exported))

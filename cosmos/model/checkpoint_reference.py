@@ -74,7 +74,9 @@ class FileReference(CheckpointReference):
 
     def fetch(self, cache: Path) -> Path:
         """Return the file. Raises InputError where there is none."""
-        if not self.path.is_file():
+        if self.path.is_dir():
+            raise InputError(f"{self.path}: a folder, not a file; {folder_remedy(self.path)}")
+        if not self.path.exists():
             raise InputError(
                 f"{self.path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
                 f"{', '.join(PUBLISHED_ARCHITECTURES)}"
@@ -85,6 +87,26 @@ class FileReference(CheckpointReference):
     def name(self) -> str:
         """Name of the file without folder and suffix."""
         return self.path.stem
+
+
+def folder_remedy(folder: Path) -> str:
+    """Return the way from a folder that was given in place of a checkpoint's file to the file."""
+    saved = RunDir(folder).saved_checkpoints
+    if saved:
+        return f"the newest checkpoint of this run is {saved[0]}"
+    if (folder / ".metadata").exists():
+        return (
+            f"join its shards: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} "
+            f"{folder}.pt"
+        )
+    if (folder / "zero_to_fp32.py").exists() or any(folder.glob("mp_rank_*_model_states.pt")):
+        return f"join DeepSpeed's shards: python zero_to_fp32.py {folder} {folder}.pt"
+    files = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
+    return f"give a file of it, as {folder / files[0]}" if files else "there is no checkpoint in it"
+
+
+WEIGHT_SUFFIXES = {".pt", ".pth", ".bin", ".ckpt", ".safetensors"}
+"""Suffixes of files of weights."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """Encoders for evaluation: models that turn images and captions into normalised embeddings."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import open_clip
 import torch
@@ -11,11 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cosmos.config.evaluate_params import Attention
+from cosmos.config.near_names import near_names
 from cosmos.config.section import Precision
+from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.errors import InputError
 from cosmos.model.checkpoint_reference import OpenClipReference, convert_hub_error
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.plain_clip import load_plain_clip
 from cosmos.model.towers import (
     encode_image,
     encode_text,
@@ -23,6 +28,8 @@ from cosmos.model.towers import (
     patch_embeddings,
     unsupported_settings,
 )
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -126,38 +133,72 @@ def make_encoder(
     checkpoint: Checkpoint, which: str, config: ModelConfig, device: torch.device, precision: Precision
 ) -> CosmosEncoder:
     """Return the encoder of the `student` or `teacher` of a checkpoint, on `device`."""
-    model = checkpoint.load(which, config)
-    model.eval()
-    return CosmosEncoder(model.to(device), config.image_size, device, precision)
+    model = checkpoint.load(which, config).eval()
+    return CosmosEncoder(move_model(model, device), config.image_size, device, precision)
 
 
 def open_clip_baseline(
     reference: OpenClipReference, device: torch.device, precision: Precision
 ) -> OpenClipEncoder:
-    """Return a baseline on `device`; open_clip downloads its weights.
+    """Return a baseline on `device`, with the weights of a file or with those that open_clip downloads.
 
-    Raises InputError for an architecture or weights that open_clip does not have, and for a model with
-    another tokenizer or other image statistics than CLIP's; TransientError where the download fails.
+    Raises InputError for an architecture or weights that open_clip does not have, for a file of another
+    model, and for a model with another tokenizer or other image statistics than CLIP's; DamagedDataError for
+    a broken file; TransientError where the download or the disk fails.
     """
-    name, architecture, tag = reference.text, reference.architecture, reference.tag
-    config = named_config(architecture)
+    name, config = reference.text, named_config(reference.architecture)
     text = config["text_cfg"]
     if "hf_tokenizer_name" in text or "hf_model_name" in text:
         raise InputError(
             f"{name}: its tokenizer is not CLIP's; only models with CLIP's tokenizer are evaluated"
         )
+    make = model_with_own_weights if reference.is_file else model_with_downloaded_weights
+    model = move_model(make(reference).eval(), device)
+    return baseline_encoder(name, model, config, device, precision)
+
+
+def move_model(model: _Model, device: torch.device) -> _Model:
+    """Return the model on `device`. Raises OutOfMemoryError for a GPU with too little memory for it."""
+    with explaining_full_gpus("the model needs", "take a larger GPU, or COSMOS_DEVICE=cpu"):
+        return model.to(device)
+
+
+def model_with_own_weights(reference: OpenClipReference) -> nn.Module:
+    """Return open_clip's model with the weights of a file; errors as of `load_plain_clip`."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # open_clip warns of the random weights that are replaced here
+    try:
+        model: nn.Module = open_clip.create_model(reference.architecture)
+    finally:
+        logging.disable(before)
+    load_plain_clip(model, reference.fetch(Path()))
+    return model
+
+
+def model_with_downloaded_weights(reference: OpenClipReference) -> nn.Module:
+    """Return open_clip's model with weights that it downloads and keeps.
+
+    Raises InputError for weights that it does not have, and TransientError where the download fails.
+    """
+    architecture, tag = reference.architecture, reference.tag
+    pretrained = open_clip.get_pretrained_cfg(architecture, tag)
+    if not pretrained:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        raise InputError(
+            f"{reference.text}: {tag!r} is neither a file nor weights of open_clip's {architecture}; "
+            f"{near_names(tag, tags)}"
+        )
     try:
         # open_clip only warns where weights were trained with another activation than the architecture's.
-        quick_gelu = bool((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("quick_gelu"))
-        model = open_clip.create_model(
-            architecture, pretrained=tag, device=device, force_quick_gelu=quick_gelu
-        )
-    except OSError as error:
-        raise convert_hub_error(error, f"{name}: open_clip could not load it ({error})") from error
-    except RuntimeError as error:  # it has no such weights, or they are another model's
-        raise InputError(f"{name}: open_clip could not load it ({error})") from None
-    model.eval()
-    return baseline_encoder(name, model, config, device, precision)
+        quick_gelu = bool(pretrained.get("quick_gelu"))
+        model: nn.Module = open_clip.create_model(architecture, pretrained=tag, force_quick_gelu=quick_gelu)
+    except (OSError, RuntimeError) as error:  # open_clip raises a RuntimeError for any failing download
+        message = f"{reference.text}: open_clip could not load it ({error})"
+        reason = error.__context__ if isinstance(error, RuntimeError) else error
+        if isinstance(reason, OSError):
+            raise convert_hub_error(reason, message) from error
+        raise InputError(message) from None
+    return model
 
 
 def baseline_encoder(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, scaled_dot_product_attention
 
 from cosmos.config.evaluate_params import Attention
+from cosmos.config.near_names import near_names
 from cosmos.config.params import ModelParams
 from cosmos.errors import InputError
 
@@ -66,11 +67,11 @@ def inline_config(model: ModelParams) -> dict[str, Any]:
 
 
 def named_config(name: str) -> dict[str, Any]:
-    """Return open_clip's config of a name. Raises InputError, which lists ViT configs, for an unknown one."""
+    """Return open_clip's config of a name. Raises InputError, with names like it, for an unknown one."""
     config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
-        names = ", ".join(n for n in open_clip.list_models() if n.startswith("ViT-"))
-        raise InputError(f"model.architecture: open_clip has no {name!r}; inline, or one of: {names}")
+        near = near_names(name, ["inline", *(n for n in open_clip.list_models() if n.startswith("ViT-"))])
+        raise InputError(f"model.architecture: open_clip has no {name!r}; {near}")
     return config
 
 

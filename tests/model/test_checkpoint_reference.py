@@ -47,8 +47,9 @@ def test_a_reference_is_of_a_kind_and_names_files(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hub:cosmos", "no kind .* 'hub'; there are published, open_clip, dvc; a file .* ./hub:cosmos"),
-        ("published:cosmos_vitl14", "no such published checkpoint; .*cosmos_vitb32_pixelprose"),
+        ("hub:cosmos", "no kind .* 'hub'; there are: published, open_clip, dvc; a file .* ./hub:cosmos"),
+        ("published:cosmos_vitl14", "no such published checkpoint; near it: cosmos_vitb16_cc3m"),
+        ("published:vitb32_cc12m", "no such published checkpoint; near it: .*cosmos_vitb32_cc12m"),
         ("open_clip:ViT-B-32", "write open_clip:<architecture>:<tag>"),
         ("dvc:HEAD", "expected dvc:REV:PATH"),
         ("dvc:c.pt", "expected dvc:REV:PATH"),
@@ -63,6 +64,27 @@ def test_what_is_no_reference_is_refused_with_the_form_that_would_do(text: str, 
 def test_a_missing_file_lists_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such checkpoint; .*cosmos_vitb32_pixelprose"):
         parse_checkpoint_reference(str(tmp_path / "none.pt")).fetch(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["checkpoints/step-00000003.pt", "checkpoints/step-00000006.pt"],
+            r"of this run is \S+/step-00000006\.pt",
+        ),
+        ([".metadata", "__0_0.distcp"], r"join its shards: python -m torch\.distributed\.checkpoint"),
+        (["mp_rank_00_model_states.pt"], r"join DeepSpeed's shards: python zero_to_fp32\.py"),
+        (["b.safetensors", "a.txt"], r"give a file of it, as \S+/b\.safetensors"),
+        (["a.txt"], "there is no checkpoint in it"),
+    ],
+)
+def test_a_folder_is_refused_with_the_way_to_a_file(tmp_path: Path, files: list[str], message: str) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=f"a folder, not a file; .*{message}"):
+        parse_checkpoint_reference(str(tmp_path)).fetch(tmp_path)
 
 
 def test_a_published_name_is_found_in_the_hub_cache(tmp_path: Path) -> None:

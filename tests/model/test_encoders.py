@@ -98,8 +98,12 @@ def test_segmentation_with_an_image_tower_that_is_no_plain_vit_is_refused() -> N
     [
         ("open_clip:ViT-B-32", "write open_clip:<architecture>:<tag>"),
         ("open_clip:ViT-B-16-SigLIP:webli", "its tokenizer is not CLIP's"),
-        ("open_clip:ViT-B-17:openai", "open_clip has no 'ViT-B-17'"),
-        ("open_clip:ViT-B-32:nowhere", "open_clip could not load it"),
+        ("open_clip:ViT-B-17:openai", "open_clip has no 'ViT-B-17'; near it: ViT-B-1"),
+        (
+            "open_clip:ViT-B-32:openaii",
+            "'openaii' is neither a file nor weights .* ViT-B-32; near it: openai",
+        ),
+        ("open_clip:ViT-B-32:away.pt", "'away.pt' is neither a file nor"),
     ],
 )
 def test_baselines_that_cannot_be_had_are_named(name: str, problem: str) -> None:
