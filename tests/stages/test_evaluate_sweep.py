@@ -60,7 +60,7 @@ def test_every_checkpoint_is_measured_by_every_suite_and_one_that_is_bad_spoils_
     ]
     assert str(damaged) in problems[0][2]
     assert "nowhere: no checkpoint's file, and no run" in problems[2][2]
-    assert "there are second, tiny" in problems[2][2]
+    assert "there are: second, tiny" in problems[2][2]
     assert len(rows) == 2 * 4 + 4
 
 
