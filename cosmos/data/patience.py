@@ -22,8 +22,12 @@ def read_patiently(
 ) -> Content | CosmosError:
     """Read again after `failure`, for so many minutes; return what was read, or the error that remains.
 
+    `failure` may be an old one, of a batch that was made ahead: nothing is said if it can be read at once.
     Pauses are in this thread: a handler of signals that raises ends them at once.
     """
+    content = read()
+    if not isinstance(content, TransientError):
+        return content
     started, pause = time.monotonic(), FIRST_PAUSE_SECONDS
     place = f"rank {exported_rank()} on {socket.gethostname()}"
     logger.warning("%s waits for data, up to %g minutes: %s", place, minutes, failure)
