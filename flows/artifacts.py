@@ -94,6 +94,7 @@ def pretraining_markdown(job: RunJob, run: Path) -> str:
         "job": job.job_id,
         "state": job.state,
         "progress": describe_pace(job),
+        "samples that can be used": job.missing_data,
         "until the job's limit": job.time_left,
         "as of": f"{datetime.now():%H:%M:%S}",
         "log": f"`{run / ('jobs' if job.job_id else 'log.txt')}`",

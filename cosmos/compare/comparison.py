@@ -16,6 +16,7 @@ from cosmos.config.figures import (
     SAMPLES_PER_SECOND,
     SECONDS,
     Direction,
+    describe_missing_data,
     direction_of,
 )
 from cosmos.config.machine import Machine
@@ -204,10 +205,16 @@ def make_contender(
 ) -> Contender:
     """Return the contender of runs, their records and their figures, one per seed."""
     first = records[0]
-    problem = "; ".join(record.problem for record in records if record.problem)
+    problem = "; ".join(text for record in records for text in caveats_of(record))
     statistics = statistics_over_seeds(figures)
     settings = {**first.params, **first.dataset}
     return Contender(first.name, first.name, state, runs, settings, statistics, problem, is_winner)
+
+
+def caveats_of(record: RunRecord) -> list[str]:
+    """Return the problems of a run's record, and the samples that the run did without."""
+    incomplete = describe_missing_data(record.metrics)
+    return [*filter(None, [record.problem, f"trained on {incomplete} samples" if incomplete else ""])]
 
 
 def record_below(runs_root: Path, run: RunDir) -> RunRecord:

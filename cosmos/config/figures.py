@@ -4,10 +4,11 @@ What computes a figure names it by its metric here; the W&B mirror, searches, co
 look up its direction and role here.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from cosmos.config.evaluate_params import PREPARED_SPLITS, Attention
 from cosmos.config.params import DistillTermParams
@@ -77,6 +78,12 @@ STEP = state_metric("step", "steps")
 EPOCH = state_metric("epoch", "epochs")
 SAMPLES = state_metric("samples", "samples")
 
+SAMPLES_LISTED = state_metric("samples_listed", "samples")
+"""Samples of the training data."""
+
+SAMPLES_USED = Metric("samples_used", "samples", "max", "caveat")
+"""Samples of these that are neither missing nor damaged, as far as training has met them."""
+
 SECONDS = Metric("seconds", "seconds", "min", "cost")
 DEVICE_SECONDS = Metric("device_seconds", "seconds", "min", "cost")
 """Seconds of training x devices."""
@@ -96,8 +103,8 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     Metric("data_wait", "share", "min", "cost"),
     Metric("replaced_samples", "samples", "min", "caveat"),
     Metric("damaged_samples", "samples", "min", "caveat"),
-    state_metric("samples_listed", "samples"),
-    Metric("samples_used", "samples", "max", "caveat"),
+    SAMPLES_LISTED,
+    SAMPLES_USED,
     Metric("skipped_steps", "steps", "min", "caveat"),
     state_metric("skipped_in_a_row", "steps"),
 )
@@ -220,6 +227,12 @@ def data_of_figure(figure: str) -> str:
         return f"{suite}/{path[0]}"
     metric = metric_of(figure)
     return TRAINING_DATA if metric and metric.role == "quality" else ""
+
+
+def describe_missing_data(figures: Mapping[str, Any]) -> str:
+    """Return the samples used of those listed, for people; "" where all are used, or nothing is known."""
+    used, listed = figures.get(SAMPLES_USED.name, math.inf), figures.get(SAMPLES_LISTED.name, math.inf)
+    return f"{used:,.0f} of {listed:,.0f}" if used < listed else ""
 
 
 def is_caveat(figure: str) -> bool:

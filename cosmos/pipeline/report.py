@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
-from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND
+from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, describe_missing_data
 from cosmos.config.identity import describe_changes
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
@@ -178,10 +178,12 @@ def experiment_facts(head: ExperimentHead) -> list[Fact]:
 
 
 def describe_training(ended: Mapping[str, float]) -> str:
-    """Return steps, samples, loss and speed of a pretraining, in a line."""
+    """Return steps, samples, loss and speed of a pretraining, and data that it did without, in a line."""
+    incomplete = describe_missing_data(ended)
     return (
         f"{ended['steps']:,} steps, {ended[SAMPLES.name]:,} samples, loss {format_number(ended[LOSS.name])}, "
         f"{format_number(ended[SAMPLES_PER_SECOND.name])} samples per second"
+        f"{f'; trained on {incomplete} samples, the others are missing or damaged' if incomplete else ''}"
     )
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.figures import direction_of
+from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing_data, direction_of
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
@@ -158,7 +158,9 @@ def print_runs(
 def usual_columns(rows: Sequence[RunRow]) -> list[str]:
     """Return the columns that a table shows unless others are asked for; those that any row has."""
     held_out = (next((key for key in keys if has_key(rows, key)), "") for keys in HELD_OUT_METRICS)
-    columns = ("name", "status", "heartbeat", "step", "loss", *held_out, "tags", "started", "problem")
+    is_incomplete = any(map(describe_missing_data, rows))
+    data = (SAMPLES_USED.name, SAMPLES_LISTED.name) if is_incomplete else ()
+    columns = ("name", "status", "heartbeat", "step", "loss", *held_out, *data, "tags", "started", "problem")
     return [key for key in columns if has_key(rows, key)]
 
 

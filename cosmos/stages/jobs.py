@@ -14,7 +14,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP
+from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
@@ -51,6 +51,8 @@ class RunJob:
     """time until the job reaches its limit"""
     seconds_silent: float
     """seconds since the run last wrote a line of metrics"""
+    missing_data: str = ""
+    """samples used of those listed, such as "393 of 400", where some are missing or damaged"""
 
 
 def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
@@ -186,6 +188,7 @@ def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state
         (total - step) * params.batch_size / rate if rate else 0.0,
         state.time_left,
         time.time() - run.metrics.stat().st_mtime if run.metrics.exists() else 0.0,
+        describe_missing_data(last),
     )
 
 

@@ -7,6 +7,7 @@ from cosmos.config.figures import (
     SUITE_METRICS,
     TRAINING_METRICS,
     data_of_figure,
+    describe_missing_data,
     direction_of,
     is_caveat,
     metric_of,
@@ -52,6 +53,12 @@ def test_a_figure_that_nobody_declares_has_no_direction(figure: str) -> None:
     assert metric_of(figure) is None
     assert direction_of(figure) == ""
     assert not is_caveat(figure)
+
+
+def test_missing_data_is_described_where_there_is_some() -> None:
+    assert describe_missing_data({"samples_used": 5990.0, "samples_listed": 6000.0}) == "5,990 of 6,000"
+    assert not describe_missing_data({"samples_used": 6000.0, "samples_listed": 6000.0})
+    assert not describe_missing_data({"loss": 3.0})
 
 
 def test_ties_tell_how_far_others_can_be_trusted() -> None:

@@ -44,6 +44,12 @@ def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
     assert "cosmos cancel clip-1a" in said
 
 
+def test_a_pretraining_that_does_without_samples_says_so() -> None:
+    assert "samples that can be used" not in pretraining_markdown(RUNNING, Path("runs/clip-1a"))
+    said = pretraining_markdown(replace(RUNNING, missing_data="393 of 400"), Path("runs/clip-1a"))
+    assert "| samples that can be used | 393 of 400 |" in said
+
+
 def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> None:
     said = pretraining_markdown(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
     assert "| log | `runs/clip-1a/log.txt` |" in said

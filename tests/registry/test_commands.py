@@ -69,6 +69,16 @@ class TestList:
             "sweep/trial-3  stopped           -     -     -                  -  -           -",
         ]
 
+    def test_samples_that_a_run_did_without_have_columns(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = {"step": 20, "loss": 2.0, "samples_used": 393, "samples_listed": 400}
+        with RunDir(root / "ema").metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        rows = output(capsys, "list").splitlines()
+        assert [row.split()[0] for row in rows if "393             400" in row] == ["ema"]
+        assert "samples_used  samples_listed" in rows[3]
+
     @pytest.mark.parametrize(
         ("where", "names"),
         [
