@@ -3,7 +3,7 @@
 import math
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +24,7 @@ from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
+from cosmos.registry.query import data_mark
 from cosmos.registry.record import RunRecord, find_run_dir, read_run_record
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
@@ -57,6 +58,8 @@ class Contender:
     """files of its runs that cannot be read"""
     is_winner: bool = False
     """True when it is the best of its sweep, or one of the Pareto front"""
+    data: Mapping[str, str] = field(default_factory=dict)
+    """hashes of the data that figures are of, by figure; of seeds on different data all of them"""
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,20 @@ class Comparison:
         """Name of the contender with the best value, by figure; empty where another is as good.
 
         Only finished contenders are eligible, where there are any, and of those the ones with the most seeds,
-        since one lucky seed is no better than three.
+        since one lucky seed is no better than three. Of figures of different data none is the best.
         """
         finished = [c for c in self.contenders if c.state == "finished"] or self.contenders
         most = max((len(contender.runs) for contender in finished), default=0)
         eligible = [contender for contender in finished if len(contender.runs) == most]
-        return {name: leaders(name, direction, eligible) for name, direction in self.directions.items()}
+        return {
+            name: leaders(name, direction, eligible if name not in self.mixed else ())
+            for name, direction in self.directions.items()
+        }
+
+    @cached_property
+    def mixed(self) -> frozenset[str]:
+        """Figures that are of different data."""
+        return frozenset(name for name in self.figures if is_mixed(name, self.contenders))
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as values of JSON; the deviation of one seed is null."""
@@ -121,11 +132,23 @@ class Comparison:
                     "winner": contender.is_winner,
                     "params": {path: contender.params.get(path) for path in self.params},
                     "figures": {name: figure.as_json() for name, figure in contender.figures.items()},
+                    "data": {name: data_hash for name, data_hash in contender.data.items() if data_hash},
                     "best": [name for name in self.figures if contender.name in self.best.get(name, ())],
                 }
                 for contender in self.contenders
             ],
         }
+
+
+def is_mixed(figure: str, contenders: Iterable[Contender]) -> bool:
+    """Return True for a figure that is of different data."""
+    versions = {c.data.get(figure, "") for c in contenders if figure in c.figures}
+    return len(versions) > 1 or any(" " in version for version in versions)
+
+
+def mark_of_data(contender: Contender, figure: str) -> str:
+    """Return the mark of the data that a contender's figure is of, of each that its seeds are of."""
+    return " ".join(map(data_mark, contender.data.get(figure, "").split(" ")))
 
 
 def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
@@ -208,7 +231,14 @@ def make_contender(
     problem = "; ".join(text for record in records for text in caveats_of(record))
     statistics = statistics_over_seeds(figures)
     settings = {**first.params, **first.dataset}
-    return Contender(first.name, first.name, state, runs, settings, statistics, problem, is_winner)
+    data = {name: data_hashes(name, records, figures) for name in statistics}
+    return Contender(first.name, first.name, state, runs, settings, statistics, problem, is_winner, data)
+
+
+def data_hashes(figure: str, records: Sequence[RunRecord], figures: Sequence[Mapping[str, float]]) -> str:
+    """Return the hash of the data that a figure of seeds is of; of different data all of them."""
+    seeds = zip(records, figures, strict=True)
+    return " ".join(sorted({record.data_hash(figure) for record, values in seeds if figure in values}))
 
 
 def caveats_of(record: RunRecord) -> list[str]:

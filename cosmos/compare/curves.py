@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cosmos.compare.comparison import Contender
-from cosmos.config.figures import is_caveat
+from cosmos.compare.comparison import Contender, is_mixed, mark_of_data
+from cosmos.config.figures import LOSS, is_caveat
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
@@ -46,19 +46,26 @@ def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
     """Return a plot of the loss and one of each evaluation: a line per run, repetitions in one colour."""
     curves = [[read_curves(run, batch_size(c)) for run in c.runs] for c in contenders]
     names = dict.fromkeys(name for runs in curves for run in runs for name in run)
-    colours = curve_colours(len(contenders))
+    colours, labels = curve_colours(len(contenders)), curve_labels(contenders)
     return [
         curve_plot(
             name,
             [
                 trace
-                for contender, runs, colour in zip(contenders, curves, colours, strict=True)
-                for trace in curve_traces(name, contender.label, runs, colour)
+                for label, runs, colour in zip(labels, curves, colours, strict=True)
+                for trace in curve_traces(name, label, runs, colour)
             ],
             len(contenders),
         )
         for name in sorted(names, key=plot_order)
     ]
+
+
+def curve_labels(contenders: Sequence[Contender]) -> list[str]:
+    """Return the contenders' labels, with the data that each was trained on where it differs."""
+    if not is_mixed(LOSS.name, contenders):
+        return [contender.label for contender in contenders]
+    return [f"{contender.label} {mark_of_data(contender, LOSS.name)}" for contender in contenders]
 
 
 def batch_size(contender: Contender) -> int:

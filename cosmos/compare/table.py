@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cosmos.compare.comparison import Comparison, Contender
+from cosmos.compare.comparison import Comparison, Contender, mark_of_data
 from cosmos.config.figures import is_caveat
 from cosmos.registry.candidates import SeedStatistics
 from cosmos.report.text import format_parameter, parameter_label, printable
@@ -160,6 +160,8 @@ def figure_cell(comparison: Comparison, contender: Contender, name: str) -> Comp
     if name not in contender.figures:
         return ComparisonCell("")
     text = format_statistics(contender.figures[name])
+    if name in comparison.mixed:
+        text = f"{text} {mark_of_data(contender, name)}"
     return ComparisonCell(text, contender.name in comparison.best[name])
 
 
@@ -256,6 +258,8 @@ def comparison_remarks(comparison: Comparison) -> Iterator[str]:
         yield "* the best of those with the most seeds, by more than the deviation"
     elif any(comparison.best.values()):
         yield "* the best, by one seed each: the spread over seeds is not known"
+    if comparison.mixed:
+        yield "@ the data that a figure is of; figures of different data do not compare, and none is the best"
     yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)
     if not comparison.params and len(contenders) > 1:
         yield "no parameter differs"

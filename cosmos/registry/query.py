@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.errors import InputError
-from cosmos.registry.record import RecordValue, RunRecord
+from cosmos.registry.record import TRAINING_DATA_KEY, RecordValue, RunRecord
 from cosmos.run.results import SHORT_HASH, is_of_other_data
 
 RowValue = RecordValue | tuple[str, ...]
@@ -28,8 +28,6 @@ RUN_KEYS = (
 
 DATA_PREFIX = "data/"
 """Beginning of the keys of hashes of the data that results are of."""
-TRAINING_DATA_KEY = "dataset.manifest"
-"""Key of the hash of the data that a run was trained on."""
 
 KEY_ALIASES = {"tag": "tags"}
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections
 from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
@@ -27,6 +28,9 @@ from cosmos.run.results import Results
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
 RecordValue = str | int | float | bool | None
 """Value of a parameter in a record."""
+
+TRAINING_DATA_KEY = "dataset.manifest"
+"""Key of the hash of the data that a run was trained on."""
 
 Part = TypeVar("Part")
 Value = TypeVar("Value")
@@ -84,6 +88,13 @@ class RunRecord:
     def status(self) -> RunStatus:
         """Status of the run: running while a process trains it."""
         return "running" if self.is_alive else self.resting_status
+
+    def data_hash(self, figure: str) -> str:
+        """Return the hash of the data that a figure is of; "" for no data, and where it is not recorded."""
+        name = data_of_figure(figure)
+        return (
+            str(self.dataset.get(TRAINING_DATA_KEY, "")) if name == TRAINING_DATA else self.data.get(name, "")
+        )
 
     def with_silence(self, seconds: float) -> "RunRecord":
         """Return the record with this number of seconds since the last heartbeat."""

@@ -1,5 +1,6 @@
 """Runs and sweeps that tests compare, written by hand or by a runner whose trials take no time."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,15 @@ def make_run(folder: Path, name: str, recall: float = 0.5, done: bool = True, **
     return run
 
 
-def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout") -> None:
-    Results(run.result_file("retrieval"), "retrieval").put(dataset, {"models": {"teacher": dict(figures)}})
+def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout", data: str = "") -> None:
+    entry = {"models": {"teacher": dict(figures)}, "data_hash": data, "own_data": bool(data)}
+    Results(run.result_file("retrieval"), "retrieval").put(dataset, entry)
+
+
+def train_on(run: RunDir, manifest: str) -> None:
+    """Record the data that a run was trained on."""
+    session = {"started": "2026-07-20T10:00:00+00:00", "commit": "c0ffee"}
+    run.provenance.write_text(json.dumps({"data": {"train": manifest}, "sessions": [session]}))
 
 
 def make_sweep(folder: Path, bench: Bench, trials: int = 6, repeat: bool = True, **changes: Any) -> SweepDir:

@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from cosmos.compare.comparison import compare_named
+from cosmos.compare.comparison import Contender, compare_named, is_mixed, mark_of_data
+from cosmos.compare.curves import learning_curves
 from cosmos.compare.table import comparison_table, format_statistics, print_comparison
 from cosmos.registry.candidates import SeedStatistics
-from tests.compare.compared import RESULT, machine, make_run, make_sweep, measure
+from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
 from tests.search.examples import RECALL, Bench
 
 
@@ -29,6 +30,34 @@ def test_an_evaluation_while_training_is_told_where_no_result_says_the_same(tmp_
     make_run(tmp_path, "a", done=False)
     names = [row.name for row in comparison_table(compare_named(["a"], machine(tmp_path))).blocks[-1].rows]
     assert "evaluation/teacher/heldout/image_to_text_R@1" in names
+
+
+def test_figures_of_different_data_are_marked_and_none_is_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, recall, data in (("a", 0.3, "a" * 64), ("b", 0.4, "b" * 64)):
+        run = make_run(tmp_path, name, recall)
+        train_on(run, data)
+        run.result_file("retrieval").unlink()
+        measure(run, {R1: recall}, data=data)
+    compared = compare_named(["a", "b"], machine(tmp_path))
+    print_comparison(compared)
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
+    assert lines["loss"].split()[1:] == ["1.7", "@aaaaaaaa", "1.6", "@bbbbbbbb"]
+    assert "0.3 @aaaaaaaa" in lines[RESULT]
+    assert lines["seconds"].split()[1:] == ["20", "20"]
+    assert "figures of different data do not compare" in lines["@"]
+    assert not any(compared.best[figure] for figure in ("loss", RESULT))
+    assert [run["data"][RESULT] for run in compared.as_json()["runs"]] == ["a" * 64, "b" * 64]
+    legend = {trace["name"] for trace in learning_curves(compared.contenders)[0].figure["data"]}
+    assert legend == {"a @aaaaaaaa", "b @bbbbbbbb"}
+
+
+def test_seeds_of_different_data_are_marked_with_all_of_it(tmp_path: Path) -> None:
+    figures = {"loss": SeedStatistics(1.0, 0.1)}
+    trial = Contender("t", "t", "finished", (), {}, figures, data={"loss": "a1 b2"})
+    assert is_mixed("loss", [trial])
+    assert mark_of_data(trial, "loss") == "@a1 @b2"
 
 
 def test_many_are_a_line_each_with_what_their_sweep_goes_by(tmp_path: Path) -> None:
