@@ -89,7 +89,7 @@ def prepare_dataset(
         listing.write(folder)
     outcomes = _do_all(plan, processes or _default_processes())
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
-    _check_usable(folder, params, manifests)
+    _check_usable(folder, params, plan, manifests)
     for split, manifest in manifests.items():
         manifest.write(folder / split)
     _tidy(plan, folder, params)
@@ -321,23 +321,31 @@ def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[ShardOutcome],
     )
 
 
-def _check_usable(folder: Path, params: DataParams, manifests: dict[str, Manifest]) -> None:
-    """Raise DamagedDataError when too many inputs were skipped, InputError when a split has no sample."""
+def _check_usable(folder: Path, params: DataParams, plan: _Plan, manifests: dict[str, Manifest]) -> None:
+    """Raise DamagedDataError when too many inputs were skipped, InputError when a split has no sample.
+
+    Of shards that exist already, no more may be broken, either: one counts as one input, however many samples
+    are lost with it.
+    """
     skipped = [entry for manifest in manifests.values() for entry in manifest.skipped]
     num_inputs = len(skipped) + sum(manifest.num_samples for manifest in manifests.values())
-    if len(skipped) > params.max_skipped * num_inputs:
-        write_json(folder / SKIPPED_FILE, [asdict(entry) for entry in skipped])
-        raise DamagedDataError(_skipped_message(folder, params, skipped, num_inputs))
+    shards = {task.shard for task in plan.tasks}
+    broken = [entry for entry in skipped if entry.input in shards]
+    for entries, number, noun in ((skipped, num_inputs, "inputs"), (broken, len(shards), "shards")):
+        if len(entries) > params.max_skipped * number:
+            write_json(folder / SKIPPED_FILE, [asdict(entry) for entry in skipped])
+            share = format_share(len(entries) / number)
+            problem = f"{len(entries)} of {number} {noun} ({share}) cannot be used"
+            raise DamagedDataError(_skipped_message(folder, params, entries, problem))
     for split, manifest in manifests.items():
         if not manifest.num_samples:
             raise InputError(f"{folder / split}: no sample in it; are data.source and its paths right?")
 
 
-def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped], num_inputs: int) -> str:
+def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped], problem: str) -> str:
     return "\n".join(
         (
-            f"{len(skipped)} of {num_inputs} inputs ({format_share(len(skipped) / num_inputs)}) cannot be "
-            f"used, more than data.max_skipped allows ({format_share(params.max_skipped)}):",
+            f"{problem}, more than data.max_skipped allows ({format_share(params.max_skipped)}):",
             *(
                 f"  {_printable(entry.input)}: {_printable(entry.reason)}"
                 for entry in skipped[:NUM_SKIPPED_NAMED]

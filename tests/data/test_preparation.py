@@ -27,6 +27,8 @@ from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientEr
 from tests.data.examples import flickr8k, image_bytes, machine
 from tests.data.shards.test_index import make_tar
 
+KINDS = ("jpg", "txt")
+
 
 def read_all(folder: Path, split: str = "train", name: str = "things") -> list[Sample]:
     settings = machine(folder)
@@ -415,6 +417,24 @@ def test_shards_that_exist_are_indexed_where_they_are(tmp_path: Path) -> None:
     assert read["00002-1"] == Sample("00002-1", image_bytes(21), {"captions": ["2 1"]})
     assert hashes(folder) == before
     assert not list((tmp_path / "data").rglob("*.tar"))
+
+
+def test_broken_shards_are_counted_among_shards_since_their_samples_cannot_be(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / "shards"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        members = [
+            (f"{i}.{kind}", image_bytes(i) if kind == "jpg" else b"x") for i in range(20) for kind in KINDS
+        ]
+        make_tar(folder / f"{number}.tar", members)
+    os.truncate(folder / "2.tar", 700)
+    params = DataParams(name="things", source="shards", annotations="shards/*.tar")
+    with pytest.raises(
+        DamagedDataError, match=r"1 of 3 shards \(33.3%\) cannot be used.*\n  .*2.tar: .*not a whole"
+    ):
+        prepare_dataset(params, machine(tmp_path), processes=1)
+    lenient = params.model_copy(update={"max_skipped": 0.4})
+    assert prepare_dataset(lenient, machine(tmp_path), processes=1)["train"].num_samples == 40
 
 
 def test_prepared_shards_are_a_source_themselves(tmp_path: Path) -> None:

@@ -123,6 +123,8 @@ def _local_file(shard: str, machine: Machine) -> Iterator[Path]:
     with ExitStack() as copies:
         if not is_remote(shard):
             path = Path(shard)
+            if path.is_dir():
+                raise InputError(f"{shard}: a folder; name its shards by data.annotations, as {shard}/*.tar")
             if not path.is_file():
                 raise InputError(f"{shard}: no such shard; {REMEDY}")
         else:
@@ -149,8 +151,8 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
                     except DamagedDataError as error:
                         problem = f"{entry.key}: {error}"
         except DamagedDataError as error:
-            problem = str(error)
-    hint = f"; extensions found: {list_extensions(extensions)}; {MEMBERS_REMEDY}" if extensions else ""
+            problem = _problem(error, path, shard)
+    hint = f" extensions found: {list_extensions(extensions)}; {MEMBERS_REMEDY}" if extensions else ""
     raise InputError(
         f"{shard}: found no sample with captions and image ({problem}); is data.source right?{hint}"
     )
@@ -173,9 +175,9 @@ def index_shard(
                 try:
                     samples += _located(path, entry, schema, max_pixels)
                 except DamagedDataError as error:
-                    skipped.append(Skipped(f"{shard}: {entry.key}", str(error)))
+                    skipped.append(Skipped(f"{shard}: {entry.key}", _problem(error, path, shard)))
         except DamagedDataError as error:
-            skipped.append(Skipped(shard, str(error)))
+            skipped.append(Skipped(shard, _problem(error, path, shard)))
         if not samples and not skipped:
             skipped.append(Skipped(shard, "holds neither images nor captions"))
         keys = unique_keys(f"{number:05d}-{sample.key}" for sample in samples)
@@ -183,6 +185,11 @@ def index_shard(
         info = describe_shard(path, shard, len(index))
     index.write(index_path(folder, shard))
     return info, tuple(skipped)
+
+
+def _problem(error: DamagedDataError, copy: Path, shard: str) -> str:
+    """Return the message of an error with the shard in place of its copy on this machine."""
+    return str(error).replace(str(copy), shard)
 
 
 def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int) -> list[SampleLocation]:

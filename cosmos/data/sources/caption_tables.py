@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cosmos.config.machine import Machine
+from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
 from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.manifest import CaptionSchema, Skipped
@@ -17,7 +18,7 @@ from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
 from cosmos.data.sources.caption_files import locate_below, unreadable_file
 from cosmos.data.sources.csv_rows import csv_rows, describe_byte
-from cosmos.data.sources.img2dataset import find_downloads
+from cosmos.data.sources.img2dataset import Downloads, find_downloads
 from cosmos.data.sources.inputs import (
     ByteSpan,
     OpenedSource,
@@ -70,7 +71,9 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     rows = located.places
     if not rows:
         raise InputError(f"{published}: no row has a URL or path of an image; correct data.annotations")
-    records, skipped = _join(rows, folder)
+    downloads = find_downloads(folder)
+    _check_archives(folder, downloads, params.max_skipped)
+    records, skipped = _join(rows, folder, downloads)
     skipped += [
         Skipped(f"{published}: row {number}", "no URL or path of an image") for number in located.empty
     ]
@@ -125,11 +128,22 @@ def locate_rows(table: Path, schema: CaptionSchema) -> LocatedRows:
     )
 
 
-def _join(rows: dict[str, ByteSpan], folder: Path) -> tuple[list[PairRecord], list[Skipped]]:
+def _check_archives(folder: Path, downloads: Downloads, max_skipped: float) -> None:
+    """Raise DamagedDataError when too many archives are broken: nobody knows how many samples one holds."""
+    broken, number = downloads.broken, len(downloads.archives)
+    if len(broken) > max_skipped * number:
+        raise DamagedDataError(
+            f"{folder}: {len(broken)} of {number} archives cannot be read whole, more than data.max_skipped"
+            f" allows ({format_share(max_skipped)}); the first is {broken[0].reason}; download them again"
+        )
+
+
+def _join(
+    rows: dict[str, ByteSpan], folder: Path, downloads: Downloads
+) -> tuple[list[PairRecord], list[Skipped]]:
     """Return rows and the images in `folder` as records, in the order of the images, and skipped inputs."""
     places: list[tuple[str, ByteSpan, ByteSpan]] = []
-    downloads = find_downloads(folder)
-    skipped, used = downloads.skipped, set()
+    skipped, used = [*downloads.skipped, *downloads.broken], set()
     for url, key, image in downloads.images:
         if url not in rows:
             skipped.append(Skipped(f"{image.path}: {key}", f"no row for {url}"))

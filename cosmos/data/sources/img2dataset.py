@@ -29,6 +29,10 @@ class Downloads(NamedTuple):
     """downloads that cannot be used, such as those without a readable URL"""
     lonely: list[Path]
     """images without JSON beside them, sorted: not of img2dataset, unless their JSON is missing"""
+    archives: list[Path]
+    """tars among the files"""
+    broken: list[Skipped]
+    """those of the archives that cannot be read whole, with reasons"""
 
 
 def find_downloads(folder: Path) -> Downloads:
@@ -37,11 +41,12 @@ def find_downloads(folder: Path) -> Downloads:
     JSON that tells of a success and has no image beside it is a skipped input; that of dead links is passed
     over. Raises InputError for a folder that cannot be listed, TransientError when the disk fails.
     """
-    downloads = Downloads([], [], [])
+    downloads = Downloads([], [], [], [], [])
     files = sorted(walk_files(folder))
     images = _images_by_stem(files)
     for path in files:
         if path.suffix == ".tar":
+            downloads.archives.append(path)
             _add_tar(downloads, path)
         elif path.suffix == ".json":
             image = images.pop(str(path.with_suffix("")), None)
@@ -67,7 +72,7 @@ def _add_tar(downloads: Downloads, path: Path) -> None:
             elif image:
                 downloads.skipped.append(Skipped(f"{path}: {entry.key}", "no .json beside it"))
     except DamagedDataError as error:
-        downloads.skipped.append(Skipped(str(path), str(error)))
+        downloads.broken.append(Skipped(str(path), str(error)))
 
 
 def _add(downloads: Downloads, key: str, image: ByteSpan | None, annotation: ByteSpan) -> None:

@@ -166,6 +166,11 @@ def test_a_first_shard_that_is_no_tar_is_the_users(tmp_path: Path) -> None:
         shards_schema(str(tmp_path / "0.tar.gz"), machine(tmp_path))
 
 
+def test_a_folder_of_shards_is_told_how_to_name_them(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r": a folder; name its shards by data.annotations, as .*/\*.tar"):
+        shards_schema(str(tmp_path), machine(tmp_path))
+
+
 def test_a_missing_shard_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"0.tar: no such shard; correct data.annotations"):
         index_shard(str(tmp_path / "0.tar"), 0, tmp_path, machine(tmp_path), "captions", 100)

@@ -223,6 +223,17 @@ def test_training_reads_no_other_sample_when_the_storage_is_busy(
         ShardedSamples(settled.dataset("remote", "train"), settled).read(0)
 
 
+def test_a_broken_shard_is_named_by_its_place_and_not_by_that_of_its_copy(
+    tmp_path: Path, storage: dict[str, Any]
+) -> None:
+    upload(storage, tmp_path / "local", 2)
+    s3fs.S3FileSystem(**storage).pipe("bucket/00001.tar", b"no tar" * 200)
+    settled = machine(tmp_path, storage_options=storage)
+    pattern = params("s3://bucket/{00000..00001}.tar").model_copy(update={"max_skipped": 1.0})
+    (skipped,) = prepare_dataset(pattern, settled, processes=1)["train"].skipped
+    assert skipped.reason.startswith("s3://bucket/00001.tar: not a whole, uncompressed tar")
+
+
 def test_a_shard_in_object_storage_that_the_pattern_names_must_be_there(
     tmp_path: Path, storage: dict[str, Any]
 ) -> None:

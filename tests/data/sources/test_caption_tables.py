@@ -54,9 +54,11 @@ def write_tar(folder: Path, numbers: list[int]) -> None:
     make_tar(folder / "00000.tar", members)
 
 
-def opened(folder: Path, source: str = "dreamlip", annotations: str = "captions.csv") -> OpenedSource:
-    params = DataParams.model_validate({"source": source, "annotations": annotations, "images": "downloads"})
-    return open_source(params, machine(folder))
+def opened(
+    folder: Path, source: str = "dreamlip", annotations: str = "captions.csv", **changes: Any
+) -> OpenedSource:
+    values = {"source": source, "annotations": annotations, "images": "downloads", **changes}
+    return open_source(DataParams.model_validate(values), machine(folder))
 
 
 def read_all(source: OpenedSource) -> list[Sample]:
@@ -118,7 +120,9 @@ def test_broken_downloads_are_skipped_and_listed(tmp_path: Path) -> None:
     (folder / "00000" / "000000001.json").write_text("{")
     (folder / "00000" / "000000002.json").write_text("[]")
     (folder / "00001.tar").write_bytes(b"no tar" * 200)
-    source = opened(tmp_path)
+    with pytest.raises(DamagedDataError, match=r"1 of 1 archives cannot be read whole.*00001.tar.*again"):
+        opened(tmp_path)
+    source = opened(tmp_path, max_skipped=1.0)
     assert len(source.splits["train"]) == 1
     reasons = " | ".join(entry.reason for entry in source.skipped)
     assert len(source.skipped) == 3
