@@ -32,6 +32,14 @@ def fail_on(rank: int) -> str:
     return "never"
 
 
+def fail_at_first(file: Path) -> str:
+    """Meets a network that is away when it is called first."""
+    if not file.exists():
+        file.touch()
+        raise ConnectionResetError("the network is away")
+    return "done"
+
+
 def fill_disk(folder: Path) -> None:
     """Writes until the disk is full, to the last byte."""
     with (folder / "full").open("wb", buffering=0) as file:

@@ -10,6 +10,7 @@ import pytest
 
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError, TransientError
+from cosmos.launch import once
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
 from tests.launch import examples
 from tests.launch.conftest import ROOT
@@ -44,6 +45,19 @@ def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pyte
     request = JobRequest(cpus_per_task=1, minutes=1)
     calls = [partial(examples.add, 1, 2), partial(examples.add, 3, 4)]
     assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
+
+
+def test_a_job_that_the_network_ended_is_submitted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(once, "RESUBMISSION_SECONDS", (0.0,))
+    launcher = Launcher("local", tmp_path)
+    call = partial(examples.fail_at_first, tmp_path / "tried")
+    outcome = once.outcome_with_resubmissions(lambda: launcher(call)[0], launcher.said.append)
+    assert outcome.value == "done"
+    assert len([path for path in (tmp_path / "jobs").iterdir() if path.is_dir()]) == 2
+    assert any("the network is away" in said and "submitted again in 0 s" in said for said in launcher.said)
 
 
 def test_a_job_that_fills_the_disk_says_so_by_its_class(
