@@ -100,6 +100,11 @@ def test_mistakes_end_in_a_message_that_names_them(arguments: list[str], message
         ("runs", r"a command is missing; `cosmos runs --help` lists them"),
         ("", r"a command is missing; `cosmos --help` lists them"),
         ("sweep", r"required: NAME; `cosmos sweep --help`"),
+        (
+            "pretrain --data.source folder --data.images a",
+            r"--data\.source, --data\.images: `cosmos prepare` takes",
+        ),
+        ("evaluate --data.seed 3", r"--data\.seed: `cosmos prepare` takes that; here --data\.name names"),
     ],
 )
 def test_a_command_line_that_cannot_be_meant_is_refused_in_a_line(

@@ -11,6 +11,7 @@ from pydantic_settings import CliApp, get_subcommand
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
+from cosmos.config.prepared_data import READ_IN_TRAINING
 from cosmos.errors import InputError
 
 
@@ -66,6 +67,19 @@ class RunCommand(SectionsCommand):
 
     run: str = ""
     """name of the run directory; without one: the experiment's name and a hash of the parameters"""
+
+    def load_experiment(self) -> Experiment:
+        """Return the experiment, with the command line's overrides.
+
+        Raises InputError for an override that decides what a dataset is made from, since it is made already.
+        """
+        making = [key for key in self.data.model_dump(exclude_unset=True) if key not in READ_IN_TRAINING]
+        if making:
+            options = ", ".join(f"--data.{key}" for key in making)
+            raise InputError(
+                f"{options}: `cosmos prepare` takes that; here --data.name names what it prepared"
+            )
+        return super().load_experiment()
 
 
 def run_chosen(command: BaseModel, name: str) -> None:

@@ -174,14 +174,25 @@ def is_searched(distribution: Distribution, values: Mapping[str, Any]) -> bool:
 
 
 def condition_problems(space: SearchSpace) -> Iterator[str]:
-    """Yield a message for each condition on a parameter that is not drawn earlier."""
+    """Yield a message for each condition on a parameter not drawn earlier, or on a value it never has."""
     drawn: set[str] = set()
     for path, distribution in space.items():
-        for other in distribution.when:
+        for other, wanted in distribution.when.items():
             if other not in drawn:
                 reason = "comes later; move it up" if other in space else "is not searched"
                 yield f"space.{path}.when: {other} {reason}"
+                continue
+            for value in wanted if isinstance(wanted, tuple) else (wanted,):
+                if not is_drawn(space[other], value):
+                    yield f"space.{path}.when: {other} is never {value!r}"
         drawn.add(path)
+
+
+def is_drawn(distribution: Distribution, value: SearchValue) -> bool:
+    """Return True for one of the choices of a distribution, or a number within its range."""
+    if isinstance(distribution, CategoricalChoices):
+        return value in distribution.choices
+    return not isinstance(value, str) and distribution.low <= value <= distribution.high
 
 
 def nest_sections(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
     if experiment:
         file = file.model_copy(update={"experiment": experiment})
     budget = {"pretrain": {"epochs": file.epochs}} if file.epochs else {}
+    if budget and "pretrain.epochs" in flatten_sections(file.fixed):
+        raise InputError(f"{path}: epochs and fixed.pretrain.epochs set the same; take one of them out")
     try:
         base = load_experiment(file.experiment, merge_sections(file.fixed, budget))
     except InputError as error:
@@ -75,8 +77,11 @@ def sweep_problems(sweep: Sweep) -> list[str]:
 def path_problems(sweep: Sweep) -> Iterator[str]:
     """Yield a message for each path that is no parameter, and each condition on one that is drawn later."""
     parameters = flatten_sections(sweep.base.model_dump(mode="json"))
+    fixed = {**flatten_sections(sweep.file.fixed), **({"pretrain.epochs": 0} if sweep.file.epochs else {})}
     for path in sweep.file.space:
-        if path == "pretrain.seed":
+        if path in fixed:
+            yield f"space.{path}: `fixed` or `epochs` sets it, too; take it out of one of them"
+        elif path == "pretrain.seed":
             yield "space.pretrain.seed: not to be searched; `repeats` has the best trained with further seeds"
         elif path not in parameters:
             near = near_names(path, parameters, "`cosmos pretrain --help` lists them all")

@@ -16,6 +16,13 @@ def on(path: str, distribution: str, **values: Any) -> dict[str, Any]:
     return {"space": {path: {"distribution": distribution, **values}}}
 
 
+def when(loss: str) -> dict[str, Any]:
+    """Return a space in which the momentum is searched with one of the losses."""
+    losses = {"distribution": "categorical", "choices": ["clip", "siglip"]}
+    momentum = {"distribution": "float", **RANGE, "when": {"loss.contrastive": loss}}
+    return {"space": {"loss.contrastive": losses, MOMENTUM: momentum}}
+
+
 def toward(*figures: str, **changes: Any) -> dict[str, Any]:
     return {"objectives": [{"figure": figure} for figure in figures], **changes}
 
@@ -54,6 +61,19 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             r"lo: no such key; near it: low, log;",
         ),
         ({"objectives": None}, r"objectives: has no value"),
+        (
+            {**on("pretrain.beta1", "float", **RANGE), "fixed": {"pretrain": {"beta1": 0.9}}},
+            r"beta1: `fixed` or",
+        ),
+        (
+            {**on("pretrain.epochs", "int", low=1, high=3), "epochs": 2},
+            r"pretrain\.epochs: `fixed` or `epochs`",
+        ),
+        (
+            {"epochs": 2, "fixed": {"pretrain": {"epochs": 3}}},
+            r"fixed\.pretrain\.epochs set the same",
+        ),
+        (when("siglp"), r"momentum\.when: loss\.contrastive is never 'siglp'"),
         (on("pretrain.seed", "int", low=0, high=9), r"space\.pretrain\.seed: not to be searched"),
         (on("data.max_skipped", "float", low=0, high=0.5), r"max_skipped: .*would not compare"),
         (
