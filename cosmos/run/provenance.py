@@ -38,14 +38,17 @@ FROZEN = "frozen.json"
 """File in a frozen copy of the package that holds its CodeState."""
 
 
-def record_session(path: Path, dataset: DatasetVersion, hardware: Mapping[str, Any]) -> None:
+def record_session(
+    path: Path, dataset: DatasetVersion, evaluated: Mapping[str, str], hardware: Mapping[str, Any]
+) -> None:
     """Append this session to the provenance file at `path`, and record the data that the run is trained on.
 
+    `evaluated`: hashes of the datasets that are measured while training, by name.
     Warns where the commit of the code is unknown, and where code, packages or hardware are others than those
     of the session before. Raises DamagedDataError for a damaged file, InputError for a wrong COSMOS_JOB.
     """
     before = read_sessions(path)
-    data = {"train": dataset.sha256}
+    data = {"train": dataset.sha256, **evaluated}
     session = {**describe_session(hardware), "data": data}
     sessions = [*before, session]
     write_json(
@@ -61,7 +64,9 @@ def record_session(path: Path, dataset: DatasetVersion, hardware: Mapping[str, A
     if problem := code_state().problem:
         logger.warning("%s names no commit of the code: %s", path, problem)
     if before and (changes := session_changes(before[-1], session)):
-        logger.warning("the run goes on with other code or hardware than before: %s", ", ".join(changes))
+        logger.warning(
+            "the run goes on with other code, data or hardware than before: %s", ", ".join(changes)
+        )
 
 
 def read_sessions(path: Path) -> list[dict[str, Any]]:

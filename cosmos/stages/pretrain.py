@@ -28,6 +28,9 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
+from cosmos.run.directory import RunDir
+from cosmos.run.results import hash_data
+from cosmos.stages.evaluate import data_files
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.stages.training_data import open_submitted_run
@@ -70,8 +73,7 @@ def pretrain(
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)
-                    hardware = describe_hardware(process)
-                    on_first_rank(lambda: provenance.record_session(run.provenance, dataset, hardware))
+                    on_first_rank(lambda: record_training(run, dataset, evaluate, process))
                     left = plan.total_steps - trainer.step
                     batches = on_each_rank(
                         lambda: make_loader(
@@ -84,6 +86,14 @@ def pretrain(
     checkpoint = run.checkpoint(plan.total_steps)
     print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
     return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
+
+
+def record_training(
+    run: RunDir, dataset: DatasetVersion, evaluate: "RetrievalEvaluation", process: ProcessRank
+) -> None:
+    """Record a session of training in the run's provenance; raises as `record_session`."""
+    hardware = describe_hardware(process)
+    provenance.record_session(run.provenance, dataset, evaluate.data_hashes(), hardware)
 
 
 def describe_hardware(process: ProcessRank) -> dict[str, Any]:
@@ -131,6 +141,13 @@ class RetrievalEvaluation:
             )
             logger.info("retrieval: %s", ", ".join(first))
         return figures
+
+    def data_hashes(self) -> dict[str, str]:
+        """Return the hash of each dataset's files, as results have it."""
+        return {
+            name: hash_data({"data": data_files(dataset), **dataset.size})
+            for name, dataset in self.datasets.items()
+        }
 
     def measure(self, which: str, model: Cosmos) -> dict[str, float]:
         """Measure one model on every dataset."""

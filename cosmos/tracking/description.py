@@ -69,7 +69,7 @@ def summarize_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
     newest = sessions[-1]
     return {
         "commit": newest["commit"],
-        "changed": bool(newest["diff"]),
+        "changed": bool(newest["diff"]) or str(newest.get("version", "")).endswith("-dirty"),
         "data": provenance["data"],
         "device": newest["hardware"]["device"],
         "job": newest.get("job", {}),

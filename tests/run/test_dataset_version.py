@@ -14,7 +14,7 @@ from tests.run.examples import dataset_version
 def run(tmp_path: Path) -> RunDir:
     """Run that was trained on the example of a dataset."""
     run = RunDir(tmp_path / "mine")
-    record_session(run.provenance, dataset_version(), {"device": "cpu"})
+    record_session(run.provenance, dataset_version(), {}, {"device": "cpu"})
     return run
 
 

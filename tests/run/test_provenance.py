@@ -118,7 +118,7 @@ def test_the_code_is_known_by_its_commit() -> None:
 
 def record_under_job(path: Path, monkeypatch: pytest.MonkeyPatch, job: str) -> dict[str, Any]:
     monkeypatch.setenv("COSMOS_JOB", job)
-    record_session(path, dataset_version(), {"device": "cpu"})
+    record_session(path, dataset_version(), {}, {"device": "cpu"})
     content: dict[str, Any] = json.loads(path.read_text())
     return content
 
@@ -160,13 +160,13 @@ def test_a_session_with_other_code_or_hardware_than_the_one_before_is_told(
 ) -> None:
     path = tmp_path / "provenance.json"
     for _ in range(2):
-        record_session(path, dataset_version(), {"device": "cpu", "ranks": 1})
+        record_session(path, dataset_version(), {}, {"device": "cpu", "ranks": 1})
     assert not caplog.messages
     monkeypatch.setattr(provenance, "code_state", lambda: CodeState("", "", "0.1+unknown", "no commit yet"))
-    record_session(path, dataset_version(), {"device": "cpu", "ranks": 2})
+    record_session(path, dataset_version(), {}, {"device": "cpu", "ranks": 2})
     assert caplog.messages[0] == f"{path} names no commit of the code: no commit yet"
     assert re.search(
-        r"other code or hardware .*: commit: \w{12} -> unknown, .*ranks: 1 -> 2", caplog.messages[1]
+        r"other code, data or hardware .*: commit: \w{12} -> unknown, .*ranks: 1 -> 2", caplog.messages[1]
     )
     sessions = read_sessions(path)
     assert (sessions[2]["version"], sessions[2]["problem"]) == ("0.1+unknown", "no commit yet")
@@ -180,7 +180,7 @@ def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(content)
     with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
-        record_session(path, dataset_version(), {"device": "cpu"})
+        record_session(path, dataset_version(), {}, {"device": "cpu"})
     assert path.read_text() == content
 
 
@@ -199,6 +199,6 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     manifest.write_text("{}")
     for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
         subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
-    record_session(tmp_path / "provenance.json", dataset_version(manifest), {"device": "cpu"})
+    record_session(tmp_path / "provenance.json", dataset_version(manifest), {}, {"device": "cpu"})
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")

@@ -36,7 +36,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 16))
     assert "teacher/heldout/image_to_text_R@1" in lines[-1]["evaluation"]
     provenance = json.loads((run / "provenance.json").read_text())
-    assert provenance["data"].keys() == {"train"}
+    assert provenance["data"].keys() == {"train", "heldout"}
     assert provenance["sessions"][0]["packages"]["torch"]
 
     again = cosmos(place, "pretrain", "--run", "whole")
@@ -52,6 +52,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert list(found) == ["retrieval", "classification", "segmentation", "perception"]
     heldout = found["retrieval"]["heldout"]
     assert heldout["num_images"] == 12
+    assert heldout["data_hash"] == provenance["data"]["heldout"]
     assert [Path(source).name for source in heldout["data"]] == ["manifest.json"]
     assert heldout["models"].keys() == {"student", "teacher"}
     for suite, datasets in found.items():
