@@ -81,10 +81,10 @@ class ReadableSamples:
         limit = damage_limit(samples, left_out, params)
         return cls(samples, order, tuple(left_out), limit)
 
-    def unexpected_damage(self) -> list[ShardDamage]:
-        """Return the damage of shards that are in the order, as they are now. Raises as `find_damage`."""
-        expected = {damage.shard.path for damage in self.left_out}
-        return [item for item in self.samples.damaged_shards() if item.shard.path not in expected]
+    def unexpected(self, damage: Iterable[ShardDamage]) -> list[ShardDamage]:
+        """Return the damage among `damage` of shards that are in the order."""
+        expected = {item.shard.path for item in self.left_out}
+        return [item for item in damage if item.shard.path not in expected]
 
 
 def damage_limit(samples: ShardedSamples, left_out: Sequence[ShardDamage], params: Params) -> DamageLimit:

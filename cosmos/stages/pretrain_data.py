@@ -104,7 +104,7 @@ def wait_for_shards(data: ReadableSamples, machine: Machine) -> str:
 
 def absent_shards(data: ReadableSamples) -> TransientError | None:
     """Return the error that names damaged shards other than those left out; None where there are none."""
-    damage = data.unexpected_damage()
+    damage = data.unexpected(data.samples.damaged_shards())
     if not damage:
         return None
     return TransientError(
@@ -134,7 +134,8 @@ def check_same_data(data: ReadableSamples, digest: str, process: ProcessRank) ->
     """
     if process.is_first or exported_local_rank():
         return
-    folder, problems = data.samples.folder, list(map(str, data.unexpected_damage()))
+    folder, damage = data.samples.folder, data.unexpected(data.samples.damaged_files())
+    problems = [str(item) for item in damage]
     if file_sha256(folder / MANIFEST_FILE) != digest:
         problems.insert(0, f"another {MANIFEST_FILE}")
     if problems:

@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.config.machine import Machine
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.shards.index import index_path
-from cosmos.data.shards.remote import is_remote
+from cosmos.data.shards.remote import copied_size, is_remote, stored_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
 
 NO_SUCH_SHARD = "no such file"
@@ -44,9 +45,7 @@ def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
         return ShardDamage(shard, NO_SUCH_SHARD)
     except OSError as error:
         raise unreadable_shard(shard, error) from None
-    if size != shard.num_bytes:
-        return ShardDamage(shard, f"has {size} bytes, the manifest says {shard.num_bytes}")
-    return None
+    return _size_damage(shard, size)
 
 
 def find_local_damage(shard: ShardInfo, folder: Path) -> ShardDamage | None:
@@ -66,6 +65,27 @@ def _find_index_damage(shard: ShardInfo, index: Path) -> ShardDamage | None:
     except OSError as error:
         raise unreadable_shard(shard, error) from None
     return ShardDamage(shard, f"its index {index.name} is empty") if is_empty else None
+
+
+def find_remote_damage(shard: ShardInfo, machine: Machine) -> ShardDamage | None:
+    """Return the damage of a remote shard, as far as its storage knows; None where there is none.
+
+    A shard that is copied already is not asked for. Raises InputError for a wrong URL or refused access,
+    TransientError when the storage fails.
+    """
+    if copied_size(shard.path, machine) == shard.num_bytes:
+        return None
+    try:
+        size = stored_size(shard.path, machine)
+    except DamagedDataError:
+        return ShardDamage(shard, NO_SUCH_SHARD)
+    return _size_damage(shard, shard.num_bytes if size is None else size)
+
+
+def _size_damage(shard: ShardInfo, size: int) -> ShardDamage | None:
+    if size == shard.num_bytes:
+        return None
+    return ShardDamage(shard, f"has {size} bytes, the manifest says {shard.num_bytes}")
 
 
 def is_whole(shard: ShardInfo, folder: Path) -> bool:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -66,6 +66,25 @@ def list_files(pattern: str, machine: Machine) -> list[str]:
     with _storage_errors(pattern, "cannot be listed"):
         names = [name for name in storage.glob(path) if not PurePosixPath(name).name.startswith(".")]
         return sorted(str(storage.unstrip_protocol(name)) for name in names)
+
+
+def copied_size(url: str, machine: Machine) -> int | None:
+    """Return the size of the local copy of `url`, in bytes; None where there is none."""
+    with suppress(OSError):
+        return _copy_path(url, machine).stat().st_size
+    return None
+
+
+def stored_size(url: str, machine: Machine) -> int | None:
+    """Return the size of the file at `url`, in bytes; None where its storage does not tell.
+
+    Raises DamagedDataError when there is no such file, InputError when the URL is wrong or access refused,
+    TransientError when the storage or the network fails.
+    """
+    storage, path = _file_system(url, machine)
+    with _storage_errors(url, "cannot be found"):
+        size: int | None = storage.info(path)["size"]
+    return size
 
 
 def cached_copy(url: str, machine: Machine) -> Path:

@@ -6,6 +6,7 @@ import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from hashlib import file_digest
 from itertools import accumulate
@@ -22,6 +23,7 @@ from cosmos.data.shards.damage import (
     absent_shard,
     find_damage,
     find_local_damage,
+    find_remote_damage,
     unreadable_shard,
 )
 from cosmos.data.shards.index import (
@@ -32,10 +34,13 @@ from cosmos.data.shards.index import (
     index_path,
 )
 from cosmos.data.shards.remote import cached_copy, forget_copy, is_remote
-from cosmos.errors import CosmosError, DamagedDataError, TransientError, convert_os_error
+from cosmos.errors import DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
+
+STORAGE_REQUESTS = 32
+"""Requests to a storage at a time."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
@@ -73,8 +78,8 @@ class ShardedSamples:
         """Return sample number `index` of the split; its image is not decoded.
 
         Raises IndexError outside of [0, len); DamagedDataError when the sample is broken; InputError when the
-        shard may not be read; TransientError when a disk or the network fails, and when a local shard is not
-        there or of another size: readers begin with `damaged_shards`, so that it was whole then.
+        shard may not be read; TransientError when a disk or the network fails, and when a shard is not there
+        or of another size: readers begin with `damaged_shards`, so that it was whole then.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)} in {self.folder}")
@@ -104,12 +109,28 @@ class ShardedSamples:
         return self.manifest.shards[bisect_right(self._starts, index) - 1]
 
     def damaged_shards(self) -> tuple[ShardDamage, ...]:
-        """Return the damage of local shards and of all indexes, without reading them.
+        """Return the damage of shards and indexes, without reading them.
 
-        Raises as `damage.find_damage`.
+        Raises as `damage.find_damage` and `damage.find_remote_damage`.
         """
+        damage = (*self._damaged_remote_shards(), *self.damaged_files())
+        by_path = {item.shard.path: item for item in damage}
+        paths = (shard.path for shard in self.manifest.shards)
+        return tuple(by_path[path] for path in paths if path in by_path)
+
+    def damaged_files(self) -> tuple[ShardDamage, ...]:
+        """Return the damage of local shards and of all indexes. Raises as `damage.find_damage`."""
         damage = (find_local_damage(shard, self.folder) for shard in self.manifest.shards)
         return tuple(filter(None, damage))
+
+    def _damaged_remote_shards(self) -> list[ShardDamage]:
+        pool = ThreadPoolExecutor(STORAGE_REQUESTS)
+        try:
+            shards = (shard for shard in self.manifest.shards if is_remote(shard.path))
+            damage = pool.map(lambda shard: find_remote_damage(shard, self._machine), shards)
+            return list(filter(None, damage))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _OpenShard:
@@ -164,12 +185,14 @@ def _open_file(info: ShardInfo, folder: Path) -> int:
 
 def _open_copy(info: ShardInfo, machine: Machine) -> int:
     """Open the local copy of a remote shard, which is copied again where the copy is damaged."""
-    problem: CosmosError | None = None
+    problem = f"{info.path}: its copy was removed at once; raise the machine's cached_shards"
     for _ in range(2):  # another process may remove the copy before it is opened
         try:
             descriptor = os.open(cached_copy(info.path, machine), os.O_RDONLY)
         except FileNotFoundError:
             continue
+        except DamagedDataError as error:
+            raise TransientError(str(error)) from None
         except OSError as error:
             raise unreadable_shard(info, error) from None
         damage = find_damage(info, descriptor)
@@ -177,10 +200,8 @@ def _open_copy(info: ShardInfo, machine: Machine) -> int:
             return descriptor
         os.close(descriptor)
         forget_copy(info.path, machine)
-        problem = DamagedDataError(str(damage))
-    raise problem or TransientError(
-        f"{info.path}: its copy was removed at once; raise the machine's cached_shards"
-    )
+        problem = str(damage)
+    raise TransientError(problem)
 
 
 def parse_annotation(text: bytes, is_text: bool) -> Any:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import fsspec
@@ -16,8 +17,10 @@ from moto.server import ThreadedMotoServer
 from s3fs.errors import translate_boto_error
 
 from cosmos.config.machine import Machine
-from cosmos.config.params import DataParams
+from cosmos.config.params import DataParams, Params, PretrainParams
+from cosmos.data.loader import make_loader
 from cosmos.data.preparation import prepare_dataset
+from cosmos.data.readable import ReadableSamples
 from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy
 from cosmos.data.shards.samples import ShardedSamples, write_shard
@@ -139,16 +142,46 @@ def test_a_fork_of_a_process_that_read_from_storage_reads_too(
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_shards_that_are_gone_or_were_replaced_are_damaged(tmp_path: Path, storage: dict[str, Any]) -> None:
-    read = prepared(tmp_path, storage, number=2)
+def test_shards_that_are_gone_or_were_replaced_show_before_they_are_read_and_then_count_as_away(
+    tmp_path: Path, storage: dict[str, Any]
+) -> None:
+    read = prepared(tmp_path, storage, number=3)
     files = s3fs.S3FileSystem(**storage)
-    files.rm("bucket/00000.tar")
+    read.read(4)
+    for number in (0, 2):
+        files.rm(f"bucket/0000{number}.tar")
     files.pipe("bucket/00001.tar", b"other")
-    with pytest.raises(DamagedDataError, match=r"s3://bucket/00000.tar: cannot be copied \(FileNotFound"):
+    assert [str(damage) for damage in read.damaged_shards()] == [
+        "s3://bucket/00000.tar: no such file",
+        "s3://bucket/00001.tar: has 5 bytes, the manifest says 10240",
+    ]  # the third one is copied already
+    with pytest.raises(TransientError, match=r"s3://bucket/00000.tar: cannot be copied \(FileNotFound"):
         read.read(0)
-    with pytest.raises(DamagedDataError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
+    with pytest.raises(TransientError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
         read.read(2)
-    assert cached(tmp_path) == []
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_waits_for_a_storage_and_ends_in_the_same_batches(
+    tmp_path: Path, storage: dict[str, Any], workers: int
+) -> None:
+    samples = prepared(tmp_path, storage, number=3)
+    settings = Params(pretrain=PretrainParams(batch_size=2))
+
+    def loaded(cache: Path) -> list[tuple[str, ...]]:
+        settled = machine(
+            tmp_path, workers=workers, device="cpu", data_wait_minutes=1, storage_options=storage
+        )
+        settled = settled.model_copy(update={"cache_root": cache})
+        data = ReadableSamples.of(ShardedSamples(samples.folder, settled), (), settings)
+        return [batch.keys for batch in make_loader(data, settings, settled, 0, 1, 0, 4)]
+
+    expected = loaded(tmp_path / "first")
+    files = s3fs.S3FileSystem(**storage)
+    content = files.cat("bucket/00001.tar")
+    files.rm("bucket/00001.tar")
+    Timer(0.5, files.pipe, ["bucket/00001.tar", content]).start()
+    assert loaded(tmp_path / "second") == expected
 
 
 def test_a_storage_that_does_not_answer_is_named(tmp_path: Path) -> None:
