@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -116,6 +117,25 @@ def test_the_demo_world_is_the_same_wherever_it_is_prepared(tmp_path: Path) -> N
     for name in ("here", "there"):
         prepare_dataset(params, machine(tmp_path / name), processes=1)
     assert hashes(tmp_path / "here") == hashes(tmp_path / "there")
+
+
+PIXEL = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGNgYGAAAAAEAAH2FzhVAAAAAElFTkSuQmCC"
+)
+
+
+def test_shards_are_the_bytes_that_the_first_version_wrote(tmp_path: Path) -> None:
+    images = tmp_path / "source" / "images"
+    for folder in ("", "d", "d/e"):
+        (images / folder).mkdir(parents=True, exist_ok=True)
+        for name in ("a", "b c", "A-1", "é", "e\u0301x", "Größe m²", "x.y", "n" * 90):
+            (images / folder / f"{name}.png").write_bytes(PIXEL)
+            (images / folder / f"{name}.txt").write_text(f"{folder} {name!a}\nmore")
+    params = DataParams(name="things", source="folder", images="images", samples_per_shard=9, num_heldout=5)
+    prepare_dataset(params, machine(tmp_path), processes=1)
+    tars = sorted((tmp_path / "data" / "things").glob("*/*.tar"))
+    digest = sha256(b"".join(path.read_bytes() for path in tars)).hexdigest()
+    assert digest[:16] == "337b19f075a03ae1"
 
 
 def test_a_finished_dataset_is_returned_at_once_even_when_its_source_is_gone(tmp_path: Path) -> None:
