@@ -11,6 +11,9 @@ from torch import Tensor
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.data.demo_world.evaluation_sets import is_drawn_whole
+from cosmos.errors import InputError
+from cosmos.evaluation.dataset_files import DEMO_REMEDY
 from cosmos.evaluation.embed import Embedder
 
 
@@ -90,5 +93,8 @@ class DatasetCard:
 
 
 def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
-    """Return the folder of a suite's set of the demo world."""
-    return machine.data_root / params.data.name / "evaluation" / suite
+    """Return the folder of a suite's set of the demo world. Raises InputError where it is there in part."""
+    folder = machine.data_root / params.data.name / "evaluation" / suite
+    if folder.exists() and not is_drawn_whole(folder.parent):
+        raise InputError(f"{folder}: not all of it is there; {DEMO_REMEDY}")
+    return folder

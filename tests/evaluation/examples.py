@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
+from cosmos.data.demo_world.evaluation_sets import COMPLETE_FILE, num_files
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, decode_image
 from cosmos.data.manifest import CaptionSchema, Manifest
 from cosmos.data.sample import Sample
@@ -20,6 +21,7 @@ from cosmos.data.tokenizer import CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY, Tokenize
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.embedding_cache import EmbeddingCache, NoCache
+from cosmos.run.files import write_json
 
 CPU = torch.device("cpu")
 
@@ -116,3 +118,8 @@ def embedder(
     folder: Path, encoder: Encoder, cache: EmbeddingCache | None = None, workers: int = 0, quiet: bool = True
 ) -> Embedder:
     return Embedder(encoder, machine(folder, workers), cache or NoCache(), quiet)
+
+
+def complete(folder: Path) -> None:
+    """Mark the demo world's sets below `folder` as all that there are."""
+    write_json(folder / COMPLETE_FILE, {"num_files": num_files(folder)})

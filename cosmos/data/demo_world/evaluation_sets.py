@@ -23,12 +23,14 @@ from cosmos.data.demo_world.scene import (
 from cosmos.run.files import replacing, write_json, write_text
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
+COMPLETE_FILE = "complete.json"
+"""File that is written last, with the number of all others."""
 OPPOSITE = {"above": "below", "below": "above"}
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
     """Write segmentation/, classification/ and perception/ into `folder`, unless that is done."""
-    done = folder / "complete.json"
+    done = folder / COMPLETE_FILE
     description = {"image_size": side, "seed": seed}
     if _load_if_any(done) == {**description, "num_files": num_files(folder)}:
         return
@@ -36,6 +38,12 @@ def write_all_sets(folder: Path, side: int, seed: int) -> None:
     write_classification(folder / "classification", side, seed)
     write_perception(folder / "perception", side, seed)
     write_json(done, {**description, "num_files": num_files(folder)})
+
+
+def is_drawn_whole(folder: Path) -> bool:
+    """Return True when all sets below `folder` were written, and all their files are there."""
+    description = _load_if_any(folder / COMPLETE_FILE)
+    return isinstance(description, dict) and description.get("num_files") == num_files(folder)
 
 
 def num_files(folder: Path) -> int:

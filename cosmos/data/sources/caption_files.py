@@ -7,12 +7,12 @@ import json
 import logging
 import os
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cosmos.data.captions import clean_caption, clean_captions
+from cosmos.data.captions import clean_captions
 from cosmos.data.sources.csv_rows import csv_rows, decoded_lines
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
@@ -97,7 +97,7 @@ def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
     images = [
         _karpathy_image(where, entry) for where, entry in entries if _karpathy_split(where, entry) == split
     ]
-    return drop_uncaptioned(path, images)
+    return drop_uncaptioned(path, _cleaned(path, images))
 
 
 def drop_uncaptioned(path: Path, images: list[CaptionedImage]) -> list[CaptionedImage]:
@@ -117,7 +117,7 @@ def parse_captions_csv(path: Path) -> list[CaptionedImage]:
         if not image.strip():
             raise InputError(f"{path}, line {line}: no image in it; correct or remove the line")
         captions.setdefault(image.strip(), []).append(caption)
-    return _cleaned(path, captions)
+    return _cleaned(path, list(captions.items()))
 
 
 def parse_coco(path: Path) -> list[CaptionedImage]:
@@ -136,7 +136,7 @@ def parse_coco(path: Path) -> list[CaptionedImage]:
             raise InputError(f"{where}: image_id {identity} is no image's id; the file is damaged")
         captions[identity].append(_value(where, entry, "caption", str))
     _check_unique(path, list(names.values()))
-    return _cleaned(path, {names[key]: captions[key] for key in names})
+    return _cleaned(path, [(names[key], captions[key]) for key in names])
 
 
 def parse_flickr30k(path: Path) -> list[CaptionedImage]:
@@ -146,7 +146,7 @@ def parse_flickr30k(path: Path) -> list[CaptionedImage]:
         texts = _value(where, entry, "caption", list | str)
         images.append((_name(where, entry, "image"), texts if isinstance(texts, list) else [texts]))
     _check_unique(path, [name for name, _ in images])
-    return _cleaned(path, dict(images))
+    return _cleaned(path, images)
 
 
 def load_json_file(path: Path) -> Any:
@@ -252,18 +252,19 @@ def _karpathy_split(where: str, entry: dict[str, Any]) -> str:
     return "train" if split == "restval" else split
 
 
-def _karpathy_image(where: str, entry: dict[str, Any]) -> CaptionedImage:
+def _karpathy_image(where: str, entry: dict[str, Any]) -> tuple[str, list[Any]]:
+    """Return the name of an image and its captions as they stand."""
     folder, name = entry.get("filepath", ""), _name(where, entry, "filename")
     sentences = _entries(where, _value(where, entry, "sentences", list), "sentences")
-    captions = (clean_caption(_value(place, sentence, "raw", str)) for place, sentence in sentences)
-    return CaptionedImage(f"{folder}/{name}" if folder else name, tuple(filter(None, captions)))
+    captions = [_value(place, sentence, "raw", str) for place, sentence in sentences]
+    return (f"{folder}/{name}" if folder else name), captions
 
 
-def _cleaned(path: Path, captions: dict[str, list[Any]]) -> list[CaptionedImage]:
-    """Return the images with their captions, without empty ones; a warning counts those of other images."""
-    images = [CaptionedImage(name, tuple(clean_captions(texts))) for name, texts in captions.items()]
-    pairs = zip(images, captions.values(), strict=True)
-    if empty := sum(len(texts) - len(image.captions) for image, texts in pairs if image.captions):
+def _cleaned(path: Path, captioned: Sequence[tuple[str, list[Any]]]) -> list[CaptionedImage]:
+    """Return images with their captions, without empty ones; a warning counts those of images with others."""
+    images = [CaptionedImage(name, tuple(clean_captions(texts))) for name, texts in captioned]
+    pairs = zip(images, captioned, strict=True)
+    if empty := sum(len(texts) - len(image.captions) for image, (_, texts) in pairs if image.captions):
         logger.warning("%s: left out %d empty captions of images that have others", path, empty)
     return images
 

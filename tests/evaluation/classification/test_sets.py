@@ -12,7 +12,7 @@ from cosmos.evaluation.classification import published_sets
 from cosmos.evaluation.classification.sets import CARDS, own_card
 from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
 from tests.evaluation.classification.forms import classes_of, write_jpegs, write_lines
-from tests.evaluation.examples import ColourEncoder, embedder, machine, write_images
+from tests.evaluation.examples import ColourEncoder, complete, embedder, machine, write_images
 
 
 def test_the_suite_knows_the_demo_world_and_the_published_datasets() -> None:
@@ -21,7 +21,9 @@ def test_the_suite_knows_the_demo_world_and_the_published_datasets() -> None:
 
 def test_the_demo_worlds_classes_are_its_colours(tmp_path: Path) -> None:
     params = Params(data=DataParams(name="small"))
-    write_classification(tmp_path / "data" / "small" / "evaluation" / "classification", 16, seed=0)
+    folder = tmp_path / "data" / "small" / "evaluation"
+    write_classification(folder / "classification", 16, seed=0)
+    complete(folder)
     opened = CARDS[0].open(params, machine(tmp_path))
     assert opened.size == {"num_images": 200, "num_classes": 10}
     assert sorted(set(classes_of(opened))) == sorted(COLOURS)

@@ -20,7 +20,7 @@ from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
 from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.perception.sets import CARDS, SUGARCREPE_FILES, own_card
-from tests.evaluation.examples import COLOURS, ColourEncoder
+from tests.evaluation.examples import COLOURS, ColourEncoder, complete
 
 PARAMS = Params(data=DataParams(name="demo"))
 
@@ -178,7 +178,9 @@ def test_winoground_has_text_image_and_group_scores(tmp_path: Path) -> None:
 
 
 def test_the_demo_world_is_in_sugarcrepes_form(tmp_path: Path) -> None:
-    write_perception(tmp_path / "data/demo/evaluation/perception", side=32, seed=0)
+    folder = tmp_path / "data/demo/evaluation"
+    write_perception(folder / "perception", side=32, seed=0)
+    complete(folder)
     dataset = open_set(tmp_path, "demo")
     assert dataset.size == {"num_images": 600, "num_captions": 600}
     assert list(dataset.chance) == ["replace_att", "replace_obj", "replace_rel", "mean"]

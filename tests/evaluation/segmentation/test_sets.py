@@ -21,7 +21,7 @@ from cosmos.evaluation.segmentation.layouts import read_class_file
 from cosmos.evaluation.segmentation.measure import SegmentationDataset
 from cosmos.evaluation.segmentation.published_sets import SEGMENTATION_SETS, download_voc2012
 from cosmos.evaluation.segmentation.sets import CARDS, own_card
-from tests.evaluation.examples import ColourEncoder
+from tests.evaluation.examples import ColourEncoder, complete
 
 PARAMS = Params(data=DataParams(name="demo"))
 SIZE = (37, 23)
@@ -219,6 +219,9 @@ def test_a_card_says_where_files_are_expected_and_what_makes_them() -> None:
 def test_the_demo_world_brings_its_classes_with_background_first(tmp_path: Path) -> None:
     folder = tmp_path / "data/demo/evaluation/segmentation"
     write_segmentation(folder, side=32, seed=0)
+    with pytest.raises(ValueError, match=r"segmentation: not all of it is there; `cosmos prepare` draws it"):
+        open_card(tmp_path, card("demo"))
+    complete(folder.parent)
     opened = open_card(tmp_path, card("demo"))
     assert opened.size == {"num_images": 100, "num_classes": 11}
     assert held(opened).names[:2] == ("background", "red")
