@@ -140,6 +140,13 @@ def test_an_option_is_taken_as_meant(
     assert json.loads(capsys.readouterr().out)[section][key] == value
 
 
+def test_an_output_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["cosmos", "params", "--output=~/resolved.yaml"])
+    run_command()
+    assert (tmp_path / "resolved.yaml").is_file()
+
+
 def commands(model: type[BaseModel], *names: str) -> Iterator[tuple[str, type[BaseModel]]]:
     """Yield the commands below a command, by name."""
     for name, field in model.model_fields.items():

@@ -1,11 +1,10 @@
 """Command that compares runs side by side."""
 
-from pathlib import Path
-
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
+from cosmos.config.section import AnyPath
 
 
 class CompareCommand(Command):
@@ -13,7 +12,7 @@ class CompareCommand(Command):
 
     names: CliPositionalArg[list[str]]
     """runs, ids of sweeps, or names of sweeps (the newest)"""
-    output: Path | None = None
+    output: AnyPath | None = None
     """file of the page; without one: compare/<names>.html in the folder of runs"""
     wandb: bool = False
     """save a workspace of the sweep in Weights & Biases, too"""

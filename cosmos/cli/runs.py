@@ -1,13 +1,13 @@
 """Commands about runs: list, show, rank and export them, and promote one to a model that DVC keeps."""
 
 import sys
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from pydantic_settings import CliPositionalArg, CliSubCommand
 
 from cosmos.cli.base import Command, discard_output, run_chosen
 from cosmos.config.machine import Machine
+from cosmos.config.section import AnyPath
 
 
 class FilteringCommand(Command):
@@ -81,7 +81,7 @@ class BestRunsCommand(FilteringCommand):
 class ExportRunsCommand(FilteringCommand):
     """Write a table to a file: a row for each run, a column for each key that any of them has."""
 
-    file: CliPositionalArg[Path]
+    file: CliPositionalArg[AnyPath]
     """file to write: .csv or .parquet"""
 
     def cli_cmd(self) -> None:

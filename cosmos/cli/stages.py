@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Literal, get_args
 
 import yaml
@@ -14,6 +13,7 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
+from cosmos.config.section import AnyPath
 from cosmos.run.directory import RunDir, run_name
 from cosmos.run.files import write_text
 
@@ -24,9 +24,9 @@ class ShowParamsCommand(SectionsCommand):
     They are printed as an experiment's file that extends no other.
     """
 
-    output: Path | None = None
+    output: AnyPath | None = None
     """file to write instead"""
-    identity: Path | None = None
+    identity: AnyPath | None = None
     """file, for dvc.yaml, that gets the parameters and, for each stage, a hash of its code"""
 
     def cli_cmd(self) -> None:
@@ -51,7 +51,7 @@ class PrepareCommand(ParamsCommand):
 
     data: DataParams = DataParams()
     """dataset to prepare"""
-    output: Path | None = None
+    output: AnyPath | None = None
     """folder, for dvc.yaml, that gets the dataset once it is finished, in place of the machine's data_root"""
 
     def cli_cmd(self) -> None:
@@ -69,7 +69,7 @@ class PretrainCommand(RunCommand):
 
     dry_run: bool = Field(default=False, alias="dry-run")
     """print the resolved parameters and the script that sbatch would get, and do nothing"""
-    output: Path | None = None
+    output: AnyPath | None = None
     """folder, for dvc.yaml, that gets the finished run's checkpoint, parameters, provenance and metrics;
     without --run, the run's name has a hash of data, parameters and code"""
     tags: list[str] = []
@@ -117,7 +117,7 @@ class EvaluateCommand(RunCommand):
     checkpoint: str = ""
     """in place of the run's newest one: a file, published:cosmos_vitb16_cc3m, open_clip:ViT-B-32:openai, or
     dvc:REVISION:PATH; without --run, the run directory is called after it"""
-    output: Path | None = None
+    output: AnyPath | None = None
     """folder, for dvc.yaml, that gets the results of this evaluation alone, once all of it is measured"""
 
     def cli_cmd(self) -> None:
@@ -162,7 +162,7 @@ class DatasetsCommand(ParamsCommand):
 class ReportCommand(Command):
     """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
 
-    folder: CliPositionalArg[Path]
+    folder: CliPositionalArg[AnyPath]
     """folder that `dvc repro` fills: pipeline"""
 
     def cli_cmd(self) -> None:
@@ -177,7 +177,7 @@ class ExportCommand(Command):
 
     checkpoint: CliPositionalArg[str]
     """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
-    output: CliPositionalArg[Path]
+    output: CliPositionalArg[AnyPath]
     """file to write; safetensors where it ends in .safetensors"""
     which: Literal["student", "teacher"] = "teacher"
     """model of the checkpoint: student or teacher"""

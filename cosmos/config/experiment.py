@@ -17,7 +17,7 @@ from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.config.section import Section
+from cosmos.config.section import Section, expand_home
 from cosmos.config.settings_file import Layer, dump_settings, read_mapping, read_settings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.errors import InputError
@@ -213,8 +213,9 @@ def merge_layers(layers: Iterable[Layer]) -> dict[str, Any]:
 
 def experiment_file(experiment: str) -> Path:
     """Return the file that `experiment` names: a path to a YAML file, or a name below experiments/."""
-    path = _yaml_file(Path(experiment))
-    return path if path == Path(experiment) else EXPERIMENTS / path
+    given = expand_home(Path(experiment))
+    path = _yaml_file(given)
+    return path if path == given else EXPERIMENTS / path
 
 
 def find_experiment_file(experiment: str, asker: str = "") -> Path:

@@ -87,7 +87,8 @@ class JobRequest(Section):
     setup: tuple[str, ...] = ()
     """shell commands that a job runs first: module load cuda"""
     warning_seconds: Positive = Field(default_factory=_default_warning)
-    """seconds before the time limit at which a job is warned, saves and is requeued"""
+    """seconds before the time limit at which a job is warned, saves and is requeued; left out: 120, or half
+    of a shorter limit"""
     max_requeues: Natural = 20
     """times that one submission is requeued; the same command submits it again"""
 

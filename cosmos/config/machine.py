@@ -18,7 +18,7 @@ from cosmos.config.machine_variables import (
     refuse_unknown,
     settings_of_variables,
 )
-from cosmos.config.section import Natural, Positive, Section
+from cosmos.config.section import Natural, Positive, Section, expand_home
 from cosmos.config.settings_file import Layer, read_settings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.config.wandb import WandbSettings
@@ -36,15 +36,7 @@ def _refuse_empty(value: Any) -> Any:
     return value
 
 
-def _expand_home(path: Path) -> Path:
-    """Return a path whose ~ or ~user is a home directory. Raises ValueError for a user that there is not."""
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(str(error)) from None
-
-
-Folder = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(_expand_home)]
+Folder = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(expand_home)]
 
 
 class Machine(Section):
@@ -116,7 +108,7 @@ class Machine(Section):
 
     def source(self, path: str) -> Path:
         """Return the place of a source of data, below source_root unless `path` is absolute."""
-        return self.source_root / Path(path).expanduser()
+        return self.source_root / expand_home(Path(path))
 
     def dataset(self, name: str, split: str) -> Path:
         """Return the folder of a split of a prepared dataset."""

@@ -1,16 +1,31 @@
 """Base class of a group of parameters, and types of their values: ranges of numbers, precisions."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from cosmos.errors import InputError
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Precision = Literal["float32", "bf16", "fp16"]
+
+
+def expand_home(path: Path) -> Path:
+    """Return a path whose ~ or ~user is a home directory. Raises InputError for a user that there is not."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+AnyPath = Annotated[Path, AfterValidator(expand_home)]
+"""Path that may begin with ~."""
 
 
 class Section(BaseModel):

@@ -14,6 +14,7 @@ from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRIC
 from cosmos.config.identity import flatten_sections
 from cosmos.config.near_names import close_names, near_names
 from cosmos.config.search_space import SearchValue, condition_problems
+from cosmos.config.section import expand_home
 from cosmos.config.settings_file import read_settings
 from cosmos.config.sweep import Objective, Sweep, SweepFile
 from cosmos.config.validation import explain_validation
@@ -49,7 +50,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
 
 def find_sweep_file(name: str) -> Path:
     """Return the file of a sweep: a path, or a name in experiments/sweeps/. InputError lists those names."""
-    for path in (Path(name), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
+    for path in (expand_home(Path(name)), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
         if path.is_file():
             return path
     near = near_names(name, experiment_names(SWEEPS_FOLDER))

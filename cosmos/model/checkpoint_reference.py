@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from cosmos.config.near_names import near_names
+from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
 from cosmos.run import dvc_versions
 from cosmos.run.directory import RunDir
@@ -70,7 +71,7 @@ class FileReference(CheckpointReference):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the reference to the file at `text`, whether or not it exists."""
-        return cls(text, Path(text).expanduser())
+        return cls(text, expand_home(Path(text)))
 
     def fetch(self, cache: Path) -> Path:
         """Return the file. Raises InputError where there is none."""
@@ -172,13 +173,13 @@ class OpenClipReference(CheckpointReference):
     @property
     def is_file(self) -> bool:
         """True when the tag names a file, whose weights are the user's own."""
-        return Path(self.tag).expanduser().is_file()
+        return expand_home(Path(self.tag)).is_file()
 
     def fetch(self, cache: Path) -> Path:
         """Return the file that the tag names. Raises InputError for weights that open_clip keeps."""
         if not self.is_file:
             raise InputError(f"{self.text}: open_clip keeps these weights; give a checkpoint of COSMOS")
-        return Path(self.tag).expanduser()
+        return expand_home(Path(self.tag))
 
     @property
     def name(self) -> str:

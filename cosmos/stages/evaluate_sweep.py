@@ -11,6 +11,7 @@ from cosmos.config.experiment import Experiment
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
+from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, error_class, summarize_error
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.submission import JobSpec
@@ -125,7 +126,7 @@ def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
 
     Raises InputError for a name that is neither a file, nor a run, nor a reference such as `published:NAME`.
     """
-    for path in (Path(name).expanduser(), machine.runs_root / name):
+    for path in (expand_home(Path(name)), machine.runs_root / name):
         if RunDir(path).checkpoints.is_dir():
             return path, ""
     reference = parse_checkpoint_reference(name)

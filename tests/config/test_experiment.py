@@ -151,6 +151,9 @@ def test_parameters_never_come_from_the_environment(monkeypatch: pytest.MonkeyPa
 def test_an_experiment_is_named_by_its_stem_or_its_path() -> None:
     assert experiment_file("clip") == Path("experiments/clip.yaml")
     assert experiment_file("elsewhere/x.yaml") == Path("elsewhere/x.yaml")
+    assert experiment_file("~/mine.yaml") == Path.home() / "mine.yaml"
+    with pytest.raises(InputError, match=r"~no-such-user/x: Could not determine home directory"):
+        experiment_file("~no-such-user/x")
     assert experiment_file("recipe/published") == Path("experiments/recipe/published.yaml")
 
 

@@ -65,7 +65,7 @@ def machine_from(
         ("workers: true", r"workers: expected a number, not a Boolean"),
         ("runs_root: 2024", r"runs_root: expected a text, not a number; put it in quotes"),
         ("runs_root: ''", r"runs_root: expected a folder; \. is the current one"),
-        ("data_root: ~no-such-user/data", r"data_root: Could not determine home directory"),
+        ("data_root: ~no-such-user/data", r"data_root: ~no-such-user/data: Could not determine home"),
         ("workers:", r"workers: has no value; give it one, or delete the key \(in machine\.yaml, line 1\)"),
         ("slurm: {sbatch: --exclusive}", r"slurm\.sbatch: expected a list"),
         ("slurm: {minutes: 1, warning_seconds: 90}", r"slurm: warning_seconds: 90 s .* minutes: 1,.*line 1"),

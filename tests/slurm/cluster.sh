@@ -3,11 +3,11 @@
 #
 #   cluster.sh up | down | status | kill-node NODE | start-node NODE
 #
-# Everything lives below ${COSMOS_SLURM_HOME:-/var/tmp/cosmos-slurm}; outside it `up` only adds a link,
+# Everything lives below ${LOCAL_SLURM_HOME:-/var/tmp/cosmos-slurm}; outside it `up` only adds a link,
 # /etc/slurm/slurm.conf, and a line of /etc/hosts. `down` takes all three away.
 set -euo pipefail
 
-readonly STATE=${COSMOS_SLURM_HOME:-/var/tmp/cosmos-slurm}
+readonly STATE=${LOCAL_SLURM_HOME:-/var/tmp/cosmos-slurm}
 readonly CONF=$STATE/slurm.conf
 readonly LINK=/etc/slurm/slurm.conf
 readonly CLUSTER=cosmos_local
@@ -16,7 +16,7 @@ readonly DAEMONS=(munged mariadbd slurmdbd slurmctld "${NODES[@]}")
 readonly HOST=${HOSTNAME%%.*}
 readonly HOSTS_MARK="# cosmos-slurm"
 # In the environment of every daemon: tells ours from anybody else's, whatever a stale pid file says.
-readonly BRAND=COSMOS_SLURM_BRAND=$STATE
+readonly BRAND=LOCAL_SLURM_BRAND=$STATE
 
 fail() {
     echo "cluster.sh: $*" >&2
