@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
 from cosmos.config.figures import is_caveat
-from cosmos.registry.candidates import SeedStatistics
+from cosmos.registry.candidates import SeedStatistics, format_deviation
 from cosmos.report.text import format_parameter, parameter_label, printable
 
 MAX_COLUMN_CONTENDERS = 5
@@ -169,8 +169,9 @@ def format_statistics(figure: SeedStatistics) -> str:
     """Return a figure with its deviation; large ones as whole numbers."""
     if abs(figure.mean) < 10_000:
         return str(figure)
-    spread = f" ± {figure.deviation:,.0f}" if figure.is_repeated else ""
-    return f"{figure.mean:,.0f}{spread}"
+    deviation = figure.deviation
+    shown = f"{deviation:,.0f}" if deviation >= 10 else format_deviation(deviation)
+    return f"{figure.mean:,.0f}{f' ± {shown}' if figure.is_repeated else ''}"
 
 
 def parameter_cell(contender: Contender, path: str) -> ComparisonCell:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean, stdev
 
+from cosmos.config.number_text import format_number
 from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.registry.sweep_directory import TrialRecord
@@ -48,8 +49,14 @@ class SeedStatistics:
 
     def __str__(self) -> str:
         """Return mean and deviation as text: `0.314 ± 0.012`."""
-        spread = f" ± {self.deviation:.2g}" if self.is_repeated else ""
-        return f"{self.mean:.4g}{spread}"
+        return format_number(self.mean) + (
+            f" ± {format_deviation(self.deviation)}" if self.is_repeated else ""
+        )
+
+
+def format_deviation(deviation: float) -> str:
+    """Return a deviation with two significant digits, or whole from 10 on."""
+    return f"{deviation:.2g}" if deviation < 10 else f"{deviation:.0f}"
 
 
 @dataclass(frozen=True)

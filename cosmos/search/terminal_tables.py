@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cosmos.config.identity import flatten_sections
+from cosmos.config.number_text import format_share
 from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
@@ -111,8 +112,3 @@ def describe_importances(importances: Importances) -> str:
     ranked = sorted(importances.shares.items(), key=lambda share: -share[1])
     shares = ", ".join(f"{parameter_label(path)} {format_share(share)}" for path, share in ranked)
     return shares or f"withheld: {importances.withheld}"
-
-
-def format_share(share: float) -> str:
-    """Return a share in per cent, of which a small one is not rounded to nothing."""
-    return "<1%" if 0 < share < 0.01 else f"{share:.0%}"

@@ -122,3 +122,4 @@ def test_figures_in_words() -> None:
     assert format_statistics(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"
     assert format_statistics(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
     assert format_statistics(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
+    assert format_statistics(SeedStatistics(1234567.0, 0.0123)) == "1,234,567 ± 0.012"

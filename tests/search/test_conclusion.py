@@ -49,13 +49,13 @@ def test_what_came_out_is_a_table(project: Path, capsys: pytest.CaptureFixture[s
     list(lead.search(4))
     list(lead.repeat())
     conclusion = conclude_sweep(
-        sweep, lead.folder, {RECALL: Importances({"pretrain.momentum": 0.75, "loss.distill_weight": 0.004})}
+        sweep, lead.folder, {RECALL: Importances({"pretrain.momentum": 0.75, "loss.distill_weight": 0.0004})}
     )
     print_conclusion(conclusion, sweep)
     output = capsys.readouterr().out
     assert "±" in output
     assert "4 finished" in output
-    assert "momentum 75%, distill_weight <1%" in output
+    assert "momentum 75.0%, distill_weight 0.04%" in output
 
 
 def test_trials_that_are_equal_have_no_winner_no_importances_and_no_experiment(
