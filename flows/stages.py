@@ -57,9 +57,9 @@ def prepare(stage: str, pipeline: PipelineDir, environment: StageEnvironment) ->
     create_data_link(WORKSPACE / pipeline.data)
 
 
-@task(name="pretrain", task_run_name="{stage}", cache_policy=NO_CACHE)
+@task(name="pretrain", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
 def pretrain(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
-    """Pretrain, and show the progress. There are no retries: the job itself requeues where that helps."""
+    """Pretrain, or go on with it, and show the progress."""
     progress = PretrainingProgress(WORKSPACE, pipeline)
     try:
         run_stage(stage, pipeline, environment, progress.update)
@@ -76,7 +76,7 @@ def evaluate(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -
     create_results_table(f"results-{suite}", rows, f"{suite}: the model of {pipeline.folder}")
 
 
-@task(name="report", task_run_name="{stage}", cache_policy=NO_CACHE)
+@task(name="report", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
 def report(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
     """Write the report, and show its path."""
     run_stage(stage, pipeline, environment)

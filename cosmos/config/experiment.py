@@ -5,6 +5,7 @@ params.yaml names the experiment that is in force where none is asked for.
 """
 
 import os.path
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -29,6 +30,10 @@ EXPERIMENT_KEY = "experiment"
 OVERRIDES_KEY = "overrides"
 """Key of params.yaml: sections whose values win over those of the experiment in force."""
 COMMAND_LINE = "the command line"
+
+
+UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]")
+"""Characters that the name of an experiment's file may have, and that in its head not."""
 
 
 class ExperimentHead(Section):
@@ -150,7 +155,7 @@ def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, d
 def dump_experiment(experiment: Experiment) -> str:
     """Return a whole experiment as the text of an experiment's file, which needs no other file."""
     head = ExperimentHead(
-        name=experiment.name,
+        name=UNSAFE_IN_NAME.sub("-", experiment.name).lstrip("-._"),
         about=experiment.about,
         cost=experiment.cost,
         expected=experiment.expected,

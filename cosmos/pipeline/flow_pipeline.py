@@ -15,7 +15,7 @@ from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINE, PIPELINES, PipelineDir
 from cosmos.run.directory import run_name
-from cosmos.run.files import write_text
+from cosmos.run.files import file_label, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def open_pipeline(root: Path, experiment: str, overrides: dict[str, Any]) -> Pip
     resolved = load_experiment(experiment, overrides, root / PARAMS_YAML)
     if not (experiment or overrides):
         return PIPELINE
-    pipeline = PipelineDir(PIPELINES / run_name(resolved))
+    pipeline = PipelineDir(PIPELINES / file_label(run_name(resolved)))
     write_text(root / pipeline.parameters, dump_experiment(resolved))
     write_text(root / pipeline.definition, HEADER + relocate_stages(root / DVC_YAML, pipeline))
     return pipeline

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from cosmos.errors import CosmosError, InputError, TransientError
-from cosmos.run.dvc_errors import causes, dvc_error_class
+from cosmos.run.dvc_errors import dvc_error_class
 from cosmos.run.files import DISK_ERRORS, replacing
 
 logger = logging.getLogger(__name__)
@@ -149,13 +149,15 @@ def _status_at(name: str, revision: str, path: str, files: Any) -> dict[str, Any
 def _naming_storage_errors(name: str) -> Iterator[None]:
     """Raise an error of DVC's, or of the storage of a remote, as InputError or TransientError with `name`."""
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     try:
         yield
     except CosmosError:
         raise
     except Exception as error:
-        *_, cause = causes(error)  # the first one: those after it hide the reason
+        # a DataIndexDirError hides the reason for which a folder's listing could not be read
+        cause = error.__cause__ or error if isinstance(error, DataIndexDirError) else error
         if isinstance(cause, OSError) and cause.errno in DISK_ERRORS:
             raise
         if isinstance(error, DvcException):

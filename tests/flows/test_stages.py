@@ -9,7 +9,7 @@ from prefect.states import Failed
 
 from cosmos.errors import InputError, Interrupted, TransientError
 from cosmos.pipeline.dvc import STAGES, StageFailedError, stage_failure
-from flows.retries import is_transient_failure
+from flows.retries import RETRIES, is_transient_failure
 from flows.stages import TASKS
 
 
@@ -41,9 +41,6 @@ def test_only_a_stage_whose_disk_or_network_failed_is_tried_again(
     assert is_transient_failure(TASKS["prepare"], run, failed) is is_tried_again
 
 
-def test_pretraining_is_never_tried_again_since_its_job_requeues_itself() -> None:
-    retries = {name: task.retries for name, task in TASKS.items()}
-    assert retries == {"prepare": 2, "pretrain": 0, "evaluate": 2, "report": 0}
-    assert all(
-        (task.retry_condition_fn is is_transient_failure) == bool(task.retries) for task in TASKS.values()
-    )
+def test_every_task_is_tried_again_on_that_condition_alone() -> None:
+    assert {task.retry_condition_fn for task in TASKS.values()} == {is_transient_failure}
+    assert {task.retries for task in TASKS.values()} == {RETRIES}

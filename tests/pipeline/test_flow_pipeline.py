@@ -86,6 +86,12 @@ def test_its_stages_are_those_of_the_workspace_in_another_folder(workspace: Path
     assert pipeline.target("report") == f"{folder}/dvc.yaml:report"
 
 
+def test_a_name_that_no_shell_takes_as_a_word_is_taken_apart(workspace: Path) -> None:
+    (workspace / "my $best.yaml").write_text("pretrain: {epochs: 2}")
+    folder = open_pipeline(workspace, str(workspace / "my $best"), {}).folder
+    assert folder.name.startswith("my--best-")
+
+
 def test_wrong_parameters_are_refused_and_nothing_is_made(workspace: Path) -> None:
     with pytest.raises(InputError, match=r"pretrain\.epochs: .* greater than 0"):
         open_pipeline(workspace, "", {"pretrain": {"epochs": 0}})

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 import s3fs
+from dvc.exceptions import DownloadError, DvcException
+from dvc.lock import LockError
+from dvc_objects.fs.errors import AuthError
 from moto.server import ThreadedMotoServer
 
 from cosmos.errors import InputError, TransientError
@@ -247,6 +250,26 @@ def test_object_storage_that_is_gone_is_named(
     for path in ("made/model.pt", "made/data/manifest.json"):
         with pytest.raises(TransientError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
             fetch_version("HEAD", path, tmp_path / "kept")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (LockError("busy"), TransientError),
+        (DownloadError(3), TransientError),
+        (DvcException("a broken dvc.lock"), InputError),
+        (AuthError("a wrong key"), InputError),
+    ],
+)
+def test_an_error_of_dvc_or_of_a_storage_is_of_the_class_that_its_type_stands_for(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, expected: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dvc.api.DVCFileSystem", fail)
+    with pytest.raises(expected, match=f"dvc:HEAD:made/model.pt: .*{error}"):
+        fetch_version("HEAD", "made/model.pt", repository)
 
 
 @pytest.mark.slow
