@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cosmos.errors import SupersededError, TransientError
+from cosmos.errors import DamagedDataError, SupersededError, TransientError
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
@@ -113,6 +113,45 @@ def test_a_termination_signal_leaves_with_75_and_the_same_command_continues(plac
     assert process.returncode == 75
     assert b"the same command continues" in message
     assert cosmos(place, "pretrain", "--run", "stopped").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_shard_that_is_away_for_seconds_changes_no_weight(place: Path) -> None:
+    assert cosmos(place, "pretrain", "--run", "undisturbed").returncode == 0
+    process = subprocess.Popen(
+        command(place, "pretrain", "--run", "waiting"),
+        cwd=ROOT, env=environment(place, WORKERS="1"), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not (place / "runs" / "waiting" / "data.json").exists():
+        time.sleep(0.02)
+    shard = place / "data" / "demo" / "train" / "shard-00001.tar"
+    shard.rename(place / "away.tar")
+    time.sleep(3)
+    (place / "away.tar").rename(shard)
+    _, message = process.communicate()
+    assert process.returncode == 0, message
+    assert "waits for data" in message
+    expected, found = final_weights(place, "undisturbed"), final_weights(place, "waiting")
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_damage_stops_a_run_which_goes_on_with_a_larger_limit(place: Path) -> None:
+    shard = place / "data" / "demo" / "train" / "shard-00001.tar"
+    content = shard.read_bytes()
+    quarter = len(content) // 4
+    shard.write_bytes(content[:quarter] + b"\xff" * (2 * quarter) + content[3 * quarter :])
+    stopped = cosmos(place, "pretrain", "--run", "damaged")
+    done = cosmos(place, "pretrain", "--run", "damaged", "--pretrain.max_damaged", "0.4")
+    shard.write_bytes(content)
+    assert stopped.returncode == DamagedDataError.exit_status
+    assert "of 40 samples cannot be used, more than pretrain.max_damaged allows (0.001)" in stopped.stderr
+    assert "shard-00001.tar: sample " in stopped.stderr
+    assert done.returncode == 0, done.stderr
+    lines = read_metrics(place / "runs" / "damaged" / "metrics.jsonl")
+    last = next(line for line in reversed(lines) if "loss" in line)
+    assert last["samples_used"] + last["damaged_samples"] == last["samples_listed"] == 40
+    assert 6 <= last["damaged_samples"] <= 16
 
 
 @pytest.mark.slow
