@@ -258,7 +258,8 @@ def _validate_layers(layers: Sequence[Layer]) -> Params:
         return Params.model_validate(merge_layers(layers))
     except ValidationError as error:
         sources = ", ".join(layer.name for layer in layers if layer.values)
-        problems = explain_validation(error, Params, layers=layers)
+        head = [*ExperimentHead.model_fields, EXPERIMENT_KEY, OVERRIDES_KEY]
+        problems = explain_validation(error, Params, layers=layers, head=head)
         raise InputError(f"parameters from {sources}:\n{problems}") from None
 
 

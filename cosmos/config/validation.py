@@ -34,12 +34,14 @@ def explain_validation(
     listing: str = "`cosmos pretrain --help`",
     layers: Sequence[Layer] = (),
     subcommands: Sequence[str] = (),
+    head: Sequence[str] = (),
 ) -> str:
     """Return a line for each problem of a validation: path of the key, problem, value and place.
 
     `model`: the settings that were validated. `listing`: file or command that lists the keys which exist.
     `layers`: sources of the values; later ones win. `subcommands`: arguments of a command line; the names of
-    commands at their beginning, with which paths begin, too, are left out.
+    commands at their beginning, with which paths begin, too, are left out. `head`: keys that a file may have
+    beside those of `model`.
     """
     lines = []
     for problem in error.errors(include_url=False):
@@ -51,7 +53,7 @@ def explain_validation(
         path = ".".join(keys[num_commands:])
         message = _message(problem["type"], problem["msg"], problem["input"])
         if problem["type"] == "extra_forbidden":
-            message = f"no such key; {_near_keys(model, keys, listing)}"
+            message = f"no such key; {_near_keys(model, keys, listing, head)}"
         source = _describe_input(problem["input"], find_place(layers, keys))
         lines.append(f"  {path}: {message}{source}" if path else f"  {message}")
     return "\n".join(lines)
@@ -89,11 +91,12 @@ def _message(kind: str, message: str, value: Any) -> str:
     return MESSAGES.get(kind, message.removeprefix("Value error, "))
 
 
-def _near_keys(model: type[BaseModel], keys: Sequence[str], listing: str) -> str:
+def _near_keys(model: type[BaseModel], keys: Sequence[str], listing: str, head: Sequence[str]) -> str:
     """Return the keys near an unknown one in its section, or those of its name in other sections."""
     elsewhere = [path for path in setting_paths(model) if path.rpartition(".")[2] == keys[-1]]
     remedy = f"near it: {', '.join(elsewhere)}" if elsewhere else ""
-    near = near_names(keys[-1], keys_of_section(model, keys[:-1]), remedy or listing)
+    siblings = [*keys_of_section(model, keys[:-1]), *(head if len(keys) == 1 else ())]
+    near = near_names(keys[-1], siblings, remedy or listing)
     return f"{listing} lists them all" if near == listing else f"{near}; {listing} lists them all"
 
 
