@@ -10,6 +10,7 @@ Nothing here imports torch: commands that submit jobs parse references, and fetc
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -139,19 +140,31 @@ class PublishedReference(CheckpointReference):
         return self.text.partition(":")[2]
 
 
-def convert_hub_error(error: OSError, message: str) -> CosmosError:
-    """Return the error of ours for a failed download: InputError where the hub does not have the file."""
+def convert_hub_error(error: BaseException, message: str) -> CosmosError:
+    """Return the error of ours for a failed download, from the error that other libraries may have wrapped.
+
+    It is an InputError where the hub does not have the file, and where neither network nor disk failed.
+    """
     from huggingface_hub.errors import (
         LocalEntryNotFoundError,
         RemoteEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
-    if isinstance(error, LocalEntryNotFoundError):  # neither in the cache, nor can the hub be reached
-        return TransientError(message)
-    if isinstance(error, RemoteEntryNotFoundError | RepositoryNotFoundError):
+    reasons = [reason for reason in error_chain(error) if isinstance(reason, OSError)]
+    if any(isinstance(reason, LocalEntryNotFoundError) for reason in reasons):
+        return TransientError(message)  # neither in the cache, nor can the hub be reached
+    if any(isinstance(reason, RemoteEntryNotFoundError | RepositoryNotFoundError) for reason in reasons):
         return InputError(message)
-    return convert_os_error(error, message)
+    return convert_os_error(reasons[-1], message) if reasons else InputError(message)
+
+
+def error_chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, then the one it was raised from or in the handling of, and so on."""
+    reason: BaseException | None = error
+    while reason:
+        yield reason
+        reason = reason.__cause__ or reason.__context__
 
 
 @dataclass(frozen=True)

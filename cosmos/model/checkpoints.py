@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from pydantic import ValidationError
 from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
+from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError, convert_os_error
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
@@ -69,11 +71,16 @@ class Checkpoint:
         values = self.extra.get("config")
         if values is None:
             return None
+        problem = f"{self.path}: its `config` is no model's of this version"
         try:
-            model, loss = ModelParams(**values["model"]), LossParams(**values["loss"])
-            return ModelConfig(model, loss, values["image_size"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path}: its `config` is no model's of this version: {error}") from None
+            size = values["image_size"]
+            views = {"image_size": size, "local_size": size}
+            params = Params.model_validate({"model": values["model"], "loss": values["loss"], "views": views})
+        except ValidationError as error:
+            raise InputError(f"{problem}:\n{explain_validation(error, Params)}") from None
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{problem} ({error!r})") from None
+        return ModelConfig.of(params)
 
     def load(self, which: str, config: ModelConfig) -> Cosmos:
         """Return the `student` or `teacher` as a model.

@@ -194,10 +194,7 @@ def model_with_downloaded_weights(reference: OpenClipReference) -> nn.Module:
         model: nn.Module = open_clip.create_model(architecture, pretrained=tag, force_quick_gelu=quick_gelu)
     except (OSError, RuntimeError) as error:  # open_clip raises a RuntimeError for any failing download
         message = f"{reference.text}: open_clip could not load it ({error})"
-        reason = error.__context__ if isinstance(error, RuntimeError) else error
-        if isinstance(reason, OSError):
-            raise convert_hub_error(reason, message) from error
-        raise InputError(message) from None
+        raise convert_hub_error(error, message) from error
     return model
 
 

@@ -40,7 +40,7 @@ def plain_names(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
     plain = {name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in state}
     twice = {name for name, count in Counter(plain.values()).items() if count > 1}
     if twice:
-        names = [name for name in state if plain[name] in twice]
+        names = sorted((name for name in state if plain[name] in twice), key=lambda name: (plain[name], name))
         raise InputError(
             f"{source}: holds weights of the same name but for prefixes of wrappers: {join_names(names)}; "
             "keep those of one model"

@@ -87,7 +87,9 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise DamagedDataError(f"{path}: not a whole file of safetensors ({error})") from None
+        raise DamagedDataError(
+            f"{path}: not a whole file of safetensors ({error}); copy or download it again"
+        ) from None
 
 
 def refuse_other_archives(path: Path) -> None:
@@ -114,7 +116,7 @@ def _load_plain_values(path: Path, mmap: bool) -> Any:
     except OSError as error:
         if error.errno != errno.EINVAL:  # torch looks for the end of a file that was cut before its start
             raise
-        raise DamagedDataError(f"{path}: not a checkpoint that can be read safely: cut short") from None
+        raise DamagedDataError(f"{path}: cut short; copy or download it again") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
         raise refusal(path, error) from None
 
@@ -129,8 +131,9 @@ def refusal(path: Path, error: Exception) -> CosmosError:
             "you trust its author, load it by torch.load(..., weights_only=False) and save the state dicts "
             f"alone: {CONVERSION_PAGE}"
         )
-    kind = InputError if is_whole else DamagedDataError
-    return kind(f"{path}: not a checkpoint that can be read safely: {reason}")
+    if is_whole:
+        return InputError(f"{path}: not a checkpoint that can be read safely: {reason}")
+    return DamagedDataError(f"{path}: broken or cut short ({reason}); copy or download it again")
 
 
 def unpickling_problem(error: Exception) -> str:
@@ -140,7 +143,7 @@ def unpickling_problem(error: Exception) -> str:
     """
     text = re.sub(r"\x1b\[[\d;]*m", "", str(error)).rpartition("WeightsUnpickler error: ")[2]
     line = next(iter(text.strip().splitlines()), type(error).__name__)
-    return line.partition(". Please use")[0]
+    return line.partition(". ")[0].removesuffix(".")
 
 
 def refused_class(path: Path, problem: str) -> str:

@@ -36,7 +36,10 @@ def export_plain_clip(checkpoint: str, output: Path, which: str, machine: Machin
     source = checkpoints.read_checkpoint(path)
     config = source.config or checkpoints.published_config(reference.name)
     if config is None:
-        raise InputError(f"{checkpoint}: does not say its architecture, and has no published name")
+        raise InputError(
+            f"{checkpoint}: does not say its architecture; without a `config` a published checkpoint is "
+            "known by the name of its file, as cosmos_vitb16_cc3m.pt"
+        )
     description = export_clip(source.load(which, config), config, output)
     code = loading_code(output, description, config.model.architecture)
     return ExportedClip(str(output), which, str(description or ""), code)

@@ -126,6 +126,28 @@ def test_a_checkpoint_of_the_teacher_alone_is_read_and_says_that_it_has_no_stude
         checkpoint.load("student", CONFIG)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image_size": 20}, r"views\.image_size: 20 is not a multiple of .*patch_size 8"),
+        (
+            {"model": {"inline": {"vision": {"width": 100}}}},
+            r"vision\.width: 100 is not a multiple",
+        ),
+        ({"model": {"kind": "cnn"}}, r"model\.kind: no such key"),
+        ({"loss": 3}, r"  loss: "),
+    ],
+)
+def test_a_configuration_that_is_no_models_is_refused_by_its_keys(
+    tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    content = torch.load(written(tmp_path), weights_only=True)
+    content["config"] |= changes
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(InputError, match=rf"(?s)c\.pt: its `config` is no model's .*:.*{message}"):
+        _ = checkpoints.read_checkpoint(tmp_path / "c.pt").config
+
+
 def test_weights_in_half_precision_become_float32(tmp_path: Path) -> None:
     content = torch.load(written(tmp_path), weights_only=True)
     content["student"] = {name: value.half() for name, value in content["student"].items()}

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -9,8 +10,10 @@ from torch import Tensor
 
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.config.section import Precision
+from cosmos.errors import TransientError
 from cosmos.evaluation.embed import Encoder
 from cosmos.model.checkpoint_reference import OpenClipReference
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import (
     CosmosEncoder,
@@ -18,6 +21,7 @@ from cosmos.model.encoders import (
     baseline_encoder,
     open_clip_baseline,
 )
+from cosmos.model.plain_clip import export_clip
 from cosmos.model.towers import architecture, inline_config
 
 CPU = torch.device("cpu")
@@ -91,6 +95,24 @@ def test_segmentation_with_an_image_tower_that_is_no_plain_vit_is_refused() -> N
     assert encoder.encode_images(IMAGES).shape == (2, 16)
     with pytest.raises(ValueError, match=r"plain ViT; this one has vision\.pool_type=avg; take another"):
         encoder.encode_patches(IMAGES, ["csa"])
+
+
+def test_a_baseline_of_a_file_embeds_as_the_model_that_the_file_was_exported_from(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    encoder, path = cosmos_encoder(), tmp_path / "own-baseline.pt"
+    description = export_clip(encoder.model, ModelConfig(SMALL, LossParams(), 32), path)
+    open_clip.add_model_config(description)
+    reference = OpenClipReference.parse(f"open_clip:own-baseline:{path}")
+    baseline = open_clip_baseline(reference, CPU, "float32")
+    for ours, theirs in zip(outputs(encoder), outputs(baseline), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert not caplog.records  # open_clip warns of random weights
+
+
+def test_a_baseline_that_cannot_be_downloaded_for_now_is_a_transient_error() -> None:
+    with pytest.raises(TransientError, match="open_clip could not load it"):
+        open_clip_baseline(OpenClipReference.parse("open_clip:ViT-B-32:laion2b_s34b_b79k"), CPU, "float32")
 
 
 @pytest.mark.parametrize(
