@@ -12,7 +12,8 @@ from rich.text import Text
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
+from cosmos.data.shards.remote import http_status, is_refusal
+from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.dataset_files import is_transient
 from cosmos.evaluation.suite import suites
@@ -70,7 +71,7 @@ def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
 def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
     """Download a dataset that is not there.
 
-    Raises InputError where no program can, TransientError where the download fails, or the disk does.
+    Raises InputError where no program can, TransientError where the network fails, or the disk does.
     """
     listing = inspect_dataset(card, params, machine)
     if listing.present:
@@ -86,10 +87,17 @@ def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> Non
     try:
         card.download(machine.datasets_root)
     except (OSError, RuntimeError) as error:  # torchvision's of a file that came damaged
-        message = f"{card.name}: the download failed ({error}); run the command again"
-        if isinstance(error, OSError):
-            raise convert_os_error(error, message) from None
-        raise TransientError(message) from None
+        raise _download_error(card, machine, error) from None
+
+
+def _download_error(card: DatasetCard, machine: Machine, error: OSError | RuntimeError) -> CosmosError:
+    """Return the error to raise for one that ended a download."""
+    message = f"{card.name}: the download failed ({error})"
+    if is_refusal(http_status(error)):
+        return InputError(f"{message}; put it below {machine.datasets_root}: {', '.join(card.layout)}")
+    if isinstance(error, OSError) and is_permanent(error):
+        return InputError(f"{message}; correct the machine's datasets_root")
+    return TransientError(f"{message}; run the command again")
 
 
 def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:

@@ -11,7 +11,7 @@ from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import find_prepared, find_source_difference, prepare_dataset, prepared_time
 from cosmos.data.shards.samples import ShardedSamples
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, TransientError
 from cosmos.report.contact_sheet import contact_sheet
 from cosmos.run.files import replacing
 
@@ -75,10 +75,10 @@ def time_text(seconds: float) -> str:
 
 
 def draw_preview(samples: ShardedSamples, preview: Path) -> None:
-    """Draw the first samples into the PNG `preview`; where one of them is damaged, warn and draw nothing."""
+    """Draw the first samples into the PNG `preview`; where one cannot be read, warn and draw nothing."""
     try:
         sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
-    except DamagedDataError as error:
+    except (DamagedDataError, TransientError) as error:
         logger.warning("no preview: %s", error)
         return
     with replacing(preview) as temporary:

@@ -1,8 +1,10 @@
 import errno
 import json
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -91,6 +93,17 @@ def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
         raise OSError("the host is down")
 
     with pytest.raises(TransientError, match=r"mine: the download failed \(the host is down\); run .* again"):
+        download_dataset(card(download), Params(), here(tmp_path))
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, InputError), (403, InputError), (503, TransientError)])
+def test_a_download_that_a_server_refuses_is_not_worth_another_try(
+    tmp_path: Path, status: int, kind: type[Exception]
+) -> None:
+    def download(root: Path) -> None:
+        raise HTTPError("https://here", status, "no", Message(), None)
+
+    with pytest.raises(kind, match=rf"mine: the download failed \(HTTP Error {status}: no\); (put it|run)"):
         download_dataset(card(download), Params(), here(tmp_path))
 
 

@@ -162,19 +162,24 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
     Storages raise what their clients do: botocore's, aiohttp's and others' errors have no class in common.
     """
     message = f"{url}: {problem} ({type(error).__name__}: {error})"
-    status = _http_status(error)
+    status = http_status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return DamagedDataError(message)
     if _is_setting_of_botocore(error):
         return InputError(f"{message}; {CREDENTIALS_REMEDY}")
-    is_refused = status in CLIENT_ERRORS and status not in BUSY_STATUSES
+    is_refused = is_refusal(status)
     is_wrong = isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
         return InputError(f"{message}; correct the URL or the machine's storage_options")
     return TransientError(message)
 
 
-def _http_status(error: BaseException) -> int | None:
+def is_refusal(status: int | None) -> bool:
+    """Return True for an HTTP status that the same request would meet again."""
+    return status in CLIENT_ERRORS and status not in BUSY_STATUSES
+
+
+def http_status(error: BaseException) -> int | None:
     """Return the HTTP status that an error of a storage, or the one that it was made from, tells."""
     for cause in filter(None, (error, error.__cause__)):
         response = getattr(cause, "response", None)

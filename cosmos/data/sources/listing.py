@@ -1,5 +1,6 @@
 """Listing of a source: number, bytes and a digest of its files, which tell whether it has grown."""
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import is_remote
 from cosmos.errors import CosmosError
 from cosmos.run.files import read_json_object, write_json
+
+logger = logging.getLogger(__name__)
 
 LISTING_FILE = "source.json"
 
@@ -70,6 +73,7 @@ def inspect_source(params: DataParams, machine: Machine, seconds: float) -> Sour
             digest = (digest + _digest(f"{name}\0{status.st_size}")) % MODULUS
             newest = max(newest, status.st_mtime if status.st_mtime < started else 0)
             if time.monotonic() > end:
+                logger.info("%s: not compared with its source, which takes longer to list", params.name)
                 return None
     except (CosmosError, OSError):
         return None
