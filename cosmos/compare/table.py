@@ -14,6 +14,7 @@ from rich.text import Text
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
 from cosmos.config.figures import is_caveat
 from cosmos.registry.candidates import SeedStatistics, format_deviation
+from cosmos.registry.sweep_difference import describe_origin
 from cosmos.report.text import format_parameter, parameter_label, printable
 
 MAX_COLUMN_CONTENDERS = 5
@@ -254,6 +255,7 @@ def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
 def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     """Yield lines that explain the marks, name unreadable files, and say where no parameter differs."""
     contenders = comparison.contenders
+    yield from (f"{folder.path.name}: {describe_origin(folder.sweep())}" for folder in comparison.sweeps)
     if any(figure.is_repeated for contender in contenders for figure in contender.figures.values()):
         yield "± the standard deviation over seeds"
         yield "* the best of those with the most seeds, by more than the deviation"

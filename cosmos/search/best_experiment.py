@@ -24,6 +24,7 @@ from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.config.sweep import Sweep
 from cosmos.errors import InputError
 from cosmos.registry.candidates import Candidate
+from cosmos.registry.sweep_difference import describe_origin
 from cosmos.run.files import write_text
 
 FIRST_LINE = re.compile(
@@ -73,7 +74,8 @@ def short_hash(text: str) -> str:
 def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
     """Return the text of the experiment: the best parameters that differ from those of the sweep's base."""
     base = sweep.file.experiment
-    head: dict[str, Any] = {"about": f"{sweep.id}: {verdict}", "expected": describe_candidate(best)}
+    about = f"{sweep.id}, {describe_origin(sweep)}: {verdict}"
+    head: dict[str, Any] = {"about": about, "expected": describe_candidate(best)}
     if base:
         head["extends"] = os.path.relpath(experiment_file(base), EXPERIMENTS)
     without = flatten_sections(

@@ -6,6 +6,7 @@ from typing import Any
 
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, judge_candidates, rank_candidates
+from cosmos.registry.sweep_difference import describe_origin
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, TrialState
 from cosmos.search.best_experiment import write_best_experiment
 from cosmos.search.study import Importances
@@ -16,6 +17,8 @@ class SweepConclusion:
     """Conclusion of a sweep: the contents of best.json."""
 
     sweep: str
+    origin: str
+    """base and data of its trials, for a person"""
     states: dict[TrialState, int]
     """number of trials by state, repetitions left out"""
     candidates: list[Candidate]
@@ -49,4 +52,14 @@ def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Imp
     if verdict.leader:
         overlay, kept = write_best_experiment(sweep, verdict.leader, verdict.words)
         run = str(folder.run(TrialRecord(sweep.id, verdict.leader.number, 0, {})).path)
-    return SweepConclusion(sweep.id, states, candidates, verdict.words, dict(importances), overlay, run, kept)
+    return SweepConclusion(
+        sweep.id,
+        describe_origin(sweep),
+        states,
+        candidates,
+        verdict.words,
+        dict(importances),
+        overlay,
+        run,
+        kept,
+    )

@@ -5,7 +5,7 @@ import pytest
 
 from cosmos.compare.comparison import Contender, compare_named, is_mixed, mark_of_data
 from cosmos.compare.curves import learning_curves
-from cosmos.compare.table import comparison_table, format_statistics, print_comparison
+from cosmos.compare.table import comparison_remarks, comparison_table, format_statistics, print_comparison
 from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
 from tests.search.examples import RECALL, Bench
@@ -62,7 +62,9 @@ def test_seeds_of_different_data_are_marked_with_all_of_it(tmp_path: Path) -> No
 
 def test_many_are_a_line_each_with_what_their_sweep_goes_by(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench())
-    made = comparison_table(compare_named([folder.path.name], machine(tmp_path)))
+    compared = compare_named([folder.path.name], machine(tmp_path))
+    made = comparison_table(compared)
+    assert f"{folder.path.name}: base params.yaml, data demo (sha256 )" in list(comparison_remarks(compared))
     assert made.headings == ("state", "seeds", RECALL, "distill_weight", "momentum")
     (block,) = made.blocks
     assert [line.is_winner for line in block.rows] == [True, *[False] * 5]

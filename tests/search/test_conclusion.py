@@ -34,7 +34,7 @@ def test_the_best_is_an_experiment_with_exactly_its_parameters(project: Path, ba
     assert conclusion.overlay == "experiments/small-best.yaml"
     assert load_params("small-best") == sweep.params(conclusion.candidates[0].asked, 0)
     head = yaml.safe_load((project / "experiments" / "small-best.yaml").read_text())
-    assert head["about"] == f"{sweep.id}: {conclusion.verdict}"
+    assert head["about"] == f"{sweep.id}, {conclusion.origin}: {conclusion.verdict}"
     assert head["expected"].startswith(f"{RECALL} 0.")
     assert head["expected"].endswith(", 2 seeds")
     assert set(head["pretrain"]) == {"momentum", "epochs", "evaluate_every_epochs"}
