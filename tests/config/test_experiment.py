@@ -346,7 +346,7 @@ def test_an_integer_may_be_written_as_a_power_of_ten() -> None:
         ("epochs: 3", r"  epochs: no such key; near it: pretrain\.epochs"),
         ("experimnt: clip", r"  experimnt: no such key; near it: experiment;"),
         ("override: {pretrain: {epochs: 3}}", r"  override: no such key; near it: overrides;"),
-        ("extend: clip", r"  extend: no such key; near it: extends;"),
+        ("extend: clip", r"  extend: no such key; near it: extends\b"),
     ],
 )
 def test_a_value_of_another_type_is_refused_as_it_was_read(text: str, message: str, tmp_path: Path) -> None:
