@@ -17,7 +17,7 @@ MAX_NEW_FILES = 200
 """New files that a diff adds; more are counted."""
 
 NO_SECRETS = tuple(f":(top,exclude,glob)**/{name}" for name in (".env", ".env.*", "machine.yaml"))
-"""Pathspecs that keep files of secrets out of a diff, should they be in a commit."""
+"""Pathspecs that keep files of secrets out of a diff, should they be in a commit or not be ignored."""
 
 SAFE_GIT = ("git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
 """git that reads a checkout of another user, whose code runs here anyway, and starts none of its programs."""
@@ -88,7 +88,8 @@ def is_installed_copy() -> bool:
 
 def list_new_files(folder: Path) -> list[str]:
     """Return the files below a folder, by their path from the root, that git neither has nor ignores."""
-    listed = git(folder, "ls-files", "--others", "--exclude-standard", "--full-name", "-z")
+    listing = ("ls-files", "--others", "--exclude-standard", "--full-name", "-z", "--", ".", *NO_SECRETS)
+    listed = git(folder, *listing)
     return [os.fsdecode(name) for name in listed.split(b"\0") if name]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 
@@ -75,8 +75,12 @@ class RecordedVersion:
         if not run.provenance.exists():
             return cls()
         recorded = read_json_object(run.provenance, "provenance", PROVENANCE_REMEDY, ["data"])
-        dataset = recorded.get("dataset", {})
-        return cls(recorded["data"].get("train", ""), dataset.get("content", ""), dataset.get("num_samples"))
+        data, dataset = recorded["data"], recorded.get("dataset", {})
+        if not isinstance(data, dict) or not isinstance(dataset, dict):
+            raise DamagedDataError(
+                f"{run.provenance}: not a provenance (data or dataset is no object); {PROVENANCE_REMEDY}"
+            )
+        return cls(data.get("train", ""), dataset.get("content", ""), dataset.get("num_samples"))
 
     def __str__(self) -> str:
         return describe_version(self.sha256, self.num_samples)

@@ -52,13 +52,14 @@ def test_new_files_outside_of_the_package_are_no_code(package: Path) -> None:
     assert CodeState.of_checkout(package) == CodeState(head(package), "", head(package)[:7])
 
 
-def test_secrets_are_in_no_diff_even_where_they_are_in_a_commit(package: Path) -> None:
+def test_secrets_are_in_no_diff_even_where_they_are_in_a_commit_or_not_ignored(package: Path) -> None:
     for name in (".env", "machine.yaml", "cosmos/machine.yaml"):
         (package.parent / name).write_text("key: old-secret")
     git(package.parent, "add", "--force", ".")
     git(package.parent, "commit", "-m", "a mistake")
     for name in (".env", "machine.yaml", "cosmos/machine.yaml"):
         (package.parent / name).write_text("key: new-secret")
+    (package / ".env.local").write_text("KEY=new-secret")
     state = CodeState.of_checkout(package)
     assert (state.diff, state.version) == ("", f"{head(package)[:7]}-dirty")
 

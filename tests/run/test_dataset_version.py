@@ -42,8 +42,9 @@ def test_the_manifest_that_an_older_version_recorded_is_respected(tmp_path: Path
         refuse_other_data(run, dataset_version(sha256="fedcba0987654321", num_samples=24))
 
 
-def test_damaged_provenance_is_named(tmp_path: Path) -> None:
-    (tmp_path / "provenance.json").write_text("{")
+@pytest.mark.parametrize("content", ["{", '{"data": []}', '{"data": {}, "dataset": 3}'])
+def test_damaged_provenance_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "provenance.json").write_text(content)
     with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
         refuse_other_data(RunDir(tmp_path), dataset_version())
 
