@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.figures import TRAINING_DATA
 from cosmos.config.identity import describe_changes
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.errors import CosmosError, InputError, TransientError
-from cosmos.pipeline.report import describe_code, escape_dots, figures_by_model
+from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
+from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, read_json_object, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
-from cosmos.run.results import ResultEntry, Results
+from cosmos.run.results import SHORT_HASH, ResultEntry, Results, label_entries
 from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
 
 MODELS = "models"
@@ -166,10 +168,15 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
 
 def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
     """Return the results of this checkpoint, and of no earlier one, by suite and dataset."""
-    results = {suite: Results(run.result_file(suite), suite).entries() for suite in get_args(SuiteName)}
     own = {
-        suite: {dataset: entry for dataset, entry in entries.items() if entry["checkpoint_sha256"] == sha256}
-        for suite, entries in results.items()
+        suite: label_entries(
+            [
+                entry
+                for entry in Results(run.result_file(suite), suite).entries().values()
+                if entry["checkpoint_sha256"] == sha256
+            ]
+        )
+        for suite in get_args(SuiteName)
     }
     return {suite: entries for suite, entries in own.items() if entries}
 
@@ -181,6 +188,10 @@ def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry
         **{
             suite: {escape_dots(dataset): figures_by_model(entry) for dataset, entry in entries.items()}
             for suite, entries in measured.items()
+        },
+        "data": {
+            TRAINING_DATA: RecordedVersion.of(run).sha256[:SHORT_HASH],
+            **{suite: data_versions(entries) for suite, entries in measured.items()},
         },
     }
 
@@ -237,7 +248,7 @@ def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
     """Return the card, folder, DVC version and suites of a promoted model, by key."""
     version = dvc_versions.recorded_versions(artefact.folder / CARD_FILE).get(artefact.listed, "")
     measured = json.loads((artefact.folder / "metrics.json").read_text(encoding="utf-8"))
-    suites = [name for name in measured if name != "pretrain"]
+    suites = [name for name in measured if name in get_args(SuiteName)]
     return {**asdict(card), "artefact": artefact.listed, "version": version, "suites": suites}
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
-from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, describe_missing_data
+from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, TRAINING_DATA, describe_missing_data
 from cosmos.config.identity import describe_changes
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
@@ -18,9 +18,10 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.report.curves import MetricsLine, final_figures, lines_as_csv, loss_charts, training_lines
 from cosmos.report.page import Fact, PagePicture, ReportPage, SuiteSection, render_report
 from cosmos.report.tables import score_tables
+from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
-from cosmos.run.results import ResultEntry, Results, overall_figures
+from cosmos.run.results import SHORT_HASH, ResultEntry, Results, overall_figures, short_hash
 from cosmos.stages.evaluation_result import dataset_scores, figures_published_of, saved_picture
 
 
@@ -33,6 +34,8 @@ class SuiteReport:
     """figures by dataset, model and metric"""
     made_by: list[Fact]
     """checkpoints and code that the results are of"""
+    data: dict[str, str]
+    """first digits of the hash of the data, by dataset"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,14 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     pipeline = PipelineDir(folder)
     outputs = read_outputs(pipeline)
     html = render_report(build_page(pipeline, outputs))
-    figures = {"pretrain": outputs.ended} | {name: suite.figures for name, suite in outputs.suites.items()}
+    figures = {
+        "pretrain": outputs.ended,
+        **{name: suite.figures for name, suite in outputs.suites.items()},
+        "data": {
+            TRAINING_DATA: RecordedVersion.of(pipeline.model).sha256[:SHORT_HASH],
+            **{name: suite.data for name, suite in outputs.suites.items()},
+        },
+    }
     write_json(pipeline.metrics, figures)
     write_text(pipeline.curves, lines_as_csv(outputs.lines))
     write_text(pipeline.page, html)
@@ -168,6 +178,7 @@ def read_suite(suite: str, path: Path) -> SuiteReport:
                 *distinct_facts("checkpoint", [describe_checkpoint(entry) for entry in entries.values()]),
                 *distinct_facts("measured by", [entry["code_version"] for entry in entries.values()]),
             ],
+            data=data_versions(entries),
         )
 
 
@@ -195,6 +206,11 @@ def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
         }
         for model, measured in entry["models"].items()
     }
+
+
+def data_versions(entries: Mapping[str, ResultEntry]) -> dict[str, str]:
+    """Return the first digits of the hash of each dataset's data, since DVC compares figures of any data."""
+    return {escape_dots(dataset): short_hash(entry) for dataset, entry in entries.items()}
 
 
 def escape_dots(name: str) -> str:

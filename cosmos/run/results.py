@@ -86,6 +86,11 @@ def data_label(name: str, data_hash: str) -> str:
     return f"{name}@{data_hash[:SHORT_HASH]}"
 
 
+def short_hash(entry: ResultEntry) -> str:
+    """Return the first digits of the hash of an entry's data, for people."""
+    return str(entry["data_hash"])[:SHORT_HASH]
+
+
 def is_of_other_data(figure: str) -> bool:
     """Return True for a result, or its data, that is marked as of other data than the run's own."""
     return re.search(rf"/[^/]+@[0-9a-f]{{{SHORT_HASH}}}(/|$)", figure) is not None

@@ -9,7 +9,7 @@ from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels
-from cosmos.run.results import ResultEntry, Results, overall_figures
+from cosmos.run.results import ResultEntry, Results, overall_figures, short_hash
 
 MAX_TAG, MAX_NAME = 64, 128
 """Characters that W&B takes."""
@@ -86,9 +86,15 @@ def evaluated_checkpoint(run: RunDir) -> dict[str, Any]:
 
 
 def result_table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
-    """Return columns and rows of a results file: a row for each dataset and model."""
+    """Return columns and rows of a results file: a row for each dataset, with its data, and model."""
     rows = [
-        {"dataset": dataset, "model": model, "images": entry["num_images"], **overall_figures(figures)}
+        {
+            "dataset": dataset,
+            "data": short_hash(entry),
+            "model": model,
+            "images": entry["num_images"],
+            **overall_figures(figures),
+        }
         for dataset, entry in _read_entries(file).items()
         for model, figures in entry["models"].items()
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import TransientError
 from cosmos.run.directory import RunDir
-from cosmos.run.results import read_result_figures
+from cosmos.run.results import Results
 from cosmos.tracking.curves import BestValues, CurveAxis, CurveRow, curve_direction, update_best
 from cosmos.tracking.description import RunDescription, result_table
 from cosmos.tracking.note import MirrorNote
@@ -86,7 +86,9 @@ class MirrorSession:
 
         columns, rows = result_table(file)
         table = wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
-        self.open().summary.update({**read_result_figures(file), f"tables/{file.stem}": table})
+        results = Results(file, file.stem)
+        data = {f"data/{name}": digest for name, digest in results.data_hashes().items()}
+        self.open().summary.update({**results.figures(), **data, f"tables/{file.stem}": table})
 
     def show_checkpoint(self) -> None:
         """Show the path of the last checkpoint, or upload it where the settings ask for that."""

@@ -91,9 +91,16 @@ def test_a_run_without_a_step_or_its_last_checkpoint_is_not_promoted(place: Path
 
 def test_a_run_with_a_damaged_record_is_not_promoted(place: Path) -> None:
     make_run(place).provenance.write_text("{")
-    with pytest.raises(
-        DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it, and promote"
-    ):
+    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it, and"):
+        promoted(place)
+    assert not (place / "models" / "one").exists()
+
+
+def test_a_run_with_damaged_results_is_not_promoted_and_the_file_is_named(place: Path) -> None:
+    damaged = make_run(place).result_file("classification")
+    damaged.parent.mkdir()
+    damaged.write_text('{"datasets": {"demo": {"models": {}}}}')
+    with pytest.raises(DamagedDataError, match=r"classification\.json: .*demo: no checkpoint.*; delete it"):
         promoted(place)
     assert not (place / "models" / "one").exists()
 
@@ -171,6 +178,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     assert "dvc push" in said
     figures = json.loads((folder / "metrics.json").read_text())
     assert figures["retrieval"] == {"heldout": {"teacher": {"image_to_text_R@1": 0.5}}}
+    assert figures["data"]["retrieval"].keys() == {"heldout"}
     assert "| heldout | teacher | 50.0 |" in (folder / "README.md").read_text()
 
     (place / ".gitignore").write_text("/runs\n/kept\n")

@@ -128,6 +128,7 @@ def test_figures_are_told_by_suite_dataset_and_model_without_those_of_single_cla
     assert metrics["retrieval"]["heldout"]["teacher"] == FIGURES["retrieval"]
     assert metrics["classification"]["heldout"]["student"] == {"top1": 0.383}
     assert metrics["segmentation"]["heldout"]["student"] == {"csa_mIoU": 0.5}
+    assert metrics["data"]["retrieval"] == {"heldout": "da7a"}
 
 
 @pytest.mark.slow

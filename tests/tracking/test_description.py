@@ -81,6 +81,6 @@ def test_figures_and_table_of_results_leave_single_classes_out(tmp_path: Path) -
         f"retrieval/heldout/teacher/{R1}": 0.25,
     }
     assert result_table(file) == (
-        ["dataset", "model", "images", R1],
-        [["heldout", "student", 12, 0.5], ["heldout", "teacher", 12, 0.25]],
+        ["dataset", "data", "model", "images", R1],
+        [["heldout", "da7a0123", "student", 12, 0.5], ["heldout", "da7a0123", "teacher", 12, 0.25]],
     )

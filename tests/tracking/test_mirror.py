@@ -68,10 +68,11 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
     assert offline_run.summary["loss"] == {"min": 0.0, "last": 0.0}
     assert offline_run.summary[f"evaluation/student/heldout/{R1}"] == {"max": 0.5, "last": 0.25}
     assert offline_run.summary[f"retrieval/heldout/student/{R1}"] == 0.75
+    assert offline_run.summary["data/retrieval/heldout"] == "da7a0123" * 8
     assert (
         offline_run.summary["tables/retrieval"]["nrows"],
         offline_run.summary["tables/retrieval"]["ncols"],
-    ) == (2, 4)
+    ) == (2, 5)
     (checkpoint,) = [artifact for artifact in offline_run.artifacts if artifact["type"] == "model"]
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == f"file://{run.checkpoint(50)}"
