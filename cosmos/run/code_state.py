@@ -127,7 +127,7 @@ def git(folder: Path, *arguments: str, good: Sequence[int] = (0,)) -> bytes:
     except OSError as error:
         raise GitError(f"{folder}: git cannot be run ({error.strerror})") from None
     if done.returncode not in good:
-        reason = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0]
+        reason = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0].removeprefix("fatal: ")
         raise GitError(f"{folder}: {reason or f'git ended with {done.returncode}'}")
     return done.stdout
 

@@ -8,12 +8,14 @@ import pytest
 import yaml
 
 from cosmos.config.experiment import Experiment, load_params
+from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.config.prepared_data import READ_IN_TRAINING
 from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.search.trial_jobs import TrialJobs
 from cosmos.stages.pretrain_job import Pretraining, launch_pretraining
 from cosmos.stages.training_data import open_run_on, read_dataset_version
 from tests.data.examples import flickr8k, machine
@@ -91,6 +93,17 @@ def test_a_job_trains_only_on_the_data_that_it_was_submitted_for(
     with pytest.raises(InputError, match=r"16 samples .* when this began, 24 samples .* now; give the same"):
         job()
     assert not (tmp_path / "run").exists()
+
+
+def test_a_sweep_begins_no_trial_on_other_data_than_its_own(
+    tmp_path: Path, site: Machine, params: Params
+) -> None:
+    prepare(16, tmp_path, site)
+    jobs = TrialJobs(site, "local", JobRequest(), (), read_dataset_version(params, site))
+    prepare(24, tmp_path, site)
+    with pytest.raises(InputError, match=r"16 samples .* when this began, 24 samples .* now"):
+        jobs.start(RunDir(tmp_path / "trial-0"), params)
+    assert not (tmp_path / "trial-0").exists()
 
 
 def test_data_prepared_again_to_the_same_bytes_is_the_same_and_so_is_other_news_of_skipped_inputs(
