@@ -160,7 +160,7 @@ class SweepVerdict:
     """the verdict, for a person"""
 
 
-def judge_candidates(ranked: Sequence[Candidate]) -> SweepVerdict:
+def judge_candidates(sweep: Sweep, ranked: Sequence[Candidate]) -> SweepVerdict:
     """Return the verdict on ranked candidates; among equal ones nothing leads."""
     if not ranked:
         return SweepVerdict(None, "no winner: no trial finished")
@@ -168,17 +168,25 @@ def judge_candidates(ranked: Sequence[Candidate]) -> SweepVerdict:
     equal = [first, *filter(first.equals, others)]
     if len(equal) > 1:
         return SweepVerdict(None, f"no winner: {len(equal)} trials are equal")
-    return SweepVerdict(first, describe_lead(first, others))
+    return SweepVerdict(first, describe_lead(sweep.file.objectives[0], first, others))
 
 
-def describe_lead(first: Candidate, others: Sequence[Candidate]) -> str:
-    """Return the verdict on a leader that no other equals."""
+def describe_lead(objective: Objective, first: Candidate, others: Sequence[Candidate]) -> str:
+    """Return the verdict on a leader that no other equals, by the first objective."""
     name = f"trial {first.number}"
     if not others:
         return f"no winner: {name} alone finished"
-    if near := [str(other.number) for other in others if is_near(first, other)]:
-        return f"no winner: {name} leads {', '.join(near)} by less than the spread over seeds"
+    if near := [other for other in others if is_near(first, other)]:
+        return f"no winner: {name} leads {list_numbers(near)} by less than the spread over seeds"
     if len(first.figures) > 1:
-        return f"{name} has the best {next(iter(first.figures))} of the Pareto front"
-    unknown = "" if first.num_seeds > 1 else ", by one seed: the spread over seeds is not known"
-    return f"{name} wins{unknown}"
+        return f"{name} has the best {objective.figure} of the Pareto front"
+    if first.num_seeds == 1:
+        return f"{name} wins, by one seed: the spread over seeds is not known"
+    ahead = [c for c in others if objective_loss(objective, c) < objective_loss(objective, first)]
+    unsure = f", of those with {first.num_seeds} seeds; with fewer {list_numbers(ahead)} was better"
+    return f"{name} wins{unsure if ahead else ''}"
+
+
+def list_numbers(candidates: Iterable[Candidate]) -> str:
+    """Return the numbers of candidates, separated by commas."""
+    return ", ".join(str(candidate.number) for candidate in candidates)

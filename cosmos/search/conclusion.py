@@ -45,7 +45,7 @@ def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Imp
     """Return the conclusion of a sweep's trials; write the parameters of the leading one as an experiment."""
     trials = folder.trials
     candidates = rank_candidates(sweep, trials)
-    verdict = judge_candidates(candidates)
+    verdict = judge_candidates(sweep, candidates)
     firsts = [trial.state for trial in trials if not trial.seed]
     states = {state: firsts.count(state) for state in sorted(set(firsts))}
     overlay, run, kept = "", "", list[str]()

@@ -59,13 +59,16 @@ def seeds(number: int, *values: float) -> list[TrialRecord]:
 
 
 def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVerdict:
-    return judge_candidates(rank_candidates(small_sweep(tmp_path, **changes), trials))
+    sweep = small_sweep(tmp_path, **changes)
+    return judge_candidates(sweep, rank_candidates(sweep, trials))
 
 
 @pytest.mark.parametrize(
     ("trials", "leader", "stars", "words"),
     [
         ([], None, [], "no winner: no trial finished"),
+        ([finished(0, 0, 0.5, state="pruned")], None, [], "no winner: no trial finished"),
+        ([finished(0, 0, 0.5, state="failed")], None, [], "no winner: no trial finished"),
         (seeds(0, 0.5), 0, [], "no winner: trial 0 alone finished"),
         ([*seeds(0, 0.0), *seeds(1, 0.0), *seeds(2, 0.0)], None, [], "no winner: 3 trials are equal"),
         ([*seeds(0, 0.0), *seeds(1, 0.0), *seeds(2, 0.0, 0.0)], None, [], "no winner: 3 trials are equal"),
@@ -78,6 +81,12 @@ def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVer
             "trial 0 wins, by one seed: the spread over seeds is not known",
         ),
         ([*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42)], 0, [0], "trial 0 wins"),
+        (
+            [*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42), *seeds(2, 0.7)],
+            0,
+            [0],
+            "trial 0 wins, of those with 2 seeds; with fewer 2 was better",
+        ),
         (
             [*seeds(0, 0.50, 0.60), *seeds(1, 0.52, 0.54), *seeds(2, 0.1, 0.1)],
             0,
