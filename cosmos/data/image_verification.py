@@ -35,7 +35,7 @@ UNREAD_SUFFIXES = frozenset(
 )
 """Suffixes, in lower case, of images in formats that are not decoded."""
 
-UNREAD_REMEDY = "convert it to JPEG, PNG or WebP"
+UNREAD_REMEDY = "convert them to JPEG, PNG or WebP"
 
 
 def verify_image(where: str, image: bytes, max_pixels: int) -> None:

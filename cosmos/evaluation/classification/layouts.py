@@ -9,7 +9,8 @@ from cosmos.data.image_verification import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import MAX_NAMED_FILES
 
-BROKEN_LINKS = "are links to what is not there; mend or remove them"
+BROKEN_LINKS = "links to what is not there", "mend or remove them"
+"""Problem and remedy of links that are broken."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ def read_class_folders(folder: Path) -> LabelledFiles:
     folders = [path for path in paths if path.is_dir()]
     if not folders:
         raise InputError(f"{folder}: no folders in it; make a folder for each class, with its images")
-    _refuse(folder, filter(is_broken_link, paths), BROKEN_LINKS)
-    _refuse(folder, filter(_is_image, paths), "lie in no class's folder; move them into one, or away")
+    _refuse(folder, filter(is_broken_link, paths), *BROKEN_LINKS)
+    _refuse(folder, filter(_is_image, paths), "images in no class's folder", "move them into one, or away")
     images = [_image_files(path) for path in folders]
     return LabelledFiles(
         tuple(path for paths in images for path in paths),
@@ -50,8 +51,8 @@ def _image_files(folder: Path) -> list[Path]:
     """Return the image files below a class's folder, sorted."""
     files = sorted(walk_files(folder))
     unread = (path for path in files if path.suffix.lower() in UNREAD_SUFFIXES)
-    _refuse(folder, unread, f"are in formats that are not decoded; {UNREAD_REMEDY}, or move it away")
-    _refuse(folder, filter(is_broken_link, files), BROKEN_LINKS)
+    _refuse(folder, unread, "images in formats that are not decoded", f"{UNREAD_REMEDY}, or move them away")
+    _refuse(folder, filter(is_broken_link, files), *BROKEN_LINKS)
     paths = [path for path in files if _is_image(path)]
     if not paths:
         endings = ", ".join(sorted(IMAGE_SUFFIXES))
@@ -63,10 +64,9 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
 
 
-def _refuse(folder: Path, paths: Iterable[Path], problem: str) -> None:
-    """Raise InputError, which counts and names the files, if there are any: figures would leave them out."""
+def _refuse(folder: Path, paths: Iterable[Path], problem: str, remedy: str) -> None:
+    """Raise InputError, which names and counts the files, if there are any: figures would leave them out."""
     named = [str(path) for path in paths]
     if named:
-        dots = ", ..." if len(named) > MAX_NAMED_FILES else ""
         files = ", ".join(named[:MAX_NAMED_FILES])
-        raise InputError(f"{folder}: {len(named):,} files {problem}: {files}{dots}")
+        raise InputError(f"{folder}: {problem}: {files} ({len(named):,} in all); {remedy}")

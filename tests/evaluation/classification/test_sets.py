@@ -86,10 +86,10 @@ def test_linked_folders_are_measured_like_others(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("red/2.HEIC", r"red: 1 files are in formats that are not decoded; convert it .*red/2\.HEIC"),
-        ("loose.jpg", r"own: 1 files lie in no class's folder; .*own/loose\.jpg"),
-        ("gone", r"own: 1 files are links to what is not there; .*own/gone"),
-        ("red/gone", r"red: 1 files are links to what is not there; .*red/gone"),
+        ("red/2.HEIC", r"red: images in formats that are not decoded: .*red/2\.HEIC \(1 in all\); convert"),
+        ("loose.jpg", r"own: images in no class's folder: .*own/loose\.jpg"),
+        ("gone", r"own: links to what is not there: .*own/gone"),
+        ("red/gone", r"red: links to what is not there: .*red/gone"),
     ],
 )
 def test_no_image_is_left_out_without_a_word(tmp_path: Path, name: str, message: str) -> None:
