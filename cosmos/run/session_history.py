@@ -24,7 +24,7 @@ def session_facts(session: Session) -> dict[str, str]:
     facts = {
         "commit": str(session.get("commit", ""))[:12] or "unknown",
         "uncommitted changes": sha256(diff.encode()).hexdigest()[:8] if diff else "none",
-        **{f"data, {name}": digest[:8] for name, digest in session.get("data", {}).items()},
+        **{f"data {name}": digest[:8] for name, digest in session.get("data", {}).items()},
         "python": session.get("python"),
         **session.get("packages", {}),
         **{key: value for key, value in hardware.items() if key not in UNCOMPARED},
