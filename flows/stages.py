@@ -7,11 +7,12 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
+from cosmos.config.experiment import load_params
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import list_results, machine_environment, pipeline_lock, reproduce
-from cosmos.pipeline.flow_pipeline import open_pipeline
+from cosmos.pipeline.flow_pipeline import open_pipeline, require_parameters
 from cosmos.run.results import overall_figures
 from flows.artifacts import PretrainingProgress, create_data_link, create_report_link, create_results_table
 from flows.labels import label_flow_run
@@ -32,11 +33,13 @@ def run_stages(
 ) -> None:
     """Run stages one after the other, in the pipeline of an experiment and the overrides that were set."""
     environment = machine_environment(cluster, JobRequest.model_validate(slurm))
-    pipeline = open_pipeline(WORKSPACE, experiment, {key: value for key, value in overrides.items() if value})
+    chosen = {key: value for key, value in overrides.items() if value}
+    pipeline, promised = open_pipeline(WORKSPACE, experiment, chosen), load_params(experiment, chosen)
     label_flow_run(pipeline)
     get_run_logger().info("the pipeline's folder: %s", pipeline.folder)
     with pipeline_lock(WORKSPACE, pipeline):
         for stage in stages:
+            require_parameters(WORKSPACE, pipeline, promised)
             TASKS[stage.partition("@")[0]](stage, pipeline, environment)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.experiment import PARAMS_YAML, dump_experiment, load_experiment
+from cosmos.config.params import Params
 from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINE, PIPELINES, PipelineDir
@@ -49,6 +50,16 @@ def open_pipeline(root: Path, experiment: str, overrides: dict[str, Any]) -> Pip
     write_text(root / pipeline.parameters, dump_experiment(resolved))
     write_text(root / pipeline.definition, HEADER + relocate_stages(root / DVC_YAML, pipeline))
     return pipeline
+
+
+def require_parameters(root: Path, pipeline: PipelineDir, promised: Params) -> None:
+    """Raise InputError where the parameters of a pipeline are no longer those that a flow began with."""
+    own = str(root / pipeline.parameters) if pipeline != PIPELINE else ""
+    if load_experiment(own, {}, root / PARAMS_YAML).params != promised:
+        raise InputError(
+            f"{own or PARAMS_YAML}: was edited while a flow had its parameters from there; run the flow "
+            "again, or give it parameters of its own, which it keeps in a folder of its own"
+        )
 
 
 def relocate_stages(dvc_yaml: Path, pipeline: PipelineDir) -> str:

@@ -9,7 +9,7 @@ import yaml
 from cosmos.config.experiment import load_experiment
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINE, PipelineDir
-from cosmos.pipeline.flow_pipeline import open_pipeline
+from cosmos.pipeline.flow_pipeline import open_pipeline, require_parameters
 from cosmos.run.directory import run_name
 from tests.stages.examples import ROOT
 
@@ -61,6 +61,21 @@ def test_parameters_that_are_set_are_in_a_folder_of_their_own_and_params_yaml_st
     assert read == promised
     pretrain = read.params.pretrain
     assert (pretrain.epochs, pretrain.seed, pretrain.batch_size) == ((9, 0, 32) if asked else (9, 5, 8))
+
+
+def test_an_edit_meanwhile_concerns_no_flow_with_its_own_parameters_and_stops_one_without(
+    workspace: Path,
+) -> None:
+    base, overrides = workspace / "params.yaml", {"pretrain": {"seed": 1}}
+    promised = [load_experiment("", asked, base).params for asked in ({}, overrides)]
+    pipelines = [open_pipeline(workspace, "", asked) for asked in ({}, overrides)]
+    base.write_text(f"{PARAMS}# a note\n")
+    for pipeline, params in zip(pipelines, promised, strict=True):
+        require_parameters(workspace, pipeline, params)
+    base.write_text(PARAMS.replace("epochs: 3", "epochs: 4"))
+    require_parameters(workspace, pipelines[1], promised[1])
+    with pytest.raises(InputError, match=r"params\.yaml: was edited while a flow"):
+        require_parameters(workspace, pipelines[0], promised[0])
 
 
 def test_the_same_parameters_have_the_same_folder_and_others_another(workspace: Path) -> None:
