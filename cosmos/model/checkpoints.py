@@ -101,7 +101,10 @@ class Checkpoint:
         state = self.student if which == "student" else self.teacher
         if not state:
             other = "teacher" if which == "student" else "student"
-            raise InputError(f"{self.path}: holds no weights of the {which}, only of the {other}")
+            raise InputError(
+                f"{self.path}: holds no weights of the {which}, only of the {other}; ask for that one "
+                f"(evaluate.models {other}, export --which {other})"
+            )
         return state
 
 

@@ -146,7 +146,7 @@ def open_clip_baseline(
     model, and for a model with another tokenizer or other image statistics than CLIP's; DamagedDataError for
     a broken file; TransientError where the download or the disk fails.
     """
-    name, config = reference.text, named_config(reference.architecture)
+    name, config = reference.text, named_config(reference.architecture, reference.text)
     text = config["text_cfg"]
     if "hf_tokenizer_name" in text or "hf_model_name" in text:
         raise InputError(

@@ -66,12 +66,15 @@ def inline_config(model: ModelParams) -> dict[str, Any]:
     }
 
 
-def named_config(name: str) -> dict[str, Any]:
-    """Return open_clip's config of a name. Raises InputError, with names like it, for an unknown one."""
+def named_config(name: str, source: str = "model.architecture") -> dict[str, Any]:
+    """Return open_clip's config of a name, which stands in `source`.
+
+    Raises InputError, with names like it, for an unknown one.
+    """
     config: dict[str, Any] | None = open_clip.get_model_config(name)
     if config is None:
         near = near_names(name, ["inline", *(n for n in open_clip.list_models() if n.startswith("ViT-"))])
-        raise InputError(f"model.architecture: open_clip has no {name!r}; {near}")
+        raise InputError(f"{source}: open_clip has no {name!r}; {near}")
     return config
 
 

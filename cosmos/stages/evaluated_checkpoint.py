@@ -1,5 +1,6 @@
 """Checkpoint under evaluation: its file, its models as encoders, and the identity of their weights."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import torch
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.distributed.group import rank
 from cosmos.evaluation.embed import Encoder
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import (
@@ -20,6 +22,8 @@ from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.encoders import make_encoder, open_clip_baseline
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,25 @@ class EvaluatedCheckpoint:
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
         """Yield its models that are to be evaluated, by name, one in memory at a time."""
         config, precision = self.config(params), params.evaluate.precision
+        if not self.own_config and rank() == 0:
+            logger.warning(
+                "%s: does not say its architecture; it is built by the parameters: %s, with %d heads of "
+                "cross-attention, which no shape of a weight shows",
+                self.reference.text,
+                config.model.architecture,
+                config.model.cross_attention_heads,
+            )
         for model in self.models(params):
             yield model, make_encoder(self.checkpoint, model, config, device, precision)
 
     def config(self, params: Params) -> ModelConfig:
         """Return the architecture: of the file, of its published name, or else of the parameters."""
-        published = checkpoints.published_config(self.reference.name)
-        return self.checkpoint.config or published or ModelConfig.of(params)
+        return self.own_config or ModelConfig.of(params)
+
+    @property
+    def own_config(self) -> ModelConfig | None:
+        """Architecture by the file itself or its published name; None where neither tells it."""
+        return self.checkpoint.config or checkpoints.published_config(self.reference.name)
 
     def identity(self, params: Params) -> str:
         """Return a text that differs once the weights or the architecture do."""

@@ -162,6 +162,17 @@ def test_a_diverged_checkpoint_is_refused_by_name(place: Path) -> None:
     assert outcome.results == {}
 
 
+def test_a_checkpoint_that_does_not_say_its_architecture_is_measured_with_a_warning(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path,) = RunDir(place / "runs" / "tiny").saved_checkpoints
+    content = torch.load(path, weights_only=True)
+    del content["config"]
+    torch.save(content, path)
+    assert run(place, "retrieval").problems == []
+    assert "does not say its architecture; it is built by the parameters: inline, with 8 heads" in caplog.text
+
+
 def test_a_diverged_student_keeps_no_teacher_from_being_measured(place: Path) -> None:
     config = ModelConfig.of(params())
     student, teacher = config.build(), config.build()
