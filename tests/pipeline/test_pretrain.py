@@ -24,7 +24,7 @@ def pretrained(place: Path) -> Path:
 @pytest.mark.slow
 def test_the_output_holds_checkpoint_parameters_provenance_and_metrics(pretrained: Path) -> None:
     assert {path.name for path in pretrained.iterdir()} == {
-        *("checkpoint.pt", "params.yaml", "provenance.json", "metrics.jsonl")
+        *("card.json", "checkpoint.pt", "params.yaml", "provenance.json", "metrics.jsonl")
     }
     assert checkpoints.read_checkpoint(pretrained / "checkpoint.pt").extra["step"] == 15
 
