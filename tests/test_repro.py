@@ -94,8 +94,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_that_the_pipeline_makes_is_there(place: Path) -> None:
     pipeline = place / "pipeline"
     figures = json.loads((pipeline / "metrics.json").read_text())
-    assert set(figures) == {"pretrain", "retrieval", "classification", "segmentation", "perception"}
+    suites = {"retrieval", "classification", "segmentation", "perception"}
+    assert set(figures) == {"pretrain", *suites, "data"}
+    assert set(figures["data"]) == {"train", *suites}
     assert figures["pretrain"]["steps"] == 15
+    run = place / (pipeline / "model.run").read_text().strip()
+    assert {path.stem for path in (run / "results").glob("*.json")} == suites
     assert (pipeline / "report" / "report.html").stat().st_size > 1000
     assert (pipeline / "data" / "demo" / "preview.png").exists()
 
