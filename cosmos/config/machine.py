@@ -1,7 +1,8 @@
 """Machine: where and how fast things run; nothing here decides a result.
 
-Read from COSMOS_* variables, then `.env`, then an uncommitted `machine.yaml`; machine.example.yaml shows
-every setting. It is read here and not by pydantic-settings, whose messages name neither variable nor line.
+From COSMOS_* variables, then `.env`, then an uncommitted `machine.yaml`; machine.example.yaml shows every
+setting. pydantic-settings merges and validates them; they are read here, with their variables and lines, as
+its own readers name neither in messages.
 """
 
 import os
@@ -9,10 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
-from cosmos.config.experiment import merge_layers
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine_variables import (
+    Variable,
     env_file_variables,
     environment_variables,
     refuse_unknown,
@@ -39,12 +46,14 @@ def _refuse_empty(value: Any) -> Any:
 Folder = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(expand_home)]
 
 
-class Machine(Section):
+class Machine(Section, BaseSettings):
     """Settings of this machine: its folders, its resources, and the place where jobs run.
 
     Arguments win over COSMOS_* variables, those over .env, and that over machine.yaml. Raises InputError that
     names the variable, or the file and line, of each setting that does not fit.
     """
+
+    model_config = SettingsConfigDict()  # merged with those of both bases
 
     data_root: Folder = Path("data")
     """folder of prepared datasets, one folder each"""
@@ -99,12 +108,26 @@ class Machine(Section):
     """variables of other programs that begin with COSMOS_, with * for any text: COSMOS_DB_*"""
 
     def __init__(self, **values: Any) -> None:
-        layers = [*machine_layers(), Layer("arguments", values)]
         try:
-            super().__init__(**merge_layers(layers))
+            super().__init__(**values)
         except ValidationError as error:
+            layers = [*machine_layers(), Layer("arguments", values)]
             problems = explain_validation(error, Machine, MACHINE_LISTING, layers)
             raise InputError(f"settings of this machine:\n{problems}") from None
+        refuse_unknown(machine_variables(), Machine, self.foreign_variables)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return the sources of settings: arguments, then the layers of this machine, the last one first."""
+        layers = reversed(machine_layers())
+        return init_settings, *(InitSettingsSource(settings_cls, layer.values) for layer in layers)
 
     def source(self, path: str) -> Path:
         """Return the place of a source of data, below source_root unless `path` is absolute."""
@@ -118,14 +141,15 @@ class Machine(Section):
 def machine_layers() -> list[Layer]:
     """Return the settings in machine.yaml, .env and the environment; later ones win.
 
-    Raises InputError for a file or variable that cannot be read, or is no setting.
+    Raises InputError for a file or variable that cannot be read.
     """
-    in_file, in_environment = env_file_variables(ENV_FILE), environment_variables(os.environ)
-    layers = [
+    return [
         read_settings(MACHINE_YAML) if os.path.lexists(MACHINE_YAML) else Layer(str(MACHINE_YAML), {}),
-        settings_of_variables(in_file, Machine, str(ENV_FILE)),
-        settings_of_variables(in_environment, Machine, "the environment"),
+        settings_of_variables(env_file_variables(ENV_FILE), Machine, str(ENV_FILE)),
+        settings_of_variables(environment_variables(os.environ), Machine, "the environment"),
     ]
-    values = merge_layers(layers)
-    refuse_unknown([*in_environment, *in_file], Machine, values.get("foreign_variables"))
-    return layers
+
+
+def machine_variables() -> list[Variable]:
+    """Return the variables that begin with COSMOS_, in the environment and in .env."""
+    return [*environment_variables(os.environ), *env_file_variables(ENV_FILE)]

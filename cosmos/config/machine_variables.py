@@ -6,7 +6,7 @@ misspelt one would be passed over, unless the setting foreign_variables names it
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import StringIO
@@ -98,14 +98,13 @@ def settings_of_variables(variables: list[Variable], model: type[BaseModel], nam
     return Layer(name, layer.values, places)
 
 
-def refuse_unknown(variables: list[Variable], model: type[BaseModel], foreign: Any) -> None:
+def refuse_unknown(variables: list[Variable], model: type[BaseModel], foreign: Sequence[str]) -> None:
     """Raise InputError for variables that are no setting in `model`, and match no pattern in `foreign`."""
-    patterns = [str(pattern) for pattern in foreign] if isinstance(foreign, list | tuple) else []
     problems = [
         f"{variable.place}: {_explain_unknown(variable, model)}"
         for variable in variables
         if not _setting_types(model, variable.keys)
-        and not any(fnmatchcase(variable.name, pattern) for pattern in patterns)
+        and not any(fnmatchcase(variable.name, pattern) for pattern in foreign)
     ]
     if problems:
         raise InputError("\n".join(problems))

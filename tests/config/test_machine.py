@@ -24,8 +24,11 @@ def test_the_machine_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "machine.yaml").write_text("workers: 7\nruns_root: elsewhere\n")
     monkeypatch.setenv("COSMOS_WORKERS", "5")
-    machine = Machine()
-    assert (machine.workers, machine.runs_root) == (5, Path("elsewhere"))
+    machine = Machine(device="cpu")
+    assert (machine.workers, machine.runs_root, machine.device) == (5, Path("elsewhere"), "cpu")
+    assert Machine(workers=1).workers == 1
+    with pytest.raises(InputError, match=r"workers: .* not a Boolean \(given: True, in arguments\)"):
+        Machine(workers=True)
 
 
 def test_a_single_key_of_a_job_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,6 +70,7 @@ def machine_from(
         ("runs_root: ''", r"runs_root: expected a folder; \. is the current one"),
         ("data_root: ~no-such-user/data", r"data_root: ~no-such-user/data: Could not determine home"),
         ("workers:", r"workers: has no value; give it one, or delete the key \(in machine\.yaml, line 1\)"),
+        ("foreign_variables: COSMOS_DB_*", r"foreign_variables: expected a list, .*line 1"),
         ("slurm: {sbatch: --exclusive}", r"slurm\.sbatch: expected a list"),
         ("slurm: {minutes: 1, warning_seconds: 90}", r"slurm: warning_seconds: 90 s .* minutes: 1,.*line 1"),
     ],
