@@ -10,7 +10,7 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from cosmos.config.evaluate_params import EvaluateParams
-from cosmos.config.experiment import EXPERIMENTS
+from cosmos.config.experiment import EXPERIMENTS, experiment_names
 from cosmos.config.job_request import JobRequest
 from cosmos.config.params import DataParams, LossParams, ModelParams, PretrainParams, ViewParams
 from cosmos.config.section import Section
@@ -54,7 +54,7 @@ class Names:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return the schema of a text that is one of the names; of any text where there are none."""
-        names = sorted(path.stem for path in self.folder.glob("*.yaml") if not path.name.startswith("."))
+        names = experiment_names(self.folder)
         offered = [*([""] if self.is_optional else []), *names]
         return {**handler(core), **({"enum": offered} if names else {})}
 

@@ -1,4 +1,4 @@
-"""Retries after a TransientError, of a disk or a network; other errors are not tried again."""
+"""Retries after an error of the class TransientError, of a disk or a network, and after no other."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
-from cosmos.errors import TransientError
+from cosmos.errors import TransientError, error_class, summarize_error
 
 Result = TypeVar("Result")
 
@@ -16,8 +16,16 @@ SECONDS_BETWEEN_TRIES = [30.0, 120.0]
 
 
 def is_transient_failure(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Return True when a task failed by a TransientError: a second try may succeed with nothing mended."""
-    return isinstance(state.result(raise_on_failure=False), TransientError)
+    """Return True when a task failed by a transient error."""
+    return is_transient(state.result(raise_on_failure=False))
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return True for an error after which a second try may succeed with nothing mended.
+
+    An error of the operating system that nobody turned into one of ours may be one, too.
+    """
+    return issubclass(error_class(error) or Exception, TransientError)
 
 
 RETRYING: dict[str, Any] = {
@@ -33,7 +41,7 @@ def call_with_retries(
     warn: Callable[[str], None],
     problem_of: Callable[[Result], str] = lambda result: "",
 ) -> Result:
-    """Return the result of `call`, which is tried again after a TransientError.
+    """Return the result of `call`, which is tried again after a transient error.
 
     It is tried again, too, while `problem_of(result)` describes a problem that may pass by itself. The last
     try's result is returned, or its error raised. Prefect has no condition on the retries of a flow: they
@@ -43,8 +51,10 @@ def call_with_retries(
         try:
             result = call()
             problem = problem_of(result)
-        except TransientError as error:
-            problem = str(error)
+        except Exception as error:
+            if not is_transient(error):
+                raise
+            problem = summarize_error(error)
         if not problem:
             return result
         warn(f"{problem}; trying again in {seconds:g} s")

@@ -16,7 +16,7 @@ from cosmos.pipeline.flow_pipeline import open_pipeline, require_parameters
 from cosmos.run.results import overall_figures
 from flows.artifacts import PretrainingProgress, create_data_link, create_report_link, create_results_table
 from flows.labels import label_flow_run
-from flows.retries import RETRYING
+from flows.retries import RETRYING, call_with_retries
 
 WORKSPACE = Path()
 
@@ -33,13 +33,16 @@ def run_stages(
 ) -> None:
     """Run stages one after the other, in the pipeline of an experiment and the overrides that were set."""
     environment = machine_environment(cluster, JobRequest.model_validate(slurm))
-    chosen = {key: value for key, value in overrides.items() if value}
-    pipeline, promised = open_pipeline(WORKSPACE, experiment, chosen), load_params(experiment, chosen)
+    chosen, logger = {key: value for key, value in overrides.items() if value}, get_run_logger()
+    pipeline, promised = call_with_retries(
+        lambda: (open_pipeline(WORKSPACE, experiment, chosen), load_params(experiment, chosen)),
+        logger.warning,
+    )
     label_flow_run(pipeline)
-    get_run_logger().info("the pipeline's folder: %s", pipeline.folder)
+    logger.info("the pipeline's folder: %s", pipeline.folder)
     with pipeline_lock(WORKSPACE, pipeline):
         for stage in stages:
-            require_parameters(WORKSPACE, pipeline, promised)
+            call_with_retries(lambda: require_parameters(WORKSPACE, pipeline, promised), logger.warning)
             TASKS[stage.partition("@")[0]](stage, pipeline, environment)
 
 

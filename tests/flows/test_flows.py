@@ -84,6 +84,8 @@ def test_its_parameters_are_in_its_folder_and_nothing_of_the_checkout_changed(
     assert used["evaluate"]["retrieval"]["datasets"] == ["train"]
     assert git(served.folder, "status", "--porcelain", "params.yaml", "pipeline") == ""
     assert not (served.folder / "pipeline" / "data").exists()
+    provenance = json.loads((folder / "model" / "provenance.json").read_text())
+    assert [session["version"].endswith("-dirty") for session in provenance["sessions"]] == [False]
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Calls that are made again after a transient error, and after no other."""
 
+import errno
 import time
 
 import pytest
@@ -29,12 +30,16 @@ class Failing:
         return "done"
 
 
-def test_a_transient_error_is_waited_out_with_a_warning(waits: list[float]) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [TransientError("the scheduler does not answer"), OSError(errno.ENOSPC, "No space left on device")],
+)
+def test_a_transient_error_is_waited_out_with_a_warning(waits: list[float], error: Exception) -> None:
     warnings = list[str]()
-    failing = Failing(TransientError("the scheduler does not answer"), RETRIES)
+    failing = Failing(error, RETRIES)
     assert call_with_retries(failing, warnings.append) == "done"
     assert waits == SECONDS_BETWEEN_TRIES
-    assert warnings[0] == "the scheduler does not answer; trying again in 30 s"
+    assert warnings[0] == f"{error}; trying again in 30 s"
 
 
 def test_one_that_stays_is_raised_after_the_last_try() -> None:
@@ -44,7 +49,10 @@ def test_one_that_stays_is_raised_after_the_last_try() -> None:
     assert failing.num_calls == 1 + RETRIES
 
 
-@pytest.mark.parametrize("error", [InputError("wrong"), CosmosError("failed"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error",
+    [InputError("wrong"), CosmosError("failed"), RuntimeError("a bug"), FileNotFoundError("a.yaml")],
+)
 def test_other_errors_are_raised_at_once(error: Exception) -> None:
     failing = Failing(error, 1)
     with pytest.raises(type(error)):

@@ -1,5 +1,6 @@
 """Tasks: one for each stage of dvc.yaml, tried again where that may help."""
 
+import errno
 from typing import Any
 from uuid import uuid4
 
@@ -30,7 +31,8 @@ def test_every_stage_has_a_task() -> None:
         (stage_failed(Interrupted.exit_status), False),
         (TransientError("params.yaml: No space left on device"), True),
         (InputError("experiments/x.yaml: no such file"), False),
-        (OSError("the flow's own disk is full"), False),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (PermissionError(errno.EACCES, "Permission denied"), False),
     ],
 )
 def test_only_a_stage_whose_disk_or_network_failed_is_tried_again(
