@@ -14,9 +14,9 @@ from pydantic import Field
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment, load_experiment
+from cosmos.config.identity import short_hash
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.pipeline.directory import PIPELINE
-from cosmos.run.results import SHORT_HASH
 from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from flows.artifacts import create_results_table
 from flows.parameters import UNSET, Evaluate, ExperimentName, Slurm, current_run_title
@@ -93,7 +93,7 @@ def table_rows(rows: Iterable[EvaluationRow]) -> list[dict[str, Any]]:
         else {
             "checkpoint": row.checkpoint,
             "dataset": row.dataset,
-            "data": row.data_hash[:SHORT_HASH],
+            "data": short_hash(row.data_hash),
             "model": row.model,
             **row.figures,
         }

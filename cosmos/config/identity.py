@@ -23,6 +23,14 @@ sweep's file go below "sweep", its lists as "*": "sweep.objectives.*.weight".
 tests/config/released_params.yaml has the keys and defaults of the first release.
 """
 
+SHORT_HASH = 8
+"""Digits of a hash that people are shown."""
+
+
+def short_hash(digest: str) -> str:
+    """Return the first digits of a hash, for people."""
+    return digest[:SHORT_HASH]
+
 
 def identifying_values(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
     """Return dumped parameters without the knobs that were added since and have their first default.

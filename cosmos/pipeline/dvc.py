@@ -17,6 +17,7 @@ from typing import Any, get_args
 from filelock import lock_descriptor
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.identity import short_hash
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.errors import CosmosError, TransientError
@@ -24,7 +25,7 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir
 from cosmos.run.files import file_label
-from cosmos.run.results import Results, short_hash
+from cosmos.run.results import Results
 from cosmos.stages import jobs
 from cosmos.stages.evaluate_job import cancel_evaluations
 
@@ -187,7 +188,13 @@ def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
 def list_results(root: Path, pipeline: PipelineDir) -> list[dict[str, Any]]:
     """Return a pipeline's results: a row of suite, dataset, its data, model and figures for each of these."""
     return [
-        {"suite": suite, "dataset": dataset, "data": short_hash(entry), "model": model, **figures}
+        {
+            "suite": suite,
+            "dataset": dataset,
+            "data": short_hash(entry["data_hash"]),
+            "model": model,
+            **figures,
+        }
         for suite in get_args(SuiteName)
         for dataset, entry in Results(root / pipeline.results(suite), suite).entries().items()
         for model, figures in entry["models"].items()

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import TRAINING_DATA
-from cosmos.config.identity import describe_changes
+from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
@@ -31,7 +31,7 @@ from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.files import link_or_copy, read_json_object, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
-from cosmos.run.results import SHORT_HASH, ResultEntry, Results, label_entries
+from cosmos.run.results import ResultEntry, Results, label_entries
 from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
 
 MODELS = "models"
@@ -190,7 +190,7 @@ def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry
             for suite, entries in measured.items()
         },
         "data": {
-            TRAINING_DATA: RecordedVersion.of(run).sha256[:SHORT_HASH],
+            TRAINING_DATA: short_hash(RecordedVersion.of(run).sha256),
             **{suite: data_versions(entries) for suite, entries in measured.items()},
         },
     }

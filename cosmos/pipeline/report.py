@@ -10,7 +10,7 @@ from typing import Any, get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
 from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, TRAINING_DATA, describe_missing_data
-from cosmos.config.identity import describe_changes
+from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
 from cosmos.errors import InputError, summarize_error
@@ -21,7 +21,7 @@ from cosmos.report.tables import score_tables
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
-from cosmos.run.results import SHORT_HASH, ResultEntry, Results, overall_figures, short_hash
+from cosmos.run.results import ResultEntry, Results, overall_figures
 from cosmos.stages.evaluation_result import dataset_scores, figures_published_of, saved_picture
 
 
@@ -64,7 +64,7 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
         "pretrain": outputs.ended,
         **{name: suite.figures for name, suite in outputs.suites.items()},
         "data": {
-            TRAINING_DATA: RecordedVersion.of(pipeline.model).sha256[:SHORT_HASH],
+            TRAINING_DATA: short_hash(RecordedVersion.of(pipeline.model).sha256),
             **{name: suite.data for name, suite in outputs.suites.items()},
         },
     }
@@ -210,7 +210,7 @@ def figures_by_model(entry: ResultEntry) -> dict[str, dict[str, float]]:
 
 def data_versions(entries: Mapping[str, ResultEntry]) -> dict[str, str]:
     """Return the first digits of the hash of each dataset's data, since DVC compares figures of any data."""
-    return {escape_dots(dataset): short_hash(entry) for dataset, entry in entries.items()}
+    return {escape_dots(dataset): short_hash(entry["data_hash"]) for dataset, entry in entries.items()}
 
 
 def escape_dots(name: str) -> str:

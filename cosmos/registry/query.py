@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
+from cosmos.config.identity import short_hash
 from cosmos.errors import InputError
 from cosmos.registry.record import TRAINING_DATA_KEY, RecordValue, RunRecord
-from cosmos.run.results import SHORT_HASH, is_of_other_data
+from cosmos.run.results import is_of_other_data
 
 RowValue = RecordValue | tuple[str, ...]
 RunRow = Mapping[str, RowValue]
@@ -81,7 +82,7 @@ def data_version(row: RunRow, figure: str) -> str:
 
 def data_mark(version: str) -> str:
     """Return the text that marks a figure with its data: `@1a2b3c4d`."""
-    return f"@{version[:SHORT_HASH] or 'unknown'}"
+    return f"@{short_hash(version) or 'unknown'}"
 
 
 def mixed_figures(rows: Sequence[RunRow], keys: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
-from cosmos.config.identity import flatten_sections
+from cosmos.config.identity import flatten_sections, short_hash
 from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -338,7 +338,7 @@ def dataset_values(recorded: Mapping[str, Any]) -> dict[str, RecordValue]:
     """Return hash of the manifest and size of the training data in a provenance, by dataset.<key>."""
     dataset = recorded.get("dataset", {})
     values = {
-        "manifest": recorded.get("data", {}).get("train", "")[:8],
+        "manifest": short_hash(recorded.get("data", {}).get("train", "")),
         "num_samples": dataset.get("num_samples"),
         "num_shards": dataset.get("num_shards"),
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from cosmos.config.identity import changed_values
+from cosmos.config.identity import changed_values, short_hash
 from cosmos.config.sweep import Sweep
 from cosmos.errors import CosmosError
 from cosmos.registry.sweep_directory import SweepDir
@@ -11,14 +11,11 @@ from cosmos.registry.sweep_directory import SweepDir
 MAX_CHANGES = 20
 """Largest number of changes that are listed."""
 
-SHOWN_DIGITS = 8
-"""Digits of a hash that are shown."""
-
 
 def describe_origin(sweep: Sweep) -> str:
     """Return the base and the data of a sweep, in a few words."""
     base = sweep.file.experiment or "params.yaml"
-    return f"base {base}, data {sweep.base.data.name} (sha256 {sweep.data[:SHOWN_DIGITS]})"
+    return f"base {base}, data {sweep.base.data.name} (sha256 {short_hash(sweep.data)})"
 
 
 def explain_new_sweep(sweep: Sweep, folder: SweepDir) -> str:
@@ -51,7 +48,7 @@ def sweep_changes(old: Sweep, new: Sweep) -> Iterator[str]:
     yield from changed_values({"base": base_values(old)}, {"base": base_values(new)})
     yield from changed_values(search_values(old), search_values(new))
     if old.data != new.data:
-        hashes = f"sha256 {old.data[:SHOWN_DIGITS]} -> {new.data[:SHOWN_DIGITS]}"
+        hashes = f"sha256 {short_hash(old.data)} -> {short_hash(new.data)}"
         yield f"data {new.base.data.name}: prepared anew: {hashes}"
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.config.identity import short_hash
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
@@ -43,7 +44,7 @@ class DatasetVersion:
 
 def describe_version(sha256: str, num_samples: int | None) -> str:
     """Return number of samples, where it is recorded, and hash of a dataset, for people."""
-    name = f"manifest {sha256[:8]}"
+    name = f"manifest {short_hash(sha256)}"
     return name if num_samples is None else f"{num_samples} samples ({name})"
 
 

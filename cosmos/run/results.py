@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.figures import Figures
+from cosmos.config.identity import SHORT_HASH, short_hash
 from cosmos.errors import DamagedDataError
 from cosmos.run.files import read_json_object, write_json
 
@@ -35,9 +36,6 @@ REQUIRED_KEYS = ("models", "checkpoint", "checkpoint_sha256", "data")
 
 MAX_REASON = 200
 """Characters of a message that say why a file is damaged."""
-
-SHORT_HASH = 8
-"""Digits of a data hash that people are shown."""
 
 
 def overall_figures(figures: Figures) -> dict[str, float]:
@@ -83,12 +81,7 @@ def ownership(entry: ResultEntry) -> int:
 
 def data_label(name: str, data_hash: str) -> str:
     """Return the name of a dataset with the first digits of its hash."""
-    return f"{name}@{data_hash[:SHORT_HASH]}"
-
-
-def short_hash(entry: ResultEntry) -> str:
-    """Return the first digits of the hash of an entry's data, for people."""
-    return str(entry["data_hash"])[:SHORT_HASH]
+    return f"{name}@{short_hash(data_hash)}"
 
 
 def is_of_other_data(figure: str) -> bool:

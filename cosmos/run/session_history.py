@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
+from cosmos.config.identity import short_hash
+
 Session = Mapping[str, Any]
 """Entry of `sessions` in provenance.json"""
 
@@ -23,8 +25,8 @@ def session_facts(session: Session) -> dict[str, str]:
     hardware = session.get("hardware", {})
     facts = {
         "commit": str(session.get("commit", ""))[:12] or "unknown",
-        "uncommitted changes": sha256(diff.encode()).hexdigest()[:8] if diff else "none",
-        **{f"data {name}": digest[:8] for name, digest in session.get("data", {}).items()},
+        "uncommitted changes": short_hash(sha256(diff.encode()).hexdigest()) if diff else "none",
+        **{f"data {name}": short_hash(digest) for name, digest in session.get("data", {}).items()},
         "python": session.get("python"),
         **session.get("packages", {}),
         **{key: value for key, value in hardware.items() if key not in UNCOMPARED},

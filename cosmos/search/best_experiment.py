@@ -63,10 +63,10 @@ def other_owner(path: Path, sweep_id: str) -> str:
         return "no sweep of this version wrote it"
     if written["sweep"] != sweep_id:
         return f"{written['sweep']} wrote it"
-    return "" if written["hash"] == short_hash(rest) else "it was edited"
+    return "" if written["hash"] == text_hash(rest) else "it was edited"
 
 
-def short_hash(text: str) -> str:
+def text_hash(text: str) -> str:
     """Return sixteen digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -85,7 +85,7 @@ def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
     differing = {key: value for key, value in wanted.items() if without.get(key) != value}
     text = dump_settings({**head, **nest_sections(differing)})
     written = f"# Written by `cosmos sweep {sweep.name}` of {sweep.id}"
-    return f"{written}; edited, it is no longer replaced (sha256 {short_hash(text)})\n{text}"
+    return f"{written}; edited, it is no longer replaced (sha256 {text_hash(text)})\n{text}"
 
 
 def params_without_experiment() -> Params:

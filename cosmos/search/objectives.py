@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cosmos.config.figures import metric_of
+from cosmos.config.identity import short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.sweep import Objective, Sweep
@@ -12,7 +13,7 @@ from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
-from cosmos.run.results import SHORT_HASH, Results, read_result_figures
+from cosmos.run.results import Results, read_result_figures
 
 
 def check_objectives(sweep: Sweep, machine: Machine) -> None:
@@ -83,7 +84,7 @@ def check_same_data(record: TrialRecord, others: Iterable[TrialRecord], run: Run
         for dataset, digest in record.data.items():
             before = other.data.get(dataset, digest)
             if before != digest:
-                hashes = f"sha256 {digest[:SHORT_HASH]}, and {before[:SHORT_HASH]} of {other.name}"
+                hashes = f"sha256 {short_hash(digest)}, and {short_hash(before)} of {other.name}"
                 raise InputError(
                     f"{dataset}: {record.name} was measured on other data ({hashes}); restore the dataset "
                     f"and delete {run.path}, or give the sweep's file another name"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos.config.figures import Figures
+from cosmos.config.identity import short_hash
 from cosmos.errors import CosmosError, TransientError
 from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
@@ -49,7 +50,7 @@ def dataset_scores(suite: str, label: str, entry: ResultEntry) -> DatasetScores:
     """Return an entry as tables take it; `label` names the dataset and, where need be, its data."""
     return DatasetScores(
         dataset=label,
-        checkpoint=f"{entry['checkpoint']} {entry['checkpoint_sha256'][:8]}".strip(),
+        checkpoint=f"{entry['checkpoint']} {short_hash(entry['checkpoint_sha256'])}".strip(),
         models=entry["models"],
         chance=entry["chance"],
         published=figures_published_of(suite, entry),

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.config.identity import short_hash
 from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels
-from cosmos.run.results import ResultEntry, Results, overall_figures, short_hash
+from cosmos.run.results import ResultEntry, Results, overall_figures
 
 MAX_TAG, MAX_NAME = 64, 128
 """Characters that W&B takes."""
@@ -90,7 +91,7 @@ def result_table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
     rows = [
         {
             "dataset": dataset,
-            "data": short_hash(entry),
+            "data": short_hash(entry["data_hash"]),
             "model": model,
             "images": entry["num_images"],
             **overall_figures(figures),
