@@ -42,6 +42,15 @@ def nth_index(shards: Sequence[range], position: int) -> int:
     return shards[shard][position - stops[shard]]
 
 
+def refuse_large_batch(batch_size: int, num_samples: int) -> None:
+    """Raise InputError where a batch takes more samples than can be read."""
+    if batch_size > num_samples:
+        raise InputError(
+            f"pretrain.batch_size: {batch_size} is more than the {num_samples} samples that can be read;"
+            f" set it to {num_samples} or less, or prepare more data"
+        )
+
+
 class SampleOrder:
     """Batches of (epoch, index) for every step of a run.
 
@@ -59,11 +68,7 @@ class SampleOrder:
         self.steps_per_epoch = self.num_samples // batch_size
         if not self.num_samples:
             raise DamagedDataError("no sample can be read; run `cosmos prepare` for this dataset again")
-        if not self.steps_per_epoch:
-            raise InputError(
-                f"pretrain.batch_size: {batch_size} is more than the {self.num_samples} samples that can be"
-                f" read; set it to {self.num_samples} or less, or prepare more data"
-            )
+        refuse_large_batch(batch_size, self.num_samples)
         self._epoch = _Epoch(self.shards, seed, 0)
 
     def batch(self, step: int) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from cosmos.search.controller import Controller
 from cosmos.search.objectives import check_objectives
 from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
 from cosmos.search.trial_jobs import TrialJobs, end_run_job
-from cosmos.stages.training_data import read_dataset_version
+from cosmos.stages.run_opening import read_dataset_version
 
 
 @dataclass(frozen=True)

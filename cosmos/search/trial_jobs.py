@@ -19,7 +19,7 @@ from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir
 from cosmos.stages.evaluation_result import EvaluationResult
 from cosmos.stages.jobs import attachable_job, end_submission
-from cosmos.stages.training_data import open_submitted_run
+from cosmos.stages.run_opening import open_submitted_run
 
 logger = logging.getLogger(__name__)
 

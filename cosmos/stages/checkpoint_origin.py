@@ -22,7 +22,7 @@ from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion, RecordedVersion
 from cosmos.run.directory import RunDir
 from cosmos.run.model_card import ModelCard
-from cosmos.stages.training_data import read_dataset_version
+from cosmos.stages.run_opening import read_dataset_version
 
 
 def is_prepared(suite: SuiteName | str, dataset: str) -> bool:

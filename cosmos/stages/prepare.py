@@ -61,12 +61,16 @@ def print_summary(params: Params, machine: Machine, summary: Mapping[str, Any]) 
         )
     for split, figures in summary.items():
         if isinstance(figures, dict):
-            print(
-                f"{split}: {figures['num_samples']} samples in {figures['num_shards']} shards, "
-                f"{figures['num_skipped']} inputs skipped; {figures['manifest']}"
-            )
+            counts = [count_of(figures[f"num_{noun}s"], noun) for noun in ("sample", "shard")]
+            skipped = f"{count_of(figures['num_skipped'], 'input')} skipped"
+            print(f"{name}, {split}: {' in '.join(counts)}, {skipped}; {figures['manifest']}")
     if Path(summary["preview"]).exists():
         print(f"preview of some samples: {summary['preview']}")
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, as `1 shard` or `2 shards`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def time_text(seconds: float) -> str:

@@ -33,7 +33,7 @@ from cosmos.run.results import hash_data
 from cosmos.stages.evaluate import data_files
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
-from cosmos.stages.training_data import open_submitted_run
+from cosmos.stages.run_opening import open_submitted_run
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner

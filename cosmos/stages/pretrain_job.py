@@ -24,7 +24,7 @@ from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.labels import RunLabels
 from cosmos.stages.jobs import attach_or_cancel, attachable_job, follow_job, name_of_run, print_job_log
-from cosmos.stages.training_data import open_run_on, read_dataset_version
+from cosmos.stages.run_opening import open_run_on, params_to_record, read_dataset_version
 from cosmos.tracking.mirror import mirroring
 
 
@@ -114,7 +114,7 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     """
     request = machine.slurm.over(experiment.needs)
     folder = RunDir(path.absolute()).jobs / "TOKEN"
-    params = experiment.params.model_dump(mode="json")
+    params = params_to_record(experiment.params, machine).model_dump(mode="json")
     script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
     if not quiet:
         print(f"# {path / 'params.yaml'}\n{dump_settings(params)}")

@@ -16,8 +16,8 @@ from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.search.trial_jobs import TrialJobs
-from cosmos.stages.pretrain_job import Pretraining, launch_pretraining
-from cosmos.stages.training_data import open_run_on, read_dataset_version
+from cosmos.stages.pretrain_job import Pretraining, launch_pretraining, show_dry_run
+from cosmos.stages.run_opening import open_run_on, read_dataset_version
 from tests.data.examples import flickr8k, machine
 from tests.stages.examples import ROOT, TINY
 
@@ -71,6 +71,29 @@ def test_parameters_of_a_run_say_what_its_data_was_prepared_from(
     run = open_run_on(read_dataset_version(params, site), tmp_path / "run", params)
     assert load_saved_params(run).data == prepared
     assert params.data.source == "demo"
+
+
+def test_a_batch_larger_than_the_dataset_leaves_no_run_that_refuses_a_smaller_one(
+    tmp_path: Path, site: Machine, params: Params
+) -> None:
+    prepare(4, tmp_path, site)
+    dataset = read_dataset_version(params, site)
+    with pytest.raises(
+        InputError, match="8 is more than the 4 samples that can be read; set it to 4 or less"
+    ):
+        open_run_on(dataset, tmp_path / "run", params)
+    smaller = params.model_copy(update={"pretrain": params.pretrain.model_copy(update={"batch_size": 4})})
+    assert load_saved_params(open_run_on(dataset, tmp_path / "run", smaller)).pretrain.batch_size == 4
+
+
+def test_a_dry_run_says_what_the_dataset_was_prepared_from_once_it_is_prepared(
+    tmp_path: Path, site: Machine, params: Params
+) -> None:
+    experiment = Experiment("tiny", params, needs={}, about="", cost="", expected="")
+    assert show_dry_run(experiment, site, tmp_path / "run", quiet=True)["params"]["data"]["source"] == "demo"
+    prepared = prepare(8, tmp_path, site)
+    shown = show_dry_run(experiment, site, tmp_path / "run", quiet=True)
+    assert shown["params"]["data"] == prepared.model_dump(mode="json")
 
 
 def test_a_run_of_an_older_version_whose_parameters_say_what_was_asked_for_goes_on(

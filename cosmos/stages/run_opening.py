@@ -1,4 +1,4 @@
-"""Data that a pretraining is of: the version that is prepared now, and the run directory for it."""
+"""Opening of run directories for pretrainings on a dataset, of the version that is prepared now."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ from pydantic import ValidationError
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.prepared_data import with_source
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.data.order import refuse_large_batch
 from cosmos.errors import DamagedDataError
 from cosmos.run.dataset_version import DatasetVersion, refuse_other_data
 from cosmos.run.directory import RunDir, open_run, record_source
@@ -27,14 +29,24 @@ def read_dataset_version(params: Params, machine: Machine) -> DatasetVersion:
     )
 
 
+def params_to_record(params: Params, machine: Machine) -> Params:
+    """Return parameters as a run records them: `data` as its manifest has it, where it is prepared."""
+    folder = machine.dataset(params.data.name, "train")
+    if not (folder / MANIFEST_FILE).exists():
+        return params
+    return with_source(params, Manifest.read(folder).source)
+
+
 def open_run_on(dataset: DatasetVersion, path: Path, params: Params) -> RunDir:
     """Return the run directory at `path` for a pretraining with `params` on a dataset, made if need be.
 
     Its params.yaml says what the dataset was prepared from, whatever `params` say of that. Raises InputError
     where a run with other parameters, or on other data, is there, and DamagedDataError for a manifest whose
-    record of the source is none.
+    record of the source is none. A batch larger than the dataset is an InputError before anything is written,
+    so that the same run may have a smaller one.
     """
     refuse_other_data(RunDir(path), dataset)
+    refuse_large_batch(params.pretrain.batch_size, dataset.num_samples)
     run = open_run(path, params)
     try:
         record_source(run, dataset.source)
