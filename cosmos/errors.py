@@ -7,6 +7,7 @@
 | `TransientError` | 74 | flows, sweeps and jobs of `pretrain` are tried again, a bounded number of times |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
+| `RequeueLimitError` | 75 | all is saved; nothing submits the job again but the same command |
 | `CosmosError` | 1 | any other error whose message suffices: no traceback, no retry |
 """
 
@@ -49,6 +50,12 @@ class SupersededError(CosmosError):
     """Another process writes into the run now; this one stops, and nothing is lost."""
 
     exit_status = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class RequeueLimitError(CosmosError):
+    """A job was requeued as often as it may be; all is saved, and it is for a person to go on."""
+
+    exit_status = 75
 
 
 class Interrupted(BaseException):
@@ -118,6 +125,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
         TransientError,
         DivergedError,
         SupersededError,
+        RequeueLimitError,
         CosmosError,
     )
 }

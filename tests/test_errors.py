@@ -12,6 +12,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     Interrupted,
+    RequeueLimitError,
     SupersededError,
     TransientError,
     class_of_kind,
@@ -50,7 +51,16 @@ def test_every_class_has_a_name_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [CosmosError, InputError, DamagedDataError, TransientError, DivergedError, SupersededError]
+    "kind",
+    [
+        CosmosError,
+        InputError,
+        DamagedDataError,
+        TransientError,
+        DivergedError,
+        SupersededError,
+        RequeueLimitError,
+    ],
 )
 def test_errors_keep_class_and_message_on_their_way_between_processes(kind: type[CosmosError]) -> None:
     error = pickle.loads(pickle.dumps(kind("shard-0.tar: broken")))

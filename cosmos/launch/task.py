@@ -21,6 +21,7 @@ from cosmos.errors import (
     InputError,
     Interrupted,
     OutOfMemoryError,
+    RequeueLimitError,
     SupersededError,
     TransientError,
     error_kind,
@@ -98,7 +99,7 @@ class Task:
             self.files.begin(new_attempt(place))
         self.check_token()
         if place.requeues > self.max_requeues:
-            raise TransientError(requeue_limit_message(self.max_requeues))
+            raise RequeueLimitError(requeue_limit_message(self.max_requeues))
         export_ranks(place, self.files)
 
     def check_token(self) -> None:

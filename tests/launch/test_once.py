@@ -18,6 +18,7 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    RequeueLimitError,
     SupersededError,
     TransientError,
 )
@@ -111,7 +112,9 @@ def test_a_job_is_requeued_so_many_times_and_no_more(job_launcher: Launcher, tmp
     request = SMALL.model_copy(update={"max_requeues": 1})
     call = partial(examples.count_starts, tmp_path / "starts", 9)
     failure = job_launcher(call, request=request)[0].failure
+    assert failure is not None
     assert "requeued 1 times, as often as slurm.max_requeues" in str(failure)
+    assert failure.error is RequeueLimitError
     assert (tmp_path / "starts").read_text() == "xx"
 
 
@@ -192,7 +195,7 @@ def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(
     with pytest.raises(TransientError):
         outcome_with_resubmissions(lambda: next(outcomes), said.append).result()
     assert next(outcomes, None) is None
-    for error in (InputError, DamagedDataError, DivergedError, CosmosError):
+    for error in (InputError, DamagedDataError, DivergedError, RequeueLimitError, CosmosError):
         outcomes = iter([failing(error), done])
         with pytest.raises(error):
             outcome_with_resubmissions(lambda: next(outcomes), said.append).result()  # noqa: B023
