@@ -120,7 +120,7 @@ def pretrain_sweep(
 def describe_conclusion(conclusion: SweepConclusion) -> str:
     """Return the verdict of a sweep, and the leader's figures and experiment where there is one."""
     if not conclusion.run:
-        return conclusion.verdict
+        return "; ".join([conclusion.verdict, *conclusion.kept])
     figures = format_values(conclusion.candidates[0].figures)
     experiment = f"experiment: {conclusion.overlay or 'not written'}"
     return "; ".join([conclusion.verdict, figures, *conclusion.kept, experiment])

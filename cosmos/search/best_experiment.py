@@ -44,13 +44,25 @@ def write_best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> tuple[
         text = best_experiment(sweep, best, verdict)
     except InputError as error:
         return "", [f"no experiment is written: {error}"]
-    for name in (sweep.name, sweep.id):
-        path = EXPERIMENTS / f"{name}-best.yaml"
+    for path in best_experiment_files(sweep):
         if not (owner := other_owner(path, sweep.id)):
             write_text(path, text)
             return str(path), kept
         kept.append(f"{path} is kept: {owner}")
     return "", [*kept, "delete or rename one of them to have the experiment written"]
+
+
+def withdraw_best_experiment(sweep: Sweep) -> list[str]:
+    """Delete the experiments that a sweep wrote while a trial led it; return remarks on them."""
+    own = [path for path in best_experiment_files(sweep) if path.exists() and not other_owner(path, sweep.id)]
+    for path in own:
+        path.unlink()
+    return [f"{path} is deleted: no trial leads any more" for path in own]
+
+
+def best_experiment_files(sweep: Sweep) -> list[Path]:
+    """Return the files that may hold the best parameters of a sweep, the first choice first."""
+    return [EXPERIMENTS / f"{name}-best.yaml" for name in (sweep.name, sweep.id)]
 
 
 def other_owner(path: Path, sweep_id: str) -> str:

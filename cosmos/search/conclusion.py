@@ -8,7 +8,7 @@ from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, judge_candidates, rank_candidates
 from cosmos.registry.sweep_difference import describe_origin
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, TrialState
-from cosmos.search.best_experiment import write_best_experiment
+from cosmos.search.best_experiment import withdraw_best_experiment, write_best_experiment
 from cosmos.search.study import Importances
 
 
@@ -31,7 +31,7 @@ class SweepConclusion:
     run: str
     """run directory of the leading trial; "" where none leads"""
     kept: list[str]
-    """remarks on files under the experiment's name that are not replaced, since others wrote them"""
+    """remarks on files under the experiment's name: kept, since others wrote them, or deleted"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the conclusion as values of JSON."""
@@ -49,7 +49,9 @@ def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Imp
     firsts = [trial.state for trial in trials if not trial.seed]
     states = {state: firsts.count(state) for state in sorted(set(firsts))}
     overlay, run, kept = "", "", list[str]()
-    if verdict.leader:
+    if not verdict.leader:
+        kept = withdraw_best_experiment(sweep)
+    else:
         overlay, kept = write_best_experiment(sweep, verdict.leader, verdict.words)
         run = str(folder.run(TrialRecord(sweep.id, verdict.leader.number, 0, {})).path)
     return SweepConclusion(

@@ -8,7 +8,7 @@ from cosmos.config.experiment import load_params
 from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, SeedStatistics
-from cosmos.search.best_experiment import write_best_experiment
+from cosmos.search.best_experiment import withdraw_best_experiment, write_best_experiment
 from tests.search.examples import RECALL, small_sweep
 
 DEFAULT = "experiments/small-best.yaml"
@@ -68,6 +68,19 @@ def test_a_file_that_somebody_edited_is_kept(edit, reason: str) -> None:  # type
     Path(DEFAULT).write_text(edited)
     assert write(sweep, 1) == (f"experiments/{sweep.id}-best.yaml", [f"{DEFAULT} is kept: {reason}"])
     assert Path(DEFAULT).read_text() == edited
+
+
+def test_a_sweep_that_nothing_leads_any_more_deletes_its_own_file_alone() -> None:
+    sweep = small_sweep(Path())
+    write(small_sweep(Path(), epochs=7))
+    write(sweep)
+    own = f"experiments/{sweep.id}-best.yaml"
+    assert withdraw_best_experiment(sweep) == [f"{own} is deleted: no trial leads any more"]
+    assert Path(DEFAULT).exists()
+    write(sweep)
+    Path(own).write_text(Path(own).read_text() + "# mine\n")
+    assert withdraw_best_experiment(sweep) == []
+    assert Path(own).exists()
 
 
 def test_where_both_names_are_taken_nothing_is_written() -> None:
