@@ -103,12 +103,10 @@ class Comparison:
     def best(self) -> dict[str, frozenset[str]]:
         """Name of the contender with the best value, by figure; empty where another is as good.
 
-        Only finished contenders are eligible, where there are any, and of those the ones with the most seeds,
-        since one lucky seed is no better than three. Of figures of different data none is the best.
+        Only finished contenders are eligible, where there are any. Of figures of different data none is the
+        best.
         """
-        finished = [c for c in self.contenders if c.state == "finished"] or self.contenders
-        most = max((len(contender.runs) for contender in finished), default=0)
-        eligible = [contender for contender in finished if len(contender.runs) == most]
+        eligible = [c for c in self.contenders if c.state == "finished"] or self.contenders
         return {
             name: leaders(name, direction, eligible if name not in self.mixed else ())
             for name, direction in self.directions.items()
@@ -154,17 +152,23 @@ def mark_of_data(contender: Contender, figure: str) -> str:
 def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
     """Return the name of the contender with the best value of a figure; none where another is as good.
 
-    As good is a value that differs by no more than the deviation over seeds, where there are several seeds.
+    As good is a value of as many seeds that differs by no more than the deviation over them. A value of fewer
+    seeds is not the best, since one lucky seed is no better than three, and leaves none the best.
     """
     ranked = sorted(
-        ((c.figures[figure], c.name) for c in eligible if has_finite(c, figure)),
-        key=lambda entry: entry[0].mean,
+        (contender for contender in eligible if has_finite(contender, figure)),
+        key=lambda contender: contender.figures[figure].mean,
         reverse=direction == "max",
     )
     if not direction or len(ranked) < 2:
         return frozenset()
-    (best, name), *others = ranked
-    return frozenset([name]) if all(best.differs(other) for other, _ in others) else frozenset()
+    best, *others = ranked
+    rivals = [other for other in others if len(other.runs) >= len(best.runs)]
+    is_clear = all(
+        len(other.runs) == len(best.runs) and best.figures[figure].differs(other.figures[figure])
+        for other in rivals
+    )
+    return frozenset([best.name]) if is_clear else frozenset()
 
 
 def has_finite(contender: Contender, figure: str) -> bool:

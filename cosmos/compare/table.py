@@ -258,7 +258,7 @@ def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     yield from (f"{folder.path.name}: {describe_origin(folder.sweep())}" for folder in comparison.sweeps)
     if any(figure.is_repeated for contender in contenders for figure in contender.figures.values()):
         yield "± the standard deviation over seeds"
-        yield "* the best of those with the most seeds, by more than the deviation"
+        yield "* the best, by more than the deviation, where none of fewer seeds is better"
     elif any(comparison.best.values()):
         yield "* the best, by one seed each: the spread over seeds is not known"
     if comparison.mixed:

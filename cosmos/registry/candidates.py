@@ -90,7 +90,7 @@ def rank_candidates(sweep: Sweep, trials: Iterable[TrialRecord]) -> list[Candida
     repetitions = groupby(measured, key=lambda trial: trial.number)
     candidates = [candidate_of_seeds(sweep, list(seeds)) for _, seeds in repetitions]
     front = undominated(sweep, candidates)
-    best = {candidate.number for candidate in front if stands_out(candidate, candidates)}
+    best = {candidate.number for candidate in front if stands_out(sweep, candidate, candidates)}
     order = {candidate.number: front_order(sweep, candidate, front) for candidate in candidates}
     marked = [replace(candidate, is_best=candidate.number in best) for candidate in candidates]
     return sorted(marked, key=lambda candidate: order[candidate.number])
@@ -109,15 +109,25 @@ def undominated(sweep: Sweep, candidates: Sequence[Candidate]) -> list[Candidate
     return [c for c in eligible if not any(dominates(sweep, rival, c) for rival in eligible)]
 
 
-def stands_out(candidate: Candidate, candidates: Iterable[Candidate]) -> bool:
-    """Return True when there are others, none of which equals a candidate or is near it."""
+def stands_out(sweep: Sweep, candidate: Candidate, candidates: Iterable[Candidate]) -> bool:
+    """Return True when there are others, none of which equals a candidate, is near it, or ahead of it."""
     rivals = [other for other in candidates if other.number != candidate.number]
-    return bool(rivals) and not any(candidate.equals(rival) or is_near(candidate, rival) for rival in rivals)
+    return bool(rivals) and not any(
+        candidate.equals(rival) or is_near(candidate, rival) or is_ahead(sweep, rival, candidate)
+        for rival in rivals
+    )
 
 
 def is_near(candidate: Candidate, rival: Candidate) -> bool:
     """Return True for a rival of as many seeds whose differences are all within the spread."""
     return rival.num_seeds == candidate.num_seeds and not candidate.differs(rival)
+
+
+def is_ahead(sweep: Sweep, rival: Candidate, candidate: Candidate) -> bool:
+    """Return True for a rival of fewer seeds whose means are better somewhere, and nowhere worse."""
+    losses = [(objective_loss(o, rival), objective_loss(o, candidate)) for o in sweep.file.objectives]
+    is_no_worse = all(theirs <= mine for theirs, mine in losses)
+    return rival.num_seeds < candidate.num_seeds and is_no_worse and not candidate.equals(rival)
 
 
 def front_order(sweep: Sweep, candidate: Candidate, front: Sequence[Candidate]) -> tuple[float, ...]:
@@ -168,23 +178,23 @@ def judge_candidates(sweep: Sweep, ranked: Sequence[Candidate]) -> SweepVerdict:
     equal = [first, *filter(first.equals, others)]
     if len(equal) > 1:
         return SweepVerdict(None, f"no winner: {len(equal)} trials are equal")
-    return SweepVerdict(first, describe_lead(sweep.file.objectives[0], first, others))
+    return SweepVerdict(first, describe_lead(sweep, first, others))
 
 
-def describe_lead(objective: Objective, first: Candidate, others: Sequence[Candidate]) -> str:
-    """Return the verdict on a leader that no other equals, by the first objective."""
+def describe_lead(sweep: Sweep, first: Candidate, others: Sequence[Candidate]) -> str:
+    """Return the verdict on a leader that no other equals."""
     name = f"trial {first.number}"
     if not others:
         return f"no winner: {name} alone finished"
     if near := [other for other in others if is_near(first, other)]:
         return f"no winner: {name} leads {list_numbers(near)} by less than the spread over seeds"
+    if ahead := [other for other in others if is_ahead(sweep, other, first)]:
+        lead = f"no winner: {name} leads those with {first.num_seeds} seeds"
+        return f"{lead}; with fewer, {list_numbers(ahead)} did better (raise repeats.best)"
     if len(first.figures) > 1:
-        return f"{name} has the best {objective.figure} of the Pareto front"
-    if first.num_seeds == 1:
-        return f"{name} wins, by one seed: the spread over seeds is not known"
-    ahead = [c for c in others if objective_loss(objective, c) < objective_loss(objective, first)]
-    unsure = f", of those with {first.num_seeds} seeds; with fewer {list_numbers(ahead)} was better"
-    return f"{name} wins{unsure if ahead else ''}"
+        return f"{name} has the best {sweep.file.objectives[0].figure} of the Pareto front"
+    unsure = ", by one seed: the spread over seeds is not known" if first.num_seeds == 1 else ""
+    return f"{name} wins{unsure}"
 
 
 def list_numbers(candidates: Iterable[Candidate]) -> str:

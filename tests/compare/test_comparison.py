@@ -65,13 +65,14 @@ def test_what_finished_competes_where_anything_did() -> None:
     assert best(contender("a", "running", loss=2.0), contender("b", "stopped", loss=3.0)) == {"loss": {"a"}}
 
 
-def test_one_lucky_seed_does_not_beat_three() -> None:
+def test_one_lucky_seed_does_not_beat_three_which_do_not_beat_it_either() -> None:
     lucky, steady, worse = (
         contender("lucky", loss=0.7),
         contender("a", seeds=3, loss=0.8),
         contender("b", seeds=3, loss=1.0),
     )
-    assert best(lucky, steady, worse) == {"loss": {"a"}}
+    assert best(lucky, steady, worse) == {"loss": set()}
+    assert best(steady, worse, contender("unlucky", loss=0.85)) == {"loss": {"a"}}
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=8))

@@ -84,8 +84,8 @@ def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVer
         (
             [*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42), *seeds(2, 0.7)],
             0,
-            [0],
-            "trial 0 wins, of those with 2 seeds; with fewer 2 was better",
+            [],
+            "no winner: trial 0 leads those with 2 seeds; with fewer, 2 did better (raise repeats.best)",
         ),
         (
             [*seeds(0, 0.50, 0.60), *seeds(1, 0.52, 0.54), *seeds(2, 0.1, 0.1)],
@@ -115,6 +115,12 @@ def test_on_a_front_equals_and_those_within_the_spread_have_no_star(tmp_path: Pa
     verdict = judge(tmp_path, [*front, finished(3, 0, 0.6, 20)], objectives=BOTH)
     assert (verdict.leader, verdict.words) == (None, "no winner: 2 trials are equal")
     assert best(tmp_path, [*front, finished(4, 0, 0.9, math.nan)], objectives=BOTH) == [1, 0]
+    once = finished(3, 0, 0.65, 15)  # ahead of 1 in both, but its one seed is no member of the front
+    twice = [finished(trial.number, seed, *trial.values.values()) for trial in front for seed in (0, 1)]
+    assert best(tmp_path, [*twice, once], objectives=BOTH) == [0]
+    assert judge(tmp_path, [*twice, once], objectives=BOTH).words.startswith(
+        "no winner: trial 1 leads those with 2 seeds; with fewer, 3 did better"
+    )
     noisy = [
         finished(0, 0, 0.5, 10),
         finished(0, 1, 0.7, 12),
