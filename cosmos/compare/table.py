@@ -3,6 +3,7 @@
 A few contenders are columns, so that everything about them has room; of many, each is a row.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -223,17 +224,28 @@ def rich_table(table: ComparisonTable, num_columns: int, width: int) -> Table:
     rich.add_column("", overflow="fold", min_width=name_width(table) - COLUMN_GAP)
     share = max(1, (width - name_width(table)) // num_columns - COLUMN_GAP)
     room = share if table_width(table, num_columns) > width else width
-    for number, heading in enumerate(table.headings[:num_columns]):
-        fit = min(column_width(table, number), room)
+    widths = [min(column_width(table, number), room) for number in range(num_columns)]
+    for heading, fit in zip(table.headings, widths, strict=False):
         rich.add_column(Text(printable(heading)), justify="right", overflow="fold", width=fit)
+    left = width - sum(fit + COLUMN_GAP for fit in widths)
     for block in table.blocks:
         if block.title:
             rich.add_row(Text(block.title, style="bold"))
         for row in block.rows[:MAX_TERMINAL_ROWS]:
-            name = Text(printable(row.name), style="bold" if row.is_winner else "")
+            name = Text(fold_name(printable(row.name), left), style="bold" if row.is_winner else "")
             rich.add_row(name, *map(rich_cell, row.cells[:num_columns]))
         rich.add_section()
     return rich
+
+
+def fold_name(name: str, width: int) -> str:
+    """Return the name of a row, folded after slashes into lines of at most `width` characters."""
+    lines = [""]
+    for part in re.split("(?<=/)", name):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("  ")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def rich_cell(cell: ComparisonCell) -> Text:

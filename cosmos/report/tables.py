@@ -200,7 +200,7 @@ def _own_columns(scores: DatasetScores) -> tuple[MetricColumn, ...]:
 
 def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> Table:
     """Return a table that folds headings and names where there is no room for them, but no figure."""
-    blocks = [(Text(printable(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured]
+    blocks = [(Text(_folded(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured]
     rows = [row for _, block in blocks for row in block]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("", overflow="fold", width=_NAMES_WIDTH)
@@ -213,6 +213,12 @@ def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -
         for row in block:
             table.add_row(Text(f"  {printable(row.name)}"), *row.cells, style=row.style)
     return table
+
+
+def _folded(dataset: str) -> str:
+    """Return a dataset's name for the terminal, with the hash of its data whole in a line."""
+    name = printable(dataset)
+    return name if len(name) <= _NAMES_WIDTH else name.replace("@", "\n@")
 
 
 def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> str:

@@ -118,4 +118,7 @@ class DataOrigin:
         """Remark for results on other data than that of the training; "" for others."""
         if self.is_own is not False:
             return ""
-        return f"prepared as {self.measured_on}, while the run was trained on {self.trained_on}"
+        return (
+            f"of other data than the run's own: its training split has {self.measured_on}, "
+            f"the run was trained on {self.trained_on}"
+        )

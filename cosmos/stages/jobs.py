@@ -148,7 +148,7 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
             submission = attachable_submission(record) or read_submission(record)
     if submission is None or not submission.job_id:
         runs = sorted(str(record.parent.relative_to(machine.runs_root)) for record in job_records(machine))
-        have = f"of the runs that have one, {near_names(name, runs)}" if runs else "no run has"
+        have = f"of the runs that have one, {near_names(name, runs)}" if runs else "no other run has one"
         raise InputError(f"{machine.runs_root / name} has no job; {have}")
     return submission
 

@@ -5,7 +5,13 @@ import pytest
 
 from cosmos.compare.comparison import Contender, compare_named, is_mixed, mark_of_data
 from cosmos.compare.curves import learning_curves
-from cosmos.compare.table import comparison_remarks, comparison_table, format_statistics, print_comparison
+from cosmos.compare.table import (
+    comparison_remarks,
+    comparison_table,
+    fold_name,
+    format_statistics,
+    print_comparison,
+)
 from cosmos.registry.candidates import SeedStatistics
 from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
 from tests.search.examples import RECALL, Bench
@@ -125,3 +131,10 @@ def test_figures_in_words() -> None:
     assert format_statistics(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
     assert format_statistics(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
     assert format_statistics(SeedStatistics(1234567.0, 0.0123)) == "1,234,567 ± 0.012"
+
+
+def test_a_long_name_is_folded_after_slashes() -> None:
+    name = "retrieval/heldout@1a2b3c4d/student/image_to_text_R@10"
+    assert fold_name(name, 40) == "retrieval/heldout@1a2b3c4d/student/\n  image_to_text_R@10"
+    assert fold_name(name, 33) == "retrieval/heldout@1a2b3c4d/\n  student/image_to_text_R@10"
+    assert (fold_name(name, 80), fold_name("pretrain.momentum", 8)) == (name, "pretrain.momentum")

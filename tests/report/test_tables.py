@@ -218,6 +218,12 @@ def test_strangers_names_are_no_markup_in_markdown() -> None:
     assert len(notes) == 2
 
 
+def test_the_hash_of_the_data_is_whole_in_a_line_of_the_terminal() -> None:
+    text = shown(results_table("", "retrieval", [measured({"student": RETRIEVAL}, "heldout@1a2b3c4d")]))
+    lines = [line.strip() for line in text.splitlines()]
+    assert lines[lines.index("heldout") + 1] == "@1a2b3c4d"
+
+
 def test_markdown_holds_the_same_figures() -> None:
     results = [measured({"student": RETRIEVAL}, chance={"image_to_text_R@1": 0.002})]
     lines = results_markdown("zero-shot", "retrieval", results).splitlines()

@@ -124,8 +124,8 @@ class TestResults:
         prepared = file_sha256(prepare(place, "train", "green", "yellow"))
         entry = measured(place, on_own(place))["heldout"]
         note = (
-            f"prepared as 2 samples (manifest {prepared[:8]}), while the run was trained on "
-            f"manifest {trained_on[:8]}"
+            f"of other data than the run's own: its training split has 2 samples (manifest {prepared[:8]}), "
+            f"the run was trained on manifest {trained_on[:8]}"
         )
         assert (entry["own_data"], entry["note"]) == (False, note)
         assert f"heldout of mine: {note}" in caplog.text
