@@ -347,7 +347,7 @@ def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped
         (
             f"{problem}, more than data.max_skipped allows ({format_share(params.max_skipped)}):",
             *(
-                f"  {_printable(entry.input)}: {_printable(entry.reason)}"
+                f"  {_printable(entry.input)}: {_printable(entry.reason.removeprefix(f'{entry.input}: '))}"
                 for entry in skipped[:NUM_SKIPPED_NAMED]
             ),
             f"All of them are in {folder / SKIPPED_FILE}. Correct them and delete {folder}; or run again "
