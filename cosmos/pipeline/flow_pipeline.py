@@ -25,6 +25,9 @@ DVC_YAML = Path("dvc.yaml")
 CHOSEN_IN = ("experiments", str(PARAMS_YAML))
 """Dependencies of the root's stage `params`: files in which its experiment is chosen."""
 
+OUTPUTS = ("outs", "metrics", "plots")
+"""Keys of a stage that list its outputs."""
+
 FOLDER_IN_TEXT = re.compile(rf"(?<![\w./-]){PIPELINE.folder}(?=/|\s|$)")
 """Name of the root pipeline's folder, at the beginning of a path in a command or in a list of files."""
 
@@ -63,16 +66,35 @@ def require_parameters(root: Path, pipeline: PipelineDir, promised: Params) -> N
 
 
 def relocate_stages(dvc_yaml: Path, pipeline: PipelineDir) -> str:
-    """Return the text of a dvc.yaml whose stages fill another folder than those of the root's."""
+    """Return the text of a dvc.yaml whose stages fill another folder than those of the root's.
+
+    A stage with an output elsewhere is left out: DVC refuses to work where two stages have the same output.
+    """
     definition = read_settings(dvc_yaml).values
     stages = replace_folder_name(definition.pop("stages", {}), f"{pipeline.folder}")
     if "params" not in stages:
         raise InputError(f"{dvc_yaml}: has no stage `params`, by which a flow sets parameters")
     choose_parameters(stages["params"], pipeline)
-    for stage in stages.values():
+    own = {name: stage for name, stage in stages.items() if fills_folder(stage, pipeline.folder)}
+    for stage in map(stage_body, own.values()):
         stage["wdir"] = os.path.normpath(Path(*[".."] * len(pipeline.folder.parts), stage.get("wdir", "")))
     beside = replace_folder_name(definition, ".")  # plots, named from the file's own folder
-    return dump_settings({"stages": stages, **beside})
+    return dump_settings({"stages": own, **beside})
+
+
+def fills_folder(stage: dict[str, Any], folder: Path) -> bool:
+    """Return True when all outputs of a stage lie below a folder, so that no other pipeline has them."""
+    body = stage_body(stage)
+    outputs = [output for key in OUTPUTS for output in body.get(key, [])]
+    paths = [next(iter(output)) if isinstance(output, dict) else output for output in outputs]
+    places = (Path(os.path.normpath(Path(body.get("wdir", ""), path))) for path in paths)
+    return all(place.is_relative_to(folder) for place in places)
+
+
+def stage_body(stage: dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping that has the command of a stage: the stage, or the template of a `foreach`."""
+    body: dict[str, Any] = stage.get("do", stage)
+    return body
 
 
 def choose_parameters(stage: dict[str, Any], pipeline: PipelineDir) -> None:

@@ -101,6 +101,24 @@ def test_its_stages_are_those_of_the_workspace_in_another_folder(workspace: Path
     assert pipeline.target("report") == f"{folder}/dvc.yaml:report"
 
 
+OWN = """
+  words: {foreach: [a, b], do: {cmd: touch, outs: ['pipeline/${item}.txt']}}
+  page: {cmd: touch page, wdir: pipeline, metrics: [{page: {cache: false}}]}
+  elsewhere: {cmd: cosmos export pipeline/model/checkpoint.pt clip.pt, outs: [clip.pt]}
+"""
+
+
+def test_a_stage_of_ones_own_takes_part_where_its_outputs_are_in_the_folder(workspace: Path) -> None:
+    definition = workspace / "dvc.yaml"
+    definition.write_text(definition.read_text().replace("\nplots:", f"{OWN}\nplots:"))
+    pipeline = open_pipeline(workspace, "", {"pretrain": {"seed": 1}})
+    folder, made = pipeline.folder, stages(workspace, pipeline)
+    assert made["words"]["do"] == {"cmd": "touch", "outs": [f"{folder}/${{item}}.txt"], "wdir": "../.."}
+    assert set(made["words"]) == {"foreach", "do"}  # DVC refuses a wdir beside these
+    assert made["page"]["wdir"] == f"../../{folder}"
+    assert "elsewhere" not in made  # DVC refuses a second stage with the same output
+
+
 def test_a_name_that_no_shell_takes_as_a_word_is_taken_apart(workspace: Path) -> None:
     (workspace / "my $best.yaml").write_text("pretrain: {epochs: 2}")
     folder = open_pipeline(workspace, str(workspace / "my $best"), {}).folder
