@@ -16,7 +16,14 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cosmos.config.sweep import Sweep
-from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, OutOfMemoryError
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    TransientError,
+)
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -80,13 +87,15 @@ class Controller:
         self.num_ended_here = self.num_failed_here = 0
         self.failures: list[type[CosmosError]] = []
         self.retries = TrialRetries()
+        self.parked: dict[str, str] = {}
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
         """Run trials until `num_trials` are finished or pruned; yield each as it begins and as it ends.
 
         Trials that run already are taken over. Raises SupersededError when another controller takes over,
         InputError where trials cannot begin or fail by what they share, CosmosError where most of them fail,
-        and TransientError where one was ended too often; trials that run go on.
+        and TransientError where the others have ended, or three in a row were ended too often; trials that
+        run go on.
         """
         yield from self.take_over()
 
@@ -95,14 +104,23 @@ class Controller:
 
         yield from self.run_trials(next_trial)
 
-    def repeat(self) -> Iterator[TrialRecord]:
-        """Train the best trials again with further seeds; yield each as it begins and as it ends."""
+    def has_trials_left(self, num_trials: int) -> bool:
+        """Return True unless `num_trials` trials have ended, and so have their repetitions."""
+        is_running = any(trial.state == "running" for trial in self.folder.trials)
+        return is_running or self.count_spent() < num_trials or bool(self.remaining_repetitions())
+
+    def remaining_repetitions(self) -> list[TrialRecord]:
+        """Return the records of the best trials with further seeds that have not ended."""
         repetitions = [
             TrialRecord(self.sweep.id, trial.number, seed, trial_values(trial))
             for seed in range(1, self.sweep.file.repeats.seeds + 1)
             for trial in best_trials(self.study)[: self.sweep.file.repeats.best]
         ]
-        remaining = iter([record for record in repetitions if not self.has_ended(record)])
+        return [record for record in repetitions if not self.has_ended(record)]
+
+    def repeat(self) -> Iterator[TrialRecord]:
+        """Train the best trials again with further seeds; yield each as it begins and as it ends."""
+        remaining = iter(self.remaining_repetitions())
 
         def next_trial() -> tuple[TrialRecord, Trial | None] | None:
             record = next(remaining, None)
@@ -119,6 +137,7 @@ class Controller:
             while len(self.running) < self.parallel and (new := next_trial()):
                 yield self.begin(*new)
             if not self.running:
+                self.check_parked(1)
                 return
             time.sleep(POLL_SECONDS)
 
@@ -234,7 +253,7 @@ class Controller:
         """Submit a trial whose job died once more, to continue from its last save; or fail it.
 
         One that died of a TransientError is never failed: it is submitted again after a while, and that being
-        done often enough, the sweep stops by a TransientError.
+        done often enough, it waits for the next controller.
         """
         record = running.record
         if state.is_transient:
@@ -252,9 +271,31 @@ class Controller:
             record = replace(record, interruptions=record.interruptions + 1)
             record.write(running.run)
             self.running[record.name] = replace(running, record=record)
-            self.retries.schedule(record.name, state.reason)
+            if self.retries.are_used_up(record.name):
+                self.park(record.name, state.reason)
+            else:
+                self.retries.schedule(record.name, state.reason)
         elif self.retries.take_due(record.name):
             yield self.begin(record, running.trial)
+
+    def park(self, name: str, reason: str) -> None:
+        """Leave a trial to the next controller. Raises TransientError where that happens to all."""
+        logger.warning("%s: %s; it waits until this command is given again", name, reason)
+        del self.running[name]
+        self.parked[name] = reason
+        self.failures.append(TransientError)
+        newest = self.failures[-MIN_FAILURES_TO_STOP:]
+        if newest == [TransientError] * MIN_FAILURES_TO_STOP:
+            self.check_parked(MIN_FAILURES_TO_STOP)
+
+    def check_parked(self, limit: int) -> None:
+        """Raise TransientError where at least `limit` trials wait for the next controller."""
+        if len(self.parked) >= limit:
+            name, reason = list(self.parked.items())[-1]
+            raise TransientError(
+                f"{name}: {reason}\nended again and again: {', '.join(self.parked)}; the same command "
+                "goes on from what is saved, and jobs of other trials go on meanwhile"
+            )
 
     def fail(
         self, running: RunningTrial, reason: str, error: type[CosmosError] = DivergedError

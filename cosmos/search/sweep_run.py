@@ -48,12 +48,13 @@ class SweepRun:
 
         A sweep that was stopped continues; trials that run go on when this is stopped. Raises InputError
         where trials cannot begin or would lack an objective, CosmosError where most of them fail,
-        TransientError where the study's storage does not answer, and SupersededError when another process
-        takes over.
+        TransientError where the study's storage does not answer, or trials wait for the next start, and
+        SupersededError when another process takes over.
         """
         from cosmos.tracking.mirror import mirroring
 
-        check_objectives(self.sweep, self.machine)
+        if is_new := not self.folder.definition.exists():
+            check_objectives(self.sweep, self.machine)
         self.folder.write_definition(self.sweep)
         RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)
         with (
@@ -62,6 +63,8 @@ class SweepRun:
         ):
             study = open_study(self.sweep, self.folder, self.machine)
             controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel)
+            if not is_new and controller.has_trials_left(self.num_trials):
+                check_objectives(self.sweep, self.machine)
             yield from controller.search(self.num_trials)
             yield from controller.repeat()
 

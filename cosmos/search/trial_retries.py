@@ -3,12 +3,10 @@
 import logging
 import time
 
-from cosmos.errors import TransientError
-
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = (10.0, 30.0, 120.0, 300.0, 600.0)
-"""Seconds before each retry of a trial; after the last one the sweep stops, until it is started again."""
+"""Seconds before each retry of a trial; after the last one it waits until the sweep is started again."""
 
 
 class TrialRetries:
@@ -22,14 +20,13 @@ class TrialRetries:
         """Return True while a trial waits for a retry that was scheduled."""
         return name in self.due
 
+    def are_used_up(self, name: str) -> bool:
+        """Return True when a trial was tried often enough."""
+        return self.counts.get(name, 0) >= len(RETRY_SECONDS)
+
     def schedule(self, name: str, reason: str) -> None:
-        """Schedule a retry of a trial. Raises TransientError where it was tried often enough."""
+        """Schedule a retry of a trial."""
         count = self.counts.get(name, 0)
-        if count == len(RETRY_SECONDS):
-            raise TransientError(
-                f"{name}: {reason}\nit was tried again {count} times; it goes on from its save with the same "
-                "command, and the jobs of other trials go on meanwhile"
-            )
         logger.warning("%s: %s; submitted again in %g s", name, reason, RETRY_SECONDS[count])
         self.counts[name], self.due[name] = count + 1, time.monotonic() + RETRY_SECONDS[count]
 

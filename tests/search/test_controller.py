@@ -186,21 +186,39 @@ def test_a_trial_that_a_disk_ended_goes_on_beyond_its_attempts_and_never_fails(
     assert (second.state, second.interruptions) == ("finished", 0)
 
 
-def test_a_trial_that_a_disk_ends_again_and_again_stops_the_sweep_and_goes_on_later(
+def test_a_trial_that_a_disk_ends_again_and_again_waits_for_the_next_start_while_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.0, 0.0))
     sweep = small_sweep(tmp_path, attempts=1)
     lead = controller(sweep, tmp_path, Bench(dies={"trial-0000": 9}, error=TransientError), parallel=1)
-    with pytest.raises(TransientError, match="trial-0000: its node failed\nit was tried again 2 times"):
+    assert lead.has_trials_left(2)
+    with pytest.raises(
+        TransientError, match="trial-0000: its node failed\nended again and again: trial-0000;"
+    ):
         list(lead.search(2))
-    assert [(trial.state, trial.interruptions) for trial in lead.folder.trials] == [("running", 3)]
+    assert [(trial.state, trial.interruptions) for trial in lead.folder.trials] == [
+        ("running", 3),
+        ("finished", 0),
+    ]
+    assert lead.has_trials_left(1)
     again = controller(sweep, tmp_path, Bench(dies={"trial-0000": 1}, error=TransientError), parallel=1)
     list(again.search(2))
     assert [(trial.state, trial.interruptions) for trial in again.folder.trials] == [
         ("finished", 4),
         ("finished", 0),
     ]
+
+
+def test_a_disk_that_ends_three_trials_in_a_row_for_long_stops_the_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.0,))
+    dies = {f"trial-{number:04d}": 9 for number in range(1, 9)}
+    lead = controller(small_sweep(tmp_path), tmp_path, Bench(dies=dies, error=TransientError), parallel=1)
+    with pytest.raises(TransientError, match="trial-0001, trial-0002, trial-0003;"):
+        list(lead.search(8))
+    assert [trial.state for trial in lead.folder.trials] == ["finished"] + ["running"] * 3
 
 
 def test_a_retry_waits_for_its_time_while_other_trials_go_on(
@@ -304,7 +322,9 @@ def test_the_best_are_trained_again_with_further_seeds(tmp_path: Path) -> None:
         assert bench.params[record.name] == sweep.params(
             lead.folder.trials[0].asked | record.asked, record.seed
         )
-    assert list(controller(sweep, tmp_path, Bench()).repeat()) == []
+    ended = controller(sweep, tmp_path, Bench())
+    assert list(ended.repeat()) == []
+    assert (ended.has_trials_left(5), ended.has_trials_left(6)) == (False, True)
 
 
 def test_several_objectives_are_told_together_and_their_front_is_repeated(tmp_path: Path) -> None:
