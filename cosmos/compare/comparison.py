@@ -152,8 +152,8 @@ def mark_of_data(contender: Contender, figure: str) -> str:
 def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
     """Return the name of the contender with the best value of a figure; none where another is as good.
 
-    As good is a value of as many seeds that differs by no more than the deviation over them. A value of fewer
-    seeds is not the best, since one lucky seed is no better than three, and leaves none the best.
+    As good is a value that differs by no more than the deviation over seeds, where there are several seeds.
+    One of fewer seeds is not the best, since a lucky seed is no better than three, and leaves none the best.
     """
     ranked = sorted(
         (contender for contender in eligible if has_finite(contender, figure)),
@@ -163,10 +163,9 @@ def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) ->
     if not direction or len(ranked) < 2:
         return frozenset()
     best, *others = ranked
-    rivals = [other for other in others if len(other.runs) >= len(best.runs)]
     is_clear = all(
-        len(other.runs) == len(best.runs) and best.figures[figure].differs(other.figures[figure])
-        for other in rivals
+        len(other.runs) <= len(best.runs) and best.figures[figure].differs(other.figures[figure])
+        for other in others
     )
     return frozenset([best.name]) if is_clear else frozenset()
 

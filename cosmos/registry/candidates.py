@@ -119,8 +119,8 @@ def stands_out(sweep: Sweep, candidate: Candidate, candidates: Iterable[Candidat
 
 
 def is_near(candidate: Candidate, rival: Candidate) -> bool:
-    """Return True for a rival of as many seeds whose differences are all within the spread."""
-    return rival.num_seeds == candidate.num_seeds and not candidate.differs(rival)
+    """Return True for a rival of no more seeds whose differences are all within the spread."""
+    return rival.num_seeds <= candidate.num_seeds and not candidate.differs(rival)
 
 
 def is_ahead(sweep: Sweep, rival: Candidate, candidate: Candidate) -> bool:

@@ -72,7 +72,8 @@ def test_one_lucky_seed_does_not_beat_three_which_do_not_beat_it_either() -> Non
         contender("b", seeds=3, loss=1.0),
     )
     assert best(lucky, steady, worse) == {"loss": set()}
-    assert best(steady, worse, contender("unlucky", loss=0.85)) == {"loss": {"a"}}
+    assert best(steady, worse, contender("unlucky", loss=0.95)) == {"loss": {"a"}}
+    assert best(steady, worse, contender("near", loss=0.85)) == {"loss": set()}
 
 
 @given(st.lists(st.integers(-3, 3), min_size=2, max_size=8))

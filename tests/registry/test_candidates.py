@@ -93,6 +93,12 @@ def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVer
             [],
             "no winner: trial 0 leads 1 by less than the spread over seeds",
         ),
+        (
+            [*seeds(0, 0.50, 0.60), *seeds(1, 0.54)],
+            0,
+            [],
+            "no winner: trial 0 leads 1 by less than the spread over seeds",
+        ),
         ([*seeds(0, 0.5), *seeds(1, math.nan), *seeds(2, 0.4)], 0, [0], None),
         ([*seeds(0, 0.5), finished(1, 0), *seeds(2, 0.4)], 0, [0], None),
     ],
