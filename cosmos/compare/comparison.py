@@ -24,8 +24,8 @@ from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
 from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
-from cosmos.registry.query import data_mark
-from cosmos.registry.record import RunRecord, find_run_dir, read_run_record
+from cosmos.registry.query import data_mark, shared_names
+from cosmos.registry.record import DATASET_PREFIX, RunRecord, find_run_dir, read_run_record
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
 
@@ -74,7 +74,12 @@ class Comparison:
     def params(self) -> list[str]:
         """Paths of the parameters that differ between contenders."""
         paths = dict.fromkeys(path for contender in self.contenders for path in contender.params)
-        return [path for path in paths if len({repr(c.params.get(path)) for c in self.contenders}) > 1]
+        return [path for path in paths if len(self.values(path)) > 1]
+
+    def values(self, path: str) -> set[str]:
+        """Return the different values of a parameter, as texts; without those that are not recorded."""
+        is_recorded = not path.startswith(DATASET_PREFIX)
+        return {repr(c.params.get(path)) for c in self.contenders if is_recorded or path in c.params}
 
     @cached_property
     def objective_directions(self) -> dict[str, Direction]:
@@ -188,7 +193,27 @@ def compare_named(names: Sequence[str], machine: Machine) -> Comparison:
         else:
             parts = [contender_of_run(directory, machine)]
         contenders |= {contender.name: contender for contender in parts}
-    return Comparison(with_labels(tuple(contenders.values())), tuple(sweeps.values()))
+    named = with_labels(tuple(contenders.values()))
+    return Comparison(with_shared_figures(named), tuple(sweeps.values()))
+
+
+def with_shared_figures(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
+    """Return contenders whose results have the names, too, by which others have results of the same data."""
+    names = {name for contender in contenders for name in contender.figures}
+    return tuple(with_figures(c, shared_names(results_data(c), names)) for c in contenders)
+
+
+def results_data(contender: Contender) -> dict[str, str]:
+    """Return the hash of the data of each result; without results whose seeds are of different data."""
+    data = contender.data.items()
+    return {name: version for name, version in data if version and " " not in version}
+
+
+def with_figures(contender: Contender, names: Mapping[str, str]) -> Contender:
+    """Return a contender that has some of its figures by other names, too."""
+    figures = {other: contender.figures[name] for name, other in names.items()}
+    data = {other: contender.data[name] for name, other in names.items()}
+    return replace(contender, figures={**contender.figures, **figures}, data={**contender.data, **data})
 
 
 def with_labels(contenders: Sequence[Contender]) -> tuple[Contender, ...]:

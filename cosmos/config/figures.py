@@ -218,11 +218,13 @@ def data_of_figure(figure: str) -> str:
     """Return the name of the data that a figure, named as `metric_of` takes it, is of.
 
     It is <suite>/<dataset> for a result, and TRAINING_DATA for losses and, while training, for evaluations on
-    splits of the prepared dataset. "" stands for no data, as of seconds, and for data that is not recorded.
+    splits of the prepared dataset; evaluation/<dataset> for those on others. "" stands for no data, as of
+    seconds.
     """
     suite, *path = figure.split("/", 3)
     if suite == "evaluation":
-        return TRAINING_DATA if path[1:2] and path[1] in PREPARED_SPLITS else ""
+        dataset = path[1] if len(path) > 1 else ""
+        return TRAINING_DATA if dataset in PREPARED_SPLITS else dataset and f"{suite}/{dataset}"
     if len(path) == 3:
         return f"{suite}/{path[0]}"
     metric = metric_of(figure)

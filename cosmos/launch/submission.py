@@ -7,13 +7,11 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from filelock import lock_descriptor
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
@@ -23,7 +21,7 @@ from cosmos.launch.outcome import CallFiles
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
 from cosmos.run import provenance
-from cosmos.run.files import file_label, write_json, write_text
+from cosmos.run.files import file_label, holding_lock, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -232,8 +230,5 @@ def submission_lock(record: Path) -> Iterator[None]:
     The lock ends with the process. File systems without locks do without: the record's token still lets only
     one of two jobs run.
     """
-    record.parent.mkdir(parents=True, exist_ok=True)
-    with record.with_suffix(".lock").open("w") as file:
-        with suppress(OSError):
-            lock_descriptor(file.fileno())
+    with holding_lock(record.with_suffix(".lock")):
         yield

@@ -29,6 +29,7 @@ from cosmos.registry.query import (
     run_row,
     sort_rows,
     value_text,
+    with_shared_names,
 )
 from cosmos.registry.record import (
     RunRecord,
@@ -117,7 +118,7 @@ class QueriedRuns:
 
 def query_runs(query: RunQuery, machine: Machine) -> QueriedRuns:
     """Return the answer to a query of this machine's runs. InputError where there are no runs at all."""
-    records = list_runs(machine.runs_root)
+    records = with_shared_names(list_runs(machine.runs_root))
     if not records:
         raise InputError(no_runs_message(machine))
     return QueriedRuns(query, records)
@@ -139,7 +140,7 @@ def print_runs(
     At most `limit` runs are printed; 0: all, or in a terminal MAX_TERMINAL_RUNS. InputError for a key that no
     run has, or a condition that is none.
     """
-    records = list_runs(machine.runs_root)
+    records = with_shared_names(list_runs(machine.runs_root))
     if not records:
         print(no_runs_message(machine), file=sys.stderr)
         return []

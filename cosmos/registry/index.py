@@ -4,8 +4,7 @@ The index is a JSON file that is read and replaced as a whole: it needs no locks
 may lack, and two commands at once do not disturb each other. Anyone may delete it at any time.
 
 A run counts as changed when the time or size of its folder has changed, or that of a file or folder in it
-from which its record is read. For results the time of their folder is enough: they are always written aside
-and renamed. The heartbeat is read anew each time.
+from which its record is read. The heartbeat is read anew each time.
 """
 
 import gzip
@@ -146,6 +145,7 @@ def watched_paths(run: RunDir) -> Iterator[str]:
     files = (run.params, run.metrics, run.labels, run.trial, run.provenance, run.job)
     folders = (run.checkpoints, run.path / "results")
     yield from (path.name for path in (*files, *folders) if path_stamp(str(path)) != "-")
+    yield from (f"{path.parent.name}/{path.name}" for path in run.result_files)
     with suppress(Exception):  # no record of a job, or a damaged one
         token = json.loads(run.job.read_text(encoding="utf-8"))["token"]
         if token.isalnum():

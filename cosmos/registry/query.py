@@ -7,15 +7,15 @@ not known is not in the row; None is a parameter that is set to null.
 import difflib
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import short_hash
 from cosmos.errors import InputError
 from cosmos.registry.record import TRAINING_DATA_KEY, RecordValue, RunRecord
-from cosmos.run.results import is_of_other_data
+from cosmos.run.results import data_label, is_of_other_data
 
 RowValue = RecordValue | tuple[str, ...]
 RunRow = Mapping[str, RowValue]
@@ -83,6 +83,44 @@ def data_version(row: RunRow, figure: str) -> str:
 def data_mark(version: str) -> str:
     """Return the text that marks a figure with its data: `@1a2b3c4d`."""
     return f"@{short_hash(version) or 'unknown'}"
+
+
+def shared_names(data: Mapping[str, str], names: Container[str]) -> dict[str, str]:
+    """Return names with a hash, by which other runs have results of the same data, by the name of this run's.
+
+    `data`: hashes of the data of this run's results, by name; `names`: names of the results of all runs.
+    """
+    labels = {name: label_with_data(name, version) for name, version in data.items() if "/" in name}
+    return {name: label for name, label in labels.items() if label in names and label not in data}
+
+
+def label_with_data(name: str, version: str) -> str:
+    """Return the name of a result, or of its dataset, with its data: retrieval/heldout@1a2b3c4d."""
+    suite, dataset, *rest = name.split("/", 2)
+    return "/".join([suite, data_label(dataset, version), *rest])
+
+
+def with_shared_names(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the records, in which results of the same data have the same name, whose run's own it may be.
+
+    The `heldout` of a run is `heldout@1a2b3c4d`, too, where another run was measured on it by that name.
+    """
+    names = {name for record in records for name in record.data}
+    return [with_labels_of_data(record, shared_names(record.data, names)) for record in records]
+
+
+def with_labels_of_data(record: RunRecord, labels: Mapping[str, str]) -> RunRecord:
+    """Return a record that has the results on some datasets by their labels, too."""
+    if not labels:
+        return record
+    metrics = {
+        f"{label}{figure.removeprefix(name)}": value
+        for name, label in labels.items()
+        for figure, value in record.metrics.items()
+        if data_of_figure(figure) == name
+    }
+    data = {label: record.data[name] for name, label in labels.items()}
+    return replace(record, metrics={**record.metrics, **metrics}, data={**record.data, **data})
 
 
 def mixed_figures(rows: Sequence[RunRow], keys: Iterable[str]) -> list[str]:

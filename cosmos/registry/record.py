@@ -16,8 +16,9 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
-from cosmos.config.identity import flatten_sections, short_hash
+from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
 from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -29,7 +30,10 @@ RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiti
 RecordValue = str | int | float | bool | None
 """Value of a parameter in a record."""
 
-TRAINING_DATA_KEY = "dataset.manifest"
+DATASET_PREFIX = "dataset."
+"""Beginning of the keys of what is recorded of the data that a run was trained on."""
+
+TRAINING_DATA_KEY = f"{DATASET_PREFIX}manifest"
 """Key of the hash of the data that a run was trained on."""
 
 Part = TypeVar("Part")
@@ -72,7 +76,7 @@ class RunRecord:
     dataset: Mapping[str, RecordValue] = field(default_factory=dict)
     """hash of the manifest and size of the training data, by dataset.manifest and the like"""
     data: Mapping[str, str] = field(default_factory=dict)
-    """hashes of the data that results are of, by <suite>/<dataset>"""
+    """hashes of the data that results are of, by <suite>/<dataset>, and of that measured while training"""
 
     @property
     def is_over(self) -> bool:
@@ -137,7 +141,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         params,
         {**trial.values, **newest.as_metrics(), **joined(part.figures for part in results)},
         sessions.dataset,
-        joined(part.data for part in results),
+        joined([sessions.evaluated, *(part.data for part in results)]),
     )
 
 
@@ -181,7 +185,7 @@ def read_param_values(run: RunDir) -> dict[str, RecordValue]:
         raise DamagedDataError(f"{run.params}: not YAML: {error}") from None
     if not isinstance(values, dict):
         raise DamagedDataError(f"{run.params}: expected sections such as `pretrain:`")
-    return flatten_params(values)
+    return flatten_params(with_first_defaults(values))
 
 
 def flatten_params(values: Mapping[str, Any]) -> dict[str, RecordValue]:
@@ -319,6 +323,8 @@ class SessionSummary:
     """commit of the last start"""
     dataset: Mapping[str, RecordValue] = field(default_factory=dict)
     """hash and size of the training data, as in a record"""
+    evaluated: Mapping[str, str] = field(default_factory=dict)
+    """hashes of the data that is measured while training, by evaluation/<dataset>"""
 
 
 def read_session_summary(run: RunDir) -> SessionSummary:
@@ -329,9 +335,15 @@ def read_session_summary(run: RunDir) -> SessionSummary:
         if not sessions:
             return SessionSummary()
         started, commit = str(sessions[0]["started"]), str(sessions[-1]["commit"])
-        return SessionSummary(started, commit, dataset_values(recorded))
+        return SessionSummary(started, commit, dataset_values(recorded), evaluated_data(recorded))
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedDataError(f"{run.provenance}: not a file of provenance ({error!r})") from None
+
+
+def evaluated_data(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """Return the hashes of the data that is measured while training, by evaluation/<dataset>."""
+    data = recorded.get("data", {})
+    return {f"evaluation/{name}": str(digest) for name, digest in data.items() if name not in PREPARED_SPLITS}
 
 
 def dataset_values(recorded: Mapping[str, Any]) -> dict[str, RecordValue]:
@@ -342,7 +354,7 @@ def dataset_values(recorded: Mapping[str, Any]) -> dict[str, RecordValue]:
         "num_samples": dataset.get("num_samples"),
         "num_shards": dataset.get("num_shards"),
     }
-    return {f"dataset.{key}": value for key, value in values.items() if value}
+    return {f"{DATASET_PREFIX}{key}": value for key, value in values.items() if value}
 
 
 def status_at_rest(

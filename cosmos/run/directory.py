@@ -104,6 +104,11 @@ class RunDir:
         """Paths of the results files on disk."""
         return sorted((self.path / "results").glob("*.json"))
 
+    @property
+    def results_lock(self) -> Path:
+        """File whose lock the process holds that writes results."""
+        return self.path / "results.lock"
+
     def result_file(self, suite: str, checkpoint: str = "") -> Path:
         """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
         own = not checkpoint or file_label(checkpoint) == self.path.name

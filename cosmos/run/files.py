@@ -6,9 +6,11 @@ import os
 import shutil
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from filelock import lock_descriptor
 
 from cosmos.errors import CosmosError, DamagedDataError, TransientError
 
@@ -65,6 +67,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def holding_lock(path: Path) -> Iterator[None]:
+    """Hold the lock that the file `path` stands for; it ends with the process. Others wait for it.
+
+    File systems without locks do without.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        with suppress(OSError):
+            lock_descriptor(file.fileno())
+        yield
 
 
 def _temporary_path(path: Path) -> Path:

@@ -30,7 +30,7 @@ from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segme
 from cosmos.report.tables import results_table
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.run.files import replacing, write_text
+from cosmos.run.files import holding_lock, replacing, write_text
 from cosmos.run.results import ResultEntry, Results, hash_data
 from cosmos.stages.checkpoint_origin import DataOrigin, is_prepared
 from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
@@ -47,6 +47,9 @@ logger = logging.getLogger(__name__)
 
 MEASURING_TIMEOUT = timedelta(days=2)
 """Time that a rank waits for another, whose share of a large dataset may take hours longer."""
+
+UNKNOWN_ORIGIN = "the checkpoint does not say what it was trained on; --data.name takes another dataset"
+"""Remark for results on prepared data, of a checkpoint without records of its training."""
 
 Problem = InputError | DamagedDataError | TransientError
 """Reason why a dataset was not measured."""
@@ -136,11 +139,13 @@ def log_problems(ranks: ProcessRank, *problems: Problem) -> None:
 
 
 def warn_of_other_data(session: EvaluationSession, cards: Sequence[DatasetCard]) -> None:
-    """Warn on the first rank of prepared data that is not what the checkpoint was trained on."""
+    """Warn on the first rank of prepared data that is, or may be, other than the data of the training."""
     prepared = [card.name for card in cards if is_prepared(card.suite, card.name)]
-    if prepared and session.origin.note and session.ranks.is_first:
-        name, versions = session.params.data.name, session.origin.note
-        logger.warning("%s of %s: %s", ", ".join(dict.fromkeys(prepared)), name, versions)
+    origin = session.origin
+    remark = origin.note or ("" if origin.trained_on.is_known else UNKNOWN_ORIGIN)
+    if prepared and remark and session.ranks.is_first:
+        names, dataset = ", ".join(dict.fromkeys(prepared)), session.params.data.name
+        logger.warning("%s of %s: %s", names, dataset, remark)
 
 
 def open_datasets(
@@ -214,11 +219,12 @@ def measure_dataset(
         on_first_rank(lambda: save_segmentation_sheet(session, model, card, dataset, pictures))
 
     def write() -> ResultEntry:
-        entry = results_entry(session, card, dataset, identity, models)
-        before = results.find(card.name, identity)
-        if before and not is_new:  # the code that measured, not the code that runs now
-            entry["code_version"] = before["code_version"]
-        return results.put(card.name, entry)
+        with holding_lock(session.run.results_lock):  # another evaluation of the run may have written since
+            before = results.find(card.name, identity) or {"models": {}}
+            entry = results_entry(session, card, dataset, identity, {**before["models"], **models})
+            if before["models"] and not is_new:  # the code that measured, not the code that runs now
+                entry["code_version"] = before["code_version"]
+            return results.put(card.name, entry)
 
     entry = on_first_rank(write)
     if is_new and session.ranks.is_first:

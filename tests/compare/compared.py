@@ -41,10 +41,10 @@ def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout",
     Results(run.result_file("retrieval"), "retrieval").put(dataset, entry)
 
 
-def train_on(run: RunDir, manifest: str) -> None:
-    """Record the data that a run was trained on."""
+def train_on(run: RunDir, manifest: str, **evaluated: str) -> None:
+    """Record the data that a run was trained on, and what was measured meanwhile."""
     session = {"started": "2026-07-20T10:00:00+00:00", "commit": "c0ffee"}
-    run.provenance.write_text(json.dumps({"data": {"train": manifest}, "sessions": [session]}))
+    run.provenance.write_text(json.dumps({"data": {"train": manifest, **evaluated}, "sessions": [session]}))
 
 
 def make_sweep(folder: Path, bench: Bench, trials: int = 6, repeat: bool = True, **changes: Any) -> SweepDir:

@@ -1,14 +1,18 @@
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.compare.comparison import Comparison, Contender, compare_named
+from cosmos.compare.comparison import Comparison, Contender, compare_named, mark_of_data
 from cosmos.registry.candidates import SeedStatistics
-from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep
+from cosmos.run.metrics import MetricsWriter
+from cosmos.run.results import Results
+from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
 from tests.search.examples import RECALL, Bench
 
 
@@ -168,3 +172,45 @@ def test_contenders_in_one_folder_are_called_without_it(tmp_path: Path) -> None:
     make_run(tmp_path, "ablations/b")
     compared = compare_named(["ablations/a", "ablations/b"], machine(tmp_path))
     assert [entry.label for entry in compared.contenders] == ["a", "b"]
+
+
+def test_results_of_the_same_data_stand_together_whosever_data_it_is(tmp_path: Path) -> None:
+    mine, other = make_run(tmp_path, "mine", done=False), make_run(tmp_path, "other", done=False)
+    measure(mine, {R1: 0.2}, data="a" * 64)
+    Results(mine.result_file("retrieval"), "retrieval").put(
+        "heldout", {"models": {"teacher": {R1: 0.1}}, "data_hash": "b" * 64, "own_data": False}
+    )
+    measure(other, {R1: 0.3}, data="b" * 64)
+    compared = compare_named(["mine", "other"], machine(tmp_path))
+    shared = f"retrieval/heldout@bbbbbbbb/teacher/{R1}"
+    assert [entry.figures[shared].mean for entry in compared.contenders] == [0.1, 0.3]
+    assert [entry.figures[RESULT].mean for entry in compared.contenders] == [0.2, 0.3]
+    assert compared.best[shared] == {"other"}
+    assert compared.mixed & {RESULT, shared} == {RESULT}
+
+
+def test_what_a_run_did_not_record_is_no_difference(tmp_path: Path) -> None:
+    older, newer = make_run(tmp_path, "older"), make_run(tmp_path, "newer", epochs=3)
+    values = yaml.safe_load(older.params.read_text())
+    del values["pretrain"]["max_damaged"]
+    older.params.write_text(yaml.safe_dump(values))
+    train_on(older, "a" * 64)
+    train_on(newer, "a" * 64)
+    recorded = json.loads(newer.provenance.read_text())
+    newer.provenance.write_text(json.dumps({**recorded, "dataset": {"num_samples": 16, "num_shards": 2}}))
+    assert compare_named(["older", "newer"], machine(tmp_path)).params == ["pretrain.epochs"]
+
+
+def test_evaluations_while_training_on_other_data_are_told_apart(tmp_path: Path) -> None:
+    figure = f"evaluation/teacher/coco/{R1}"
+    for name, digest in (("a", "1" * 64), ("b", "2" * 64), ("c", "")):
+        run = make_run(tmp_path, name)
+        MetricsWriter(run.metrics, 10).log({"step": 10, "evaluation": {f"teacher/coco/{R1}": 0.1}})
+        train_on(run, "a" * 64, **({"coco": digest} if digest else {}))
+    marks = [
+        mark_of_data(entry, figure) for entry in compare_named(["a", "b", "c"], machine(tmp_path)).contenders
+    ]
+    assert marks == ["@11111111", "@22222222", "@unknown"]
+    assert figure in compare_named(["a", "b"], machine(tmp_path)).mixed
+    assert figure in compare_named(["a", "c"], machine(tmp_path)).mixed
+    assert figure not in compare_named(["a"], machine(tmp_path)).mixed

@@ -19,6 +19,7 @@ from cosmos.registry import index as run_index
 from cosmos.registry.table import format_cell_value, table_lines
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
+from cosmos.run.results import Results
 from cosmos.stages import pretrain_job
 from tests.registry.run_files import live, make_run, measure, provenance, take_part
 from tests.stages.examples import ROOT, TINY, cosmos, environment
@@ -242,6 +243,18 @@ class TestBest:
         assert "ranked apart: @aaaaaaaa, @bbbbbbbb" in printed.err
         rows = [(row["name"], row["data/retrieval/heldout"][:2]) for row in json.loads(printed.out)]
         assert rows == [("late", "aa"), ("ema", "aa"), ("base", "bb")]
+
+    def test_runs_measured_on_the_same_data_are_ranked_together_whosever_own_it_is(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name, recall, data in (("base", 0.9, "a" * 64), ("ema", 0.5, "b" * 64)):
+            RunDir(root / name).result_file("retrieval").unlink(missing_ok=True)
+            measure(RunDir(root / name), recall, data)
+        other = {"models": {"teacher": {"image_to_text_R@1": 0.2}}, "data_hash": "b" * 64, "own_data": False}
+        Results(RunDir(root / "base").result_file("retrieval"), "retrieval").put("heldout", other)
+        figure = "retrieval/heldout@bbbbbbbb/teacher/image_to_text_R@1"
+        rows = json_output(capsys, "best", figure, "--columns", f"name,{figure}")
+        assert [(row["name"], row[figure]) for row in rows] == [("ema", 0.5), ("base", 0.2)]
 
     def test_losses_of_different_training_data_are_ranked_apart_and_seconds_are_not(
         self, root: Path, capsys: pytest.CaptureFixture[str]

@@ -269,6 +269,13 @@ def edited(run: RunDir) -> None:
     run.labels.write_text(json.dumps({"tags": [f"edited{run.labels.exists()}"]}))
 
 
+def results_edited(run: RunDir) -> None:
+    """Write results as a person does: into the file that is there, which then has another size."""
+    file = run.result_file("retrieval")
+    if file.exists():
+        file.write_text(file.read_text().replace("0.5", "0.25"))
+
+
 def job(run: RunDir) -> None:
     """Submit, start, fail or restart a run's job, whichever comes next."""
     if not run.job.exists():
@@ -288,6 +295,7 @@ CHANGES: dict[str, Callable[[RunDir], object]] = {
     "finishes": when_there(lambda run: train_to(run, 3.0, loss=1.0)),
     "loses its checkpoint": lambda run: run.checkpoint(15).unlink(missing_ok=True),
     "is measured": when_there(lambda run: measure(run, 0.5)),
+    "has its results edited": when_there(results_edited),
     "is labelled": when_there(lambda run: RunLabels("group", "pretrain", ("tag",)).write(run)),
     "is edited": when_there(edited),
     "is pruned": when_there(lambda run: take_part(run, "pruned")),

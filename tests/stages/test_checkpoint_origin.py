@@ -117,6 +117,13 @@ class TestResults:
             "second": file_sha256(place / "data" / "colours" / "heldout" / "manifest.json"),
         }
 
+    def test_of_a_checkpoint_without_records_the_data_is_named(
+        self, place: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (place / "runs" / "tiny" / "provenance.json").unlink()
+        measured(place, on_own(place))
+        assert "heldout of mine: the checkpoint does not say what it was trained on" in caplog.text
+
     def test_data_that_was_prepared_again_since_is_another(
         self, place: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

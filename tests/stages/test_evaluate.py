@@ -79,6 +79,18 @@ def test_models_that_an_evaluation_before_asked_for_stay_in_the_file_alone(place
     assert saved(place, "classification")["datasets"]["colours"]["models"] == both
 
 
+def test_evaluations_of_one_run_at_once_lose_nothing_of_each_other(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_teacher_meanwhile(*_: object) -> None:
+        monkeypatch.undo()
+        run(place, "classification", models=["teacher"])
+
+    monkeypatch.setattr("cosmos.stages.evaluate.save_segmentation_sheet", measure_teacher_meanwhile)
+    run(place, "classification", models=["student"])
+    assert saved(place, "classification")["datasets"]["colours"]["models"].keys() == {"student", "teacher"}
+
+
 def test_figures_name_the_code_that_measured_them_not_the_one_that_found_them(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
