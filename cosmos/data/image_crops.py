@@ -12,7 +12,7 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.image_verification import IMAGE_FORMATS
+from cosmos.data.image_verification import IMAGE_FORMATS, undecodable
 from cosmos.errors import DamagedDataError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -40,7 +40,7 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
         if image.width * image.height <= max_pixels:
             return _to_rgb(image)
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        raise DamagedDataError(f"image cannot be decoded: {error}") from error
+        raise DamagedDataError(f"image {undecodable(error)}") from error
     raise DamagedDataError(
         f"image of {image.width} x {image.height} pixels; data.max_pixels allows {max_pixels}"
     )

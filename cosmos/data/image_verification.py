@@ -52,12 +52,17 @@ def verify_image(where: str, image: bytes, max_pixels: int) -> None:
             # At an eighth of its size a JPEG decodes two to three times as fast; every byte is still read.
             picture.draft("RGB", (1, 1))
             picture.load()
-    except UnidentifiedImageError:  # whose message holds an address in memory: manifests would differ
-        problem = f"cannot be decoded (in none of the formats {', '.join(IMAGE_FORMATS)})"
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        problem = f"cannot be decoded ({error or type(error).__name__})"
+        problem = undecodable(error)
     if problem:
         raise DamagedDataError(f"{where}: image {problem}")
+
+
+def undecodable(error: Exception) -> str:
+    """Return the problem of an image for which Pillow raised `error`, the same in every process."""
+    if isinstance(error, UnidentifiedImageError):  # whose message holds an address in memory
+        return f"cannot be decoded (in none of the formats {', '.join(IMAGE_FORMATS)})"
+    return f"cannot be decoded ({error or type(error).__name__})"
 
 
 def _problem(picture: Image.Image, max_pixels: int) -> str:

@@ -43,3 +43,23 @@ def read_patiently(
         f"{failure}; {place} has waited {minutes:g} minutes for it (COSMOS_DATA_WAIT_MINUTES);"
         " when it can be read, the same command goes on"
     )
+
+
+def wait_while_transient(read: Callable[[], Content], minutes: float) -> Content:
+    """Return what `read` returns, called again for so many minutes while it raises TransientError.
+
+    Raises what it raises otherwise, and TransientError when the wait is over.
+    """
+
+    def attempt() -> Content | TransientError:
+        try:
+            return read()
+        except TransientError as error:
+            return error
+
+    content: Content | CosmosError = attempt()
+    if isinstance(content, TransientError):
+        content = read_patiently(attempt, content, minutes)
+    if isinstance(content, CosmosError):
+        raise content
+    return content

@@ -63,7 +63,7 @@ def pretrain(
         samples = on_each_rank(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):
-            data = open_data(run, samples, params)
+            data = open_data(run, samples, params, machine)
             plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
             evaluate = on_each_rank(lambda: RetrievalEvaluation.open(params, machine, process))
             with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):

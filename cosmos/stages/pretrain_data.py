@@ -2,13 +2,13 @@
 
 import logging
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE
-from cosmos.data.patience import read_patiently
+from cosmos.data.patience import wait_while_transient
 from cosmos.data.readable import (
     PUT_BACK,
     ReadableSamples,
@@ -25,20 +25,24 @@ from cosmos.errors import InputError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object, write_json
 from cosmos.run.provenance import file_sha256
+from cosmos.training.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 
+Content = TypeVar("Content")
 
-def open_data(run: RunDir, samples: ShardedSamples, params: Params) -> ReadableSamples:
+
+def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Machine) -> ReadableSamples:
     """Return the samples that a run is trained on and their order, the same on all ranks and in all sessions.
 
     All ranks call it together. The first one finds the shards that are damaged, and records them in the run;
     when the run goes on from a checkpoint, those that its record names are left out.
 
     Raises InputError for data that does not fit the run or the parameters, DamagedDataError past
-    `pretrain.max_damaged`.
+    `pretrain.max_damaged`, TransientError for a disk or storage that fails for longer than the machine's
+    `data_wait_minutes`, Interrupted for a signal meanwhile.
     """
-    left_out = on_first_rank(lambda: find_left_out(run, samples, params))
+    left_out = on_first_rank(lambda: wait_for(lambda: find_left_out(run, samples, params), machine))
     return on_each_rank(lambda: ReadableSamples.of(samples, left_out, params))
 
 
@@ -46,9 +50,10 @@ def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) 
     """Wait until the shards of the order are all there, and check that every host sees them.
 
     All ranks call it together. Raises TransientError for shards that were there when the run began and are
-    away for longer than the machine's `data_wait_minutes`, and for what the first rank alone can read.
+    away for longer than the machine's `data_wait_minutes`, and for what the first rank alone can read;
+    Interrupted for a signal meanwhile.
     """
-    digest = on_first_rank(lambda: wait_for_shards(data, machine))
+    digest = on_first_rank(lambda: wait_for(lambda: digest_of_whole_data(data), machine))
     on_every_rank(lambda: check_same_data(data, digest, process))
 
 
@@ -90,28 +95,24 @@ def recorded_damage(run: RunDir, samples: ShardedSamples) -> tuple[ShardDamage, 
     return tuple(ShardDamage(shards[path], problem) for path, problem in named.items())
 
 
-def wait_for_shards(data: ReadableSamples, machine: Machine) -> str:
-    """Wait until all shards are whole but those left out, and return the digest of the manifest.
+def wait_for(read: Callable[[], Content], machine: Machine) -> Content:
+    """Return what `read` returns, waiting while it raises TransientError; a signal ends the wait at once."""
+    with stop_on_signals() as stop, stop.obeyed_at_once("stopped before data could be read"):
+        return wait_while_transient(read, machine.data_wait_minutes)
 
-    Raises TransientError where some are still not there after the machine's `data_wait_minutes`.
+
+def digest_of_whole_data(data: ReadableSamples) -> str:
+    """Return the digest of the manifest where all shards are whole but those left out.
+
+    Raises TransientError, which names them, where others are damaged.
     """
-    if failure := absent_shards(data):
-        remaining = read_patiently(lambda: absent_shards(data), failure, machine.data_wait_minutes)
-        if remaining:
-            raise remaining
+    if damage := data.unexpected(data.samples.damaged_shards()):
+        raise TransientError(
+            f"{data.samples.folder}: not as it was when this run began: {name_damage(damage)}; without that"
+            f" its samples would come in another order:"
+            f" {repair_advice(data.samples.manifest.source, PUT_BACK)}"
+        )
     return file_sha256(data.samples.folder / MANIFEST_FILE)
-
-
-def absent_shards(data: ReadableSamples) -> TransientError | None:
-    """Return the error that names damaged shards other than those left out; None where there are none."""
-    damage = data.unexpected(data.samples.damaged_shards())
-    if not damage:
-        return None
-    return TransientError(
-        f"{data.samples.folder}: {len(damage)} shards are not as they were when this run began:"
-        f" {name_damage(damage)}; without them its samples would come in another order:"
-        f" {repair_advice(data.samples.manifest.source, PUT_BACK)}"
-    )
 
 
 def warn_of_damage(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> None:

@@ -6,10 +6,9 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -241,6 +240,17 @@ class TestDamage:
             list(batches(samples, workers=workers))
 
 
+def at_first_pause(monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> None:
+    """Make the first pause in a wait for data a call, and take no time for others."""
+    calls = [call]
+
+    def pause(seconds: float) -> None:
+        if calls:
+            calls.pop()()
+
+    monkeypatch.setattr("cosmos.data.patience.time.sleep", pause)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 class TestAbsentShards:
     @pytest.mark.parametrize("name", ["shard-00001.tar", "shard-00001.idx.npz"])
@@ -252,23 +262,28 @@ class TestAbsentShards:
         workers: int,
         name: str,
         caplog: pytest.LogCaptureFixture,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         loader = batches(own_samples, workers=workers, wait=1)
-        file = tmp_path / "train" / name
-        file.rename(tmp_path / name)
-        Timer(0.3, (tmp_path / name).rename, [file]).start()
+        file = (tmp_path / "train" / name).rename(tmp_path / name)
+        at_first_pause(monkeypatch, lambda: file.rename(tmp_path / "train" / name))
         assert all(itertools.starmap(same, zip(loader, uninterrupted, strict=True)))
         assert "waits for data, up to 1 minutes: shard-00001.tar: " in caplog.text
         assert "goes on after" in caplog.text
 
     def test_are_put_back_in_pieces(
-        self, own_samples: ShardedSamples, uninterrupted: list[Batch], tmp_path: Path, workers: int
+        self,
+        own_samples: ShardedSamples,
+        uninterrupted: list[Batch],
+        tmp_path: Path,
+        workers: int,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         loader = batches(own_samples, workers=workers, wait=1)
         file = tmp_path / "train" / "shard-00001.tar"
         content = file.read_bytes()
         os.truncate(file, len(content) // 2)
-        Timer(0.3, file.write_bytes, [content]).start()
+        at_first_pause(monkeypatch, lambda: file.write_bytes(content))
         assert all(itertools.starmap(same, zip(loader, uninterrupted, strict=True)))
 
     def test_stop_training_after_the_wait(

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from cosmos.data.patience import read_patiently
+from cosmos.data.patience import read_patiently, wait_while_transient
 from cosmos.errors import CosmosError, DamagedDataError, TransientError
 
 AWAY = TransientError("a.tar: no such file")
@@ -47,3 +47,19 @@ def test_the_wait_has_an_end(clock: list[float]) -> None:
 def test_damage_that_shows_meanwhile_ends_the_wait(clock: list[float]) -> None:
     answers: list[CosmosError] = [AWAY, DamagedDataError("broken")]
     assert str(read_patiently(lambda: answers.pop(0), AWAY, 5)) == "broken"
+
+
+def test_what_raises_a_transient_error_is_called_again(clock: list[float]) -> None:
+    answers: list[str | CosmosError] = [*[AWAY] * 3, "data"]
+    assert wait_while_transient(lambda: content_of(answers.pop(0)), 5) == "data"
+    assert clock == [0.5, 1]
+    with pytest.raises(TransientError, match=r"a\.tar: no such file; rank 0 on .* has waited 0\.5 minutes"):
+        wait_while_transient(lambda: content_of(AWAY), 0.5)
+    with pytest.raises(DamagedDataError, match="broken"):
+        wait_while_transient(lambda: content_of(DamagedDataError("broken")), 5)
+
+
+def content_of(answer: str | CosmosError) -> str:
+    if isinstance(answer, CosmosError):
+        raise answer
+    return answer

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from cosmos.data.readable import ReadableSamples
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.distributed.exchange import on_each_rank
 from cosmos.distributed.group import process_group
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, Interrupted, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.training.opening import open_training
@@ -53,7 +54,7 @@ def begin(run: RunDir, split: ShardedSamples, missing: str = "") -> ReadableSamp
     """Begin a run, of which a checkpoint is saved, without a shard that is missing at its start."""
     if missing:
         (split.folder / f"{missing}.tar").rename(split.folder / f"{missing}.away")
-    data = open_data(run, split, DOING_WITHOUT)
+    data = open_data(run, split, DOING_WITHOUT, Machine())
     run.checkpoints.mkdir()
     run.checkpoint(3).touch()
     return data
@@ -68,7 +69,7 @@ def test_shards_that_are_missing_at_the_start_are_recorded(run: RunDir, split: S
 def test_a_resume_keeps_the_order_although_a_shard_is_back(run: RunDir, split: ShardedSamples) -> None:
     begun = begin(run, split, "b")
     (split.folder / "b.away").rename(split.folder / "b.tar")
-    resumed = open_data(run, split, DOING_WITHOUT)
+    resumed = open_data(run, split, DOING_WITHOUT, Machine())
     assert resumed.order.shards == begun.order.shards
     assert resumed.limit == begun.limit
     confirm_data(resumed, CPU, Machine(data_wait_minutes=0))
@@ -80,7 +81,7 @@ def test_a_run_that_has_trained_nothing_yet_takes_a_shard_that_is_back(
     begin(run, split, "b")
     run.checkpoint(3).unlink()
     (split.folder / "b.away").rename(split.folder / "b.tar")
-    assert open_data(run, split, DOING_WITHOUT).order.num_samples == 6
+    assert open_data(run, split, DOING_WITHOUT, Machine()).order.num_samples == 6
 
 
 def test_a_resume_without_a_shard_that_was_there_stops_rather_than_reorder(
@@ -88,9 +89,11 @@ def test_a_resume_without_a_shard_that_was_there_stops_rather_than_reorder(
 ) -> None:
     begin(run, split)
     (split.folder / "c.tar").unlink()
-    data = open_data(run, split, DOING_WITHOUT)
+    data = open_data(run, split, DOING_WITHOUT, Machine())
     assert data.order.num_samples == 6
-    with pytest.raises(TransientError, match=r"1 shards are not as they were .*c\.tar: no such file"):
+    with pytest.raises(
+        TransientError, match=r"data: not as it was when this run began: c\.tar: no such file"
+    ):
         confirm_data(data, CPU, Machine(data_wait_minutes=0))
 
 
@@ -99,7 +102,34 @@ def test_a_resume_waits_for_a_shard_that_comes_back(run: RunDir, split: ShardedS
     shard = split.folder / "c.tar"
     shard.rename(split.folder / "c.away")
     Timer(0.2, (split.folder / "c.away").rename, [shard]).start()
-    confirm_data(open_data(run, split, DOING_WITHOUT), CPU, Machine(data_wait_minutes=1))
+    confirm_data(open_data(run, split, DOING_WITHOUT, Machine()), CPU, Machine(data_wait_minutes=1))
+
+
+def test_a_request_to_stop_ends_the_wait_for_data_at_once(run: RunDir, split: ShardedSamples) -> None:
+    begin(run, split)
+    (split.folder / "c.tar").unlink()
+    data = open_data(run, split, DOING_WITHOUT, Machine())
+    Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM]).start()
+    handler = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with pytest.raises(Interrupted, match="stopped before data could be read"):
+            confirm_data(data, CPU, Machine(data_wait_minutes=1))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def test_a_storage_that_fails_at_the_start_is_waited_for(
+    run: RunDir, split: ShardedSamples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [TransientError("http://host/c.tar: 503"), TransientError("http://host/c.tar: 503")]
+
+    def damaged(samples: ShardedSamples) -> tuple[()]:
+        if answers:
+            raise answers.pop()
+        return ()
+
+    monkeypatch.setattr(ShardedSamples, "damaged_shards", damaged)
+    assert open_data(run, split, DOING_WITHOUT, Machine(data_wait_minutes=1)).order.num_samples == 6
 
 
 def test_a_resume_on_other_data_is_refused(run: RunDir, split: ShardedSamples, tmp_path: Path) -> None:
@@ -107,13 +137,13 @@ def test_a_resume_on_other_data_is_refused(run: RunDir, split: ShardedSamples, t
     other = tmp_path / "other"
     Manifest("captions", (write_shard(other / "a.tar", samples(3)),), (), {}).write(other)
     with pytest.raises(InputError, match=r"begun on 6 samples, .*other holds other data \(3 samples\)"):
-        open_data(run, ShardedSamples(other, Machine()), DOING_WITHOUT)
+        open_data(run, ShardedSamples(other, Machine()), DOING_WITHOUT, Machine())
 
 
 def test_too_much_damage_stops_before_anything_is_recorded(run: RunDir, split: ShardedSamples) -> None:
     (split.folder / "b.tar").unlink()
     with pytest.raises(DamagedDataError, match=r"2 of 6 samples .*b\.tar"):
-        open_data(run, split, Params())
+        open_data(run, split, Params(), Machine())
     assert not run.data.exists()
 
 
@@ -124,7 +154,7 @@ def meet_absence(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)) as process:
         split = ShardedSamples(folder / str(rank), Machine())
-        data = open_data(RunDir(folder / "run"), split, DOING_WITHOUT)
+        data = open_data(RunDir(folder / "run"), split, DOING_WITHOUT, Machine())
         note(folder / f"shard-{rank}.txt", lambda: confirm_data(data, process, Machine()))
 
         def failing() -> Iterator[Batch]:

@@ -161,6 +161,7 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
 
     Storages raise what their clients do: botocore's, aiohttp's and others' errors have no class in common.
     """
+    error = _underlying(error)
     message = f"{url}: {problem} ({type(error).__name__}: {error})"
     status = http_status(error)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
@@ -172,6 +173,14 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
         return InputError(f"{message}; correct the URL or the machine's storage_options")
     return TransientError(message)
+
+
+def _underlying(error: Exception) -> Exception:
+    """Return the failure that a storage made into FileNotFoundError, as fsspec's HTTP does with any."""
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, Exception):
+        return error if isinstance(cause, LookupError) else cause
+    return error
 
 
 def is_refusal(status: int | None) -> bool:

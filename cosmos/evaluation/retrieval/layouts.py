@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from cosmos.config.machine import Machine
 from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.readable import DELETE, PUT_BACK, repair_advice
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.sources.caption_files import (
     CaptionedImage,
@@ -22,9 +23,6 @@ from cosmos.evaluation.dataset_files import MAX_NAMED_FILES, check_file_exists, 
 from cosmos.evaluation.images import ImageFiles, ShardImages
 from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.run.provenance import file_sha256
-
-NOTHING_LEFT_OUT = "evaluation leaves nothing out: delete the dataset and run `cosmos prepare` again"
-"""Advice on a prepared split that is damaged."""
 
 CaptionReader = Callable[[Path], list[CaptionedImage]]
 
@@ -71,10 +69,16 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> Retr
     samples = ShardedSamples(folder, machine)
     if damaged := samples.damaged_shards():
         named = ", ".join(map(str, damaged[:MAX_NAMED_FILES]))
-        raise DamagedDataError(f"{folder}: {len(damaged)} shards are damaged: {named}; {NOTHING_LEFT_OUT}")
+        raise _damaged_split(samples, named, PUT_BACK)
     captions = [_read_captions(folder, samples, index) for index in range(len(samples))]
     images = ShardImages(samples, file_sha256(folder / MANIFEST_FILE), max_pixels)
     return RetrievalDataset.of(str(folder), images, captions)
+
+
+def _damaged_split(samples: ShardedSamples, problem: str, first: str) -> DamagedDataError:
+    """Return the error of a damaged split; its remedy begins with `first`."""
+    advice = repair_advice(samples.manifest.source, first)
+    return DamagedDataError(f"{samples.folder}: {problem}; evaluation leaves nothing out: {advice}")
 
 
 def _image_path(folder: Path, name: str) -> Path:
@@ -103,7 +107,7 @@ def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[st
     try:
         sample = samples.read(index)
     except DamagedDataError as error:
-        raise DamagedDataError(f"{folder}: {error}; {NOTHING_LEFT_OUT}") from None
+        raise _damaged_split(samples, str(error), DELETE) from None
     try:
         return evaluation_captions(sample.annotation)
     except DamagedDataError as error:

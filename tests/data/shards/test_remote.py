@@ -155,7 +155,7 @@ def test_shards_that_are_gone_or_were_replaced_show_before_they_are_read_and_the
         "s3://bucket/00000.tar: no such file",
         "s3://bucket/00001.tar: has 5 bytes, the manifest says 10240",
     ]  # the third one is copied already
-    with pytest.raises(TransientError, match=r"s3://bucket/00000.tar: cannot be copied \(FileNotFound"):
+    with pytest.raises(TransientError, match=r"s3://bucket/00000.tar: cannot be copied \(NoSuchKey"):
         read.read(0)
     with pytest.raises(TransientError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
         read.read(2)
@@ -285,6 +285,13 @@ class StatusError(Exception):
         self.status = status
 
 
+def no_file(cause: Exception) -> FileNotFoundError:
+    """Return the error that fsspec's HTTP makes of any failure to look at a file."""
+    error = FileNotFoundError("http://host/0.tar")
+    error.__cause__ = cause
+    return error
+
+
 def answer(status: int) -> ClientError:
     """Return the error of S3's client after an answer of this status, whose code nobody knows."""
     return ClientError(
@@ -315,6 +322,12 @@ def test_missing_keys_of_a_storage_are_the_users_and_named_with_where_they_go(
         (EndpointConnectionError(endpoint_url="http://s3"), TransientError),
         (ProfileNotFound(profile="lab"), InputError),
         (FileNotFoundError("gone"), DamagedDataError),
+        (no_file(KeyError("0.tar")), DamagedDataError),
+        (no_file(StatusError(404)), DamagedDataError),
+        (no_file(StatusError(403)), InputError),
+        (no_file(StatusError(503)), TransientError),
+        (no_file(TimeoutError("slow")), TransientError),
+        (no_file(RuntimeError("of a connection that broke")), TransientError),
         (StatusError(404), DamagedDataError),
         (PermissionError("token"), InputError),
         (StatusError(403), InputError),

@@ -215,7 +215,7 @@ def test_a_damaged_shard_is_refused_because_figures_of_the_rest_would_pass_for_t
     shard = folder / "shard-00000.tar"
     shard.write_bytes(shard.read_bytes()[:2000])
     with pytest.raises(
-        ValueError, match=r"1 shards are damaged: shard-00000\.tar.*run `cosmos prepare` again"
+        ValueError, match=r"heldout: shard-00000\.tar: has 2000 bytes.*put them back, or .*`cosmos prepare`"
     ):
         read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
 
