@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cosmos.errors import InputError
+from cosmos.errors import InputError, TransientError
 from cosmos.run.code_fingerprint import computation
 from cosmos.run.code_state import PACKAGE, CodeState, installed_version
 from cosmos.run.dataset_version import PROVENANCE_REMEDY, DatasetVersion
@@ -140,7 +140,8 @@ def code_version() -> str:
 def freeze_code(folder: Path) -> Path:
     """Copy this package to `folder`/cosmos, whole or not at all, unless it is there; return `folder`.
 
-    Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait.
+    Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait. Raises
+    TransientError where a file cannot be copied.
     """
     target = folder / PACKAGE.name
     if target.exists():
@@ -148,7 +149,7 @@ def freeze_code(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         copy = Path(aside) / PACKAGE.name
-        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        copy_package(copy)
         write_json(copy / FROZEN, asdict(read_code_state()))
         try:
             copy.rename(target)
@@ -156,6 +157,16 @@ def freeze_code(folder: Path) -> Path:
             if not target.exists():  # or another process was faster
                 raise
     return folder
+
+
+def copy_package(copy: Path) -> None:
+    """Copy this package without compiled files. Raises TransientError for the first that cannot be copied."""
+    try:
+        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    except shutil.Error as error:  # holds each file that failed, of a full disk a hundred
+        source, _, reason = error.args[0][0]
+        message = f"{copy.parent.parent}: the code of the job cannot be copied there: {source}: {reason}"
+        raise TransientError(message) from None
 
 
 @cache
