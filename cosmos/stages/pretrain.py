@@ -69,7 +69,10 @@ def pretrain(
             with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):
                 learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
             trainer = open_training(run, learner, plan, machine, evaluate, data.limit)
-            print_on_first_rank(f"{run.path}: step {trainer.step} of {plan.total_steps}", process, quiet)
+            rest = "; nothing is left to do" if trainer.is_complete else ""
+            print_on_first_rank(
+                f"{run.path}: step {trainer.step} of {plan.total_steps}{rest}", process, quiet
+            )
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)

@@ -40,7 +40,7 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
     assert provenance["sessions"][0]["packages"]["torch"]
 
     again = cosmos(place, "pretrain", "--run", "whole")
-    assert "step 15 of 15" in again.stdout
+    assert "step 15 of 15; nothing is left to do\n" in again.stdout
 
     other = cosmos(place, "pretrain", "--run", "whole", "--pretrain.seed", "1")
     assert other.returncode == 2
