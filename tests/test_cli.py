@@ -183,6 +183,10 @@ def test_resolved_parameters_are_printed_or_written_down(tmp_path: Path) -> None
     assert (params["name"], params["pretrain"]["epochs"]) == ("clip", 5)
 
 
+def test_a_dry_run_of_a_sweep_has_the_number_of_trials_that_is_asked_for() -> None:
+    assert "\n5 trials of " in cosmos("sweep", "demo", "--trials", "5", "--dry-run").stdout
+
+
 def test_a_disk_that_fails_has_an_exit_status_of_its_own(tmp_path: Path) -> None:
     command = f"ulimit -f 0; exec {sys.executable} -m cosmos params --output {tmp_path / 'resolved.yaml'}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)

@@ -34,7 +34,7 @@ class SweepCommand(Command):
             from cosmos.search.terminal_tables import print_search_space
 
             if not self.as_json:
-                print_search_space(sweep)
+                print_search_space(sweep, self.trials or sweep.file.trials)
             self.print_json(sweep.dump())
             return
         from cosmos.search.sweep_run import prepare_sweep_run

@@ -23,8 +23,8 @@ MAX_CANDIDATES = 10
 STATE_LABELS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed": "failed"}
 
 
-def print_search_space(sweep: Sweep) -> None:
-    """Print the search space, objectives and budget of a sweep."""
+def print_search_space(sweep: Sweep, trials: int) -> None:
+    """Print the search space and objectives of a sweep, and its budget with this number of trials."""
     base = flatten_sections(sweep.base.model_dump(mode="json"))
     table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
     for path, distribution in sweep.file.space.items():
@@ -38,7 +38,7 @@ def print_search_space(sweep: Sweep) -> None:
     goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
     file = sweep.file
     console.print(
-        f"{goals}\n{file.trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
+        f"{goals}\n{trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
         f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
         markup=False,
     )
