@@ -64,6 +64,10 @@ def test_help_names_default_and_meaning_of_a_knob() -> None:
     assert "--pretrain.epochs int passes over the training split (default: 3)" in text
 
 
+def test_a_description_of_several_paragraphs_is_not_indented() -> None:
+    assert "best first.\n\nThe best is the largest" in cosmos("runs", "best", "--help").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -2,6 +2,7 @@
 
 from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, Namespace, _AppendAction
 from collections.abc import Iterator, Sequence
+from inspect import cleandoc
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -11,6 +12,9 @@ from cosmos.errors import InputError
 
 class CommandParser(ArgumentParser):
     """Parser of a command, and of its subcommands: argparse makes their parsers of the same class."""
+
+    def __init__(self, *, description: str | None = None, **options: Any) -> None:
+        super().__init__(description=cleandoc(description or ""), **options)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Namespace | None = None

@@ -6,6 +6,7 @@ its own readers name neither in messages.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -37,13 +38,15 @@ MACHINE_YAML = Path("machine.yaml")
 ENV_FILE = Path(".env")
 
 
-def _refuse_empty(value: Any) -> Any:
+def _refuse_no_folder(value: Any) -> Any:
     if value == "":
         raise ValueError("expected a folder; . is the current one")
+    if re.search(r"\$[{A-Za-z_]", str(value)):
+        raise ValueError("variables such as $HOME are not expanded here; write ~ or the path itself")
     return value
 
 
-Folder = Annotated[Path, BeforeValidator(_refuse_empty), AfterValidator(expand_home)]
+Folder = Annotated[Path, BeforeValidator(_refuse_no_folder), AfterValidator(expand_home)]
 
 
 class Machine(Section, BaseSettings):
@@ -53,7 +56,7 @@ class Machine(Section, BaseSettings):
     names the variable, or the file and line, of each setting that does not fit.
     """
 
-    model_config = SettingsConfigDict()  # merged with those of both bases
+    model_config = SettingsConfigDict(case_sensitive=True)  # or else Workers would pass for workers
 
     data_root: Folder = Path("data")
     """folder of prepared datasets, one folder each"""

@@ -161,7 +161,7 @@ def _read_value(variable: Variable, types: set[Any]) -> Any:
 def _explain_form(variable: Variable, kind: type) -> str:
     """Return what is wrong with a value that is no JSON, and a form that does; a mapping may hold secrets."""
     if kind is tuple:
-        items = json.dumps([item.strip() for item in variable.value.split(",") if item.strip()])
+        items = json.dumps([item for part in variable.value.split(",") if (item := part.strip(" []'\""))])
         return f"{variable.value!r} is no JSON list; write {variable.name}={shlex.quote(items)}"
     if kind is dict:
         return f'is no JSON; write {variable.name}=\'{{"key": "value"}}\''

@@ -170,7 +170,7 @@ def _require_mapping(value: Any, path: Path) -> dict[str, Any]:
     if isinstance(value, dict | None):
         return value or {}
     kind = "a list" if isinstance(value, list) else f"{value!r:.40}"
-    raise InputError(f"{path}: expected sections such as `pretrain:`, not {kind}")
+    raise InputError(f"{path}: expected keys and values such as `device: cpu`, with a space, not {kind}")
 
 
 def _check_size(root: yaml.Node, path: Path) -> None:
@@ -202,7 +202,7 @@ def _prepare(node: yaml.Node, keys: Keys, path: Path, places: dict[Keys, str]) -
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, yaml.Node] = {}
         for key, value in node.value:
-            _prepare_key(key, keys, path)
+            _prepare_key(key, path)
             if key.value in seen:
                 raise InputError(_explain_duplicate(path, (*keys, key.value), seen[key.value], key))
             seen[key.value] = key
@@ -210,9 +210,10 @@ def _prepare(node: yaml.Node, keys: Keys, path: Path, places: dict[Keys, str]) -
             _prepare(value, (*keys, key.value), path, places)
 
 
-def _prepare_key(key: yaml.Node, keys: Keys, path: Path) -> None:
+def _prepare_key(key: yaml.Node, path: Path) -> None:
     if not isinstance(key, yaml.ScalarNode):
-        raise InputError(f"{_place(path, key)}: {'.'.join(keys)} has a key that is a list or a section")
+        remedy = "a text that begins with { or [ needs quotes"
+        raise InputError(f"{_place(path, key)}: a key is a list or a section; {remedy}")
     if key.tag != MERGE_TAG:
         key.tag = TEXT_TAG
 
@@ -233,6 +234,10 @@ def _explain_syntax(error: yaml.MarkedYAMLError, path: Path) -> str:
     if error.context_mark and mark and error.context_mark.line != mark.line:
         begin += f" that begins in line {error.context_mark.line + 1},"
     problem = (error.problem or "").replace(r"character '\t'", "a tab").replace("<stream end>", "end of file")
-    remedies = {"a tab": "write spaces instead", "end of": "a bracket or quote is not closed"}
+    remedies = {
+        "a tab": "write spaces instead",
+        "end of": "a bracket or quote is not closed",
+        "mapping values": "a colon or the space after it is missing, or a text with one needs quotes",
+    }
     remedy = "".join(f"; {remedy}" for part, remedy in remedies.items() if part in problem)
     return f"{path}{line}: not YAML:{begin} {problem}{remedy}"

@@ -5,10 +5,10 @@ from itertools import takewhile
 from reprlib import Repr
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
 from cosmos.config.near_names import near_names
-from cosmos.config.section import keys_of_section, setting_paths
+from cosmos.config.section import keys_of_section, plain_types, setting_paths
 from cosmos.config.settings_file import Layer
 
 MACHINE_LISTING = "machine.example.yaml"
@@ -54,7 +54,8 @@ def explain_validation(
         message = _message(problem["type"], problem["msg"], problem["input"])
         if problem["type"] == "extra_forbidden":
             message = f"no such key; {_near_keys(model, keys, listing, head)}"
-        source = _describe_input(problem["input"], find_place(layers, keys))
+        shown = None if _may_be_secret(problem["type"], model, keys) else problem["input"]
+        source = _describe_input(shown, find_place(layers, keys))
         lines.append(f"  {path}: {message}{source}" if path else f"  {message}")
     return "\n".join(lines)
 
@@ -100,8 +101,15 @@ def _near_keys(model: type[BaseModel], keys: Sequence[str], listing: str, head: 
     return f"{listing} lists them all" if near == listing else f"{near}; {listing} lists them all"
 
 
+def _may_be_secret(kind: str, model: type[BaseModel], keys: Sequence[str]) -> bool:
+    """Return True for the value of an unknown key, as a misspelt api_key, of a secret and of a mapping."""
+    field = model.model_fields.get(keys[0]) if keys else None
+    types = plain_types(field.annotation) if field else set()
+    return kind == "extra_forbidden" or bool(types & {SecretStr, dict})
+
+
 def _describe_input(value: Any, place: str) -> str:
-    """Return a value and its place in brackets; a section's contents are left out."""
+    """Return a value and its place in brackets; a section's contents, as None, are left out."""
     given = [] if isinstance(value, dict | BaseModel | None) else [f"given: {_shortened.repr(value)}"]
     parts = [*given, *([f"in {place}"] if place else [])]
     return f" ({', '.join(parts)})" if parts else ""

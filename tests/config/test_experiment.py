@@ -281,7 +281,7 @@ def test_wrong_parameters_are_refused_with_the_file_and_line_that_they_come_from
     child = write(tmp_path, child={"extends": "parent", "about": "x"}, parent={"pretrain": {"epoch": 1}})
     expected = (
         r"parameters from \S+, \S+parent\.yaml:\n  pretrain\.epoch: no such key; near it: epochs; .*"
-        r"\(given: 1, in \S+parent\.yaml, line 2\)"
+        r"\(in \S+parent\.yaml, line 2\)"
     )
     with pytest.raises(ValueError, match=expected):
         load_params(str(child), base=ROOT / "params.yaml")
