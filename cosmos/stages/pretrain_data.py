@@ -3,6 +3,7 @@
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cosmos.config.machine import Machine
@@ -18,7 +19,6 @@ from cosmos.data.readable import (
 )
 from cosmos.data.shards.damage import ShardDamage
 from cosmos.data.shards.samples import ShardedSamples
-from cosmos.distributed.environment import exported_local_rank
 from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank
 from cosmos.errors import InputError, TransientError
@@ -47,14 +47,16 @@ def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Mac
 
 
 def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) -> None:
-    """Wait until the shards of the order are all there, and check that every host sees them.
+    """Wait until the shards of the order are all there, and check that all ranks see them.
 
     All ranks call it together. Raises TransientError for shards that were there when the run began and are
     away for longer than the machine's `data_wait_minutes`, and for what the first rank alone can read;
     Interrupted for a signal meanwhile.
     """
     digest = on_first_rank(lambda: wait_for(lambda: digest_of_whole_data(data), machine))
-    on_every_rank(lambda: check_same_data(data, digest, process))
+    folders = on_every_rank(lambda: folder_identity(data.samples.folder))
+    is_checked_before = folders.index(folders[process.rank]) < process.rank
+    on_every_rank(lambda: None if is_checked_before else check_same_data(data, digest, process))
 
 
 def find_left_out(run: RunDir, samples: ShardedSamples, params: Params) -> tuple[ShardDamage, ...]:
@@ -128,12 +130,15 @@ def warn_of_damage(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> 
     )
 
 
-def check_same_data(data: ReadableSamples, digest: str, process: ProcessRank) -> None:
-    """Raise TransientError, naming rank and host, for what the first rank can read and this host cannot.
+def folder_identity(folder: Path) -> tuple[str, int, int]:
+    """Return host, device and inode of a folder: ranks for which they agree see the same files."""
+    status = folder.stat()
+    return socket.gethostname(), status.st_dev, status.st_ino
 
-    One rank of each host looks, since all of them see the same disks.
-    """
-    if process.is_first or exported_local_rank():
+
+def check_same_data(data: ReadableSamples, digest: str, process: ProcessRank) -> None:
+    """Raise TransientError, naming rank and host, for what the first rank can read and this one cannot."""
+    if process.is_first:
         return
     folder, damage = data.samples.folder, data.unexpected(data.samples.damaged_files())
     problems = [str(item) for item in damage]
@@ -142,5 +147,5 @@ def check_same_data(data: ReadableSamples, digest: str, process: ProcessRank) ->
     if problems:
         raise TransientError(
             f"rank {process.rank} on {socket.gethostname()} does not see the data that the first rank sees in"
-            f" {folder}: {name_damage(problems)}; all nodes must see one data_root"
+            f" {folder}: {name_damage(problems)}; all ranks must see one data_root"
         )

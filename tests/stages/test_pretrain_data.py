@@ -149,7 +149,7 @@ def test_too_much_damage_stops_before_anything_is_recorded(run: RunDir, split: S
 
 def meet_absence(rank: int, folder: Path) -> None:
     """Open data that the second rank sees less of; then train while the second rank's loader fails."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK="0")  # each the first one of a host
+    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(folder / "port").read_text())
     torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)) as process:
