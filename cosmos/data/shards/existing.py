@@ -41,6 +41,8 @@ MEMBERS_REMEDY = (
 )
 """Advice on members of a shard that make no sample."""
 
+LINKS_REMEDY = "pack the files that they point to, as `tar --dereference` does"
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -198,10 +200,13 @@ def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int
     Raises DamagedDataError when the sample cannot be used.
     """
     image, annotations = image_span(entry), _annotation_parts(entry)
-    if image is None and not annotations and not any(map(_may_be_of_sample, entry.parts)):
+    if image is None and not annotations and not any(map(_may_be_of_sample, [*entry.parts, *entry.links])):
         return []
     if image is None or not annotations:
         missing = "no .json or .txt" if image else "no image"
+        if entry.links:
+            links = list_extensions(entry.links)
+            raise DamagedDataError(f"{entry.key}: {missing} but links ({links}); {LINKS_REMEDY}")
         raise DamagedDataError(f"{entry.key}: {missing}, only {entry.extensions}; {MEMBERS_REMEDY}")
     annotation, is_text = _usable_annotation(path, entry, schema)
     verify_image(entry.key, ByteSpan(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)

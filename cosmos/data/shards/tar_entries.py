@@ -18,11 +18,13 @@ class TarEntry(NamedTuple):
     """the members' path up to the first dot of the file name"""
     parts: dict[str, tuple[int, int]]
     """(offset, size) by lower-case extension"""
+    links: set[str]
+    """extensions of members that are links to files which the tar does not hold"""
 
     @property
     def extensions(self) -> str:
         """Extensions of its members, for people."""
-        return list_extensions(self.parts)
+        return list_extensions({*self.parts, *self.links})
 
 
 def list_extensions(extensions: Iterable[str]) -> str:
@@ -34,33 +36,43 @@ def list_extensions(extensions: Iterable[str]) -> str:
 def scan_tar(path: Path) -> Iterator[TarEntry]:
     """Yield the samples of an uncompressed tar in webdataset's format, in order.
 
-    Folders, links and hidden files, such as those that a Mac packs beside each file, are passed over.
+    Folders and hidden files, such as those that a Mac packs beside each file, are passed over. A hard link is
+    the member that it points to.
 
     Raises DamagedDataError, behind the last whole sample, when the file is no tar or ends too early, and
     TransientError when the disk fails.
     """
     entry: TarEntry | None = None
-    for name, offset, size in _members(path):
+    for name, place in _members(path):
         key, extension = _split_name(name)
-        if entry is None or key != entry.key or extension in entry.parts:
+        if entry is None or key != entry.key or extension in {*entry.parts, *entry.links}:
             if entry is not None:
                 yield entry
-            entry = TarEntry(key, {})
-        entry.parts[extension] = (offset, size)
+            entry = TarEntry(key, {}, set())
+        if place is None:
+            entry.links.add(extension)
+        else:
+            entry.parts[extension] = place
     if entry is not None:
         yield entry
 
 
-def _members(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield (name, offset, size) of the files in a tar."""
+def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Yield name and (offset, size) of the files in a tar; None for a link to what it does not hold."""
+    places: dict[str, tuple[int, int] | None] = {}
     try:
         end = path.stat().st_size
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 if member.offset_data + member.size > end:
                     raise tarfile.ReadError("it ends in the middle of a file")
-                if member.isreg() and not member.issparse() and not _is_hidden_path(member.name):
-                    yield member.name, member.offset_data, member.size
+                if member.isdir():
+                    continue
+                is_whole = member.isreg() and not member.issparse()
+                place = (member.offset_data, member.size) if is_whole else places.get(member.linkname)
+                places[member.name] = place
+                if not _is_hidden_path(member.name):
+                    yield member.name, place
             # tarfile takes a broken header for the end; the true end is zeros, or nothing.
             file.seek(tar.offset)
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):

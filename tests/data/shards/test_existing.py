@@ -1,4 +1,5 @@
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def test_a_shard_that_a_mac_packed_is_read(tmp_path: Path) -> None:
     assert shards_schema(shard, machine(tmp_path)) == "captions"
     info, skipped = index_shard(shard, 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
     assert (info.num_samples, skipped) == (1, ())
+
+
+def test_hard_links_are_read_and_other_links_listed(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for key in "01":
+        (folder / f"{key}.txt").write_text("a dog")
+    (folder / "0.jpg").write_bytes(image_bytes(0))
+    (folder / "1.jpg").hardlink_to(folder / "0.jpg")
+    (folder / "2.jpg").symlink_to(folder / "0.jpg")
+    (folder / "2.txt").write_text("a dog elsewhere")
+    shard = tmp_path / "shard.tar"
+    with tarfile.open(shard, "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, file.name)
+    info, skipped = index_shard(str(shard), 0, tmp_path / "out", machine(tmp_path), "captions", 10_000)
+    assert info.num_samples == 2
+    reason = "2: no image but links (.jpg); pack the files that they point to, as `tar --dereference` does"
+    assert [entry.reason for entry in skipped] == [reason]
 
 
 APART = [*((f"{i}.jpg", image_bytes(i)) for i in range(2)), *((f"{i}.txt", b"a dog") for i in range(2))]
