@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Self
 
@@ -79,11 +79,14 @@ class CodeState:
 
 
 def is_installed_copy() -> bool:
-    """Return True where this package was installed, and does not run from a checkout."""
-    try:
-        return Path(str(distribution(DISTRIBUTION).locate_file(PACKAGE.name))) == PACKAGE
-    except PackageNotFoundError:
-        return False
+    """Return True where this package was installed, and does not run from a checkout.
+
+    A checkout may hold metadata of its own, as an editable installation writes them, but no record of files.
+    """
+    return any(
+        Path(str(metadata.locate_file(PACKAGE.name))) == PACKAGE and metadata.read_text("RECORD")
+        for metadata in distributions(name=DISTRIBUTION)
+    )
 
 
 def list_new_files(folder: Path) -> list[str]:

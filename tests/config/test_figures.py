@@ -83,7 +83,7 @@ def test_every_suite_and_kind_of_attention_has_metrics_and_no_two_share_a_name()
         ("retrieval-published-x/heldout/teacher/image_to_text_R@1", "retrieval-published-x/heldout"),
         ("classification/demo/teacher/accuracy/red/square", "classification/demo"),
         ("evaluation/teacher/heldout/image_to_text_R@1", "train"),
-        ("evaluation/teacher/coco-val2017/image_to_text_R@1", ""),
+        ("evaluation/teacher/coco-val2017/image_to_text_R@1", "evaluation/coco-val2017"),
         *(("loss", "train"), ("distill_image_to_text", "train")),
         *(("seconds", ""), ("step", ""), ("unknown", ""), ("evaluation", "")),
     ],

@@ -132,3 +132,20 @@ def test_code_in_no_commit_is_no_release(tmp_path: Path, monkeypatch: pytest.Mon
         f"{code_state.installed_version('cosmos-pretraining')}+unknown",
     )
     assert "not a git repository" in state.problem
+
+
+def test_metadata_beside_a_checkout_do_not_make_it_an_installed_copy(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_state, "PACKAGE", package)
+    monkeypatch.syspath_prepend(package.parent)
+    content = "Metadata-Version: 2.1\nName: cosmos-pretraining\nVersion: 9\n"
+    editable = package.parent / "cosmos_pretraining.egg-info"
+    editable.mkdir()
+    (editable / "PKG-INFO").write_text(content)
+    assert CodeState.of_package().commit == head(package)
+    installed = package.parent / "cosmos_pretraining-9.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(content)
+    (installed / "RECORD").write_text("cosmos/__init__.py,,\n")
+    assert CodeState.of_package() == CodeState("", "", "9")
