@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
-from cosmos.config.section import plain_types, setting_paths
+from cosmos.config.section import is_model, plain_types, setting_paths
 from cosmos.config.settings_file import Keys, Layer, read_text
 from cosmos.config.validation import MACHINE_LISTING
 from cosmos.errors import InputError
@@ -135,7 +135,7 @@ def _setting_types(annotation: Any, keys: Keys) -> set[Any]:
         return types
     if dict in types:
         return {object}
-    models = [t for t in types if isinstance(t, type) and issubclass(t, BaseModel)]
+    models = list(filter(is_model, types))
     fields = models[0].model_fields if models else {}
     return _setting_types(fields[keys[0]].annotation, keys[1:]) if keys[0] in fields else set()
 
@@ -143,8 +143,7 @@ def _setting_types(annotation: Any, keys: Keys) -> set[Any]:
 def _read_value(variable: Variable, types: set[Any]) -> Any:
     """Return the value of a variable for a setting of these types: JSON where it is no single value."""
     kind = next(iter(types))
-    is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
-    if kind in (tuple, dict, object) or is_section:
+    if kind in (tuple, dict, object) or is_model(kind):
         try:
             return json.loads(variable.value, object_pairs_hook=_refuse_twice)
         except json.JSONDecodeError:

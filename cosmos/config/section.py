@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -74,9 +74,14 @@ def plain_types(annotation: Any) -> set[Any]:
     return {origin or annotation}
 
 
+def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Return True for a class of settings, which has keys of its own."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
 def setting_paths(annotation: Any, prefix: str = "") -> list[str]:
     """Return the path of each setting in a model and in the sections below it; of other types, `prefix`."""
-    models = [t for t in plain_types(annotation) if isinstance(t, type) and issubclass(t, BaseModel)]
+    models = list(filter(is_model, plain_types(annotation)))
     if not models:
         return [prefix]
     fields = models[0].model_fields
@@ -98,7 +103,7 @@ def keys_of_section(annotation: Any, keys: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(key for model in models for key in keys_of_section(model, rest)))
     if origin in (dict, tuple, list) and keys:
         return keys_of_section(arguments[-1 if origin is dict else 0], keys[1:])
-    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+    if not is_model(annotation):
         return []
     fields = annotation.model_fields
     if not keys:
