@@ -147,7 +147,7 @@ def read_json_object(path: Path, kind: str, remedy: str, keys: Iterable[str] = (
     try:
         with naming_disk_errors(path):
             value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
     if not isinstance(value, dict) or any(key not in value for key in keys):
         expected = ", ".join(["an object", *keys])

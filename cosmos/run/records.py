@@ -1,0 +1,61 @@
+"""Records: JSON files and lines of a stated shape, read with errors that name the file and the key."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from cosmos.errors import DamagedDataError
+from cosmos.run.files import naming_disk_errors
+
+Record = TypeVar("Record")
+
+LONG_NUMBER = re.compile(rb"\d{400}")
+"""Pattern of numbers that no float holds; Python refuses to print those of more than 4,300 digits."""
+
+
+def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Record:
+    """Return the record in a JSON file as a `shape`: a dataclass, or any other type that pydantic validates.
+
+    Keys that the shape does not have are ignored, so that records of later versions stay readable.
+    Raises DamagedDataError ("PATH: not a KIND (reason); REMEDY") for other contents, whatever they are,
+    FileNotFoundError where there is no file, and TransientError where the disk fails.
+    """
+    with naming_disk_errors(path):
+        content = path.read_bytes()
+    try:
+        return parse_record(content, shape)
+    except ValueError as error:
+        raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
+
+
+def parse_record(content: bytes, shape: type[Record]) -> Record:
+    """Return the record in a text of JSON as a `shape`, as `read_record`.
+
+    Raises ValueError, in a line that names the key, for a text that holds none: one of another shape, no
+    JSON, nested too deep, or not UTF-8.
+    """
+    if LONG_NUMBER.search(content):
+        raise ValueError("a number of 400 digits or more")
+    try:
+        return _adapter(shape).validate_json(content, strict=True)
+    except ValidationError as error:
+        raise ValueError(_first_problem(error)) from None
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(shape: type[Record]) -> TypeAdapter[Record]:
+    """Return the validator of a shape, which takes a millisecond to make."""
+    if shape not in _adapters:
+        _adapters[shape] = TypeAdapter(shape)
+    return _adapters[shape]
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return the first problem of a record as a line: `key.of.it: reason`."""
+    problem: dict[str, Any] = dict(error.errors(include_url=False, include_input=False)[0])
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}" if place else problem["msg"]
