@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal, Self
 from cosmos.config.near_names import close_names
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 CaptionSchema = Literal["dreamlip", "pixelprose", "captions"]
 """Form of a sample's annotation:
@@ -21,6 +23,11 @@ captions    `captions`, a list of strings
 
 MANIFEST_FILE = "manifest.json"
 
+REMEDY = "delete it and run `cosmos prepare` again"
+
+MIN_SAMPLE_BYTES = 1024
+"""Bytes that a sample takes of a tar at least: a header of 512 bytes each for its image and its captions."""
+
 
 @dataclass(frozen=True)
 class ShardInfo:
@@ -31,6 +38,26 @@ class ShardInfo:
     num_samples: int
     num_bytes: int
     sha256: str
+
+    def problem(self, is_elsewhere: bool) -> str:
+        """Return the reason why no shard can be as this says; "" for none.
+
+        `is_elsewhere`: the shard existed before and may lie anywhere, not beside the manifest alone.
+        """
+        if "\0" in self.path or not (_is_elsewhere(self.path) if is_elsewhere else _is_name(self.path)):
+            place = "an absolute path or URL" if is_elsewhere else "a file name beside the manifest"
+            return f"shard {self.path!r} is not {place}"
+        if not 0 <= self.num_samples * MIN_SAMPLE_BYTES <= self.num_bytes:
+            return f"shard {self.path!r} cannot hold {self.num_samples} samples in {self.num_bytes} bytes"
+        return ""
+
+
+def _is_elsewhere(path: str) -> bool:
+    return path.startswith("/") or "://" in path
+
+
+def _is_name(path: str) -> bool:
+    return path not in ("", ".", "..") and "/" not in path
 
 
 @dataclass(frozen=True)
@@ -95,22 +122,24 @@ class Manifest:
         """
         path = folder / MANIFEST_FILE
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                schema=value["schema"],
-                shards=tuple(ShardInfo(**shard) for shard in value["shards"]),
-                skipped=tuple(Skipped(**skipped) for skipped in value["skipped"]),
-                source=value["source"],
-            )
+            manifest = read_record(path, cls, "manifest", REMEDY)
         except FileNotFoundError:
             raise InputError(f"{path}: no such file; {_near_datasets(folder)}") from None
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
             raise convert_os_error(error, message, InputError, "correct data.name") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedDataError(
-                f"{path}: not a manifest ({error}); delete it and run `cosmos prepare` again"
-            ) from None
+        if problem := manifest._problem():
+            raise DamagedDataError(f"{path}: not a manifest ({problem}); {REMEDY}")
+        return manifest
+
+    def _problem(self) -> str:
+        """Return the reason why `write` cannot have been given this manifest; "" for none."""
+        for path, number in Counter(shard.path for shard in self.shards).most_common(1):
+            if number > 1:
+                return f"shard {path!r} is there {number} times"
+        is_elsewhere = self.source.get("source") == "shards"
+        problems = (shard.problem(is_elsewhere) for shard in self.shards)
+        return next(filter(None, problems), "")
 
 
 def _near_datasets(folder: Path) -> str:

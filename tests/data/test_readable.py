@@ -69,7 +69,8 @@ def test_by_default_one_missing_shard_of_three_is_too_much(split: ShardedSamples
 def test_a_shard_is_left_out_wherever_it_lies(split: ShardedSamples, tmp_path: Path) -> None:
     shards = [replace(shard, path=str(split.folder / shard.path)) for shard in split.manifest.shards]
     elsewhere = tmp_path / "elsewhere"
-    replace(split.manifest, shards=tuple(shards)).write(elsewhere)
+    source = {"source": "shards"}
+    replace(split.manifest, shards=tuple(shards), source=source).write(elsewhere)
     for shard in shards:
         index_path(split.folder, Path(shard.path).name).rename(index_path(elsewhere, shard.path))
     (split.folder / "b.tar").unlink()
