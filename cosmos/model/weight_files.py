@@ -1,6 +1,7 @@
 """Files of weights from anywhere: read without executing anything in them, or refused by what they are."""
 
 import errno
+import os
 import pickletools
 import re
 import zipfile
@@ -8,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error
+from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.model.weight_archive import check_archive, is_archive, naming_damage, naming_read_errors
 
 CONVERSION_PAGE = "docs/evaluation.md, 'Use checkpoints from elsewhere'"
 """Page that says how to convert files of other formats."""
@@ -55,32 +58,35 @@ FOREIGN_FORMATS = (
 def read_weight_file(path: Path) -> Any:
     """Return the tensors and plain values of a file of torch.save or safetensors; nothing in it is executed.
 
-    Tensors are mapped, not copied, except those of the format of PyTorch before 1.6: of a large file only
-    the parts in use are read. Raises InputError for a file that does not exist or is of another format,
-    DamagedDataError for broken bytes, and TransientError where the disk fails.
+    An archive of torch.save is read once to compare it with its checksums, which other formats do not have.
+    Tensors are mapped, not copied, except those of the format of PyTorch before 1.6. Raises InputError for a
+    file that does not exist or is of another format, DamagedDataError for broken bytes, and TransientError
+    where the disk fails.
     """
-    try:
+    with naming_read_errors(path):
+        if is_archive(path):
+            return _load_archive(path)
         with path.open("rb") as file:
-            start = file.read(64)
-        return _load(path, start)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint") from None
-    except OSError as error:
-        raise convert_os_error(error, f"{path}: cannot be read ({error})") from error
+            return _load(path, file.read(64))
 
 
 def _load(path: Path, start: bytes) -> Any:
-    if not start:
-        raise DamagedDataError(f"{path}: not a checkpoint: the file is empty; copy or download it again")
     if re.match(rb"[\s\S]{8}\{", start):
         return _load_safetensors(path)
-    if start.startswith(b"PK"):
-        refuse_other_archives(path)
-        return _load_plain_values(path, mmap=True)
     for form in FOREIGN_FORMATS:
         if re.match(form.start, start):
             raise InputError(f"{path}: {form.description}; {form.remedy}")
     return _load_plain_values(path, mmap=False)
+
+
+def _load_archive(path: Path) -> Any:
+    refuse_other_archives(path)
+    check_archive(path)
+    try:
+        return _load_plain_values(path, mmap=True)
+    except DamagedDataError:
+        check_archive(path)  # the bytes are whole; torch tells no failure of the disk from one of the file
+        return _load_plain_values(path, mmap=True)
 
 
 def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -93,12 +99,11 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def refuse_other_archives(path: Path) -> None:
-    """Raise InputError for a whole zip archive that torch.save did not write."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except zipfile.BadZipFile:
-        return
+    """Raise InputError for a zip archive that torch.save did not write, DamagedDataError for a broken one."""
+    with naming_damage(path), zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        for member in archive.infolist():
+            archive.open(member).close()  # compares its two names
     kinds = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in kinds:
         raise InputError(
@@ -118,20 +123,28 @@ def _load_plain_values(path: Path, mmap: bool) -> Any:
             raise
         raise DamagedDataError(f"{path}: cut short; copy or download it again") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
-        raise refusal(path, error) from None
+        raise system_error(error) or refusal(path, error) from None
+
+
+def system_error(error: Exception) -> OSError | None:
+    """Return the error of the operating system whose number ends a RuntimeError of torch; None for others.
+
+    The C++ of torch, which maps files, raises no other class.
+    """
+    number = re.search(r"\((\d+)\)$", unpickling_problem(error)) if isinstance(error, RuntimeError) else None
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def refusal(path: Path, error: Exception) -> CosmosError:
     """Return the error of ours for a file that torch refused: InputError where its author wrote it so."""
     reason = unpickling_problem(error)
-    name, is_whole = refused_class(path, reason), is_whole_archive(path)
-    if name and (is_whole or not zipfile.is_zipfile(path)):
+    if name := refused_class(path, reason):
         return InputError(
             f"{path}: holds `{printable_name(name)}`, which is not read, since it could execute code; if "
             "you trust its author, load it by torch.load(..., weights_only=False) and save the state dicts "
             f"alone: {CONVERSION_PAGE}"
         )
-    if is_whole:
+    if isinstance(error, UnpicklingError) and is_archive(path):  # its pickles are as they were written
         return InputError(f"{path}: not a checkpoint that can be read safely: {reason}")
     return DamagedDataError(f"{path}: broken or cut short ({reason}); copy or download it again")
 
@@ -149,7 +162,7 @@ def unpickling_problem(error: Exception) -> str:
 def refused_class(path: Path, problem: str) -> str:
     """Return the class or function in the pickles of a file that torch's `problem` names; "" for none."""
     try:
-        if zipfile.is_zipfile(path):
+        if is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
                 with archive.open(member) as stream:
@@ -178,23 +191,6 @@ def pickled_globals(stream: IO[bytes], num_pickles: int) -> Iterator[str]:
                 yield ".".join(strings[-2:]).removeprefix("builtins.")
             elif isinstance(argument, str):
                 strings.append(argument)
-
-
-def is_whole_archive(path: Path) -> bool:
-    """Return True for a zip archive whose pickles have the checksums that they were written with.
-
-    Such a file that cannot be read was written so by its author; any other file is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.endswith(".pkl"):
-                    archive.read(member)
-    except OSError:
-        raise
-    except Exception:  # as above
-        return False
-    return True
 
 
 LISTED_NAMES = 5
