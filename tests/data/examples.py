@@ -1,6 +1,7 @@
 """Examples for tests: small pictures of noise with captions, and a machine whose folders hold them."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PIL import Image
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.sample import Sample
+from cosmos.data.shards.index import ShardIndex
 
 
 def image_bytes(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (24, 20)) -> bytes:
@@ -21,6 +23,23 @@ def image_bytes(seed: int = 0, kind: str = "JPEG", size: tuple[int, int] = (24, 
 
 def samples(number: int) -> list[Sample]:
     return [Sample(f"s{i}", image_bytes(i), {"captions": [f"thing {i}", "a thing"]}) for i in range(number)]
+
+
+def flip_bit(file: Path, position: int, bit: int = 0) -> None:
+    """Flip a bit of the byte at a position, counted on from the start behind the end."""
+    content = bytearray(file.read_bytes())
+    content[position % len(content)] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def flip_bit_behind(file: Path, text: bytes, distance: int = 0) -> None:
+    """Flip a bit of the byte at a distance behind the start of the first occurrence of `text`."""
+    flip_bit(file, file.read_bytes().index(text) + distance)
+
+
+def write_as_before(index: Path) -> None:
+    """Write an index as versions did that knew no checksums."""
+    replace(ShardIndex.read(index), checksums=None, shard="").write(index)
 
 
 def write_images(folder: Path, names: list[str]) -> None:

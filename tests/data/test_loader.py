@@ -33,6 +33,7 @@ from cosmos.data.readable import ReadableSamples, find_damaged_shards
 from cosmos.data.sample import Sample
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import TransientError
+from tests.data.examples import flip_bit_behind
 
 NUM_SHARDS, SAMPLES_PER_SHARD, BATCH = 3, 7, 4
 STEPS_PER_EPOCH = NUM_SHARDS * SAMPLES_PER_SHARD // BATCH
@@ -216,6 +217,13 @@ class TestDamage:
         assert keys.isdisjoint({"0002", "0011", "0012"})
         assert 2 <= sum(batch.num_replaced for batch in loaded) <= 3
         assert all(len(batch) == BATCH for batch in loaded)
+
+    def test_a_sample_whose_caption_has_a_flipped_bit_is_damaged(self, own_samples: ShardedSamples) -> None:
+        flip_bit_behind(own_samples.folder / "shard-00000.tar", b'{"captions":["', 16)
+        loaded = list(batches(own_samples, num_steps=STEPS_PER_EPOCH))
+        [damage] = {item for batch in loaded for item in batch.damage}
+        assert "shard-00000.tar: sample 0000: its bytes are not those that were prepared" in damage.problem
+        assert all("0000" not in batch.keys for batch in loaded)
 
     def test_replacements_are_the_same_for_any_number_of_workers(self, tmp_path: Path) -> None:
         samples = self.damaged(tmp_path / "train", {2, 11, 12})

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from braceexpand import braceexpand
 
@@ -21,11 +20,11 @@ from cosmos.data.shards.index import (
     MAX_IMAGE_BYTES,
     SampleLocation,
     ShardIndex,
-    index_path,
+    sample_checksum,
     unique_keys,
 )
 from cosmos.data.shards.remote import is_remote, list_files, temporary_copy
-from cosmos.data.shards.samples import describe_shard, parse_annotation
+from cosmos.data.shards.samples import describe_shard, parse_annotation, write_index
 from cosmos.data.shards.tar_entries import TarEntry, list_extensions, scan_tar
 from cosmos.data.sources.img2dataset import image_span
 from cosmos.data.sources.inputs import NUM_PROBED, ByteSpan
@@ -149,7 +148,8 @@ def shards_schema(shard: str, machine: Machine) -> CaptionSchema:
                 extensions |= entry.parts.keys()
                 for part, is_text in _annotation_parts(entry) if image_span(entry) else ():
                     try:
-                        return caption_form(_parse_part(path, part, is_text))[0]
+                        content = ByteSpan(str(path), *part).read(MAX_ANNOTATION_BYTES)
+                        return caption_form(parse_annotation(content, is_text))[0]
                     except DamagedDataError as error:
                         problem = f"{entry.key}: {error}"
         except DamagedDataError as error:
@@ -185,7 +185,7 @@ def index_shard(
         keys = unique_keys(f"{number:05d}-{sample.key}" for sample in samples)
         index = ShardIndex.of(sample._replace(key=key) for sample, key in zip(samples, keys, strict=True))
         info = describe_shard(path, shard, len(index))
-    index.write(index_path(folder, shard))
+    write_index(index, folder, info)
     return info, tuple(skipped)
 
 
@@ -208,9 +208,10 @@ def _located(path: Path, entry: TarEntry, schema: CaptionSchema, max_pixels: int
             links = list_extensions(entry.links)
             raise DamagedDataError(f"{entry.key}: {missing} but links ({links}); {LINKS_REMEDY}")
         raise DamagedDataError(f"{entry.key}: {missing}, only {entry.extensions}; {MEMBERS_REMEDY}")
-    annotation, is_text = _usable_annotation(path, entry, schema)
-    verify_image(entry.key, ByteSpan(str(path), *image).read(MAX_IMAGE_BYTES), max_pixels)
-    return [SampleLocation(entry.key, *image, *annotation, is_text)]
+    place, is_text, annotation = _usable_annotation(path, entry, schema)
+    content = ByteSpan(str(path), *image).read(MAX_IMAGE_BYTES)
+    verify_image(entry.key, content, max_pixels)
+    return [SampleLocation(entry.key, *image, *place, is_text, sample_checksum(content, annotation))]
 
 
 def _may_be_of_sample(extension: str) -> bool:
@@ -219,12 +220,16 @@ def _may_be_of_sample(extension: str) -> bool:
     return suffix in (".json", ".txt") or suffix in IMAGE_SUFFIXES or suffix in UNREAD_SUFFIXES
 
 
-def _usable_annotation(path: Path, entry: TarEntry, schema: CaptionSchema) -> tuple[tuple[int, int], bool]:
+def _usable_annotation(
+    path: Path, entry: TarEntry, schema: CaptionSchema
+) -> tuple[tuple[int, int], bool, bytes]:
+    """Return offset and size, is_text, and content of the annotation."""
     problem = ""
     for part, is_text in _annotation_parts(entry):
         try:
-            captions_in(schema, _parse_part(path, part, is_text))
-            return part, is_text
+            content = ByteSpan(str(path), *part).read(MAX_ANNOTATION_BYTES)
+            captions_in(schema, parse_annotation(content, is_text))
+            return part, is_text, content
         except DamagedDataError as error:
             problem = str(error)
     raise DamagedDataError(f"{entry.key}: {problem}")
@@ -234,7 +239,3 @@ def _annotation_parts(entry: TarEntry) -> list[tuple[tuple[int, int], bool]]:
     """Return ((offset, size), is_text) of the members that may hold captions; JSON goes first."""
     parts = entry.parts
     return [(parts[name], is_text) for name, is_text in (("json", False), ("txt", True)) if name in parts]
-
-
-def _parse_part(path: Path, part: tuple[int, int], is_text: bool) -> Any:
-    return parse_annotation(ByteSpan(str(path), *part).read(MAX_ANNOTATION_BYTES), is_text)

@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,21 @@ class SampleLocation(NamedTuple):
     annotation_size: int
     is_text: bool = False
     """the annotation is a caption in plain text, not JSON"""
+    checksum: int | None = None
+    """`sample_checksum` of its bytes; None in an index of an earlier version"""
+
+
+def sample_checksum(image: bytes, annotation: bytes) -> int:
+    """Return the CRC-32 of a sample's bytes; it takes less than a hundredth of the time of decoding them."""
+    return crc32(annotation, crc32(image))
 
 
 @dataclass(frozen=True, eq=False)
 class ShardIndex:
-    """Locations of a shard's N samples, in order."""
+    """Locations of a shard's N samples, in order.
+
+    Its file is a zip archive, whose checksums show any damage of it when it is read.
+    """
 
     keys: NDArray[np.bytes_]
     """(N,) names in ASCII"""
@@ -45,6 +56,10 @@ class ShardIndex:
     """(N, 4): offset and size of the image, offset and size of the annotation, in bytes"""
     is_text: NDArray[np.bool_]
     """(N,): the annotation is a caption in plain text, not JSON"""
+    checksums: NDArray[np.uint32] | None = None
+    """(N,): checksums of the samples' bytes; None in an index of an earlier version"""
+    shard: str = ""
+    """SHA-256 of the shard; "" in an index of an earlier version"""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -52,7 +67,9 @@ class ShardIndex:
     def __getitem__(self, position: int) -> SampleLocation:
         image_offset, image_size, annotation_offset, annotation_size = self.spans[position].tolist()
         key, is_text = self.keys[position].decode(), bool(self.is_text[position])
-        return SampleLocation(key, image_offset, image_size, annotation_offset, annotation_size, is_text)
+        checksum = None if self.checksums is None else int(self.checksums[position])
+        place = image_offset, image_size, annotation_offset, annotation_size
+        return SampleLocation(key, *place, is_text, checksum)
 
     @classmethod
     def of(cls, samples: Iterable[SampleLocation]) -> Self:
@@ -67,12 +84,13 @@ class ShardIndex:
             np.array([row.key.encode("ascii") for row in rows], dtype=np.bytes_),
             np.array([row[1:5] for row in rows], dtype=np.int64).reshape(-1, 4),
             np.array([row.is_text for row in rows], dtype=np.bool_),
+            _checksums(rows),
         )
 
     def write(self, path: Path) -> None:
         """Write the index to `path`, atomically; equal indexes give equal files."""
         with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, keys=self.keys, spans=self.spans, is_text=self.is_text)
+            np.savez(file, **self._arrays())
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -90,23 +108,48 @@ class ShardIndex:
             raise convert_os_error(error, message, DamagedDataError) from None
         try:
             with np.load(content, allow_pickle=False) as arrays:
-                index = cls(arrays["keys"], arrays["spans"], arrays["is_text"])
+                index = cls._from_arrays(dict(arrays))
+                problem = index._problem()
         except Exception as error:  # a damaged zip can raise nearly anything
             raise DamagedDataError(_broken_index(path, error)) from None
-        if problem := index._problem():
+        if problem:
             raise DamagedDataError(_broken_index(path, problem))
         return index
+
+    def _arrays(self) -> dict[str, Any]:
+        """Return the arrays of its file, those first that an earlier version lacks.
+
+        Whatever cuts the archive's list of arrays, which no checksum protects, loses others with them.
+        """
+        arrays = {"keys": self.keys, "spans": self.spans, "is_text": self.is_text}
+        if self.checksums is not None:
+            arrays = {"checksums": self.checksums, **arrays}
+        return {"shard": np.array(self.shard), **arrays} if self.shard else arrays
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, Any]) -> Self:
+        """Return the index of a file's arrays. Raises TypeError for arrays that are missing or unknown."""
+        shard = str(arrays.pop("shard", ""))
+        return cls(**arrays, shard=shard)
 
     def _problem(self) -> str:
         """Return the reason why `of` cannot have made these arrays; "" for none."""
         rows = self.keys.size
-        if (self.keys.shape, self.spans.shape, self.is_text.shape) != ((rows,), (rows, 4), (rows,)):
+        checksums = np.zeros(rows, np.uint32) if self.checksums is None else self.checksums
+        shapes = (self.keys.shape, self.is_text.shape, checksums.shape, self.spans.shape)
+        if shapes != ((rows,), (rows,), (rows,), (rows, 4)):
             return "its arrays are of different lengths"
-        if self.keys.dtype.kind != "S" or self.spans.dtype != np.int64 or self.is_text.dtype != np.bool_:
+        types = [array.dtype.str[1:] for array in (self.spans, self.is_text, checksums)]
+        if self.keys.dtype.kind != "S" or types != ["i8", "b1", "u4"]:
             return "its arrays are of other types"
         if not self.keys.tobytes().isascii() or (self.spans < 0).any():
             return "it holds keys or places that cannot be"
         return ""
+
+
+def _checksums(rows: Sequence[SampleLocation]) -> NDArray[np.uint32] | None:
+    checksums = [row.checksum for row in rows if row.checksum is not None]
+    return np.array(checksums, np.uint32) if len(checksums) == len(rows) else None
 
 
 def _broken_index(path: Path, problem: object) -> str:

@@ -7,6 +7,7 @@ import tarfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import file_digest
 from itertools import accumulate
@@ -32,6 +33,7 @@ from cosmos.data.shards.index import (
     SampleLocation,
     ShardIndex,
     index_path,
+    sample_checksum,
 )
 from cosmos.data.shards.remote import cached_copy, forget_copy, is_remote
 from cosmos.errors import DamagedDataError, TransientError, convert_os_error
@@ -66,6 +68,7 @@ class ShardedSamples:
         self.folder = folder
         self._machine = machine
         self._starts = list(accumulate(self.shard_sizes, initial=0))
+        self._copied_again: set[str] = set()
         self._open = lru_cache(maxsize=OPEN_SHARDS)(partial(_OpenShard, folder, machine))
 
     def __len__(self) -> int:
@@ -90,12 +93,25 @@ class ShardedSamples:
         except TransientError:
             self._open.cache_clear()  # a stale handle, or one of a file that was replaced, never recovers
             raise
+        except DamagedDataError:
+            if not is_remote(info.path) or info.path in self._copied_again:
+                raise
+        self._copy_again(info)
+        return self.read(index)
+
+    def _copy_again(self, info: ShardInfo) -> None:
+        """Forget the copy of a remote shard, once: it may be damaged where the storage's file is whole."""
+        self._copied_again.add(info.path)
+        forget_copy(info.path, self._machine)
+        self._open.cache_clear()
 
     def _read_from(self, opened: "_OpenShard", info: ShardInfo, position: int) -> Sample:
         location = opened.index[position]
         where = f"{info.path}: sample {location.key}"
         image = opened.read(where, location.image_offset, location.image_size, MAX_IMAGE_BYTES)
         text = opened.read(where, location.annotation_offset, location.annotation_size, MAX_ANNOTATION_BYTES)
+        if location.checksum not in (None, sample_checksum(image, text)):
+            raise DamagedDataError(f"{where}: its bytes are not those that were prepared")
         return Sample(location.key, image, self._annotation(where, text, location.is_text))
 
     def _annotation(self, where: str, text: bytes, is_text: bool) -> dict[str, Any]:
@@ -143,7 +159,7 @@ class _OpenShard:
             raise absent_shard(damage)
         path = index_path(folder, info.path)
         self.index = ShardIndex.read(path)
-        if len(self.index) != info.num_samples:
+        if len(self.index) != info.num_samples or self.index.shard not in ("", info.sha256):
             raise DamagedDataError(
                 f"{path}: is the index of another shard than {info.path};"
                 " delete it and run `cosmos prepare` again"
@@ -240,8 +256,13 @@ def write_shard(path: Path, samples: Iterable[Sample]) -> ShardInfo:
         ):
             index = ShardIndex.of(_added(tar, file, samples))
         info = describe_shard(temporary, path.name, len(index))
-    index.write(index_path(path.parent, path.name))
+    write_index(index, path.parent, info)
     return info
+
+
+def write_index(index: ShardIndex, folder: Path, shard: ShardInfo) -> None:
+    """Write the index of a shard into the folder of its manifest."""
+    replace(index, shard=shard.sha256).write(index_path(folder, shard.path))
 
 
 def describe_shard(file: Path, path: str, num_samples: int) -> ShardInfo:
@@ -256,7 +277,8 @@ def _added(tar: tarfile.TarFile, file: BinaryIO, samples: Iterable[Sample]) -> I
         annotation = annotation_bytes(sample.annotation)
         image_offset = _add(tar, file, f"{sample.key}.{image_extension(sample)}", sample.image)
         annotation_offset = _add(tar, file, f"{sample.key}.json", annotation)
-        yield SampleLocation(sample.key, image_offset, len(sample.image), annotation_offset, len(annotation))
+        places = image_offset, len(sample.image), annotation_offset, len(annotation)
+        yield SampleLocation(sample.key, *places, checksum=sample_checksum(sample.image, annotation))
 
 
 def _add(tar: tarfile.TarFile, file: BinaryIO, name: str, content: bytes) -> int:

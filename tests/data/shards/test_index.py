@@ -1,12 +1,14 @@
 import io
 import tarfile
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cosmos.data.shards.index import (
@@ -19,30 +21,55 @@ from cosmos.data.shards.index import (
 )
 from cosmos.data.shards.tar_entries import TarEntry, scan_tar
 from cosmos.errors import DamagedDataError
+from tests.data.examples import flip_bit
 
-located = st.builds(
-    SampleLocation,
-    key=st.text().map(safe_key),
-    image_offset=st.integers(0, 2**62),
-    image_size=st.integers(0, 2**40),
-    annotation_offset=st.integers(0, 2**62),
-    annotation_size=st.integers(0, 2**40),
-    is_text=st.booleans(),
-)
+places = {
+    "key": st.text().map(safe_key),
+    "image_offset": st.integers(0, 2**62),
+    "image_size": st.integers(0, 2**40),
+    "annotation_offset": st.integers(0, 2**62),
+    "annotation_size": st.integers(0, 2**40),
+    "is_text": st.booleans(),
+}
+located = st.builds(SampleLocation, **places, checksum=st.integers(0, 2**32 - 1))
+located_before = st.builds(SampleLocation, **places, checksum=st.none())
+ROWS = [SampleLocation("a", 1, 2, 3, 4, checksum=5), SampleLocation("b", 5, 6, 7, 2**40, True, 2**32 - 1)]
 
 
-@given(rows=st.lists(located, max_size=5, unique_by=lambda row: row.key))
+@given(rows=st.sampled_from([located, located_before]).flatmap(st.lists))
 def test_an_index_holds_what_it_was_made_of(rows: list[SampleLocation]) -> None:
+    rows = list({row.key: row for row in rows}.values())[:5]
     index = ShardIndex.of(rows)
     assert [index[i] for i in range(len(index))] == rows
 
 
 def test_an_index_survives_the_disk_and_equal_ones_are_equal_files(tmp_path: Path) -> None:
-    index = ShardIndex.of([SampleLocation("a", 1, 2, 3, 4), SampleLocation("b", 5, 6, 7, 2**40, True)])
+    index = replace(ShardIndex.of(ROWS), shard="0" * 64)
     index.write(tmp_path / "one.npz")
     index.write(tmp_path / "two.npz")
-    assert ShardIndex.read(tmp_path / "one.npz")[1] == SampleLocation("b", 5, 6, 7, 2**40, True)
+    read = ShardIndex.read(tmp_path / "one.npz")
+    assert [read[0], read[1], read.shard] == [*ROWS, "0" * 64]
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_an_index_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    rows = [row._replace(checksum=None) for row in ROWS]
+    ShardIndex.of(rows).write(tmp_path / "one.npz")
+    with np.load(tmp_path / "one.npz") as arrays:
+        assert arrays.files == ["keys", "spans", "is_text"]
+    read = ShardIndex.read(tmp_path / "one.npz")
+    assert [read[0], read[1], read.shard] == [*rows, ""]
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0), bit=st.integers(0, 7))
+def test_a_flipped_bit_of_an_index_is_harmless_or_damage(tmp_path: Path, position: int, bit: int) -> None:
+    path = tmp_path / "one.npz"
+    replace(ShardIndex.of(ROWS), shard="0" * 64).write(path)
+    flip_bit(path, position, bit)
+    with suppress(DamagedDataError):
+        read = ShardIndex.read(path)
+        assert [read[0], read[1], len(read), read.shard] == [*ROWS, 2, "0" * 64]
 
 
 def test_two_samples_of_one_key_are_refused() -> None:
@@ -68,11 +95,12 @@ def test_a_missing_broken_or_pickled_index_is_named(tmp_path: Path) -> None:
         {"keys": np.array(["a", "b"])},
         {"keys": np.array(b"a")},
         {"is_text": np.zeros(3, np.bool_)},
+        {"checksums": np.zeros(1, np.uint32)},
+        {"checksums": np.zeros(2)},
     ],
 )
 def test_an_index_of_impossible_content_is_damaged(tmp_path: Path, damage: dict[str, Any]) -> None:
-    index = ShardIndex.of([SampleLocation("a", 1, 2, 3, 4), SampleLocation("b", 5, 6, 7, 8)])
-    np.savez(tmp_path / "one.npz", **{**vars(index), **damage})
+    np.savez(tmp_path / "one.npz", **{**vars(ShardIndex.of(ROWS)), **damage})
     with pytest.raises(DamagedDataError, match=r"one.npz: not an index \(it"):
         ShardIndex.read(tmp_path / "one.npz")
 

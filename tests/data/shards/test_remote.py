@@ -25,7 +25,7 @@ from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError, InputError, TransientError
-from tests.data.examples import machine, samples
+from tests.data.examples import flip_bit_behind, machine, samples
 from tests.stages.examples import TINY, cosmos
 
 
@@ -108,6 +108,16 @@ def test_a_copy_that_another_process_removed_is_made_again(tmp_path: Path, stora
         copy.unlink()
     again = ShardedSamples(tmp_path / "data" / "remote" / "train", read._machine)
     assert again.read(0) == read.read(0)
+
+
+def test_a_damaged_copy_is_made_again_once(tmp_path: Path, storage: dict[str, Any]) -> None:
+    read = prepared(tmp_path, storage, number=1)
+    whole = read.read(0)
+    flip_bit_behind(cached(tmp_path)[0], whole.image, 100)
+    assert read.read(0) == whole
+    flip_bit_behind(cached(tmp_path)[0], whole.image, 100)
+    with pytest.raises(DamagedDataError, match=r"s3://bucket/00000.tar: sample 00000-s0: its bytes are not"):
+        read.read(0)
 
 
 def test_a_copy_that_is_removed_at_once_is_no_damage(

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cosmos.data.image_crops import decode_image
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import SampleLocation, ShardIndex, index_path, safe_key
 from cosmos.data.shards.samples import ShardedSamples, image_extension, write_shard
 from cosmos.errors import DamagedDataError, TransientError
-from tests.data.examples import image_bytes, machine, samples
+from tests.data.examples import flip_bit, image_bytes, machine, samples, write_as_before
 
 WORDS = st.text(st.characters(categories=("L", "N")), min_size=1)
 
@@ -158,6 +159,7 @@ def test_a_shard_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
 def test_a_broken_annotation_is_damaged_and_named(tmp_path: Path, content: bytes) -> None:
     read = write_split(tmp_path, samples(1))
     shard = tmp_path / "shard-00000.tar"
+    write_as_before(index_path(tmp_path, shard.name))
     whole = shard.read_bytes()
     at = whole.index(b'{"captions"')
     shard.write_bytes(whole[:at] + content + whole[at + len(content) :])
@@ -165,8 +167,44 @@ def test_a_broken_annotation_is_damaged_and_named(tmp_path: Path, content: bytes
         read.read(0)
 
 
-def test_an_index_that_belongs_to_another_shard_is_refused(tmp_path: Path) -> None:
-    read = write_split(tmp_path, samples(1), samples(2))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 10 * 1024), bit=st.integers(0, 7))
+def test_a_flipped_bit_of_a_shard_is_harmless_or_damage_of_its_sample(
+    tmp_path: Path, position: int, bit: int
+) -> None:
+    read = write_split(tmp_path, samples(3))
+    flip_bit(tmp_path / "shard-00000.tar", position, bit)
+    num_damaged = 0
+    for index, sample in enumerate(samples(3)):
+        try:
+            assert read.read(index) == sample
+        except DamagedDataError:
+            num_damaged += 1
+    assert num_damaged <= 1
+
+
+def test_a_sample_is_checked_whose_image_still_decodes(tmp_path: Path) -> None:
+    read = write_split(tmp_path, [Sample("a", image_bytes(size=(300, 300)), {"captions": ["one"]})])
+    shard = tmp_path / "shard-00000.tar"
+    content = bytearray(shard.read_bytes())
+    content[8192:12288] = bytes(4096)
+    shard.write_bytes(content)
+    with pytest.raises(DamagedDataError, match=r"^shard-00000.tar: sample a: its bytes are not those"):
+        read.read(0)
+    write_as_before(index_path(tmp_path, shard.name))
+    as_before = ShardedSamples(tmp_path, read._machine).read(0)
+    assert decode_image(as_before.image, 10**6).size == (300, 300)
+
+
+def test_a_dataset_of_an_earlier_version_is_read_as_it_was(tmp_path: Path) -> None:
+    read = write_split(tmp_path, samples(2))
+    write_as_before(index_path(tmp_path, "shard-00000.tar"))
+    assert [read.read(0), read.read(1)] == samples(2)
+
+
+@pytest.mark.parametrize("others", [samples(2)[1:], samples(2)])
+def test_an_index_that_belongs_to_another_shard_is_refused(tmp_path: Path, others: list[Sample]) -> None:
+    read = write_split(tmp_path, samples(1), others)
     index_path(tmp_path, "shard-00001.tar").replace(index_path(tmp_path, "shard-00000.tar"))
     with pytest.raises(DamagedDataError, match="is the index of another shard than shard-00000"):
         read.read(0)

@@ -14,6 +14,7 @@ from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.retrieval.layouts import CaptionsFile, read_captions_file, read_split
 from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.evaluation.retrieval.sets import CARDS, own_card
+from tests.data.examples import flip_bit_behind
 from tests.evaluation.examples import (
     COLOURS,
     ColourEncoder,
@@ -216,6 +217,17 @@ def test_a_damaged_shard_is_refused_because_figures_of_the_rest_would_pass_for_t
     shard.write_bytes(shard.read_bytes()[:2000])
     with pytest.raises(
         ValueError, match=r"heldout: shard-00000\.tar: has 2000 bytes.*put them back, or .*`cosmos prepare`"
+    ):
+        read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
+
+
+def test_a_sample_of_which_a_bit_flipped_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "colours" / "heldout"
+    write_split(folder, [Sample(c, image_bytes(c), {"captions": [c]}) for c in COLOURS])
+    flip_bit_behind(folder / "shard-00000.tar", b'["red"]', 2)
+    with pytest.raises(
+        DamagedDataError,
+        match=r"heldout: shard-00000.tar: sample red: its bytes .*; evaluation leaves nothing out",
     ):
         read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
 
