@@ -14,9 +14,10 @@ from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
 from cosmos.config.figures import is_caveat
+from cosmos.config.printable_text import printable
 from cosmos.registry.candidates import SeedStatistics, format_deviation
 from cosmos.registry.sweep_difference import describe_origin
-from cosmos.report.text import format_parameter, parameter_label, printable
+from cosmos.report.text import format_parameter, parameter_label
 
 MAX_COLUMN_CONTENDERS = 5
 """Largest number of contenders that are columns."""

@@ -20,17 +20,18 @@ from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
+from cosmos.config.printable_text import printable
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
-from cosmos.report.text import printable
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import RunDir, load_saved_params
-from cosmos.run.files import link_or_copy, read_json_object, replacing_folder, write_json, write_text
+from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
+from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import ResultEntry, Results, label_entries
 from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
 
@@ -220,10 +221,9 @@ def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
     lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
     if not run.provenance.is_file():
         return lines
-    remedy = "delete it, and promote again"
-    recorded = read_json_object(run.provenance, "provenance", remedy, ["data", "sessions"])
-    data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded["data"].items()]
-    code = dict.fromkeys(f"code: {describe_code(session)}" for session in recorded["sessions"])
+    recorded = read_provenance(run.provenance, "delete it, and promote again")
+    data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded.data.items()]
+    code = dict.fromkeys(f"code: {describe_code(session)}" for session in recorded.sessions)
     return [*lines, *code, *data]
 
 

@@ -1,6 +1,5 @@
 """Report of a pipeline: a page for people, and figures and curves for DVC."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from cosmos.report.tables import score_tables
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
+from cosmos.run.provenance_record import RunSession, read_provenance
 from cosmos.run.results import ResultEntry, Results, overall_figures
 from cosmos.stages.evaluation_result import dataset_scores, figures_published_of, saved_picture
 
@@ -87,7 +87,7 @@ def read_outputs(pipeline: PipelineDir) -> PipelineOutputs:
         params=params,
         lines=lines,
         ended=ended,
-        provenance=read_provenance(pipeline.model.provenance),
+        provenance=provenance_facts(pipeline.model.provenance),
         suites={suite: read_suite(suite, pipeline.results(suite)) for suite in get_args(SuiteName)},
     )
 
@@ -137,16 +137,16 @@ def read_training(path: Path) -> tuple[list[MetricsLine], dict[str, float]]:
         return lines, final_figures(lines)
 
 
-def read_provenance(path: Path) -> list[Fact]:
+def provenance_facts(path: Path) -> list[Fact]:
     """Return the code, data, device and packages of a pretraining."""
     with reading_output_of("pretrain", path):
-        recorded = json.loads(path.read_text(encoding="utf-8"))
-        sessions = recorded["sessions"]
+        recorded = read_provenance(path, "`dvc repro pretrain` makes it")
+        sessions = recorded.sessions
         return [
             *distinct_facts("trained by", [describe_code(session) for session in sessions]),
-            Fact("sessions", f"{len(sessions)}, after {recorded['requeues']} requeues"),
-            *(Fact(f"data, {name}", f"sha256 {sha256}") for name, sha256 in recorded["data"].items()),
-            *(Fact(f"DVC, {out}", f"md5 {md5}") for out, md5 in recorded.get("dvc", {}).items()),
+            Fact("sessions", f"{len(sessions)}, after {recorded.requeues} requeues"),
+            *(Fact(f"data, {name}", f"sha256 {sha256}") for name, sha256 in recorded.data.items()),
+            *(Fact(f"DVC, {out}", f"md5 {md5}") for out, md5 in recorded.dvc.items()),
             *distinct_facts("device", [describe_device(session) for session in sessions]),
             *distinct_facts("packages", [describe_packages(session) for session in sessions]),
         ]
@@ -235,22 +235,22 @@ def describe_checkpoint(entry: ResultEntry) -> str:
     return f"{entry['checkpoint']}, sha256 {sha256}" if sha256 else f"{entry['checkpoint']}"
 
 
-def describe_code(session: Mapping[str, Any]) -> str:
+def describe_code(session: RunSession) -> str:
     """Return the commit or version of the code that a session ran."""
-    version = session.get("version") or session.get("packages", {}).get("cosmos-pretraining", "")
-    commit = session["commit"] or f"version {version}"
-    return f"{commit}, with changes that are not committed" if session["diff"] else commit
+    version = session.version or session.packages.get("cosmos-pretraining", "")
+    commit = session.commit or f"version {version}"
+    return f"{commit}, with changes that are not committed" if session.changes_sha256 else commit
 
 
-def describe_device(session: Mapping[str, Any]) -> str:
+def describe_device(session: RunSession) -> str:
     """Return device, machine and number of CPUs of a session."""
-    hardware = session["hardware"]
+    hardware = session.hardware
     return f"{hardware['device']}, {hardware['machine']}, {hardware['cpus']} CPUs"
 
 
-def describe_packages(session: Mapping[str, Any]) -> str:
+def describe_packages(session: RunSession) -> str:
     """Return the versions of Python and packages of a session."""
-    versions = {"python": session["python"], **session["packages"]}
+    versions = {"python": session.python, **session.packages}
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 

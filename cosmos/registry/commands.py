@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
+from cosmos.config.printable_text import printable
 from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
 from cosmos.registry.query import (
@@ -39,7 +40,6 @@ from cosmos.registry.record import (
     read_run_record,
 )
 from cosmos.registry.table import ABSENT, table_lines
-from cosmos.report.text import printable
 from cosmos.run.directory import RunDir
 from cosmos.run.provenance import read_sessions
 from cosmos.run.session_history import describe_sessions
@@ -266,8 +266,8 @@ def print_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 
 def read_session_descriptions(run: RunDir) -> dict[str, str]:
     """Return a description of each session of a run by its start; {} where its provenance is damaged."""
-    unknown: dict[str, str] = {}
-    return TolerantReader().read(lambda: describe_sessions(read_sessions(run.provenance)), unknown)
+    read = partial(read_sessions, run.provenance)
+    return describe_sessions(TolerantReader().read(run.provenance, read, []))
 
 
 def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:

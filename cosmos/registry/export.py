@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError
 from cosmos.registry.query import RowValue, RunRow, value_text
 from cosmos.registry.record import RecordValue
@@ -64,8 +65,3 @@ def is_number(value: RowValue) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= MAX_INTEGER
-
-
-def encodable_text(text: str) -> str:
-    """Return text with escapes for what UTF-8 cannot encode: names of folders may be any bytes."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -4,7 +4,6 @@ No scheduler is asked, so that a list is quick and the same on every machine. A 
 own part of one record, whose `problem` then names it.
 """
 
-import json
 import math
 import os
 import time
@@ -24,6 +23,8 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
+from cosmos.run.provenance_record import Provenance, read_provenance
+from cosmos.run.records import read_record
 from cosmos.run.results import Results
 
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
@@ -118,17 +119,20 @@ def find_run_dir(name: str, runs_root: Path) -> RunDir | None:
 def read_run_record(run: RunDir, name: str) -> RunRecord:
     """Return the record of a run, from its files as they are now; files that are missing are left out."""
     reader = TolerantReader()
-    params: dict[str, RecordValue] = reader.read(lambda: read_param_values(run), {})
-    newest = reader.read(lambda: read_newest_metrics(run), NewestMetrics())
-    results = [reader.read(partial(read_result_summary, file), ResultSummary()) for file in run.result_files]
-    labels = reader.read(lambda: read_text_labels(run), RunLabels())
-    trial = reader.read(lambda: read_trial_summary(run), TrialSummary())
-    job = reader.read(lambda: read_job_summary(run), JobSummary())
-    sessions = reader.read(lambda: read_session_summary(run), SessionSummary())
+    params: dict[str, RecordValue] = reader.read(run.params, lambda: read_param_values(run), {})
+    newest = reader.read(run.metrics, lambda: read_newest_metrics(run), NewestMetrics())
+    reader.problems += [newest.damage] if newest.damage else []
+    results = [
+        reader.read(file, partial(read_result_summary, file), ResultSummary()) for file in run.result_files
+    ]
+    labels = reader.read(run.labels, lambda: read_text_labels(run), RunLabels())
+    trial = reader.read(run.trial, lambda: read_trial_summary(run), NO_TRIAL)
+    job = reader.read(run.job, lambda: read_job_summary(run), JobSummary())
+    sessions = reader.read(run.provenance, lambda: read_session_summary(run), SessionSummary())
     return RunRecord(
         name,
         seconds_silent(run.lease),
-        reader.read(lambda: status_at_rest(run, trial, job, params, newest.training), "stopped"),
+        reader.read(run.path, lambda: status_at_rest(run, trial, job, params, newest.training), "stopped"),
         sessions.started,
         labels.group,
         labels.job_type,
@@ -139,7 +143,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         job.job_id,
         "; ".join(reader.problems),
         params,
-        {**trial.values, **newest.as_metrics(), **joined(part.figures for part in results)},
+        {**trial.figures, **newest.as_metrics(), **joined(part.figures for part in results)},
         sessions.dataset,
         joined([sessions.evaluated, *(part.data for part in results)]),
     )
@@ -151,17 +155,18 @@ class TolerantReader:
     def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def read(self, read: Callable[[], Part], default: Part) -> Part:
+    def read(self, path: Path, read: Callable[[], Part], default: Part) -> Part:
         """Return the value of `read`, or `default` where its file is missing or damaged.
 
-        The error of a damaged one is added to `problems`.
+        The error of a damaged one is added to `problems`, with its `path`.
         """
         try:
             return read()
         except FileNotFoundError:
             return default
         except Exception as error:  # a damaged file may raise any error in its reader
-            self.problems.append(" ".join(str(error).split()) or type(error).__name__)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            self.problems.append(reason if str(path) in reason else f"{path}: {reason}")
             return default
 
 
@@ -219,6 +224,8 @@ class NewestMetrics:
     """values of the last line of training"""
     evaluation: Mapping[str, float] = field(default_factory=dict)
     """figures of the last evaluation while training, by evaluation/..."""
+    damage: str = ""
+    """file, where a line is damaged"""
 
     def as_metrics(self) -> dict[str, float]:
         """Return both as the metrics of a record, without those of schedules."""
@@ -231,8 +238,10 @@ class NewestMetrics:
 def read_newest_metrics(run: RunDir) -> NewestMetrics:
     """Return the last values of the metrics of a run."""
     last = last_lines_with(("loss", "evaluation"), run.metrics)
-    evaluation = last.get("evaluation", {}).get("evaluation", {})
-    return NewestMetrics(finite_numbers(last.get("loss", {})), finite_numbers(evaluation, "evaluation/"))
+    training = finite_numbers(last.by_key.get("loss", {}))
+    evaluation = last.by_key.get("evaluation", {}).get("evaluation")
+    figures = finite_numbers(evaluation, "evaluation/") if isinstance(evaluation, dict) else {}
+    return NewestMetrics(training, figures, last.damage)
 
 
 def read_text_labels(run: RunDir) -> RunLabels:
@@ -264,23 +273,27 @@ def joined(parts: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
 
 @dataclass(frozen=True)
 class TrialSummary:
-    """Number, seed, state and objectives in trial.json; its defaults stand for a run that is no trial."""
+    """Number, seed, state and objectives in trial.json."""
 
-    number: int | None = None
-    seed: int | None = None
-    state: str = ""
-    values: Mapping[str, float] = field(default_factory=dict)
-    """objectives by figure, of a finished trial"""
+    number: int | None
+    seed: int | None
+    state: str
+    values: Mapping[str, float | None]
+    """objectives by figure; of a trial that has not finished no results"""
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Finite objectives of a finished trial."""
+        return finite_numbers(self.values) if self.state == "finished" else {}
+
+
+NO_TRIAL = TrialSummary(None, None, "", {})
+"""Summary of a run that is no trial."""
 
 
 def read_trial_summary(run: RunDir) -> TrialSummary:
     """Return the summary of trial.json. DamagedDataError where the file is damaged."""
-    try:
-        record = json.loads(run.trial.read_text(encoding="utf-8"))
-        values = finite_numbers(record["values"]) if record["state"] == "finished" else {}
-        return TrialSummary(int(record["number"]), int(record["seed"]), str(record["state"]), values)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedDataError(f"{run.trial}: not the record of a trial ({error!r})") from None
+    return read_record(run.trial, TrialSummary, "record of a trial", "the same sweep command mends it")
 
 
 @dataclass(frozen=True)
@@ -329,30 +342,25 @@ class SessionSummary:
 
 def read_session_summary(run: RunDir) -> SessionSummary:
     """Return a run's first start, last commit and training data. DamagedDataError for a damaged file."""
-    try:
-        recorded = json.loads(run.provenance.read_text(encoding="utf-8"))
-        sessions = recorded["sessions"]
-        if not sessions:
-            return SessionSummary()
-        started, commit = str(sessions[0]["started"]), str(sessions[-1]["commit"])
-        return SessionSummary(started, commit, dataset_values(recorded), evaluated_data(recorded))
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedDataError(f"{run.provenance}: not a file of provenance ({error!r})") from None
+    recorded = read_provenance(run.provenance)
+    if not recorded.sessions:
+        return SessionSummary()
+    started, commit = recorded.sessions[0].started, recorded.sessions[-1].commit
+    return SessionSummary(started, commit, dataset_values(recorded), evaluated_data(recorded))
 
 
-def evaluated_data(recorded: Mapping[str, Any]) -> dict[str, str]:
+def evaluated_data(recorded: Provenance) -> dict[str, str]:
     """Return the hashes of the data that is measured while training, by evaluation/<dataset>."""
-    data = recorded.get("data", {})
-    return {f"evaluation/{name}": str(digest) for name, digest in data.items() if name not in PREPARED_SPLITS}
+    data = recorded.data.items()
+    return {f"evaluation/{name}": digest for name, digest in data if name not in PREPARED_SPLITS}
 
 
-def dataset_values(recorded: Mapping[str, Any]) -> dict[str, RecordValue]:
+def dataset_values(recorded: Provenance) -> dict[str, RecordValue]:
     """Return hash of the manifest and size of the training data in a provenance, by dataset.<key>."""
-    dataset = recorded.get("dataset", {})
     values = {
-        "manifest": short_hash(recorded.get("data", {}).get("train", "")),
-        "num_samples": dataset.get("num_samples"),
-        "num_shards": dataset.get("num_shards"),
+        "manifest": short_hash(recorded.data.get("train", "")),
+        "num_samples": recorded.dataset.num_samples,
+        "num_shards": recorded.dataset.num_shards,
     }
     return {f"{DATASET_PREFIX}{key}": value for key, value in values.items() if value}
 

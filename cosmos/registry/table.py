@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cosmos.config.number_text import format_number
+from cosmos.config.printable_text import printable
 from cosmos.registry.query import RowValue, RunRow, data_mark, data_version, mixed_figures, value_text
-from cosmos.report.text import printable
 
 ABSENT = "-"
 COLUMN_SEPARATOR = "  "

@@ -13,9 +13,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from cosmos.config.printable_text import printable
 from cosmos.report.curves import LossChart
 from cosmos.report.tables import ScoreTable
-from cosmos.report.text import printable
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import escape
 
-from cosmos.report.text import printable
+from cosmos.config.printable_text import printable
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 from torch import Tensor
 
+from cosmos.config.printable_text import printable
 from cosmos.errors import InputError
-from cosmos.report.text import printable
 
 IGNORED_LABEL = 255
 """Label of pixels that do not count."""

@@ -31,8 +31,8 @@ from cosmos.config.figures import (
     with_attention,
 )
 from cosmos.config.number_text import format_share
+from cosmos.config.printable_text import printable
 from cosmos.report.published import differences_to_published
-from cosmos.report.text import printable
 from cosmos.run.results import overall_figures
 
 

@@ -1,13 +1,6 @@
-"""Values and names as plain text for people; without Rich, so that lists of runs start quickly."""
+"""Parameters as text for people."""
 
 from typing import Any
-
-
-def printable(text: str) -> str:
-    """Return `text` with its control characters, line breaks and direction marks as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def format_parameter(value: Any) -> str:

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from cosmos.config.identity import short_hash
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
-from cosmos.run.files import read_json_object
-
-PROVENANCE_REMEDY = "delete it, and give the same command again"
+from cosmos.run.provenance_record import read_provenance
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,9 @@ class RecordedVersion:
         """Return the version that a run recorded. DamagedDataError where its provenance is damaged."""
         if not run.provenance.exists():
             return cls()
-        recorded = read_json_object(run.provenance, "provenance", PROVENANCE_REMEDY, ["data"])
-        data, dataset = recorded["data"], recorded.get("dataset", {})
-        if not isinstance(data, dict) or not isinstance(dataset, dict):
-            raise DamagedDataError(
-                f"{run.provenance}: not a provenance (data or dataset is no object); {PROVENANCE_REMEDY}"
-            )
-        return cls(data.get("train", ""), dataset.get("content", ""), dataset.get("num_samples"))
+        recorded = read_provenance(run.provenance)
+        dataset = recorded.dataset
+        return cls(recorded.data.get("train", ""), dataset.content, dataset.num_samples)
 
     def __str__(self) -> str:
         return describe_version(self.sha256, self.num_samples)

@@ -1,17 +1,38 @@
-"""Metrics of a training: metrics.jsonl of a run directory, one JSON object per line."""
+"""Metrics of a training: metrics.jsonl of a run directory, one JSON object per line.
+
+A line has a step, and by name finite numbers, nulls, or an object of these. Any other line is damaged:
+readers leave it out, a list of runs names its file, and a resume drops it and says so.
+"""
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field, FiniteFloat
 
 from cosmos.run.files import naming_disk_errors, write_text
+from cosmos.run.records import parse_record
+
+logger = logging.getLogger(__name__)
+
+MetricValue = Annotated[int, Field(ge=-(2**63), lt=2**63)] | FiniteFloat | None
+LINE_SHAPE: Any = dict[str, MetricValue | dict[str, MetricValue]]
+"""Shape of a line, as pydantic validates it."""
+
+MAX_STEP = 2**53
+"""Largest step of a line."""
 
 BLOCK = 1 << 16
 """Bytes of a metrics file that are read at a time, from its end."""
+
+MAX_LINE = 1 << 22
+"""Bytes from which on no line is read backwards."""
 
 
 class MetricsWriter:
@@ -20,10 +41,13 @@ class MetricsWriter:
     def __init__(self, path: Path, resume_step: int = 0) -> None:
         """Open the file at `path`; drop its lines of steps after `resume_step`, which will be logged again.
 
-        Raises TransientError where the disk is full or fails.
+        Damaged lines are dropped, too, with a warning. Raises TransientError where the disk is full or fails.
         """
         self.path = path
-        kept = [line for line in read_metrics(path) if line["step"] <= resume_step]
+        written = MetricsLines.of(path)
+        if written.damage:
+            logger.warning("%s; dropped", written.damage)
+        kept = [line for line in written.lines if line["step"] <= resume_step]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def log(self, values: dict[str, Any]) -> None:
@@ -56,44 +80,80 @@ class MetricsTail:
             text = file.read()
             whole = text[: text.rfind(b"\n") + 1]
             self._offset += len(whole)
-            return list(_parsed(whole.splitlines()))
+            return [line for raw in whole.split(b"\n") if (line := _parse_line(raw))]
         return []
+
+
+@dataclass(frozen=True)
+class MetricsLines:
+    """Lines of a metrics file, and the damage among them."""
+
+    lines: list[dict[str, Any]]
+    damage: str
+    """file and number of the damaged lines; "" where there are none"""
+
+    @classmethod
+    def of(cls, path: Path) -> "MetricsLines":
+        """Read a file; one that is missing has no lines. A last line that a kill cut short is no damage."""
+        *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        parsed = [_parse_line(raw) for raw in (*whole, last)]
+        damaged = [number for number, line in enumerate(parsed[:-1], 1) if line is None]
+        damage = f"{path}: damaged lines: {len(damaged)}, from line {damaged[0]} on" if damaged else ""
+        return cls([line for line in parsed if line], damage)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics file; [] where there is none. Damaged lines are left out."""
-    return list(_parsed(path.read_bytes().splitlines() if path.exists() else []))
+    return MetricsLines.of(path).lines
+
+
+@dataclass(frozen=True)
+class LastLines:
+    """Last lines of a metrics file that have some keys."""
+
+    by_key: dict[str, dict[str, Any]]
+    """lines by the key that they have; without keys that none has"""
+    damage: str
+    """file, where one of the lines that were read is damaged; "" otherwise"""
 
 
 def last_line_with(key: str, path: Path) -> dict[str, Any]:
     """Return the last line of a metrics file that has `key`; {} where none has."""
-    return last_lines_with((key,), path).get(key, {})
+    return last_lines_with((key,), path).by_key.get(key, {})
 
 
-def last_lines_with(keys: Iterable[str], path: Path) -> dict[str, dict[str, Any]]:
-    """Return, for each key, the last line of a metrics file that has it; without keys that none has.
+def last_lines_with(keys: Iterable[str], path: Path) -> LastLines:
+    """Return, for each key, the last line of a metrics file that has it.
 
     Reads from the end of the file, and only until all keys are found.
     """
     wanted = {key: json.dumps(key).encode() for key in keys}
     lines: dict[str, dict[str, Any]] = {}
-    for raw in _lines_backwards(path):
-        if not any(quoted in raw for quoted in wanted.values()):
+    damage = ""
+    for number, raw in enumerate(_lines_backwards(path)):
+        if _looks_whole(raw) and not any(quoted in raw for quoted in wanted.values()):
             continue
-        line = next(iter(_parsed([raw])), {})
-        for key in [key for key in wanted if key in line]:
-            lines[key] = line
+        line = _parse_line(raw)
+        if line is None and number:  # what comes after the last line break may still be written
+            damage = f"{path}: a damaged line is left out"
+        for key in [key for key in wanted if line and key in line]:
+            lines[key] = line or {}
             del wanted[key]
         if not wanted:
             break
-    return lines
+    return LastLines(lines, damage)
+
+
+def _looks_whole(raw: bytes) -> bool:
+    """Return True for a line that is empty, or begins and ends as an object does."""
+    return not raw or (raw.startswith(b"{") and raw.endswith(b"}"))
 
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file, the last first; none where there is no file."""
     with suppress(FileNotFoundError), path.open("rb") as file:
         end, rest = file.seek(0, 2), b""
-        while end:
+        while end and len(rest) < MAX_LINE:
             start = max(0, end - BLOCK)
             file.seek(start)
             rest, *lines = (file.read(end - start) + rest).split(b"\n")
@@ -102,9 +162,13 @@ def _lines_backwards(path: Path) -> Iterator[bytes]:
         yield rest
 
 
-def _parsed(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        with suppress(json.JSONDecodeError, UnicodeDecodeError):
-            values = json.loads(line)
-            if isinstance(values, dict):
-                yield values
+def _parse_line(raw: bytes) -> dict[str, Any] | None:
+    """Return the values of a line; {} for an empty one, None for one that is damaged."""
+    if not raw.strip():
+        return {}
+    try:
+        line: dict[str, Any] = parse_record(raw, LINE_SHAPE)
+    except ValueError:
+        return None
+    step = line.get("step")
+    return line if isinstance(step, int) and 0 <= step <= MAX_STEP else None

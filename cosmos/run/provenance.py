@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,12 +20,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError, TransientError
 from cosmos.run.code_fingerprint import computation
 from cosmos.run.code_state import PACKAGE, CodeState, installed_version
-from cosmos.run.dataset_version import PROVENANCE_REMEDY, DatasetVersion
+from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import read_json_object, write_json
+from cosmos.run.provenance_record import PROVENANCE_REMEDY, RunSession, read_provenance
+from cosmos.run.records import read_record
 from cosmos.run.session_history import session_changes
 
 logger = logging.getLogger(__name__)
@@ -50,49 +53,57 @@ def record_session(
     before = read_sessions(path)
     data = {"train": dataset.sha256, **evaluated}
     session = {**describe_session(hardware), "data": data}
-    sessions = [*before, session]
     write_json(
         path,
         {
             "data": data,
             "dataset": dataset.as_record(),
             "dvc": recorded_versions(dataset.manifest),
-            "requeues": count_requeues(sessions),
-            "sessions": sessions,
+            **add_session(path, session),
         },
     )
     if problem := code_state().problem:
         logger.warning("%s names no commit of the code: %s", path, problem)
-    if before and (changes := session_changes(before[-1], session)):
+    if before and (changes := session_changes(before[-1], read_sessions(path)[-1])):
         logger.warning(
             "the run goes on with other code, data or hardware than before: %s", ", ".join(changes)
         )
 
 
-def read_sessions(path: Path) -> list[dict[str, Any]]:
+def read_sessions(path: Path) -> list[RunSession]:
     """Return the sessions in a file of provenance; [] where there is none. DamagedDataError if damaged."""
-    if not path.exists():
-        return []
-    sessions = read_json_object(path, "provenance", PROVENANCE_REMEDY, ["sessions"])["sessions"]
-    return list(sessions)
+    return read_provenance(path).sessions if path.exists() else []
 
 
-def count_requeues(sessions: list[dict[str, Any]]) -> int:
+def add_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sessions, their requeues and their diffs, each once, of a file as it is and of a new session."""
+    recorded = read_json_object(path, "provenance", PROVENANCE_REMEDY) if path.exists() else {}
+    sessions = [*recorded.get("sessions", []), session]
+    diff, digest = code_state().diff, session["diff_sha256"]
+    return {
+        "requeues": count_requeues(sessions),
+        "diffs": {**recorded.get("diffs", {}), **({digest: diff} if diff else {})},
+        "sessions": sessions,
+    }
+
+
+def count_requeues(sessions: Iterable[Mapping[str, Any]]) -> int:
     """Return the number of requeues of these sessions' jobs, also of those after which no session began."""
     jobs = [session["job"] for session in sessions if session.get("job")]
-    last = {(job["cluster"], job["id"]): job["requeues"] for job in jobs}
+    last = {(job.get("cluster"), job.get("id")): job.get("requeues", 0) for job in jobs}
     return sum(last.values())
 
 
 def describe_session(hardware: Mapping[str, Any]) -> dict[str, Any]:
     """Return time, command, job, code, packages and hardware of this process; torch knows `hardware`."""
+    diff = code_state().diff
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": list(map(encodable_text, sys.argv)),
         "job": current_job(),
         "commit": code_state().commit,
         "version": code_state().version,
-        "diff": code_state().diff,
+        "diff_sha256": hashlib.sha256(diff.encode()).hexdigest() if diff else "",
         "problem": code_state().problem,
         "packages": {name: installed_version(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -128,7 +139,7 @@ def read_code_state() -> CodeState:
     """Return the state of the code on disk now."""
     frozen = PACKAGE / FROZEN
     if frozen.exists():
-        return CodeState(**json.loads(frozen.read_text(encoding="utf-8")))
+        return read_record(frozen, CodeState, "state of the code", "submit the job again")
     return CodeState.of_package()
 
 

@@ -21,10 +21,10 @@ from cosmos.config.figures import Figures
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
+from cosmos.config.printable_text import printable
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
 from cosmos.report.published import published_figures
-from cosmos.report.text import printable
 
 ExpectedFigures = Mapping[str, Mapping[str, Figures]]
 """Published figures by suite and dataset."""

@@ -1,6 +1,6 @@
 """Description of a run for Weights & Biases, from its directory: name, labels, config, result tables."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels
+from cosmos.run.provenance_record import Provenance, read_provenance
 from cosmos.run.results import ResultEntry, Results, overall_figures
 
 MAX_TAG, MAX_NAME = 64, 128
@@ -54,7 +55,7 @@ def wandb_config(run: RunDir) -> dict[str, Any]:
     return {
         **params,
         **({"trial": {key: trial[key] for key in ("number", "seed") if key in trial}} if trial else {}),
-        "provenance": {**summarize_provenance(_read_json(run.provenance)), **evaluated_checkpoint(run)},
+        "provenance": {**summarize_provenance(run.provenance), **evaluated_checkpoint(run)},
     }
 
 
@@ -62,19 +63,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return read_json_object(path, "JSON object", "delete it") if path.exists() else {}
 
 
-def summarize_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def summarize_provenance(path: Path) -> dict[str, Any]:
     """Return commit, data, device and job of a run's newest session; {} where there was none."""
-    sessions = provenance.get("sessions", [])
-    if not sessions:
+    provenance = read_provenance(path) if path.exists() else Provenance({}, [])
+    if not provenance.sessions:
         return {}
-    newest = sessions[-1]
+    newest = provenance.sessions[-1]
     return {
-        "commit": newest["commit"],
-        "changed": bool(newest["diff"]) or str(newest.get("version", "")).endswith("-dirty"),
-        "data": provenance["data"],
-        "device": newest["hardware"]["device"],
-        "job": newest.get("job", {}),
-        "requeues": provenance.get("requeues", 0),
+        "commit": newest.commit,
+        "changed": bool(newest.changes_sha256) or (newest.version or "").endswith("-dirty"),
+        "data": provenance.data,
+        "device": newest.hardware.get("device", ""),
+        "job": newest.job,
+        "requeues": provenance.requeues,
     }
 
 

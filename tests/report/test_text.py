@@ -1,7 +1,8 @@
 import pytest
 
+from cosmos.config.printable_text import printable
 from cosmos.report.plotly import escape_for_plotly
-from cosmos.report.text import format_parameter, parameter_label, printable
+from cosmos.report.text import format_parameter, parameter_label
 
 
 def test_control_characters_and_direction_marks_become_escapes() -> None:

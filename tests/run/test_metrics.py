@@ -1,16 +1,21 @@
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cosmos.run import metrics
-from cosmos.run.metrics import MetricsTail, MetricsWriter, last_line_with, last_lines_with, read_metrics
+from cosmos.run.metrics import (
+    MetricsLines,
+    MetricsTail,
+    MetricsWriter,
+    last_line_with,
+    last_lines_with,
+    read_metrics,
+)
 
 
 def test_lines_come_back_in_order(tmp_path: Path) -> None:
@@ -49,11 +54,17 @@ def test_values_without_a_word_in_json_become_null(tmp_path: Path) -> None:
 
 
 lines = st.one_of(
-    st.dictionaries(st.sampled_from(["loss", "evaluation", "step"]), st.integers() | st.text(max_size=5)).map(
-        json.dumps
+    st.dictionaries(
+        st.sampled_from(["loss", "evaluation", "step"]),
+        st.integers()
+        | st.floats()
+        | st.text(max_size=5)
+        | st.dictionaries(st.text(), st.none() | st.integers()),
+    ).map(json.dumps),
+    st.text(st.characters(exclude_characters="\n", codec="utf-8")),
+    st.sampled_from(
+        ['{"step": 3, "loss": 1}', '["loss"]', '{"loss": 1', "1", "null", "", "\0", '{"step": 3}\r']
     ),
-    st.text(st.characters(exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029", codec="utf-8")),
-    st.sampled_from(['"loss"', '["loss"]', '{"loss": 1', "1", ""]),
 )
 
 
@@ -67,22 +78,40 @@ def test_the_last_lines_are_those_that_reading_forward_finds(
         path = Path(folder) / "metrics.jsonl"
         content = "".join(f"{line}\n" for line in written).encode()
         path.write_bytes(content[: len(content) - cut])
-        last_lines = last_lines_with(("loss", "evaluation"), path)
-        forward = forward_with(path)
-        assert last_lines == {key: forward(key) for key in ("loss", "evaluation") if forward(key)}
+        forward, last = MetricsLines.of(path), last_lines_with(("loss", "evaluation"), path)
+        for key in ("loss", "evaluation"):
+            assert last.by_key.get(key, {}) == next(
+                (line for line in reversed(forward.lines) if key in line), {}
+            )
+        assert forward.damage or not last.damage
+        assert MetricsTail(path).new_lines() in (forward.lines, forward.lines[:-1])
 
 
-def forward_with(path: Path) -> Callable[[str], dict[str, Any]]:
-    """The last object that has a key, every line parsed."""
-    objects = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            objects.append(value)
-    return lambda key: next((value for value in reversed(objects) if key in value), {})
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"null", b"[]", b'"loss"', b"7", b'{"loss": 1.0}', b'{"step": "8", "loss": 1}', b'{"step": -1}',
+        b'{"step": 1e300}', b'{"step": NaN}', b'{"step": true}', b'{"step": 8, "loss": "low"}',
+        b'{"step": 8, "loss": [1]}', b'{"step": 8, "loss": 1e999}', b'{"step": 8, "evaluation": {"R@1": {}}}',
+        b'{"step": 8' + b"0" * 6000 + b"}", b"[" * 100_000, b'{"step": 8, "loss": "\xff"}', b"\0\0",
+        b'{"st',
+    ],
+)  # fmt: skip
+def test_a_damaged_line_is_left_out_and_its_file_named(
+    tmp_path: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 7, "loss": 2}\r\n' + line + b'\n\n{"step": 9, "val": 1}\n')
+    written = MetricsLines.of(path)
+    assert [values["step"] for values in written.lines] == [7, 9]
+    assert written.damage == f"{path}: damaged lines: 1, from line 2 on"
+    last = last_lines_with(["loss"], path)
+    assert last.by_key["loss"]["step"] == 7
+    assert str(path) in last.damage or (line.startswith(b"{") and line.endswith(b"}"))
+    assert [values["step"] for values in MetricsTail(path).new_lines()] == [7, 9]
+    MetricsWriter(path, resume_step=8)
+    assert path.read_text() == '{"step": 7, "loss": 2}\n'
+    assert f"{path}: damaged lines: 1, from line 2 on; dropped" in caplog.text
 
 
 def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
@@ -90,7 +119,7 @@ def test_of_a_whole_file_they_are_what_reading_it_finds(tmp_path: Path) -> None:
     for step in range(3):
         log.log({"step": step, "loss": 1.5 - step})
     last = [line for line in read_metrics(tmp_path / "m.jsonl") if "loss" in line][-1]
-    assert last_lines_with(("loss",), tmp_path / "m.jsonl") == {"loss": last}
+    assert last_lines_with(("loss",), tmp_path / "m.jsonl").by_key == {"loss": last}
 
 
 def test_new_lines_are_told_once_and_all_of_a_file_that_was_written_anew(tmp_path: Path) -> None:

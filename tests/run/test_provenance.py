@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -66,10 +67,7 @@ def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_fro
     assert said["state"] == json.loads((code / "cosmos" / "frozen.json").read_text())
     assert said["state"]["commit"] == CodeState.of_package().commit
     assert said["version"] == said["state"]["version"]
-    assert (said["session"]["commit"], said["session"]["diff"]) == (
-        said["state"]["commit"],
-        said["state"]["diff"],
-    )
+    assert said["session"]["commit"] == said["state"]["commit"]
     assert said["digest"] == source_digest()
 
 
@@ -171,13 +169,36 @@ def test_a_session_with_other_code_or_hardware_than_the_one_before_is_told(
         r"other code, data or hardware .*: commit: \w{12} -> unknown, .*ranks: 1 -> 2", caplog.messages[1]
     )
     sessions = read_sessions(path)
-    assert (sessions[2]["version"], sessions[2]["problem"]) == ("0.1+unknown", "no commit yet")
+    assert sessions[2].version == "0.1+unknown"
     described = list(describe_sessions(sessions).values())
     assert "ranks: 1" in described[0]
     assert (described[1], "ranks: 1 -> 2" in described[2]) == ("as before", True)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_changes_of_the_code_are_recorded_once_whatever_the_number_of_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, older = tmp_path / "provenance.json", {"commit": "c0ffee", "diff": "- old\n"}
+    path.write_text(json.dumps({"data": {}, "sessions": [older]}))
+    for diff in ("+ a line\n" * 1000, "+ a line\n" * 1000, ""):
+        state = CodeState("c0ffee", diff, "c0ffee-dirty")
+        monkeypatch.setattr(provenance, "code_state", lambda state=state: state)
+        record_session(path, dataset_version(), {}, {"device": "cpu"})
+    assert path.read_text().count("+ a line") == 1000
+    content, sessions = json.loads(path.read_text()), read_sessions(path)
+    assert content["sessions"][0] == older
+    assert content["diffs"] == {sessions[1].diff_sha256: "+ a line\n" * 1000}
+    assert sessions[0].changes_sha256 == hashlib.sha256(b"- old\n").hexdigest()
+    assert (sessions[2].changes_sha256, sessions[3].changes_sha256) == (sessions[1].diff_sha256, "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "", "[]", "{}", '{"data": {}, "sessions": [3]}', '{"data": {}, "sessions": [{"commit": 3}]}',
+        '{"data": {"train": 3}, "sessions": []}', '{"data": {}, "sessions": {}}', "[" * 100_000,
+    ],
+)  # fmt: skip
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "provenance.json"
     path.write_text(content)

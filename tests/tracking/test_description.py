@@ -68,7 +68,7 @@ def test_a_sweep_needs_no_parameters(tmp_path: Path) -> None:
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
     run.provenance.write_text("{")
-    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a JSON object .*; delete it"):
+    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
         RunDescription.of(run)
 
 

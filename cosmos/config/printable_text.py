@@ -1,0 +1,43 @@
+"""Text from strangers as people may see it: names, captions, messages and logs in a terminal, file or page.
+
+A text is shown as it is, but for characters that would do something: control and escape characters, line
+breaks, marks that change the direction of reading, and bytes of file names that are not UTF-8. Those are
+shown as escapes. What goes to a terminal goes through `print_text`, `PrintableFormatter` or, for tables and
+colours, `cosmos.report.terminal`; none of them interprets markup.
+"""
+
+import logging
+import sys
+
+
+def printable(text: str) -> str:
+    """Return `text` with its control characters, line breaks and direction marks as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return `text` as `printable`, but with its line breaks and tabs as they are."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
+def encodable_text(text: str) -> str:
+    """Return text with escapes for what UTF-8 cannot encode: names of folders may be any bytes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:
+    """Print lines for a person, on the error stream or else on the output, at once."""
+    stream = sys.stderr if to_errors else sys.stdout
+    print(printable_lines(text), file=stream, end=end, flush=True)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formatter of log records that shows control characters in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as text of one or more lines."""
+        return printable_lines(super().format(record))
