@@ -1,25 +1,32 @@
 """Cache of embeddings on disk: rows of D numbers by key, in collections.
 
 A collection is a folder of parts. Parts are only ever added, each written whole, so that a killed evaluation
-loses no more than it computed after its last part, and several processes can write at the same time.
+loses no more than it computed after its last part, and several processes can write at the same time. A part
+is NumPy's zip archive, whose checksums show any damage of it when it is read; nothing in it is unpickled.
 """
 
 import io
+import json
 import logging
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.run.files import replacing
 
 logger = logging.getLogger(__name__)
+
+PART_SUFFIX = ".npz"
 
 
 class EmbeddingCache(Protocol):
@@ -50,38 +57,56 @@ class CacheFolder:
     folder: Path
 
     def read(self, collection: str) -> dict[str, Tensor]:
-        """Return the rows (D,) of a collection by key. A damaged part is skipped, with a warning.
+        """Return the rows (D,) of a collection by key. A damaged part is removed, with a warning.
 
         Raises TransientError where the disk fails: what cannot be read for now is not damaged.
         """
         rows: dict[str, Tensor] = {}
-        for path in sorted(self._collection_folder(collection).glob("*.pt")):
-            rows |= _read_part(path)
+        for path in sorted(self._collection_folder(collection).glob(f"*{PART_SUFFIX}")):
+            rows |= _read_part_if_whole(path)
         return rows
 
     def add(self, collection: str, keys: Sequence[str], rows: Tensor) -> None:
         """Write rows (N, D) under N keys as a part of a collection; log a warning where that fails."""
         try:
-            with replacing(self._collection_folder(collection) / f"{uuid.uuid4().hex}.pt") as temporary:
-                torch.save({"keys": list(keys), "rows": rows}, temporary)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
+            path = self._collection_folder(collection) / f"{uuid.uuid4().hex}{PART_SUFFIX}"
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                names = json.dumps(list(keys)).encode("ascii")
+                np.savez(file, keys=np.frombuffer(names, np.uint8), rows=rows.numpy())
+        except OSError as error:
             logger.warning("%s: embeddings cannot be kept (%s); make room", self.folder, error)
 
     def _collection_folder(self, collection: str) -> Path:
         return self.folder / fingerprint_strings([collection])
 
 
-def _read_part(path: Path) -> dict[str, Tensor]:
+def _read_part_if_whole(path: Path) -> dict[str, Tensor]:
     """Return the rows of a part by key; {} for a part that is damaged, or was deleted in the meantime."""
+    try:
+        return read_part(path)
+    except FileNotFoundError:
+        return {}
+    except DamagedDataError as error:
+        logger.warning("%s; it is removed, and its embeddings are computed again", error)
+        with suppress(OSError):
+            path.unlink()
+        return {}
+
+
+def read_part(path: Path) -> dict[str, Tensor]:
+    """Return the rows of a part of a collection by key.
+
+    Raises DamagedDataError for a damaged one, TransientError where the disk fails, and FileNotFoundError.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return {}
+        raise
     except OSError as error:
         raise convert_read_error(error, path) from None
     try:
-        part = torch.load(io.BytesIO(content), weights_only=True)
-        return dict(zip(part["keys"], part["rows"], strict=True))
-    except Exception:  # a damaged stream can end in any exception of the unpickler
-        logger.warning("%s: damaged; its embeddings are computed again", path)
-        return {}
+        with np.load(io.BytesIO(content), allow_pickle=False) as part:
+            keys, rows = json.loads(part["keys"].tobytes()), torch.from_numpy(part["rows"])
+        return dict(zip(keys, rows, strict=True))
+    except Exception as error:  # a damaged zip can raise nearly anything
+        raise DamagedDataError(f"{path}: damaged ({error})") from None

@@ -1,11 +1,15 @@
 import errno
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cosmos.errors import TransientError
 from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
+from tests.data.examples import flip_bit
 
 
 def test_rows_come_back_under_their_keys_from_all_parts(tmp_path: Path) -> None:
@@ -21,14 +25,33 @@ def test_collections_are_kept_apart(tmp_path: Path) -> None:
     assert cache.read("captions") == {}
 
 
-def test_a_damaged_part_is_passed_over_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_keys_are_any_text(tmp_path: Path) -> None:
+    cache, keys = CacheFolder(tmp_path), ["", "é\udcff", 'a "b"\n', "x" * 100_000]
+    cache.add("captions", keys, torch.zeros(4, 2))
+    assert list(cache.read("captions")) == keys
+
+
+def test_a_damaged_part_is_removed_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     cache = CacheFolder(tmp_path)
     cache.add("photos", ["a"], torch.zeros(1, 1))
-    (part,) = tmp_path.rglob("*.pt")
-    for damage in (part.read_bytes()[:100], b"", b"junk"):
+    (part,) = tmp_path.rglob("*.npz")
+    for damage in (part.read_bytes()[:100], b"", b"junk", pickle.dumps(["a"])):
         part.write_bytes(damage)
         assert cache.read("photos") == {}
-    assert f"{part}: damaged; its embeddings are computed again" in caplog.text
+        assert not part.exists()
+    assert f"{part}: damaged (" in caplog.text
+    assert "); it is removed, and its embeddings are computed again" in caplog.text
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_harmless_or_damage(tmp_path: Path, position: int, bit: int) -> None:
+    folder = tmp_path / f"{position}-{bit}"
+    CacheFolder(folder).add("photos", ["a", "b"], torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    (part,) = folder.rglob("*.npz")
+    flip_bit(part, position, bit)
+    rows = {key: row.tolist() for key, row in CacheFolder(folder).read("photos").items()}
+    assert rows in ({}, {"a": [1, 2], "b": [3, 4]})
 
 
 def test_a_part_that_a_failing_disk_keeps_back_is_not_damaged(
@@ -41,7 +64,7 @@ def test_a_part_that_a_failing_disk_keeps_back_is_not_damaged(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(Path, "read_bytes", fail)
-    with pytest.raises(TransientError, match=r"\.pt: cannot be read"):
+    with pytest.raises(TransientError, match=r"\.npz: cannot be read"):
         cache.read("photos")
 
 
