@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
 
+from cosmos.config.printable_text import print_text
 from cosmos.errors import CosmosError, InputError
 from flows.daemons import Daemon
 
@@ -67,27 +68,27 @@ def serve() -> None:
     work_pool.create_work_pool(POOL, QUEUES)
     deploy_flows()
     if running := WORKER.running():
-        print(f"the worker runs already: process {running.id}")
+        print_text(f"the worker runs already: process {running.id}")
     else:
         work_pool.mark_orphans_crashed(POOL)
         now = datetime.now(UTC)
         WORKER.start()
         wait_until_ready(WORKER, lambda: work_pool.has_worker(POOL, since=now))
-    print(HINTS.format(url=url, home=HOME))
+    print_text(HINTS.format(url=url, home=HOME))
 
 
 def start_server() -> str:
     """Return the address of the server, which is started if need be."""
     if running := SERVER.running():
         url = running.note
-        print(f"the server runs already: process {running.id}")
+        print_text(f"the server runs already: process {running.id}")
     else:
         host, port = os.environ["PREFECT_SERVER_API_HOST"], os.environ["PREFECT_SERVER_API_PORT"]
         if not (port.isdecimal() and int(port) <= MAX_PORT):
             raise InputError(f"PREFECT_SERVER_API_PORT: {port!r} is no number of a port, such as 4200")
         check_port_free(host, int(port))
         url = f"http://{host}:{port}"
-        print(f"starting a server at {url}, which takes half a minute the first time")
+        print_text(f"starting a server at {url}, which takes half a minute the first time")
         SERVER.start(url)
     wait_until_ready(SERVER, lambda: is_reachable(f"{url}/api/health"))
     return url
@@ -146,7 +147,7 @@ def stop_serving() -> None:
 
         work_pool.end_flow_runs(POOL)
     for daemon in (WORKER, SERVER):
-        print(f"the {daemon.name} {'has ended' if daemon.stop() else 'did not run'}")
+        print_text(f"the {daemon.name} {'has ended' if daemon.stop() else 'did not run'}")
 
 
 def main() -> None:
@@ -157,7 +158,7 @@ def main() -> None:
     try:
         commands[sys.argv[1]]()
     except CosmosError as error:
-        print(f"serve: {error}", file=sys.stderr)
+        print_text(f"serve: {error}", to_errors=True)
         sys.exit(error.exit_status)
 
 

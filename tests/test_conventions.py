@@ -142,6 +142,34 @@ def test_docstrings_begin_with_a_verb_or_a_noun() -> None:
     assert not riddles, "\n".join(riddles)
 
 
+# text for people
+
+
+def calls(*names: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield each call of a function or class of these names, with its file and line."""
+    for place, node in nodes(ast.Call):
+        if isinstance(node.func, ast.Name) and node.func.id in names:
+            yield place, node
+
+
+def is_literal(call: ast.Call) -> bool:
+    """Return True for a column of a progress bar whose text is no markup."""
+    is_constant = isinstance(call.args[0], ast.Constant) and "{" not in ast.unparse(call.args[0])
+    return is_constant or any(option.arg == "markup" for option in call.keywords)
+
+
+def test_what_is_printed_passes_the_places_that_show_control_characters() -> None:
+    printed = {
+        "print": {"config/printable_text", "cli/__init__", "cli/base", "cli/stages"},  # JSON, YAML, nothing
+        "Console": {"evaluation/embed", "training/trainer", "registry/index", "data/preparation"},  # bars
+        "Text": {"report/terminal"},
+    }
+    for name, places in printed.items():
+        files = {place.split(":")[0].removeprefix("cosmos/").removesuffix(".py") for place, _ in calls(name)}
+        assert files == places, (name, files ^ places)
+    assert not [place for place, call in calls("TextColumn") if not is_literal(call)]
+
+
 # sizes
 
 

@@ -37,6 +37,7 @@ from cosmos.cli.stages import (
     ShowParamsCommand,
 )
 from cosmos.cli.sweeps import DashboardCommand, SweepCommand
+from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError, Interrupted, error_class
 
@@ -163,14 +164,16 @@ def set_up_logging() -> None:
     """Send log messages of the library to the error stream."""
     # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
     level = logging.WARNING if sys.stderr.isatty() else logging.INFO
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger().handlers[0].setLevel(level)
+    logging.basicConfig(stream=sys.stderr)
+    handler = logging.getLogger().handlers[0]
+    handler.setFormatter(PrintableFormatter("%(message)s"))
+    handler.setLevel(level)
     logging.getLogger("cosmos").setLevel(logging.INFO)
 
 
 def exit_with_message(message: str, status: int) -> NoReturn:
     """End the command with a message on the error stream and an exit status."""
-    print(f"cosmos: {message}", file=sys.stderr)
+    print_text(f"cosmos: {message}", to_errors=True)
     try:
         flush_output()
     except OSError:  # a second failure, which must not replace the status of the first

@@ -13,6 +13,7 @@ from cosmos.config.evaluate_params import EvaluateParams, SuiteName
 from cosmos.config.experiment import dump_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
+from cosmos.config.printable_text import print_text
 from cosmos.config.section import AnyPath
 from cosmos.run.directory import RunDir, run_name
 from cosmos.run.files import write_text
@@ -189,5 +190,5 @@ class ExportCommand(Command):
 
         exported = export_plain_clip(self.checkpoint, self.output, self.which, machine)
         if not self.as_json:
-            print(exported.code)
+            print_text(exported.code)
         self.print_json(asdict(exported))

@@ -10,6 +10,7 @@ from cosmos.compare.comparison import compare_named, find_run_or_sweep
 from cosmos.compare.page import render_comparison
 from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
+from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure
@@ -35,7 +36,7 @@ def write_comparison(
     write_text(path, render_comparison(comparison, names, studies))
     if not quiet:
         print_comparison(comparison)
-        print(f"page: {path}")
+        print_text(f"page: {path}")
     return {**comparison.as_json(), "page": str(path)}
 
 
@@ -61,5 +62,5 @@ def save_workspace(names: Sequence[str], machine: Machine, quiet: bool) -> list[
         for sweep in sweeps
     ]
     if not quiet:
-        print("\n".join(f"workspace: {url}" for url in urls))
+        print_text("\n".join(f"workspace: {url}" for url in urls))
     return urls

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +16,7 @@ from cosmos.config.figures import is_caveat
 from cosmos.config.printable_text import printable
 from cosmos.registry.candidates import SeedStatistics, format_deviation
 from cosmos.registry.sweep_difference import describe_origin
+from cosmos.report.terminal import Terminal, plain_text
 from cosmos.report.text import format_parameter, parameter_label
 
 MAX_COLUMN_CONTENDERS = 5
@@ -185,11 +185,11 @@ def parameter_cell(contender: Contender, path: str) -> ComparisonCell:
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the table as far as there is room in the terminal, and remarks below it."""
-    console, table = Console(), comparison_table(comparison)
+    console, table = Terminal(), comparison_table(comparison)
     num_columns = count_fitting_columns(table, console.width)
     console.print(rich_table(table, num_columns, console.width))
     for line in [*omission_remarks(table, num_columns), *comparison_remarks(comparison)]:
-        console.print(Text(printable(line)))
+        console.print(plain_text(printable(line)))
 
 
 def count_fitting_columns(table: ComparisonTable, width: int) -> int:
@@ -227,13 +227,13 @@ def rich_table(table: ComparisonTable, num_columns: int, width: int) -> Table:
     room = share if table_width(table, num_columns) > width else width
     widths = [min(column_width(table, number), room) for number in range(num_columns)]
     for heading, fit in zip(table.headings, widths, strict=False):
-        rich.add_column(Text(printable(heading)), justify="right", overflow="fold", width=fit)
+        rich.add_column(plain_text(printable(heading)), justify="right", overflow="fold", width=fit)
     left = width - sum(fit + COLUMN_GAP for fit in widths)
     for block in table.blocks:
         if block.title:
-            rich.add_row(Text(block.title, style="bold"))
+            rich.add_row(plain_text(block.title, style="bold"))
         for row in block.rows[:MAX_TERMINAL_ROWS]:
-            name = Text(fold_name(printable(row.name), left), style="bold" if row.is_winner else "")
+            name = plain_text(fold_name(printable(row.name), left), style="bold" if row.is_winner else "")
             rich.add_row(name, *map(rich_cell, row.cells[:num_columns]))
         rich.add_section()
     return rich
@@ -252,8 +252,8 @@ def fold_name(name: str, width: int) -> str:
 def rich_cell(cell: ComparisonCell) -> Text:
     """Return a cell as Rich's text; others than the best have spaces in place of its mark."""
     if cell.is_best:
-        return Text(f"{printable(cell.text)}{BEST_MARK}", style="green")
-    return Text(f"{printable(cell.text)}{' ' * len(BEST_MARK)}")
+        return plain_text(f"{printable(cell.text)}{BEST_MARK}", style="green")
+    return plain_text(f"{printable(cell.text)}{' ' * len(BEST_MARK)}")
 
 
 def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:

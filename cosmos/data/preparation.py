@@ -252,7 +252,7 @@ def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
         number: outcome for number, task in enumerate(plan.tasks) if (outcome := recorded_outcome(task))
     }
     to_do = {number: task for number, task in enumerate(plan.tasks) if number not in outcomes}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(plan.unit))
+    columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TextColumn(plan.unit, markup=False))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         bar = progress.add_task("prepare", total=sum(task.num_inputs for task in plan.tasks))
         progress.advance(bar, sum(plan.tasks[number].num_inputs for number in outcomes))

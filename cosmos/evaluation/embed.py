@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
+from cosmos.config.printable_text import printable
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.device_memory import explaining_full_gpus
@@ -219,11 +220,16 @@ class Embedder:
 @contextmanager
 def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar on the first rank's terminal, unless `quiet`; yield its function `advance`."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     hidden = quiet or rank() > 0 or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
-        task = bar.add_task(noun, total=total)
+        task = bar.add_task(printable(noun), total=total)
         yield lambda count: bar.advance(task, count)
 
 

@@ -17,6 +17,7 @@ from types import FrameType
 
 import submitit
 
+from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.errors import (
     InputError,
     Interrupted,
@@ -68,7 +69,8 @@ class Task:
     def __call__(self) -> None:
         """Run the call; its value, or the error that stopped it, is in the folder."""
         place = find_place(self.files)
-        logging.basicConfig(format="%(message)s", stream=sys.stdout)
+        logging.basicConfig(stream=sys.stdout)
+        logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
         logging.getLogger("cosmos").setLevel(logging.INFO)
         try:
             self.run(place)
@@ -122,7 +124,7 @@ class Task:
         On Slurm the job's script has it started again, where that is not done already.
         """
         if place.rank == 0:
-            print(stop, flush=True)
+            print_text(str(stop))
             if place.cluster == "local" and stop.signal == signal.SIGUSR2:
                 requeue_locally(place, self.files)
         # no failure, so that srun does not end the ranks that are still on their way here

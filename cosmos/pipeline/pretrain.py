@@ -9,6 +9,7 @@ from typing import Any
 from cosmos.config.experiment import Experiment
 from cosmos.config.identity import params_fingerprint
 from cosmos.config.machine import Machine
+from cosmos.config.printable_text import print_text
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
@@ -59,7 +60,7 @@ def pretrain_into(
     if is_first:
         keep_outputs(RunDir(path), Path(ended["checkpoint"]), output, machine)
         if not quiet:
-            print(f"output: {output}")
+            print_text(f"output: {output}")
     return {**ended, "output": str(output)}
 
 

@@ -20,7 +20,7 @@ from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import print_text, printable
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
@@ -254,10 +254,10 @@ def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:
 
 def print_promoted(artefact: Artefact, promoted: Mapping[str, Any]) -> None:
     """Print where the promoted model is, and the commands that keep it."""
-    print(f"{artefact.folder}: the model of {printable(promoted['run'])}, version {promoted['version']}")
+    print_text(f"{artefact.folder}: the model of {promoted['run']}, version {promoted['version']}")
     if not promoted["suites"]:
-        print(f"not measured yet: `cosmos evaluate --run {printable(promoted['run'])}`, and promote again")
-    print(
+        print_text(f"not measured yet: `cosmos evaluate --run {promoted['run']}`, and promote again")
+    print_text(
         f"to keep it, in {artefact.root}:\n"
         f"  git add {artefact.listed}.dvc {MODELS}/.gitignore && git commit -m 'Promote {artefact.name}'\n"
         "  dvc push"

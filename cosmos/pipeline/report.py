@@ -12,6 +12,7 @@ from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, TRAINING_DA
 from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
+from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError, summarize_error
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.report.curves import MetricsLine, final_figures, lines_as_csv, loss_charts, training_lines
@@ -74,7 +75,7 @@ def write_report(folder: Path, quiet: bool = False) -> dict[str, Any]:
     written = {"report": pipeline.page, "metrics": pipeline.metrics, "curves": pipeline.curves}
     if not quiet:
         for name, path in written.items():
-            print(f"{name}: {path}")
+            print_text(f"{name}: {path}")
     return {name: str(path) for name, path in written.items()}
 
 

@@ -13,7 +13,7 @@ from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import print_text, printable
 from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
 from cosmos.registry.query import (
@@ -109,11 +109,11 @@ class QueriedRuns:
     def print_table(self, rows: Sequence[RunRow], columns: Sequence[str], sorted_by: str = "name") -> None:
         """Print rows as a table with the query's columns, or else with `columns`."""
         if not rows:
-            print(f"none of {len(self.records)} runs matches")
+            print_text(f"none of {len(self.records)} runs matches")
             return
         shown = self.columns or columns
         mixed = mixed_figures(rows, [*shown, sorted_by])
-        sys.stdout.write("\n".join([*table_lines(rows, shown), *([MIXED_NOTE] if mixed else []), ""]))
+        print_text("\n".join([*table_lines(rows, shown), *([MIXED_NOTE] if mixed else [])]))
 
 
 def query_runs(query: RunQuery, machine: Machine) -> QueriedRuns:
@@ -142,7 +142,7 @@ def print_runs(
     """
     records = with_shared_names(list_runs(machine.runs_root))
     if not records:
-        print(no_runs_message(machine), file=sys.stderr)
+        print_text(no_runs_message(machine), to_errors=True)
         return []
     answer = QueriedRuns(query, records)
     key = answer.resolve(sort.removeprefix("-"))
@@ -152,7 +152,7 @@ def print_runs(
     if not quiet:
         answer.print_table(shown, usual_columns(shown), sorted_by=key)
         if len(shown) < len(rows):
-            print(f"... and {len(rows) - len(shown)} more; `--limit {len(rows)}` shows all")
+            print_text(f"... and {len(rows) - len(shown)} more; `--limit {len(rows)}` shows all")
     return answer.as_json(shown)
 
 
@@ -187,10 +187,10 @@ def print_best_runs(
     shown = [row for part in ranked.values() for row in part]
     values = answer.as_json(shown)
     if not quiet:
-        print(f"{printable(key)}, the {'smallest' if ascending else 'largest'} first")
+        print_text(f"{key}, the {'smallest' if ascending else 'largest'} first")
         print_rankings(answer, ranked, list(dict.fromkeys(["name", "status", key, *usual_columns(shown)])))
     elif len(ranked) > 1:
-        print(f"{key}: {describe_mixture(ranked)}", file=sys.stderr)
+        print_text(f"{key}: {describe_mixture(ranked)}", to_errors=True)
     return values
 
 
@@ -208,10 +208,10 @@ def print_rankings(
 ) -> None:
     """Print a table for each version of the data, below its hash where there are several."""
     if len(ranked) > 1:
-        print(describe_mixture(ranked))
+        print_text(describe_mixture(ranked))
     for version, rows in ranked.items():
         if len(ranked) > 1:
-            print(f"\ndata {data_mark(version)}")
+            print_text(f"\ndata {data_mark(version)}")
         answer.print_table(rows, columns)
 
 
@@ -237,7 +237,7 @@ def export_runs(file: Path, query: RunQuery, machine: Machine, quiet: bool) -> d
     columns = named or [key for key in answer.keys if has_key(answer.rows, key)]
     write(file, answer.rows, columns)
     if not quiet:
-        print(f"{file}: {len(answer.rows)} runs, {len(columns)} columns")
+        print_text(f"{file}: {len(answer.rows)} runs, {len(columns)} columns")
     return {"file": str(file), "runs": len(answer.rows), "columns": columns}
 
 
@@ -307,7 +307,7 @@ def print_record(
         "data of the figures": record.data,
     }
     parts = ("\n".join(section_lines(title, values)) for title, values in sections.items() if values)
-    print("\n\n".join(parts))
+    print_text("\n\n".join(parts))
 
 
 def section_lines(title: str, values: Mapping[str, RowValue]) -> list[str]:

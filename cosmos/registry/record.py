@@ -24,7 +24,7 @@ from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
 from cosmos.run.provenance_record import Provenance, read_provenance
-from cosmos.run.records import read_record
+from cosmos.run.records import describe_problem, read_record
 from cosmos.run.results import Results
 
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
@@ -165,8 +165,7 @@ class TolerantReader:
         except FileNotFoundError:
             return default
         except Exception as error:  # a damaged file may raise any error in its reader
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self.problems.append(reason if str(path) in reason else f"{path}: {reason}")
+            self.problems.append(describe_problem(path, error))
             return default
 
 

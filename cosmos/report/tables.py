@@ -33,6 +33,7 @@ from cosmos.config.figures import (
 from cosmos.config.number_text import format_share
 from cosmos.config.printable_text import printable
 from cosmos.report.published import differences_to_published
+from cosmos.report.terminal import plain_text
 from cosmos.run.results import overall_figures
 
 
@@ -155,8 +156,13 @@ def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> 
     """
     parts: list[Text | Table] = []
     for (checkpoint, columns), part in _group_by_table(suite, measured).items():
-        notes = map(Text, _notes(part, printable))
-        parts += [Text(printable(f"{title}: {checkpoint}")), _table(columns, part), *notes, Text()]
+        notes = map(plain_text, _notes(part, printable))
+        parts += [
+            plain_text(printable(f"{title}: {checkpoint}")),
+            _table(columns, part),
+            *notes,
+            plain_text(""),
+        ]
     return Group(*parts)
 
 
@@ -200,18 +206,20 @@ def _own_columns(scores: DatasetScores) -> tuple[MetricColumn, ...]:
 
 def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> Table:
     """Return a table that folds headings and names where there is no room for them, but no figure."""
-    blocks = [(Text(_folded(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured]
+    blocks = [
+        (plain_text(_folded(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured
+    ]
     rows = [row for _, block in blocks for row in block]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("", overflow="fold", width=_NAMES_WIDTH)
     for number, column in enumerate(columns):
-        heading = Text(re.sub("[ _]", "\n", printable(column.heading)))
+        heading = plain_text(re.sub("[ _]", "\n", printable(column.heading)))
         widest = max(len(row.cells[number]) for row in rows)
         table.add_column(heading, justify="right", overflow="fold", min_width=widest)
     for dataset, block in blocks:
         table.add_row(dataset)
         for row in block:
-            table.add_row(Text(f"  {printable(row.name)}"), *row.cells, style=row.style)
+            table.add_row(plain_text(f"  {printable(row.name)}"), *row.cells, style=row.style)
     return table
 
 

@@ -30,6 +30,12 @@ def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Reco
         raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
 
 
+def describe_problem(path: Path, error: Exception) -> str:
+    """Return the error of a reader of `path` in a line, which names the file."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return reason if str(path) in reason else f"{path}: {reason}"
+
+
 def parse_record(content: bytes, shape: type[Record]) -> Record:
     """Return the record in a text of JSON as a `shape`, as `read_record`.
 

@@ -1,6 +1,7 @@
 """Optuna's dashboard for the study of a sweep."""
 
 from cosmos.config.machine import Machine
+from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import find_sweep_dir
 from cosmos.search.study import load_study, open_storage
@@ -18,5 +19,5 @@ def serve_dashboard(name: str, machine: Machine, port: int) -> None:
         from optuna_dashboard import run_server
     except ImportError:
         raise InputError("optuna-dashboard is not installed: pip install optuna-dashboard") from None
-    print(f"{folder.path.name}: http://127.0.0.1:{port}", flush=True)
+    print_text(f"{folder.path.name}: http://127.0.0.1:{port}")
     run_server(open_storage(folder, machine), host="127.0.0.1", port=port)

@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.printable_text import print_text
 from cosmos.config.sweep import Sweep
 from cosmos.data.order import batch_per_rank
 from cosmos.launch.clusters import resolve_cluster
@@ -149,5 +150,5 @@ def cancel_sweep(folder: SweepDir, quiet: bool) -> dict[str, Any]:
     jobs = [trial.job for trial in ended]
     if not quiet:
         outcome = f"jobs cancelled: {', '.join(jobs)}" if ended else "no trial's job was alive"
-        print(f"{sweep.id}: {outcome}; the same sweep command goes on from what is saved")
+        print_text(f"{sweep.id}: {outcome}; the same sweep command goes on from what is saved")
     return {"sweep": sweep.id, "trials": [trial.name for trial in ended], "jobs": jobs}

@@ -2,10 +2,11 @@
 
 import sys
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from cosmos.config.printable_text import print_text
 from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.report.terminal import Terminal
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun
 from cosmos.search.terminal_tables import describe_trial, print_conclusion
@@ -19,16 +20,16 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
 
     Raises the errors of `SweepRun.trials`.
     """
-    console = Console(stderr=quiet)
-    console.print(sweep_run.introduction(), markup=False, highlight=False, soft_wrap=True)
+    console = Terminal(stderr=quiet)
+    console.print(sweep_run.introduction(), soft_wrap=True)
     try:
         with trial_progress_bar() as bar:
             run_trials_with_progress(sweep_run, bar, console)
     except KeyboardInterrupt:
         name = sweep_run.sweep.id
-        print(
+        print_text(
             f"\ntrials that run go on; the same command attaches to them, `cosmos cancel {name}` ends them",
-            file=sys.stderr,
+            to_errors=True,
         )
         raise
     conclusion = sweep_run.conclude()
@@ -37,13 +38,13 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     return conclusion
 
 
-def run_trials_with_progress(sweep_run: SweepRun, bar: Progress, console: Console) -> None:
+def run_trials_with_progress(sweep_run: SweepRun, bar: Progress, console: Terminal) -> None:
     """Run the trials of a sweep; print a line for each that begins or ends, and advance the bar."""
     task = bar.add_task("trials", total=sweep_run.num_trials)
     records: dict[str, TrialRecord] = {trial.name: trial for trial in sweep_run.folder.trials}
     for trial in sweep_run.trials():
         records[trial.name] = trial
-        console.print(describe_trial(trial), markup=False, highlight=False, soft_wrap=True)
+        console.print(describe_trial(trial), soft_wrap=True)
         ended = sum(1 for record in records.values() if record.state in COUNTED_STATES)
         repeats = sum(1 for record in records.values() if record.seed)
         bar.update(task, completed=ended, total=sweep_run.num_trials + repeats)
@@ -52,10 +53,10 @@ def run_trials_with_progress(sweep_run: SweepRun, bar: Progress, console: Consol
 def trial_progress_bar() -> Progress:
     """Return a progress bar of trials, which shows on a terminal only."""
     return Progress(
-        TextColumn("[bold]{task.description}"),
+        TextColumn("{task.description}", "bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=Terminal(stderr=True),
         disable=not sys.stderr.isatty(),
     )

@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from cosmos.config.identity import flatten_sections
 from cosmos.config.number_text import format_share
+from cosmos.config.printable_text import printable
 from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
 from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.report.terminal import Terminal
 from cosmos.report.text import format_parameter, parameter_label
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.study import Importances
@@ -31,16 +32,16 @@ def print_search_space(sweep: Sweep, trials: int) -> None:
         where = ", ".join(
             f"{other} = {format_parameter(wanted)}" for other, wanted in distribution.when.items()
         )
-        table.add_row(path, describe_distribution(distribution), where, format_parameter(base[path]))
-    console = Console()
-    console.print(f"{sweep.name}: {sweep.file.about}", markup=False)
+        cells = path, describe_distribution(distribution), where, format_parameter(base[path])
+        table.add_row(*map(printable, cells))
+    console = Terminal()
+    console.print(f"{sweep.name}: {sweep.file.about}")
     console.print(table)
     goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
     file = sweep.file
     console.print(
         f"{goals}\n{trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
         f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
-        markup=False,
     )
 
 
@@ -73,17 +74,17 @@ def format_values(values: Mapping[str, Any]) -> str:
 
 def print_conclusion(conclusion: SweepConclusion, sweep: Sweep) -> None:
     """Print the best candidates of a sweep as a table, and remarks below it."""
-    console = Console()
+    console = Terminal()
     searched = list(sweep.file.space)
     figures = [objective.figure for objective in sweep.file.objectives]
     columns = ["", "trial", "seeds", *(figure.rpartition("/")[2] for figure in figures)]
     table = Table(*columns, *map(parameter_label, searched), box=box.SIMPLE_HEAD)
     for candidate in conclusion.candidates[:MAX_CANDIDATES]:
         table.add_row(*candidate_cells(candidate, searched), style="bold" if candidate.is_best else "")
-    console.print(f"{conclusion.sweep}: {', '.join(figures)}", markup=False)
+    console.print(f"{conclusion.sweep}: {', '.join(figures)}")
     console.print(table)
     for line in conclusion_remarks(conclusion):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
@@ -91,7 +92,7 @@ def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
     figures = [str(figure) for figure in candidate.figures.values()]
     values = [format_parameter(candidate.asked[path]) if path in candidate.asked else "" for path in searched]
     mark = "*" if candidate.is_best else ""
-    return [mark, str(candidate.number), str(candidate.num_seeds), *figures, *values]
+    return [mark, str(candidate.number), str(candidate.num_seeds), *figures, *map(printable, values)]
 
 
 def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:

@@ -5,9 +5,7 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
@@ -17,6 +15,7 @@ from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.dataset_files import is_transient
 from cosmos.evaluation.suite import suites
+from cosmos.report.terminal import Terminal, plain_text
 
 
 @dataclass(frozen=True)
@@ -125,10 +124,10 @@ def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> Data
 
 def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: Machine) -> None:
     """Print a table of datasets or, in detail, all fields of each."""
-    console = Console()
+    console = Terminal()
     if in_detail:
         for item in listed:
-            console.print(Text(f"{item.suite}: {item.name}", "bold"), dataset_details(item), "")
+            console.print(plain_text(f"{item.suite}: {item.name}", "bold"), dataset_details(item), "")
         return
     console.print(datasets_table(listed))
     console.print(
@@ -142,9 +141,14 @@ def datasets_table(listed: Sequence[DatasetListing]) -> Table:
     for heading in ("dataset", "here", "size", "licence"):
         rows.add_column(heading, overflow="fold")
     for suite, items in groupby(listed, key=lambda item: item.suite):
-        rows.add_row(Text(suite, "bold"))
+        rows.add_row(plain_text(suite, "bold"))
         for item in items:
-            cells = Text(f"  {item.name}"), describe_presence(item), Text(item.size), Text(item.licence)
+            cells = (
+                plain_text(f"  {item.name}"),
+                describe_presence(item),
+                plain_text(item.size),
+                plain_text(item.licence),
+            )
             rows.add_row(*cells, style="" if item.present else "dim")
     return rows
 
@@ -162,5 +166,5 @@ def dataset_details(item: DatasetListing) -> Table:
     for key, value in asdict(item).items():
         if key not in ("suite", "name"):
             text = "\n".join(value) if isinstance(value, tuple) else str(value)
-            lines.add_row(f"  {key.replace('_', ' ')}", Text(text, overflow="fold"))
+            lines.add_row(f"  {key.replace('_', ' ')}", plain_text(text, overflow="fold"))
     return lines

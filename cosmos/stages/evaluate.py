@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
+from cosmos.config.printable_text import print_text
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
@@ -28,6 +28,7 @@ from cosmos.evaluation.suite import suites
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
 from cosmos.report.tables import results_table
+from cosmos.report.terminal import Terminal
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import holding_lock, replacing, write_text
@@ -299,8 +300,8 @@ def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, 
         hashes = {name: entry["data_hash"] for name, entry in measured.items()}
         now = {k: entry for k, entry in entries.items() if hashes.get(entry["dataset"]) == entry["data_hash"]}
         rows = [dataset_scores(suite, label, entry) for label, entry in now.items()]
-        Console().print(results_table(suite, suite, rows))
-        print(f"results: {results.path}")
+        Terminal().print(results_table(suite, suite, rows))
+        print_text(f"results: {results.path}")
 
 
 def requested_entries(

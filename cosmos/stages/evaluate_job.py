@@ -3,7 +3,6 @@
 Nothing here imports torch, unless a checkpoint has to be downloaded first.
 """
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from cosmos.config.experiment import Experiment
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.printable_text import print_text
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.launch.clusters import resolve_cluster
@@ -127,7 +127,7 @@ def launch_evaluations(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
         if submission := read_submission(spec.record):
             job = submission.job_id
             end = f"{'scancel' if submission.cluster == 'slurm' else 'kill'} {job}"
-            print(f"\njob {job} goes on: the same command waits for it, `{end}` ends it", file=sys.stderr)
+            print_text(f"\njob {job} goes on: the same command waits for it, `{end}` ends it", to_errors=True)
         raise
     drop_ended_submission(spec.record)
     return outcomes

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +25,7 @@ from cosmos.config.printable_text import printable
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
 from cosmos.report.published import published_figures
+from cosmos.report.terminal import Terminal, plain_text
 
 ExpectedFigures = Mapping[str, Mapping[str, Figures]]
 """Published figures by suite and dataset."""
@@ -160,10 +161,10 @@ def figures_to_expect(evaluate: EvaluateParams) -> ExpectedFigures:
 
 def print_experiments(listed: Sequence[ExperimentListing], in_detail: bool) -> None:
     """Print a table of experiments, or the details of each."""
-    console = Console()
+    console = Terminal()
     if in_detail:
         for item in listed:
-            console.print(Text(printable(item.name), "bold"), experiment_details(item), "")
+            console.print(plain_text(printable(item.name), "bold"), experiment_details(item), "")
         return
     console.print(experiments_table(listed))
     console.print(
@@ -180,9 +181,12 @@ def experiments_table(listed: Sequence[ExperimentListing]) -> Group:
     heading, *lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-    parts: list[RenderableType] = [Text(heading, "underline")]
+    parts: list[RenderableType] = [plain_text(heading, "underline")]
     for item, line in zip(listed, lines, strict=True):
-        parts += [Text(line, "bold"), *(Padding(words, (0, 0, 0, 2)) for words in experiment_remarks(item))]
+        parts += [
+            plain_text(line, "bold"),
+            *(Padding(words, (0, 0, 0, 2)) for words in experiment_remarks(item)),
+        ]
     return Group(*parts)
 
 
@@ -199,9 +203,9 @@ def experiment_cells(item: ExperimentListing) -> tuple[str, ...]:
 def experiment_remarks(item: ExperimentListing) -> list[Text]:
     """Return the lines below an experiment's: description and expectation, or the problem."""
     if item.plan is None:
-        return [Text(item.problem, "red")]
+        return [plain_text(item.problem, "red")]
     expected = ", ".join(first_published_figures(item.plan.published)) or item.plan.expected
-    return [Text(printable(item.plan.about)), Text(printable(f"expected: {expected}"), "dim")]
+    return [plain_text(printable(item.plan.about)), plain_text(printable(f"expected: {expected}"), "dim")]
 
 
 def first_published_figures(expected: ExpectedFigures) -> list[str]:
@@ -223,7 +227,7 @@ def experiment_details(item: ExperimentListing) -> Table:
     fields = plan_fields(item.plan) if item.plan else {}
     for key, value in {"file": item.file, "problem": item.problem, **fields}.items():
         if value:
-            shown = value if isinstance(value, Table) else Text(str(value))
+            shown = value if isinstance(value, Table) else plain_text(str(value))
             lines.add_row(f"  {key.replace('_', ' ')}", shown)
     return lines
 
@@ -245,5 +249,5 @@ def figures_table(expected: ExpectedFigures) -> Table | None:
     for suite, datasets in expected.items():
         for dataset, figures in datasets.items():
             metrics = (f"{metric} {share_in_percent(value)}" for metric, value in figures.items())
-            rows.add_row(suite, dataset, Text(", ".join(metrics)))
+            rows.add_row(suite, dataset, plain_text(", ".join(metrics)))
     return rows if rows.row_count else None

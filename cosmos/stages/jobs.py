@@ -4,28 +4,30 @@ Nothing here imports torch, so that a list takes no longer than the scheduler's 
 """
 
 import os
-import sys
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from cosmos.config.figures import EPOCH, LOSS, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
-from cosmos.errors import CosmosError, InputError
+from cosmos.config.printable_text import print_text, printable
+from cosmos.errors import InputError
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.submission import Submission, read_submission, submission_lock
 from cosmos.launch.watch import describe_job_state, wait_for_outcomes
+from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.metrics import last_line_with
+from cosmos.run.records import describe_problem
 
 COLUMNS = ("run", "job", "state", "step", "samples/s", "left", "limit", "last line")
 """Headings of the table of jobs."""
@@ -53,11 +55,13 @@ class RunJob:
     """seconds since the run last wrote a line of metrics"""
     missing_data: str = ""
     """samples used of those listed, such as "393 of 400", where some are missing or damaged"""
+    problem: str = ""
+    """file of the run that cannot be read, and why; the other fields are then those of no job"""
 
 
 def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
     """Return the jobs of all runs, the newest first, and print them unless `quiet`."""
-    records = sorted(job_records(machine), key=lambda path: path.stat().st_mtime, reverse=True)
+    records = sorted(job_records(machine), key=time_of_change, reverse=True)
     rows = [job_of_run(RunDir(record.parent), machine) for record in records]
     if not quiet:
         print_jobs(rows, machine)
@@ -79,7 +83,7 @@ def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
     was_alive = end_submission(submission)
     if not quiet:
         done = "cancelled; the same pretrain command goes on from the last save"
-        print(f"job {submission.job_id}: {done if was_alive else 'had ended already'}")
+        print_text(f"job {submission.job_id}: {done if was_alive else 'had ended already'}")
     return {"run": name, "job": submission.job_id, "cancelled": was_alive}
 
 
@@ -99,20 +103,19 @@ def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool)
     try:
         return wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
     except KeyboardInterrupt:
-        print(f"\njob {submission.job_id} goes on: {attach_or_cancel(name)}", file=sys.stderr)
+        print_text(f"\njob {submission.job_id} goes on: {attach_or_cancel(name)}", to_errors=True)
         raise
 
 
 def print_job_log(text: str, quiet: bool) -> None:
     """Print text of a job's log: on the error stream where JSON goes to the output (`quiet`)."""
-    stream = sys.stderr if quiet else sys.stdout
-    stream.write(text)
-    stream.flush()
+    print_text(text, to_errors=quiet, end="")
 
 
 def attach_or_cancel(name: str) -> str:
     """Return a remark with the commands that attach to the job of the run `name` and cancel it."""
-    return f"`cosmos attach {name}` shows it, `cosmos cancel {name}` ends it"
+    run = shlex.quote(name)
+    return f"`cosmos attach {run}` shows it, `cosmos cancel {run}` ends it"
 
 
 def name_of_run(run: RunDir, machine: Machine) -> str:
@@ -123,6 +126,14 @@ def name_of_run(run: RunDir, machine: Machine) -> str:
 def job_records(machine: Machine) -> list[Path]:
     """Return the files of the records of jobs: of runs, and of runs that lie together in a folder."""
     return [*machine.runs_root.glob("*/job.json"), *machine.runs_root.glob("*/*/job.json")]
+
+
+def time_of_change(path: Path) -> float:
+    """Return the time at which a file was changed; 0 where it is gone or cannot be asked."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def attachable_job(run: RunDir) -> Submission | None:
@@ -154,7 +165,7 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
 
 
 def job_of_run(run: RunDir, machine: Machine) -> RunJob:
-    """Return the job of one run. An error takes the place of its state."""
+    """Return the job of one run; where a file of it cannot be read, a job with this as its problem."""
     name = name_of_run(run, machine)
     try:
         submission = read_submission(run.job)
@@ -164,15 +175,16 @@ def job_of_run(run: RunDir, machine: Machine) -> RunJob:
         finished = submission.is_finished()
         words = "finished" if finished else describe_job_state(state, submission.max_requeues)
         return run_job(run, name, submission.job_id, submission.cluster, words, state)
-    except CosmosError as error:
-        return RunJob(name, "", "", str(error), "", 0, 0, 0, 0.0, 0.0, "", 0.0)
+    except Exception as error:  # a damaged file may raise any error in its reader
+        problem = describe_problem(run.path, error)
+        return RunJob(name, "", "", "unknown", "", 0, 0, 0, 0.0, 0.0, "", 0.0, problem=problem)
 
 
 def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:
     """Return the job of one run, with progress from the run's metrics; `words` describe the job's state."""
     last = last_line_with(LOSS.name, run.metrics)
-    step, epoch = last.get(STEP.name, 0), last.get(EPOCH.name, 0.0)
-    rate = last.get(SAMPLES_PER_SECOND.name, 0.0)
+    step, epoch = last.get(STEP.name, 0), last.get(EPOCH.name) or 0.0
+    rate = last.get(SAMPLES_PER_SECOND.name) or 0.0
     params = load_saved_params(run).pretrain
     total = round(step / epoch * params.epochs) if epoch else 0
     return RunJob(
@@ -205,17 +217,19 @@ def current_job_state(submission: Submission) -> JobState:
 def print_jobs(rows: list[RunJob], machine: Machine) -> None:
     """Print the table of jobs."""
     if not rows:
-        print(f"no jobs in {machine.runs_root}; `COSMOS_CLUSTER=slurm cosmos pretrain` submits one")
+        print_text(f"no jobs in {machine.runs_root}; `COSMOS_CLUSTER=slurm cosmos pretrain` submits one")
         return
     table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*job_cells(row))
-    Console().print(table)
+        table.add_row(*map(printable, job_cells(row)))
+    Terminal().print(table)
+    for problem in (row.problem for row in rows if row.problem):
+        print_text(printable(problem))
 
 
 def job_cells(row: RunJob) -> tuple[str, ...]:
     """Return the texts of a job's row, below COLUMNS."""
-    alive = row.state.split()[0] in ("running", "completing")
+    alive = row.state.startswith(("running", "completing"))
     return (
         row.run,
         row.job_id,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.distributed.exchange import on_each_rank
 from cosmos.distributed.group import ProcessRank
 from cosmos.run.directory import RunDir
@@ -13,7 +14,7 @@ from cosmos.run.files import naming_disk_errors
 def print_on_first_rank(text: str, process: ProcessRank, quiet: bool) -> None:
     """Print for a person, from the first rank alone, unless `quiet`."""
     if process.is_first and not quiet:
-        print(text, flush=True)
+        print_text(text)
 
 
 @contextmanager
@@ -33,5 +34,5 @@ def open_log(run: RunDir) -> logging.Handler:
     with naming_disk_errors(run.log, run.path):
         run.path.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(run.log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -8,6 +8,7 @@ from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.printable_text import print_text
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import find_prepared, find_source_difference, prepare_dataset, prepared_time
 from cosmos.data.shards.samples import ShardedSamples
@@ -53,9 +54,9 @@ def print_summary(params: Params, machine: Machine, summary: Mapping[str, Any]) 
     """Print the summary of a dataset."""
     name, folder = params.data.name, machine.data_root / params.data.name
     if summary["prepared_before"]:
-        print(f"{name}: was prepared before, at {summary['prepared_before']}; nothing was done")
+        print_text(f"{name}: was prepared before, at {summary['prepared_before']}; nothing was done")
     if summary["source_differs"]:
-        print(
+        print_text(
             f"{name}: its source is not the same any more: {summary['source_differs']}; to prepare it anew,"
             f" delete {folder}, or choose another --data.name"
         )
@@ -63,9 +64,9 @@ def print_summary(params: Params, machine: Machine, summary: Mapping[str, Any]) 
         if isinstance(figures, dict):
             counts = [count_of(figures[f"num_{noun}s"], noun) for noun in ("sample", "shard")]
             skipped = f"{count_of(figures['num_skipped'], 'input')} skipped"
-            print(f"{name}, {split}: {' in '.join(counts)}, {skipped}; {figures['manifest']}")
+            print_text(f"{name}, {split}: {' in '.join(counts)}, {skipped}; {figures['manifest']}")
     if Path(summary["preview"]).exists():
-        print(f"preview of some samples: {summary['preview']}")
+        print_text(f"preview of some samples: {summary['preview']}")
 
 
 def count_of(number: int, noun: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from cosmos.config.experiment import Experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.printable_text import print_text
 from cosmos.config.settings_file import dump_settings
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
@@ -117,6 +118,6 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     params = params_to_record(experiment.params, machine).model_dump(mode="json")
     script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
     if not quiet:
-        print(f"# {path / 'params.yaml'}\n{dump_settings(params)}")
-        print(f"# what sbatch gets (TOKEN: eight letters and digits of the submission)\n{script}")
+        print_text(f"# {path / 'params.yaml'}\n{dump_settings(params)}")
+        print_text(f"# what sbatch gets (TOKEN: eight letters and digits of the submission)\n{script}")
     return {"run": str(path), "params": params, "request": request.model_dump(mode="json"), "script": script}

@@ -18,6 +18,7 @@ from typing import IO
 
 from filelock import lock_descriptor
 
+from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
@@ -103,6 +104,6 @@ if __name__ == "__main__":
         status = main(sys.argv[1:])
     except Exception as error:
         traceback.print_exc()
-        print(" ".join(summarize_error(error).split()), file=sys.stderr, flush=True)
+        print_text(" ".join(summarize_error(error).split()), to_errors=True)
         os._exit(1)  # not by way of W&B, which would wait for its own process
     sys.exit(status)

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import TransientError
 from cosmos.run.directory import RunDir
@@ -122,7 +123,7 @@ class MirrorSession:
             raise TransientError(f"{recording} is not whole; is the disk full?")
         replace(self.note, finished=True).write(self.run)
         if self.problem:
-            print(self.problem, flush=True)
+            print_text(self.problem)
         return 1 if self.problem else 0
 
     def open(self) -> "wandb.Run":

@@ -272,10 +272,10 @@ class Trainer:
     def progress_bar(self) -> Progress:
         """Return a bar with the time left, which shows on the first rank's terminal."""
         return Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", "bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
+            TextColumn("{task.fields[loss]}", markup=False),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not self.learner.process.is_first,

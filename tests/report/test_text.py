@@ -1,13 +1,10 @@
 import pytest
 
-from cosmos.config.printable_text import printable
 from cosmos.report.plotly import escape_for_plotly
 from cosmos.report.text import format_parameter, parameter_label
 
 
-def test_control_characters_and_direction_marks_become_escapes() -> None:
-    assert printable("naïve caption") == "naïve caption"
-    assert printable("a\x1b[2J\n\u202eb") == r"a\x1b[2J\n\u202eb"
+def test_plotly_gets_no_markup() -> None:
     assert escape_for_plotly("<b>a\x1b") == r"&lt;b&gt;a\x1b"
 
 
