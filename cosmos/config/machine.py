@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -33,6 +33,8 @@ from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError
 
 ClusterName = Literal["auto", "slurm", "local", "debug"]
+JobCluster = Literal["slurm", "local", "debug"]
+"""Cluster of a job, once it is decided which one `auto` is."""
 
 MACHINE_YAML = Path("machine.yaml")
 ENV_FILE = Path(".env")
@@ -70,7 +72,7 @@ class Machine(Section, BaseSettings):
     """folder for copies of remote shards and for downloaded checkpoints"""
     cached_shards: Positive = 32
     """copies of remote shards that are kept at a time"""
-    storage_options: dict[str, Any] = Field(default_factory=dict)
+    storage_options: Secret[dict[str, Any]] = Secret({})
     """options of fsspec for remote shards, as JSON: endpoint, anonymous access, ..."""
     device: str = "auto"
     """torch device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one"""

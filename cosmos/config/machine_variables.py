@@ -26,7 +26,7 @@ from cosmos.errors import InputError
 
 PREFIX = "COSMOS_"
 DELIMITER = "__"
-LAUNCHER_VARIABLES = frozenset({"COSMOS_JOB"})
+LAUNCHER_VARIABLES = frozenset({"COSMOS_JOB", "COSMOS_JOB_SECRETS", "COSMOS_STORE_LISTENER"})
 """Variables that launchers set for the jobs that they start."""
 
 

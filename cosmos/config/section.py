@@ -5,7 +5,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Secret, ValidationInfo, field_validator
 
 from cosmos.errors import InputError
 
@@ -67,7 +67,7 @@ def _take_as_number(value: Any) -> Any:
 def plain_types(annotation: Any) -> set[Any]:
     """Return the types in an annotation, without their arguments: of a union, those of its members."""
     origin = get_origin(annotation)
-    if origin is Annotated:
+    if origin in (Annotated, Secret):
         return plain_types(get_args(annotation)[0])
     if origin in (Union, UnionType):
         return set[Any]().union(*map(plain_types, get_args(annotation)))
@@ -95,7 +95,7 @@ def setting_paths(annotation: Any, prefix: str = "") -> list[str]:
 def keys_of_section(annotation: Any, keys: Sequence[str]) -> list[str]:
     """Return the keys that the section at a path below a type may have; [] where there is none."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
+    if origin in (Annotated, Secret):
         return keys_of_section(arguments[0], keys)
     if origin in (Union, UnionType):  # of several models, `keys` names one before its own keys
         models = [argument for argument in arguments if argument is not type(None)]

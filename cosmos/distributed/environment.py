@@ -5,6 +5,10 @@ RANK, WORLD_SIZE and LOCAL_RANK are set for every process of a job. A process wi
 
 import os
 
+STORE_LISTENER = "COSMOS_STORE_LISTENER"
+"""Variable of ranks that `cosmos` launched: on rank 0 the descriptor of the socket at which it listens, "" on
+the others."""
+
 
 def exported_rank() -> int:
     """Return this process's rank among those of its job."""
@@ -29,3 +33,9 @@ def is_first_process() -> bool:
 def is_launched() -> bool:
     """Return True in a process that a launcher started as one of a job's."""
     return "RANK" in os.environ
+
+
+def exported_listener() -> int | None:
+    """Return the descriptor of the socket at which this process listens for other ranks; None without one."""
+    descriptor = os.environ.get(STORE_LISTENER, "")
+    return int(descriptor) if descriptor else None

@@ -4,6 +4,7 @@ Launchers export RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and MASTER_PORT (torc
 without them is alone.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ import torch
 import torch.distributed as dist
 
 from cosmos.distributed.device_memory import take_gpu
-from cosmos.distributed.environment import exported_local_rank, exported_rank, exported_world_size
+from cosmos.distributed.environment import (
+    STORE_LISTENER,
+    exported_listener,
+    exported_local_rank,
+    exported_rank,
+    exported_world_size,
+)
 from cosmos.errors import InputError
 
 
@@ -43,11 +50,32 @@ def process_group(device: str, timeout: timedelta) -> Iterator[ProcessRank]:
     if chosen.type == "cuda":
         take_gpu(chosen)
     if process.world_size > 1:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timeout)
+        init_group("nccl" if chosen.type == "cuda" else "gloo", process, timeout)
     yield process
     # not after an exception: taking the group down could wait for ranks that are gone
     if process.world_size > 1:
         dist.destroy_process_group()
+
+
+def init_group(backend: str, process: ProcessRank, timeout: timedelta) -> None:
+    """Bring up the group: at the socket of rank 0 that `cosmos` opened, or else as torch does.
+
+    torch's own store listens on every network interface, whatever MASTER_ADDR says.
+    """
+    if STORE_LISTENER not in os.environ:
+        dist.init_process_group(backend, timeout=timeout)
+        return
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        process.world_size,
+        process.is_first,
+        timeout,
+        master_listen_fd=exported_listener(),
+    )
+    dist.init_process_group(
+        backend, timeout=timeout, store=store, rank=process.rank, world_size=process.world_size
+    )
 
 
 def pick_device(device: str, local_rank: int = 0) -> torch.device:

@@ -1,15 +1,16 @@
 """Clusters that take jobs: Slurm, processes of their own on this machine, or this process itself."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cosmos.config.job_request import JobRequest
-from cosmos.config.machine import ClusterName
+from cosmos.config.machine import ClusterName, JobCluster
 from cosmos.distributed.environment import is_launched
 from cosmos.launch import slurm
 from cosmos.launch.local import LocalCluster
+from cosmos.launch.pickled_call import JOB_SECRETS
 from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import RankPlace, Task, run_in_this_process
@@ -18,8 +19,15 @@ from cosmos.launch.task import RankPlace, Task, run_in_this_process
 class Cluster(Protocol):
     """Place that runs jobs, and reports their states."""
 
-    def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
-        """Submit one job, or an array of jobs, and return its id.
+    def submit(
+        self,
+        tasks: Sequence[Task],
+        request: JobRequest,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> str:
+        """Submit one job, or an array of jobs, with variables added to its environment, and return its id.
 
         Raises InputError where it is refused, and SlurmSilentError where Slurm does not answer.
         """
@@ -40,10 +48,18 @@ class Cluster(Protocol):
 class DebugCluster:
     """This process: calls run in it, one after the other, as they are submitted."""
 
-    def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
+    def submit(
+        self,
+        tasks: Sequence[Task],
+        request: JobRequest,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> str:
         """Run the calls, and return the job's name as its id."""
+        place = RankPlace("debug", name, 0, 1, 0, (), 0, folder / "log.txt")
         for task in tasks:
-            run_in_this_process(task, RankPlace("debug", name, 0, 1, 0, (), 0, folder / "log.txt"))
+            run_in_this_process(task, place, environment.get(JOB_SECRETS, ""))
         return name
 
     def find(self, name: str) -> str:
@@ -58,7 +74,7 @@ class DebugCluster:
         """Do nothing: no call runs any more."""
 
 
-def resolve_cluster(cluster: ClusterName) -> ClusterName:
+def resolve_cluster(cluster: ClusterName) -> JobCluster:
     """Return the cluster that `auto` stands for: Slurm, if there is one and this is no job's process already.
 
     Raises SlurmSilentError where a Slurm is configured and does not answer: the login node is no place to
@@ -76,9 +92,9 @@ def resolve_cluster(cluster: ClusterName) -> ClusterName:
     return "slurm"
 
 
-def open_cluster(name: ClusterName) -> Cluster:
-    """Return the cluster of a name other than `auto`."""
-    clusters: dict[ClusterName, Cluster] = {
+def open_cluster(name: JobCluster) -> Cluster:
+    """Return the cluster of a name."""
+    clusters: dict[JobCluster, Cluster] = {
         "slurm": SlurmCluster(),
         "local": LocalCluster(),
         "debug": DebugCluster(),

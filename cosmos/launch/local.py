@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +35,7 @@ class _LocalArray:
     folder: Path
 
     def __call__(self) -> None:
-        executor = _DetachedExecutor.of(self.request, self.folder)
+        executor = _DetachedExecutor.of(self.request, self.folder, {})
         waiting, running = list(self.tasks), list[Any]()
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
         try:
@@ -54,7 +54,14 @@ class _LocalArray:
 class LocalCluster:
     """This machine: jobs are processes of their own, which outlive the command."""
 
-    def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
+    def submit(
+        self,
+        tasks: Sequence[Task],
+        request: JobRequest,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> str:
         """Start the processes, and return the first one's process id. Raises InputError for several nodes."""
         if request.nodes > 1:
             raise InputError(
@@ -63,11 +70,11 @@ class LocalCluster:
         allowed = min(request.max_requeues, MAX_REQUEUES)
         tasks = [replace(task, max_requeues=allowed) for task in tasks]
         if len(tasks) == 1:
-            return str(_DetachedExecutor.of(request, folder).submit(tasks[0]).job_id)
+            return str(_DetachedExecutor.of(request, folder, environment).submit(tasks[0]).job_id)
         array = _LocalArray(tuple(tasks), request, folder)
         minutes = request.minutes * len(tasks)
         time_for_all = JobRequest(minutes=minutes, warning_seconds=request.warning_seconds)
-        return str(_DetachedExecutor.of(time_for_all, folder).submit(array).job_id)
+        return str(_DetachedExecutor.of(time_for_all, folder, environment).submit(array).job_id)
 
     def find(self, name: str) -> str:
         """Return the id of the first process that was started for the job of that name; "" for none."""
@@ -93,11 +100,12 @@ class _DetachedExecutor(submitit.LocalExecutor):
     """
 
     request: JobRequest
+    environment: Mapping[str, str]
 
     @classmethod
-    def of(cls, request: JobRequest, folder: Path) -> "_DetachedExecutor":
+    def of(cls, request: JobRequest, folder: Path, environment: Mapping[str, str]) -> "_DetachedExecutor":
         executor = cls(folder)
-        executor.request = request
+        executor.request, executor.environment = request, environment
         executor.update_parameters(tasks_per_node=request.ranks_per_node)
         return executor
 
@@ -105,7 +113,12 @@ class _DetachedExecutor(submitit.LocalExecutor):
         with (self.folder / "controller.txt").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", CONTROLLER, str(self.folder)],
-                env={**os.environ, **self._settings_of_job(), **self._settings_of_controller(command)},
+                env={
+                    **os.environ,
+                    **self.environment,
+                    **self._settings_of_job(),
+                    **self._settings_of_controller(command),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

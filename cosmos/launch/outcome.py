@@ -3,7 +3,7 @@
 Calls of a submission are numbered from 0. For call 3:
 
     attempts-3.jsonl     a line for every start: job id, requeues before it, host, log
-    value-3.pkl          what the call returned, from rank 0
+    value-3.json         what the call returned, from rank 0
     failure-3-0-1.json   the error that stopped rank 1 after 0 requeues
     failure-3-0-1.room   room for it, in case that the disk is full
     rendezvous-3-0.json  address and port at which rank 0 meets the others, after 0 requeues
@@ -11,12 +11,17 @@ Calls of a submission are numbered from 0. For call 3:
 
 import json
 import pickle
+import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.errors import CosmosError
-from cosmos.run.files import replacing, write_json
+from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.run.files import write_json, write_text
+from cosmos.run.records import parse_record, read_record
+
+VALUE_REMEDY = "delete the file, and the same command submits the job again"
 
 RESERVED_BYTES = 4096
 """Bytes that are reserved for the failure of a rank."""
@@ -77,7 +82,12 @@ class CallFiles:
 
     @property
     def _value(self) -> Path:
-        return self.folder / f"value-{self.index}.pkl"
+        return self.folder / f"value-{self.index}.json"
+
+    @property
+    def _pickled_value(self) -> Path:
+        """File of the value of a job of version 0.1."""
+        return self._value.with_suffix(".pkl")
 
     def begin(self, attempt: Attempt) -> None:
         """Add a start to the attempts."""
@@ -85,34 +95,35 @@ class CallFiles:
             file.write(json.dumps(asdict(attempt), default=str) + "\n")
 
     def attempts(self) -> list[Attempt]:
-        """Return the starts so far, oldest first. A line that was cut short is left out."""
-        if not self._attempts.exists():
-            return []
+        """Return the starts so far, oldest first. A line that is damaged is left out.
+
+        Their logs are looked for in this folder, wherever it has been moved.
+        """
         attempts = []
-        for line in self._attempts.read_text(encoding="utf-8").splitlines():
-            try:
-                values = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            attempts.append(Attempt(**{**values, "log": Path(values["log"])}))
+        for line in self._attempts.read_bytes().splitlines() if self._attempts.exists() else []:
+            with suppress(ValueError):
+                attempt = parse_record(line, Attempt)
+                attempts.append(replace(attempt, log=self.folder / attempt.log.name))
         return attempts
 
     def write_value(self, value: Any) -> None:
-        """Write what the call returned."""
-        with replacing(self._value) as temporary:
-            temporary.write_bytes(pickle.dumps(value))
+        """Write what the call returned. Raises TypeError for a value that is no JSON."""
+        write_text(self._value, json.dumps(value))
 
     def has_value(self) -> bool:
         """Return True when the call returned; False, too, where its folder was deleted."""
         # the folder is listed, since NFS remembers that a file was not there
-        return self.folder.is_dir() and any(path == self._value for path in self.folder.iterdir())
+        values = {self._value, self._pickled_value}
+        return self.folder.is_dir() and not values.isdisjoint(self.folder.iterdir())
 
     def value(self) -> Any:
-        """Return what the call returned.
+        """Return what the call returned, which is data: nothing in the file is executed.
 
-        The file is our own job's, in a folder that only its owner may write: unpickling it is safe.
+        Raises DamagedDataError for a file that holds none.
         """
-        return pickle.loads(self._value.read_bytes())
+        if self._value.exists():
+            return read_record(self._value, Any, "value of a job", VALUE_REMEDY)
+        return read_plain_pickle(self._pickled_value)
 
     def reserve_room(self, rank: int, requeues: int) -> None:
         """Reserve room on the disk for the failure of a rank, which may be that the disk is full."""
@@ -141,16 +152,39 @@ class CallFiles:
 
     def first_failure(self) -> RankFailure | None:
         """Return the failure that came first in the last start: the other ranks mostly lost a peer."""
-        failures = [
-            RankFailure(**json.loads(path.read_text(encoding="utf-8")))
-            for path in self.folder.glob(f"failure-{self.index}-*.json")
-        ]
+        failures = list(map(read_failure, self.folder.glob(f"failure-{self.index}-*.json")))
         starts = [
             *(attempt.requeues for attempt in self.attempts()),
             *(failure.requeues for failure in failures),
         ]
         last = (failure for failure in failures if failure.requeues == max(starts))
         return min(last, key=lambda failure: failure.time, default=None)
+
+
+def read_failure(file: Path) -> RankFailure:
+    """Return the failure of a rank; a damaged file says so in place of the error that it had."""
+    try:
+        return read_record(file, RankFailure, "failure of a rank", "the job's log says more")
+    except DamagedDataError as error:
+        numbers = [int(number) for number in re.findall(r"\d{1,9}", file.stem)[-2:]]
+        requeues, rank = numbers if len(numbers) == 2 else (0, 0)
+        return RankFailure(rank, requeues, "", "", str(error), file.stat().st_mtime, "", str(error))
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reader of pickles of plain data: numbers, texts, lists, dictionaries. It refuses anything else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def read_plain_pickle(file: Path) -> Any:
+    """Return the plain data that a job of version 0.1 pickled. Raises DamagedDataError for anything else."""
+    try:
+        with file.open("rb") as stream:
+            return _PlainUnpickler(stream).load()
+    except Exception as error:  # damaged ones raise errors of any type
+        raise DamagedDataError(f"{file}: not a value of a job ({error}); {VALUE_REMEDY}") from None
 
 
 @dataclass(frozen=True)

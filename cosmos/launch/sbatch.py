@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,14 @@ from cosmos.launch.task import Task, code_folder
 class SlurmCluster:
     """Slurm, through submitit."""
 
-    def submit(self, tasks: Sequence[Task], request: JobRequest, name: str, folder: Path) -> str:
+    def submit(
+        self,
+        tasks: Sequence[Task],
+        request: JobRequest,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> str:
         """Run sbatch, and return the job's id.
 
         Raises InputError where it refuses the job or is not installed, and SlurmSilentError where the
@@ -36,7 +43,7 @@ class SlurmCluster:
         # variables of a job around us, and SBATCH_*, would come before what the script says
         kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         try:
-            with clean_env(), environment_variables(**kept):
+            with clean_env(), environment_variables(**kept, **environment):
                 return _submit(executor, tasks)
         except (FailedJobError, FailedSubmissionError) as error:
             raise slurm.refused("sbatch refused the job", f"{error}\n--dry-run shows the script") from None
@@ -110,7 +117,7 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
             "requeue": True,
             "signal": f"USR2@{request.warning_seconds}",
         },
-        "setup": [*request.setup, *code_setup(folder), threads_setup(request)],
+        "setup": [privacy_check(folder), *request.setup, *code_setup(folder), threads_setup(request)],
         "srun_args": [
             f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
@@ -124,6 +131,16 @@ def _option(text: str) -> tuple[str, str | bool]:
     """Return key and value of `--mail-type=END` or `--exclusive`, as submitit takes them."""
     key, equals, value = text.removeprefix("--").partition("=")
     return key, value if equals else True
+
+
+def privacy_check(folder: Path) -> str:
+    """Return a shell line that ends the job where another folder lies in the place of the submission's.
+
+    What ranks run and unpickle lies in it. Slurm has had its own copy of the script since the submission.
+    """
+    path = shlex.quote(str(folder))
+    is_ours = f'[ -n "$(find {path} -maxdepth 0 -type d -uid "$(id -u)" ! -perm /022)" ]'
+    return f"{is_ours} || {{ echo {path}: no longer the folder of this job, closed to others; exit 2; }}"
 
 
 def code_setup(folder: Path) -> list[str]:
@@ -167,7 +184,7 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
         '  echo "$1: requeued"',
         '  until scontrol requeue "$job" || [ $((try += 1)) -gt 20 ]; do sleep 6; done',
         "}",
-        'if [ "$status" -eq 0 ] && [ ! -e "$folder/value-$index.pkl" ]; then',
+        'if [ "$status" -eq 0 ] && [ ! -e "$folder/value-$index.json" ]; then',
         '  again "stopped early"',
         'elif [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
         '  failures="$folder/failure-$index-$restarts-*.json"',

@@ -1,8 +1,7 @@
 """Submissions: a job is on record before it is submitted, and is found again by its record."""
 
-import json
 import logging
-import pickle
+import os
 import secrets
 import socket
 import time
@@ -11,17 +10,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StringConstraints
 
 from cosmos.config.job_request import JobRequest
-from cosmos.config.machine import ClusterName
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.config.machine import ClusterName, JobCluster
+from cosmos.errors import InputError
 from cosmos.launch.clusters import Cluster, open_cluster, resolve_cluster
 from cosmos.launch.outcome import CallFiles
+from cosmos.launch.pickled_call import dump_calls
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
 from cosmos.run import provenance
 from cosmos.run.files import file_label, holding_lock, write_json, write_text
+from cosmos.run.records import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -42,31 +45,42 @@ class JobSpec:
     cluster: ClusterName
     record: Path
     """file of the submission: one record stands for one set of calls"""
-    folder: Path
-    """folder in which the submission gets a folder of its own, for what jobs need and leave"""
     label: str
     """beginning of the job's name in the queue; the token follows"""
 
 
-@dataclass(frozen=True)
-class Submission:
-    """Job, or array of jobs, that was submitted; job.json in JSON."""
+def _check_time(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without its zone")
+    return text
 
-    cluster: ClusterName
-    token: str
+
+@dataclass(frozen=True)
+class SubmissionRecord:
+    """Record of a job, or an array of jobs, that was submitted: job.json in JSON."""
+
+    cluster: JobCluster
+    token: Annotated[str, StringConstraints(pattern="^[0-9a-f]{8}$")]
     """unique: the job's folder and its name in the queue end in it"""
     name: str
     """the job's name in the queue"""
-    folder: Path
-    """script, logs, code and what the calls leave"""
-    num_calls: int
-    max_requeues: int
-    submitted: str
+    num_calls: Annotated[int, Field(ge=1, le=100_000)]
+    max_requeues: Annotated[int, Field(ge=0)]
+    submitted: Annotated[str, AfterValidator(_check_time)]
     """UTC, ISO"""
     host: str
     """the machine that submitted it"""
-    job_id: str
+    job_id: Annotated[str, StringConstraints(pattern=r"^([^\W_][\w.-]*)?$")]
     """"" from before it is submitted until its id is known"""
+
+
+@dataclass(frozen=True)
+class Submission(SubmissionRecord):
+    """Job, or array of jobs, that was submitted, and the folder of its files."""
+
+    folder: Path
+    """script, logs, code and what the calls leave; it follows from the record's place, so that runs may be
+    moved, and no record names a folder of somebody else"""
 
     @property
     def calls(self) -> list[CallFiles]:
@@ -103,15 +117,17 @@ class Submission:
 
 def read_submission(record: Path) -> Submission | None:
     """Return the submission on record; None without one. Raises DamagedDataError for a damaged record."""
+    remedy = "look for the job with squeue, then delete the file"
     try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-        return Submission(**{**values, "folder": Path(values["folder"])})
+        values = vars(read_record(record, SubmissionRecord, "record of a job", remedy))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise DamagedDataError(
-            f"{record}: not a record of a job ({error}); look for the job with squeue, then delete the file"
-        ) from None
+    return Submission(**values, folder=jobs_folder(record) / values["token"])
+
+
+def jobs_folder(record: Path) -> Path:
+    """Return the folder of the submissions of a record: jobs/ beside a job.json, or else the record's own."""
+    return (record.parent / "jobs" if record.name == "job.json" else record.parent).absolute()
 
 
 def submit_job(spec: JobSpec) -> Submission:
@@ -123,12 +139,13 @@ def submit_job(spec: JobSpec) -> Submission:
     submission = new_submission(spec)
     before = spec.record.read_text(encoding="utf-8") if spec.record.exists() else ""
     write_submission(spec.record, submission)
+    pickled, environment = dump_calls(spec.calls)
     tasks = [
-        Task(pickle.dumps(call), files, spec.record.absolute(), submission.token, submission.max_requeues)
-        for call, files in zip(spec.calls, submission.calls, strict=True)
+        Task(call, files, spec.record.absolute(), submission.token, submission.max_requeues)
+        for call, files in zip(pickled, submission.calls, strict=True)
     ]
     try:
-        job_id = submission.on.submit(tasks, spec.request, submission.name, submission.folder)
+        job_id = submission.on.submit(tasks, spec.request, submission.name, submission.folder, environment)
     except Exception:
         if not is_in_queue(submission):
             restore_record(spec.record, before)
@@ -141,23 +158,37 @@ def submit_job(spec: JobSpec) -> Submission:
 def new_submission(spec: JobSpec) -> Submission:
     """Make a submission's folder, with a copy of the code in it, and return the submission, without an id."""
     token = secrets.token_hex(4)
-    folder = (spec.folder / token).absolute()
-    if "%" in str(folder):
-        raise InputError(f"{spec.folder}: Slurm gives % a meaning in paths; name a folder without")
-    folder.mkdir(parents=True)
-    folder.chmod(0o700)  # calls are pickled there, and with them the machine's settings
+    folder = jobs_folder(spec.record) / token
+    make_private_folder(folder)
     provenance.freeze_code(code_folder(folder))
     return Submission(
         resolve_cluster(spec.cluster),
         token,
         f"{file_label(spec.label)}-{token}",
-        folder,
         len(spec.calls),
         spec.request.max_requeues,
         datetime.now(UTC).isoformat(timespec="seconds"),
         socket.gethostname(),
         "",
+        folder,
     )
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder into which nobody else can write: a job runs the code and unpickles the call in it.
+
+    Raises InputError for a name that Slurm takes otherwise, and where the file system keeps no permissions.
+    """
+    if "%" in str(folder):
+        raise InputError(f"{folder.parent}: Slurm gives % a meaning in paths; name a folder without")
+    folder.mkdir(parents=True)
+    folder.chmod(0o700)
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise InputError(
+            f"{folder}: others can write there, since this file system keeps no permissions, and a job would "
+            "run what they write; set COSMOS_RUNS_ROOT to a folder on another"
+        )
 
 
 def is_in_queue(submission: Submission) -> bool:
@@ -170,7 +201,7 @@ def is_in_queue(submission: Submission) -> bool:
 
 def write_submission(record: Path, submission: Submission) -> None:
     """Write a submission into its record."""
-    write_json(record, {**asdict(submission), "folder": str(submission.folder)})
+    write_json(record, {key: value for key, value in asdict(submission).items() if key != "folder"})
 
 
 def restore_record(record: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
@@ -24,15 +23,14 @@ from cosmos.errors import (
     OutOfMemoryError,
     RequeueLimitError,
     SupersededError,
-    TransientError,
     error_kind,
     summarize_error,
 )
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
+from cosmos.launch.pickled_call import JOB_SECRETS, load_call
+from cosmos.launch.rendezvous import meet_ranks
 from cosmos.run.files import write_json
-
-RENDEZVOUS_PATIENCE = 600.0
-"""Seconds that ranks wait for rank 0 to leave its address: nodes do not start at the same time."""
+from cosmos.run.records import read_record
 
 LOCAL_REQUEUE = 144
 """Exit status that makes submitit's local controller start a job again."""
@@ -50,6 +48,13 @@ class RankPlace:
     nodes: tuple[str, ...]
     requeues: int
     log: Path
+
+
+@dataclass(frozen=True)
+class RecordedToken:
+    """Part of a submission's record that says whether its job may run."""
+
+    token: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Task:
         try:
             with interrupting_signals():
                 self.begin(place)
-                value = pickle.loads(self.call)()
+                value = load_call(self.call, os.environ.pop(JOB_SECRETS, ""))()
         except Interrupted as stop:
             self.stop(place, stop)
         else:
@@ -107,10 +112,11 @@ class Task:
     def check_token(self) -> None:
         """Raise SupersededError where the record names another submission: two never train one run.
 
-        Raises InputError where the record is gone.
+        Raises InputError where the record is gone, DamagedDataError where it is damaged.
         """
+        remedy = "delete the file, and the same command submits the job again"
         try:
-            token = json.loads(self.record.read_text(encoding="utf-8"))["token"]
+            token = read_record(self.record, RecordedToken, "record of a job", remedy).token
         except FileNotFoundError:
             raise InputError(f"{self.record} is gone: its run was deleted while this job waited") from None
         if token != self.token:
@@ -183,7 +189,8 @@ def requeues_so_far(cluster: str, files: CallFiles) -> int:
     """Return the number of times that this job was started again; Slurm counts for itself."""
     if cluster == "slurm":
         return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-    return int(json.loads(files.requeues.read_text())) if files.requeues.exists() else 0
+    remedy = "delete it, and the same command submits the job again"
+    return read_record(files.requeues, int, "count of requeues", remedy) if files.requeues.exists() else 0
 
 
 def export_ranks(place: RankPlace, files: CallFiles) -> None:
@@ -201,42 +208,7 @@ def export_ranks(place: RankPlace, files: CallFiles) -> None:
         COSMOS_JOB=json.dumps(job),
     )
     if place.num_ranks > 1:
-        address, port = meet_ranks(place, files)
-        os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
-
-
-def meet_ranks(place: RankPlace, files: CallFiles) -> tuple[str, int]:
-    """Return address and port of rank 0, which picks a free port and leaves both in the job's folder.
-
-    Raises TransientError where it does not do so in time.
-    """
-    path = files.rendezvous(place.requeues)
-    if place.rank == 0:
-        address = place.nodes[0] if place.cluster == "slurm" else "127.0.0.1"
-        write_json(path, {"address": address, "port": reserve_port()})
-    waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
-    while not path.exists():
-        if time.monotonic() > waited_until:
-            raise TransientError(
-                f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"
-            )
-        time.sleep(0.2)
-    first = json.loads(path.read_text(encoding="utf-8"))
-    return first["address"], first["port"]
-
-
-def reserve_port() -> int:
-    """Return a free port that stays ours until the process group listens on it.
-
-    The socket is bound and never listens: Linux then gives the port to nobody who does not ask for it by
-    number, and lets a second socket with SO_REUSEADDR (torch's) bind and listen.
-    """
-    holder = socket.socket()
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind(("", 0))
-    port: int = holder.getsockname()[1]
-    holder.detach()  # open until the process ends
-    return port
+        meet_ranks(place.rank, place.nodes, files.rendezvous(place.requeues))
 
 
 @contextmanager
@@ -272,11 +244,11 @@ def end_other_ranks(place: RankPlace) -> None:
         os.kill(os.getppid(), signal.SIGTERM)
 
 
-def run_in_this_process(task: Task, place: RankPlace) -> None:
+def run_in_this_process(task: Task, place: RankPlace, job_secrets: str) -> None:
     """Run a task in this process; an exception of the call is left in the folder, Interrupted is raised."""
     task.files.begin(new_attempt(place))
     try:
-        value = pickle.loads(task.call)()
+        value = load_call(task.call, job_secrets)()
     except Exception as error:
         task.files.write_failure(rank_failure(error, place))
         return

@@ -142,7 +142,7 @@ class TrialJobs:
             wait_for_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites, self.dataset)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
-        submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, run.jobs, label))
+        submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, label))
         self.watchers[run.path] = SubmissionWatcher(submission)
         return self.state(run)
 

@@ -83,13 +83,11 @@ def launch_evaluation(
     if cluster == "debug":
         return EvaluationResult(**call())
     check_evaluation(call)
-    folder = RunDir(path).jobs
     spec = JobSpec(
         [replace(call, quiet=False)],
         evaluation_request(experiment, machine),
         cluster,
-        folder / f"evaluate-{evaluation_digest([call])}.json",
-        folder,
+        RunDir(path).jobs / f"evaluate-{evaluation_digest([call])}.json",
         f"evaluate-{path.name}",
     )
     (outcome,) = launch_evaluations(spec, partial(print_job_log, quiet=quiet))

@@ -149,7 +149,7 @@ def evaluate_in_jobs(
     if not calls:
         return []
     record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
-    spec = JobSpec(calls, request, machine.cluster, record, record.parent, "evaluate")
+    spec = JobSpec(calls, request, machine.cluster, record, "evaluate")
     return [
         outcome.failure.error(outcome.failure.summary)
         if outcome.failure

@@ -61,7 +61,7 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
         return Pretraining(experiment.params, machine, path, dataset, quiet)()
     request = machine.slurm.over(experiment.needs)
     call = Pretraining(experiment.params, machine, path, dataset)
-    spec = JobSpec([call], request, cluster, run.job, run.jobs, f"cosmos-{path.name}")
+    spec = JobSpec([call], request, cluster, run.job, f"cosmos-{path.name}")
 
     def attempt() -> CallOutcome:
         return submit_and_follow(spec, call, quiet)

@@ -98,7 +98,11 @@ def test_empty_sections_and_texts_are_taken_as_meant(tmp_path: Path, monkeypatch
     text = "slurm:\n  partition: no\n  qos: 2024-01-01\n  minutes: 1\nwandb:\nstorage_options:\ncompile: on\n"
     machine = machine_from(tmp_path, monkeypatch, text, COSMOS_CHECKPOINT_EVERY_MINUTES="1e-1")
     assert (machine.slurm.partition, machine.slurm.qos, machine.slurm.minutes) == ("no", "2024-01-01", 1)
-    assert (machine.wandb.mode, machine.storage_options, machine.compile) == ("auto", {}, True)
+    assert (machine.wandb.mode, machine.storage_options.get_secret_value(), machine.compile) == (
+        "auto",
+        {},
+        True,
+    )
     assert machine.checkpoint_every_minutes == 0.1
 
 

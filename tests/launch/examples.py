@@ -6,9 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
 
 from cosmos.config.job_request import JobRequest
-from cosmos.config.machine import ClusterName
+from cosmos.config.machine import ClusterName, Machine
 from cosmos.errors import Interrupted
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import CallOutcome
@@ -47,15 +50,33 @@ def fill_disk(folder: Path) -> None:
             pass
 
 
-def describe_ranks() -> dict[str, str]:
-    """The rank numbers and the port that the launcher exports, once all ranks have met."""
-    import torch.distributed as dist
+def describe_ranks() -> dict[str, Any]:
+    """The rank numbers and the port that the launcher exports, and the addresses that ranks listen at."""
+    from datetime import timedelta
 
-    dist.init_process_group("gloo")
-    sizes: list[object] = [None] * dist.get_world_size()
-    dist.all_gather_object(sizes, os.environ["RANK"])
-    dist.destroy_process_group()
-    return {"ranks": ",".join(map(str, sizes)), "port": os.environ["MASTER_PORT"]}
+    from cosmos.distributed.exchange import on_every_rank
+    from cosmos.distributed.group import process_group
+
+    with process_group("cpu", timedelta(minutes=5)):
+        ranks = on_every_rank(lambda: os.environ["RANK"])
+        addresses = on_every_rank(addresses_listened_at)
+    return {
+        "ranks": ",".join(ranks),
+        "port": os.environ["MASTER_PORT"],
+        "addresses": sorted({address for each in addresses for address in each}),
+    }
+
+
+def addresses_listened_at() -> list[str]:
+    """The addresses, in the kernel's hexadecimal, at which this process listens; 127.0.0.1 is 0100007F."""
+    own = {link.readlink().name for link in Path("/proc/self/fd").iterdir() if link.is_symlink()}
+    listening = [
+        fields
+        for family in ("tcp", "tcp6")
+        for line in Path(f"/proc/self/net/{family}").read_text().splitlines()[1:]
+        if (fields := line.split())[3] == "0A"
+    ]
+    return [fields[1].partition(":")[0] for fields in listening if f"socket:[{fields[9]}]" in own]
 
 
 def count_starts(file: Path, interruptions: int) -> int:
@@ -73,9 +94,20 @@ def code_that_runs() -> str:
     return str(Path(cosmos.__file__).parent)
 
 
-def session_of_controller() -> tuple[int, int]:
+def reveal(machine: Machine, text: SecretStr) -> list[str]:
+    """Returns the secrets that it was called with."""
+    options = machine.storage_options.get_secret_value()
+    return [options["secret"], machine.study_storage.get_secret_value(), text.get_secret_value()]
+
+
+def measure_secrets(machine: Machine, text: SecretStr) -> list[int]:
+    """Returns the lengths of the secrets that it was called with."""
+    return [len(secret) for secret in reveal(machine, text)]
+
+
+def session_of_controller() -> list[int]:
     """The id and the session of the process that controls this job."""
-    return os.getppid(), os.getsid(os.getppid())
+    return [os.getppid(), os.getsid(os.getppid())]
 
 
 def exit_without_a_word() -> None:
@@ -122,4 +154,4 @@ class Launcher:
 
     def spec(self, *calls: Call, request: JobRequest = SMALL) -> JobSpec:
         """A job of these calls."""
-        return JobSpec(calls, request, self.cluster, self.record, self.folder / "jobs", "test")
+        return JobSpec(calls, request, self.cluster, self.record, "test")

@@ -85,11 +85,12 @@ def test_several_calls_are_one_array_and_each_has_its_outcome(launcher: Launcher
     assert record.num_calls == 3
 
 
-def test_ranks_meet_at_a_port_that_was_free(job_launcher: Launcher) -> None:
+def test_ranks_of_a_node_meet_where_no_other_machine_can_reach_them(job_launcher: Launcher) -> None:
     request = SMALL.model_copy(update={"tasks_per_node": 2})
     (outcome,) = job_launcher(examples.describe_ranks, request=request)
     assert outcome.failure is None, str(outcome.failure)
     assert outcome.value["ranks"] == "0,1"
+    assert outcome.value["addresses"] == ["0100007F"]
 
 
 def test_a_rank_that_fails_is_named_and_the_others_are_ended(job_launcher: Launcher) -> None:

@@ -1,4 +1,7 @@
 import json
+import os
+import pickle
+import re
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.launch.outcome import (
     RESERVED_BYTES,
     Attempt,
@@ -20,7 +23,7 @@ from cosmos.launch.task import RankPlace, rank_failure
 
 
 def attempt(requeues: int) -> Attempt:
-    return Attempt("12", requeues, "node0", Path("log"), 1.5)
+    return Attempt("12", requeues, "node0", Path("elsewhere/log"), 1.5)
 
 
 def failed(rank: int, time: float, requeues: int = 0) -> RankFailure:
@@ -75,15 +78,15 @@ def test_only_the_last_attempt_s_failures_count(tmp_path: Path) -> None:
     assert call.first_failure() is None
     call.write_failure(failed(1, 2.0, requeues=1))
     assert call.first_failure() == failed(1, 2.0, requeues=1)
-    assert call.attempts() == [attempt(0), attempt(1)]
+    assert [attempt.requeues for attempt in call.attempts()] == [0, 1]
 
 
-def test_a_line_that_was_cut_short_is_no_attempt(tmp_path: Path) -> None:
+def test_a_damaged_line_is_no_attempt_and_a_log_lies_wherever_its_folder_is(tmp_path: Path) -> None:
     call = CallFiles(tmp_path, 0)
     call.begin(attempt(0))
     with (tmp_path / "attempts-0.jsonl").open("a") as file:
-        file.write('{"job_id": "1')
-    assert call.attempts() == [attempt(0)]
+        file.write('{"job_id": 7}\n[[1, 2], null]\n\x00\x00\n{"job_id": "1')
+    assert call.attempts() == [replace(attempt(0), log=tmp_path / "log")]
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:
@@ -93,6 +96,46 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
     assert call.has_value()
     assert call.value() == {"steps": 3}
     assert CallOutcome.of(call.value()).failure is None
+
+
+class Harmful:
+    """What a stranger pickles: unpickled, it runs a command."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_values_that_an_earlier_version_pickled_are_read_and_nothing_in_them_is_executed(
+    tmp_path: Path,
+) -> None:
+    call, value = CallFiles(tmp_path, 0), {"run": "runs/a", "steps": 15, "figures": [0.5, None, True]}
+    (tmp_path / "value-0.pkl").write_bytes(pickle.dumps(value))
+    assert call.has_value()
+    assert call.value() == value
+    for content in (pickle.dumps([Harmful(tmp_path / "ran")]), pickle.dumps(value)[:-4], b"", b"\xff" * 40):
+        (tmp_path / "value-0.pkl").write_bytes(content)
+        with pytest.raises(DamagedDataError, match=r"value-0\.pkl: not a value of a job .*delete the file"):
+            call.value()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"steps": ', b"\xff\xfe", b"[" * 100_000, b"9" * 6_000])
+def test_a_damaged_value_names_its_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "value-0.json").write_bytes(content)
+    with pytest.raises(DamagedDataError, match=r"value-0\.json: not a value of a job .*delete the file"):
+        CallFiles(tmp_path, 0).value()
+
+
+@pytest.mark.parametrize("content", [b"", b"null", b'{"rank": "1"}', b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_failure_is_a_failure_that_names_its_file(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "failure-0-0-1.json").write_bytes(content)
+    failure = CallFiles(tmp_path, 0).first_failure()
+    assert failure
+    assert (failure.rank, failure.requeues, failure.kind) == (1, 0, "")
+    assert re.match(r".*failure-0-0-1\.json: not a failure of a rank .*; the job's log", failure.summary)
 
 
 def test_a_call_whose_folder_was_deleted_has_no_value(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_questions_to_a_silent_controller_may_be_asked_again(
         lambda: slurm.find_job("name"),
         lambda: slurm.cancel_job("20"),
         lambda: resolve_cluster("auto"),
-        lambda: SlurmCluster().submit([], JobRequest(), "name", tmp_path),
+        lambda: SlurmCluster().submit([], JobRequest(), "name", tmp_path, {}),
     ]
     for question in questions:
         with pytest.raises(TransientError, match="try again once"):

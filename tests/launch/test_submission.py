@@ -1,12 +1,14 @@
 """Records of submissions, without a cluster."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from cosmos.errors import DamagedDataError
-from cosmos.launch.submission import read_submission
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.launch.submission import read_submission, submit_job
+from tests.launch.examples import Launcher
 
 WRITTEN: dict[str, str | int] = {
     "cluster": "slurm",
@@ -27,9 +29,25 @@ def test_a_record_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     record.write_text(json.dumps(WRITTEN))
     submission = read_submission(record)
     assert submission is not None
-    assert (submission.job_id, submission.folder) == ("812", Path("/runs/vitb16/jobs/5e0c11aa"))
+    assert (submission.job_id, submission.folder) == ("812", tmp_path / "jobs" / "5e0c11aa")
     assert [call.index for call in submission.calls] == [0]
     assert not submission.is_finished()
+
+
+def test_a_folder_follows_from_the_place_of_the_record_whatever_that_says(tmp_path: Path) -> None:
+    record = tmp_path / "evaluations" / "c0ffee.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps({**WRITTEN, "folder": "/tmp/of-somebody-else/5e0c11aa"}))
+    submission = read_submission(record)
+    assert submission is not None
+    assert submission.folder == tmp_path / "evaluations" / "5e0c11aa"
+
+
+def test_a_folder_that_others_can_write_gets_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: os.chmod(path, 0o777))  # noqa: PTH101 (no modes there)
+    with pytest.raises(InputError, match=r"others can write there.*COSMOS_RUNS_ROOT"):
+        submit_job(Launcher("debug", tmp_path).spec(int))
+    assert not (tmp_path / "job.json").exists()
 
 
 def test_without_a_record_there_is_no_submission(tmp_path: Path) -> None:
@@ -37,7 +55,32 @@ def test_without_a_record_there_is_no_submission(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b'{"cluster": "slu', b"\xff\xfe\x00", b"[]", b"{}", json.dumps({"folder": "x"}).encode()]
+    "content",
+    [
+        b"",
+        b'{"cluster": "slu',
+        b"\xff\xfe\x00",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b"9" * 6_000,
+        *(
+            json.dumps({**WRITTEN, **wrong}).encode()
+            for wrong in (
+                {"num_calls": 0},
+                {"num_calls": 10**9},
+                {"num_calls": "1"},
+                {"token": "../../../tmp/evil"},
+                {"token": 5},
+                {"job_id": "--user=root"},
+                {"job_id": None},
+                {"cluster": "auto"},
+                {"submitted": "yesterday"},
+                {"submitted": "2026-11-20T08:00:00"},
+                {"host": ["login1"]},
+            )
+        ),
+    ],
 )
 def test_a_damaged_record_is_named_with_the_remedy(content: bytes, tmp_path: Path) -> None:
     record = tmp_path / "job.json"

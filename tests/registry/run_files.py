@@ -63,7 +63,7 @@ def submit(run: RunDir, job_id: str = "12") -> CallFiles:
     folder.mkdir(parents=True)
     host, submitted = "login", "2026-07-20T09:00:00+00:00"
     write_submission(
-        run.job, Submission("slurm", folder.name, "cosmos", folder, 1, 5, submitted, host, job_id)
+        run.job, Submission("slurm", folder.name, "cosmos", 1, 5, submitted, host, job_id, folder)
     )
     return CallFiles(folder, 0)
 

@@ -111,7 +111,7 @@ def check_trials(folder: SweepDir) -> None:
         run = folder.run(trial)
         lines = [line for line in read_metrics(run.metrics) if "loss" in line]
         assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
-        values = list(run.jobs.glob("*/value-0.pkl"))
+        values = list(run.jobs.glob("*/value-0.json"))
         assert len(values) == 1 if trial.state == "finished" else len(values) <= 1, trial
 
 

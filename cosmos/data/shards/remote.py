@@ -134,7 +134,7 @@ def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
 def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
     """Return the fsspec file system of `url`, and the path on it."""
     try:
-        file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options)
+        file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options.get_secret_value())
     except ImportError as error:
         raise InputError(
             f"{url}: {error}; for s3:// install this package with the extra `s3`, else the fsspec "
