@@ -8,6 +8,7 @@
                        evaluation/                       of the demo world: datasets for evaluation
                        source.json                       number, bytes and digest of the files of the source
                        skipped.json                      after a failure: all inputs that cannot be used
+                       .preparing                        the process that prepares it; others wait
 
 A shard whose files are there is not written again. Shards that exist already are indexed where they are.
 """
@@ -16,9 +17,10 @@ import math
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,8 @@ from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
-from cosmos.data.demo_world import write_evaluation_sets
+from cosmos.data.demo_world import are_evaluation_sets_written, write_evaluation_sets
+from cosmos.data.folders import list_names
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import find_shards, shards_schema
@@ -45,11 +48,14 @@ from cosmos.data.shards.tasks import (
 )
 from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_difference, inspect_source
 from cosmos.data.sources.openers import open_source
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.run.files import read_json_object, remove_abandoned, write_json
+from cosmos.run.sole_writer import sole_writer
 
 DATASET_PARAMS_FILE = "params.json"
 SKIPPED_FILE = "skipped.json"
+WRITER_FILE = ".preparing"
+EVALUATION_FOLDER = "evaluation"
 NUM_SKIPPED_NAMED = 20
 MAX_PROCESSES = 8
 
@@ -68,8 +74,8 @@ def prepare_dataset(
 ) -> dict[str, Manifest]:
     """Prepare the dataset `params.name` below `machine.data_root`; return the manifest of each of its splits.
 
-    Returns at once when it is prepared already. `processes` work on a shard each at a time; None: as many as
-    there are cores, at most MAX_PROCESSES.
+    Returns at once when it is prepared already; waits while another process prepares it. `processes` work on
+    a shard each at a time; None: as many as there are cores, at most MAX_PROCESSES.
 
     Raises InputError that names the wrong key, file or folder and the remedy: also when the folder
     was prepared from other parameters, or lacks shards that its source, now another, would not give again;
@@ -77,26 +83,46 @@ def prepare_dataset(
     disk or the network fails: the same call goes on from there.
     """
     folder = machine.data_root / params.name
-    _check_same_params(folder, params)
-    if params.source == "demo":
-        write_evaluation_sets(params, folder / "evaluation")
-    if finished := find_prepared(params, machine):
+    writer = folder / WRITER_FILE
+    finished = _find_finished(folder, params, machine)
+    if finished and not writer.exists():
         return finished
+    with sole_writer(writer, f"{folder}: is being prepared"):
+        return _find_finished(folder, params, machine) or _prepare(folder, params, machine, processes)
+
+
+def _prepare(
+    folder: Path, params: DataParams, machine: Machine, processes: int | None
+) -> dict[str, Manifest]:
+    """Prepare the dataset in `folder`, of which this process is the writer, from where it was left."""
     listing = _drop_if_other_source(folder, params, machine)
     plan = _plan(params, machine, folder)
     write_json(folder / DATASET_PARAMS_FILE, _deciding(params))
     if listing:
         listing.write(folder)
+    if params.source == "demo":
+        write_evaluation_sets(params, folder / EVALUATION_FOLDER)
     outcomes = _do_all(plan, processes or _default_processes())
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, plan, manifests)
+    _tidy(plan, folder, params)
     for split, manifest in manifests.items():
         manifest.write(folder / split)
-    _tidy(plan, folder, params)
     return manifests
 
 
 # Datasets that exist already.
+
+
+def _find_finished(folder: Path, params: DataParams, machine: Machine) -> dict[str, Manifest]:
+    """Return the manifests of a dataset to which nothing is to be done; else nothing.
+
+    Raises InputError where the folder holds another dataset, or what is none of ours.
+    """
+    _check_same_params(folder, params)
+    if params.source == "demo" and not are_evaluation_sets_written(params, folder / EVALUATION_FOLDER):
+        return {}
+    return find_prepared(params, machine)
 
 
 def _deciding(params: DataParams) -> dict[str, Any]:
@@ -109,9 +135,9 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
     path = folder / DATASET_PARAMS_FILE
     remedy = f"delete {folder} or choose another data.name"
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if names := list_names(folder):  # without what is hidden, such as what a killed preparation left
             raise InputError(
-                f"{folder}: holds files, but no {DATASET_PARAMS_FILE} that describes them; {remedy}"
+                f"{folder}: holds {names[0]}, but no {DATASET_PARAMS_FILE} that describes it; {remedy}"
             )
         return
     recorded_values = read_json_object(path, "record of parameters", remedy)
@@ -256,10 +282,21 @@ def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         bar = progress.add_task("prepare", total=sum(task.num_inputs for task in plan.tasks))
         progress.advance(bar, sum(plan.tasks[number].num_inputs for number in outcomes))
-        for number, outcome in _results(to_do, processes):
-            outcomes[number] = outcome
-            progress.advance(bar, plan.tasks[number].num_inputs)
+        with _telling_what_is_kept(outcomes, len(plan.tasks)):
+            for number, outcome in _results(to_do, processes):
+                outcomes[number] = outcome
+                progress.advance(bar, plan.tasks[number].num_inputs)
     return [outcomes[number] for number in range(len(plan.tasks))]
+
+
+@contextmanager
+def _telling_what_is_kept(outcomes: Sized, number: int) -> Iterator[None]:
+    """Add the number of shards that are prepared to the message of a TransientError."""
+    try:
+        yield
+    except TransientError as error:
+        kept = f"{len(outcomes)} of {number} shards are prepared, and kept"
+        raise TransientError(f"{error}; {kept}") from None
 
 
 def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int, ShardOutcome]]:
@@ -296,15 +333,15 @@ def _end_with_parent() -> None:
 
 
 def _tidy(plan: _Plan, folder: Path, params: DataParams) -> None:
-    """Remove what nobody needs once all is prepared, and what killed preparations and other sources left."""
+    """Remove what nobody needs once all shards are there: what killed preparations and other sources left."""
     for path in (*plan.scratch, folder / SKIPPED_FILE):
         path.unlink(missing_ok=True)
     needed = {path for task in plan.tasks for path in task_files(task)}
     for path in _files_of_shards(folder, params, SHARD_FILES):
         if path not in needed:
             path.unlink()
-    for split in _splits(params):
-        remove_abandoned(folder / split)
+    for place in (folder, *(folder / split for split in _splits(params))):
+        remove_abandoned(place)
 
 
 # The manifests.

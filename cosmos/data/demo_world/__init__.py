@@ -12,7 +12,7 @@ import numpy as np
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world.captions import describe_scene
 from cosmos.data.demo_world.drawing import draw_scene, encode_jpeg
-from cosmos.data.demo_world.evaluation_sets import write_all_sets
+from cosmos.data.demo_world.evaluation_sets import are_sets_written, write_all_sets
 from cosmos.data.demo_world.scene import make_scene
 from cosmos.data.sample import Sample
 
@@ -32,3 +32,8 @@ def draw_sample(params: DataParams, split: SplitName, index: int) -> Sample:
 def write_evaluation_sets(params: DataParams, folder: Path) -> None:
     """Write datasets for segmentation, classification and perception below `folder`, unless that is done."""
     write_all_sets(folder, params.demo.image_size, params.seed)
+
+
+def are_evaluation_sets_written(params: DataParams, folder: Path) -> bool:
+    """Return True when `write_evaluation_sets` has nothing to do."""
+    return are_sets_written(folder, params.demo.image_size, params.seed)

@@ -4,9 +4,8 @@ Retrieval has the split `heldout`. Classes are colours: a model that was trained
 but hardly any shape.
 """
 
-import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,42 +19,60 @@ from cosmos.data.demo_world.scene import (
     make_scene,
     spatial_relation,
 )
-from cosmos.run.files import replacing, write_json, write_text
+from cosmos.data.folders import is_hidden
+from cosmos.errors import DamagedDataError
+from cosmos.run.files import remove_abandoned, replacing, write_json, write_text
+from cosmos.run.records import read_record
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
 COMPLETE_FILE = "complete.json"
 """File that is written last, with the number of all others."""
+
 OPPOSITE = {"above": "below", "below": "above"}
+
+
+@dataclass(frozen=True)
+class DrawnSets:
+    """Sets that were drawn, and their number of files."""
+
+    image_size: int
+    seed: int
+    num_files: int
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
     """Write segmentation/, classification/ and perception/ into `folder`, unless that is done."""
-    done = folder / COMPLETE_FILE
-    description = {"image_size": side, "seed": seed}
-    if _load_if_any(done) == {**description, "num_files": num_files(folder)}:
+    if are_sets_written(folder, side, seed):
         return
     write_segmentation(folder / "segmentation", side, seed)
     write_classification(folder / "classification", side, seed)
     write_perception(folder / "perception", side, seed)
-    write_json(done, {**description, "num_files": num_files(folder)})
+    for place in {folder, *(path.parent for path in folder.rglob("*"))}:
+        remove_abandoned(place)
+    write_json(folder / COMPLETE_FILE, asdict(DrawnSets(side, seed, num_files(folder))))
+
+
+def are_sets_written(folder: Path, side: int, seed: int) -> bool:
+    """Return True when all sets below `folder` were written for these values, and all files are there."""
+    return _read_drawn_sets(folder) == DrawnSets(side, seed, num_files(folder))
 
 
 def is_drawn_whole(folder: Path) -> bool:
     """Return True when all sets below `folder` were written, and all their files are there."""
-    description = _load_if_any(folder / COMPLETE_FILE)
-    return isinstance(description, dict) and description.get("num_files") == num_files(folder)
+    drawn = _read_drawn_sets(folder)
+    return drawn is not None and drawn.num_files == num_files(folder)
 
 
 def num_files(folder: Path) -> int:
-    """Return the number of files of all sets in a folder."""
-    return sum(path.is_file() for path in folder.glob("*/**/*"))
+    """Return the number of files of all sets in a folder, without hidden ones, which systems leave there."""
+    return sum(path.is_file() and not is_hidden(path.name) for path in folder.glob("*/**/*"))
 
 
-def _load_if_any(path: Path) -> Any:
-    """Return the content of a JSON file; None where there is none, or it is broken."""
+def _read_drawn_sets(folder: Path) -> DrawnSets | None:
+    """Return the description of the sets in a folder; None where there is none, or it is broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_record(folder / COMPLETE_FILE, DrawnSets, "description of sets", "")
+    except (FileNotFoundError, DamagedDataError):
         return None
 
 

@@ -1,7 +1,6 @@
 """Tasks that write or index one shard, in processes of their own; outcomes are recorded beside shards."""
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -19,12 +18,22 @@ from cosmos.data.shards.samples import image_extension, write_shard
 from cosmos.data.sources.inputs import SourceInput
 from cosmos.errors import DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 
 @dataclass(frozen=True)
 class ShardOutcome:
     """A shard that a task made, and the inputs that are not in it."""
 
+    shard: ShardInfo
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True)
+class TaskRecord:
+    """Outcome of a task, as it is recorded."""
+
+    fingerprint: str
     shard: ShardInfo
     skipped: tuple[Skipped, ...]
 
@@ -118,7 +127,7 @@ def run_task(task: ShardTask) -> ShardOutcome:
     """
     try:
         outcome = task()
-        write_json(_record_path(task), {"fingerprint": task.fingerprint, **asdict(outcome)})
+        write_json(_record_path(task), asdict(TaskRecord(task.fingerprint, outcome.shard, outcome.skipped)))
     except OSError as error:
         message = f"{task.folder}: {task.shard} cannot be prepared ({error})"
         raise convert_os_error(error, message) from None
@@ -132,16 +141,15 @@ def recorded_outcome(task: ShardTask) -> ShardOutcome | None:
     """
     path = _record_path(task)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        outcome = ShardOutcome(
-            ShardInfo(**value["shard"]), tuple(Skipped(**entry) for entry in value["skipped"])
-        )
-        is_same = value["fingerprint"] == task.fingerprint
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        record = read_record(path, TaskRecord, "record of a task", "")
+    except (FileNotFoundError, DamagedDataError):
         return None
     except OSError as error:
         raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
-    return outcome if is_same and is_whole(outcome.shard, task.folder) else None
+    shard = record.shard
+    is_same = (record.fingerprint, shard.path) == (task.fingerprint, task.shard)
+    is_possible = is_same and not shard.problem(is_elsewhere="/" in shard.path)
+    return ShardOutcome(shard, record.skipped) if is_possible and is_whole(shard, task.folder) else None
 
 
 def task_files(task: ShardTask) -> tuple[Path, ...]:

@@ -14,7 +14,8 @@ from cosmos.data.folders import walk_files
 from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import is_remote
 from cosmos.errors import CosmosError
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,7 @@ class SourceListing:
         path = folder / LISTING_FILE
         if not path.exists():
             return None
-        keys = tuple(cls.__dataclass_fields__)
-        value = read_json_object(path, "listing of a source", f"delete {path}", keys)
-        return cls(*(value[key] for key in keys))
+        return read_record(path, cls, "listing of a source", "delete it")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cosmos.errors import TransientError
+from cosmos.run import sole_writer as module
+from cosmos.run.lease import ALIVE_SECONDS
+from cosmos.run.sole_writer import Holder, sole_writer
+
+PROCESSES = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(module, "SETTLING_SECONDS", 0.05)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / ".preparing"
+
+
+def without_locks(*_: object, **__: object) -> bool:
+    raise OSError(38, "Function not implemented")
+
+
+def write_alone(file: Path, log: Path) -> None:
+    """Log when this process begins and ends to be the writer."""
+    with sole_writer(file, "it is written"):
+        for word in ("begins", "ends"):
+            with log.open("a") as lines:
+                lines.write(f"{word}\n")
+            time.sleep(0.03)
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_processes_write_one_after_another(
+    has_locks: bool, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_locks:
+        monkeypatch.setattr(module, "lock_descriptor", without_locks)
+    processes = [PROCESSES.Process(target=write_alone, args=(file, tmp_path / "log")) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert (tmp_path / "log").read_text().split() == ["begins", "ends"] * 4
+    assert not file.parent.exists()
+
+
+def test_a_process_that_waits_says_for_whom(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def wait() -> None:
+        with sole_writer(file, "data/things: is being prepared"):
+            pass
+
+    with ThreadPoolExecutor() as pool:
+        with sole_writer(file, ""):
+            waiting = pool.submit(wait)
+            while not caplog.records:
+                time.sleep(0.01)
+            assert not waiting.done()
+        waiting.result(timeout=10)
+    assert caplog.messages == [f"data/things: is being prepared by {Holder.here()}; waiting for it"]
+    assert caplog.records[0].levelno == logging.WARNING
+
+
+def hold_until_killed(file: Path) -> None:
+    with sole_writer(file, ""):
+        (file.parent / "data").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("has_locks", [True, False])
+def test_a_killed_holder_blocks_nobody(has_locks: bool, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not has_locks:
+        monkeypatch.setattr(module, "lock_descriptor", without_locks)
+    process = PROCESSES.Process(target=hold_until_killed, args=(file,))
+    process.start()
+    process.join()
+    assert file.exists()
+    began = time.monotonic()
+    with sole_writer(file, ""):
+        assert file.exists()
+    assert time.monotonic() - began < 1
+    assert [path.name for path in file.parent.iterdir()] == ["data"]
+
+
+def test_a_holder_on_another_host_is_waited_for_while_its_heart_beats(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file.parent.mkdir()
+    file.write_text('{"host": "elsewhere", "pid": 7}')
+
+    def die() -> None:
+        while not caplog.records:
+            time.sleep(0.01)
+        os.utime(file, (0, time.time() - ALIVE_SECONDS))
+
+    with ThreadPoolExecutor() as pool:
+        dying = pool.submit(die)
+        with sole_writer(file, "it is prepared"):
+            assert dying.done()
+    assert caplog.messages == ["it is prepared by process 7 on elsewhere; waiting for it"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[7]", '{"host": 3, "pid": "x"}', "\0" * 30])
+def test_a_file_that_nobody_signed_blocks_nobody(content: str, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(content)
+    with sole_writer(file, ""):
+        pass
+
+
+def test_a_folder_that_is_removed_meanwhile_is_no_error(file: Path) -> None:
+    with sole_writer(file, ""):
+        file.unlink()
+        file.parent.rmdir()
+        with sole_writer(file, ""):
+            assert file.exists()
+
+
+def test_a_full_disk_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", write)
+    with pytest.raises(TransientError, match=f"{file}: No space left"), sole_writer(file, ""):
+        pass
