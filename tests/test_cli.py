@@ -172,6 +172,25 @@ def test_parameters_in_the_environment_are_refused(monkeypatch: pytest.MonkeyPat
         run_command()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["pretrain", "--run"], ["pretrain", "--tags", "a", "--run"], ["evaluate", "--run"], ["promote"]],
+)
+def test_a_run_that_is_no_folder_of_runs_is_refused_before_anything_is_written(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    before = (tmp_path / "params.yaml").stat().st_mtime_ns
+    monkeypatch.chdir(tmp_path)
+    option = "RUN" if command == ["promote"] else "--run"
+    for name in ("..", "../..", str(tmp_path / "a"), "a\nb", ""):
+        monkeypatch.setattr(sys, "argv", ["cosmos", *command, name])
+        with pytest.raises(InputError, match=rf"^{option}: .*give a name such as"):
+            run_command()
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert (tmp_path / "params.yaml").stat().st_mtime_ns == before
+
+
 def test_outside_of_a_project_the_missing_file_is_named(tmp_path: Path) -> None:
     done = cosmos("pretrain", cwd=tmp_path)
     assert "params.yaml: no such file; run from the root of the project" in done.stderr

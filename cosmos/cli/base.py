@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +15,7 @@ from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
 from cosmos.config.prepared_data import READ_IN_TRAINING
 from cosmos.errors import InputError
+from cosmos.run.directory import run_path
 
 
 class Command(BaseModel):
@@ -80,6 +83,14 @@ class RunCommand(SectionsCommand):
                 f"{options}: `cosmos prepare` takes that; here --data.name names what it prepared"
             )
         return super().load_experiment()
+
+    def path_in(self, runs_root: Path, default: Callable[[], str]) -> Path:
+        """Return the path of the run in `runs_root` that --run names; without the option, of `default`.
+
+        Raises InputError for a name that leads out of `runs_root`.
+        """
+        name = self.run if "run" in self.model_fields_set else default()
+        return run_path(runs_root, name, "--run")
 
 
 def run_chosen(command: BaseModel, name: str) -> None:

@@ -82,13 +82,14 @@ class PretrainCommand(RunCommand):
         from cosmos.pipeline.pretrain import pipeline_run_name, pretrain_into
         from cosmos.stages.pretrain_job import launch_pretraining, show_dry_run, tag_run
 
-        name = self.run or (pipeline_run_name(experiment, machine) if self.output else run_name(experiment))
+        default = partial(pipeline_run_name, machine=machine) if self.output else run_name
+        path = self.path_in(machine.runs_root, partial(default, experiment))
         action = partial(pretrain_into, self.output) if self.output else launch_pretraining
         if self.dry_run:
             action = show_dry_run
         elif "tags" in self.model_fields_set:
-            tag_run(machine.runs_root / name, experiment.params, self.tags)
-        self.print_json(action(experiment, machine, machine.runs_root / name, quiet=self.as_json))
+            tag_run(path, experiment.params, self.tags)
+        self.print_json(action(experiment, machine, path, quiet=self.as_json))
 
 
 class ExperimentsCommand(Command):
@@ -127,7 +128,7 @@ class EvaluateCommand(RunCommand):
         from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
         from cosmos.stages.evaluate_job import evaluate_into, launch_evaluation
 
-        path, checkpoint = machine.runs_root / (self.run or run_name(experiment)), self.checkpoint
+        path, checkpoint = self.path_in(machine.runs_root, partial(run_name, experiment)), self.checkpoint
         if checkpoint and not self.run:
             path, checkpoint = run_of_results(checkpoint, machine)
         given = self.data.model_dump(exclude_unset=True)

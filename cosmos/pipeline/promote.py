@@ -27,7 +27,7 @@ from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.dataset_version import RecordedVersion
-from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.run.directory import RunDir, load_saved_params, run_path
 from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
@@ -73,7 +73,7 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
     since. Raises InputError if the run is not finished, the name is another model's, or there is no DVC
     workspace in git; then nothing is left behind.
     """
-    run = RunDir(machine.runs_root / run_name)
+    run = RunDir(run_path(machine.runs_root, run_name, "RUN"))
     checkpoint = last_checkpoint(run, run_name)
     artefact = Artefact(dvc_workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
     card = ModelCard(run_name.strip("/"), checkpoint.name, provenance.file_sha256(checkpoint))

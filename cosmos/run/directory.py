@@ -115,6 +115,49 @@ class RunDir:
         return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
 
 
+MAX_NAME_BYTES = 255
+"""Bytes that file systems allow a name to have."""
+
+
+def run_path(runs_root: Path, name: str, option: str) -> Path:
+    """Return the path of the run or sweep that is called `name`: a folder of `runs_root`, or of one in it.
+
+    Raises InputError, naming the `option` that gave the name, for one that leads anywhere else, also by a
+    link, and for one that is no name of a folder.
+    """
+    path = runs_root / name
+    if problem := name_problem(name) or place_problem(path, runs_root):
+        raise InputError(
+            f"{option}: {name!r} {problem}; give a name such as vitb16-cc3m, for a folder in {runs_root} "
+            "(COSMOS_RUNS_ROOT sets another place for all runs)"
+        )
+    return path
+
+
+def name_problem(name: str) -> str:
+    """Return what keeps `name` from being the name of a run, as a part of a sentence; "" for nothing."""
+    if not name.strip():
+        return "is no name"
+    if name.startswith("/") or {".", ".."} & set(name.split("/")):
+        return "is a path, not the name of a run"
+    if not name.isprintable():
+        return "has characters that cannot be printed"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"is longer than {MAX_NAME_BYTES} bytes"
+    return ""
+
+
+def place_problem(path: Path, runs_root: Path) -> str:
+    """Return what keeps `path` from being a run in `runs_root`, as a part of a sentence; "" for nothing."""
+    place = path.resolve()
+    if not place.is_relative_to(runs_root.resolve()):
+        return f"leads by a link to {place}"
+    if path.exists() and not path.is_dir():
+        return "is a file"
+    around = path.parents[: len(path.relative_to(runs_root).parts) - 1]
+    return "lies inside another run" if any(RunDir(folder).params.exists() for folder in around) else ""
+
+
 def run_name(experiment: Experiment) -> str:
     """Return the default name of a run: its experiment and the fingerprint of its parameters."""
     return f"{experiment.name}-{params_fingerprint(experiment.params)}"

@@ -15,6 +15,7 @@ from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.cores import usable_cores
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.run.directory import run_path
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
@@ -95,7 +96,7 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
         request = share_cores(request, at_a_time)
     return SweepRun(
         sweep,
-        SweepDir(machine.runs_root.absolute() / sweep.id),
+        SweepDir(run_path(machine.runs_root.absolute(), sweep.id, "the name of the sweep's file")),
         machine,
         TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites), dataset),
         at_a_time,

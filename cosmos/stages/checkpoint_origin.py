@@ -13,6 +13,7 @@ from cosmos.config.experiment import Experiment, load_recorded_params, merge_sec
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.errors import InputError
 from cosmos.model.checkpoint_reference import (
     FileReference,
     checkpoint_to_evaluate,
@@ -20,8 +21,8 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion, RecordedVersion
-from cosmos.run.directory import RunDir
-from cosmos.run.model_card import ModelCard
+from cosmos.run.directory import RunDir, run_path
+from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.stages.run_opening import read_dataset_version
 
 
@@ -55,7 +56,12 @@ def find_trained_run(file: Path, machine: Machine) -> RunDir | None:
     """
     folder = file.absolute().parent
     card = ModelCard.read(folder)
-    run = RunDir(machine.runs_root / card.run if card else folder.parent)
+    run = RunDir(folder.parent)
+    if card:
+        try:
+            run = RunDir(run_path(machine.runs_root, card.run, CARD_FILE))
+        except InputError:  # a stranger's card
+            return None
     newest = run.saved_checkpoints[:1] if has_training_records(run) else []
     return run if newest and has_same_bytes(newest[0], file) else None
 
@@ -71,7 +77,9 @@ def run_of_results(checkpoint: str, machine: Machine) -> tuple[Path, str]:
     """Return the run directory for results of a checkpoint, and the checkpoint ("": the run's newest)."""
     reference = parse_checkpoint_reference(checkpoint)
     run = find_trained_run(reference.path, machine) if isinstance(reference, FileReference) else None
-    return (run.path, "") if run else (machine.runs_root / reference.label, checkpoint)
+    if run:
+        return run.path, ""
+    return run_path(machine.runs_root, reference.label, "--checkpoint without --run"), checkpoint
 
 
 def on_own_data(

@@ -5,8 +5,8 @@ import pytest
 
 from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.params import Params
-from cosmos.errors import Interrupted
-from cosmos.run.directory import RunDir, load_saved_params, open_run, run_name
+from cosmos.errors import InputError, Interrupted
+from cosmos.run.directory import RunDir, load_saved_params, open_run, run_name, run_path
 from cosmos.run.files import file_label
 
 
@@ -58,3 +58,44 @@ def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -
     assert other.name == "retrieval-runs-y-step-00000009.pt.json"
     published = RunDir(Path("runs") / file_label("published:cosmos_vitb16_cc3m"))
     assert published.result_file("retrieval", "published:cosmos_vitb16_cc3m").name == "retrieval.json"
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("", "is no name"),
+        (" ", "is no name"),
+        (".", "is a path"),
+        ("..", "is a path"),
+        ("../..", "is a path"),
+        ("a/../../b", "is a path"),
+        ("./a", "is a path"),
+        ("/tmp/a", "is a path"),
+        ("a\nb", "cannot be printed"),
+        ("a\x1b[31m", "cannot be printed"),
+        ("a\udcff", "cannot be printed"),
+        ("é" * 128, "is longer than 255 bytes"),
+        ("away", "leads by a link to"),
+        ("away/a", "leads by a link to"),
+        ("file", "is a file"),
+        ("run/checkpoints/a", "lies inside another run"),
+    ],
+)
+def test_the_name_of_a_run_leads_nowhere_else(tmp_path: Path, name: str, problem: str) -> None:
+    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    runs.mkdir()
+    elsewhere.mkdir()
+    (runs / "away").symlink_to(elsewhere)
+    (runs / "file").touch()
+    open_run(runs / "run", with_epochs(3))
+    with pytest.raises(InputError, match=rf"^--run: .* {problem}.*; give a name such as .*runs") as error:
+        run_path(runs, name, "--run")
+    assert str(error.value).isprintable()
+
+
+def test_names_of_runs_may_have_spaces_folders_and_links_within(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "mine").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to(tmp_path / "disk")
+    (tmp_path / "runs" / "newest").symlink_to("mine")
+    names = ("mine", "newest", "new", "a sweep/trial-3", "..a", "größe", "mine/")
+    assert all(run_path(tmp_path / "runs", name, "--run") == tmp_path / "runs" / name for name in names)
