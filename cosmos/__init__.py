@@ -1,1 +1,7 @@
 """Pretrain and evaluate COSMOS: cross-modality self-distillation for vision-language models."""
+
+import sys
+
+from cosmos.hidden_packages import OpenClipFinder
+
+sys.meta_path.insert(0, OpenClipFinder)

@@ -74,7 +74,7 @@ class Interrupted(BaseException):
 USER_ERRORS = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
 """Errors of the operating system that a user mends, and no repetition does."""
 
-USER_ERROR_NUMBERS = frozenset({errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG})
+USER_ERROR_NUMBERS = frozenset({errno.EINVAL, errno.ELOOP, errno.ENAMETOOLONG, errno.EROFS})
 """Error numbers of further such errors, which Python raises as plain OSError."""
 
 
@@ -111,8 +111,35 @@ def convert_os_error(
     return TransientError(message)
 
 
+OS_ERROR_REMEDIES = {
+    errno.ENOSPC: "free space there, then give the same command again",
+    errno.EDQUOT: "free space there or ask for a larger quota, then give the same command again",
+    errno.EIO: "wait for the disk, then give the same command again",
+    errno.ESTALE: "wait for the disk, then give the same command again",
+    errno.EFBIG: "allow larger files (`ulimit -f`) or name another place",
+    errno.EACCES: "change the permissions, or name another place",
+    errno.EPERM: "change the permissions, or name another place",
+    errno.EROFS: "name another place",
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "a part of its path is a file; name another place",
+    errno.EISDIR: "name a file in it",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "close other programs, then give the same command again",
+}
+"""Remedies for errors of the operating system, by number."""
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return the message of an error of the operating system: its files, the reason and the remedy."""
+    files = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    remedy = OS_ERROR_REMEDIES.get(error.errno or 0, "")
+    return ": ".join(filter(None, [files, "; ".join(filter(None, [error.strerror or str(error), remedy]))]))
+
+
 def summarize_error(error: BaseException) -> str:
     """Return the message of an error, after its type unless it is of a class that needs no traceback."""
+    if isinstance(error, OSError) and not isinstance(error, CosmosError):
+        return describe_os_error(error)
     return str(error) if error_class(error) else "".join(format_exception_only(error)).strip()
 
 

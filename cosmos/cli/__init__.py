@@ -39,7 +39,7 @@ from cosmos.cli.stages import (
 from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.config.validation import explain_validation
-from cosmos.errors import InputError, Interrupted, error_class
+from cosmos.errors import InputError, Interrupted, error_class, summarize_error
 
 CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
 """Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
@@ -131,7 +131,7 @@ def main() -> None:
         its_class = error_class(error)
         if its_class is None:
             raise
-        exit_with_message(str(error), its_class.exit_status)
+        exit_with_message(summarize_error(error), its_class.exit_status)
 
 
 def flush_output() -> None:

@@ -1,10 +1,14 @@
-"""Files that are either whole or not there, and JSON files read with an error that names them."""
+"""Files and folders that are either whole or not there, and JSON files read with an error that names them."""
 
+import ctypes
 import errno
 import json
+import logging
 import os
+import re
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,103 +16,258 @@ from typing import Any
 
 from filelock import lock_descriptor
 
-from cosmos.errors import CosmosError, DamagedDataError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, describe_os_error
+
+logger = logging.getLogger(__name__)
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE})
 """Error numbers of a disk that is full or fails; those of writing to an open file do not name it."""
 
+TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
+"""Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
+ABANDONED_SECONDS = 2 * 24 * 3600
+"""Age at which a temporary file is abandoned, whatever host and process its name has."""
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Arguments of renameat2. Source: linux/fcntl.h, linux/fs.h"""
+
+_cleaned_folders: set[Path] = set()
+
+
+class DiskError(TransientError):
+    """A disk is full or fails; the message names the file, which a caller that renames it replaces."""
+
+    number = 0
+    """error number of the operating system"""
+    reason = ""
+    """text of the number"""
+    file = ""
+    """path of the file; "" where it is for the message alone"""
+
 
 @contextmanager
-def naming_disk_errors(path: Path, *others: Path) -> Iterator[None]:
-    """Raise TransientError, naming `path`, for an error of the disk with `path`, `others` or an open file."""
+def naming_disk_errors(path: Path) -> Iterator[None]:
+    """Raise TransientError, naming `path`, for an error of the disk with it, its folder or an open file."""
+    with _naming_target(path, path):
+        yield
+
+
+@contextmanager
+def _naming_target(path: Path, temporary: Path) -> Iterator[None]:
+    """Raise errors about `temporary`, or what is in it, as errors about what it becomes: `path`.
+
+    One of a disk that is full or fails becomes a TransientError with the remedy; others keep their class.
+    """
     try:
         yield
-    except CosmosError:
-        raise
     except OSError as error:
-        if error.errno in DISK_ERRORS and error.filename in {None, *map(str, (path, *others))}:
-            raise TransientError(
-                f"{path}: {error.strerror}; free space or wait for the disk, then give the same command again"
-            ) from error
-        raise
+        if (named := _with_target(error, path, temporary)) is error:
+            raise
+        raise named from error
+
+
+def _with_target(error: OSError, path: Path, temporary: Path) -> OSError:
+    """Return an error as one about the target; itself where it names the target, or other files, already."""
+    if isinstance(error, DiskError) and error.file:
+        return disk_error(error.number, error.reason, _target_name(error.file, path, temporary))
+    if isinstance(error, CosmosError):
+        return error
+    given = [name for name in (error.filename, error.filename2) if isinstance(name, str)]
+    names = list(dict.fromkeys(_target_name(name, path, temporary) for name in given))
+    ours = [name for name in names if Path(name).is_relative_to(path)]
+    is_about_target = ours or not given or any(path.is_relative_to(name) for name in names)
+    if error.errno in DISK_ERRORS and is_about_target:
+        return disk_error(error.errno, error.strerror or "", ours[-1] if ours else str(path))
+    return error if names == given else OSError(error.errno, error.strerror, *_as_arguments(names))
+
+
+def _target_name(name: str, path: Path, temporary: Path) -> str:
+    """Return the name that a file at or below `temporary` has in the end; that of any other as it is."""
+    return str(path / Path(name).relative_to(temporary)) if Path(name).is_relative_to(temporary) else name
+
+
+def _as_arguments(names: list[str]) -> list[str | None]:
+    """Return one or two names of files in the form that OSError takes them."""
+    return [*names] if len(names) == 1 else [names[0], None, names[1]]
+
+
+def disk_error(number: int, reason: str, file: str) -> DiskError:
+    """Return the error of a disk, by its number and reason, with the file and the remedy."""
+    error = DiskError(describe_os_error(OSError(number, reason, file)))
+    error.number, error.reason, error.file = number, reason, file
+    return error
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success sync it to disk and rename it to `path`.
 
-    A reader sees the old file or the new one, never half of either. On an error the temporary file is
-    removed and the old one stays. Raises TransientError that names `path` where the disk is full or fails.
+    A reader sees the old file or the new one, never half of either, also after a loss of power. On an error
+    the temporary file is removed and the old one stays. Raises TransientError that names `path` where the
+    disk is full or fails; no error names the temporary file.
     """
     temporary = _temporary_path(path)
-    with naming_disk_errors(path, temporary, path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _naming_target(path, temporary):
+        _prepare_folder(path.parent)
         try:
             yield temporary
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):  # of a disk that failed already
+                temporary.unlink()
+        _sync_name(path)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path`; on success rename it to `path`, in place of what was there.
 
-    On an error the new folder is removed, and what was there stays.
+    On an error the new folder is removed, and what was there stays. Raises errors as `replacing`, and
+    InputError where `path` is a file or holds the folder worked in.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_to_replace(path)
     temporary = _temporary_path(path)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    with _naming_target(path, temporary):
+        _prepare_folder(path.parent)
+        _discard(temporary)
+        temporary.mkdir()
+        try:
+            yield temporary
+            for inside in (*temporary.rglob("*"), temporary):
+                _sync(inside.resolve())
+            replace_folder(temporary, path)
+        finally:
+            _discard(temporary)
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """Raise InputError for a path that no folder may take the place of."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: a file; name a folder")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(f"{path}: holds the folder worked in; name a folder of its own")
+
+
+def replace_folder(folder: Path, path: Path) -> None:
+    """Rename `folder` to `path`, in place of the folder that was there, which is never missing meanwhile.
+
+    A file system that cannot exchange names has it missing between two renames; `remove_abandoned` gives a
+    folder of a process that was killed between them its name again.
+    """
+    replaced = folder
+    if not os.path.lexists(path):
+        folder.rename(path)
+    elif not _exchange(folder, path):
+        replaced = _temporary_path(path, "old")
+        path.rename(replaced)
+        try:
+            folder.rename(path)
+        except OSError:
+            replaced.rename(path)
+            raise
+    _sync_name(path)
+    _discard(replaced)
+
+
+def _exchange(folder: Path, path: Path) -> bool:
+    """Exchange the names of two folders at once; return False where the file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = os.fsencode(folder), os.fsencode(path)
+    return rename is not None and rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
+
+
+def _discard(path: Path) -> None:
+    """Remove a file or folder that nobody needs, if it is there; log a warning where that fails."""
     try:
-        yield temporary
-        replace_folder(temporary, path)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s: a remainder that cannot be removed (%s); remove it", path, error.strerror)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or the names in a folder, written to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _sync_name(path: Path) -> None:
+    """Have the name of a file written to the disk, where its file system can."""
+    with suppress(OSError):
+        _sync(path.parent)
 
 
 @contextmanager
 def holding_lock(path: Path) -> Iterator[None]:
     """Hold the lock that the file `path` stands for; it ends with the process. Others wait for it.
 
-    File systems without locks do without.
+    File systems without locks do without. Raises TransientError where the disk is full or fails.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
+    with naming_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    with file:
         with suppress(OSError):
             lock_descriptor(file.fileno())
         yield
 
 
-def _temporary_path(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")
+def _temporary_path(path: Path, kind: str = "tmp") -> Path:
+    return path.with_name(f".{path.name}.cosmos.{socket.gethostname()}.{os.getpid()}.{kind}")
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Make a folder to write into, and clean it once in the life of this process."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.absolute() not in _cleaned_folders:
+        _cleaned_folders.add(folder.absolute())
+        with suppress(OSError):
+            remove_abandoned(folder)
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files in a folder that processes of this host left when they were killed."""
-    suffix = f".{socket.gethostname()}."
-    for path in folder.glob(".*.tmp"):
-        name, _, pid = path.name.removesuffix(".tmp").rpartition(".")
-        if f"{name}.".endswith(suffix) and pid.isdecimal() and not _process_exists(int(pid)):
-            path.unlink(missing_ok=True)
+    """Remove the temporary files and folders in a folder whose process was killed.
+
+    Each is known by its process on this host, or else by its age. A folder that was to be replaced gets its
+    name again where nothing has taken it.
+    """
+    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
+        if _is_abandoned(path):
+            name = TEMPORARY.fullmatch(path.name)
+            target = path.with_name(name["target"]) if name and name["kind"] == "old" else None
+            if target and not os.path.lexists(target):
+                path.rename(target)
+            else:
+                _discard(path)
+
+
+def _is_abandoned(path: Path) -> bool:
+    """Return True for a temporary file or folder of a process that is gone, or of days ago."""
+    name, host = TEMPORARY.fullmatch(path.name), re.escape(socket.gethostname())
+    before = re.fullmatch(rf"\..+\.{host}\.(?P<pid>\d{{1,9}})\.tmp", path.name)  # also of earlier versions
+    if before and not _process_exists(int(before["pid"])):
+        return True
+    if name and name["host"] == socket.gethostname() and not _process_exists(int(name["pid"])):
+        return True
+    with suppress(FileNotFoundError):
+        return bool(name) and time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
+    return False
 
 
 def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
     return True
-
-
-def replace_folder(folder: Path, path: Path) -> None:
-    """Rename `folder` to `path`, in place of the folder that was there."""
-    shutil.rmtree(path, ignore_errors=True)
-    folder.rename(path)
 
 
 def file_label(text: str) -> str:

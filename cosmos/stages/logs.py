@@ -1,12 +1,14 @@
 """Output of a stage: to a person, and into the run's log."""
 
 import logging
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.distributed.exchange import on_each_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
 from cosmos.run.files import naming_disk_errors
 
@@ -29,10 +31,29 @@ def logging_to_run(run: RunDir, process: ProcessRank) -> Iterator[None]:
         handler.close()
 
 
+class RunLogHandler(logging.FileHandler):
+    """Handler that appends to a run's log; a disk that is full or fails stops nothing, and is told once."""
+
+    is_whole = True
+    """False once a record could not be written"""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Tell the first record that cannot be written, on the error stream."""
+        if self.is_whole:
+            self.is_whole = False
+            reason = summarize_error(sys.exception() or OSError())
+            print_text(f"{self.baseFilename}: lines are missing from here: {reason}", to_errors=True)
+
+    def close(self) -> None:
+        """Close the log. Lines that were waiting for room are lost where there is none."""
+        with suppress(OSError):
+            super().close()
+
+
 def open_log(run: RunDir) -> logging.Handler:
     """Return a handler that appends to the run's log. Raises TransientError where the disk fails."""
-    with naming_disk_errors(run.log, run.path):
+    with naming_disk_errors(run.log):
         run.path.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(run.log, encoding="utf-8")
+        handler = RunLogHandler(run.log, encoding="utf-8")
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.errors import CosmosError, InputError, TransientError, summarize_error
 from flows.retries import RETRIES, SECONDS_BETWEEN_TRIES, call_with_retries
 
 
@@ -39,7 +39,7 @@ def test_a_transient_error_is_waited_out_with_a_warning(waits: list[float], erro
     failing = Failing(error, RETRIES)
     assert call_with_retries(failing, warnings.append) == "done"
     assert waits == SECONDS_BETWEEN_TRIES
-    assert warnings[0] == f"{error}; trying again in 30 s"
+    assert warnings[0] == f"{summarize_error(error)}; trying again in 30 s"
 
 
 def test_one_that_stays_is_raised_after_the_last_try() -> None:

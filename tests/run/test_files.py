@@ -1,19 +1,24 @@
 import errno
 import os
+import socket
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from cosmos.errors import DamagedDataError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.files import (
     link_or_copy,
     read_json_object,
+    remove_abandoned,
     replacing,
     replacing_folder,
     write_json,
     write_text,
 )
 from cosmos.run.metrics import MetricsWriter
+from tests.crash_points import killed_at_each_operation
 from tests.test_repro import small_disk
 
 
@@ -79,7 +84,7 @@ def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", failing)
-    with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; free space"):
+    with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; .* give the same"):
         write_json(path, "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f.json", '"old"\n')]
 
@@ -93,6 +98,88 @@ def test_a_full_disk_keeps_the_old_file_and_loses_no_name(tmp_path: Path) -> Non
         metrics = MetricsWriter(tmp_path / "disk" / "metrics.jsonl")
         with pytest.raises(TransientError, match=r"disk/metrics\.jsonl: No space left on device"):
             metrics.log({"step": 1, "text": "0" * 100_000})
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG, errno.EMFILE])
+def test_no_error_names_the_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def failing(temporary: Path, target: Path) -> None:
+        raise OSError(number, os.strerror(number), str(temporary), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match=rf"'{tmp_path}/f'$") as raised:
+        write_text(tmp_path / "f", "new")
+    assert raised.value.errno == number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file_inside_of_a_folder_that_is_replaced(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    with small_disk(disk, "size=64k"):
+        (tmp_path / "large").write_bytes(bytes(100_000))
+        with (
+            pytest.raises(TransientError, match=r"disk/folder/copy: No space left on device; free space"),
+            replacing_folder(disk / "folder") as folder,
+        ):
+            link_or_copy(tmp_path / "large", folder / "copy")
+        with (
+            pytest.raises(TransientError, match=r"disk/folder/text: No space left on device; free space"),
+            replacing_folder(disk / "folder") as folder,
+        ):
+            write_text(folder / "text", "0" * 100_000)
+        assert list(disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_that_is_replaced_is_there_whenever_the_process_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchanges: bool
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr("cosmos.run.files._exchange", lambda folder, path: False)
+    path = tmp_path / "there" / "folder"
+
+    def replace(text: str) -> None:
+        with replacing_folder(path) as folder:
+            write_text(folder / "f", text)
+            write_text(folder / "g", text)
+
+    replace("old")
+    for _ in killed_at_each_operation(lambda: replace("new"), tmp_path):
+        if not exchanges:
+            remove_abandoned(path.parent)
+        assert (path / "f").read_text() == (path / "g").read_text() in {"old", "new"}
+        replace("old")
+        remove_abandoned(path.parent)  # which a process does by itself when it first writes there
+        assert [p.name for p in path.parent.iterdir()] == ["folder"]
+
+
+def test_only_folders_are_replaced_and_none_that_holds_the_working_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "file", "text")
+    with pytest.raises(InputError, match="file: a file; name a folder"), replacing_folder(tmp_path / "file"):
+        pass
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    with pytest.raises(InputError, match="holds the folder worked in"), replacing_folder(Path("..")):
+        pass
+
+
+def test_what_killed_processes_left_goes_when_somebody_writes_there(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    host, days_ago = socket.gethostname(), time.time() - 3 * 24 * 3600
+    gone = [f".f.cosmos.{host}.{killed.pid}.tmp", f".f.{host}.{killed.pid}.tmp", ".f.cosmos.a.b.1.tmp"]
+    kept = [f".f.cosmos.{host}.{os.getpid()}.tmp", ".f.cosmos.a.b.2.tmp", ".f.a.b.1.tmp", "f.tmp", "folder"]
+    for name in (*gone, *kept):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "content").touch()
+    os.utime(tmp_path / gone[-1], (days_ago, days_ago))
+    (tmp_path / f".folder.cosmos.{host}.{killed.pid}.old").touch()
+    (tmp_path / f".lost.cosmos.{host}.{killed.pid}.old").touch()
+    write_text(tmp_path / "g", "text")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "g", "lost"}
 
 
 def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
