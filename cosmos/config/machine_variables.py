@@ -20,7 +20,7 @@ from pydantic import BaseModel, SecretStr
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
 from cosmos.config.section import is_model, plain_types, setting_paths
-from cosmos.config.settings_file import Keys, Layer, read_text
+from cosmos.config.settings_file import MAX_BYTES, Keys, Layer, read_text
 from cosmos.config.validation import MACHINE_LISTING
 from cosmos.errors import InputError
 
@@ -61,7 +61,7 @@ def env_file_variables(path: Path) -> list[Variable]:
     """
     if path.is_dir() or not path.exists():  # some name a virtual environment so
         return []
-    text = read_text(path)
+    text = read_text(path, MAX_BYTES)
     lines: dict[str, int] = {}
     for binding in parse_stream(StringIO(text)):
         blank = len(binding.original.string) - len(binding.original.string.lstrip())

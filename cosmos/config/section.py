@@ -17,7 +17,12 @@ Precision = Literal["float32", "bf16", "fp16"]
 
 
 def expand_home(path: Path) -> Path:
-    """Return a path whose ~ or ~user is a home directory. Raises InputError for a user that there is not."""
+    """Return a path whose ~ or ~user is a home directory.
+
+    Raises InputError for a user that there is not, and for a path with a NUL, which no file has.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{str(path)!r}: a path has no NUL character")
     try:
         return path.expanduser()
     except RuntimeError as error:

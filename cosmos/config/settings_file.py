@@ -6,19 +6,24 @@ as its first release wrote them.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from cosmos.errors import InputError, convert_os_error
+from cosmos.errors import CosmosError, InputError, convert_os_error
 
 MAX_BYTES = 256 * 1024
 """Largest size of a settings file."""
-MAX_VALUES = 50_000
+MAX_VALUES = 10_000
 """Largest number of values in a settings file, each alias (`*name`) counted as all that it stands for."""
+MAX_DEPTH = 30
+"""Largest number of sections and lists that a value may lie in."""
+MAX_DIGITS = 400
+"""Largest number of digits: no float holds more, and Python refuses to print those of more than 4,300."""
 
 MERGE_TAG = "tag:yaml.org,2002:merge"
 MERGE_KEY = "<<"
@@ -60,7 +65,25 @@ class Layer:
         return Layer(f"{key} in {self.name}", values, places)
 
 
-class SettingsLoader(yaml.SafeLoader):
+class BoundedLoader(yaml.SafeLoader):
+    """Loader of YAML 1.1 that gives up a file at the first value beyond a bound, before it takes long."""
+
+    num_values = 0
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node. Raises ComposerError for a node too many or nested too deep."""
+        self.num_values, self.depth = self.num_values + 1, self.depth + 1
+        if self.num_values > 2 * MAX_VALUES or self.depth > MAX_DEPTH:
+            problem = "is nested too deeply" if self.depth > MAX_DEPTH else f"is past {MAX_VALUES:,} others"
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, f"a value that {problem}", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class SettingsLoader(BoundedLoader):
     """Loader of YAML 1.2's core schema: `no` is a text, and 1e-4 a number."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
@@ -68,6 +91,8 @@ class SettingsLoader(yaml.SafeLoader):
     def construct_integer(self, node: yaml.ScalarNode) -> int:
         """Return the value of a decimal, octal (0o17) or hexadecimal number; 017 is seventeen."""
         digits = node.value.lower()
+        if len(digits) > MAX_DIGITS:
+            raise ValueError(digits)
         return int(digits, {"0o": 8, "0x": 16}.get(digits[:2], 10))
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
@@ -104,23 +129,33 @@ def read_settings(path: Path) -> Layer:
 
     Raises InputError that names the file, the line and the remedy, TransientError if the disk fails.
     """
-    try:
-        return _parse_settings(read_text(path, MAX_BYTES), path)
-    except yaml.MarkedYAMLError as error:
-        raise InputError(_explain_syntax(error, path)) from None
-    except yaml.reader.ReaderError as error:
-        raise InputError(f"{path}: not YAML: character {error.character:#04x} is not allowed") from None
-    except RecursionError:
-        raise InputError(f"{path}: its sections or lists are nested too deeply") from None
+    text = read_text(path, MAX_BYTES)
+    with _naming_syntax_errors(path, text):
+        return _parse_settings(text, path)
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML record that this software wrote; errors as those of `read_settings`."""
+    text = read_text(path, MAX_BYTES)
+    with _naming_syntax_errors(path, text):
+        return _require_mapping(yaml.load(text, BoundedLoader), path)
+
+
+@contextmanager
+def _naming_syntax_errors(path: Path, text: str) -> Iterator[None]:
+    """Raise InputError that names file and line for a text that is no YAML."""
     try:
-        value = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        yield
+    except CosmosError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        raise InputError(_explain_syntax(error, path)) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"character {error.character:#04x} is not allowed"
+        raise InputError(f"{path}, line {line}: not YAML: {problem}") from None
+    except (ValueError, TypeError) as error:  # of YAML 1.1: a date that there is not, a list as a key
         raise InputError(f"{path}: not YAML: {error}") from None
-    return _require_mapping(value, path)
 
 
 def read_text(path: Path, limit: int = 0) -> str:

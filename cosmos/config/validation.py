@@ -14,6 +14,9 @@ from cosmos.config.settings_file import Layer
 MACHINE_LISTING = "machine.example.yaml"
 """File that lists the settings of a machine, and the keys of a job request."""
 
+MAX_PROBLEMS = 20
+"""Largest number of problems that a message explains; more are counted."""
+
 MESSAGES = {
     "model_type": "expected keys and values below it",
     "model_attributes_type": "expected keys and values below it",
@@ -44,7 +47,8 @@ def explain_validation(
     beside those of `model`.
     """
     lines = []
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems[:MAX_PROBLEMS]:
         if problem["type"] == "default_factory_not_called":  # it follows from another problem
             continue
         keys = list(map(str, problem["loc"]))
@@ -57,6 +61,8 @@ def explain_validation(
         shown = None if _may_be_secret(problem["type"], model, keys) else problem["input"]
         source = _describe_input(shown, find_place(layers, keys))
         lines.append(f"  {path}: {message}{source}" if path else f"  {message}")
+    if len(problems) > MAX_PROBLEMS:
+        lines.append(f"  and {len(problems) - MAX_PROBLEMS:,} more problems")
     return "\n".join(lines)
 
 

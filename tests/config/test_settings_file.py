@@ -1,13 +1,17 @@
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cosmos.config.experiment import load_params, load_recorded_params
 from cosmos.config.settings_file import MAX_BYTES, SettingsLoader, dump_settings, read_mapping, read_settings
+from cosmos.config.sweep_loading import read_sweep_file
 from cosmos.errors import InputError
+from tests.stages.examples import ROOT
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
@@ -38,15 +42,17 @@ def read(folder: Path, content: str | bytes) -> dict[str, Any]:
         ("a: !!timestamp x", r"line 1: not YAML: could not determine a constructor"),
         ("a: !!int x", r"line 1: not YAML: 'x' is not of the type int"),
         (f"a: {'9' * 5000}", r"line 1: not YAML: '9+ is not of the type int"),
-        ("a: \x01", r"not YAML: character 0x01 is not allowed"),
+        ("a: \x01", r"line 1: not YAML: character 0x01 is not allowed"),
         ("? [a]\n: 1", r"line 1: a key is a list or a section; a text that begins with"),
         ("- a", r"file\.yaml: expected keys and values such as `device: cpu`, with a space, not a list"),
         ("text", r"expected keys and values .* not 'text'"),
         ("a: 1\nb: \u00e9".encode("latin-1"), r"line 2: byte 0xe9 is not UTF-8; save the file as UTF-8"),
         ("a: 1".encode("utf-16"), r"line 1: byte 0xff is not UTF-8"),
         ("a: " + "[" * 3000, r"nested too deeply"),
-        ("a: &a [*a]", r"more than 50,000 values"),
-        (LAUGHS, r"more than 50,000 values, with what its aliases"),
+        ("a: &a [*a]", r"more than 10,000 values"),
+        (LAUGHS, r"more than 10,000 values, with what its aliases"),
+        ("a: [" + "1," * 100_000 + "]", r"line 1: not YAML: a value that is past 10,000 others"),
+        (f"a: 0x{'f' * 5000}", r"line 1: not YAML: '0xf+ is not of the type int"),
         (b"a" * (MAX_BYTES + 1), r"larger than 256 KiB"),
     ],
 )
@@ -57,6 +63,32 @@ def test_what_cannot_be_meant_is_refused_with_its_line(
         read(tmp_path, content)
     assert str(refused.value).startswith(str(tmp_path / "file.yaml"))
     assert "\n" not in str(refused.value)
+
+
+def mangled(text: bytes) -> st.SearchStrategy[bytes]:
+    """The text with a part of it replaced: by other bytes, by nothing, or by what YAML has a meaning for."""
+    indicators = st.sampled_from(
+        [b"*a", b"&a", b"!!", b"<<:", b"{", b"[", b"? ", b"\t", b"|", b"%", b"---\n"]
+    )
+    inserted = st.one_of(st.binary(max_size=8), indicators)
+    place = st.integers(0, len(text))
+    return st.builds(lambda a, b, c: text[:a] + c + text[max(a, b) :], place, place, inserted)
+
+
+@settings(max_examples=100, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.one_of(st.binary(max_size=200), mangled((ROOT / "params.yaml").read_bytes())))
+def test_any_bytes_are_settings_or_refused_in_lines_that_name_the_file(
+    content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_bytes(content)
+    messages = []
+    for read_file in (partial(load_params, "", {}), load_recorded_params, read_sweep_file):
+        try:
+            read_file(path)
+        except InputError as error:
+            messages.append(str(error))
+    assert all("file.yaml" in message for message in messages)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
