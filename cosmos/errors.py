@@ -5,6 +5,7 @@
 | `InputError`, `OutOfMemoryError` | 2 | never retried; a trial that meets it is given up |
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
 | `TransientError` | 74 | flows, sweeps and jobs of `pretrain` are tried again, a bounded number of times |
+| `PreemptedError` | 74 | as `TransientError`, but at once, and as often as `slurm.max_requeues` allows |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
 | `RequeueLimitError` | 75 | all is saved; nothing submits the job again but the same command |
@@ -40,6 +41,10 @@ class TransientError(CosmosError, OSError):
     """A disk, network or scheduler failed for now: the same call may succeed later."""
 
     exit_status = 74  # EX_IOERR of sysexits.h
+
+
+class PreemptedError(TransientError):
+    """The scheduler took a job's nodes for another, and does not start it again: whoever waits for it may."""
 
 
 class DivergedError(CosmosError, ArithmeticError):
@@ -149,6 +154,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
         OutOfMemoryError,
         InputError,
         DamagedDataError,
+        PreemptedError,
         TransientError,
         DivergedError,
         SupersededError,

@@ -2,30 +2,39 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from cosmos.errors import TransientError
-from cosmos.launch.outcome import CallOutcome
+from cosmos.errors import PreemptedError, RequeueLimitError, TransientError
+from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import JobSpec, Submission, recover_submission, submission_lock, submit_job
+from cosmos.launch.task import requeue_limit_message
 from cosmos.launch.watch import ShowText, wait_for_outcomes
 
 RESUBMISSION_SECONDS = (30.0, 120.0, 600.0)
 """Seconds before each resubmission of a job that a disk, the network or the scheduler ended."""
+
+JobAttempt = Callable[[int], list[CallOutcome]]
+"""Function that submits a job with so many requeues, or attaches to it, and waits."""
 
 
 def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     """Run calls as jobs, several of them as an array, and wait for the outcome of each.
 
     The submission is on record: the same spec again finds the jobs that wait, run or have finished, and waits
-    for those. Where they have ended and a call has no value, all are submitted again. `show` gets the log and
-    the states of the jobs.
+    for those. Where they have ended and a call has no value, all are submitted again, as they are here where
+    one was preempted for good. `show` gets the log and the states of the jobs.
 
     Raises InputError where the cluster refuses the job, and SlurmSilentError where it does not answer.
     """
-    submission, is_new = submit_once(spec)
-    if not is_new:
-        show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
-    return wait_for_outcomes(submission, show, from_start=is_new)
+
+    def attempt(requeues: int) -> list[CallOutcome]:
+        submission, is_new = submit_once(spec.with_requeues(requeues))
+        if not is_new:
+            show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
+        return wait_for_outcomes(submission, show, from_start=is_new)
+
+    return outcomes_through_preemption(attempt, spec.request.max_requeues, show)
 
 
 def submit_once(spec: JobSpec) -> tuple[Submission, bool]:
@@ -47,15 +56,49 @@ def attachable_submission(record: Path) -> Submission | None:
     return submission if submission and (submission.is_finished() or submission.is_alive()) else None
 
 
-def outcome_with_resubmissions(attempt: Callable[[], CallOutcome], show: ShowText) -> CallOutcome:
+def outcomes_through_preemption(attempt: JobAttempt, requeues: int, show: ShowText) -> list[CallOutcome]:
+    """Return the outcomes of `attempt`, made again at once where a job was preempted for good.
+
+    That counts as a requeue, of which there may be so many in all; `show` is told. Of several commands that
+    wait for a job, the first submits it again, and the others attach.
+    """
+    left = requeues
+    while True:
+        outcomes = attempt(left)
+        preempted = [failure for outcome in outcomes if (failure := preemption(outcome))]
+        if not preempted:
+            return outcomes
+        left -= 1 + max(failure.requeues for failure in preempted)
+        if left < 0:
+            return [end_requeues(outcome, requeues) for outcome in outcomes]
+        show(f"{preempted[0].summary}; submitted again\n")
+
+
+def preemption(outcome: CallOutcome) -> CallFailure | None:
+    """Return the failure of a job that was preempted for good; None for any other outcome."""
+    failure = outcome.failure
+    return failure if failure and issubclass(failure.error, PreemptedError) else None
+
+
+def end_requeues(outcome: CallOutcome, limit: int) -> CallOutcome:
+    """Return the outcome, that of a preempted job as of one that was requeued as often as is allowed."""
+    if not (failure := preemption(outcome)):
+        return outcome
+    cause = requeue_limit_message(limit)
+    return CallOutcome.failed(replace(failure, cause=cause, rank=None, error=RequeueLimitError))
+
+
+def outcome_with_resubmissions(attempt: JobAttempt, requeues: int, show: ShowText) -> CallOutcome:
     """Return the outcome of `attempt`, which submits a job, or attaches to it, and waits.
 
-    It is made again after a while, a few times, where a TransientError ended the job; `show` is told.
+    It is made again where the job was preempted for good, and a few times after a while where another
+    TransientError ended it; `show` is told.
     """
     for seconds in RESUBMISSION_SECONDS:
-        outcome = attempt()
+        (outcome,) = outcomes_through_preemption(attempt, requeues, show)
         if not outcome.failure or not issubclass(outcome.failure.error, TransientError):
             return outcome
         show(f"{outcome.failure.summary}; submitted again in {seconds:g} s\n")
         time.sleep(seconds)
-    return attempt()
+    (outcome,) = outcomes_through_preemption(attempt, requeues, show)
+    return outcome

@@ -201,6 +201,8 @@ class CallFailure:
     log: Path
     error: type[CosmosError] = CosmosError
     """class of errors that decides what follows"""
+    requeues: int = 0
+    """times that the scheduler had started the job again"""
 
     @property
     def summary(self) -> str:

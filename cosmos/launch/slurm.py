@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cosmos.errors import CosmosError, InputError, OutOfMemoryError, TransientError
+from cosmos.errors import CosmosError, InputError, OutOfMemoryError, PreemptedError, TransientError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ FINAL_STATES = {
         "ran out of memory; slurm.memory_gb, COSMOS_WORKERS or COSMOS_MICRO_BATCHES would help",
         OutOfMemoryError,
     ),
-    "PREEMPTED": FailureCause("was preempted for good", TransientError),
+    "PREEMPTED": FailureCause("was preempted for good", PreemptedError),
     "BOOT_FAIL": FailureCause("was ended by a node that did not boot", TransientError),
     "DEADLINE": FailureCause("missed its deadline"),
     "REVOKED": FailureCause("was revoked"),

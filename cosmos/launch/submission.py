@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
@@ -47,6 +47,10 @@ class JobSpec:
     """file of the submission: one record stands for one set of calls"""
     label: str
     """beginning of the job's name in the queue; the token follows"""
+
+    def with_requeues(self, limit: int) -> Self:
+        """Return this job, to be requeued so many times at most."""
+        return replace(self, request=self.request.model_copy(update={"max_requeues": limit}))
 
 
 def _check_time(text: str) -> str:

@@ -181,7 +181,8 @@ def call_failure(submission: Submission, call: CallFiles, state: JobState) -> Ca
     job_id = submission.job_id if submission.num_calls == 1 else f"{submission.job_id}_{call.index}"
     log = attempts[-1].log if attempts else submission.folder / f"{job_id}_0_log.out"
     cause = failure_cause(state, rank, log)
-    return CallFailure(job_id, cause.words, state.exit_status, rank, log, failure_class(rank, cause))
+    error = failure_class(rank, cause)
+    return CallFailure(job_id, cause.words, state.exit_status, rank, log, error, state.requeues)
 
 
 def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosError]:

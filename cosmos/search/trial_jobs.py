@@ -103,6 +103,10 @@ class TrialRunner(Protocol):
     def num_ranks(self) -> int:
         """Number of processes of a trial."""
 
+    @property
+    def max_requeues(self) -> int:
+        """Number of times that a preempted trial is started again."""
+
     def start(self, run: RunDir, params: Params) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state."""
 
@@ -130,6 +134,11 @@ class TrialJobs:
     def num_ranks(self) -> int:
         """Number of processes of a trial."""
         return self.request.num_ranks
+
+    @property
+    def max_requeues(self) -> int:
+        """Number of times that a preempted trial is started again, by Slurm or by the controller."""
+        return self.request.max_requeues
 
     def start(self, run: RunDir, params: Params) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state.

@@ -2,6 +2,9 @@
 
 import logging
 import time
+from collections import Counter
+
+from cosmos.errors import CosmosError, PreemptedError
 
 logger = logging.getLogger(__name__)
 
@@ -10,25 +13,28 @@ RETRY_SECONDS = (10.0, 30.0, 120.0, 300.0, 600.0)
 
 
 class TrialRetries:
-    """Retries of the trials of a controller."""
+    """Retries of the trials of a controller: at once of one that was preempted, so many times at most."""
 
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
+    def __init__(self, max_preemptions: int) -> None:
+        self.preempted = (0.0,) * max_preemptions
+        self.counts = Counter[tuple[str, bool]]()
         self.due: dict[str, float] = {}
 
     def waits(self, name: str) -> bool:
         """Return True while a trial waits for a retry that was scheduled."""
         return name in self.due
 
-    def are_used_up(self, name: str) -> bool:
-        """Return True when a trial was tried often enough."""
-        return self.counts.get(name, 0) >= len(RETRY_SECONDS)
-
-    def schedule(self, name: str, reason: str) -> None:
-        """Schedule a retry of a trial."""
-        count = self.counts.get(name, 0)
-        logger.warning("%s: %s; submitted again in %g s", name, reason, RETRY_SECONDS[count])
-        self.counts[name], self.due[name] = count + 1, time.monotonic() + RETRY_SECONDS[count]
+    def schedule(self, name: str, reason: str, error: type[CosmosError]) -> bool:
+        """Schedule a retry of a trial that `error` ended; return False where it had enough of them."""
+        is_preempted = issubclass(error, PreemptedError)
+        delays = self.preempted if is_preempted else RETRY_SECONDS
+        count = self.counts[name, is_preempted]
+        if count >= len(delays):
+            return False
+        logger.warning("%s: %s; submitted again in %g s", name, reason, delays[count])
+        self.counts[name, is_preempted] += 1
+        self.due[name] = time.monotonic() + delays[count]
+        return True
 
     def take_due(self, name: str) -> bool:
         """Return True, once, when a scheduled retry of a trial is due."""

@@ -5,6 +5,7 @@ Nothing here imports torch, so that submitting takes no longer than the schedule
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +64,10 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, f"cosmos-{path.name}")
 
-    def attempt() -> CallOutcome:
-        return submit_and_follow(spec, call, quiet)
+    def attempt(requeues: int) -> list[CallOutcome]:
+        return [submit_and_follow(spec.with_requeues(requeues), call, quiet)]
 
-    outcome = outcome_with_resubmissions(attempt, lambda text: print_job_log(text, quiet))
+    outcome = outcome_with_resubmissions(attempt, request.max_requeues, partial(print_job_log, quiet=quiet))
     summary: dict[str, Any] = outcome.result()
     return summary
 

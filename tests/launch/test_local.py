@@ -54,7 +54,7 @@ def test_a_job_that_the_network_ended_is_submitted_again(
     monkeypatch.setattr(once, "RESUBMISSION_SECONDS", (0.0,))
     launcher = Launcher("local", tmp_path)
     call = partial(examples.fail_at_first, tmp_path / "tried")
-    outcome = once.outcome_with_resubmissions(lambda: launcher(call)[0], launcher.said.append)
+    outcome = once.outcome_with_resubmissions(lambda _: list(launcher(call)), 0, launcher.said.append)
     assert outcome.value == "done"
     assert len([path for path in (tmp_path / "jobs").iterdir() if path.is_dir()]) == 2
     assert any("the network is away" in said and "submitted again in 0 s" in said for said in launcher.said)

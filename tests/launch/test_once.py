@@ -18,12 +18,17 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    PreemptedError,
     RequeueLimitError,
     SupersededError,
     TransientError,
 )
 from cosmos.launch import once
-from cosmos.launch.once import attachable_submission, outcome_with_resubmissions
+from cosmos.launch.once import (
+    attachable_submission,
+    outcome_with_resubmissions,
+    outcomes_through_preemption,
+)
 from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import Call, read_submission, submit_job
 from tests.launch import examples
@@ -173,14 +178,38 @@ def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
     assert not submission.is_finished()
 
 
+def test_a_job_that_is_preempted_for_good_is_submitted_again_as_often_as_it_may_be_requeued() -> None:
+    said, allowed = list[str](), list[int]()
+    ends = iter([failing(PreemptedError, requeues=1), CallOutcome.of(3), failing(InputError)])
+
+    def attempt(requeues: int) -> list[CallOutcome]:
+        allowed.append(requeues)
+        return [next(ends), CallOutcome.of(1)]
+
+    assert [outcome.value for outcome in outcomes_through_preemption(attempt, 5, said.append)] == [3, 1]
+    assert allowed == [5, 3]
+    assert said == ["job 12: failed; log: log.txt; submitted again\n"]
+    (failed, _) = outcomes_through_preemption(attempt, 5, said.append)
+    assert failed.failure
+    assert failed.failure.error is InputError
+
+
+def test_a_job_that_is_preempted_too_often_is_one_that_was_requeued_too_often() -> None:
+    preempted = failing(PreemptedError, requeues=1)
+    first, second = outcomes_through_preemption(lambda _: [preempted, CallOutcome.of(1)], 5, lambda _: None)
+    assert second.value == 1
+    with pytest.raises(RequeueLimitError, match=r"requeued 5 times, as often as slurm\.max_requeues"):
+        first.result()
+
+
 def test_several_nodes_need_slurm(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"slurm\.nodes: 2 nodes need Slurm"):
         Launcher("local", tmp_path)(partial(examples.add, 1, 1), request=JobRequest(nodes=2))
     assert not (tmp_path / "job.json").exists()
 
 
-def failing(error: type[CosmosError]) -> CallOutcome:
-    return CallOutcome.failed(CallFailure("12", "failed", "", None, Path("log.txt"), error))
+def failing(error: type[CosmosError], requeues: int = 0) -> CallOutcome:
+    return CallOutcome.failed(CallFailure("12", "failed", "", None, Path("log.txt"), error, requeues))
 
 
 def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(
@@ -190,13 +219,13 @@ def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(
     said: list[str] = []
     transient, done = failing(TransientError), CallOutcome.of(3)
     outcomes = iter([transient, transient, done])
-    assert outcome_with_resubmissions(lambda: next(outcomes), said.append) is done
+    assert outcome_with_resubmissions(lambda _: [next(outcomes)], 0, said.append) is done
     assert said == ["job 12: failed; log: log.txt; submitted again in 0 s\n"] * 2
     outcomes = iter([transient] * 3)
     with pytest.raises(TransientError):
-        outcome_with_resubmissions(lambda: next(outcomes), said.append).result()
+        outcome_with_resubmissions(lambda _: [next(outcomes)], 0, said.append).result()
     assert next(outcomes, None) is None
     for error in (InputError, DamagedDataError, DivergedError, RequeueLimitError, CosmosError):
         outcomes = iter([failing(error), done])
         with pytest.raises(error):
-            outcome_with_resubmissions(lambda: next(outcomes), said.append).result()  # noqa: B023
+            outcome_with_resubmissions(lambda _: [next(outcomes)], 0, said.append).result()  # noqa: B023

@@ -8,6 +8,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     OutOfMemoryError,
+    PreemptedError,
     SupersededError,
     TransientError,
 )
@@ -41,7 +42,7 @@ def test_a_rank_that_ran_out_of_memory_says_so(error: type[Exception], tmp_path:
         ("", "FAILED", CosmosError),
         ("", "GONE", CosmosError),
         ("", "NODE_FAIL", TransientError),  # a rank lost its peer, and Slurm says why
-        ("", "PREEMPTED", TransientError),
+        ("", "PREEMPTED", PreemptedError),
         ("", "BOOT_FAIL", TransientError),
         ("", "OUT_OF_MEMORY", OutOfMemoryError),
         ("TransientError", "FAILED", TransientError),

@@ -65,6 +65,7 @@ class Bench:
 
     curve: Curve = rising
     num_ranks: int = 2
+    max_requeues: int = 20
     dies: Mapping[str, int] = field(default_factory=dict)
     error: type[CosmosError] = CosmosError
     """class of the error that a trial dies of"""

@@ -17,6 +17,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     OutOfMemoryError,
+    PreemptedError,
     SupersededError,
     TransientError,
 )
@@ -219,6 +220,19 @@ def test_a_disk_that_ends_three_trials_in_a_row_for_long_stops_the_sweep(
     with pytest.raises(TransientError, match="trial-0001, trial-0002, trial-0003;"):
         list(lead.search(8))
     assert [trial.state for trial in lead.folder.trials] == ["finished"] + ["running"] * 3
+
+
+def test_a_trial_that_is_preempted_for_good_goes_on_at_once_as_often_as_it_may_be_requeued(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(dies={"trial-0000": 3, "trial-0001": 9}, error=PreemptedError, max_requeues=3)
+    lead = controller(small_sweep(tmp_path, attempts=1), tmp_path, bench)
+    with pytest.raises(TransientError, match="trial-0001: its node failed"):
+        list(lead.search(2))
+    assert [(trial.state, trial.attempts) for trial in lead.folder.trials] == [
+        ("finished", 4),
+        ("running", 4),
+    ]
 
 
 def test_a_retry_waits_for_its_time_while_other_trials_go_on(

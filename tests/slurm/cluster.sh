@@ -115,6 +115,7 @@ GresTypes=gpu
 NodeName=node[0-1] NodeHostname=$HOST NodeAddr=127.0.0.1 Port=[7001-7002] CPUs=8 RealMemory=64000 Gres=gpu:4
 PartitionName=DEFAULT Nodes=ALL DefaultTime=01:00:00 MaxTime=UNLIMITED OverSubscribe=NO
 PartitionName=main Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=scavenge PriorityTier=1 PreemptMode=CANCEL
 PartitionName=urgent PriorityTier=10
 CONF
 }

@@ -1,13 +1,16 @@
 """Arrays, and a Slurm without accounting."""
 
 import os
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cosmos.launch import slurm
+from cosmos.launch import slurm, watch
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.submission import submit_job, write_submission
 from tests.launch import examples
@@ -54,6 +57,23 @@ def test_without_accounting_values_and_failures_are_told_too(launcher: Launcher,
     failure = launcher(examples.exit_without_a_word)[0].failure
     assert failure is not None
     assert (failure.cause, failure.exit_status) == ("failed", "3")
+
+
+def test_a_job_that_is_preempted_for_good_is_submitted_again_once_whoever_waits_for_it(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "GRACE", 1.0)
+    request = SMALL.model_copy(update={"partition": "scavenge", "max_requeues": 1})
+    call = partial(examples.wait_for, tmp_path / "signal")
+    with ThreadPoolExecutor(2) as commands:
+        waiting = [commands.submit(launcher, call, request=request) for _ in range(2)]
+        while not list(tmp_path.glob("jobs/*/attempts-0.jsonl")):
+            time.sleep(0.1)
+        subprocess.run(["srun", "--partition=urgent", "--nodes=2", "--exclusive", "true"], check=True)
+        (tmp_path / "signal").write_text("go")
+        assert [command.result()[0].value for command in waiting] == ["go", "go"]
+    assert len(list(tmp_path.glob("jobs/*/*_submission.sh"))) == 2
+    assert sum("was preempted for good" in said and "submitted again" in said for said in launcher.said) == 2
 
 
 def test_an_element_that_is_warned_starts_again(launcher: Launcher, tmp_path: Path) -> None:
