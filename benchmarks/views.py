@@ -22,7 +22,8 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews, decode_image
+from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD, ImageViews
+from cosmos.data.image_decoding import decode_image
 from cosmos.data.shards.index import sample_checksum
 
 CAPTIONS = b'{"captions":["' + b"A sentence of a caption that describes a picture at length. " * 30 + b'"]}'

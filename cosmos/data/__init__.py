@@ -4,5 +4,5 @@
 writes its pairs into shards, or indexes shards that exist (`shards/`), with a `manifest` for each split;
 captions are brought into one schema (`captions`), and images verified. Training reads samples back in an
 `order` that is a function of the seed, draws crops of images and text, and collates a `batch` (`loader`).
-Evaluation uses the readers of captions files, the decoding of images (`image_crops`) and the tokenizer.
+Evaluation uses the readers of captions files, the decoding of images (`image_decoding`) and the tokenizer.
 """

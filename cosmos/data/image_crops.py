@@ -1,8 +1,6 @@
-"""Crops of images: decoding of untrusted bytes, random views for pretraining, the view for evaluation."""
+"""Crops of decoded images: random views for pretraining, the view for evaluation."""
 
-import warnings
 from collections.abc import Callable, Sequence
-from io import BytesIO
 
 import numpy as np
 import torch
@@ -12,8 +10,6 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from cosmos.config.params import ViewParams
-from cosmos.data.image_verification import IMAGE_FORMATS, undecodable
-from cosmos.errors import DamagedDataError
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -26,24 +22,6 @@ ViewTransform = Callable[[Image.Image], Image.Image]
 
 _SMALLEST_LOCAL_CROP = 0.05
 """Share of the image's area."""
-
-
-def decode_image(data: bytes, max_pixels: int) -> Image.Image:
-    """Decode the RGB image in `data`, as stored: neither rotated by EXIF nor blended with a background.
-
-    Raises DamagedDataError for what is no image, is cut off or has more than `max_pixels` pixels.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(BytesIO(data), formats=IMAGE_FORMATS)
-        if image.width * image.height <= max_pixels:
-            return _to_rgb(image)
-    except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-        raise DamagedDataError(f"image {undecodable(error)}") from error
-    raise DamagedDataError(
-        f"image of {image.width} x {image.height} pixels; data.max_pixels allows {max_pixels}"
-    )
 
 
 def evaluation_transform(size: int) -> Callable[[Image.Image], Tensor]:
@@ -130,15 +108,3 @@ def normalise(pixels: Tensor) -> Tensor:
     """Scale (..., 3, H, W) float32 between 0 and 255 to [0, 1] and normalise it, in place."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return pixels.div_(255).sub_(mean).div_(std)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F"):
-        raise DamagedDataError("its pixels have 32 bits, of unknown range")
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16 bits to 255 and leave a white image.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode == "P":
-        # A palette may be transparent in parts, of which Pillow warns unless it can keep them.
-        image = image.convert("RGBA")
-    return image.convert("RGB")

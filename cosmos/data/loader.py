@@ -20,7 +20,8 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
-from cosmos.data.image_crops import ImageViews, decode_image
+from cosmos.data.image_crops import ImageViews
+from cosmos.data.image_decoding import decode_image
 from cosmos.data.order import batch_per_rank, nth_index, sample_generator
 from cosmos.data.patience import read_patiently
 from cosmos.data.readable import ReadableSamples

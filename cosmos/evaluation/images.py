@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cosmos.data.image_crops import decode_image
+from cosmos.data.image_decoding import decode_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError

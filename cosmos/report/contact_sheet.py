@@ -1,10 +1,10 @@
 """Contact sheet: thumbnails of samples with their captions, to see what is in a dataset."""
 
-import io
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from cosmos.data.image_decoding import decode_image
 from cosmos.data.sample import Sample
 from cosmos.data.text_crops import sentence_pool
 from cosmos.errors import DamagedDataError, InputError
@@ -13,8 +13,6 @@ THUMBNAIL_SIDE = 160
 """Side of a thumbnail, in pixels."""
 MAX_CAPTION_LINES = 8
 """Largest number of lines of a caption, which is cut after them."""
-MAX_DECODED_PIXELS = 100_000_000
-"""Largest number of pixels of an image that is decoded."""
 
 _MARGIN = 10
 _FONT_SIZE = 12
@@ -24,10 +22,11 @@ _CELL = (THUMBNAIL_SIDE + _MARGIN, THUMBNAIL_SIDE + MAX_CAPTION_LINES * _LINE + 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
+def contact_sheet(samples: Sequence[Sample], max_pixels: int, columns: int = 6) -> Image.Image:
     """Return thumbnails in rows of `columns`, each above a caption of its sample: the raw one if it has one.
 
-    Works for every form of annotation. Characters that the font lacks are drawn as boxes.
+    Works for every form of annotation. Characters that the font lacks are drawn as boxes. Images are decoded
+    as for training, of at most `max_pixels` pixels.
     Raises InputError without samples or columns, and DamagedDataError, which names the sample, when an
     image cannot be decoded or a sample has no caption.
     """
@@ -40,7 +39,7 @@ def contact_sheet(samples: Sequence[Sample], columns: int = 6) -> Image.Image:
     for number, sample in enumerate(samples):
         row, column = divmod(number, columns)
         left, top = _MARGIN + column * _CELL[0], _MARGIN + row * _CELL[1]
-        sheet.paste(_thumbnail(sample), (left, top))
+        sheet.paste(_thumbnail(sample, max_pixels), (left, top))
         for line, words in enumerate(_caption_lines(sample, font)):
             pen.text((left, top + THUMBNAIL_SIDE + 5 + line * _LINE), words, fill="black", font=font)
     return sheet
@@ -53,20 +52,13 @@ def _font() -> Font:
         return ImageFont.load_default(_FONT_SIZE)
 
 
-def _thumbnail(sample: Sample) -> Image.Image:
+def _thumbnail(sample: Sample, max_pixels: int) -> Image.Image:
     """Return the whole image on a square of light grey."""
     try:
-        with Image.open(io.BytesIO(sample.image)) as image:
-            if image.width * image.height > MAX_DECODED_PIXELS:
-                raise DamagedDataError(
-                    f"{image.width} x {image.height} pixels are more than {MAX_DECODED_PIXELS}"
-                )
-            # Decodes a large JPEG at a fraction of its size.
-            image.draft("RGB", (THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-    except Exception as error:  # decoders raise errors of many kinds on damaged or hostile files
-        raise DamagedDataError(f"{sample.key}: image cannot be shown: {error}") from error
-    return ImageOps.pad(upright, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), color=(235, 235, 235))
+        image = decode_image(sample.image, max_pixels, THUMBNAIL_SIDE)
+    except DamagedDataError as error:
+        raise DamagedDataError(f"{sample.key}: {error}") from error
+    return ImageOps.pad(image, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), color=(235, 235, 235))
 
 
 def _caption_lines(sample: Sample, font: Font) -> list[str]:

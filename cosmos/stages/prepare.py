@@ -46,7 +46,7 @@ def summarise_dataset(params: Params, machine: Machine, manifests: Mapping[str, 
     }
     preview = machine.data_root / params.data.name / "preview.png"
     if not preview.exists():
-        draw_preview(ShardedSamples(folders["train"], machine), preview)
+        draw_preview(ShardedSamples(folders["train"], machine), preview, params.data.max_pixels)
     return {**summary, "prepared_before": "", "source_differs": "", "preview": str(preview)}
 
 
@@ -79,10 +79,11 @@ def time_text(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
-def draw_preview(samples: ShardedSamples, preview: Path) -> None:
+def draw_preview(samples: ShardedSamples, preview: Path, max_pixels: int) -> None:
     """Draw the first samples into the PNG `preview`; where one cannot be read, warn and draw nothing."""
     try:
-        sheet = contact_sheet([samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))])
+        first = [samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))]
+        sheet = contact_sheet(first, max_pixels)
     except (DamagedDataError, TransientError) as error:
         logger.warning("no preview: %s", error)
         return

@@ -1,4 +1,3 @@
-import warnings
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -14,10 +13,8 @@ from cosmos.data.image_crops import (
     CLIP_STD,
     MAX_ASPECT,
     ImageViews,
-    decode_image,
     evaluation_transform,
 )
-from cosmos.errors import DamagedDataError
 
 MEAN, STD = (np.asarray(values, np.float32)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
 
@@ -34,66 +31,6 @@ def photograph(width: int = 90, height: int = 60) -> Image.Image:
     red, green = 255 * x / width, 127 + 120 * np.sin(y / 3)
     blue = np.where((x - width / 2) ** 2 + (y - height / 2) ** 2 < height**2 / 9, 220, 40)
     return Image.fromarray(np.stack([red, green, blue], axis=-1).astype(np.uint8))
-
-
-class TestDecoding:
-    def test_an_rgb_image_keeps_its_pixels(self) -> None:
-        image = decode_image(encoded(photograph()), max_pixels=10_000)
-        assert image.mode == "RGB"
-        assert np.array_equal(np.asarray(image), np.asarray(photograph()))
-
-    @pytest.mark.parametrize(("mode", "form"), [("L", "PNG"), ("LA", "PNG"), ("1", "PNG"), ("CMYK", "JPEG")])
-    def test_other_modes_become_rgb(self, mode: str, form: str) -> None:
-        original = photograph().convert(mode)
-        image = decode_image(encoded(original, form), max_pixels=10_000)
-        assert image.mode == "RGB"
-        difference = np.asarray(image, int) - np.asarray(original.convert("RGB"), int)
-        assert np.abs(difference).mean() < 4
-
-    def test_a_palette_with_transparency_gives_its_colours_without_a_warning(self) -> None:
-        palette = photograph().quantize(8)
-        data = encoded(palette, transparency=bytes([0, 128, *[255] * 6]))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            image = decode_image(data, max_pixels=10_000)
-        assert np.array_equal(np.asarray(image), np.asarray(palette.convert("RGB")))
-
-    def test_sixteen_bits_of_grey_become_the_upper_eight(self) -> None:
-        grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 256 + 7
-        image = decode_image(encoded(Image.fromarray(grey)), max_pixels=10_000)
-        assert np.array_equal(np.asarray(image)[:, :, 0].ravel(), np.arange(256))
-
-    def test_exif_does_not_turn_the_image(self) -> None:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        image = decode_image(encoded(photograph(), "JPEG", exif=exif), max_pixels=10_000)
-        assert image.size == (90, 60)
-
-    def test_a_truncated_file_is_damaged(self) -> None:
-        data = encoded(photograph(), "JPEG")
-        with pytest.raises(DamagedDataError, match=r"cannot be decoded \(.*truncated"):
-            decode_image(data[: len(data) // 2], max_pixels=10_000)
-
-    @pytest.mark.parametrize("data", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
-    def test_what_is_no_image_is_damaged(self, data: bytes) -> None:
-        with pytest.raises(DamagedDataError, match="cannot be decoded") as refusal:
-            decode_image(data, max_pixels=10_000)
-        assert " at 0x" not in str(refusal.value)
-
-    def test_a_format_that_starts_other_programs_is_not_tried(self) -> None:
-        with pytest.raises(DamagedDataError, match="cannot be decoded"):
-            decode_image(encoded(photograph(), "EPS"), max_pixels=10_000)
-
-    def test_too_many_pixels_are_refused_before_they_are_decoded(self) -> None:
-        with pytest.raises(DamagedDataError, match=r"90 x 60 pixels; data\.max_pixels allows 5399"):
-            decode_image(encoded(photograph()), max_pixels=5399)
-
-    def test_a_decompression_bomb_is_refused_without_a_warning(self) -> None:
-        bomb = encoded(Image.new("1", (12_000, 9_000)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with pytest.raises(DamagedDataError, match="12000 x 9000 pixels"):
-                decode_image(bomb, max_pixels=50_000_000)
 
 
 class TestEvaluation:

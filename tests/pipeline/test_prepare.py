@@ -74,7 +74,7 @@ def test_a_preparation_for_a_pipeline_that_is_killed_at_any_moment_is_completed_
     here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
     before, params = (Params(data=flickr8k(tmp_path, number=2, seed=seed)) for seed in (0, 1))
     picture = Image.new("RGB", (1, 1))
-    monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda _: picture)  # takes long
+    monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda *_: picture)  # takes long
     prepare_into(output, before, here, quiet=True)
     shutil.copytree(output.parent, tmp_path / "before")
     prepare_into(output, params, here, quiet=True)

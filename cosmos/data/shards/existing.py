@@ -13,7 +13,7 @@ from braceexpand import braceexpand
 from cosmos.config.machine import Machine
 from cosmos.data.captions import caption_form, captions_in
 from cosmos.data.folders import list_names, walk_files
-from cosmos.data.image_verification import IMAGE_SUFFIXES, UNREAD_SUFFIXES, verify_image
+from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_SUFFIXES, verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
 from cosmos.data.shards.index import (
     MAX_ANNOTATION_BYTES,

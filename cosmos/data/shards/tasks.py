@@ -8,7 +8,7 @@ from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.data.folders import is_gone_or_empty
-from cosmos.data.image_verification import verify_image
+from cosmos.data.image_decoding import verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped, paths_below
 from cosmos.data.sample import Sample
 from cosmos.data.shards.damage import is_whole

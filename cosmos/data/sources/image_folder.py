@@ -9,7 +9,7 @@ from unicodedata import normalize
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.folders import is_broken_link, walk_files
-from cosmos.data.image_verification import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
+from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.shards.index import unique_keys
 from cosmos.data.shards.samples import parse_annotation

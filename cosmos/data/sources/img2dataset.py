@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cosmos.data.folders import walk_files
-from cosmos.data.image_verification import IMAGE_EXTENSIONS, IMAGE_SUFFIXES
+from cosmos.data.image_decoding import IMAGE_EXTENSIONS, IMAGE_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.shards.samples import parse_annotation

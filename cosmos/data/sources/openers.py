@@ -15,7 +15,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import SplitName, draw_sample
 from cosmos.data.folders import is_gone_or_empty, list_names
-from cosmos.data.image_verification import IMAGE_SUFFIXES
+from cosmos.data.image_decoding import IMAGE_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import unique_keys

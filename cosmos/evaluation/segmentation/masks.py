@@ -1,7 +1,5 @@
 """Masks: image files that hold the label of each pixel."""
 
-import warnings
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.data.image_decoding import open_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error
@@ -56,11 +55,9 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray[tuple[int, int],
     except OSError as error:
         raise convert_read_error(error, path, "mask cannot be used") from None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(content), formats=MASK_FORMATS) as mask:
-                _check_mask(mask, size)
-                return np.array(mask, dtype=np.int32)
+        with open_image(content, MASK_FORMATS) as mask:
+            _check_mask(mask, size)
+            return np.array(mask, dtype=np.int32)
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         raise DamagedDataError(f"{path}: mask cannot be used: {error}") from error
 
@@ -68,6 +65,7 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray[tuple[int, int],
 def _check_mask(mask: Image.Image, size: tuple[int, int]) -> None:
     """Raise DamagedDataError for a mask of another size, or with several numbers per pixel."""
     if mask.size != size:
-        raise DamagedDataError("it has {} x {} pixels, its image {} x {}".format(*mask.size, *size))
+        turned = ", which is taken as stored, not turned by EXIF" if mask.size == size[::-1] else ""
+        raise DamagedDataError("it has {} x {} pixels, its image {} x {}".format(*mask.size, *size) + turned)
     if mask.mode not in MASK_MODES:
         raise DamagedDataError(f"it is {mask.mode}, and no palette or greyscale image of labels")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cosmos.data.image_crops import decode_image
+from cosmos.data.image_decoding import decode_image
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import SampleLocation, ShardIndex, index_path, safe_key
