@@ -181,15 +181,7 @@ def test_what_is_not_decoded_is_named(content: bytes, name: str) -> None:
         assert f"image cannot be decoded ({name}" in str(caught.value)
 
 
-OPENERS = {
-    "Image.open",
-    "io.read_image",
-    "io.decode_image",
-    "cv2.imread",
-    "plt.imread",
-    "imageio.imread",
-    "Image.Image.open",
-}
+OPENERS = ("Image.open", "io.read_image", "io.decode_image", "decode_jpeg", "decode_png", "imread")
 
 
 def calls(file: Path) -> Iterator[str]:

@@ -123,4 +123,4 @@ def embedder(
 
 def complete(folder: Path) -> None:
     """Mark the demo world's sets below `folder` as all that there are."""
-    write_json(folder / COMPLETE_FILE, {"num_files": num_files(folder)})
+    write_json(folder / COMPLETE_FILE, {"image_size": 64, "seed": 0, "num_files": num_files(folder)})

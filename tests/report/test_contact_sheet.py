@@ -106,7 +106,7 @@ def test_an_image_that_cannot_be_decoded_is_named() -> None:
 def test_an_image_of_too_many_pixels_is_named_and_not_decoded() -> None:
     header = bytearray(encoded(form="GIF"))
     header[6:10] = b"\xff\xff\xff\xff"  # claims 65535 x 65535 pixels
-    with pytest.raises(DamagedDataError, match="the-key: image cannot be decoded .*4294836225 pixels"):
+    with pytest.raises(DamagedDataError, match=r"the-key: image cannot be decoded .*4294836225 pixels"):
         contact_sheet([sample({"captions": ["."]}, bytes(header), key="the-key")], MAX_PIXELS)
 
 
