@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup supported install-with-uv install-with-pip demo test check bench serve serve-down dashboard slurm-up slurm-down clean
+.PHONY: help setup supported install-with-uv install-with-pip demo test faults check bench serve serve-down dashboard slurm-up slurm-down clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -42,6 +42,9 @@ demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by eve
 
 test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow or slurm"
+
+faults: setup ## damage, kill, fill disks: thousands of tries in half an hour, ARGS="--tries 300" for fewer (docs/faults.md)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/ruff format --check .

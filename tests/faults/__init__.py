@@ -1,0 +1,1 @@
+"""Campaign of faults: files are damaged, processes killed, disks filled (docs/faults.md)."""

@@ -1,0 +1,195 @@
+"""Campaign: many tries of each kind of fault, side by side, and the table that it ends in."""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tests.faults.kinds import (
+    crash_points,
+    enemies,
+    files,
+    full_disks,
+    kills,
+    names,
+    read_errors,
+    readers,
+    signals,
+    together,
+)
+from tests.faults.tries import SkippedTry, Try, end_processes_below, remove
+from tests.faults.world import World, make_world
+
+KINDS: dict[str, tuple[ModuleType, int]] = {
+    "files": (files, 40),
+    "readers": (readers, 20),
+    "kills": (kills, 8),
+    "signals": (signals, 6),
+    "crash-points": (crash_points, 6),
+    "full-disks": (full_disks, 4),
+    "read-errors": (read_errors, 5),
+    "together": (together, 2),
+    "enemies": (enemies, 8),
+    "names": (names, 8),
+}
+"""Modules of the kinds of faults, with their shares of the tries."""
+
+TRY_LIMIT = 400.0
+"""Seconds after which a try is given up."""
+
+
+NEEDED_ROOM = 4 << 30
+"""Bytes that a campaign may need."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One try to make: the kind, its number, and the seed of the campaign."""
+
+    kind: str
+    number: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"{self.kind}-{self.number}"
+
+    @property
+    def command(self) -> str:
+        """Command that repeats it."""
+        return f"python -m tests.faults --kind {self.kind} --seed {self.seed} --only {self.number}"
+
+
+@dataclass
+class Score:
+    """Tries of a kind so far, by outcome."""
+
+    tries: int = 0
+    survived: int = 0
+    skipped: int = 0
+    reasons: set[str] = field(default_factory=set)
+    """reasons for which tries were skipped"""
+
+
+SURVIVED, FAILED, SKIPPED = 0, 1, 3
+
+
+@dataclass
+class Campaign:
+    """Tries in a folder, which keeps those that failed."""
+
+    folder: Path
+    plans: Sequence[Plan]
+    parallel: int
+    scores: dict[str, Score] = field(default_factory=dict)
+    failures: list[Plan] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Make the world and the tries, with a bar that shows how far they are."""
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        ) as progress:
+            bar = progress.add_task("make the world", total=len(self.plans))
+            world = make_world(self.folder / "world")
+            before = world.fingerprint()
+            progress.update(bar, description="tries")
+            for plan, status in self._outcomes(world):
+                self._count(plan, status)
+                progress.update(bar, advance=1, description=f"tries, {len(self.failures)} failed")
+        assert world.fingerprint() == before, f"a try changed a file of {world.path}"
+
+    def _outcomes(self, world: World) -> Iterator[tuple[Plan, int]]:
+        """Yield each try with its outcome; `parallel` of them run at a time."""
+        waiting, running = list(reversed(self.plans)), dict[int, tuple[Plan, float]]()
+        while waiting or running:
+            while waiting and len(running) < self.parallel:
+                plan = waiting.pop()
+                running[fork_try(plan, world, self.folder)] = plan, time.monotonic()
+            for pid, (plan, started) in list(running.items()):
+                done, status = os.waitpid(pid, os.WNOHANG)
+                if not done and time.monotonic() - started > TRY_LIMIT:
+                    os.kill(pid, 9)
+                    (self.folder / f"{plan.name}.txt").write_text("the try took too long\n")
+                if done:
+                    del running[pid]
+                    end_processes_below(self.folder / plan.name)
+                    yield plan, os.waitstatus_to_exitcode(status)
+            time.sleep(0.005)
+
+    def _count(self, plan: Plan, status: int) -> None:
+        score, place = self.scores.setdefault(plan.kind, Score()), self.folder / plan.name
+        report = self.folder / f"{plan.name}.txt"
+        if status == SKIPPED:
+            score.skipped += 1
+            score.reasons.add(report.read_text().strip())
+        else:
+            score.tries += 1
+            score.survived += status == SURVIVED
+        if status not in (SURVIVED, SKIPPED):
+            self.failures.append(plan)
+            return
+        for path in (*place.parent.glob(f"{place.name}.*"), place):
+            remove(path)
+
+
+def fork_try(plan: Plan, world: World, folder: Path) -> int:
+    """Return the process that makes a try; it ends in SURVIVED, FAILED or SKIPPED, and writes a report."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid:
+        return pid
+    status, report = FAILED, ""
+    attempt = Try(world, folder / plan.name, Random(f"{plan.seed} {plan.kind} {plan.number}"), plan.number)
+    try:
+        KINDS[plan.kind][0].attempt(attempt)
+        status = SURVIVED
+    except SkippedTry as reason:
+        status, report = SKIPPED, f"{reason}\n"
+    except AssertionError as error:
+        report = "\n".join([str(error), *getattr(error, "__notes__", [])[:1]])
+    except BaseException:
+        report = traceback.format_exc()
+    (folder / f"{plan.name}.txt").write_text(
+        "\n".join([plan.command, *attempt.story, report]) if status == FAILED else report
+    )
+    os._exit(status)
+
+
+def draw_plans(tries: int, seed: int, kinds: Sequence[str]) -> list[Plan]:
+    """Return the tries of a campaign, shared among kinds by their weights, in a mixed order."""
+    total = sum(KINDS[kind][1] for kind in kinds)
+    plans = [
+        Plan(kind, number, seed)
+        for kind in kinds
+        for number in range(max(1, round(tries * KINDS[kind][1] / total)))
+    ]
+    Random(seed).shuffle(plans)
+    return plans
+
+
+def new_folder() -> Path:
+    """Return a new folder for a campaign, in memory if there is enough: commands sync their files."""
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > NEEDED_ROOM
+    return Path(tempfile.mkdtemp(prefix="faults-", dir=memory if has_room else None)).resolve()
+
+
+def free(folder: Path) -> None:
+    """Remove the folder of a campaign in which nothing failed."""
+    shutil.rmtree(folder)

@@ -1,0 +1,164 @@
+"""Damaged files: a command goes on as if nothing had been, or names the file; with it back, it goes on."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.commands import Ended
+from tests.faults.damage import damages
+from tests.faults.tries import (
+    TINY_RUN,
+    Try,
+    check_answer,
+    check_trained_alike,
+    draw_file,
+    figures,
+    remove,
+)
+from tests.faults.world import SUITES
+
+RUNS = ("whole", "half", "mine")
+
+
+@dataclass(frozen=True)
+class Use:
+    """Command that reads files of a folder, and what must be true where it succeeds."""
+
+    arguments: tuple[str, ...]
+    check: Callable[[Try, Ended], None] = lambda attempt, ended: None
+    is_list: bool = False
+    """True for a command that shows many records, and fails of none"""
+    data_root: str = "data"
+
+
+def resumed(attempt: Try, ended: Ended) -> None:
+    """Check the run that was to go on from a half."""
+    check_trained_alike(attempt, "half")
+
+
+def evaluated(attempt: Try, ended: Ended) -> None:
+    """Check the results that were measured again."""
+    suite = ended.command.split()[2]
+    ours = figures(attempt.place / "runs" / "mine", suite)
+    reference = figures(attempt.world.path / "runs" / "mine", suite)
+    same = {name.partition("@")[0]: models for name, models in ours.items()}
+    assert reference.items() <= same.items() or "damaged" in ended.output, (
+        f"other figures\n{ended.describe()}"
+    )
+
+
+def lists_all_runs(attempt: Try, ended: Ended) -> None:
+    """Check that no run is missing from a list."""
+    missing = [name for name in RUNS if name not in ended.output]
+    assert not missing, f"{missing} are not listed\n{ended.describe()}"
+
+
+def kept_ended_trials(attempt: Try, ended: Ended) -> None:
+    """Check that the records of trials that had ended are as they were."""
+    for record in attempt.world.path.glob("runs/small-*/trial-*/trial.json"):
+        ours = attempt.place / record.relative_to(attempt.world.path)
+        if ours != attempt.damaged:
+            assert ours.read_bytes() == record.read_bytes(), f"{ours} was rewritten\n{ended.describe()}"
+
+
+RESUME = Use(("pretrain", *TINY_RUN, "half"), resumed)
+EVALUATIONS = [Use(("evaluate", suite, *TINY_RUN, "mine"), evaluated) for suite in SUITES]
+LISTS = [
+    Use(("runs", "list"), lists_all_runs, is_list=True),
+    Use(("runs", "list", "--json"), lists_all_runs, is_list=True),
+    Use(("runs", "best", "loss"), is_list=True),
+    Use(("runs", "export", "runs.csv"), is_list=True),
+    Use(("jobs",), is_list=True),
+    Use(("compare", *RUNS)),
+]
+SWEEP = [
+    Use(("sweep", "small"), kept_ended_trials),
+    Use(("sweep", "small", "--trials", "3"), kept_ended_trials),
+    Use(("compare", "small")),
+    Use(("jobs",), is_list=True),
+    Use(("runs", "list"), lists_all_runs, is_list=True),
+]
+PIPELINE = ("--experiment", "pipeline/experiment.yaml")
+USES: dict[str, list[Use]] = {
+    "data/demo": [RESUME, RESUME, *EVALUATIONS, Use(("prepare", "--experiment", "tiny")), Use(("datasets",))],
+    "runs/half": [RESUME, RESUME, RESUME, *LISTS, Use(("runs", "show", "half"))],
+    "runs/mine": [
+        *EVALUATIONS,
+        *LISTS,
+        Use(("pretrain", *TINY_RUN, "mine")),
+        Use(("attach", "mine")),
+        Use(("cancel", "mine")),
+        Use(("runs", "show", "mine")),
+        Use(("export", "runs/mine/checkpoints/step-00000012.pt", "clip.pt")),
+    ],
+    "runs/small": SWEEP,
+    "pipeline": [
+        Use(("report", "pipeline")),
+        Use(("pretrain", *PIPELINE, "--output", "pipeline/model"), data_root="pipeline/data"),
+        Use(("prepare", *PIPELINE, "--output", "pipeline/data")),
+        Use(
+            (
+                *("evaluate", "retrieval", *PIPELINE, "--checkpoint", "pipeline/model/checkpoint.pt"),
+                *("--output", "pipeline/results/retrieval"),
+            ),
+            data_root="pipeline/data",
+        ),
+    ],
+    "experiments": [
+        Use(("params", "--experiment", "tiny")),
+        Use(("experiments",)),
+        Use(("sweep", "small", "--dry-run")),
+    ],
+}
+
+
+def attempt(attempt: Try) -> None:
+    """Damage a file, and give a command that reads its folder; then put it back, and give it again."""
+    attempt.copy_world()
+    rng = attempt.rng
+    prefix = rng.choice(sorted(USES))
+    use = rng.choice(USES[prefix])
+    path = draw_file(files_below(attempt.place, prefix), rng)
+    damage, attempt.damaged = rng.choice(damages(path)), path
+    attempt.tell(f"{damage.__name__} of {path.relative_to(attempt.place)}")
+    if "results" not in path.parts and use.arguments[0] == "evaluate":
+        forget_results(attempt.place)
+    original = attempt.place.with_name(f"{attempt.place.name}.original")
+    shutil.copyfile(path, original)
+    damage(path, rng)
+    meet_damage(attempt, use, path, original)
+
+
+def files_below(place: Path, prefix: str) -> list[Path]:
+    """Return the files below a path that begins with `prefix`, but for code and empty locks."""
+    files = [path for path in place.glob(f"{prefix}*/**/*") if path.is_file()]
+    return [path for path in files if "code" not in path.parts and path.stat().st_size]
+
+
+def forget_results(place: Path) -> None:
+    """Remove the results of a run, so that they are measured again; sometimes from kept embeddings."""
+    remove(place / "runs" / "mine" / "results")
+
+
+def meet_damage(attempt: Try, use: Use, path: Path, original: Path) -> None:
+    """Hold a command to its promises about a damaged file."""
+    ended = attempt.cosmos(*use.arguments, data_root=use.data_root)
+    check_answer(ended, names_of(path, attempt.place))
+    if ended.status == 0:
+        use.check(attempt, ended)
+        return
+    assert not use.is_list, f"a list died of one file\n{ended.describe()}"
+    attempt.tell(f"put {path.relative_to(attempt.place)} back")
+    remove(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(original, path)
+    again = attempt.cosmos(*use.arguments, data_root=use.data_root)
+    assert again.status == 0, f"not as before with the file back\n{ended.describe()}\n{again.describe()}"
+    use.check(attempt, again)
+
+
+def names_of(path: Path, place: Path) -> list[str]:
+    """Return the names by which a message may call a file: its own, or its shard's."""
+    stem = path.name.split(".")[0]
+    return [path.name, f"{stem}.tar"] if stem.startswith("shard-") else [path.name]

@@ -1,0 +1,24 @@
+"""Signals: a command that is asked to stop ends in a status that says so; given again, in the same bits."""
+
+import signal
+
+from tests.faults.moments import draw_moment
+from tests.faults.tries import Try, check_manners
+from tests.faults.works import PRETRAIN, draw_work
+
+ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+
+def attempt(attempt: Try) -> None:
+    """Send a signal to a command at a moment, look at its status, then let it finish."""
+    work, number = draw_work(attempt), attempt.rng.choice(ASKED)
+    moment = draw_moment(work, attempt.rng)
+    attempt.tell(f"{number.name} at {moment}")
+    running = attempt.start(*work.arguments, meddle=lambda: moment.arm(number))
+    moment.await_in(running, number)
+    ended = running.wait()
+    check_manners(ended)
+    has_begun = work is PRETRAIN and (attempt.place / "runs" / "again" / "params.yaml").exists()
+    allowed = {0, 75} if has_begun else {0, 75, 130, -number}
+    assert ended.status in allowed, f"another status than {sorted(allowed)}\n{ended.describe()}"
+    work.finish(attempt)

@@ -1,0 +1,13 @@
+"""Imports of everything that commands import, so that their forks need not."""
+
+import importlib
+import pkgutil
+
+import cosmos
+
+
+def import_everything() -> None:
+    """Import all modules of the package, but for the one that runs it."""
+    for module in pkgutil.walk_packages(cosmos.__path__, "cosmos."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
