@@ -35,6 +35,7 @@ from cosmos.cli.stages import (
     PretrainCommand,
     ReportCommand,
     ShowParamsCommand,
+    VerifyCommand,
 )
 from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.printable_text import PrintableFormatter, print_text
@@ -88,6 +89,8 @@ class CosmosCommand(BaseSettings):
     """measure a checkpoint, zero-shot"""
     datasets: CliSubCommand[DatasetsCommand]
     """list the datasets of evaluation"""
+    verify: CliSubCommand[VerifyCommand]
+    """find damaged files of datasets, runs and sweeps"""
     report: CliSubCommand[ReportCommand]
     """write the report of a pipeline"""
     export: CliSubCommand[ExportCommand]

@@ -161,6 +161,22 @@ class DatasetsCommand(ParamsCommand):
         self.print_json([asdict(item) for item in listed])
 
 
+class VerifyCommand(Command):
+    """Read all files of datasets, runs and sweeps, check their checksums, and list what is damaged."""
+
+    names: CliPositionalArg[list[str]]
+    """names or folders; a name that a dataset and a run have stands for both"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        machine = Machine()
+        from cosmos.stages.verify import raise_problems, verify
+
+        verified = verify(self.names, machine, quiet=self.as_json)
+        self.print_json([asdict(item) for item in verified])
+        raise_problems(verified)
+
+
 class ReportCommand(Command):
     """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
 

@@ -93,8 +93,8 @@ class DatasetCard:
 
 
 def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
-    """Return the folder of a suite's set of the demo world. Raises InputError where it is there in part."""
+    """Return the folder of a suite's set of the demo world. Raises InputError where it is damaged."""
     folder = machine.data_root / params.data.name / "evaluation" / suite
     if folder.exists() and not is_drawn_whole(folder.parent):
-        raise InputError(f"{folder}: not all of it is there; {DEMO_REMEDY}")
+        raise InputError(f"{folder}: not all of it is as it was drawn; {DEMO_REMEDY}")
     return folder

@@ -3,8 +3,9 @@
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -23,13 +24,35 @@ from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_ra
 from cosmos.distributed.group import ProcessRank
 from cosmos.errors import InputError, TransientError
 from cosmos.run.directory import RunDir
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import write_json
 from cosmos.run.provenance import file_sha256
+from cosmos.run.records import read_record
 from cosmos.training.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 
 Content = TypeVar("Content")
+
+OTHER_RUN = "name another run with --run, to start afresh"
+
+
+@dataclass(frozen=True)
+class LeftOutShard:
+    """Shard that a run does without."""
+
+    shard: str
+    """path, as the manifest has it"""
+    num_samples: int
+    problem: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Contents of data.json: the data that a run is trained on since its start."""
+
+    num_samples: int
+    """number of samples that the manifest lists"""
+    left_out: tuple[LeftOutShard, ...]
 
 
 def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Machine) -> ReadableSamples:
@@ -65,34 +88,35 @@ def find_left_out(run: RunDir, samples: ShardedSamples, params: Params) -> tuple
         left_out = recorded_damage(run, samples)
     else:
         left_out = find_damaged_shards(samples, params)
-        write_json(run.data, data_record(samples, left_out))
+        write_json(run.data, asdict(data_record(samples, left_out)))
     if left_out:
         warn_of_damage(samples, left_out)
     return left_out
 
 
-def data_record(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> dict[str, Any]:
-    """Return the number of samples that the manifest lists, and the shards that a run leaves out."""
-    shards = [
-        {"shard": item.shard.path, "num_samples": item.shard.num_samples, "problem": item.problem}
-        for item in left_out
-    ]
-    return {"num_samples": len(samples), "left_out": shards}
+def data_record(samples: ShardedSamples, left_out: Sequence[ShardDamage]) -> DataRecord:
+    """Return the record of a run that leaves out these shards."""
+    shards = tuple(LeftOutShard(item.shard.path, item.shard.num_samples, item.problem) for item in left_out)
+    return DataRecord(len(samples), shards)
+
+
+def read_data_record(run: RunDir) -> DataRecord:
+    """Return the record of a run's data. Raises as `read_record`."""
+    return read_record(run.data, DataRecord, "record of data", OTHER_RUN)
 
 
 def recorded_damage(run: RunDir, samples: ShardedSamples) -> tuple[ShardDamage, ...]:
     """Return the shards that a run leaves out since its start, from its record.
 
-    Raises InputError where the data is other than the run's.
+    Raises InputError where the data is other than the run's, DamagedDataError for a damaged record.
     """
-    remedy = "name another run with --run, to start afresh"
-    record = read_json_object(run.data, "record of data", remedy, ("num_samples", "left_out"))
+    record = read_data_record(run)
     shards = {shard.path: shard for shard in samples.manifest.shards}
-    named = {entry["shard"]: entry["problem"] for entry in record["left_out"]}
-    if record["num_samples"] != len(samples) or not named.keys() <= shards.keys():
+    named = {item.shard: item.problem for item in record.left_out}
+    if record.num_samples != len(samples) or not named.keys() <= shards.keys():
         raise InputError(
-            f"{run.path} was begun on {record['num_samples']} samples, and {samples.folder} holds other data"
-            f" ({len(samples)} samples); bring back the data of then, or {remedy}"
+            f"{run.path} was begun on {record.num_samples} samples, and {samples.folder} holds other data"
+            f" ({len(samples)} samples); bring back the data of then, or {OTHER_RUN}"
         )
     return tuple(ShardDamage(shards[path], problem) for path, problem in named.items())
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
-from cosmos.data.demo_world.evaluation_sets import COMPLETE_FILE, num_files
+from cosmos.data.demo_world.evaluation_sets import COMPLETE_FILE, DrawnSets, files_of_sets
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.image_decoding import decode_image
 from cosmos.data.manifest import CaptionSchema, Manifest
@@ -123,4 +123,4 @@ def embedder(
 
 def complete(folder: Path) -> None:
     """Mark the demo world's sets below `folder` as all that there are."""
-    write_json(folder / COMPLETE_FILE, {"image_size": 64, "seed": 0, "num_files": num_files(folder)})
+    write_json(folder / COMPLETE_FILE, asdict(DrawnSets(64, 0, len(files_of_sets(folder)))))

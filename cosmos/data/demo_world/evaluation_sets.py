@@ -5,6 +5,7 @@ but hardly any shape.
 """
 
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,13 @@ OPPOSITE = {"above": "below", "below": "above"}
 
 @dataclass(frozen=True)
 class DrawnSets:
-    """Sets that were drawn, and their number of files."""
+    """Sets that were drawn, and their files."""
 
     image_size: int
     seed: int
     num_files: int
+    sha256: str = ""
+    """hash of the names and contents of all files; "" of sets that an earlier version drew"""
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
@@ -49,23 +52,35 @@ def write_all_sets(folder: Path, side: int, seed: int) -> None:
     write_perception(folder / "perception", side, seed)
     for place in {folder, *(path.parent for path in folder.rglob("*"))}:
         remove_abandoned(place)
-    write_json(folder / COMPLETE_FILE, asdict(DrawnSets(side, seed, num_files(folder))))
+    drawn = DrawnSets(side, seed, len(files_of_sets(folder)), hash_of_sets(folder))
+    write_json(folder / COMPLETE_FILE, asdict(drawn))
 
 
 def are_sets_written(folder: Path, side: int, seed: int) -> bool:
-    """Return True when all sets below `folder` were written for these values, and all files are there."""
-    return _read_drawn_sets(folder) == DrawnSets(side, seed, num_files(folder))
+    """Return True when all sets below `folder` were written for these values, and are whole."""
+    drawn = _read_drawn_sets(folder)
+    return drawn is not None and (drawn.image_size, drawn.seed) == (side, seed) and is_drawn_whole(folder)
 
 
 def is_drawn_whole(folder: Path) -> bool:
-    """Return True when all sets below `folder` were written, and all their files are there."""
+    """Return True when all files of the sets below `folder` are as they were written."""
     drawn = _read_drawn_sets(folder)
-    return drawn is not None and drawn.num_files == num_files(folder)
+    if drawn is None or drawn.num_files != len(files_of_sets(folder)):
+        return False
+    return drawn.sha256 in ("", hash_of_sets(folder))
 
 
-def num_files(folder: Path) -> int:
-    """Return the number of files of all sets in a folder, without hidden ones, which systems leave there."""
-    return sum(path.is_file() and not is_hidden(path.name) for path in folder.glob("*/**/*"))
+def files_of_sets(folder: Path) -> list[Path]:
+    """Return the files of all sets in a folder, without hidden ones, which systems leave there."""
+    return sorted(path for path in folder.glob("*/**/*") if path.is_file() and not is_hidden(path.name))
+
+
+def hash_of_sets(folder: Path) -> str:
+    """Return a SHA-256 of names and contents of the files of all sets in a folder."""
+    whole = sha256()
+    for path in files_of_sets(folder):
+        whole.update(bytes(path.relative_to(folder)) + b"\0" + sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
 
 
 def _read_drawn_sets(folder: Path) -> DrawnSets | None:

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from hashlib import file_digest
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import captions_in
@@ -69,7 +69,7 @@ class ShardedSamples:
         self._machine = machine
         self._starts = list(accumulate(self.shard_sizes, initial=0))
         self._copied_again: set[str] = set()
-        self._open = lru_cache(maxsize=OPEN_SHARDS)(partial(_OpenShard, folder, machine))
+        self._open = lru_cache(maxsize=OPEN_SHARDS)(partial(OpenShard.find, folder, machine))
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -89,7 +89,7 @@ class ShardedSamples:
         shard = bisect_right(self._starts, index) - 1
         info = self.manifest.shards[shard]
         try:
-            return self._read_from(self._open(info), info, index - self._starts[shard])
+            return self.read_from(self._open(info), info, index - self._starts[shard])
         except TransientError:
             self._open.cache_clear()  # a stale handle, or one of a file that was replaced, never recovers
             raise
@@ -105,7 +105,8 @@ class ShardedSamples:
         forget_copy(info.path, self._machine)
         self._open.cache_clear()
 
-    def _read_from(self, opened: "_OpenShard", info: ShardInfo, position: int) -> Sample:
+    def read_from(self, opened: "OpenShard", info: ShardInfo, position: int) -> Sample:
+        """Return the sample at a position of a shard. Raises as `read` for an open shard."""
         location = opened.index[position]
         where = f"{info.path}: sample {location.key}"
         image = opened.read(where, location.image_offset, location.image_size, MAX_IMAGE_BYTES)
@@ -149,22 +150,23 @@ class ShardedSamples:
             pool.shutdown(cancel_futures=True)
 
 
-class _OpenShard:
+class OpenShard:
     """A shard that is open for reading; closed when nobody refers to it any more."""
 
-    def __init__(self, folder: Path, machine: Machine, info: ShardInfo) -> None:
-        self._descriptor = -1
+    def __init__(self, info: ShardInfo, index: ShardIndex, descriptor: int) -> None:
+        self.index = index
+        self._descriptor = descriptor
         self._info = info
+
+    @classmethod
+    def find(cls, folder: Path, machine: Machine, info: ShardInfo) -> Self:
+        """Open a shard of the dataset in `folder`. Raises as `ShardedSamples.read`."""
         if damage := find_local_damage(info, folder):
             raise absent_shard(damage)
-        path = index_path(folder, info.path)
-        self.index = ShardIndex.read(path)
-        if len(self.index) != info.num_samples or self.index.shard not in ("", info.sha256):
-            raise DamagedDataError(
-                f"{path}: is the index of another shard than {info.path};"
-                " delete it and run `cosmos prepare` again"
-            )
-        self._descriptor = _open_copy(info, machine) if is_remote(info.path) else _open_file(info, folder)
+        index = read_index(info, folder)
+        return cls(
+            info, index, _open_copy(info, machine) if is_remote(info.path) else _open_file(info, folder)
+        )
 
     def read(self, where: str, offset: int, size: int, limit: int) -> bytes:
         """Return `size` bytes from `offset`. Raises errors that begin with `where`."""
@@ -182,8 +184,22 @@ class _OpenShard:
         return content
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        os.close(self._descriptor)
+
+
+def read_index(shard: ShardInfo, folder: Path) -> ShardIndex:
+    """Return the index of a shard of the dataset in `folder`.
+
+    Raises as `ShardIndex.read`, and DamagedDataError for the index of another shard.
+    """
+    path = index_path(folder, shard.path)
+    index = ShardIndex.read(path)
+    if len(index) != shard.num_samples or index.shard not in ("", shard.sha256):
+        raise DamagedDataError(
+            f"{path}: is the index of another shard than {shard.path};"
+            " delete it and run `cosmos prepare` again"
+        )
+    return index
 
 
 def _open_file(info: ShardInfo, folder: Path) -> int:

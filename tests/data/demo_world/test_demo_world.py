@@ -13,8 +13,9 @@ from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.demo_world import draw_sample, write_evaluation_sets
 from cosmos.data.demo_world.captions import describe_scene, full_phrase
 from cosmos.data.demo_world.drawing import draw_colour_mask
-from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair_scene
+from cosmos.data.demo_world.evaluation_sets import caption_pair, is_drawn_whole, make_pair_scene
 from cosmos.data.demo_world.scene import CLASHES, COLOURS, change_attribute, make_scene, spatial_relation
+from tests.data.examples import flip_bit
 
 PARAMS = DataParams(demo=DemoParams(image_size=64))
 seeds = st.integers(0, 10_000)
@@ -147,12 +148,15 @@ def test_sets_that_are_complete_are_left_alone(sets: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in sets.rglob("*")} == before
 
 
-@pytest.mark.parametrize("damage", ["an image deleted", "a record cut short"])
+@pytest.mark.parametrize("damage", ["an image deleted", "a bit flipped", "a record cut short"])
 def test_sets_that_are_not_whole_are_drawn_again(sets: Path, damage: str) -> None:
     image, record = sets / "segmentation" / "images" / "0003.jpg", sets / "complete.json"
     before = image.read_bytes(), record.read_text()
     if damage == "an image deleted":
         image.unlink()
+    elif damage == "a bit flipped":
+        flip_bit(image, -100)
+        assert not is_drawn_whole(sets)
     else:
         record.write_text(before[1][:10])
     write_evaluation_sets(PARAMS, sets)

@@ -1,0 +1,177 @@
+"""Checks of the files of datasets, runs and sweeps: each reads a file, and raises what is wrong with it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.machine import Machine
+from cosmos.config.settings_file import read_mapping
+from cosmos.config.sweep import Sweep
+from cosmos.data.demo_world.evaluation_sets import is_drawn_whole
+from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.data.preparation import DATASET_PARAMS_FILE
+from cosmos.data.shards.index import index_path
+from cosmos.data.shards.samples import ShardedSamples, read_index
+from cosmos.data.shards.verification import verify_shard
+from cosmos.data.sources.listing import LISTING_FILE, SourceListing
+from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.evaluation.embedding_cache import PART_SUFFIX, read_part
+from cosmos.launch.submission import read_submission
+from cosmos.model.checkpoints import read_checkpoint
+from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.run.labels import RunLabels
+from cosmos.run.lease import HOLDER_KEYS
+from cosmos.run.metrics import MetricsLines
+from cosmos.run.model_card import ModelCard
+from cosmos.run.provenance import file_sha256
+from cosmos.run.provenance_record import read_provenance
+from cosmos.run.records import read_record
+from cosmos.run.results import Results
+from cosmos.stages.pretrain_data import read_data_record
+from cosmos.tracking.note import MirrorNote
+
+SWEEP_FILE = "sweep.yaml"
+
+SPLITS = ("train", "heldout")
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """A file, and the function that reads all of it."""
+
+    num_bytes: int
+    read: Callable[[], object]
+    """raises an error of ours, which names the file and the remedy, for one that is damaged"""
+
+    @classmethod
+    def of(cls, file: Path, read: Callable[[], object]) -> "FileCheck":
+        """Return the check of a file of this machine."""
+        return cls(file.stat().st_size if file.is_file() else 0, read)
+
+
+def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
+    """Yield the checks of a prepared dataset: parameters, listing of the source, manifests and shards."""
+    params, listing = folder / DATASET_PARAMS_FILE, folder / LISTING_FILE
+    yield FileCheck.of(params, lambda: _read_object(params, "record of parameters", "put it back"))
+    if listing.exists():
+        yield FileCheck.of(listing, lambda: SourceListing.read(folder))
+    if (sets := folder / "evaluation").exists():
+        yield FileCheck(0, lambda: _check_sets(sets))
+    prepared = [path.parent.name for path in sorted(folder.glob(f"*/{MANIFEST_FILE}"))]
+    begun = [split for split in SPLITS if split == "train" or (folder / split).exists()]
+    for split in dict.fromkeys([*begun, *prepared]):
+        yield from checks_of_split(folder / split, machine)
+
+
+def checks_of_split(folder: Path, machine: Machine) -> Iterator[FileCheck]:
+    """Yield the checks of a split: its manifest, and each shard with its index."""
+    yield FileCheck.of(folder / MANIFEST_FILE, lambda: Manifest.read(folder))
+    try:
+        samples = ShardedSamples(folder, machine)
+    except (CosmosError, OSError):  # the check of the manifest says so
+        return
+    for shard in samples.manifest.shards:
+        yield FileCheck.of(index_path(folder, shard.path), partial(read_index, shard, folder))
+        yield FileCheck(shard.num_bytes, partial(verify_shard, samples, shard, machine))
+
+
+def checks_of_run(run: RunDir) -> Iterator[FileCheck]:
+    """Yield the checks of a run, or of a model that is a copy of one: records, checkpoints, embeddings."""
+    yield FileCheck.of(run.params, lambda: _check_params(run))
+    yield from checks_of_records(run)
+    for path in (*run.saved_checkpoints, *run.path.glob("*.pt")):
+        yield FileCheck.of(path, partial(_check_checkpoint, path))
+    for path in run.embeddings.glob(f"*/*/*{PART_SUFFIX}"):
+        yield FileCheck.of(path, partial(_check_embeddings, path))
+
+
+def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
+    """Yield the checks of the records that a run has."""
+    readers: dict[Path, Callable[[], object]] = {
+        run.provenance: lambda: read_provenance(run.provenance),
+        run.data: lambda: read_data_record(run),
+        run.metrics: lambda: _check_metrics(run.metrics),
+        run.labels: lambda: RunLabels.of(run),
+        run.trial: lambda: _read_object(run.trial, "record of a trial", f"delete {run.path}"),
+        run.job: lambda: read_submission(run.job),
+        run.lease: lambda: _check_lease(run.lease),
+        run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
+        **{path: partial(Results(path, path.stem).entries) for path in run.result_files},
+    }
+    return (FileCheck.of(path, read) for path, read in readers.items() if path.exists())
+
+
+def checks_of_sweep(folder: Path) -> Iterator[FileCheck]:
+    """Yield the checks of a sweep: definition, records, conclusion, and the runs of its trials."""
+    definition, best = folder / SWEEP_FILE, folder / "best.json"
+    yield FileCheck.of(definition, lambda: _read_definition(definition))
+    yield from checks_of_records(RunDir(folder))
+    if best.exists():
+        yield FileCheck.of(best, lambda: _read_object(best, "conclusion of a sweep", "delete it"))
+    for path in sorted(folder.glob("trial-*/")):
+        yield from checks_of_run(RunDir(path))
+
+
+def _read_object(path: Path, kind: str, remedy: str) -> dict[str, Any]:
+    try:
+        return read_record(path, dict[str, Any], kind, remedy)
+    except FileNotFoundError:
+        raise DamagedDataError(f"{path}: no such file; {remedy}") from None
+
+
+def _check_sets(folder: Path) -> None:
+    if not is_drawn_whole(folder):
+        raise DamagedDataError(f"{folder}: not as it was drawn; `cosmos prepare` draws it again")
+
+
+def _read_definition(path: Path) -> Sweep:
+    try:
+        return Sweep.load(read_mapping(path))
+    except CosmosError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedDataError(f"{path}: not the definition of a sweep ({error})") from None
+
+
+def _check_params(run: RunDir) -> None:
+    if not run.params.exists():
+        raise DamagedDataError(f"{run.params}: no such file; put it back: a run does not go on without it")
+    load_saved_params(run)
+
+
+def _check_metrics(path: Path) -> None:
+    if damage := MetricsLines.of(path).damage:
+        raise DamagedDataError(f"{damage}; they are left out, and dropped when the run goes on")
+
+
+def _check_lease(path: Path) -> None:
+    remedy = "delete it, and give the same command again"
+    holder = read_record(path, dict[str, Any], "lease", remedy)
+    if missing := [key for key in HOLDER_KEYS if key not in holder]:
+        raise DamagedDataError(f"{path}: not a lease (no {missing[0]}); {remedy}")
+
+
+def _check_checkpoint(path: Path) -> None:
+    """Read a checkpoint; one that its run has removed since it was listed is passed over."""
+    try:
+        read_checkpoint(path)
+    except InputError:
+        if path.exists():
+            raise
+        return
+    card = ModelCard.read(path.parent)
+    if card and card.sha256 != file_sha256(path):
+        raise DamagedDataError(
+            f"{path}: not the file that card.json beside it is of; put it back, as by `dvc checkout`"
+        )
+
+
+def _check_embeddings(path: Path) -> None:
+    try:
+        read_part(path)
+    except DamagedDataError as error:
+        raise DamagedDataError(f"{error}; delete it: its embeddings are computed again") from None
+    except FileNotFoundError:  # removed since
+        pass

@@ -1,0 +1,188 @@
+"""Verification: every byte of datasets, runs and sweeps is read, and checked where it has a checksum."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
+from cosmos.config.printable_text import print_text, printable
+from cosmos.data.manifest import MANIFEST_FILE
+from cosmos.data.preparation import DATASET_PARAMS_FILE
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
+from cosmos.report.terminal import Terminal
+from cosmos.run.directory import RunDir
+from cosmos.stages.file_checks import (
+    SWEEP_FILE,
+    FileCheck,
+    checks_of_dataset,
+    checks_of_run,
+    checks_of_sweep,
+)
+
+SubjectKind = Literal["dataset", "run", "sweep"]
+
+MAX_THREADS = 8
+"""Files that are read at a time, where there are as many cores."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Folder that is verified."""
+
+    name: str
+    kind: SubjectKind
+    path: Path
+
+    def checks(self, machine: Machine) -> list[FileCheck]:
+        """Return the checks of its files."""
+        if self.kind == "dataset":
+            return list(checks_of_dataset(self.path, machine))
+        return list(checks_of_sweep(self.path) if self.kind == "sweep" else checks_of_run(RunDir(self.path)))
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Result for a dataset, a run or a sweep; its problems are lines that name the file and the remedy."""
+
+    name: str
+    kind: SubjectKind
+    path: str
+    num_files: int
+    num_bytes: int
+    problems: tuple[str, ...]
+    """files that are damaged, missing or not to be used"""
+    unread: tuple[str, ...]
+    """files that a disk or the network kept back"""
+
+    @property
+    def state(self) -> str:
+        """Summary for people: `whole`, or the number of problems."""
+        counts = {"damaged": len(self.problems), "unread": len(self.unread)}
+        return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "whole"
+
+
+def verify(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[Verification]:
+    """Read everything of the datasets, runs and sweeps of these names or paths, and print what is damaged.
+
+    A name that a dataset and a run have stands for both. Raises InputError for an unknown name.
+    """
+    subjects = list(dict.fromkeys(subject for name in names for subject in find_subjects(name, machine)))
+    checks = {subject: subject.checks(machine) for subject in subjects}
+    total = sum(check.num_bytes for each in checks.values() for check in each)
+    with reading_progress(total, quiet) as advance, reading_threads() as pool:
+        errors = {
+            subject: list(pool.map(partial(run_check, advance), each)) for subject, each in checks.items()
+        }
+    verified = [summarize(subject, checks[subject], errors[subject]) for subject in subjects]
+    if not quiet:
+        print_verified(verified)
+    return verified
+
+
+def find_subjects(name: str, machine: Machine) -> list[Subject]:
+    """Return the dataset and the run or sweep of a name, or the one at a path. InputError where none is."""
+    folders = (machine.data_root / name, machine.runs_root / name, Path(name))
+    by_place = {path.resolve(): (path, kind_of(path)) for path in folders if name}
+    subjects = [Subject(name, kind, path) for path, kind in by_place.values() if kind]
+    if subjects:
+        return subjects
+    datasets = (path.name for path in machine.data_root.glob("*/") if kind_of(path))
+    runs = (path.name for path in machine.runs_root.glob("*/") if kind_of(path))
+    raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, [*datasets, *runs])}")
+
+
+def kind_of(folder: Path) -> SubjectKind | None:
+    """Return the kind of what a folder holds, by the files that it has; None for another folder."""
+    if (folder / SWEEP_FILE).is_file():
+        return "sweep"
+    run = RunDir(folder)
+    if any(path.exists() for path in (run.params, run.metrics, run.provenance, run.checkpoints, run.lease)):
+        return "run"
+    is_dataset = (folder / DATASET_PARAMS_FILE).is_file() or any(folder.glob(f"*/{MANIFEST_FILE}"))
+    return "dataset" if is_dataset else None
+
+
+@contextmanager
+def reading_threads() -> Iterator[ThreadPoolExecutor]:
+    """Yield threads for reading files; what is not begun is given up when the context is left by an error."""
+    pool = ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0))))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def reading_progress(num_bytes: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar of bytes on a terminal, unless `quiet`; yield its function `advance`."""
+    console = Terminal(stderr=True)
+    columns = TextColumn("verify"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=num_bytes)
+        yield lambda count: bar.advance(task, count)
+
+
+def run_check(advance: Callable[[int], None], check: FileCheck) -> CosmosError | None:
+    """Return the error that a check ends in; None where the file is whole."""
+    try:
+        check.read()
+    except CosmosError as error:
+        return error
+    except OSError as error:
+        return convert_os_error(error, f"{error.filename}: cannot be read ({error.strerror})")
+    finally:
+        advance(check.num_bytes)
+    return None
+
+
+def summarize(
+    subject: Subject, checks: Sequence[FileCheck], errors: Iterable[CosmosError | None]
+) -> Verification:
+    """Return the result for a subject of whose checks each ended in an error or None."""
+    lines = [(error, " ".join(str(error).split())) for error in errors if error]
+    return Verification(
+        subject.name,
+        subject.kind,
+        str(subject.path),
+        len(checks),
+        sum(check.num_bytes for check in checks),
+        tuple(line for error, line in lines if not isinstance(error, TransientError)),
+        tuple(line for error, line in lines if isinstance(error, TransientError)),
+    )
+
+
+def print_verified(verified: Sequence[Verification]) -> None:
+    """Print a table with a line for each result, and below it the problems."""
+    rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("name", "kind", "files", "size", "state"):
+        rows.add_column(heading, overflow="fold", justify="right" if heading in ("files", "size") else "left")
+    for item in verified:
+        cells = item.name, item.kind, f"{item.num_files:,}", decimal(item.num_bytes), item.state
+        rows.add_row(*map(printable, cells))
+    Terminal().print(rows)
+    for problem in (line for item in verified for line in (*item.problems, *item.unread)):
+        print_text(problem)
+
+
+def raise_problems(verified: Sequence[Verification]) -> None:
+    """Raise DamagedDataError where files are damaged, or TransientError where some could not be read."""
+    for error, lists in (
+        (DamagedDataError, {item.name: item.problems for item in verified}),
+        (TransientError, {item.name: item.unread for item in verified}),
+    ):
+        if number := sum(map(len, lists.values())):
+            state = "are damaged" if error is DamagedDataError else "could not be read; try again"
+            names = ", ".join(name for name, problems in lists.items() if problems)
+            raise error(f"{names}: {number} of {sum(item.num_files for item in verified)} files {state}")

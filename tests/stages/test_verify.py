@@ -1,0 +1,155 @@
+"""Verification of datasets, runs and sweeps, each file of which is damaged in turn."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cosmos.config.machine import Machine
+from cosmos.data.preparation import prepare_dataset
+from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.evaluation.embedding_cache import CacheFolder
+from cosmos.run.directory import RunDir
+from cosmos.run.labels import RunLabels
+from cosmos.run.lease import Lease
+from cosmos.stages.verify import Verification, raise_problems, verify
+from cosmos.tracking.note import MirrorNote
+from tests.data.examples import flickr8k, flip_bit
+from tests.data.examples import machine as data_machine
+from tests.registry.run_files import make_run, measure, submit, take_part
+
+
+def add_run(path: Path) -> RunDir:
+    """Write a run that has every record."""
+    run = make_run(path)
+    weights = {"weight": torch.ones(100, 10)}
+    torch.save({"student": weights, "teacher": weights}, run.checkpoint(15))
+    RunLabels(tags=("a",)).write(run)
+    MirrorNote("id").write(run)
+    Lease.take(run)
+    measure(run, 0.5)
+    take_part(run, "finished")
+    submit(run)
+    run.data.write_text('{"num_samples": 6, "left_out": []}')
+    CacheFolder(run.embeddings / "model").add("photos", ["a"], torch.zeros(1, 2))
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    prepare_dataset(flickr8k(folder, num_heldout=2), data_machine(folder), processes=1)
+    add_run(folder / "runs" / "mine")
+    add_run(folder / "runs" / "sweep-1a2b" / "trial-0000")
+    shutil.copyfile(Path(__file__).parents[2] / "experiments" / "sweeps" / "demo.yaml", folder / "sweep.yaml")
+    return folder
+
+
+@pytest.fixture
+def place(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "place")
+
+
+def machine(place: Path) -> Machine:
+    return data_machine(place, runs_root=place / "runs")
+
+
+def verified(place: Path, name: str) -> Verification:
+    [verification] = verify([name], machine(place), quiet=True)
+    return verification
+
+
+def test_what_is_whole_is_told_with_its_size(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = verify(["things", "mine"], machine(place))
+    assert [(item.kind, item.problems) for item in found] == [("dataset", ()), ("run", ())]
+    assert found[0].num_files == 2 + 1 + 2 * 2 + 1 + 2
+    assert found[0].num_bytes > sum(path.stat().st_size for path in place.glob("data/things/*/*.tar"))
+    raise_problems(found)
+    assert "things dataset" in " ".join(capsys.readouterr().out.split())
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def nest(file: Path) -> None:
+    file.write_text("[" * 100_000)
+
+
+FILES = [
+    *("data/things/params.json", "data/things/source.json", "data/things/heldout/manifest.json"),
+    *("data/things/train/shard-00001.tar", "data/things/train/shard-00001.idx.npz"),
+    *(
+        f"runs/mine/{name}.json"
+        for name in ("provenance", "labels", "wandb", "writer", "trial", "job", "data")
+    ),
+    *("runs/mine/params.yaml", "runs/mine/results/retrieval.json", "runs/mine/checkpoints/step-00000015.pt"),
+]
+
+
+@pytest.mark.parametrize("damage", [cut, nest])
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_told_in_a_line_that_names_it(
+    place: Path, file: str, damage: Callable[[Path], None]
+) -> None:
+    damage(place / file)
+    found = verified(place, file.split("/")[1])
+    assert found.state == "1 damaged"
+    [problem] = found.problems
+    assert Path(file).name in problem
+    assert len(problem.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "file", ["data/things/heldout/shard-00000.tar", "runs/mine/checkpoints/step-00000015.pt"]
+)
+def test_a_flipped_bit_is_damage(place: Path, file: str) -> None:
+    flip_bit(place / file, 2000)
+    assert verified(place, file.split("/")[1]).state == "1 damaged"
+
+
+def test_kept_embeddings_and_lines_of_metrics_are_checked(place: Path) -> None:
+    run = RunDir(place / "runs" / "mine")
+    (part,) = run.embeddings.rglob("*.npz")
+    flip_bit(part, -part.stat().st_size // 2)
+    with run.metrics.open("a") as file:
+        file.write("null\n\n")
+    metrics, embeddings = verified(place, "mine").problems
+    assert "metrics.jsonl: damaged lines: 1, from line 2 on" in metrics
+    assert str(part) in embeddings
+
+
+def test_a_run_without_its_parameters_is_not_whole(place: Path) -> None:
+    (place / "runs" / "mine" / "params.yaml").unlink()
+    assert "params.yaml: no such file" in verified(place, "mine").problems[0]
+
+
+def test_a_name_of_a_dataset_and_a_run_stands_for_both_and_a_path_for_itself(place: Path) -> None:
+    (place / "runs" / "mine").rename(place / "runs" / "things")
+    both = verify(["things"], machine(place), quiet=True)
+    assert [item.kind for item in both] == ["dataset", "run"]
+    path = place / "runs" / "things"
+    assert [(item.kind, item.path) for item in verify([str(path)], machine(place), quiet=True)] == [
+        ("run", str(path))
+    ]
+
+
+def test_a_folder_of_a_sweep_stands_for_its_trials(place: Path) -> None:
+    shutil.move(place / "sweep.yaml", place / "runs" / "sweep-1a2b" / "sweep.yaml")
+    cut(place / "runs" / "sweep-1a2b" / "trial-0000" / "provenance.json")
+    found = verified(place, "sweep-1a2b")
+    assert found.kind == "sweep"
+    assert any("trial-0000/provenance.json" in problem for problem in found.problems)
+
+
+def test_an_unknown_name_is_the_users_and_damage_is_told_from_a_failing_disk(place: Path) -> None:
+    with pytest.raises(InputError, match="mime: no dataset, run or sweep; near it: mine"):
+        verify(["mine", "mime"], machine(place))
+    damaged = Verification("a", "run", "runs/a", 3, 10, ("a: cut",), ("b: Input/output error",))
+    with pytest.raises(DamagedDataError, match="a: 1 of 3 files are damaged"):
+        raise_problems([damaged])
+    unread = Verification("a", "run", "runs/a", 3, 10, (), ("b: Input/output error",))
+    with pytest.raises(TransientError, match="a: 1 of 3 files could not be read; try again"):
+        raise_problems([unread])
