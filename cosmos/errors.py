@@ -8,6 +8,7 @@
 | `PreemptedError` | 74 | as `TransientError`, but at once, and as often as `slurm.max_requeues` allows |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
+| `StoppedError` | 75 | as `Interrupted`, of a job that nothing starts again but the same command |
 | `RequeueLimitError` | 75 | all is saved; nothing submits the job again but the same command |
 | `CosmosError` | 1 | any other error whose message suffices: no traceback, no retry |
 """
@@ -55,6 +56,12 @@ class SupersededError(CosmosError):
     """Another process writes into the run now; this one stops, and nothing is lost."""
 
     exit_status = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class StoppedError(CosmosError):
+    """A job was asked to stop; all is saved, and nothing starts it again but the same command."""
+
+    exit_status = 75
 
 
 class RequeueLimitError(CosmosError):
@@ -158,6 +165,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
         TransientError,
         DivergedError,
         SupersededError,
+        StoppedError,
         RequeueLimitError,
         CosmosError,
     )

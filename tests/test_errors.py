@@ -14,6 +14,7 @@ from cosmos.errors import (
     Interrupted,
     PreemptedError,
     RequeueLimitError,
+    StoppedError,
     SupersededError,
     TransientError,
     class_of_kind,
@@ -61,6 +62,7 @@ def test_every_class_has_a_name_of_its_own() -> None:
         PreemptedError,
         DivergedError,
         SupersededError,
+        StoppedError,
         RequeueLimitError,
     ],
 )

@@ -40,7 +40,11 @@ from cosmos.cli.stages import (
 from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.config.validation import explain_validation
+from cosmos.distributed.stop_signals import heed_stop_signals, was_stopped
 from cosmos.errors import InputError, Interrupted, error_class, summarize_error
+
+CONTINUING = frozenset({"prepare", "pretrain", "evaluate", "sweep"})
+"""Commands that go on where they were stopped, given again."""
 
 CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
 """Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
@@ -115,6 +119,7 @@ class CosmosCommand(BaseSettings):
 
 def main() -> None:
     """Run the command. An error of a class in `errors` ends in its message and exit status, no traceback."""
+    heed_stop_signals()
     set_up_logging()
     try:
         run_command()
@@ -124,10 +129,14 @@ def main() -> None:
     except SettingsError as error:
         exit_with_message(str(error), InputError.exit_status)
     except KeyboardInterrupt:
-        sys.exit(130)
+        if not CONTINUING.intersection(sys.argv[1:2]):
+            sys.exit(130)
+        exit_with_message("stopped by Ctrl-C; the same command continues", Interrupted.exit_status)
     except Interrupted as stop:
         exit_with_message(f"{stop}; the same command continues", stop.exit_status)
     except Exception as error:
+        if was_stopped():
+            exit_with_message(f"stopped ({error}); the same command continues", Interrupted.exit_status)
         if isinstance(error, BrokenPipeError) and is_output_closed():
             discard_output()
             sys.exit(CLOSED_PIPE_STATUS)

@@ -30,6 +30,7 @@ from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
 from cosmos.distributed.group import pick_device
+from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 
 MAX_TRIES = 10
@@ -193,7 +194,7 @@ def _ignore_signals(worker: int) -> None:
     The launcher sends them to every process of a job. Workers would run the handlers that they inherited, or
     die in the midst of the training process's last steps.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
 
 

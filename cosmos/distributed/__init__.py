@@ -1,1 +1,1 @@
-"""Processes of one job: their ranks in the environment, their group, and exchanges of values and errors."""
+"""Processes of one job: their ranks in the environment, their group, exchanges between them, stop signals."""

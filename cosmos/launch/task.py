@@ -17,11 +17,13 @@ from types import FrameType
 import submitit
 
 from cosmos.config.printable_text import PrintableFormatter, print_text
+from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import (
     InputError,
     Interrupted,
     OutOfMemoryError,
     RequeueLimitError,
+    StoppedError,
     SupersededError,
     error_kind,
     summarize_error,
@@ -131,10 +133,17 @@ class Task:
         """
         if place.rank == 0:
             print_text(str(stop))
-            if place.cluster == "local" and stop.signal == signal.SIGUSR2:
-                requeue_locally(place, self.files)
+            if place.cluster == "local":
+                self.stop_locally(place, stop)
         # no failure, so that srun does not end the ranks that are still on their way here
         sys.exit(0)
+
+    def stop_locally(self, place: RankPlace, stop: Interrupted) -> None:
+        """Have the controller start the job again after a warning; otherwise record that it was stopped."""
+        if stop.signal == signal.SIGUSR2:
+            requeue_locally(place, self.files)
+        with suppress(OSError):
+            self.files.write_failure(rank_failure(StoppedError(f"{stop}; the same command continues"), place))
 
 
 def code_folder(folder: Path) -> Path:
@@ -221,13 +230,12 @@ def interrupting_signals() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise Interrupted(f"stopped by {signal.Signals(number).name}", number)
 
-    numbers = (signal.SIGUSR2, signal.SIGTERM)
-    for number in numbers:
+    for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number in numbers:
+        for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
 

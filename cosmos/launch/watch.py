@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cosmos.errors import CosmosError, OutOfMemoryError, class_of_kind
+from cosmos.errors import CosmosError, OutOfMemoryError, StoppedError, class_of_kind
 from cosmos.launch.outcome import CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
 from cosmos.launch.slurm import FINAL_STATES, FailureCause, JobState, SlurmSilentError
 from cosmos.launch.submission import Submission
@@ -33,6 +33,9 @@ KILLED = FailureCause(
     "had a process killed, mostly a lack of memory; raise slurm.memory_gb or lower COSMOS_WORKERS"
 )
 """Cause of the failure of a job of which a process was killed, where the log does not name the reason."""
+
+STOPPED = FailureCause("was asked to stop; all is saved, and the same command continues", StoppedError)
+"""Cause of the end of a job without a scheduler that was asked to stop."""
 
 STEP_CANCELLED = FailureCause("had its step cancelled; the same command goes on from the last save")
 """Cause of the failure of a job whose ranks were killed through Slurm, by scancel JOB.STEP."""
@@ -194,6 +197,8 @@ def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> Failu
     """Return the cause of a job's failure, by its state, the first rank that failed, and its log."""
     if rank and issubclass(class_of_kind(rank.kind), OutOfMemoryError):
         return FINAL_STATES["OUT_OF_MEMORY"]
+    if rank and class_of_kind(rank.kind) is StoppedError:
+        return STOPPED
     if rank and state.state in ("GONE", "COMPLETED"):
         return FINAL_STATES["FAILED"]
     if rank or state.state != "FAILED":

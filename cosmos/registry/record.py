@@ -18,7 +18,7 @@ import yaml
 from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, StoppedError, class_of_kind
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
@@ -317,11 +317,11 @@ def read_job_summary(run: RunDir) -> JobSummary:
     call = CallFiles(run.jobs / submission.token, 0)
     if not call.folder.is_dir():
         return JobSummary(submission.job_id)
-    is_over = call.has_value()
+    is_over, failure = call.has_value(), call.first_failure()
     return JobSummary(
         submission.job_id,
         waits=not is_over and not call.attempts(),
-        failed=not is_over and call.first_failure() is not None,
+        failed=not is_over and failure is not None and class_of_kind(failure.kind) is not StoppedError,
     )
 
 

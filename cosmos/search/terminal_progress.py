@@ -5,6 +5,7 @@ import sys
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cosmos.config.printable_text import print_text
+from cosmos.errors import Interrupted
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.report.terminal import Terminal
 from cosmos.search.conclusion import SweepConclusion
@@ -25,7 +26,7 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     try:
         with trial_progress_bar() as bar:
             run_trials_with_progress(sweep_run, bar, console)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         name = sweep_run.sweep.id
         print_text(
             f"\ntrials that run go on; the same command attaches to them, `cosmos cancel {name}` ends them",

@@ -18,7 +18,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, Interrupted
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.once import launch
 from cosmos.launch.outcome import CallOutcome
@@ -115,13 +115,13 @@ def evaluate_into(
 
 
 def launch_evaluations(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
-    """Launch jobs, or wait for those that were launched; Ctrl-C leaves them running.
+    """Launch jobs, or wait for those that were launched; Ctrl-C or a signal leaves them running.
 
     The record of jobs that have ended is deleted: files of results show which measurements are there.
     """
     try:
         outcomes = launch(spec, show)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         if submission := read_submission(spec.record):
             job = submission.job_id
             end = f"{'scancel' if submission.cluster == 'slurm' else 'kill'} {job}"

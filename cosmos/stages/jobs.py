@@ -18,7 +18,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
 from cosmos.config.printable_text import print_text, printable
-from cosmos.errors import InputError
+from cosmos.errors import InputError, Interrupted
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.slurm import JobState, SlurmSilentError
@@ -98,11 +98,11 @@ def end_submission(submission: Submission) -> bool:
 def follow_job(submission: Submission, name: str, quiet: bool, from_start: bool) -> CallOutcome:
     """Wait for a pretraining's job while printing its log, and return its outcome.
 
-    Ctrl-C leaves the job running.
+    Ctrl-C or a signal leaves the job running.
     """
     try:
         return wait_for_outcomes(submission, lambda text: print_job_log(text, quiet), from_start)[0]
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print_text(f"\njob {submission.job_id} goes on: {attach_or_cancel(name)}", to_errors=True)
         raise
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import Interrupted
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT)
+SIGNALS = (*STOP_SIGNALS, signal.SIGINT)
 """Signals that ask a training to stop."""
 
 
@@ -42,7 +43,7 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note SIGTERM, SIGUSR2 and Ctrl-C for the duration of the block.
+    """Note stop signals and Ctrl-C for the duration of the block.
 
     An ignored signal stays ignored: a launcher may shield its job from the terminal's Ctrl-C.
     """

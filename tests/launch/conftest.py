@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.launch import watch
 from tests.launch.examples import Launcher
 
 ROOT = Path(__file__).parent.parent.parent
@@ -14,6 +15,12 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs find the calls of these tests."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
+
+
+@pytest.fixture(autouse=True)
+def one_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job wrote last is seen at once: nothing is waited for."""
+    monkeypatch.setattr(watch, "GRACE", 1.0)
 
 
 @pytest.fixture(params=["debug", "local", ON_SLURM])

@@ -20,6 +20,7 @@ from cosmos.errors import (
     InputError,
     PreemptedError,
     RequeueLimitError,
+    StoppedError,
     SupersededError,
     TransientError,
 )
@@ -31,6 +32,7 @@ from cosmos.launch.once import (
 )
 from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import Call, read_submission, submit_job
+from cosmos.launch.watch import wait_for_outcomes
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
@@ -176,6 +178,11 @@ def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
         assert time.monotonic() - began < 60
         time.sleep(0.2)
     assert not submission.is_finished()
+    (outcome,) = wait_for_outcomes(submission, lambda _: None, from_start=False)
+    assert outcome.failure
+    is_local = submission.cluster == "local"
+    assert outcome.failure.error is (StoppedError if is_local else CosmosError)
+    assert ("was asked to stop; all is saved" if is_local else "was cancelled") in str(outcome.failure)
 
 
 def test_a_job_that_is_preempted_for_good_is_submitted_again_as_often_as_it_may_be_requeued() -> None:

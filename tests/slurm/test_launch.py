@@ -23,6 +23,7 @@ pytestmark = pytest.mark.slurm
 @pytest.fixture
 def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(watch, "GRACE", 1.0)
     return Launcher("slurm", tmp_path)
 
 
@@ -60,9 +61,8 @@ def test_without_accounting_values_and_failures_are_told_too(launcher: Launcher,
 
 
 def test_a_job_that_is_preempted_for_good_is_submitted_again_once_whoever_waits_for_it(
-    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    launcher: Launcher, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(watch, "GRACE", 1.0)
     request = SMALL.model_copy(update={"partition": "scavenge", "max_requeues": 1})
     call = partial(examples.wait_for, tmp_path / "signal")
     with ThreadPoolExecutor(2) as commands:

@@ -16,6 +16,7 @@ import torch
 from cosmos.errors import DamagedDataError, SupersededError, TransientError
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
+from tests.distributed.test_stop_signals import stopped_at_import
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 from tests.test_repro import small_disk
 
@@ -113,6 +114,28 @@ def test_a_termination_signal_leaves_with_75_and_the_same_command_continues(plac
     assert process.returncode == 75
     assert b"the same command continues" in message
     assert cosmos(place, "pretrain", "--run", "stopped").returncode == 0
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_first_step_leaves_with_75_too(place: Path) -> None:
+    moments = {
+        "torch": signal.SIGINT,
+        "cosmos.training.opening": signal.SIGTERM,
+        "cosmos.data.loader": signal.SIGUSR1,
+        "open_clip.model": signal.SIGUSR2,
+    }
+    arguments = ["--experiment", str(place / "tiny.yaml"), "--run"]
+    stopped = [
+        subprocess.Popen(
+            stopped_at_import(module, number, "pretrain", *arguments, f"early-{number}"),
+            cwd=ROOT, env=environment(place), stderr=subprocess.PIPE, text=True,
+        )
+        for module, number in moments.items()
+    ]  # fmt: skip
+    for process in stopped:
+        _, said = process.communicate()
+        assert process.returncode == 75, said
+        assert "the same command continues" in said
 
 
 @pytest.mark.slow
