@@ -51,8 +51,8 @@ def read(folder: Path, content: str | bytes) -> dict[str, Any]:
         ("a: " + "[" * 3000, r"nested too deeply"),
         ("a: &a [*a]", r"more than 10,000 values"),
         (LAUGHS, r"more than 10,000 values, with what its aliases"),
-        ("a: [" + "1," * 100_000 + "]", r"line 1: not YAML: a value that is past 10,000 others"),
-        (f"a: 0x{'f' * 5000}", r"line 1: not YAML: '0xf+ is not of the type int"),
+        pytest.param("a: [" + "1," * 100_000 + "]", r"line 1: not YAML: .* past 10,000 others", id="many"),
+        pytest.param(f"a: 0x{'f' * 5000}", r"line 1: not YAML: '0xf+ is not of the type int", id="long"),
         (b"a" * (MAX_BYTES + 1), r"larger than 256 KiB"),
     ],
 )
