@@ -1,6 +1,7 @@
 """Daemons: processes that outlive the command which starts them, and that later commands find again."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,8 +12,10 @@ from typing import NamedTuple
 
 from filelock import lock_descriptor
 
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.run.files import naming_disk_errors
 
+PROCESS_ID = re.compile(r"\d{1,9}")
 STOP_SECONDS = 90
 NUM_LOG_LINES = 20
 
@@ -55,15 +58,20 @@ class Daemon:
             process_id, _, note = file.read().partition(" ")
         if not process_id:
             raise self.start_conflict()
+        if not PROCESS_ID.fullmatch(process_id):
+            raise DamagedDataError(
+                f"{self.file}: holds no id of a process; end the {self.name}, which `fuser {self.file}` names"
+            )
         return RunningProcess(int(process_id), note)
 
     def start(self, note: str = "") -> None:
         """Start it in the environment of this process, with a note for those who find it running.
 
-        Raises CosmosError where another command starts it at the same time.
+        Raises CosmosError where another command starts it at the same time, and TransientError where the
+        disk is full or fails; then nothing is started.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a", encoding="utf-8") as file:
+        with naming_disk_errors(self.file), self.file.open("a", encoding="utf-8") as file:
             if not lock_descriptor(file.fileno(), blocking=False):
                 raise self.start_conflict()
             file.truncate(0)  # first, so that nobody reads the id of a process before this one
@@ -76,7 +84,12 @@ class Daemon:
                     start_new_session=True,
                     pass_fds=[file.fileno()],  # the lock is handed on with it
                 )
-            file.write(f"{process.pid} {note}")
+            try:
+                file.write(f"{process.pid} {note}")
+                file.flush()
+            except OSError:  # nobody could end a process whose id is not in the file
+                process.kill()
+                raise
 
     def stop(self) -> bool:
         """End it, by force after STOP_SECONDS; return True where it ran."""

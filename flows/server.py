@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from cosmos.config.printable_text import print_text
-from cosmos.errors import CosmosError, InputError
+from cosmos.errors import CosmosError, InputError, error_class, summarize_error
 from flows.daemons import Daemon
 
 HOME = Path(".prefect")
@@ -157,9 +157,12 @@ def main() -> None:
         sys.exit(f"usage: python -m flows.server {'|'.join(commands)}")
     try:
         commands[sys.argv[1]]()
-    except CosmosError as error:
-        print_text(f"serve: {error}", to_errors=True)
-        sys.exit(error.exit_status)
+    except Exception as error:
+        its_class = error_class(error)
+        if its_class is None:
+            raise
+        print_text(f"serve: {summarize_error(error)}", to_errors=True)
+        sys.exit(its_class.exit_status)
 
 
 if __name__ == "__main__":

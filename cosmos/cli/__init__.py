@@ -147,8 +147,16 @@ def main() -> None:
 
 
 def flush_output() -> None:
-    """Write out what was printed; do nothing where the process was started without a standard output."""
-    print(end="", flush=True)
+    """Write out what was printed; do nothing where the process was started without a standard output.
+
+    Raises OSError that names the standard output where its disk is full or fails.
+    """
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "the standard output") from None
 
 
 def run_command() -> None:

@@ -5,12 +5,15 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, DamagedDataError, TransientError
 from flows.daemons import Daemon
+from tests.test_repro import small_disk
 
 
 @pytest.fixture
@@ -59,3 +62,33 @@ def test_a_process_that_another_command_is_starting_has_no_id_yet(sleeper: Daemo
     with pytest.raises(CosmosError, match="the sleeper is being started by another command"):
         sleeper.running()
     sleeper.file.write_text(text)
+
+
+@pytest.mark.parametrize("text", ["no id", "9" * 6000, "-1 x"])
+def test_a_file_that_holds_no_id_is_named(sleeper: Daemon, text: str) -> None:
+    sleeper.start()
+    right = sleeper.file.read_text()
+    sleeper.file.write_text(text)
+    with pytest.raises(DamagedDataError, match=r"sleeper\.pid: holds no id of a process"):
+        sleeper.running()
+    sleeper.file.write_text(right)
+
+
+def test_one_whose_id_finds_no_room_on_the_disk_is_ended(tmp_path: Path) -> None:
+    daemon = Daemon("sleeper", (sys.executable, "-c", "import time; time.sleep(60)"), tmp_path / "disk")
+    with small_disk(daemon.folder, "size=16k"):
+        daemon.file.touch()
+        daemon.log.touch()
+        with (daemon.folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+            while filler.write(bytes(4096)):
+                pass
+        with pytest.raises(TransientError, match=r"sleeper\.pid: No space left on device; free space"):
+            daemon.start()
+        while daemon.file.exists() and not lock_is_free(daemon.file):
+            time.sleep(0.05)
+        assert daemon.running() is None
+
+
+def lock_is_free(path: Path) -> bool:
+    with path.open() as file:
+        return lock_descriptor(file.fileno(), blocking=False)
