@@ -16,7 +16,14 @@ from cosmos.data.preparation import find_prepared, find_source_difference
 from cosmos.pipeline.directory import PIPELINES, list_pipelines
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import link_or_copy, remove_abandoned, replace_folder, replacing_folder, write_text
+from cosmos.run.files import (
+    link_or_copy,
+    remove_abandoned,
+    replace_folder,
+    replacing_folder,
+    require_own_folder,
+    write_text,
+)
 from cosmos.run.provenance import file_sha256
 from cosmos.run.sole_writer import sole_writer
 from cosmos.stages.prepare import prepare, print_summary, summarise_dataset
@@ -26,8 +33,11 @@ def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = F
     """Prepare a dataset beside `output`, move it there when it is whole, and return what `prepare` returns.
 
     An interrupted preparation is resumed if the same parameters and code began it from the same source. What
-    these prepared for another pipeline is linked; while they are at it there, it is waited for.
+    these prepared for another pipeline is linked; while they are at it there, it is waited for. Raises
+    InputError for an `output` with other files than datasets.
     """
+    datasets = {params.data.name, *(path.parents[1].name for path in output.glob(f"*/*/{MANIFEST_FILE}"))}
+    require_own_folder(output, datasets.__contains__)
     state = preparation_state(params)
     final = machine.model_copy(update={"data_root": output})
     manifest = final.dataset(params.data.name, "train") / MANIFEST_FILE

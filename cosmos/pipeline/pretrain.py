@@ -18,8 +18,8 @@ from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run import provenance
 from cosmos.run.code_state import installed_version
 from cosmos.run.directory import RunDir
-from cosmos.run.files import link_or_copy, replacing_folder, write_text
-from cosmos.run.model_card import ModelCard
+from cosmos.run.files import link_or_copy, replacing_folder, require_own_folder, write_text
+from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.stages.pretrain_job import launch_pretraining
 
 
@@ -51,8 +51,11 @@ def pretrain_into(
 ) -> dict[str, Any]:
     """Pretrain in the run directory `path`, and copy its checkpoint and records to `output`.
 
-    Errors of `launch_pretraining` pass through, and leave `output` as it was.
+    Errors of `launch_pretraining` pass through, and leave `output` as it was. Raises InputError for an
+    `output` with other files than these.
     """
+    kept = {CHECKPOINT_FILE, CARD_FILE, *(file.name for file in kept_records(RunDir(path)))}
+    require_own_folder(output, kept.__contains__)
     is_first = is_first_process()
     if is_first:
         write_text(run_pointer(output), f"{path}\n")
@@ -71,5 +74,10 @@ def keep_outputs(run: RunDir, checkpoint: Path, output: Path, machine: Machine) 
     with replacing_folder(output) as folder:
         link_or_copy(checkpoint, folder / CHECKPOINT_FILE)
         card.write(folder)
-        for file in (run.params, run.provenance, run.metrics):
+        for file in kept_records(run):
             shutil.copyfile(file, folder / file.name)
+
+
+def kept_records(run: RunDir) -> tuple[Path, ...]:
+    """Return the records of a run that are kept with its checkpoint."""
+    return run.params, run.provenance, run.metrics

@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,17 @@ def _refuse_to_replace(path: Path) -> None:
         raise InputError(f"{path}: a file; name a folder")
     if Path.cwd().is_relative_to(path.resolve()):
         raise InputError(f"{path}: holds the folder worked in; name a folder of its own")
+
+
+def require_own_folder(folder: Path, is_ours: Callable[[str], bool]) -> None:
+    """Raise InputError for a folder to replace that holds more than an earlier output of the same kind.
+
+    `is_ours`: returns True for the names of files and folders that such an output holds.
+    """
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not is_ours(path.name):
+            remedy = "name an empty folder, or one of an earlier output"
+            raise InputError(f"{path}: would be deleted, since {folder} is replaced; {remedy}")
 
 
 def replace_folder(folder: Path, path: Path) -> None:

@@ -33,7 +33,8 @@ from cosmos.model.checkpoint_reference import (
 )
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.stages.evaluation_result import EvaluationResult, publish_results
+from cosmos.run.files import require_own_folder
+from cosmos.stages.evaluation_result import EvaluationResult, is_result_file, publish_results
 from cosmos.stages.jobs import end_submission, print_job_log
 from cosmos.tracking.mirror import mirroring
 
@@ -105,8 +106,10 @@ def evaluate_into(
 ) -> EvaluationResult:
     """Evaluate, and put the results of this evaluation alone into `output`, in place of what was there.
 
-    `output` stays as it was where not everything was measured. Raises the errors of `launch_evaluation`.
+    `output` stays as it was where not everything was measured. Raises the errors of `launch_evaluation`, and
+    InputError for an `output` with other files than results.
     """
+    require_own_folder(output, is_result_file)
     evaluated = launch_evaluation(names, experiment, machine, path, checkpoint, quiet)
     if evaluated.is_first and not evaluated.problems:
         publish_results(evaluated, RunDir(path), checkpoint, output)

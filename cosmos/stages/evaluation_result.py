@@ -3,11 +3,14 @@
 Nothing here imports torch.
 """
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.identity import short_hash
 from cosmos.errors import CosmosError, TransientError
@@ -81,6 +84,11 @@ def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
     path = picture_path(results, entry["dataset"], entry["data_hash"], model)
     older = results.with_name(f"{results.stem}-{entry['dataset']}-{model}.png")
     return path if path.exists() or not older.exists() else older
+
+
+def is_result_file(name: str) -> bool:
+    """Return True for the name of a file that `publish_results` writes."""
+    return re.fullmatch(rf"({'|'.join(get_args(SuiteName))})(-.*\.png|\.json|\.md)", name) is not None
 
 
 def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:

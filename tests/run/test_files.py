@@ -14,6 +14,7 @@ from cosmos.run.files import (
     remove_abandoned,
     replacing,
     replacing_folder,
+    require_own_folder,
     write_json,
     write_text,
 )
@@ -164,6 +165,17 @@ def test_only_folders_are_replaced_and_none_that_holds_the_working_one(
     monkeypatch.chdir(tmp_path / "a" / "b")
     with pytest.raises(InputError, match="holds the folder worked in"), replacing_folder(Path("..")):
         pass
+
+
+def test_a_folder_with_files_of_others_is_not_replaced(tmp_path: Path) -> None:
+    for name in ("ours", "thesis.tex"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        InputError, match=r"/thesis\.tex: would be deleted, since .* is replaced; name an empty"
+    ):
+        require_own_folder(tmp_path, lambda name: name == "ours")
+    require_own_folder(tmp_path, lambda name: True)
+    require_own_folder(tmp_path / "absent", lambda name: False)
 
 
 def test_what_killed_processes_left_goes_when_somebody_writes_there(tmp_path: Path) -> None:

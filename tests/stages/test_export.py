@@ -8,7 +8,9 @@ import pytest
 from cosmos.cli import main
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError
+from cosmos.run.files import remove_abandoned
 from cosmos.stages.export import export_plain_clip
+from tests.crash_points import killed_at_each_operation
 from tests.model.examples import written
 
 
@@ -39,3 +41,21 @@ def test_an_output_that_is_in_use_or_no_file_is_refused(tmp_path: Path, output: 
     with pytest.raises(InputError, match=message):
         export_plain_clip(str(checkpoint), tmp_path / output, "teacher", Machine())
     assert checkpoint.read_bytes() == before
+
+
+def test_an_export_that_is_killed_at_any_moment_leaves_whole_files_and_is_done_by_the_same_command(
+    tmp_path: Path,
+) -> None:
+    checkpoint, output = written(tmp_path), tmp_path / "out" / "clip.pt"
+
+    def export() -> None:
+        export_plain_clip(str(checkpoint), output, "teacher", Machine())
+
+    export()
+    whole = {path: path.read_bytes() for path in output.parent.iterdir()}
+    for _ in killed_at_each_operation(export, output.parent):
+        assert all(whole[path] == path.read_bytes() for path in output.parent.glob("clip.*"))
+        export()
+        remove_abandoned(output.parent)  # which a process does by itself when it first writes there
+        assert {path: path.read_bytes() for path in output.parent.iterdir()} == whole
+        output.unlink()
