@@ -6,6 +6,7 @@ import logging
 import os.path
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -99,7 +100,8 @@ def _places(root: Path) -> dict[str, Any]:
 def fetch_version(revision: str, path: str, folder: Path) -> Path:
     """Return a file as it was at a revision, from DVC's cache or a remote, kept in `folder` under its hash.
 
-    `revision` is one of git, `path` starts from the root of the repository that is worked in.
+    One that is damaged there is fetched again. `revision` is one of git, `path` starts from the root of the
+    repository that is worked in.
     Raises InputError for an unknown revision or path, and a file that no place has; TransientError where a
     remote does not answer.
     """
@@ -109,10 +111,15 @@ def fetch_version(revision: str, path: str, folder: Path) -> Path:
         status = _status_at(name, revision, path, files)
     version = status.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     kept = folder / f"{version}{PurePosixPath(path).suffix}"
-    if not ("md5" in status and kept.exists()):
+    if not kept.exists() or _md5_of_file(kept) != version:
         with replacing(kept) as temporary, _naming_storage_errors(name):
             files.get_file(f"/{path}", str(temporary))
     return kept
+
+
+def _md5_of_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def _files_at(name: str, revision: str) -> Any:

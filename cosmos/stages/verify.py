@@ -107,7 +107,8 @@ def kind_of(folder: Path) -> SubjectKind | None:
     if (folder / SWEEP_FILE).is_file():
         return "sweep"
     run = RunDir(folder)
-    if any(path.exists() for path in (run.params, run.metrics, run.provenance, run.checkpoints, run.lease)):
+    records = (run.provenance, run.metrics, run.checkpoints, run.lease, run.job, run.labels)
+    if any(path.exists() for path in records):
         return "run"
     is_dataset = (folder / DATASET_PARAMS_FILE).is_file() or any(folder.glob(f"*/{MANIFEST_FILE}"))
     return "dataset" if is_dataset else None

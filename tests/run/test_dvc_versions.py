@@ -123,6 +123,8 @@ def test_a_file_is_fetched_as_it_was_at_a_revision(repository: Path, tmp_path: P
     old = fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept")
     assert old.read_text() == "seed: 1\n"
     assert fetch_version("second", "made/model.pt", tmp_path / "kept").read_text() == "seed: 2\n"
+    old.write_text("seed: 3\n")
+    assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
     assert fetch_version("HEAD~1", "params.yaml", tmp_path / "kept").read_text() == "seed: 1\n"
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")

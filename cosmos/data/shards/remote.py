@@ -1,12 +1,13 @@
 """Shards in object storage: copied whole, some of the copies kept, errors of storages turned into ours."""
 
+import logging
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +22,8 @@ from cosmos.errors import (
     convert_os_error,
     is_permanent,
 )
+
+logger = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
 
@@ -107,6 +110,16 @@ def cached_copy(url: str, machine: Machine) -> Path:
 def forget_copy(url: str, machine: Machine) -> None:
     """Remove the local copy of `url`, so that the next use copies it again."""
     _copy_path(url, machine).unlink(missing_ok=True)
+
+
+def forget_damaged_copy(url: str, size: int, digest: str, machine: Machine) -> None:
+    """Remove the local copy of `url` where its size or SHA-256 is another, with a warning."""
+    copy = _copy_path(url, machine)
+    with suppress(FileNotFoundError), copy.open("rb") as file:
+        is_whole = copy.stat().st_size == size and file_digest(file, "sha256").hexdigest() == digest
+        if not is_whole:
+            logger.warning("%s: a damaged copy of %s is removed; it is copied again when needed", copy, url)
+            copy.unlink(missing_ok=True)
 
 
 @contextmanager

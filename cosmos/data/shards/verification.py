@@ -12,7 +12,7 @@ from cosmos.data.image_decoding import verify_image
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.readable import PUT_BACK, name_damage, repair_advice
 from cosmos.data.shards.damage import find_damage
-from cosmos.data.shards.remote import is_remote, temporary_copy
+from cosmos.data.shards.remote import forget_damaged_copy, is_remote, temporary_copy
 from cosmos.data.shards.samples import OpenShard, ShardedSamples, image_extension, read_index
 from cosmos.errors import DamagedDataError
 
@@ -21,8 +21,9 @@ DELETE_FILE = "delete that file, and"
 
 
 def verify_shard(samples: ShardedSamples, shard: ShardInfo, machine: Machine) -> None:
-    """Check a shard to the last byte, and its samples where it has an index. A remote one is copied for this.
+    """Check a shard to the last byte, and its samples where it has an index.
 
+    A remote one is copied for this; a kept copy of it that is damaged is removed.
     Raises DamagedDataError, which names the shard, its damaged samples and the remedy; InputError where this
     user may not read it, TransientError when a disk or the network fails.
     """
@@ -47,6 +48,7 @@ def _damaged(samples: ShardedSamples, problem: str, first: str) -> DamagedDataEr
 @contextmanager
 def _local_file(samples: ShardedSamples, shard: ShardInfo, machine: Machine) -> Iterator[Path]:
     if is_remote(shard.path):
+        forget_damaged_copy(shard.path, shard.num_bytes, shard.sha256, machine)
         with temporary_copy(shard.path, machine) as copy:
             yield copy
     else:

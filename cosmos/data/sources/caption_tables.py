@@ -60,13 +60,13 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     table, scratch = published, tuple[Path, ...]()
     if published.suffix == ".parquet" or published.is_dir():
         # Importing pyarrow takes a third of a second, also in every process that writes shards.
-        from cosmos.data.sources.parquet_tables import copy_as_json_lines
+        from cosmos.data.sources.parquet_tables import checksum_file, copy_as_json_lines
 
         columns = partial(_columns_to_copy, schema=schema)
         # Deleted once the dataset is prepared, so that no other dataset may use it.
         owner = f"{(machine.data_root / params.name).absolute()}:{schema}"
         table = copy_as_json_lines(published, machine.cache_root / "tables", owner, columns)
-        scratch = (table,)
+        scratch = (table, checksum_file(table))
     located = locate_rows(table, schema)
     rows = located.places
     if not rows:

@@ -17,7 +17,8 @@ from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
 from cosmos.errors import InputError, convert_os_error
-from cosmos.run.files import remove_abandoned, replacing
+from cosmos.run.files import remove_abandoned, replacing, write_text
+from cosmos.run.provenance import file_sha256
 
 SUFFIX = ".parquet"
 
@@ -43,7 +44,7 @@ def parquet_files(table: Path) -> list[Path]:
 
 
 def copy_as_json_lines(table: Path, folder: Path, owner: str, choose_columns: ChooseColumns) -> Path:
-    """Write the rows to a file of JSON lines in `folder`, unless it is there; return it.
+    """Write the rows to a file of JSON lines in `folder`, unless it is there and whole; return it.
 
     Its name stands for the `owner`, who may delete it, and for paths, sizes and times of change of the files
     in `table`. Other copies of the owner's are removed, and what killed processes left.
@@ -54,18 +55,29 @@ def copy_as_json_lines(table: Path, folder: Path, owner: str, choose_columns: Ch
     files = parquet_files(table)
     name = _digest([owner])
     copy = folder / f"{name}-{_digest(list(map(_describe_state, files)))}.jsonl"
-    if not copy.exists():
+    if not _is_whole(copy):
         remove_abandoned(folder)
-        for other in folder.glob(f"{name}-*.jsonl"):
+        for other in folder.glob(f"{name}-*"):
             other.unlink(missing_ok=True)
         try:
             with replacing(copy) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
                 for path in files:
                     lines.writelines(_json_lines(path, choose_columns))
+            write_text(checksum_file(copy), file_sha256(copy))
         except OSError as error:
             message = f"{copy}: cannot be written ({error.strerror})"
             raise convert_os_error(error, message, InputError, "correct the machine's cache_root") from None
     return copy
+
+
+def checksum_file(copy: Path) -> Path:
+    """Return the path of the file beside a copy that has its SHA-256."""
+    return copy.with_suffix(".sha256")
+
+
+def _is_whole(copy: Path) -> bool:
+    checksum = checksum_file(copy)
+    return copy.exists() and checksum.exists() and checksum.read_bytes() == file_sha256(copy).encode()
 
 
 def _digest(parts: Sequence[str]) -> str:

@@ -82,6 +82,13 @@ def test_a_remote_shard_is_read_from_its_storage(tmp_path: Path) -> None:
     fsspec.filesystem("memory").pipe("/verified/a.tar", content)
     verify(read)
     assert list((tmp_path / "cache" / "shards").iterdir()) == []
+    read.read(0)
+    (copy,) = (tmp_path / "cache" / "shards").iterdir()
+    verify(read)
+    assert copy.exists()
+    flip_bit(copy, 0)
+    verify(read)
+    assert not copy.exists()
     fsspec.filesystem("memory").pipe("/verified/a.tar", content.replace(b"thing 1", b"thing 2"))
     with pytest.raises(
         DamagedDataError, match=r"memory://verified/a.tar: 1 of 2 samples are damaged \(s1\); put"

@@ -16,9 +16,9 @@ from cosmos.data.preparation import prepare_dataset
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.sources import parquet_tables
 from cosmos.data.sources.openers import open_source
-from cosmos.data.sources.parquet_tables import copy_as_json_lines
+from cosmos.data.sources.parquet_tables import checksum_file, copy_as_json_lines
 from cosmos.errors import InputError, TransientError
-from tests.data.examples import image_bytes, machine
+from tests.data.examples import flip_bit, image_bytes, machine
 from tests.data.sources.test_caption_tables import opened, read_all, url, write_tar
 
 
@@ -100,9 +100,13 @@ def test_the_copy_lasts_until_the_dataset_is_prepared(tmp_path: Path) -> None:
     inode = copy.stat().st_ino
     open_source(params, settled)
     assert copy.stat().st_ino == inode, "the copy is written again"
+    whole = copy.read_bytes()
+    flip_bit(copy, 100)
+    open_source(params, settled)
+    assert copy.read_bytes() == whole
     manifest = prepare_dataset(params, settled, processes=2)["train"]
     assert manifest.num_samples == 5
-    assert copies(tmp_path) == []
+    assert not any((tmp_path / "cache" / "tables").iterdir())
     read = ShardedSamples(settled.dataset("prose", "train"), settled)
     assert {read.read(i).annotation["original_caption"] for i in range(5)} == {f"no. {i}" for i in range(5)}
 
@@ -127,7 +131,7 @@ def test_what_a_killed_preparation_left_of_a_copy_is_removed(tmp_path: Path) -> 
         part.parent.mkdir(exist_ok=True)
         part.touch()
     copy = copy_as_json_lines(path, tmp_path / "copies", "things", everything)
-    assert sorted((tmp_path / "copies").iterdir()) == [elsewhere, copy]
+    assert sorted((tmp_path / "copies").iterdir()) == [elsewhere, copy, checksum_file(copy)]
 
 
 def test_rows_without_a_location_are_listed(tmp_path: Path) -> None:
