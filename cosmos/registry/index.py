@@ -24,7 +24,7 @@ from typing import Any
 from cosmos.config import figures, identity
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
-from cosmos.run import directory, labels, metrics, provenance_record, results
+from cosmos.run import directory, labels, metrics, provenance_record, records, results
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing
 from cosmos.run.records import parse_record
@@ -189,7 +189,17 @@ def is_encodable(entry: IndexEntry) -> bool:
 @cache
 def index_version() -> int:
     """Return a checksum of the code that makes records: an index of other code is not used."""
-    readers = (run_records, results, metrics, labels, directory, identity, figures, provenance_record)
+    readers = (
+        run_records,
+        results,
+        metrics,
+        labels,
+        directory,
+        identity,
+        figures,
+        provenance_record,
+        records,
+    )
     files = (__file__, *(str(module.__file__) for module in readers))
     return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 

@@ -7,7 +7,7 @@ own part of one record, whose `problem` then names it.
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,7 +26,7 @@ from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
 from cosmos.run.provenance_record import Provenance, read_provenance
-from cosmos.run.records import describe_problem, read_record
+from cosmos.run.records import TolerantReader, read_record
 from cosmos.run.results import Results
 
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
@@ -39,7 +39,6 @@ DATASET_PREFIX = "dataset."
 TRAINING_DATA_KEY = f"{DATASET_PREFIX}manifest"
 """Key of the hash of the data that a run was trained on."""
 
-Part = TypeVar("Part")
 Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
@@ -152,26 +151,6 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         sessions.dataset,
         joined([sessions.evaluated, *(part.data for part in results)]),
     )
-
-
-class TolerantReader:
-    """Reader of files that may be missing or damaged; `problems` has the errors of damaged ones."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def read(self, path: Path, read: Callable[[], Part], default: Part) -> Part:
-        """Return the value of `read`, or `default` where its file is missing or damaged.
-
-        The error of a damaged one is added to `problems`, with its `path`.
-        """
-        try:
-            return read()
-        except FileNotFoundError:
-            return default
-        except Exception as error:  # a damaged file may raise any error in its reader
-            self.problems.append(describe_problem(path, error))
-            return default
 
 
 def seconds_silent(lease: str | Path) -> float:
