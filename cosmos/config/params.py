@@ -33,7 +33,7 @@ class DemoParams(Section):
 class DataParams(Section):
     """Dataset that `cosmos prepare` makes: its source, its splits, its shards."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
     """name of the dataset: its folder below the machine's data_root"""
     source: SourceName = "demo"
     """form that the input comes in"""

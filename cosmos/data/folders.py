@@ -1,8 +1,11 @@
-"""Folders that strangers filled: walks that follow links, and names that are no inputs at all."""
+"""Folders that strangers filled: walks that follow links, names that are no inputs, files that are none."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
+from typing import BinaryIO
 
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
@@ -62,6 +65,13 @@ def _stop(error: OSError) -> None:
 def _listing_error(error: OSError, folder: Path | str) -> CosmosError:
     message = f"{folder}: cannot be listed ({error.strerror})"
     return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file to read it. Raises OSError for it, also for a pipe or device, which might never end."""
+    if not S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.open("rb")
 
 
 def is_broken_link(path: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from cosmos.config.near_names import close_names
+from cosmos.config.printable_text import encodable_text
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
@@ -24,6 +25,8 @@ captions    `captions`, a list of strings
 MANIFEST_FILE = "manifest.json"
 
 REMEDY = "delete it and run `cosmos prepare` again"
+
+MAX_NAME_CHARACTERS, MAX_PATH_CHARACTERS = 250, 4000
 
 MIN_SAMPLE_BYTES = 1024
 """Bytes that a sample takes of a tar at least: a header of 512 bytes each for its image and its captions."""
@@ -46,18 +49,22 @@ class ShardInfo:
         """
         if "\0" in self.path or not (_is_elsewhere(self.path) if is_elsewhere else _is_name(self.path)):
             place = "an absolute path or URL" if is_elsewhere else "a file name beside the manifest"
-            return f"shard {self.path!r} is not {place}"
+            return f"shard {self.path!r:.200} is not {place}"
         if not 0 <= self.num_samples * MIN_SAMPLE_BYTES <= self.num_bytes:
             return f"shard {self.path!r} cannot hold {self.num_samples} samples in {self.num_bytes} bytes"
         return ""
 
 
 def _is_elsewhere(path: str) -> bool:
-    return path.startswith("/") or "://" in path
+    return (path.startswith("/") or "://" in path) and len(path) < MAX_PATH_CHARACTERS
 
 
 def _is_name(path: str) -> bool:
-    return path not in ("", ".", "..") and "/" not in path
+    return path not in ("", ".", "..") and "/" not in path and len(path) < MAX_NAME_CHARACTERS
+
+
+MAX_SKIPPED_CHARACTERS = 5000
+"""Largest name of a skipped input, and reason, that is recorded; strangers' may be megabytes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Skipped:
     def __post_init__(self) -> None:
         for key in ("input", "reason"):
             text: str = getattr(self, key)
-            object.__setattr__(self, key, text.encode("utf-8", "backslashreplace").decode())
+            object.__setattr__(self, key, encodable_text(text[:MAX_SKIPPED_CHARACTERS]))
 
     def below(self, root: Path) -> Self:
         """Return the same input and reason with paths that start from `root`."""
@@ -136,7 +143,7 @@ class Manifest:
         """Return the reason why `write` cannot have been given this manifest; "" for none."""
         for path, number in Counter(shard.path for shard in self.shards).most_common(1):
             if number > 1:
-                return f"shard {path!r} is there {number} times"
+                return f"shard {path!r:.200} is there {number} times"
         is_elsewhere = self.source.get("source") == "shards"
         problems = (shard.problem(is_elsewhere) for shard in self.shards)
         return next(filter(None, problems), "")

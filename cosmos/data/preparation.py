@@ -32,6 +32,7 @@ from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
+from cosmos.config.printable_text import printable
 from cosmos.data.demo_world import are_evaluation_sets_written, write_evaluation_sets
 from cosmos.data.folders import list_names
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
@@ -144,7 +145,7 @@ def _check_same_params(folder: Path, params: DataParams) -> None:
     old, new = (identifying_values(values, "data") for values in (recorded_values, _deciding(params)))
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:
-        changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys)
+        changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}"[:200] for key in keys[:9])
         raise InputError(f"{folder}: was prepared from other parameters ({changes}); {remedy}")
 
 
@@ -384,15 +385,10 @@ def _skipped_message(folder: Path, params: DataParams, skipped: Sequence[Skipped
         (
             f"{problem}, more than data.max_skipped allows ({format_share(params.max_skipped)}):",
             *(
-                f"  {_printable(entry.input)}: {_printable(entry.reason.removeprefix(f'{entry.input}: '))}"
+                f"  {printable(entry.input)}: {printable(entry.reason.removeprefix(f'{entry.input}: '))}"
                 for entry in skipped[:NUM_SKIPPED_NAMED]
             ),
             f"All of them are in {folder / SKIPPED_FILE}. Correct them and delete {folder}; or run again "
             "with a larger --data.max_skipped: what is prepared is kept",
         )
     )
-
-
-def _printable(text: str) -> str:
-    """Return a stranger's text without what would move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cosmos.data.manifest import MANIFEST_FILE, Manifest, ShardInfo
+from cosmos.data.manifest import MANIFEST_FILE, Manifest, ShardInfo, Skipped
 from cosmos.errors import DamagedDataError, InputError
 
 SHARD = ShardInfo("shard-00000.tar", 2, 8192, "0" * 64)
@@ -44,10 +44,11 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
         (changed("path", "s3://elsewhere/a.tar"), "is not a file name beside"),
         (changed("path", "a\0.tar"), "is not a file name beside"),
         (changed("path", ".."), "'..' is not a file name beside"),
+        (changed("path", "a" * 300), "is not a file name beside"),
         ('{"schema": ' + "[" * 100_000, "recursion limit"),
         ("\udcff", "Invalid JSON"),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_another_content_of_a_manifest_is_one_line_that_names_the_file(
     content: str, reason: str, tmp_path: Path
@@ -69,6 +70,12 @@ def test_shards_that_existed_before_lie_anywhere(place: str, tmp_path: Path) -> 
     manifest = Manifest("captions", (shard,), (), {"source": "shards"})
     manifest.write(tmp_path)
     assert Manifest.read(tmp_path) == manifest
+
+
+def test_a_skipped_input_has_a_name_of_limited_size_that_any_file_can_hold() -> None:
+    entry = Skipped("\udcff" * 10, "x" * 10**7)
+    assert entry.input == r"\udcff" * 10
+    assert len(entry.reason) == 5000
 
 
 def test_a_manifest_that_is_not_there_names_the_datasets_near_it(tmp_path: Path) -> None:

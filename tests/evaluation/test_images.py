@@ -1,6 +1,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -46,10 +47,10 @@ def test_an_image_that_a_failing_disk_keeps_back_is_not_damaged(
     write_images(tmp_path, {"1.png": "red"})
     images = ImageFiles(tmp_path, (tmp_path / "1.png",), 1000)
 
-    def fail(path: Path) -> bytes:
+    def fail(path: Path) -> BinaryIO:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr("cosmos.evaluation.images.open_file", fail)
     with pytest.raises(TransientError, match=r"1\.png: cannot be read: Input/output error"):
         images.read(0)
 

@@ -5,10 +5,33 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos.data.folders import is_hidden
+from cosmos.data.folders import is_hidden, open_file
 from cosmos.errors import DamagedDataError, convert_os_error
 
 MAX_NAMED_EXTENSIONS = 10
+
+
+MAX_HEADER_BYTES = 2**20
+"""Largest name of a member, or other text about it; tarfile reads all of it into memory."""
+
+TEXT_TYPES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+"""Types of members that are text about the next one."""
+
+
+class _Member(tarfile.TarInfo):
+    """Member of a tar whose names and other texts are of limited size."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in TEXT_TYPES and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a name of {self.size} bytes")
+        member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return member
 
 
 class TarEntry(NamedTuple):
@@ -62,7 +85,7 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     places: dict[str, tuple[int, int] | None] = {}
     try:
         end = path.stat().st_size
-        with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        with open_file(path) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
             while (member := tar.next()) is not None:
                 if member.offset_data + member.size > end:
                     raise tarfile.ReadError("it ends in the middle of a file")

@@ -20,6 +20,9 @@ MAX_JSON_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
 """Largest files that are read; text is lists of names, questions or examples."""
 
+MAX_NAME_BYTES, MAX_PATH_BYTES = 255, 3000
+"""Longest names, and paths below a folder, that file systems have."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,7 +42,10 @@ def path_below(folder: Path, name: str) -> Path:
     """
     parts = PurePosixPath(name).parts
     if not parts or parts[0] == "/" or ".." in parts or "\0" in name or "\\" in name:
-        raise InputError(f"{name!r}: not a path below {folder}")
+        raise InputError(f"{name!r:.200}: not a path below {folder}")
+    sizes = [len(part.encode("utf-8", "surrogatepass")) for part in parts]
+    if max(sizes) > MAX_NAME_BYTES or sum(sizes) + len(sizes) > MAX_PATH_BYTES:
+        raise InputError(f"{name!r:.200}...: longer than the name of a file can be")
     return folder / name
 
 
@@ -93,7 +99,7 @@ def read_karpathy(path: Path, split: str) -> list[CaptionedImage]:
     entries = list(_entries(path, _object(path, load_json_file(path)).get("images"), "images"))
     splits = sorted({_karpathy_split(where, entry) for where, entry in entries})
     if split not in splits:
-        raise InputError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits)}")
+        raise InputError(f"{path}: no images of split {split!r}; its splits are {', '.join(splits):.200}")
     images = [
         _karpathy_image(where, entry) for where, entry in entries if _karpathy_split(where, entry) == split
     ]
@@ -198,7 +204,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
             rows = csv_rows(path, decoded_lines(path, file))
             header = [name.strip() for name in next(rows, (1, []))[1]]
             if header != ["image", "caption"]:
-                raise InputError(f"{path}, line 1: expected the header image,caption, found {header}")
+                raise InputError(f"{path}, line 1: expected the header image,caption, found {header!r:.200}")
             for line, row in rows:
                 if row and len(row) != 2:
                     raise InputError(

@@ -234,7 +234,7 @@ def _location_column(table: Path, columns: list[str], schema: CaptionSchema) -> 
     if location is None or not any(name in columns for name in SCHEMA_COLUMNS[schema]):
         raise InputError(
             f"{table}: expected a column of URLs or paths ({', '.join(LOCATION_COLUMNS)}) and columns of "
-            f"captions ({', '.join(CAPTION_COLUMNS[schema])}); found {', '.join(columns)}"
+            f"captions ({', '.join(CAPTION_COLUMNS[schema])}); found {', '.join(columns):.200}"
         )
     return location
 
@@ -281,5 +281,7 @@ def _parse_csv_row(header: list[str], path: str, content: bytes) -> Any:
     except InputError as error:  # the file is another than when its rows were located
         raise DamagedDataError(str(error)) from None
     if len(cells) != len(header):
-        raise DamagedDataError(f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]}")
+        raise DamagedDataError(
+            f"a row of {len(cells)} cells below a header of {len(header)}: {cells[:1]!r:.100}"
+        )
     return dict(zip(header, cells, strict=True))

@@ -68,11 +68,11 @@ def read_statements(path: Path) -> list[tuple[MmvpStatement, MmvpStatement]]:
         number, kind = statement.number, statement.kind
         if by_number[kind, number] is not statement:
             raise InputError(
-                f"{path}, line {statement.line}: id {number} of type {kind!r} is there twice; remove one"
+                f"{path}, line {statement.line}: id {number} of type {kind!r:.80} is there twice; remove one"
             )
         if (kind, _partner(number)) not in by_number:
             raise InputError(
-                f"{path}, line {statement.line}: id {number} of type {kind!r} has no partner"
+                f"{path}, line {statement.line}: id {number} of type {kind!r:.80} has no partner"
                 f" {_partner(number)} of this type; add it, or remove the line"
             )
     return [(first, by_number[first.kind, first.number + 1]) for first in statements if first.number % 2]
@@ -124,7 +124,7 @@ def _statements(path: Path) -> Iterator[MmvpStatement]:
     header = [name.strip().lower() for name in next(rows, (1, []))[1]]
     columns = ["id" if name == "question id" else name for name in header]
     if sorted(columns) != ["id", "statement", "type"]:
-        raise InputError(f"{path}, line 1: expected the columns id, type, statement, found {header}")
+        raise InputError(f"{path}, line 1: expected the columns id, type, statement, found {header!r:.200}")
     for line, row in rows:
         if row:
             yield _statement(path, line, columns, row)
@@ -134,8 +134,8 @@ def _statement(path: Path, line: int, columns: Sequence[str], row: Sequence[str]
     values = dict(zip(columns, map(str.strip, row), strict=False))
     if len(row) != len(columns) or not all(values.values()):
         raise InputError(
-            f"{path}, line {line}: expected id, type and statement, found {row}; put statements that have"
-            " commas in double quotes"
+            f"{path}, line {line}: expected id, type and statement, found {row!r:.200}; put statements that"
+            " have commas in double quotes"
         )
     if not re.fullmatch("[0-9]{1,9}", values["id"]):
         raise InputError(f"{path}, line {line}: id is {values['id']!r:.80}; expected a number")

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unicodedata import normalize
 
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
 from cosmos.data.folders import walk_files
-from cosmos.data.sources.caption_files import load_text_file, path_below
+from cosmos.data.sources.caption_files import load_text_file, locate_below
 from cosmos.errors import InputError
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key, listing_hash
@@ -36,11 +37,11 @@ class PairedFolders:
 
     def image(self, stem: str) -> Path:
         """Return the file of an image. Raises InputError when it would lie outside of the folder."""
-        return path_below(self.images, stem + self.image_suffix)
+        return locate_below(self.images, stem + self.image_suffix)
 
     def mask(self, stem: str) -> Path:
         """Return the file of an image's mask. Raises InputError when it would lie outside of the folder."""
-        return path_below(self.masks, stem + self.mask_suffix)
+        return locate_below(self.masks, stem + self.mask_suffix)
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,9 @@ def find_stems(folders: PairedFolders) -> list[str]:
         images -= {f"{stem}{folders.mask_suffix}".removesuffix(folders.image_suffix) for stem in masks}
     if not images:
         raise InputError(f"{folders.images}: no images (*{folders.image_suffix}) in it; {folders.remedy}")
-    return sorted(images | masks)
+    # A Mac writes é as two characters, other systems as one: both are the same stem.
+    by_form = {normalize("NFC", stem): stem for stem in sorted(images | masks)}
+    return sorted(by_form.values())
 
 
 def _stems_below(folder: Path, suffix: str) -> Iterable[str]:

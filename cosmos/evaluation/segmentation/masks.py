@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from cosmos.config.evaluate_params import SegmentationProtocol
+from cosmos.data.folders import open_file
 from cosmos.data.image_decoding import open_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.errors import DamagedDataError
@@ -51,7 +52,8 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray[tuple[int, int],
     try:
         if path.stat().st_size > MAX_IMAGE_BYTES:
             raise DamagedDataError(f"{path}: mask of more than {MAX_IMAGE_BYTES} bytes")
-        content = path.read_bytes()
+        with open_file(path) as file:
+            content = file.read()
     except OSError as error:
         raise convert_read_error(error, path, "mask cannot be used") from None
     try:

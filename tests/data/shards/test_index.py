@@ -215,6 +215,18 @@ def test_a_broken_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
     assert keys_until_error(path, "no header at byte 2048") == ["0"]
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_name_of_gigabytes_is_not_read_into_memory(tmp_path: Path, kind: bytes) -> None:
+    path = make_tar(tmp_path / "a.tar", [("0.jpg", b"x"), ("1.jpg", b"y")])
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, 2**40
+    with path.open("r+b") as file:
+        file.seek(2048)
+        file.write(header.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(2**40)  # of a disk, it takes a few blocks
+    assert keys_until_error(path, "a name of 1099511627776 bytes") == ["0"]
+
+
 def test_a_compressed_tar_is_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w:gz") as tar:
         tar.addfile(tarfile.TarInfo("0.jpg"))

@@ -243,6 +243,13 @@ def test_a_set_of_ones_own_has_masks_at_the_paths_of_its_images(tmp_path: Path) 
     assert opened.size == {"num_images": 2, "num_classes": 3}
 
 
+def test_a_mask_belongs_to_its_image_in_either_of_unicodes_forms(tmp_path: Path) -> None:
+    write_own(tmp_path)
+    write_image(tmp_path / "images" / "\u00e9.jpg")
+    write_mask(tmp_path / "masks" / "e\u0301.png", "L")
+    assert open_own(tmp_path).size["num_images"] == 3
+
+
 def test_suffixes_tell_images_from_masks_in_one_folder(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("sky\nmeadow\n")
     write_image(tmp_path / "all/1_photo.png")
