@@ -19,8 +19,9 @@ from cosmos.config.sweep_loading import load_sweep
 from cosmos.pipeline.directory import PIPELINE
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
+from cosmos.search.cancellation import cancel_sweep
 from cosmos.search.conclusion import SweepConclusion
-from cosmos.search.sweep_run import SweepRun, cancel_sweep, prepare_sweep_run
+from cosmos.search.sweep_run import SweepRun, prepare_sweep_run
 from cosmos.search.terminal_tables import describe_trial, format_values
 from cosmos.tracking.note import MirrorNote
 from flows.artifacts import TrialTable
@@ -119,11 +120,12 @@ def pretrain_sweep(
 
 def describe_conclusion(conclusion: SweepConclusion) -> str:
     """Return the verdict of a sweep, and the leader's figures and experiment where there is one."""
+    remarks = [*conclusion.kept, *conclusion.problems]
     if not conclusion.run:
-        return "; ".join([conclusion.verdict, *conclusion.kept])
+        return "; ".join([conclusion.verdict, *remarks])
     figures = format_values(conclusion.candidates[0].figures)
     experiment = f"experiment: {conclusion.overlay or 'not written'}"
-    return "; ".join([conclusion.verdict, figures, *conclusion.kept, experiment])
+    return "; ".join([conclusion.verdict, figures, *remarks, experiment])
 
 
 def lead_sweep(sweep_run: SweepRun) -> None:

@@ -47,7 +47,7 @@ class CancelCommand(Command):
 
         sweep = SweepDir(machine.runs_root / self.run)
         if sweep.definition.is_file():
-            from cosmos.search.sweep_run import cancel_sweep
+            from cosmos.search.cancellation import cancel_sweep
 
             self.print_json(cancel_sweep(sweep, quiet=self.as_json))
         else:

@@ -16,7 +16,7 @@ from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure
 from cosmos.run.files import file_label, write_text
 
-StudyPlots = Callable[[SweepDir, Machine], list[PlotlyFigure]]
+StudyPlots = Callable[[SweepDir], list[PlotlyFigure]]
 """Function that returns the plots of a sweep's study."""
 
 MAX_PAGE_NAME = 80
@@ -32,7 +32,7 @@ def write_comparison(
     """
     comparison = compare_named(names, machine)
     path = output or default_page_path(names, machine)
-    studies = {folder.path.name: study_plots(folder, machine) for folder in comparison.sweeps}
+    studies = {folder.path.name: study_plots(folder) for folder in comparison.sweeps}
     write_text(path, render_comparison(comparison, names, studies))
     if not quiet:
         print_comparison(comparison)

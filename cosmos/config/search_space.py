@@ -37,6 +37,10 @@ class SearchedParameter(Section):
     """by path of another parameter: its value or values with which this one is searched; otherwise this one
     keeps the base's value"""
 
+    def study_params(self, path: str, value: SearchValue) -> TrialValues:
+        """Return the value of the parameter at `path` by the name that a study has for it."""
+        return {path: value}
+
 
 class ValueRange(SearchedParameter):
     """Distribution over the values from `low` to `high`."""
@@ -93,6 +97,10 @@ class LogOneMinusRange(ValueRange):
         The value is rounded to 12 digits, so that no float error takes it out of the range.
         """
         return round(1 - trial.suggest_float(f"1 - {path}", 1 - self.high, 1 - self.low, log=True), 12)
+
+    def study_params(self, path: str, value: SearchValue) -> TrialValues:
+        """Return the distance of the value from 1, which differs from the one drawn by the rounding."""
+        return {f"1 - {path}": min(max(1 - float(value), 1 - self.high), 1 - self.low)}
 
 
 class IntegerRange(ValueRange):
@@ -171,6 +179,19 @@ def is_searched(distribution: Distribution, values: Mapping[str, Any]) -> bool:
         values.get(path) in (wanted if isinstance(wanted, tuple) else (wanted,))
         for path, wanted in distribution.when.items()
     )
+
+
+def study_params(space: SearchSpace, values: Mapping[str, SearchValue]) -> TrialValues:
+    """Return the values of a trial by the names that a study has for them.
+
+    Raises ValueError for a parameter or a value that is not of the space.
+    """
+    params: TrialValues = {}
+    for path, value in values.items():
+        if path not in space or not is_drawn(space[path], value):
+            raise ValueError(f"{path}: {value!r} is not of the search space")
+        params |= space[path].study_params(path, value)
+    return params
 
 
 def condition_problems(space: SearchSpace) -> Iterator[str]:

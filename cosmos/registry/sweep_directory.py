@@ -4,23 +4,31 @@ runs/<sweep>-<identity>/sweep.yaml, study.journal, labels.json, metrics.jsonl, w
                         trial-0003/, trial-0003-seed-1/ (run directories), best.json
 """
 
-import json
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
+from pydantic import FiniteFloat
 
 from cosmos.config.near_names import near_names
-from cosmos.config.search_space import TrialValues
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, SupersededError, convert_os_error
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
+from cosmos.run.records import read_record
+
+logger = logging.getLogger(__name__)
 
 TrialState = Literal["running", "finished", "pruned", "failed"]
+
+TRIAL_FOLDER = re.compile(r"trial-(\d{4,5})(-seed-\d+)?")
+"""Name of the run directory of a trial or a repetition, with the trial's number."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,12 @@ class TrialRecord:
     """the trial's number in the study; a repetition has that of the trial that it repeats"""
     seed: int
     """0, or in a repetition the number that is added to the base's seed"""
-    asked: TrialValues
+    asked: dict[str, bool | int | FiniteFloat | str]
     """values that it tries"""
     state: TrialState = "running"
     attempts: int = 0
     """number of jobs that were submitted for it"""
-    values: dict[str, float] = field(default_factory=dict)
+    values: dict[str, FiniteFloat] = field(default_factory=dict)
     """objectives by figure, of a finished trial; of a pruned one the last that was reported"""
     problem: str = ""
     """reason of its failure, in a line"""
@@ -54,19 +62,74 @@ class TrialRecord:
         """Name of its run directory within the sweep's directory."""
         return f"trial-{self.number:04d}" + (f"-seed-{self.seed}" if self.seed else "")
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the trial has finished, was pruned or failed: its record is final."""
+        return self.state != "running"
+
     @classmethod
     def of(cls, run: RunDir) -> Self:
-        """Return the record in a run directory. DamagedDataError where it is none."""
+        """Return the record in a run directory.
+
+        Raises DamagedDataError where the file is damaged, InputError where there is none or it may not be
+        read, and TransientError where the disk fails.
+        """
+        remedy = f"restore it, or delete {run.path}: another trial takes its place"
         try:
-            return cls(**json.loads(run.trial.read_text(encoding="utf-8")))
-        except (TypeError, ValueError) as error:
-            raise DamagedDataError(
-                f"{run.trial}: not the record of a trial ({error}); delete {run.path}"
-            ) from None
+            return read_record(run.trial, cls, "record of a trial", remedy)
+        except OSError as error:
+            raise convert_os_error(error, f"{run.trial}: {error.strerror}", remedy=remedy) from None
 
     def write(self, run: RunDir) -> None:
-        """Write the record into a run directory."""
-        write_json(run.trial, asdict(self))
+        """Write the record into a run directory; one that has ended is never written again.
+
+        A file that is no record of this trial is renamed. Raises SupersededError where the trial has ended
+        otherwise, as another process recorded it.
+        """
+        old = self._written_before(run)
+        if old and old.has_ended and old != self:
+            raise SupersededError(
+                f"{run.trial}: the trial has {old.state}, as another process recorded; "
+                "the record is kept, and the same command goes on from it"
+            )
+        if old != self:
+            write_json(run.trial, asdict(self))
+
+    def _written_before(self, run: RunDir) -> "TrialRecord | None":
+        """Return the record of this trial in a run directory; None where there is none, or none any more."""
+        if not run.trial.exists():
+            return None
+        try:
+            old = TrialRecord.of(run)
+            if (old.sweep, old.name) == (self.sweep, self.name):
+                return old
+            problem = f"{run.trial}: the record of {old.name} of {old.sweep}"
+        except (DamagedDataError, InputError) as error:
+            problem = str(error).partition(";")[0]
+        logger.warning("%s; kept as %s, and written anew", problem, set_aside(run.trial).name)
+        return None
+
+
+@dataclass(frozen=True)
+class SweepTrials:
+    """Trials of a sweep, as their records say, and the folders whose record is of no use."""
+
+    records: list[TrialRecord]
+    """records of trials and repetitions, in order of number and seed"""
+    problems: dict[str, str]
+    """by name of the folder: a line that names the file, the reason and the remedy"""
+
+    @property
+    def firsts(self) -> dict[int, TrialRecord]:
+        """Records of trials by number, without repetitions."""
+        return {record.number: record for record in self.records if not record.seed}
+
+    @property
+    def num_numbers(self) -> int:
+        """Number of trials up to the last one that has a folder, whatever its record is."""
+        folders = [*(record.name for record in self.records), *self.problems]
+        matches = (TRIAL_FOLDER.fullmatch(name) for name in folders)
+        return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
 @dataclass(frozen=True)
@@ -101,9 +164,49 @@ class SweepDir:
 
     @property
     def trials(self) -> list[TrialRecord]:
-        """Records of all trials, in order of number and seed. DamagedDataError where a file is damaged."""
-        records = (TrialRecord.of(RunDir(path.parent)) for path in self.path.glob("trial-*/trial.json"))
-        return sorted(records, key=lambda trial: (trial.number, trial.seed))
+        """Records of all trials that can be read, in order of number and seed."""
+        return self.read_trials().records
+
+    def read_trials(self) -> SweepTrials:
+        """Return the records of all trials, and the problems of those that are of no use.
+
+        Raises TransientError where the disk fails.
+        """
+        records, problems = list[TrialRecord](), dict[str, str]()
+        for run in self.trial_runs:
+            try:
+                records.append(self._read_trial(run))
+            except (DamagedDataError, InputError) as error:
+                problems[run.path.name] = str(error)
+        return SweepTrials(sorted(records, key=lambda trial: (trial.number, trial.seed)), problems)
+
+    @property
+    def trial_runs(self) -> list[RunDir]:
+        """Run directories of trials that were begun, by name."""
+        runs = (RunDir(path) for path in sorted(self.path.glob("trial-*")))
+        return [run for run in runs if run.trial.exists() or run.params.exists()]
+
+    def _read_trial(self, run: RunDir) -> TrialRecord:
+        """Return the record of a trial. InputError where it is of another one, or in another folder."""
+        record = TrialRecord.of(run)
+        if record.name != run.path.name or not TRIAL_FOLDER.fullmatch(record.name):
+            raise InputError(
+                f"{run.trial}: the record of {record.name}, in a folder of another name; "
+                "rename the folder, or move it out of the sweep"
+            )
+        if record.sweep != self.path.name and self.sweep_id not in ("", record.sweep):
+            raise InputError(
+                f"{run.trial}: the record of a trial of {record.sweep}; move the folder out of the sweep"
+            )
+        return record
+
+    @cached_property
+    def sweep_id(self) -> str:
+        """Id of the sweep by its definition; "" where that is damaged."""
+        try:
+            return self.sweep().id
+        except (DamagedDataError, InputError, FileNotFoundError):
+            return ""
 
     def write_definition(self, sweep: Sweep) -> None:
         """Write the definition of a sweep, which makes this its directory."""
@@ -115,7 +218,17 @@ class SweepDir:
         try:
             return Sweep.load(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DamagedDataError(f"{self.definition}: not the definition of a sweep ({error})") from None
+            raise DamagedDataError(
+                f"{self.definition}: not the definition of a sweep ({error}); `cosmos sweep` writes it anew"
+            ) from None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that a new one may take its place; return where it is now."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    return path.rename(aside)
 
 
 def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:

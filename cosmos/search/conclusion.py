@@ -32,6 +32,8 @@ class SweepConclusion:
     """run directory of the leading trial; "" where none leads"""
     kept: list[str]
     """remarks on files under the experiment's name: kept, since others wrote them, or deleted"""
+    problems: list[str]
+    """lines on trials that are left out, since their records are of no use"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the conclusion as values of JSON."""
@@ -43,10 +45,10 @@ class SweepConclusion:
 
 def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Importances]) -> SweepConclusion:
     """Return the conclusion of a sweep's trials; write the parameters of the leading one as an experiment."""
-    trials = folder.trials
-    candidates = rank_candidates(sweep, trials)
+    trials = folder.read_trials()
+    candidates = rank_candidates(sweep, trials.records)
     verdict = judge_candidates(sweep, candidates)
-    firsts = [trial.state for trial in trials if not trial.seed]
+    firsts = [trial.state for trial in trials.firsts.values()]
     states = {state: firsts.count(state) for state in sorted(set(firsts))}
     overlay, run, kept = "", "", list[str]()
     if not verdict.leader:
@@ -64,4 +66,5 @@ def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Imp
         overlay,
         run,
         kept,
+        list(trials.problems.values()),
     )

@@ -1,16 +1,15 @@
 """Controller of a sweep, which asks the study for trials, runs them, and tells it their outcomes.
 
-All state is in the study, the jobs' records and the run directories, so that a controller may be killed at
-any moment, and the next one continues. A trial's values are in the study before its job is submitted, and its
-end is told to the study before it is written to trial.json.
+All state is in the records of trials and jobs and in the run directories, so that a controller may be killed
+at any moment, and the next one continues. A trial's record is written before its job is submitted, and its
+end before the study is told: the study can be made again from the records.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -28,15 +27,16 @@ from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import MetricsTail, MetricsWriter, read_metrics
+from cosmos.run.metrics import MetricsTail
+from cosmos.search.ended_trials import EndedTrialsLog
 from cosmos.search.objectives import (
     check_same_data,
-    intermediate_value,
     read_objective_data,
     read_trial_figures,
     select_objectives,
 )
-from cosmos.search.study import ASKED, trial_values
+from cosmos.search.study import ASKED, report_metrics, trial_values
+from cosmos.search.study_of_records import tell_end
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
 from cosmos.search.trial_retries import TrialRetries
 
@@ -47,13 +47,6 @@ POLL_SECONDS = 0.5
 
 MIN_FAILURES_TO_STOP = 3
 """Failed trials after which a sweep stops: most of all, or in a row by a cause that they share."""
-
-END_STATES: Mapping[TrialState, Literal["finished", "pruned", "failed"]] = {
-    TrialState.COMPLETE: "finished",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-"""State in trial.json, by the study's state."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +69,17 @@ class Controller:
     """Runner of a sweep's trials, in the only process that does so until another one takes over."""
 
     def __init__(
-        self, sweep: Sweep, folder: SweepDir, study: optuna.Study, runner: TrialRunner, parallel: int
+        self,
+        sweep: Sweep,
+        folder: SweepDir,
+        study: optuna.Study,
+        runner: TrialRunner,
+        parallel: int,
+        lease: Lease,
     ) -> None:
         self.sweep, self.folder, self.study = sweep, folder, study
-        self.runner, self.parallel = runner, parallel
-        self.lease = Lease.take(folder.own)
-        self.num_ended = len(read_metrics(folder.own.metrics))
-        self.metrics = MetricsWriter(folder.own.metrics, self.num_ended)
+        self.runner, self.parallel, self.lease = runner, parallel, lease
+        self.ended = EndedTrialsLog(folder.own.metrics)
         self.running: dict[str, RunningTrial] = {}
         self.num_ended_here = self.num_failed_here = 0
         self.failures: list[type[CosmosError]] = []
@@ -116,7 +113,8 @@ class Controller:
             for seed in range(1, self.sweep.file.repeats.seeds + 1)
             for trial in best_trials(self.study)[: self.sweep.file.repeats.best]
         ]
-        return [record for record in repetitions if not self.has_ended(record)]
+        ended = self.ended_runs()
+        return [record for record in repetitions if record.name not in ended]
 
     def repeat(self) -> Iterator[TrialRecord]:
         """Train the best trials again with further seeds; yield each as it begins and as it ends."""
@@ -136,6 +134,7 @@ class Controller:
                 yield from self.poll(running)
             while len(self.running) < self.parallel and (new := next_trial()):
                 yield self.begin(*new)
+                self.lease.check()
             if not self.running:
                 self.check_parked(1)
                 return
@@ -146,10 +145,10 @@ class Controller:
         trials = self.study.get_trials(deepcopy=False)
         return sum(1 for trial in trials if trial_values(trial) and trial.state != TrialState.FAIL)
 
-    def has_ended(self, record: TrialRecord) -> bool:
-        """Return True when a trial's record says that it has ended."""
-        run = self.folder.run(record)
-        return run.trial.exists() and TrialRecord.of(run).state != "running"
+    def ended_runs(self) -> set[str]:
+        """Return the names of trials and repetitions that have ended, or whose record cannot be read."""
+        trials = self.folder.read_trials()
+        return {record.name for record in trials.records if record.has_ended} | trials.problems.keys()
 
     def ask(self) -> tuple[TrialRecord, Trial]:
         """Return a new trial, whose values are in the study."""
@@ -171,28 +170,36 @@ class Controller:
         return record
 
     def take_over(self) -> Iterator[TrialRecord]:
-        """Continue after the last controller: begin trials that run, record ends that only the study has."""
+        """Continue after the last controller: begin trials that run, tell ends that only the records have.
+
+        Records that are of no use are logged, each in a line.
+        """
+        trials = self.folder.read_trials()
+        for problem in trials.problems.values():
+            logger.warning("%s", problem)
+        for record in trials.records:
+            if record.has_ended:
+                self.ended.add(record)
         for frozen in self.study.get_trials(deepcopy=False):
-            values = trial_values(frozen)
+            if frozen.state == TrialState.RUNNING:
+                yield from self.go_on(frozen, trials.firsts.get(frozen.number))
+
+    def go_on(self, frozen: FrozenTrial, record: TrialRecord | None) -> Iterator[TrialRecord]:
+        """Begin a trial that runs as far as the study knows; tell the study its end where `record` has it."""
+        if record and record.has_ended:
+            self.settle(record)
+        elif values := trial_values(frozen):
             record = TrialRecord(self.sweep.id, frozen.number, 0, values)
-            if frozen.state == TrialState.RUNNING and not values:
-                self.study.tell(frozen.number, state=TrialState.FAIL)  # killed while it was asked for
-            elif frozen.state == TrialState.RUNNING:
-                yield self.begin(record, Trial(self.study, frozen._trial_id))
-            elif self.folder.run(record).trial.exists() and not self.has_ended(record):
-                self.record_end(self.folder.run(record), frozen)
+            yield self.begin(record, Trial(self.study, frozen._trial_id))
+        else:
+            self.study.tell(frozen.number, state=TrialState.FAIL)  # killed while it was asked for
 
-    def record_end(self, run: RunDir, frozen: FrozenTrial) -> None:
-        """Write trial.json of a trial that has ended in the study; end the job of a pruned one."""
-        if frozen.state == TrialState.PRUNED:
-            self.runner.stop(run)
-        state = END_STATES[frozen.state]
-        replace(TrialRecord.of(run), state=state, values=self.by_figure(frozen.values)).write(run)
-
-    def by_figure(self, values: Sequence[float] | None) -> dict[str, float]:
-        """Return the objective values of a study's trial by figure; {} where it has none."""
-        names = [objective.figure for objective in self.sweep.file.objectives]
-        return dict(zip(names, values, strict=True)) if values else {}
+    def settle(self, record: TrialRecord) -> None:
+        """Do what the end of a trial leads to: stop the job of a pruned one, tell the study."""
+        if record.state == "pruned":
+            self.runner.stop(self.folder.run(record))
+        if not record.seed:
+            tell_end(self.study, self.sweep, record)
 
     def poll(self, running: RunningTrial) -> Iterator[TrialRecord]:
         """Report a running trial's new values; finish, prune, restart or fail it where that is due."""
@@ -207,34 +214,22 @@ class Controller:
 
     def report(self, running: RunningTrial) -> bool:
         """Report a trial's new values to the study; return True if the trial should be pruned."""
-        if (
-            running.trial is None
-            or len(self.sweep.file.objectives) > 1
-            or not (lines := running.metrics.new_lines())
-        ):
+        lines = running.metrics.new_lines()
+        if running.trial is None or not lines:
             return False
-        (objective,) = self.sweep.file.objectives
         epochs = self.sweep.params(running.record.asked, 0).pretrain.epochs
-        reported = self.study.get_trials(deepcopy=False)[running.record.number].intermediate_values
-        falls_behind = False
-        for line in lines:
-            report = intermediate_value(objective, line)
-            if report and report[0] not in reported:
-                running.trial.report(report[1], report[0])
-                falls_behind |= line["epoch"] < epochs and running.trial.should_prune()
-        return falls_behind
+        return report_metrics(running.trial, self.sweep.file.objectives, lines, epochs)
 
     def prune(self, running: RunningTrial) -> TrialRecord:
         """End a trial that has fallen behind, and its job."""
-        assert running.trial
-        frozen = self.study.tell(running.trial, state=TrialState.PRUNED, skip_if_finished=True)
-        self.runner.stop(running.run)
-        return self.close(
-            running, replace(running.record, state="pruned", values=self.by_figure(frozen.values))
-        )
+        (objective,) = self.sweep.file.objectives
+        reported = self.study.get_trials(deepcopy=False)[running.record.number].intermediate_values
+        last = reported[max(reported)]
+        values = {objective.figure: last} if math.isfinite(last) else {}
+        return self.close(running, replace(running.record, state="pruned", values=values))
 
     def finish(self, running: RunningTrial) -> TrialRecord:
-        """Tell the study a finished trial's objectives; fail the trial where one is not finite.
+        """Record a finished trial's objectives; fail the trial where one is not finite.
 
         InputError where its run has no such figure, or was measured on other data than other trials.
         """
@@ -245,8 +240,6 @@ class Controller:
         check_same_data(record, self.folder.trials, running.run)
         if not all(map(math.isfinite, values.values())):
             return self.fail(running, f"an objective is not finite: {values}")
-        if running.trial:
-            self.study.tell(running.trial, list(values.values()), skip_if_finished=True)
         return self.close(running, replace(record, state="finished", values=values))
 
     def revive_or_fail(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
@@ -298,9 +291,7 @@ class Controller:
     def fail(
         self, running: RunningTrial, reason: str, error: type[CosmosError] = DivergedError
     ) -> TrialRecord:
-        """Tell the study that a trial failed. Raises the errors of `check_failures`."""
-        if running.trial:
-            self.study.tell(running.trial, state=TrialState.FAIL, skip_if_finished=True)
+        """Record that a trial failed. Raises the errors of `check_failures`."""
         record = self.close(running, replace(running.record, state="failed", problem=reason))
         self.failures.append(error)
         self.num_failed_here += 1
@@ -322,21 +313,24 @@ class Controller:
             raise CosmosError(f"{counts}, the last one so: {reason}\n{remedy}")
 
     def close(self, running: RunningTrial, record: TrialRecord) -> TrialRecord:
-        """Write the record of a trial that ended, and log it as a line of the sweep's metrics."""
+        """Write the record of a trial that ended, log it as a line of the sweep's metrics, tell the study."""
+        self.lease.check()
         record.write(running.run)
+        self.ended.add(record)
+        self.settle(record)
         if record.state != "failed":
             self.failures.clear()
         del self.running[record.name]
-        self.num_ended, self.num_ended_here = self.num_ended + 1, self.num_ended_here + 1
-        self.metrics.log(
-            {"step": self.num_ended, "trial": record.number, "seed": record.seed, **record.values}
-        )
+        self.num_ended_here += 1
         return record
 
 
 def count_interruptions(run: RunDir) -> int:
-    """Return the interruptions in the record of a trial that was begun before; 0 without a record."""
-    return TrialRecord.of(run).interruptions if run.trial.exists() else 0
+    """Return the interruptions in the record of a trial that was begun before; 0 without one of use."""
+    try:
+        return TrialRecord.of(run).interruptions
+    except (InputError, DamagedDataError):
+        return 0
 
 
 def is_common_cause(error: type[CosmosError]) -> bool:

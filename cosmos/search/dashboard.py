@@ -4,7 +4,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
 from cosmos.registry.sweep_directory import find_sweep_dir
-from cosmos.search.study import load_study, open_storage
+from cosmos.search.study_storage import load_study, open_storage
 
 
 def serve_dashboard(name: str, machine: Machine, port: int) -> None:

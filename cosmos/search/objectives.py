@@ -99,7 +99,10 @@ def intermediate_value(objective: Objective, line: Mapping[str, Any]) -> tuple[i
     """
     if objective.suite:
         _, dataset, model, metric = objective.figure.split("/", 3)
-        value = line.get("evaluation", {}).get(f"{model}/{dataset}/{metric}")
-        return None if value is None else (int(line["epoch"]), value)
-    value = line.get(objective.figure)
-    return None if value is None else (int(line["step"]), value)
+        evaluation, step = line.get("evaluation"), line.get("epoch")
+        value = evaluation.get(f"{model}/{dataset}/{metric}") if isinstance(evaluation, dict) else None
+    else:
+        value, step = line.get(objective.figure), line.get("step")
+    if not isinstance(value, int | float) or not isinstance(step, int | float):
+        return None
+    return int(step), float(value)

@@ -1,107 +1,28 @@
-"""Studies of Optuna: storage, sampler, pruner, importances. Only a sweep's controller writes to its study."""
+"""Studies of Optuna: sampler, pruner, the values of trials, importances of the parameters."""
 
-import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.importance import get_param_importances
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.storages import BaseStorage, JournalStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from cosmos.config.machine import Machine
-from cosmos.config.sweep import PrunerSettings, SamplerSettings, Sweep
-from cosmos.errors import DamagedDataError, InputError, TransientError, convert_os_error
-from cosmos.registry.sweep_directory import SweepDir
+from cosmos.config.sweep import Objective, PrunerSettings, SamplerSettings, Sweep
+from cosmos.search.objectives import intermediate_value
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 ASKED = "asked"
 """Attribute of an Optuna trial: the values that it tries. A trial without it was never begun."""
 
 MIN_TRIALS_OF_IMPORTANCES = 12
 """Number of finished trials below which importances say little, and are withheld."""
-
-
-def open_study(sweep: Sweep, folder: SweepDir, machine: Machine) -> optuna.Study:
-    """Return the study of a sweep, created if need be, with its sampler and pruner, which no storage keeps.
-
-    InputError where the machine's storage is none, TransientError where it does not answer,
-    DamagedDataError where the journal is damaged.
-    """
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    with storage_errors_explained(folder.path.name):
-        study = optuna.create_study(
-            storage=open_storage(folder, machine),
-            study_name=sweep.id,
-            directions=[objective.direction for objective in sweep.file.objectives],
-            load_if_exists=True,
-        )
-        study.sampler = make_sampler(sweep, len(study.trials))
-    study.pruner = make_pruner(sweep.file.pruner)
-    return study
-
-
-def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
-    """Return the study of a sweep. InputError where there is none; other errors as of `open_study`."""
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    name = folder.sweep().id
-    problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` begins it"
-    if not machine.study_storage.get_secret_value() and not folder.journal.exists():
-        raise InputError(problem)  # opened, the journal would be created
-    with storage_errors_explained(folder.path.name):
-        storage = open_storage(folder, machine)
-        try:
-            return optuna.load_study(study_name=name, storage=storage)
-        except KeyError:
-            raise InputError(problem) from None
-
-
-def open_storage(folder: SweepDir, machine: Machine) -> BaseStorage:
-    """Return the storage of a sweep's study: the machine's database, or a journal in the sweep's directory.
-
-    InputError where the database's address is wrong, sqlalchemy's or Optuna's errors where it does not
-    answer, TransientError where the journal cannot be read, DamagedDataError where it is damaged.
-    """
-    url = machine.study_storage.get_secret_value()
-    return open_database(folder.path.name, url) if url else open_journal(folder.journal)
-
-
-def open_database(name: str, url: str) -> BaseStorage:
-    """Return the storage at a database's address; `name`: the sweep, for messages."""
-    try:
-        return get_storage(url)
-    except (ImportError, ValueError, RuntimeError, ArgumentError) as error:
-        raise InputError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
-
-
-def open_journal(path: Path) -> BaseStorage:
-    """Return the storage in a journal file, created if need be."""
-    try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except OSError as error:
-        message = f"the study of {path.parent.name}: {error}; see COSMOS_STUDY_STORAGE"
-        raise convert_os_error(error, message) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedDataError(f"{path}: not the journal of a study ({error!r})") from None
-
-
-@contextmanager
-def storage_errors_explained(name: str) -> Iterator[None]:
-    """Raise TransientError where a study's database does not answer; `name`: the sweep."""
-    try:
-        yield
-    except (SQLAlchemyError, StorageInternalError) as error:
-        raise TransientError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
 
 
 def make_sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
@@ -179,3 +100,28 @@ def trial_values(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
     """Return the values that a trial tries, by parameter; {} where it was never begun."""
     values: dict[str, Any] = trial.user_attrs.get(ASKED, {})
     return values
+
+
+def report_metrics(
+    trial: optuna.Trial, objectives: Sequence[Objective], lines: Iterable[Mapping[str, Any]], epochs: int
+) -> bool:
+    """Report the values in lines of a trial's metrics; return True if it falls behind before its last epoch.
+
+    Values are of a single objective: pruners know no others.
+    """
+    falls_behind = False
+    reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    for line in lines if len(objectives) == 1 else ():
+        if report := intermediate_value(objectives[0], line):
+            step, value = report
+            if step not in reported:
+                trial.report(value, step)
+                reported.add(step)
+            falls_behind |= is_before(epochs, line) and trial.should_prune()
+    return falls_behind
+
+
+def is_before(epochs: int, line: Mapping[str, Any]) -> bool:
+    """Return True for a line of metrics.jsonl that was logged before this number of epochs was done."""
+    epoch = line.get("epoch")
+    return isinstance(epoch, int | float) and epoch < epochs

@@ -1,7 +1,6 @@
 """Plots of a study by Optuna, as Plotly's JSON."""
 
 import json
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,13 +12,10 @@ from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
-from cosmos.search.study import load_study, objective_importances
-
-logger = logging.getLogger(__name__)
+from cosmos.search.study import objective_importances
+from cosmos.search.study_of_records import study_of_records
 
 COLUMN_WIDTH = 150
 """Pixels per parameter in a plot that shows them side by side."""
@@ -31,14 +27,11 @@ MAX_FRONT_OBJECTIVES = 3
 """Largest number of objectives of which a Pareto front is drawn."""
 
 
-def plot_study(folder: SweepDir, machine: Machine) -> list[PlotlyFigure]:
-    """Return Optuna's plots of a sweep; none where its study cannot be read, which is logged."""
-    objectives = [objective.figure for objective in folder.sweep().file.objectives]
-    try:
-        return study_plots(load_study(folder, machine), objectives)
-    except CosmosError as error:
-        logger.warning("no plots of %s: %s", folder.path.name, error)
-        return []
+def plot_study(folder: SweepDir) -> list[PlotlyFigure]:
+    """Return Optuna's plots of a sweep. InputError and DamagedDataError for a definition that is none."""
+    sweep = folder.sweep()
+    objectives = [objective.figure for objective in sweep.file.objectives]
+    return study_plots(study_of_records(sweep, folder), objectives)
 
 
 def study_plots(study: optuna.Study, objectives: Sequence[str]) -> list[PlotlyFigure]:

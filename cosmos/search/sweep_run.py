@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import SecretStr
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
-from cosmos.config.printable_text import print_text
 from cosmos.config.sweep import Sweep
 from cosmos.data.order import batch_per_rank
+from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.cores import usable_cores
-from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep
+from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep, newest_of_name
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import run_path
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
@@ -22,8 +22,10 @@ from cosmos.run.lease import Lease
 from cosmos.search.conclusion import SweepConclusion, conclude_sweep
 from cosmos.search.controller import Controller
 from cosmos.search.objectives import check_objectives
-from cosmos.search.study import load_study, open_study, parameter_importances, storage_errors_explained
-from cosmos.search.trial_jobs import TrialJobs, end_run_job
+from cosmos.search.study import parameter_importances
+from cosmos.search.study_of_records import study_of_records
+from cosmos.search.study_storage import open_study, storage_errors_explained
+from cosmos.search.trial_jobs import TrialJobs
 from cosmos.stages.run_opening import read_dataset_version
 
 
@@ -63,8 +65,9 @@ class SweepRun:
             mirroring(self.folder.own, self.machine.wandb),
             storage_errors_explained(self.folder.path.name),
         ):
+            lease = Lease.take(self.folder.own)  # before the study is opened: another one writes no more
             study = open_study(self.sweep, self.folder, self.machine)
-            controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel)
+            controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel, lease)
             if not is_new and controller.has_trials_left(self.num_trials):
                 check_objectives(self.sweep, self.machine)
             yield from controller.search(self.num_trials)
@@ -72,7 +75,7 @@ class SweepRun:
 
     def conclude(self) -> SweepConclusion:
         """Return the conclusion of the sweep's trials so far, and write it."""
-        study = load_study(self.folder, self.machine)
+        study = study_of_records(self.sweep, self.folder)
         figures = [objective.figure for objective in self.sweep.file.objectives]
         conclusion = conclude_sweep(self.sweep, self.folder, parameter_importances(study, figures))
         write_json(self.folder.best, conclusion.as_json())
@@ -85,7 +88,7 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
     InputError where the data is not prepared, or a trial does not fit the job that is asked for.
     """
     request = machine.slurm.over(sweep.needs)
-    dataset = read_dataset_version(sweep.base, machine)
+    dataset = read_dataset_of_sweep(sweep, machine)
     batch_per_rank(sweep.base.pretrain.batch_size, request.num_ranks)
     sweep = replace(sweep, data=dataset.sha256)
     cluster = sweep_cluster(machine)
@@ -102,6 +105,18 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
         at_a_time,
         num_trials or sweep.file.trials,
     )
+
+
+def read_dataset_of_sweep(sweep: Sweep, machine: Machine) -> DatasetVersion:
+    """Return the version of a sweep's data; where it is not there, name the sweep whose results are kept."""
+    try:
+        return read_dataset_version(sweep.base, machine)
+    except InputError as error:
+        newest = newest_of_name(sweep.name, SweepDir(machine.runs_root / sweep.name))
+        if newest is None:
+            raise
+        remark = f"the results of {newest.path} are there without it: `cosmos compare {newest.path.name}`"
+        raise InputError(f"{error}; {remark}") from None
 
 
 def sweep_cluster(machine: Machine) -> ClusterName:
@@ -137,19 +152,3 @@ def trial_machine(machine: Machine) -> Machine:
             "data_root": machine.data_root.absolute(),
         }
     )
-
-
-def cancel_sweep(folder: SweepDir, quiet: bool) -> dict[str, Any]:
-    """End the jobs of a sweep's trials; return the sweep's id, the trials and the jobs that ended.
-
-    What is saved stays, and a controller that runs stops soon. TransientError where Slurm does not answer.
-    """
-    Lease.take(folder.own)
-    sweep = folder.sweep()
-    running = [trial for trial in folder.trials if trial.state == "running"]
-    ended = [trial for trial in running if end_run_job(folder.run(trial))]
-    jobs = [trial.job for trial in ended]
-    if not quiet:
-        outcome = f"jobs cancelled: {', '.join(jobs)}" if ended else "no trial's job was alive"
-        print_text(f"{sweep.id}: {outcome}; the same sweep command goes on from what is saved")
-    return {"sweep": sweep.id, "trials": [trial.name for trial in ended], "jobs": jobs}

@@ -103,7 +103,7 @@ def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
     yield conclusion.verdict
     for objective, importances in conclusion.importances.items():
         yield f"importance for {objective}: {describe_importances(importances)}"
-    yield from conclusion.kept
+    yield from (*conclusion.kept, *conclusion.problems)
     if conclusion.run:
         yield f"experiment: {conclusion.overlay or 'not written'}\nrun: {conclusion.run}"
 

@@ -168,13 +168,13 @@ class TrialJobs:
 
     def stop(self, run: RunDir) -> bool:
         """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""
-        return end_run_job(run)
+        return bool(end_run_job(run))
 
 
-def end_run_job(run: RunDir) -> bool:
-    """End the job of a run; return True if one was alive. TransientError where Slurm is silent."""
+def end_run_job(run: RunDir) -> str:
+    """End the job of a run; return its id, "" where none was alive. TransientError where Slurm is silent."""
     submission = attachable_job(run)
-    return submission is not None and end_submission(submission)
+    return submission.job_id if submission and end_submission(submission) else ""
 
 
 def wait_for_slurm() -> None:

@@ -15,10 +15,11 @@ from cosmos.config.sweep_loading import load_sweep
 from cosmos.errors import CosmosError
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
+from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.search.controller import Controller
-from cosmos.search.study import open_study
+from cosmos.search.study_storage import open_study
 from cosmos.search.trial_jobs import TrialJobState
 
 RECALL = "retrieval/heldout/student/text_to_image_R@1"
@@ -124,4 +125,5 @@ def controller(sweep: Sweep, folder: Path, bench: Bench, parallel: int = 2) -> C
     """Return a controller as `cosmos sweep` makes it, but with trials on a bench."""
     place = SweepDir(folder / sweep.id)
     place.write_definition(sweep)
-    return Controller(sweep, place, open_study(sweep, place, Machine()), bench, parallel)
+    lease = Lease.take(place.own)
+    return Controller(sweep, place, open_study(sweep, place, Machine()), bench, parallel, lease)

@@ -24,7 +24,8 @@ from cosmos.errors import (
 from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.search import trial_retries
-from cosmos.search.study import open_study, trial_values
+from cosmos.search.study import trial_values
+from cosmos.search.study_storage import open_study
 from tests.search.examples import DATA, RECALL, TIME, Bench, controller, rising, small_sweep
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cosmos.config.machine import Machine
 from cosmos.errors import DamagedDataError, InputError
-from cosmos.search.study import load_study
+from cosmos.search.study_storage import load_study
 from tests.search.examples import Bench, controller, small_sweep
 
 
@@ -38,7 +38,7 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
 def test_a_study_that_is_read_is_not_created(tmp_path: Path) -> None:
     lead = controller(small_sweep(tmp_path), tmp_path, Bench())
     lead.folder.journal.unlink()
-    with pytest.raises(InputError, match="its study is not in the storage; `cosmos sweep` begins it"):
+    with pytest.raises(InputError, match="its study is not in the storage; `cosmos sweep` makes it"):
         load_study(lead.folder, Machine())
     assert not lead.folder.journal.exists()
 

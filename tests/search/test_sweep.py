@@ -20,7 +20,7 @@ from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_di
 from cosmos.run.directory import load_saved_params
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results
-from cosmos.search.study import load_study
+from cosmos.search.study_storage import load_study
 from tests.search.examples import RECALL, SMALL, TIME
 from tests.stages.examples import ROOT, TINY
 from tests.tracking.offline import read_offline

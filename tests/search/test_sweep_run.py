@@ -7,8 +7,17 @@ import pytest
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.launch import cores, slurm
-from cosmos.search.sweep_run import num_parallel_trials, share_cores, sweep_cluster, trial_machine
+from cosmos.registry.sweep_directory import SweepDir
+from cosmos.search.sweep_run import (
+    num_parallel_trials,
+    prepare_sweep_run,
+    share_cores,
+    sweep_cluster,
+    trial_machine,
+)
+from tests.search.examples import small_sweep
 
 
 def test_trials_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +41,14 @@ def test_jobs_are_not_told_where_the_study_is_kept() -> None:
     machine = Machine.model_validate({"study_storage": "postgresql://optuna:secret@host/optuna"})
     assert "secret" not in trial_machine(machine).model_dump_json()
     assert trial_machine(machine).study_storage.get_secret_value() == ""
+
+
+def test_where_the_data_is_gone_the_results_of_the_sweep_are_named(tmp_path: Path) -> None:
+    sweep = small_sweep(tmp_path)
+    machine = Machine(runs_root=tmp_path / "runs", data_root=tmp_path / "data", cluster="local")
+    with pytest.raises(InputError, match=r"manifest\.json: no such file") as first:
+        prepare_sweep_run(sweep, machine, 0, 0)
+    assert "results" not in str(first.value)
+    SweepDir(machine.runs_root / sweep.id).write_definition(sweep)
+    with pytest.raises(InputError, match=f"no such file.*; the results of .*`cosmos compare {sweep.id}`"):
+        prepare_sweep_run(sweep, machine, 0, 0)

@@ -1,0 +1,84 @@
+"""Journal of a study: a file of JSON lines that Optuna appends to, and a sweep checks before it goes on."""
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from cosmos.errors import CosmosError, DamagedDataError, convert_os_error
+from cosmos.run.files import holding_lock, naming_disk_errors
+
+REMEDY = "`cosmos sweep` makes it anew from the records of the trials"
+
+
+class ProcessLock(JournalFileOpenLock):
+    """Lock of a journal that ends with the process; Optuna's own outlives a killed one by half a minute."""
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self.path, self.held = journal.with_suffix(".lock"), ExitStack()
+
+    def acquire(self) -> bool:
+        """Wait for the lock, and hold it."""
+        self.held.enter_context(holding_lock(self.path))
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self.held.close()
+
+
+class Journal(JournalFileBackend):
+    """Journal file whose name is in the errors of its disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(str(path), ProcessLock(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines. Raises TransientError where the disk is full or fails; a line may then be cut."""
+        with naming_disk_errors(self.path):
+            super().append_logs(logs)
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Return the storage in a journal file, created if need be.
+
+    Raises DamagedDataError for a file that is none, InputError and TransientError where it cannot be read.
+    """
+    try:
+        return JournalStorage(Journal(path))
+    except OSError as error:
+        raise convert_os_error(error, f"{path}: the study cannot be read ({error.strerror})") from None
+    except CosmosError:
+        raise
+    except Exception as error:  # Optuna checks no line: a wrong one may raise anything
+        raise DamagedDataError(f"{path}: not the journal of a study ({error!r}); {REMEDY}") from None
+
+
+def check_journal(path: Path) -> None:
+    """Raise DamagedDataError unless a journal is missing, or has nothing but whole lines.
+
+    A reader may meet a line that is being written. Who appends to a journal may not: after a line that was
+    cut, by a kill or a full disk, all further ones would be lost.
+    """
+    if path.is_dir():
+        raise DamagedDataError(f"{path}: a folder in place of the journal of a study; {REMEDY}")
+    try:
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    except OSError as error:
+        raise convert_os_error(error, f"{path}: the study cannot be read ({error.strerror})") from None
+    for number, line in enumerate(lines, 1):
+        if not is_whole(line):
+            raise DamagedDataError(f"{path}: line {number} is cut or damaged; {REMEDY}")
+
+
+def is_whole(line: bytes) -> bool:
+    """Return True for a line that ends, and is an object of JSON."""
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
