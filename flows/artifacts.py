@@ -19,12 +19,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from cosmos.config.number_text import format_number
+from cosmos.config.printable_text import printable
 from cosmos.errors import CosmosError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.report.markdown import markdown_code, markdown_text
 from cosmos.report.text import parameter_label
-from cosmos.stages.jobs import RunJob, attach_or_cancel, format_duration
+from cosmos.stages.jobs import RunJob, format_duration, job_commands
 from cosmos.tracking.note import MirrorNote
 
 
@@ -65,14 +67,15 @@ class TrialTable:
 
 def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
     """Return a trial's row of a table: state, figures, parameters, job, address of its page in W&B."""
-    return {
+    row = {
         "trial": trial.name,
         "state": trial.state,
-        **{name: rounded(value) for name, value in trial.values.items()},
+        **trial.values,
         **{parameter_label(path): value for path, value in trial.asked.items()},
         "job": trial.job,
         "W&B": MirrorNote.of(folder.run(trial)).url,
     }
+    return {printable(key): table_value(value) for key, value in row.items()}
 
 
 def percent_done(job: RunJob) -> float:
@@ -91,38 +94,42 @@ def describe_pace(job: RunJob) -> str:
 def pretraining_markdown(job: RunJob, run: Path) -> str:
     """Return the facts of a pretraining, as Markdown."""
     rows = {
-        "run": f"`{run}`",
-        "cluster": job.cluster,
-        "job": job.job_id,
-        "state": job.state,
+        "run": markdown_code(str(run)),
+        "cluster": markdown_text(job.cluster),
+        "job": markdown_text(job.job_id),
+        "state": markdown_text(job.state),
+        "problem": markdown_text(job.problem),
         "progress": describe_pace(job),
         "samples that can be used": job.missing_data,
         "until the job's limit": job.time_left,
         "as of": f"{datetime.now():%H:%M:%S}",
-        "log": f"`{run / ('jobs' if job.job_id else 'log.txt')}`",
+        "log": markdown_code(str(run / ("jobs" if job.job_id else "log.txt"))),
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items() if value)
-    return f"| pretraining | |\n|---|---|\n{table}\n" + (
-        f"\n{attach_or_cancel(job.run)}\n" if job.job_id else ""
-    )
+    attach, cancel = map(markdown_code, job_commands(job.run))
+    commands = f"\n{attach} shows it, {cancel} ends it\n" if job.job_id else ""
+    return f"| pretraining | |\n|---|---|\n{table}\n{commands}"
 
 
 def create_results_table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
     """Create a table artifact of figures; a figure that a row does not have stays empty."""
     columns = dict.fromkeys(column for row in rows for column in row)
-    table = [{column: rounded(row.get(column, "")) for column in columns} for row in rows]
+    table = [{printable(column): table_value(row.get(column, "")) for column in columns} for row in rows]
     create_table_artifact(table, key=key, description=description)
 
 
-def rounded(value: Any) -> Any:
-    """Return a figure with as many digits as people are shown, and anything else as it is."""
+def table_value(value: Any) -> Any:
+    """Return a value for a table: a figure with as many digits as people are shown, a text on one line."""
+    if isinstance(value, str):
+        return printable(value)
     return float(format_number(value)) if isinstance(value, float) else value
 
 
 def create_data_link(folder: Path) -> None:
     """Create an artifact that names the folder of the prepared data."""
     create_markdown_artifact(
-        f"`{folder}`: for a sweep, `-p data_root={folder}`; for `cosmos`, `COSMOS_DATA_ROOT={folder}`.",
+        f"{markdown_code(str(folder))}: for a sweep, {markdown_code(f'-p data_root={folder}')}; "
+        f"for `cosmos`, {markdown_code(f'COSMOS_DATA_ROOT={folder}')}.",
         key="data",
     )
 
@@ -130,6 +137,7 @@ def create_data_link(folder: Path) -> None:
 def create_report_link(page: Path) -> None:
     """Create an artifact that names the path of the report."""
     create_markdown_artifact(
-        f"Open `{page.absolute()}` in a browser. `dvc metrics show` and `dvc metrics diff` have the figures.",
+        f"Open {markdown_code(str(page.absolute()))} in a browser. "
+        "`dvc metrics show` and `dvc metrics diff` have the figures.",
         key="report",
     )

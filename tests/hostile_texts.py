@@ -20,3 +20,8 @@ HOSTILE_TEXTS = (
     "@SUM(1)",
     "x" * 4000,
 )
+
+HOSTILE_NAMES = [
+    text.replace("/", "-").replace("\0", "").replace("\ud800", "")[:200] for text in HOSTILE_TEXTS
+]
+"""Names of files and folders."""

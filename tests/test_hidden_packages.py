@@ -9,8 +9,15 @@ from tests.stages.examples import ROOT
 BROKEN = (*HIDDEN, "tensorboard", "tensorflow", "optuna", "dvc", "boto3", "s3fs", "plotly")
 """Packages whose installed copies may be broken: they fail as soon as they are imported."""
 
-USED = ("training.trainer", "stages.prepare", "stages.evaluate", "stages.export", "registry.commands")
-"""Modules of commands that need none of these: prepare, pretrain, evaluate, export, lists of runs."""
+USED = (
+    "training.trainer",
+    "stages.prepare",
+    "stages.evaluate",
+    "stages.export",
+    "registry.commands",
+    "compare.commands",
+)
+"""Modules of commands that need none of these: prepare, pretrain, evaluate, export, lists, comparisons."""
 
 
 def test_training_evaluation_and_lists_import_no_package_that_they_do_not_need(tmp_path: Path) -> None:

@@ -1,10 +1,23 @@
 """Command that compares runs side by side."""
 
+from typing import TYPE_CHECKING
+
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 from cosmos.config.section import AnyPath
+
+if TYPE_CHECKING:
+    from cosmos.registry.sweep_directory import SweepDir
+    from cosmos.report.plotly import PlotlyFigure
+
+
+def plot_study(folder: "SweepDir") -> "list[PlotlyFigure]":
+    """Return the plots of a sweep's study, for which Optuna is imported: runs are compared without it."""
+    from cosmos.search import study_plots
+
+    return study_plots.plot_study(folder)
 
 
 class CompareCommand(Command):
@@ -21,7 +34,6 @@ class CompareCommand(Command):
         """Run the command."""
         machine = Machine()
         from cosmos.compare.commands import save_workspace, write_comparison
-        from cosmos.search.study_plots import plot_study
 
         compared = write_comparison(self.names, machine, self.output, plot_study, quiet=self.as_json)
         urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []

@@ -1,6 +1,7 @@
 """Learning curves of contenders over samples seen, as Plotly's JSON."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,9 +86,15 @@ def is_headline(name: str) -> bool:
 
 
 def read_curves(run: RunDir, per_step: int) -> RunCurves:
-    """Return the curves of a run, without values that are not finite; `per_step`: samples of a step."""
+    """Return the curves of a run; `per_step`: samples of a step.
+
+    There are none where the file cannot be read, which the problem of the run's record names.
+    """
+    lines: list[dict[str, Any]] = []
+    with suppress(OSError):
+        lines = read_metrics(run.metrics)
     points: dict[str, list[tuple[int, float]]] = {}
-    for line in (line for line in read_metrics(run.metrics) if "step" in line):
+    for line in lines:
         for name, value in plotted_values(line):
             points.setdefault(name, []).append((line["step"] * per_step, value))
     return {

@@ -9,6 +9,9 @@ colours, `cosmos.report.terminal`; none of them interprets markup.
 import logging
 import sys
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of what spreadsheets take for a formula, also of full width."""
+
 
 def printable(text: str) -> str:
     """Return `text` with its control characters, line breaks and direction marks as escapes."""
@@ -27,6 +30,15 @@ def printable_lines(text: str) -> str:
 def encodable_text(text: str) -> str:
     """Return text with escapes for what UTF-8 cannot encode: names of folders may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def harmless_cell(text: str) -> str:
+    """Return text for a cell of CSV, with `'` before what a spreadsheet would take for a formula.
+
+    Control characters are escapes, as in `printable`. Source: OWASP, CSV injection.
+    """
+    shown = printable(text)
+    return f"'{shown}" if text.startswith(FORMULA_SIGNS) else shown
 
 
 def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.errors import CosmosError, DamagedDataError, StoppedError
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import parse_record, read_record
 
@@ -218,10 +218,10 @@ class CallFailure:
     def __str__(self) -> str:
         """Return cause, traceback, exit status and log, for a person."""
         lines = [f"job {self.job_id}: {self.cause}"]
-        if self.rank:
+        if self.rank and self.error is not StoppedError:
             lines += [
                 f"rank {self.rank.rank} on {self.rank.host} failed first:",
-                self.rank.traceback.rstrip(),
+                self.rank.traceback.rstrip() or self.rank.summary,
             ]
         status = [f"exit status {self.exit_status}"] if self.exit_status else []
         return "\n".join([*lines, ", ".join([*status, f"log: {self.log}"])])

@@ -21,7 +21,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text, printable
-from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
@@ -99,8 +99,9 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
         near = near_names(name, run_names(run.path.parent), "`cosmos runs list` lists those that there are")
         raise InputError(f"{run.path}: no run; {near}")
     line, epochs = last_line_with("loss", run.metrics), load_saved_params(run).pretrain.epochs
-    if not line or line["epoch"] < epochs:
-        done = f"{line['epoch']:.4g} of {epochs} epochs" if line else "no step"
+    epoch = line.get("epoch") or 0.0
+    if epoch < epochs:
+        done = f"{epoch:.4g} of {epochs} epochs" if line else "no step"
         raise InputError(
             f"{name}: has trained {done}; a run is promoted when it has finished: "
             f"`cosmos pretrain --run {name}` with its parameters goes on"
@@ -184,8 +185,12 @@ def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEn
 
 def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:
     """Return metrics.json in the form of a pipeline's: last values of training, and overall results."""
+    try:
+        ended = final_figures(training_lines(read_metrics(run.metrics)))
+    except DamagedDataError as error:
+        raise DamagedDataError(f"{run.metrics}: {error}; train the run again to promote it") from None
     return {
-        "pretrain": final_figures(training_lines(read_metrics(run.metrics))),
+        "pretrain": ended,
         **{
             suite: {escape_dots(dataset): figures_by_model(entry) for dataset, entry in entries.items()}
             for suite, entries in measured.items()

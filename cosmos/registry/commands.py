@@ -34,7 +34,6 @@ from cosmos.registry.query import (
 )
 from cosmos.registry.record import (
     RunRecord,
-    TolerantReader,
     find_run_dir,
     flatten_params,
     read_run_record,
@@ -42,6 +41,7 @@ from cosmos.registry.record import (
 from cosmos.registry.table import ABSENT, table_lines
 from cosmos.run.directory import RunDir
 from cosmos.run.provenance import read_sessions
+from cosmos.run.records import TolerantReader
 from cosmos.run.session_history import describe_sessions
 from cosmos.tracking.curves import SUITES
 

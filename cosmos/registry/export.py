@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cosmos.config.printable_text import encodable_text
+from cosmos.config.printable_text import encodable_text, harmless_cell
 from cosmos.errors import InputError
 from cosmos.registry.query import RowValue, RunRow, value_text
 from cosmos.registry.record import RecordValue
@@ -29,12 +29,15 @@ def write_csv(file: Path, rows: Sequence[RunRow], columns: Sequence[str]) -> Non
     """Write a heading, and a line for each row; values that a run does not have are empty."""
     with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(map(encodable_text, columns))
-        cells = (
-            ["" if row.get(key) is None else encodable_text(value_text(row[key])) for key in columns]
-            for row in rows
-        )
-        writer.writerows(cells)
+        writer.writerow(map(csv_cell, columns))
+        writer.writerows([csv_cell(row.get(key)) for key in columns] for row in rows)
+
+
+def csv_cell(value: RowValue) -> str:
+    """Return a value as a cell of CSV; see `harmless_cell` for texts."""
+    if value is None:
+        return ""
+    return harmless_cell(value_text(value)) if isinstance(value, str | tuple) else value_text(value)
 
 
 def write_parquet(file: Path, rows: Sequence[RunRow], columns: Sequence[str]) -> None:

@@ -24,9 +24,10 @@ from typing import Any
 from cosmos.config import figures, identity
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
-from cosmos.run import directory, labels, metrics, results
+from cosmos.run import directory, labels, metrics, provenance_record, records, results
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing
+from cosmos.run.records import parse_record
 
 INDEX_FILE = ".index.json.gz"
 
@@ -34,6 +35,9 @@ LEASE_FILE = RunDir(Path()).lease.name
 
 MIN_AGE_SECONDS = 2.0
 """Age of a change from which on a further one shows in file times; younger records are not kept."""
+
+MAX_INDEX_BYTES = 1 << 30
+"""Size, when decompressed, up to which an index is read: 10,000 runs have 30 MB."""
 
 MIN_RUNS_WITH_BAR = 500
 """Number of runs to read from which on a progress bar is shown."""
@@ -48,6 +52,15 @@ class IndexEntry:
     watched: tuple[str, ...]
     """paths, within the run's folder, from which the record was read"""
     record: RunRecord
+
+
+@dataclass(frozen=True, slots=True)
+class IndexContent:
+    """Content of an index's file."""
+
+    version: int
+    entries: list[tuple[str, tuple[str, ...], RunRecord]]
+    """fields of each entry"""
 
 
 def list_runs(root: Path) -> list[RunRecord]:
@@ -156,17 +169,37 @@ def is_to_keep(entry: IndexEntry) -> bool:
     """Return True when whatever changes the record from now on would show in the times of a run's files.
 
     It would not for a file that could not be read: permission, or a disk that answers again, changes no time.
+    A record with text that is no Unicode, such as a name of other bytes, is not kept, either.
     """
-    if entry.record.problem:
+    if entry.record.problem or not is_encodable(entry):
         return False
     times = (float(stamp.partition(":")[0]) for stamp in entry.stamp.split() if stamp != "-")
     return max(times, default=math.inf) < (time.time() - MIN_AGE_SECONDS) * 1e9
 
 
+def is_encodable(entry: IndexEntry) -> bool:
+    """Return True where all text of an entry can be encoded in UTF-8."""
+    try:
+        json.dumps([entry.watched, kept_values(entry.record)], ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @cache
 def index_version() -> int:
     """Return a checksum of the code that makes records: an index of other code is not used."""
-    readers = (run_records, results, metrics, labels, directory, identity, figures)
+    readers = (
+        run_records,
+        results,
+        metrics,
+        labels,
+        directory,
+        identity,
+        figures,
+        provenance_record,
+        records,
+    )
     files = (__file__, *(str(module.__file__) for module in readers))
     return zlib.crc32(b"".join(Path(file).read_bytes() for file in files))
 
@@ -174,16 +207,14 @@ def index_version() -> int:
 def read_index(path: Path) -> dict[str, IndexEntry]:
     """Return the entries of an index by name; {} where it is missing, damaged or made by other code."""
     try:
-        index = json.loads(gzip.decompress(path.read_bytes()))
-        if index["version"] != index_version():
-            return {}
-        entries = (
-            IndexEntry(stamp, tuple(watched), RunRecord(**{**values, "tags": tuple(values["tags"])}))
-            for stamp, watched, values in index["entries"]
-        )
-        return {entry.record.name: entry for entry in entries}
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, RecursionError):
+        with gzip.open(path) as file:
+            content = file.read(MAX_INDEX_BYTES)
+        index = parse_record(content, IndexContent)
+    except (OSError, EOFError, zlib.error, ValueError):
         return {}
+    if index.version != index_version():
+        return {}
+    return {record.name: IndexEntry(stamp, watched, record) for stamp, watched, record in index.entries}
 
 
 def write_index(path: Path, entries: Iterable[IndexEntry]) -> None:

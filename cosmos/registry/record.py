@@ -7,8 +7,9 @@ own part of one record, whose `problem` then names it.
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,13 +19,14 @@ import yaml
 from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
-from cosmos.errors import DamagedDataError, StoppedError, class_of_kind
+from cosmos.config.settings_file import MAX_BYTES, read_mapping
+from cosmos.errors import StoppedError, class_of_kind
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import ALIVE_SECONDS
 from cosmos.run.metrics import last_lines_with
 from cosmos.run.provenance_record import Provenance, read_provenance
-from cosmos.run.records import describe_problem, read_record
+from cosmos.run.records import TolerantReader, read_record
 from cosmos.run.results import Results
 
 RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
@@ -37,10 +39,12 @@ DATASET_PREFIX = "dataset."
 TRAINING_DATA_KEY = f"{DATASET_PREFIX}manifest"
 """Key of the hash of the data that a run was trained on."""
 
-Part = TypeVar("Part")
 Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
+
+MAX_BRACKETS = 100
+"""Number of brackets up to which the fast loader reads YAML."""
 
 SCHEDULE_METRICS = ("learning_rate", "momentum")
 """Metrics of schedules, left out of records since people mean the parameters of these names."""
@@ -125,7 +129,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     results = [
         reader.read(file, partial(read_result_summary, file), ResultSummary()) for file in run.result_files
     ]
-    labels = reader.read(run.labels, lambda: read_text_labels(run), RunLabels())
+    labels = reader.read(run.labels, lambda: RunLabels.of(run), RunLabels())
     trial = reader.read(run.trial, lambda: read_trial_summary(run), NO_TRIAL)
     job = reader.read(run.job, lambda: read_job_summary(run), JobSummary())
     sessions = reader.read(run.provenance, lambda: read_session_summary(run), SessionSummary())
@@ -149,26 +153,6 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     )
 
 
-class TolerantReader:
-    """Reader of files that may be missing or damaged; `problems` has the errors of damaged ones."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-
-    def read(self, path: Path, read: Callable[[], Part], default: Part) -> Part:
-        """Return the value of `read`, or `default` where its file is missing or damaged.
-
-        The error of a damaged one is added to `problems`, with its `path`.
-        """
-        try:
-            return read()
-        except FileNotFoundError:
-            return default
-        except Exception as error:  # a damaged file may raise any error in its reader
-            self.problems.append(describe_problem(path, error))
-            return default
-
-
 def seconds_silent(lease: str | Path) -> float:
     """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one."""
     try:
@@ -180,16 +164,24 @@ def seconds_silent(lease: str | Path) -> float:
 def read_param_values(run: RunDir) -> dict[str, RecordValue]:
     """Return parameters by path, as written: not validated, so that runs of older code are read too.
 
-    Raises DamagedDataError where the file holds none.
+    Raises InputError where the file holds none.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        values = yaml.load(run.params.read_text(encoding="utf-8"), loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date such as 2026-13-45
-        raise DamagedDataError(f"{run.params}: not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise DamagedDataError(f"{run.params}: expected sections such as `pretrain:`")
-    return flatten_params(with_first_defaults(values))
+    with run.params.open("rb") as file:
+        content = file.read(MAX_BYTES)
+    if is_flat(content):
+        with suppress(yaml.YAMLError, ValueError):  # ValueError: no UTF-8, or a date such as 2026-13-45
+            values = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+            if isinstance(values, dict):
+                return flatten_params(with_first_defaults(values))
+    return flatten_params(with_first_defaults(read_mapping(run.params)))
+
+
+def is_flat(content: bytes) -> bool:
+    """Return True for YAML without anchors, and with few brackets and nested items.
+
+    Others are for the loader that is bounded: the fast one crashes where they are nested deep.
+    """
+    return b"&" not in content and sum(map(content.count, (b"[", b"{", b"- -", b"? ?"))) <= MAX_BRACKETS
 
 
 def flatten_params(values: Mapping[str, Any]) -> dict[str, RecordValue]:
@@ -238,15 +230,8 @@ def read_newest_metrics(run: RunDir) -> NewestMetrics:
     """Return the last values of the metrics of a run."""
     last = last_lines_with(("loss", "evaluation"), run.metrics)
     training = finite_numbers(last.by_key.get("loss", {}))
-    evaluation = last.by_key.get("evaluation", {}).get("evaluation")
-    figures = finite_numbers(evaluation, "evaluation/") if isinstance(evaluation, dict) else {}
-    return NewestMetrics(training, figures, last.damage)
-
-
-def read_text_labels(run: RunDir) -> RunLabels:
-    """Return the labels of a run, all converted to text, since people edit the file."""
-    labels = RunLabels.of(run)
-    return replace(labels, group=str(labels.group), tags=tuple(map(str, labels.tags)))
+    evaluation = last.by_key.get("evaluation", {}).get("evaluation", {})
+    return NewestMetrics(training, finite_numbers(evaluation, "evaluation/"), last.damage)
 
 
 @dataclass(frozen=True)

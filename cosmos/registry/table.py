@@ -7,6 +7,8 @@ from cosmos.config.printable_text import printable
 from cosmos.registry.query import RowValue, RunRow, data_mark, data_version, mixed_figures, value_text
 
 ABSENT = "-"
+MAX_CELL = 400
+"""Characters of a cell; `cosmos runs show` has all of them."""
 COLUMN_SEPARATOR = "  "
 
 
@@ -27,7 +29,7 @@ def table_lines(rows: Sequence[RunRow], columns: Sequence[str]) -> list[str]:
 
 def heading_parts(key: str) -> list[str]:
     """Return the parts of a key, of which a heading has a line each."""
-    *folders, last = printable(key).split("/")
+    *folders, last = map(shorten, printable(key).split("/"))
     return [*(f"{folder}/" for folder in folders), last]
 
 
@@ -47,7 +49,12 @@ def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow], *,
 
 def format_cell_value(value: RowValue) -> str:
     """Return a value for people: a number that is not whole with four significant digits."""
-    return format_number(value) if isinstance(value, float) else printable(value_text(value))
+    return format_number(value) if isinstance(value, float) else shorten(printable(value_text(value)))
+
+
+def shorten(text: str) -> str:
+    """Return a text, cut where it is longer than a column has room for."""
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 3]}..."
 
 
 COLUMN_FORMATS: Mapping[str, Callable[[RowValue], str]] = {

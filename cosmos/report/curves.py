@@ -13,12 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cosmos.config.figures import DISTILL_LOSSES, LOSS, SAMPLES, SAMPLES_PER_SECOND, STEP, TOTAL_LOSSES
+from cosmos.config.printable_text import harmless_cell
+from cosmos.errors import DamagedDataError
 
 MetricsLine = Mapping[str, Any]
 """Line of metrics.jsonl."""
 
 TOTALS = tuple(metric.name for metric in TOTAL_LOSSES)
 TERMS = tuple(metric.name for metric in DISTILL_LOSSES)
+
+ENDING = (STEP.name, SAMPLES.name, SAMPLES_PER_SECOND.name)
+"""Values that the last line of a training has."""
 
 _COLOURS = ("#3b82f6", "#d97706", "#16a34a", "#db2777")
 """Colours that can be distinguished, on white and on black."""
@@ -60,8 +65,14 @@ def training_lines(lines: Sequence[MetricsLine]) -> list[MetricsLine]:
 
 
 def final_figures(lines: Sequence[MetricsLine]) -> dict[str, float]:
-    """Return the losses of the last line, the steps and samples until then, and the median speed."""
-    last, rates = lines[-1], [line[SAMPLES_PER_SECOND.name] for line in lines]
+    """Return the losses of the last line, the steps and samples until then, and the median speed.
+
+    Raises DamagedDataError for no line, and where the last one lacks one of them.
+    """
+    last = lines[-1] if lines else {}
+    if lacking := [key for key in ENDING if last.get(key) is None]:
+        raise DamagedDataError(f"the last line of training has no {', '.join(lacking)}")
+    rates = [line[SAMPLES_PER_SECOND.name] for line in lines if line.get(SAMPLES_PER_SECOND.name) is not None]
     losses = {term: last[term] for term in (*TOTALS, *TERMS) if last.get(term) is not None}
     ended = {"steps": last[STEP.name], SAMPLES.name: last[SAMPLES.name]}
     return {**ended, **losses, SAMPLES_PER_SECOND.name: median(rates)}
@@ -71,9 +82,9 @@ def lines_as_csv(lines: Sequence[MetricsLine]) -> str:
     """Return the lines as CSV, with a column for every key. Missing values stay empty."""
     columns = dict.fromkeys(column for line in lines for column in line)
     text = StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(harmless_cell, columns))
+    writer.writerows([line.get(column) for column in columns] for line in lines)
     return text.getvalue()
 
 

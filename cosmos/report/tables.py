@@ -32,6 +32,7 @@ from cosmos.config.figures import (
 )
 from cosmos.config.number_text import format_share
 from cosmos.config.printable_text import printable
+from cosmos.report.markdown import markdown_text
 from cosmos.report.published import differences_to_published
 from cosmos.report.terminal import plain_text
 from cosmos.run.results import overall_figures
@@ -231,16 +232,16 @@ def _folded(dataset: str) -> str:
 
 def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> str:
     lines = [
-        ("dataset", "model", *(_escaped(column.heading) for column in columns)),
+        ("dataset", "model", *(markdown_text(column.heading) for column in columns)),
         (":--", ":--", *["--:"] * len(columns)),
         *(
-            (_escaped(scores.dataset), _escaped(row.name), *row.cells)
+            (markdown_text(scores.dataset), markdown_text(row.name), *row.cells)
             for scores in measured
             for row in _rows(scores, columns)
         ),
     ]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([f"**{_escaped(title)}**", table, *_notes(measured, _escaped)]) + "\n"
+    return "\n\n".join([f"**{markdown_text(title)}**", table, *_notes(measured, markdown_text)]) + "\n"
 
 
 def _rows(scores: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreRow]:
@@ -273,8 +274,3 @@ def _notes(measured: Sequence[DatasetScores], escape: Callable[[str], str]) -> l
         if figures.get(metric, 0) >= _MIN_SHARE_OF_TIES
     ]
     return notes + ties
-
-
-def _escaped(text: str) -> str:
-    """Return Markdown that shows `text` literally, on one line."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", printable(text))

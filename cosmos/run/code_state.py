@@ -13,6 +13,8 @@ from cosmos.errors import CosmosError
 DISTRIBUTION = "cosmos-pretraining"
 PACKAGE = Path(__file__).parents[1]
 MAX_DIFF_CHARS = 200_000
+GIT_SECONDS = 60.0
+"""Time that git may take for an answer."""
 MAX_NEW_FILES = 200
 """New files that a diff adds; more are counted."""
 
@@ -122,13 +124,20 @@ def cut_diff(parts: Iterable[bytes]) -> str:
 
 
 def git(folder: Path, *arguments: str, good: Sequence[int] = (0,)) -> bytes:
-    """Return the output of git in a folder. Raises GitError for an exit status that is not among `good`."""
+    """Return the output of git in a folder.
+
+    Raises GitError for an exit status that is not among `good`, and where git hangs, as on a disk that does.
+    """
     environment = {key: value for key, value in os.environ.items() if key not in REDIRECTIONS}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run([*SAFE_GIT, *arguments], cwd=folder, env=environment, capture_output=True)
+        done = subprocess.run(
+            [*SAFE_GIT, *arguments], cwd=folder, env=environment, capture_output=True, timeout=GIT_SECONDS
+        )
     except OSError as error:
         raise GitError(f"{folder}: git cannot be run ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise GitError(f"{folder}: git has not answered for {GIT_SECONDS:g} s") from None
     if done.returncode not in good:
         reason = done.stderr.decode("utf-8", "replace").strip().partition("\n")[0].removeprefix("fatal: ")
         raise GitError(f"{folder}: {reason or f'git ended with {done.returncode}'}")

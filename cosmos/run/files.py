@@ -20,6 +20,9 @@ from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientEr
 
 logger = logging.getLogger(__name__)
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Pattern of the characters that UTF-8 cannot encode."""
+
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE})
 """Error numbers of a disk that is full or fails; those of writing to an open file do not name it."""
 
@@ -295,17 +298,22 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, atomically. Raises TransientError where the disk is full or fails."""
+    """Write `text` to `path`, atomically. Raises TransientError where the disk is full or fails.
+
+    What UTF-8 cannot encode, such as a file's name of other bytes, is written as escapes.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path` as indented JSON, atomically.
 
+    Texts are written as by `write_text`, their escapes as texts: readers of JSON differ about others.
     Raises ValueError for NaN and infinities, TransientError where the disk is full or fails.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, SURROGATE.sub(lambda match: rf"\\u{ord(match[0]):04x}", text) + "\n")
 
 
 def read_json_object(path: Path, kind: str, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:

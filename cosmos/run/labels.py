@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
-from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 JobType = Literal["pretrain", "evaluate", "search"]
 
@@ -27,16 +27,7 @@ class RunLabels:
         """
         if not run.labels.exists():
             return cls()
-        values = read_json_object(run.labels, "file of labels", "delete it")
-        tags = values.get("tags", [])
-        if not isinstance(tags, list):
-            raise DamagedDataError(
-                f"{run.labels}: not a file of labels (tags: {tags!r} is no list); mend or delete it"
-            )
-        try:
-            return cls(**{**values, "tags": tuple(tags)})
-        except TypeError as error:
-            raise DamagedDataError(f"{run.labels}: not a file of labels ({error}); delete it") from None
+        return read_record(run.labels, cls, "file of labels", "mend or delete it")
 
     def write(self, run: RunDir) -> None:
         """Write these labels into a run directory."""

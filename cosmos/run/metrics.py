@@ -1,7 +1,7 @@
 """Metrics of a training: metrics.jsonl of a run directory, one JSON object per line.
 
-A line has a step, and by name finite numbers, nulls, or an object of these. Any other line is damaged:
-readers leave it out, a list of runs names its file, and a resume drops it and says so.
+A line has a step, and finite numbers or nulls by name; `evaluation` is an object of these. Any other line is
+damaged: readers leave it out, a list of runs names its file, and a resume drops it and says so.
 """
 
 import json
@@ -171,4 +171,6 @@ def _parse_line(raw: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     step = line.get("step")
-    return line if isinstance(step, int) and 0 <= step <= MAX_STEP else None
+    has_step = isinstance(step, int) and 0 <= step <= MAX_STEP
+    is_flat = all(isinstance(value, dict) == (key == "evaluation") for key, value in line.items())
+    return line if has_step and is_flat else None

@@ -1,11 +1,12 @@
 """Card of a checkpoint that was copied from a run: card.json beside it."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from cosmos.errors import DamagedDataError
 from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 CARD_FILE = "card.json"
 
@@ -25,8 +26,8 @@ class ModelCard:
     def read(cls, folder: Path) -> Self | None:
         """Return the card in a folder; None where there is none, or another file of that name."""
         try:
-            return cls(**json.loads((folder / CARD_FILE).read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
+            return read_record(folder / CARD_FILE, cls, "card of a model", "promote it again")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, DamagedDataError):
             return None
 
     def write(self, folder: Path) -> None:

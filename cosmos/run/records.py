@@ -1,6 +1,7 @@
 """Records: JSON files and lines of a stated shape, read with errors that name the file and the key."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,3 +66,23 @@ def _first_problem(error: ValidationError) -> str:
     problem: dict[str, Any] = dict(error.errors(include_url=False, include_input=False)[0])
     place = ".".join(map(str, problem["loc"]))
     return f"{place}: {problem['msg']}" if place else problem["msg"]
+
+
+class TolerantReader:
+    """Reader of files that may be missing or damaged; `problems` has the errors of damaged ones."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def read(self, path: Path, read: Callable[[], Record], default: Record) -> Record:
+        """Return the value of `read`, or `default` where its file is missing or damaged.
+
+        The error of a damaged one is added to `problems`, with its `path`.
+        """
+        try:
+            return read()
+        except FileNotFoundError:
+            return default
+        except Exception as error:  # a damaged file may raise any error in its reader
+            self.problems.append(describe_problem(path, error))
+            return default

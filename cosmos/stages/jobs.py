@@ -114,8 +114,13 @@ def print_job_log(text: str, quiet: bool) -> None:
 
 def attach_or_cancel(name: str) -> str:
     """Return a remark with the commands that attach to the job of the run `name` and cancel it."""
-    run = shlex.quote(name)
-    return f"`cosmos attach {run}` shows it, `cosmos cancel {run}` ends it"
+    attach, cancel = job_commands(name)
+    return f"`{attach}` shows it, `{cancel}` ends it"
+
+
+def job_commands(name: str) -> tuple[str, str]:
+    """Return the commands that attach to the job of the run `name`, and that cancel it, for a shell."""
+    return f"cosmos attach {shlex.quote(name)}", f"cosmos cancel {shlex.quote(name)}"
 
 
 def name_of_run(run: RunDir, machine: Machine) -> str:

@@ -1,6 +1,7 @@
 """Curves of a run for Weights & Biases: rows of a growing metrics file, and each curve's best value."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -8,6 +9,7 @@ from typing import Any, Self, get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import Direction, metric_of
 from cosmos.config.settings_file import read_mapping
+from cosmos.errors import CosmosError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import MetricsTail
 
@@ -66,8 +68,11 @@ class CurveAxis:
     @classmethod
     def of(cls, run: RunDir) -> Self:
         """Return the axis that the run's parameters give."""
-        pretrain = read_mapping(run.params)["pretrain"] if run.params.exists() else {}
-        return cls(pretrain.get("batch_size", 0), pretrain.get("evaluate_every_epochs", 0))
+        pretrain: Any = {}
+        with suppress(CosmosError):  # a damaged file is a problem of the run's description
+            pretrain = read_mapping(run.params).get("pretrain") if run.params.exists() else {}
+        values = pretrain if isinstance(pretrain, dict) else {}
+        return cls(*(whole_number(values.get(key)) for key in ("batch_size", "evaluate_every_epochs")))
 
     def with_samples(self, row: CurveRow) -> CurveRow:
         """Return a row with the samples seen by its step, which a line of an evaluation does not have."""
@@ -75,9 +80,14 @@ class CurveAxis:
 
     def owes_evaluation(self, row: CurveRow) -> bool:
         """Return True when a row's evaluation is still to come: a resume makes up for an interrupted one."""
-        every, epoch = self.evaluate_every_epochs, row.get("epoch", 0)
+        every, epoch = self.evaluate_every_epochs, row.get("epoch") or 0
         is_due = every > 0 and epoch > 0 and epoch % every == 0
         return is_due and not any(key.startswith("evaluation/") for key in row)
+
+
+def whole_number(value: Any) -> int:
+    """Return a whole number above 0; 0 for anything else."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def curve_direction(key: str) -> Direction:

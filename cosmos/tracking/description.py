@@ -1,16 +1,18 @@
 """Description of a run for Weights & Biases, from its directory: name, labels, config, result tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from cosmos.config.identity import short_hash
+from cosmos.config.printable_text import printable
 from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels
-from cosmos.run.provenance_record import Provenance, read_provenance
+from cosmos.run.provenance_record import read_provenance
+from cosmos.run.records import TolerantReader
 from cosmos.run.results import ResultEntry, Results, overall_figures
 
 MAX_TAG, MAX_NAME = 64, 128
@@ -26,46 +28,59 @@ class RunDescription:
     job_type: str
     tags: tuple[str, ...]
     config: dict[str, Any]
+    problem: str = ""
+    """files that cannot be read, and are left out"""
 
     @classmethod
     def of(cls, run: RunDir) -> Self:
-        """Return the description that a directory gives now. Raises DamagedDataError for damaged files."""
-        labels, config = RunLabels.of(run), wandb_config(run)
+        """Return the description that a directory gives now."""
+        reader = TolerantReader()
+        labels = reader.read(run.labels, lambda: RunLabels.of(run), RunLabels())
+        config = wandb_config(run, reader)
         is_search = labels.job_type == "search"
         in_group = run.path.parent.name == labels.group
-        param_tags = (config.get("experiment"), config.get("data", {}).get("name"))
-        tags = dict.fromkeys(str(tag)[:MAX_TAG] for tag in (*labels.tags, *param_tags) if tag)
+        tags = (printable(tag)[:MAX_TAG] for tag in (*labels.tags, *param_tags(config)) if tag)
+        name = f"{labels.group}/{run.path.name}" if in_group else run.path.name
         return cls(
-            name=(f"{labels.group}/{run.path.name}" if in_group else run.path.name)[-MAX_NAME:],
-            group=labels.group[:MAX_NAME],
+            name=printable(name)[-MAX_NAME:],
+            group=printable(labels.group)[:MAX_NAME],
             job_type=labels.job_type if run.params.exists() or is_search else "evaluate",
-            tags=tuple(tags),
+            tags=tuple(dict.fromkeys(tags)),
             config=config,
+            problem="; ".join(reader.problems),
         )
 
 
-def wandb_config(run: RunDir) -> dict[str, Any]:
+def param_tags(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the experiment and of the dataset in a config, as far as it has them."""
+    data = config.get("data")
+    names = config.get("experiment"), data.get("name") if isinstance(data, dict) else None
+    return tuple(str(name) for name in names if name)
+
+
+def wandb_config(run: RunDir, reader: TolerantReader) -> dict[str, Any]:
     """Return Params, nested as they are, and beside them the trial and the provenance of a run.
 
     W&B shows nested values as columns named by their path (pretrain.momentum), and finds them by it in
     filters and in parallel coordinates; there it would not find a flat key with dots in it.
     """
-    params = read_mapping(run.params) if run.params.exists() else {}
-    trial = _read_json(run.trial)
+    empty: dict[str, Any] = {}
+    params = reader.read(run.params, lambda: read_mapping(run.params) if run.params.exists() else {}, empty)
+    trial = reader.read(
+        run.trial, lambda: read_json_object(run.trial, "record of a trial", "delete it"), empty
+    )
+    session = reader.read(run.provenance, lambda: summarize_provenance(run.provenance), empty)
+    checkpoint = reader.read(run.path, lambda: evaluated_checkpoint(run), empty)
     return {
         **params,
         **({"trial": {key: trial[key] for key in ("number", "seed") if key in trial}} if trial else {}),
-        "provenance": {**summarize_provenance(run.provenance), **evaluated_checkpoint(run)},
+        "provenance": {**session, **checkpoint},
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return read_json_object(path, "JSON object", "delete it") if path.exists() else {}
 
 
 def summarize_provenance(path: Path) -> dict[str, Any]:
     """Return commit, data, device and job of a run's newest session; {} where there was none."""
-    provenance = read_provenance(path) if path.exists() else Provenance({}, [])
+    provenance = read_provenance(path)
     if not provenance.sessions:
         return {}
     newest = provenance.sessions[-1]
@@ -94,7 +109,7 @@ def result_table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
             "dataset": dataset,
             "data": short_hash(entry["data_hash"]),
             "model": model,
-            "images": entry["num_images"],
+            "images": entry.get("num_images"),
             **overall_figures(figures),
         }
         for dataset, entry in _read_entries(file).items()

@@ -1,13 +1,14 @@
 """Note of the W&B run that mirrors a run directory, and of the data that it has: wandb.json."""
 
-import json
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Self
 
+from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import file_label, write_json
+from cosmos.run.records import read_record
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class MirrorNote:
     def of(cls, run: RunDir) -> Self:
         """Return the note of a run; a new one where it has none, or only that of a run it was copied from."""
         label = file_label(run.path.absolute().name)
-        with suppress(FileNotFoundError, TypeError, ValueError, AttributeError):
-            note = cls(**json.loads(run.wandb.read_text(encoding="utf-8")))
+        with suppress(FileNotFoundError, IsADirectoryError, DamagedDataError):
+            note = read_record(run.wandb, cls, "note of a run in W&B", "delete it")
             if note.id.rpartition("-")[0] == label:
                 return note
         return cls(f"{label}-{secrets.token_hex(4)}")

@@ -29,11 +29,15 @@ class WandbRecording:
     @classmethod
     def read(cls, file: Path) -> Self:
         """Read a file as far as it is whole; one that is missing counts as empty."""
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
         step, kind = -1, ""
         for content in split_records(file.read_bytes() if file.exists() else b""):
-            record = Record.FromString(content)
+            try:
+                record = Record.FromString(content)
+            except DecodeError:  # of a damaged file, in which nothing more counts
+                break
             kind = record.WhichOneof("record_type") or ""
             step = record.history.step.num if kind == "history" else step
         return cls(step, kind == "exit")

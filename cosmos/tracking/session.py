@@ -1,5 +1,6 @@
 """A session in a run of Weights & Biases, which is opened once there is something to show in it."""
 
+import glob
 import hashlib
 import os
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
-from cosmos.errors import TransientError
+from cosmos.errors import DamagedDataError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.results import Results
 from cosmos.tracking.curves import BestValues, CurveAxis, CurveRow, curve_direction, update_best
@@ -78,7 +79,10 @@ class MirrorSession:
         for file in self.run.result_files:
             digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
             if self.note.results.get(file.name) != digest:
-                self.show_result(file)
+                try:
+                    self.show_result(file)
+                except DamagedDataError as error:  # until it is mended, when it has another digest
+                    self.problem = str(error)
                 self.note = replace(self.note, results={**self.note.results, file.name: digest})
 
     def show_result(self, file: Path) -> None:
@@ -146,24 +150,27 @@ class MirrorSession:
         """Start or resume the run in W&B; offline, with a problem to report, where W&B does not answer."""
         import wandb
 
+        description = RunDescription.of(self.run)
+        self.problem = description.problem or self.problem
         try:
-            return start_wandb_run(self.run, self.settings, self.note, self.mode)
+            return start_wandb_run(self.run, description, self.settings, self.note, self.mode)
         except Exception as error:  # W&B's errors have no common base
             if self.mode == "offline":
                 raise
             reason = " ".join(str(error).split())[:160]
         wandb.teardown()
         self.mode = "offline"
-        started = start_wandb_run(self.run, self.settings, self.note, self.mode)
+        started = start_wandb_run(self.run, description, self.settings, self.note, self.mode)
         self.problem = f"it is recorded in {started.settings.sync_dir}, since W&B did not answer ({reason})"
         return started
 
 
-def start_wandb_run(run: RunDir, settings: WandbSettings, note: MirrorNote, mode: str) -> "wandb.Run":
+def start_wandb_run(
+    run: RunDir, description: RunDescription, settings: WandbSettings, note: MirrorNote, mode: str
+) -> "wandb.Run":
     """Start, or resume, the run in W&B. Raises W&B's errors where it does not answer, or refuses."""
     import wandb
 
-    description = RunDescription.of(run)
     return wandb.init(
         project=settings.project,
         entity=settings.entity or None,
@@ -232,8 +239,8 @@ def await_end(recording: Path) -> bool:
 
 def find_recordings(run: RunDir, run_id: str) -> list[Path]:
     """Return the files in which W&B has recorded a run so far, the newest first."""
-    files = (run.path / "wandb").glob(f"*run-*-{run_id}/run-{run_id}.wandb")
-    return sorted(files, key=os.path.getmtime, reverse=True)
+    files = (run.path / "wandb").glob(f"*run-*-{glob.escape(run_id)}/run-{glob.escape(run_id)}.wandb")
+    return sorted(filter(Path.is_file, files), key=os.path.getmtime, reverse=True)
 
 
 def last_shown_step(started: "wandb.Run", recordings: Sequence[Path]) -> int:

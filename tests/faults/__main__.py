@@ -21,7 +21,7 @@ def main() -> None:
     )
     parser.add_argument("--kind", choices=KINDS, action="append", help="kind of fault; without one, all")
     parser.add_argument("--only", type=int, help="number of a single try of the kind")
-    parser.add_argument("--parallel", type=int, default=os.cpu_count() or 1, help="tries at a time")
+    parser.add_argument("--parallel", type=int, default=1 + (os.cpu_count() or 1), help="tries at a time")
     parser.add_argument("--json", type=Path, help="file that gets the table")
     given = parser.parse_args()
     kinds = given.kind or list(KINDS)

@@ -110,6 +110,8 @@ class Campaign:
             progress.update(bar, description="tries")
             for plan, status in self._outcomes(world):
                 self._count(plan, status)
+                if status not in (SURVIVED, SKIPPED):
+                    progress.print(f"failed: {plan.command}", markup=False)
                 progress.update(bar, advance=1, description=f"tries, {len(self.failures)} failed")
         assert world.fingerprint() == before, f"a try changed a file of {world.path}"
 

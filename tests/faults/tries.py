@@ -124,9 +124,20 @@ def figures(run: Path, suite: str) -> dict[str, Any]:
 
 def check_trained_alike(attempt: Try, run: str) -> None:
     """Raise AssertionError unless a run ended in the weights and lines of the one that nothing stopped."""
-    ours, whole = attempt.place / "runs" / run, attempt.world.path / "runs" / "whole"
-    assert final_weights(ours) == final_weights(whole), f"{run} ended in other weights"
-    assert lines_of_training(ours) == lines_of_training(whole), f"{run} has other lines of metrics"
+    check_same_weights(attempt, run)
+    lines, expected = (lines_of_training(root / "runs" / name) for root, name in both(attempt, run))
+    assert lines == expected, f"{run} has other lines of metrics"
+
+
+def check_same_weights(attempt: Try, run: str) -> None:
+    """Raise AssertionError unless a run ended in the weights of the one that nothing stopped."""
+    ours, expected = (final_weights(root / "runs" / name) for root, name in both(attempt, run))
+    assert ours == expected, f"{run} ended in other weights"
+
+
+def both(attempt: Try, run: str) -> tuple[tuple[Path, str], tuple[Path, str]]:
+    """Return the place and the name of a run, and those of the run to compare it with."""
+    return (attempt.place, run), (attempt.world.path, "whole")
 
 
 def role(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Imports of everything that commands import, so that their forks need not."""
 
+import gc
 import importlib
 import pkgutil
 
@@ -11,3 +12,5 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(cosmos.__path__, "cosmos."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()  # forks then share these objects, since no collection writes into them

@@ -1,10 +1,14 @@
 """Artifacts of a pretraining, and figures in tables."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from cosmos.stages.jobs import RunJob
-from flows.artifacts import describe_pace, percent_done, pretraining_markdown, rounded
+from flows.artifacts import describe_pace, percent_done, pretraining_markdown, table_value
+from tests.hostile_texts import HOSTILE_TEXTS
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)
 RUNNING = replace(
@@ -18,7 +22,7 @@ RUNNING = replace(
 
 
 def test_figures_of_tables_are_short_and_none_becomes_zero() -> None:
-    assert [rounded(value) for value in (0.000638, 1e-5, 0.123456789, "", 7)] == [
+    assert [table_value(value) for value in (0.000638, 1e-5, 0.123456789, "", 7)] == [
         6.38e-4,
         1e-5,
         0.1235,
@@ -38,7 +42,7 @@ def test_a_running_job_says_how_far_it_is_and_how_long_it_will_take() -> None:
 
 def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
     said = pretraining_markdown(RUNNING, Path("runs/clip-1a"))
-    for row in ("| job | 812 |", "| state | running on node[0-1] |", "| log | `runs/clip-1a/jobs` |"):
+    for row in ("| job | 812 |", r"| state | running on node\[0\-1\] |", "| log | `runs/clip-1a/jobs` |"):
         assert row in said
     assert "cosmos attach clip-1a" in said
     assert "cosmos cancel clip-1a" in said
@@ -54,3 +58,14 @@ def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> N
     said = pretraining_markdown(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
     assert "| log | `runs/clip-1a/log.txt` |" in said
     assert "attach" not in said
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+def test_no_name_is_markdown_html_or_more_than_a_row(text: str) -> None:
+    said = pretraining_markdown(replace(RUNNING, run=text, job_id=text, state=text, problem=text), Path(text))
+    rows = said.splitlines()
+    assert all(row.isprintable() for row in rows)
+    assert len(rows) == len(pretraining_markdown(replace(RUNNING, problem="x"), Path("x")).splitlines())
+    outside_code = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", said))
+    assert not re.search(r"[<\[*]", outside_code)
+    assert all(re.sub(r"\\.", "", row).count("|") == 3 for row in rows if row.startswith("|"))

@@ -155,3 +155,18 @@ class Launcher:
     def spec(self, *calls: Call, request: JobRequest = SMALL) -> JobSpec:
         """A job of these calls."""
         return JobSpec(calls, request, self.cluster, self.record, "test")
+
+
+def die_on(rank: int) -> str:
+    """Killed on one rank while the others wait for it."""
+    from datetime import timedelta
+
+    from cosmos.distributed.exchange import on_every_rank
+    from cosmos.distributed.group import process_group
+
+    with process_group("cpu", timedelta(minutes=5)) as process:
+        on_every_rank(lambda: None)
+        if process.rank == rank:
+            os.kill(os.getpid(), signal.SIGKILL)
+        on_every_rank(lambda: None)
+    return "never"

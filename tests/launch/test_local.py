@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.errors import InputError, TransientError
-from cosmos.launch import once
+from cosmos.errors import InputError
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import Launcher
-from tests.test_repro import small_disk
 
 
 @pytest.fixture
@@ -47,28 +45,13 @@ def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pyte
     assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
 
 
-def test_a_job_that_the_network_ended_is_submitted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(once, "RESUBMISSION_SECONDS", (0.0,))
-    launcher = Launcher("local", tmp_path)
-    call = partial(examples.fail_at_first, tmp_path / "tried")
-    outcome = once.outcome_with_resubmissions(lambda _: list(launcher(call)), 0, launcher.said.append)
-    assert outcome.value == "done"
-    assert len([path for path in (tmp_path / "jobs").iterdir() if path.is_dir()]) == 2
-    assert any("the network is away" in said and "submitted again in 0 s" in said for said in launcher.said)
-
-
-def test_a_job_that_fills_the_disk_says_so_by_its_class(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with small_disk(tmp_path / "disk", "size=8m"):
-        (outcome,) = Launcher("local", tmp_path / "disk")(partial(examples.fill_disk, tmp_path / "disk"))
-        assert outcome.failure
-        assert outcome.failure.error is TransientError
-        assert "No space left on device" in outcome.failure.summary
+    request = JobRequest(cpus_per_task=1, tasks_per_node=2, minutes=5)
+    failure = Launcher("local", tmp_path)(partial(examples.die_on, 0), request=request)[0].failure
+    assert failure
+    assert failure.rank
+    assert (failure.rank.rank, failure.error.exit_status) == (1, 1)
 
 
 def test_several_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from cosmos.launch.watch import wait_for_outcomes
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
+from tests.test_repro import small_disk
 
 
 def test_a_call_delivers_its_value(launcher: Launcher) -> None:
@@ -183,6 +184,26 @@ def test_a_cancelled_job_ends(job_launcher: Launcher, tmp_path: Path) -> None:
     is_local = submission.cluster == "local"
     assert outcome.failure.error is (StoppedError if is_local else CosmosError)
     assert ("was asked to stop; all is saved" if is_local else "was cancelled") in str(outcome.failure)
+
+
+def test_a_job_that_the_network_ended_is_submitted_again(
+    job_launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(once, "RESUBMISSION_SECONDS", (0.0,))
+    call, said = partial(examples.fail_at_first, tmp_path / "tried"), job_launcher.said
+    outcome = outcome_with_resubmissions(lambda _: list(job_launcher(call)), 0, said.append)
+    assert outcome.value == "done"
+    assert len([path for path in (tmp_path / "jobs").iterdir() if path.is_dir()]) == 2
+    assert any("the network is away" in text and "submitted again in 0 s" in text for text in said)
+
+
+def test_a_job_that_fills_the_disk_says_so_by_its_class(job_launcher: Launcher, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=8m"):
+        launcher = Launcher(job_launcher.cluster, tmp_path / "disk")
+        (outcome,) = launcher(partial(examples.fill_disk, tmp_path / "disk"))
+        assert outcome.failure
+        assert outcome.failure.error is TransientError
+        assert "No space left on device" in outcome.failure.summary
 
 
 def test_a_job_that_is_preempted_for_good_is_submitted_again_as_often_as_it_may_be_requeued() -> None:

@@ -121,6 +121,14 @@ def of_other_values(path: Path) -> None:
     altered(path, lambda index: index.update(entries=[[1, 2]]))
 
 
+def of_other_types(path: Path) -> None:
+    altered(path, lambda index: index["entries"][0][2].update(metrics=["loss"], params=3, tags="a"))
+
+
+def of_great_size(path: Path) -> None:
+    path.write_bytes(gzip.compress(b" " * run_index.MAX_INDEX_BYTES + path.read_bytes()))
+
+
 def of_other_form(path: Path) -> None:
     path.write_bytes(gzip.compress(b"[]"))
 
@@ -136,12 +144,15 @@ def of_other_form(path: Path) -> None:
         of_other_code,
         of_other_fields,
         of_other_values,
+        of_other_types,
+        of_great_size,
         of_other_form,
     ],
 )
 def test_an_index_that_is_damaged_or_of_other_code_is_made_anew(
     root: Path, spoil: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run_index, "MAX_INDEX_BYTES", 1 << 20)
     before = list_runs(root)
     spoil(root / INDEX_FILE)
     assert list_runs(root) == before
@@ -203,14 +214,14 @@ def test_the_heart_is_felt_each_time(root: Path, monkeypatch: pytest.MonkeyPatch
     assert list_runs(root)[-1].status == "stopped"
 
 
-def test_folders_whose_names_are_no_text_are_runs_as_well(
+def test_folders_whose_names_are_no_text_are_runs_as_well_and_read_each_time(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = os.fsdecode(b"caf\xe9")
     make_run(root / name)
     settle(root)
     assert name in names(root)
-    assert numbers_read(root, monkeypatch) == 0
+    assert numbers_read(root, monkeypatch) == 1
     assert name in names(root)
 
 

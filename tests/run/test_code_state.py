@@ -122,6 +122,11 @@ def test_a_checkout_whose_commit_is_unknown_gives_the_reason(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GitError, match=r"git cannot be run \(No such file or directory\)"):
         CodeState.of_checkout(package)
+    (tmp_path / "git").write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setattr(code_state, "GIT_SECONDS", 0.1)
+    with pytest.raises(GitError, match=r"git has not answered for 0\.1 s"):
+        CodeState.of_checkout(package)
 
 
 def test_code_in_no_commit_is_no_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,10 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert RunLabels.of(run) == labels
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"groups": ""}', '{"tags": 1}', '{"tags": "cc3m"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"group": 1}', '{"job_type": "x"}', '{"tags": 1}', '{"tags": "cc3m"}', '{"tags": [1]}'],
+)
 def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
     run = RunDir(tmp_path)
     run.labels.write_text(text)

@@ -92,7 +92,8 @@ def test_the_last_lines_are_those_that_reading_forward_finds(
     [
         b"null", b"[]", b'"loss"', b"7", b'{"loss": 1.0}', b'{"step": "8", "loss": 1}', b'{"step": -1}',
         b'{"step": 1e300}', b'{"step": NaN}', b'{"step": true}', b'{"step": 8, "loss": "low"}',
-        b'{"step": 8, "loss": [1]}', b'{"step": 8, "loss": 1e999}', b'{"step": 8, "evaluation": {"R@1": {}}}',
+        b'{"step": 8, "loss": [1]}', b'{"step": 8, "loss": {}}', b'{"step": 8, "evaluation": 1}',
+        b'{"step": 8, "loss": 1e999}', b'{"step": 8, "evaluation": {"R@1": {}}}',
         b'{"step": 8' + b"0" * 6000 + b"}", b"[" * 100_000, b'{"step": 8, "loss": "\xff"}', b"\0\0",
         b'{"st',
     ],

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A real Slurm of two nodes on one Debian machine: accounting, preemption and four pretend GPUs a node.
 #
-#   cluster.sh up | down | status | kill-node NODE | start-node NODE
+#   cluster.sh up | down | status | kill-node NODE | start-node NODE | kill-controller | start-controller
 #
 # Everything lives below ${LOCAL_SLURM_HOME:-/var/tmp/cosmos-slurm}; outside it `up` only adds a link,
 # /etc/slurm/slurm.conf, and a line of /etc/hosts. `down` takes all three away.
@@ -275,11 +275,23 @@ start_node() {
     await 30 "$1 to be usable" usable "$1"
 }
 
+kill_controller() {
+    alive slurmctld || fail "slurmctld does not run: start it with 'start-controller'."
+    kill -KILL "$(pid_of slurmctld)"
+}
+
+start_controller() {
+    start slurmctld
+    await 30 "slurmctld to answer" scontrol ping
+    await 30 "both nodes to be usable" usable "${NODES[@]}"
+}
+
 case ${1:-} in
     up | down | status) "$1" ;;
+    kill-controller | start-controller) "${1/-/_}" ;;
     kill-node | start-node)
         [[ " ${NODES[*]} " == *" ${2:-} "* ]] || fail "no node '${2:-}': name one of ${NODES[*]}."
         "${1/-/_}" "$2"
         ;;
-    *) fail "usage: cluster.sh up | down | status | kill-node NODE | start-node NODE" ;;
+    *) fail "usage: cluster.sh up | down | status | {kill,start}-node NODE | {kill,start}-controller" ;;
 esac

@@ -21,6 +21,7 @@ from tests.stages.examples import ROOT, TINY
 
 pytestmark = pytest.mark.slurm
 
+CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
 NUM_TRIALS, PARALLEL = 12, 3
 EPOCHS = 400
 """Of a trial that takes minutes, unless it is pruned."""
@@ -76,13 +77,16 @@ def until(process: "subprocess.Popen[str]", project: Path, count: int) -> None:
     raise AssertionError(process.communicate())
 
 
-def test_twelve_trials_end_once_each_though_controller_and_jobs_are_killed(project: Path) -> None:
+def test_twelve_trials_end_once_each_though_both_controllers_and_jobs_are_killed(project: Path) -> None:
     for count in (2, 5):  # trials that are over when the controller is killed
         controller = begin(project)
         until(controller, project, count)
         controller.kill()
         controller.communicate()
     controller, killed = begin(project), set[str]()
+    subprocess.run(["bash", str(CLUSTER), "kill-controller"], check=True)
+    time.sleep(3)
+    subprocess.run(["bash", str(CLUSTER), "start-controller"], check=True)
     for _ in running(controller, project):
         fresh = [job for job in queue("running") if job not in killed]
         if len(killed) < 2 and fresh and over(project) >= 6 + len(killed):

@@ -136,8 +136,8 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
 
     assert "cancelled" in about_jobs(place, "cancel", "left").stdout
     attached = about_jobs(place, "attach", "left")
-    assert attached.returncode == 1
-    assert "is no longer there, and left no value" in attached.stderr
+    assert attached.returncode == 75
+    assert "was asked to stop; all is saved, and the same command continues\nlog: " in attached.stderr
     assert not record.is_alive()
     steps = [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
     assert (run / "checkpoints" / f"step-{steps[-1]:08}.pt").is_file()

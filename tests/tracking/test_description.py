@@ -1,12 +1,10 @@
 from pathlib import Path
 
-import pytest
-
-from cosmos.errors import DamagedDataError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.results import read_result_figures
+from cosmos.tracking.curves import CurveAxis
 from cosmos.tracking.description import RunDescription, result_table
 from tests.tracking.examples import R1, begun, measure, trained
 
@@ -65,11 +63,18 @@ def test_a_sweep_needs_no_parameters(tmp_path: Path) -> None:
     assert description.tags == ("lr", "x" * 64)
 
 
-def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_left_out(tmp_path: Path) -> None:
     run = trained(tmp_path / "run")
+    before = RunDescription.of(run)
     run.provenance.write_text("{")
-    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance .*; delete it"):
-        RunDescription.of(run)
+    run.labels.write_text('{"tags": 1}')
+    description = RunDescription.of(run)
+    assert (description.name, description.config["pretrain"]) == (before.name, before.config["pretrain"])
+    assert f"{run.provenance}: not a provenance" in description.problem
+    assert f"{run.labels}: not a file of labels" in description.problem
+    run.params.write_text("data: 3\npretrain: [")
+    assert str(run.params) in RunDescription.of(run).problem
+    assert CurveAxis.of(run) == CurveAxis(0, 0)
 
 
 def test_figures_and_table_of_results_leave_single_classes_out(tmp_path: Path) -> None:

@@ -80,6 +80,23 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
     assert (note.mode, note.url, note.step, note.finished) == ("offline", "", 50, True)
 
 
+def test_what_is_damaged_is_left_out_and_named_in_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = RunDir(tmp_path / "run")
+    begun(run.path)
+    run.labels.write_text('{"tags": [3]}')
+    with mirroring(run, OFFLINE):
+        log(run, 1, 2)
+        with run.metrics.open("ab") as file:
+            file.write(b'null\n{"loss": 1}\n{"step": "30"}\n\xff\n')
+            file.write(b'{"step": 30, "loss": 1.0}\n')
+        run.result_file("retrieval").parent.mkdir()
+        run.result_file("retrieval").write_text('{"datasets": 3}')
+    assert read_offline(run.path).steps == [10, 20, 30]
+    assert "retrieval.json: not a file of results" in caplog.text
+
+
 def until_its_evaluation(run: RunDir) -> None:
     """A requeued training that is interrupted once more, in the evaluation that a step ends in."""
     with mirroring(run, OFFLINE):

@@ -49,6 +49,16 @@ def test_a_recording_that_was_cut_is_read_up_to_there(share: float, recorded: Pa
     assert not recording.has_end
 
 
+def test_a_recording_is_read_up_to_a_record_that_is_damaged(recorded: Path, tmp_path: Path) -> None:
+    data = bytearray(recorded.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 40_000] = b"\xff\x01\x02" * 13_334
+    (tmp_path / "damaged").write_bytes(data)
+    recording = WandbRecording.read(tmp_path / "damaged")
+    assert 0 < recording.step < 2990
+    assert not recording.has_end
+
+
 @given(st.binary(max_size=300))
 def test_no_file_makes_it_fail(data: bytes) -> None:
     assert sum(map(len, split_records(data))) <= len(data)

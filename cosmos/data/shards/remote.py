@@ -1,5 +1,6 @@
 """Shards in object storage: copied whole, some of the copies kept, errors of storages turned into ours."""
 
+import errno
 import logging
 import os
 import sys
@@ -26,6 +27,9 @@ from cosmos.errors import (
 logger = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
+
+SILENCE_SECONDS = 30.0
+"""Time for which a storage may send nothing before it counts as away."""
 
 CLIENT_ERRORS = range(300, 500)
 """HTTP statuses of a request that is wrong: of the client's errors, and of storage that lies elsewhere."""
@@ -147,7 +151,7 @@ def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
 def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
     """Return the fsspec file system of `url`, and the path on it."""
     try:
-        file_system, path = fsspec.core.url_to_fs(url, **machine.storage_options.get_secret_value())
+        file_system, path = fsspec.core.url_to_fs(url, **_storage_options(url, machine))
     except ImportError as error:
         raise InputError(
             f"{url}: {error}; for s3:// install this package with the extra `s3`, else the fsspec "
@@ -158,6 +162,23 @@ def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
     except Exception as error:  # some storages connect at once
         raise _storage_error(url, "cannot be opened", error) from None
     return file_system, path
+
+
+def _storage_options(url: str, machine: Machine) -> dict[str, Any]:
+    """Return the machine's options of a storage, with limits on its silence, and none on a whole download.
+
+    aiohttp gives up whatever takes five minutes; botocore and s3fs would both try again several times.
+    """
+    options = machine.storage_options.get_secret_value()
+    if url.startswith(("http://", "https://")):
+        from aiohttp import ClientTimeout
+
+        timeout = ClientTimeout(total=None, sock_connect=SILENCE_SECONDS, sock_read=SILENCE_SECONDS)
+        return {"client_kwargs": {"timeout": timeout}, **options}
+    if url.startswith("s3://"):
+        limits = {"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS}
+        return {"config_kwargs": {**limits, "retries": {"max_attempts": 0}}, **options}
+    return options
 
 
 @contextmanager
@@ -185,6 +206,8 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
     is_wrong = isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):
         return InputError(f"{message}; correct the URL or the machine's storage_options")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return TransientError(f"{message}; free space for copies below the machine's cache_root")
     return TransientError(message)
 
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -376,3 +377,17 @@ def test_a_cache_that_cannot_be_written_is_named(
 def test_a_protocol_that_nobody_knows_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nope://x/0.tar: .*correct the URL"):
         cached_copy("nope://x/0.tar", Machine(cache_root=tmp_path))
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/0.tar", "s3://bucket/0.tar"])
+def test_a_storage_that_never_answers_is_away_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr("cosmos.data.shards.remote.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        keys = {"endpoint_url": f"http://127.0.0.1:{port}", "key": "test", "secret": "test"}
+        settled = machine(tmp_path, storage_options=keys if url.startswith("s3") else {})
+        with pytest.raises(TransientError, match=r"0\.tar: cannot be copied"):
+            cached_copy(url.format(port=port), settled)

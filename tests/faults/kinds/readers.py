@@ -51,7 +51,7 @@ def of_run(read: Callable[[RunDir], Any]) -> Callable[[Path], Any]:
 
 def tolerant(path: Path) -> None:
     """Read the record of a run, which bears the damage of any of its files."""
-    run = next(parent for parent in path.parents if (parent / "params.yaml").exists())
+    run = path.parent.parent if path.parent.name == "results" else path.parent
     read_run_record(RunDir(run), run.name)
 
 
