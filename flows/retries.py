@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import httpx
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
@@ -23,8 +24,11 @@ def is_transient_failure(task: Task[..., Any], run: TaskRun, state: State[Any]) 
 def is_transient(error: BaseException) -> bool:
     """Return True for an error after which a second try may succeed with nothing mended.
 
-    An error of the operating system that nobody turned into one of ours may be one, too.
+    An error of the operating system that nobody turned into one of ours may be one, too, and a Prefect server
+    that cannot be reached is.
     """
+    if isinstance(error, httpx.TransportError):
+        return True
     return issubclass(error_class(error) or Exception, TransientError)
 
 

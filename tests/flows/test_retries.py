@@ -3,6 +3,7 @@
 import errno
 import time
 
+import httpx
 import pytest
 
 from cosmos.errors import CosmosError, InputError, TransientError, summarize_error
@@ -32,7 +33,11 @@ class Failing:
 
 @pytest.mark.parametrize(
     "error",
-    [TransientError("the scheduler does not answer"), OSError(errno.ENOSPC, "No space left on device")],
+    [
+        TransientError("the scheduler does not answer"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        httpx.ConnectError("the server of Prefect is away"),
+    ],
 )
 def test_a_transient_error_is_waited_out_with_a_warning(waits: list[float], error: Exception) -> None:
     warnings = list[str]()
