@@ -5,7 +5,6 @@ loses no more than it computed after its last part, and several processes can wr
 is NumPy's zip archive, whose checksums show any damage of it when it is read; nothing in it is unpickled.
 """
 
-import io
 import json
 import logging
 import uuid
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmos.data.array_archive import read_arrays
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.fingerprint import fingerprint_strings
@@ -105,8 +105,8 @@ def read_part(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise convert_read_error(error, path) from None
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as part:
-            keys, rows = json.loads(part["keys"].tobytes()), torch.from_numpy(part["rows"])
+        part = read_arrays(content)
+        keys, rows = json.loads(part["keys"].tobytes()), torch.from_numpy(part["rows"])
         return dict(zip(keys, rows, strict=True))
-    except Exception as error:  # a damaged zip can raise nearly anything
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise DamagedDataError(f"{path}: damaged ({error})") from None

@@ -77,7 +77,8 @@ def verify(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[
 
     A name that a dataset and a run have stands for both. Raises InputError for an unknown name.
     """
-    subjects = list(dict.fromkeys(subject for name in names for subject in find_subjects(name, machine)))
+    named = (subject for name in dict.fromkeys(names) for subject in find_subjects(name, machine))
+    subjects = list({subject.path.resolve(): subject for subject in named}.values())
     checks = {subject: subject.checks(machine) for subject in subjects}
     total = sum(check.num_bytes for each in checks.values() for check in each)
     with reading_progress(total, quiet) as advance, reading_threads() as pool:

@@ -1,6 +1,8 @@
 """Examples for tests: small pictures of noise with captions, and a machine whose folders hold them."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,17 @@ def flip_bit(file: Path, position: int, bit: int = 0) -> None:
     content = bytearray(file.read_bytes())
     content[position % len(content)] ^= 1 << bit
     file.write_bytes(content)
+
+
+@contextmanager
+def flipped_bit(file: Path, position: int, bit: int) -> Iterator[None]:
+    """Flip a bit as `flip_bit`, and put the file back in the end."""
+    whole = file.read_bytes()
+    flip_bit(file, position, bit)
+    try:
+        yield
+    finally:
+        file.write_bytes(whole)
 
 
 def flip_bit_behind(file: Path, text: bytes, distance: int = 0) -> None:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Self
 from zlib import crc32
@@ -14,6 +13,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from cosmos.data.array_archive import read_arrays
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
 from cosmos.run.files import replacing
 
@@ -100,17 +100,16 @@ class ShardIndex:
         TransientError when the disk fails.
         """
         try:
-            content = BytesIO(path.read_bytes())
+            content = path.read_bytes()
         except PermissionError:
             raise InputError(f"{path}: this user may not read it; change its permissions") from None
         except OSError as error:
             message = _broken_index(path, error.strerror or error)
             raise convert_os_error(error, message, DamagedDataError) from None
         try:
-            with np.load(content, allow_pickle=False) as arrays:
-                index = cls._from_arrays(dict(arrays))
-                problem = index._problem()
-        except Exception as error:  # a damaged zip can raise nearly anything
+            index = cls._from_arrays(read_arrays(content))
+            problem = index._problem()
+        except (ValueError, TypeError, AttributeError) as error:
             raise DamagedDataError(_broken_index(path, error)) from None
         if problem:
             raise DamagedDataError(_broken_index(path, problem))
