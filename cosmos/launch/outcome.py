@@ -15,13 +15,17 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from cosmos.errors import CosmosError, DamagedDataError, StoppedError
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import parse_record, read_record
 
+Shape = TypeVar("Shape")
+
 VALUE_REMEDY = "delete the file, and the same command submits the job again"
+
+FOLDER_REMEDY = "delete the folder, and the same command submits the job again"
 
 RESERVED_BYTES = 4096
 """Bytes that are reserved for the failure of a rank."""
@@ -233,11 +237,13 @@ class CallOutcome:
 
     value: Any
     failure: CallFailure | None
+    folder: Path = Path()
+    """folder of the submission, which has the file of the value"""
 
     @classmethod
-    def of(cls, value: Any) -> Self:
+    def of(cls, value: Any, folder: Path = Path()) -> Self:
         """Return the outcome of a call that returned."""
-        return cls(value, None)
+        return cls(value, None, folder)
 
     @classmethod
     def failed(cls, failure: CallFailure) -> Self:
@@ -249,6 +255,16 @@ class CallOutcome:
         if self.failure:
             raise self.failure.exception()
         return self.value
+
+    def result_as(self, shape: type[Shape]) -> Shape:
+        """Return the value as a `shape`, as `read_record`. Raises as `result`, and DamagedDataError."""
+        try:
+            return parse_record(json.dumps(self.result()).encode(), shape)
+        except CosmosError:
+            raise
+        except ValueError as error:
+            message = f"{self.folder}: the value of the job is damaged ({error}); {FOLDER_REMEDY}"
+            raise DamagedDataError(message) from None
 
 
 def last_log_lines(path: Path, count: int) -> list[str]:

@@ -171,7 +171,7 @@ def call_has_ended(call: CallFiles) -> bool:
 def call_outcomes(submission: Submission, states: Sequence[JobState]) -> list[CallOutcome]:
     """Return the outcome of each call, once nothing of the submission runs."""
     return [
-        CallOutcome.of(call.value())
+        CallOutcome.of(call.value(), call.folder)
         if call.has_value()
         else CallOutcome.failed(call_failure(submission, call, states[index]))
         for index, call in enumerate(submission.calls)

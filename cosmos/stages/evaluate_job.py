@@ -92,7 +92,7 @@ def launch_evaluation(
         f"evaluate-{path.name}",
     )
     (outcome,) = launch_evaluations(spec, partial(print_job_log, quiet=quiet))
-    return EvaluationResult(**outcome.result())
+    return outcome.result_as(EvaluationResult)
 
 
 def evaluate_into(

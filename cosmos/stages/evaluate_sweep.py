@@ -153,7 +153,7 @@ def evaluate_in_jobs(
     return [
         outcome.failure.error(outcome.failure.summary)
         if outcome.failure
-        else EvaluationResult(**outcome.value)
+        else outcome.result_as(EvaluationResult)
         for outcome in launch_evaluations(spec, show)
     ]
 

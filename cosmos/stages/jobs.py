@@ -73,8 +73,8 @@ def attach_to_job(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 
     Where it failed, raises an error of the failing rank's class.
     """
-    summary: dict[str, Any] = follow_job(submission_of_run(name, machine), name, quiet, False).result()
-    return summary
+    outcome = follow_job(submission_of_run(name, machine), name, quiet, from_start=False)
+    return outcome.result_as(dict[str, Any])
 
 
 def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Nothing here imports torch, so that submitting takes no longer than the schedule
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,15 @@ from cosmos.run.labels import RunLabels
 from cosmos.stages.jobs import attach_or_cancel, attachable_job, follow_job, name_of_run, print_job_log
 from cosmos.stages.run_opening import open_run_on, params_to_record, read_dataset_version
 from cosmos.tracking.mirror import mirroring
+
+
+@dataclass(frozen=True)
+class PretrainSummary:
+    """Summary of a pretraining, as its job returns it."""
+
+    run: str
+    checkpoint: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,7 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
         return [submit_and_follow(spec.with_requeues(requeues), call, quiet)]
 
     outcome = outcome_with_resubmissions(attempt, request.max_requeues, partial(print_job_log, quiet=quiet))
-    summary: dict[str, Any] = outcome.result()
-    return summary
+    return asdict(outcome.result_as(PretrainSummary))
 
 
 def submit_and_follow(spec: JobSpec, call: Pretraining, quiet: bool) -> CallOutcome:

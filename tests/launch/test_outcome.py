@@ -129,6 +129,18 @@ def test_a_damaged_value_names_its_file(content: bytes, tmp_path: Path) -> None:
         CallFiles(tmp_path, 0).value()
 
 
+def test_a_value_of_another_shape_names_its_folder(tmp_path: Path) -> None:
+    outcome = CallOutcome.of({"steps": "3"}, tmp_path)
+    assert CallOutcome.of({"steps": 3}).result_as(dict[str, int]) == {"steps": 3}
+    with pytest.raises(
+        DamagedDataError, match=rf"{tmp_path}: the value .* damaged \(steps: .*delete the fol"
+    ):
+        outcome.result_as(dict[str, int])
+    failed_job = CallOutcome.failed(CallFailure("1", "failed", "", None, Path("log"), TransientError))
+    with pytest.raises(TransientError):
+        failed_job.result_as(dict[str, int])
+
+
 @pytest.mark.parametrize("content", [b"", b"null", b'{"rank": "1"}', b"\xff\xfe", b"[" * 100_000])
 def test_a_damaged_failure_is_a_failure_that_names_its_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "failure-0-0-1.json").write_bytes(content)

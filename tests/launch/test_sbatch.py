@@ -4,11 +4,32 @@ import subprocess
 from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
-from cosmos.launch.sbatch import sbatch_script
+from cosmos.launch.sbatch import privacy_check, sbatch_script
 
 
 def script(folder: Path, **request: object) -> list[str]:
     return sbatch_script(JobRequest.model_validate(request), "cosmos-run-a1", folder).splitlines()
+
+
+def test_a_job_ends_where_its_folder_is_no_longer_its_own(tmp_path: Path) -> None:
+    folder, other = tmp_path / "a'b c", tmp_path / "other"
+    folder.mkdir(mode=0o700)
+    other.mkdir(mode=0o700)
+
+    def check() -> tuple[int, str]:
+        done = subprocess.run(["bash", "-c", privacy_check(folder)], capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    assert check() == (0, "")
+    folder.chmod(0o2750)
+    assert check() == (0, "")
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        status, said = check()
+        assert (status, f"{folder}: no longer the folder of this job" in said) == (2, True)
+    folder.rmdir()
+    folder.symlink_to(other)
+    assert check()[0] == 2
 
 
 def test_what_is_asked_for_is_in_the_script(tmp_path: Path) -> None:
