@@ -11,7 +11,7 @@ from torch import Tensor
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.demo_world.evaluation_sets import is_drawn_whole
+from cosmos.data.demo_world.evaluation_sets import find_changed_file
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import DEMO_REMEDY
 from cosmos.evaluation.embed import Embedder
@@ -95,6 +95,6 @@ class DatasetCard:
 def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
     """Return the folder of a suite's set of the demo world. Raises InputError where it is damaged."""
     folder = machine.data_root / params.data.name / "evaluation" / suite
-    if folder.exists() and not is_drawn_whole(folder.parent):
-        raise InputError(f"{folder}: not all of it is as it was drawn; {DEMO_REMEDY}")
+    if folder.exists() and (changed := find_changed_file(folder.parent, suite)):
+        raise InputError(f"{changed}: not as it was drawn, or missing; {DEMO_REMEDY}")
     return folder

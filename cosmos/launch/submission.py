@@ -28,8 +28,8 @@ from cosmos.run.records import read_record
 
 logger = logging.getLogger(__name__)
 
-IN_FLIGHT = 60.0
-"""Seconds after which a submission that was begun and is not in the queue never reached it."""
+IN_FLIGHT: dict[ClusterName, float] = {"slurm": 60.0, "local": 2.0}
+"""Seconds after which a submission that was begun and is not in the queue never reached it; 0 for others."""
 
 Call = Callable[[], Any]
 """Stage call that can be pickled: functools.partial of a function, or a dataclass with `__call__`."""
@@ -225,14 +225,15 @@ def recover_submission(record: Path) -> Submission | None:
     submission = read_submission(record)
     if submission is None or submission.job_id:
         return submission
-    logger.warning("%s: a submission was cut short; looking for its job, for a minute at most", record)
+    longest = IN_FLIGHT.get(submission.cluster, 0.0)
+    logger.warning("%s: a submission was cut short; looking for its job, for %g s at most", record, longest)
     while True:
         if job_id := submission.on.find(submission.name):
             submission = replace(submission, job_id=job_id)
             name_pickled_calls(submission)
             write_submission(record, submission)
             return submission
-        if not 0 <= submission_age(submission) <= IN_FLIGHT:
+        if not 0 <= submission_age(submission) <= longest:
             return None
         time.sleep(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 from cosmos.config.machine import Machine
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
-from cosmos.data.demo_world.evaluation_sets import is_drawn_whole
+from cosmos.data.demo_world.evaluation_sets import find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import DATASET_PARAMS_FILE
 from cosmos.data.shards.index import index_path
@@ -122,8 +122,8 @@ def _read_object(path: Path, kind: str, remedy: str) -> dict[str, Any]:
 
 
 def _check_sets(folder: Path) -> None:
-    if not is_drawn_whole(folder):
-        raise DamagedDataError(f"{folder}: not as it was drawn; `cosmos prepare` draws it again")
+    if changed := find_changed_file(folder):
+        raise DamagedDataError(f"{changed}: not as it was drawn, or missing; `cosmos prepare` draws it again")
 
 
 def _read_definition(path: Path) -> Sweep:

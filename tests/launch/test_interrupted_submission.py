@@ -22,7 +22,7 @@ from tests.launch.examples import Launcher
 def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
     """A launcher that copies no code, and whose jobs are in the list of processes at once, or never."""
     monkeypatch.setattr(provenance, "freeze_code", lambda folder: folder.mkdir())
-    monkeypatch.setattr(submission, "IN_FLIGHT", 0.0)
+    monkeypatch.setattr(submission, "IN_FLIGHT", {})
     return Launcher("local", tmp_path / "run")
 
 

@@ -4,7 +4,7 @@ Retrieval has the split `heldout`. Classes are colours: a model that was trained
 but hardly any shape.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from cosmos.data.demo_world.scene import (
 )
 from cosmos.data.folders import is_hidden
 from cosmos.errors import DamagedDataError
-from cosmos.run.files import remove_abandoned, replacing, write_json, write_text
+from cosmos.run.files import naming_disk_errors, remove_abandoned, replacing, write_json, write_text
 from cosmos.run.records import read_record
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
@@ -39,8 +39,8 @@ class DrawnSets:
     image_size: int
     seed: int
     num_files: int
-    sha256: str = ""
-    """hash of the names and contents of all files; "" of sets that an earlier version drew"""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of each file; empty for sets that an earlier version drew"""
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
@@ -52,35 +52,45 @@ def write_all_sets(folder: Path, side: int, seed: int) -> None:
     write_perception(folder / "perception", side, seed)
     for place in {folder, *(path.parent for path in folder.rglob("*"))}:
         remove_abandoned(place)
-    drawn = DrawnSets(side, seed, len(files_of_sets(folder)), hash_of_sets(folder))
-    write_json(folder / COMPLETE_FILE, asdict(drawn))
+    hashes = hashes_of_sets(folder)
+    write_json(folder / COMPLETE_FILE, asdict(DrawnSets(side, seed, len(hashes), hashes)))
 
 
 def are_sets_written(folder: Path, side: int, seed: int) -> bool:
     """Return True when all sets below `folder` were written for these values, and are whole."""
     drawn = _read_drawn_sets(folder)
-    return drawn is not None and (drawn.image_size, drawn.seed) == (side, seed) and is_drawn_whole(folder)
+    return (
+        drawn is not None
+        and (drawn.image_size, drawn.seed) == (side, seed)
+        and find_changed_file(folder) is None
+    )
 
 
-def is_drawn_whole(folder: Path) -> bool:
-    """Return True when all files of the sets below `folder` are as they were written."""
+def find_changed_file(folder: Path, name: str = "*") -> Path | None:
+    """Return a file below `folder` that is not as it was drawn, of the set `name` or of all; None: whole."""
     drawn = _read_drawn_sets(folder)
-    if drawn is None or drawn.num_files != len(files_of_sets(folder)):
-        return False
-    return drawn.sha256 in ("", hash_of_sets(folder))
+    if drawn is None:
+        return folder / COMPLETE_FILE
+    if not drawn.files:
+        return None if drawn.num_files == len(files_of_sets(folder)) else folder
+    hashes = hashes_of_sets(folder, name)
+    expected = {path: digest for path, digest in drawn.files.items() if name in ("*", Path(path).parts[0])}
+    changed = [path for path in sorted({*hashes, *expected}) if hashes.get(path) != expected.get(path)]
+    return folder / changed[0] if changed else None
 
 
-def files_of_sets(folder: Path) -> list[Path]:
-    """Return the files of all sets in a folder, without hidden ones, which systems leave there."""
-    return sorted(path for path in folder.glob("*/**/*") if path.is_file() and not is_hidden(path.name))
+def files_of_sets(folder: Path, name: str = "*") -> list[Path]:
+    """Return the files of a set, or of all, in a folder, without hidden ones, which systems leave there."""
+    return sorted(path for path in folder.glob(f"{name}/**/*") if path.is_file() and not is_hidden(path.name))
 
 
-def hash_of_sets(folder: Path) -> str:
-    """Return a SHA-256 of names and contents of the files of all sets in a folder."""
-    whole = sha256()
-    for path in files_of_sets(folder):
-        whole.update(bytes(path.relative_to(folder)) + b"\0" + sha256(path.read_bytes()).digest())
-    return whole.hexdigest()
+def hashes_of_sets(folder: Path, name: str = "*") -> dict[str, str]:
+    """Return the SHA-256 of each file of a set, or of all, in a folder."""
+    hashes = {}
+    for path in files_of_sets(folder, name):
+        with naming_disk_errors(path):
+            hashes[str(path.relative_to(folder))] = sha256(path.read_bytes()).hexdigest()
+    return hashes
 
 
 def _read_drawn_sets(folder: Path) -> DrawnSets | None:
