@@ -7,6 +7,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
+from cosmos.config.printable_text import encodable_text
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
 SYSTEM_NAMES = frozenset(
@@ -65,6 +66,12 @@ def _stop(error: OSError) -> None:
 def _listing_error(error: OSError, folder: Path | str) -> CosmosError:
     message = f"{folder}: cannot be listed ({error.strerror})"
     return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+
+
+def check_utf8(where: str, path: str) -> None:
+    """Raise InputError, which begins with `where`, for a path that no record can hold: it is not UTF-8."""
+    if (text := encodable_text(path)) != path:
+        raise InputError(f"{where}: {text} is not UTF-8; rename the file or folder")
 
 
 def open_file(path: Path) -> BinaryIO:

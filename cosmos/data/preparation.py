@@ -34,7 +34,7 @@ from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
 from cosmos.config.printable_text import printable
 from cosmos.data.demo_world import are_evaluation_sets_written, write_evaluation_sets
-from cosmos.data.folders import list_names
+from cosmos.data.folders import check_utf8, list_names
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import find_shards, shards_schema
@@ -133,6 +133,8 @@ def _deciding(params: DataParams) -> dict[str, Any]:
 
 
 def _check_same_params(folder: Path, params: DataParams) -> None:
+    for key in ("annotations", "images"):
+        check_utf8(f"data.{key}", getattr(params, key))
     path = folder / DATASET_PARAMS_FILE
     remedy = f"delete {folder} or choose another data.name"
     if not path.exists():

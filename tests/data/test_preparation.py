@@ -520,3 +520,14 @@ def test_the_demo_world_has_both_splits_and_evaluation_sets(tmp_path: Path) -> N
     }
     assert any((tmp_path / "data" / "demo" / "evaluation").iterdir())
     assert read_all(tmp_path, name="demo")[0].annotation["raw_caption"]
+
+
+def test_names_that_no_record_can_hold_are_refused(tmp_path: Path) -> None:
+    here, name = machine(tmp_path), os.fsdecode(b"\xff")
+    folder = DataParams(name="things", source="folder", images=name)
+    here.source_root.mkdir()
+    make_tar(here.source_root / f"{name}.tar", [("0.jpg", image_bytes(0)), ("0.txt", b"a thing")])
+    shards = DataParams(name="things", source="shards", annotations="*.tar")
+    for params, problem in ((folder, r"data\.images: \\udcff is"), (shards, r"\*\.tar: .*\\udcff\.tar is")):
+        with pytest.raises(InputError, match=rf"{problem} not UTF-8; rename the file or folder"):
+            prepare_dataset(params, here, processes=1)

@@ -11,8 +11,9 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from cosmos.config.machine import Machine
+from cosmos.config.printable_text import encodable_text
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.folders import list_names, walk_files
+from cosmos.data.folders import check_utf8, list_names, walk_files
 from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_SUFFIXES, verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
 from cosmos.data.shards.index import (
@@ -58,6 +59,8 @@ def find_shards(pattern: str, machine: Machine) -> list[str]:
     shards = list(dict.fromkeys(path for part in expand_braces(pattern) for path in _glob(part, machine)))
     if not shards:
         raise InputError(f"{pattern}: no such shards; {REMEDY}")
+    for shard in shards:
+        check_utf8(encodable_text(pattern), shard)
     return shards
 
 
