@@ -61,7 +61,7 @@ class TrialTable:
         with suppress(httpx.HTTPError, OSError, CosmosError), get_client(sync_client=True) as client:
             trials = self.folder.read_trials()
             rows = [trial_row(trial, self.folder) for trial in trials.records]
-            rows += [{"trial": name, "state": problem} for name, problem in trials.problems.items()]
+            rows += [{"trial": name, "state": printable(text)} for name, text in trials.problems.items()]
             client.update_artifact(self.table, ArtifactUpdate(data=json.dumps(rows)))
 
 

@@ -277,5 +277,6 @@ def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.mixed:
         yield "@ the data that a figure is of; figures of different data do not compare, and none is the best"
     yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)
+    yield from (problem for sweep in comparison.sweeps for problem in sweep.read_trials().problems.values())
     if not comparison.params and len(contenders) > 1:
         yield "no parameter differs"

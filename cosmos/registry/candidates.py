@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from math import fsum
 from statistics import fmean, stdev
 
 from cosmos.config.number_text import format_number
@@ -27,7 +28,10 @@ class SeedStatistics:
     @classmethod
     def over(cls, values: Sequence[float]) -> "SeedStatistics":
         """Return the statistics of values, one per seed."""
-        return cls(fmean(values), stdev(values) if len(values) > 1 else math.nan)
+        try:
+            return cls(fmean(values), stdev(values) if len(values) > 1 else math.nan)
+        except OverflowError:  # of values near the largest float
+            return cls(fsum(value / len(values) for value in values), math.nan)
 
     @property
     def is_repeated(self) -> bool:

@@ -125,6 +125,14 @@ def test_what_is_wrong_with_a_run_is_told(tmp_path: Path, capsys: pytest.Capture
     assert "a: " in capsys.readouterr().out
 
 
+def test_a_trial_whose_record_is_damaged_is_named_below_the_others(tmp_path: Path) -> None:
+    folder = make_sweep(tmp_path, Bench(), trials=3)
+    damaged = folder.run(folder.trials[-1]).trial
+    damaged.write_text("{")
+    compared = compare_named([folder.path.name], machine(tmp_path))
+    assert any(line.startswith(str(damaged)) for line in comparison_remarks(compared))
+
+
 def test_figures_in_words() -> None:
     assert format_statistics(SeedStatistics(0.314159, float("nan"))) == "0.3142"
     assert format_statistics(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"

@@ -29,6 +29,8 @@ def test_figures_have_the_spread_of_their_seeds() -> None:
     assert str(SeedStatistics.over([0.25])) == "0.25"
     assert str(SeedStatistics.over([0.000638, 0.00064])) == "0.000639 ± 1.4e-06"
     assert str(SeedStatistics.over([123456.0, 123466.0])) == "123461 ± 7.1"
+    assert SeedStatistics.over([1.7e308, -1.7e308]).mean == 0.0
+    assert SeedStatistics.over([1.7e308, 1.7e308]).mean == pytest.approx(1.7e308)
 
 
 def test_the_best_is_named_by_its_mean_among_those_with_as_many_seeds(tmp_path: Path) -> None:
