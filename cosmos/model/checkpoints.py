@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
 from cosmos.config.validation import explain_validation
-from cosmos.errors import InputError, convert_os_error
+from cosmos.errors import CosmosError, InputError, convert_os_error, describe_os_error
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.state_dicts import (
@@ -78,7 +78,7 @@ class Checkpoint:
             params = Params.model_validate({"model": values["model"], "loss": values["loss"], "views": views})
         except ValidationError as error:
             raise InputError(f"{problem}:\n{explain_validation(error, Params)}") from None
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, IndexError) as error:
             raise InputError(f"{problem} ({error!r})") from None
         return ModelConfig.of(params)
 
@@ -172,16 +172,17 @@ def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
     try:
         with replacing(path) as temporary, temporary.open("wb") as file:
             yield file
+    except CosmosError:
+        raise
     except OSError as error:
-        raise convert_os_error(error, _unwritten(path, error)) from error
+        raise unwritten(path, error) from error
     except RuntimeError as error:  # torch's writer raises it as it handles the error of the disk
         if not isinstance(error.__context__, OSError):
             raise
-        raise convert_os_error(error.__context__, _unwritten(path, error.__context__)) from error
+        raise unwritten(path, error.__context__) from error
 
 
-def _unwritten(path: Path, error: OSError) -> str:
-    return (
-        f"{path}: cannot be written ({error.strerror or error}); files written before are whole: "
-        "make room, or give a folder that can be written to, and repeat the command"
-    )
+def unwritten(path: Path, error: OSError) -> CosmosError:
+    """Return the error of ours for a file of weights that cannot be written."""
+    reason = f"cannot be written ({error.strerror or error})"
+    return convert_os_error(error, describe_os_error(OSError(error.errno, reason, str(path))))

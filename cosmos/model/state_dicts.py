@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import open_clip
-from torch import Tensor, nn
+from torch import Tensor, nn, strided
 
 from cosmos.errors import InputError
 from cosmos.model.weight_files import join_names
@@ -21,6 +21,22 @@ def is_state_dict(value: object) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in value.items()
     )
+
+
+def is_plain_tensor(value: object) -> bool:
+    """Return True for a tensor with a number for each of its elements in memory, and no wrapper."""
+    return (
+        type(value) in (Tensor, nn.Parameter)
+        and isinstance(value, Tensor)
+        and value.layout == strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+    )
+
+
+def is_computable(tensor: Tensor) -> bool:
+    """Return True for floating-point numbers of a type that torch computes with: of 16 bits or more."""
+    return tensor.is_floating_point() and tensor.element_size() > 1
 
 
 def state_dict_keys(content: Mapping[str, Any]) -> list[str]:
@@ -80,9 +96,10 @@ def misfits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[
         [
             f"{name} {str(state[name].dtype).removeprefix('torch.')}"
             for name in shared
-            if own[name].is_floating_point() and not state[name].is_floating_point()
+            if own[name].is_floating_point() and not is_computable(state[name])
         ],
     )
+    yield "no plain tensors", [name for name in shared if not is_plain_tensor(state[name])]
 
 
 def check_finite_state(state: Mapping[str, Tensor], source: str) -> None:

@@ -5,6 +5,7 @@ runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from cosmos.config.prepared_data import with_source
 from cosmos.config.settings_file import dump_settings
 from cosmos.errors import InputError
 from cosmos.run.files import file_label, write_text
+
+CHECKPOINT_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})\.pt")
+"""Pattern of the names of checkpoints: the step, in eight digits or more."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class RunDir:
         return self.path / "writer.json"
 
     @property
+    def lease_lock(self) -> Path:
+        """File whose lock the process holds that takes the lease, or writes by it."""
+        return self.path / "writer.lock"
+
+    @property
     def job(self) -> Path:
         """Record of the job that the run was last submitted as."""
         return self.path / "job.json"
@@ -91,8 +100,16 @@ class RunDir:
 
     @property
     def saved_checkpoints(self) -> list[Path]:
-        """Paths of the checkpoints on disk, the newest first."""
-        return sorted(self.checkpoints.glob("step-*.pt"), reverse=True)
+        """Paths of the checkpoints on disk, the newest first; [] without their folder.
+
+        Raises OSError where the folder cannot be listed: a run must not seem to have none.
+        """
+        try:
+            names = [path.name for path in self.checkpoints.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        steps = [int(step[1]) for step in map(CHECKPOINT_NAME.fullmatch, names) if step]
+        return [self.checkpoint(step) for step in sorted(steps, reverse=True)]
 
     @property
     def embeddings(self) -> Path:

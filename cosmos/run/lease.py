@@ -11,17 +11,22 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Self
 
-from cosmos.errors import DamagedDataError, SupersededError
+from filelock import lock_descriptor
+
+from cosmos.errors import CosmosError, SupersededError
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +36,30 @@ BEAT_SECONDS = 10.0
 ALIVE_SECONDS = 60.0
 """Seconds since the last heartbeat within which the holder counts as alive: six beats."""
 
-HOLDER_KEYS = ("token", "host", "pid", "since", "job")
+LOCK_SECONDS = 10.0
+"""Seconds that a process waits for another that writes by the lease; after these, that one has lost it."""
+
+
+@dataclass(frozen=True)
+class LeaseHolder:
+    """Process that holds a lease, as its file names it."""
+
+    token: str
+    host: str
+    pid: int
+    since: str
+    """UTC, in ISO format"""
+    job: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def here(cls) -> Self:
+        """Return this process, with a new token. Raises InputError for a wrong COSMOS_JOB."""
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(secrets.token_hex(8), socket.gethostname(), os.getpid(), since, provenance.current_job())
+
+    def __str__(self) -> str:
+        job = f" (job {self.job.get('id')}, requeues: {self.job.get('requeues')})" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}"
 
 
 @dataclass(frozen=True)
@@ -47,16 +75,11 @@ class Lease:
 
         Raises InputError for a wrong COSMOS_JOB, TransientError where the disk is full or fails.
         """
-        lease = cls(run, secrets.token_hex(8))
-        holder = {
-            "token": lease.token,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "job": provenance.current_job(),
-        }
-        write_json(run.lease, holder)
-        return lease
+        holder = LeaseHolder.here()
+        run.path.mkdir(parents=True, exist_ok=True)
+        with holding_lock_of_lease(run):
+            write_json(run.lease, asdict(holder))
+        return cls(run, holder.token)
 
     def check(self) -> None:
         """Raise SupersededError, naming who took over, if this process may no longer write into the run.
@@ -64,19 +87,37 @@ class Lease:
         Raises DamagedDataError where the lease's file is damaged, TransientError where the disk fails.
         """
         try:
-            holder = read_json_object(
-                self.run.lease, "lease", "delete it, and give the same command again", HOLDER_KEYS
-            )
-        except FileNotFoundError:
+            holder = read_holder(self.run.lease)
+        except (FileNotFoundError, NotADirectoryError):
             raise SupersededError(
                 f"{self.run.lease} is gone: the run was deleted or moved, so this process stops; "
                 "the same command starts or continues it"
             ) from None
-        if holder["token"] != self.token:
+        if holder.token != self.token:
             raise SupersededError(
-                f"{self.run.lease}: {describe_holder(holder)} took over this run at {holder['since']}, "
+                f"{self.run.lease}: {holder} took over this run at {holder.since}, "
                 "so this process stops; nothing is lost, and the run goes on there"
             )
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Check the lease, and keep others from taking it until the block has written into the run.
+
+        Raises as `check` and `explaining_errors`.
+        """
+        with self.explaining_errors(), holding_lock_of_lease(self.run):
+            self.check()
+            yield
+
+    @contextmanager
+    def explaining_errors(self) -> Iterator[None]:
+        """Raise the error of `check`, if there is one, in place of an error inside that follows from it."""
+        try:
+            yield
+        except (CosmosError, OSError):
+            with suppress(OSError):  # the disk fails: the first error says so
+                self.check()
+            raise
 
     @contextmanager
     def beating(self) -> Iterator[None]:
@@ -105,13 +146,33 @@ class Lease:
             os.utime(self.run.lease, times)
         except SupersededError:
             return False
-        except (OSError, DamagedDataError) as error:
+        except (OSError, CosmosError) as error:
             logger.debug("%s: no heartbeat: %s", self.run.lease, error)
         return True
 
 
-def describe_holder(holder: dict[str, Any]) -> str:
-    """Return the process, host and job that hold a lease, as part of a message."""
-    job = holder["job"]
-    of_job = f" (job {job['id']}, requeues: {job['requeues']})" if job else ""
-    return f"process {holder['pid']} on {holder['host']}{of_job}"
+def read_holder(path: Path) -> LeaseHolder:
+    """Return the holder that the file of a lease names; errors as of `read_record`."""
+    return read_record(path, LeaseHolder, "lease", "delete it, and give the same command again")
+
+
+@contextmanager
+def holding_lock_of_lease(run: RunDir) -> Iterator[None]:
+    """Hold the lock of a run's lease, so that nobody takes it between a check and what follows from that.
+
+    File systems without locks do without, and so does a process whose run is gone.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):
+            descriptor = os.open(run.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
+            stack.callback(os.close, descriptor)
+            wait_for_lock(descriptor)
+        yield
+
+
+def wait_for_lock(descriptor: int) -> None:
+    """Lock an open file, and wait LOCK_SECONDS at most for the process that holds it."""
+    end = time.monotonic() + LOCK_SECONDS
+    with suppress(OSError):  # a file system without locks
+        while not lock_descriptor(descriptor, blocking=False) and time.monotonic() < end:
+            time.sleep(0.02)

@@ -22,7 +22,7 @@ from cosmos.launch.submission import read_submission
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.labels import RunLabels
-from cosmos.run.lease import HOLDER_KEYS
+from cosmos.run.lease import read_holder
 from cosmos.run.metrics import MetricsLines
 from cosmos.run.model_card import ModelCard
 from cosmos.run.provenance import file_sha256
@@ -96,7 +96,7 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.labels: lambda: RunLabels.of(run),
         run.trial: lambda: _read_object(run.trial, "record of a trial", f"delete {run.path}"),
         run.job: lambda: read_submission(run.job),
-        run.lease: lambda: _check_lease(run.lease),
+        run.lease: lambda: read_holder(run.lease),
         run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
         **{path: partial(Results(path, path.stem).entries) for path in run.result_files},
     }
@@ -144,13 +144,6 @@ def _check_params(run: RunDir) -> None:
 def _check_metrics(path: Path) -> None:
     if damage := MetricsLines.of(path).damage:
         raise DamagedDataError(f"{damage}; they are left out, and dropped when the run goes on")
-
-
-def _check_lease(path: Path) -> None:
-    remedy = "delete it, and give the same command again"
-    holder = read_record(path, dict[str, Any], "lease", remedy)
-    if missing := [key for key in HOLDER_KEYS if key not in holder]:
-        raise DamagedDataError(f"{path}: not a lease (no {missing[0]}); {remedy}")
 
 
 def _check_checkpoint(path: Path) -> None:

@@ -28,7 +28,7 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
-from cosmos.run.directory import RunDir
+from cosmos.run.lease import Lease
 from cosmos.run.results import hash_data
 from cosmos.stages.evaluate import data_files
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
@@ -76,7 +76,7 @@ def pretrain(
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)
-                    on_first_rank(lambda: record_training(run, dataset, evaluate, process))
+                    on_first_rank(lambda: record_training(trainer.lease, dataset, evaluate, process))
                     left = plan.total_steps - trainer.step
                     batches = on_each_rank(
                         lambda: make_loader(
@@ -92,11 +92,12 @@ def pretrain(
 
 
 def record_training(
-    run: RunDir, dataset: DatasetVersion, evaluate: "RetrievalEvaluation", process: ProcessRank
+    lease: Lease, dataset: DatasetVersion, evaluate: "RetrievalEvaluation", process: ProcessRank
 ) -> None:
-    """Record a session of training in the run's provenance; raises as `record_session`."""
-    hardware = describe_hardware(process)
-    provenance.record_session(run.provenance, dataset, evaluate.data_hashes(), hardware)
+    """Record a session of training in the run's provenance; raises as `record_session` and `Lease.check`."""
+    hardware, hashes = describe_hardware(process), evaluate.data_hashes()
+    with lease.writing():
+        provenance.record_session(lease.run.provenance, dataset, hashes, hardware)
 
 
 def describe_hardware(process: ProcessRank) -> dict[str, Any]:

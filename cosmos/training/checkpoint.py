@@ -1,37 +1,69 @@
-"""Save and resume: a checkpoint in the published format that also holds everything a resumed run needs."""
+"""Checkpoints of a run: saved in the published format with all that a resumed run needs, and read again."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
+from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.run.directory import RunDir
-from cosmos.run.lease import Lease
-from cosmos.training.progress import Counters, TrainingState
+from cosmos.run.lease import ALIVE_SECONDS, Lease
+from cosmos.training.progress import TrainingState
+from cosmos.training.saved_state import random_state
 from cosmos.training.step import Learner
 
 logger = logging.getLogger(__name__)
 
 
-def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch: int, keep: int) -> Path:
-    """Write the checkpoint of a state after `epoch` whole epochs, and remove all but the newest `keep`.
+@dataclass(frozen=True)
+class Retention:
+    """Rule by which checkpoints of a run stay: the newest `keep` whole ones, and all that are not whole."""
+
+    keep: int
+    checked: dict[Path, bool] = field(default_factory=dict)
+    """True for files that this process wrote or found whole, False for damaged ones: each is read once"""
+
+    def is_whole(self, path: Path) -> bool:
+        """Return True for a whole checkpoint; False also for one that cannot be read for now."""
+        if path not in self.checked:
+            try:
+                self.checked[path] = verify_checkpoint(path)
+            except DamagedDataError:
+                self.checked[path] = False
+            except CosmosError:
+                return False
+        return self.checked[path]
+
+    def remove_old(self, run: RunDir) -> None:
+        """Remove the whole checkpoints that are older than the newest `keep`; warn where that fails."""
+        try:
+            for path in [path for path in run.saved_checkpoints if self.is_whole(path)][self.keep :]:
+                path.unlink(missing_ok=True)
+                del self.checked[path]
+        except OSError as error:
+            logger.warning("%s: old checkpoints stay: %s", run.checkpoints, error)
+
+
+def save_checkpoint(
+    lease: Lease, learner: Learner, state: TrainingState, epoch: int, retention: Retention
+) -> Path:
+    """Write the checkpoint of a state after `epoch` whole epochs, and remove old ones by the rule.
 
     A kill at any moment leaves the old checkpoint or the new one, whole. Raises SupersededError, and changes
-    nothing, where the lease is lost, and TransientError where the disk is full.
+    nothing, where the lease is lost, and TransientError where the disk is full or fails.
     """
-    run = lease.run
-    path = run.checkpoint(state.step)
+    path = lease.run.checkpoint(state.step)
     lease.check()
     content = checkpoints.checkpoint_content(
         learner.student,
         learner.teacher,
         learner.config,
-        name=run.path.name,
+        name=lease.run.path.name,
         epoch=epoch,
         step=state.step,
         optimizer=learner.optimizer.state_dict(),
@@ -40,35 +72,51 @@ def save_checkpoint(lease: Lease, learner: Learner, state: TrainingState, epoch:
         progress=asdict(state.counters),
         damaged=torch.tensor(sorted(state.damaged), dtype=torch.int64),
     )
-    try:
-        with checkpoints.replacing_checkpoint(path) as file:
-            torch.save(content, file)
-            lease.check()  # again: large files take their time, and the run must not get a later checkpoint
-    except InputError:
-        lease.check()  # who takes a run over removes partial checkpoints: this is not the user's fault then
-        raise
-    for old in run.saved_checkpoints[keep:]:
-        old.unlink(missing_ok=True)
+    with lease.explaining_errors(), ExitStack() as stack, checkpoints.replacing_checkpoint(path) as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())  # now: large files take their time, and nobody else is to wait for it
+        stack.enter_context(lease.writing())  # until the file has its name
+    retention.checked[path] = True
+    retention.remove_old(lease.run)
     return path
 
 
-def remove_partial_checkpoints(run: RunDir) -> None:
-    """Remove the temporary files of checkpoints that a process was writing when it was killed."""
-    for path in run.checkpoints.glob(".step-*.tmp"):
-        path.unlink(missing_ok=True)
+def remove_leftovers(lease: Lease) -> None:
+    """Remove the temporary files that killed processes left in the run: those of checkpoints, and old ones.
+
+    Others write small files of the run, such as its labels, without its lease, and take no ALIVE_SECONDS.
+    """
+    run = lease.run
+    with lease.writing():  # so that no other begins a checkpoint meanwhile
+        for path in run.checkpoints.glob(".*step-*.tmp"):
+            path.unlink(missing_ok=True)
+        taken = run.lease.stat().st_mtime
+        for path in run.path.glob(".*.tmp"):
+            with suppress(OSError):  # renamed or removed by its process
+                if path.is_file() and path.stat().st_mtime < taken - ALIVE_SECONDS:
+                    path.unlink()
 
 
 def newest_whole_checkpoint(run: RunDir) -> checkpoints.Checkpoint | None:
-    """Return the newest checkpoint that is not damaged; None where there is none.
+    """Return the newest checkpoint that is not damaged; None where there is no checkpoint.
 
-    Damaged ones are named in the log and passed over. Any other error is raised: one that cannot be read for
-    now, or is no checkpoint of this version, must not be trained over from an older one.
+    Damaged ones are named in the log and passed over. Raises DamagedDataError, naming all, where none is
+    whole: nothing is trained again unasked. Any other error is raised: one that cannot be read for now, or is
+    no checkpoint of this version, must not be trained over from an older one.
     """
+    damaged = []
     for path in run.saved_checkpoints:
         try:
             return read_saved_checkpoint(path)
         except DamagedDataError as error:
             logger.warning("passing over a damaged checkpoint: %s", error)
+            damaged.append(path)
+    if damaged:
+        raise DamagedDataError(
+            f"{run.checkpoints}: {', '.join(path.name for path in damaged)}: damaged, and no other is there; "
+            "bring one back, or move them away to train from the first step, or name another run with --run"
+        )
     return None
 
 
@@ -83,50 +131,12 @@ def read_saved_checkpoint(path: Path) -> checkpoints.Checkpoint:
     except InputError as error:
         if path.exists():
             raise
-        raise TransientError(
-            f"{path}: gone, or not on a disk that all nodes share, since the run was opened; "
-            "the same command goes on from the newest checkpoint that is there"
-        ) from error
+        raise gone(path) from error
 
 
-def resume_learner(learner: Learner, checkpoint: checkpoints.Checkpoint) -> TrainingState:
-    """Restore weights, optimiser, scaler and random state as they were saved; return the saved progress.
-
-    Raises InputError for a checkpoint of another model than the learner's, and for one without the state of
-    a training, such as a published one.
-    """
-    checkpoints.load_state(learner.student, checkpoint.student, f"{checkpoint.path}: student")
-    checkpoints.load_state(learner.teacher, checkpoint.teacher, f"{checkpoint.path}: teacher")
-    extra = checkpoint.extra
-    try:
-        learner.optimizer.load_state_dict(extra["optimizer"])
-        learner.scaler.load_state_dict(extra["scaler"])
-        restore_random_state(extra["rng"], learner.process.device)
-        damaged = extra.get("damaged", torch.empty(0)).tolist()  # none in checkpoints of version 1
-        counters = read_counters(extra["progress"], learner.process.world_size)
-        return TrainingState(extra["step"], counters, frozenset(damaged))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{checkpoint.path}: holds no training that this version can continue ({error!r}); "
-            "name another run with --run, or move the file out of the run"
-        ) from error
-
-
-def read_counters(progress: Mapping[str, Any], num_ranks: int) -> Counters:
-    """Return the counters that a checkpoint holds; one of version 1 had as many ranks as there are now."""
-    return Counters(**{"device_seconds": progress["seconds"] * num_ranks, **progress})
-
-
-def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """Return the state of torch's generators on the CPU and on `device`; views draw from others."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    """Restore the states that `random_state` returned, as far as this device has the generator."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def gone(path: Path) -> TransientError:
+    """Return the error for a checkpoint that was listed, and is not there to be read."""
+    return TransientError(
+        f"{path}: gone, or not on a disk that all nodes share, since the run was opened; "
+        "the same command goes on from the newest checkpoint that is there"
+    )

@@ -1,23 +1,33 @@
 """Opening of a training: takes the lease of a run, and resumes from the newest whole checkpoint."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cosmos.config.machine import Machine
+from cosmos.data.patience import wait_while_transient
 from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.errors import InputError
+from cosmos.model.checkpoints import Checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training.checkpoint import (
+    Retention,
+    gone,
     newest_whole_checkpoint,
     read_saved_checkpoint,
-    remove_partial_checkpoints,
-    resume_learner,
+    remove_leftovers,
 )
 from cosmos.training.progress import StepPlan, TrainingState
+from cosmos.training.saved_state import resume_learner
+from cosmos.training.signals import stop_on_signals
 from cosmos.training.step import Learner
 from cosmos.training.trainer import ModelEvaluation, Trainer
+
+Content = TypeVar("Content")
 
 
 @dataclass(frozen=True)
@@ -42,25 +52,51 @@ def open_training(
     """Take a run over, resume `learner` from its newest checkpoint, and return the trainer of the rest.
 
     All ranks open it together; a process that trains the run already stops at its next check of the lease.
-    Raises InputError for a checkpoint of another model, TransientError for one that cannot be read for now,
-    and SupersededError where another process takes the run over at the same time.
+    A checkpoint that cannot be read for now is waited for, as data is. Raises InputError for one of another
+    model, DamagedDataError where none is whole, TransientError when the wait is over, Interrupted for a
+    signal meanwhile, and SupersededError where another process takes the run over at the same time.
     """
-    standing = on_first_rank(lambda: take_over(run))
-    path, state = standing.checkpoint, TrainingState()
-    if path:
-        state = on_every_rank(lambda: resume_learner(learner, read_saved_checkpoint(path)))[0]
+    standing = on_first_rank(lambda: take_over(run, machine))
+    state, retention = TrainingState(), Retention(machine.keep_checkpoints)
+    if path := standing.checkpoint:
+        state = on_every_rank(lambda: resume_from(path, learner, plan, machine))[0]
+        retention.checked[path] = True
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
     owes_evaluation = is_due and state.step not in standing.evaluated_steps
     return Trainer(
-        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit
+        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit, retention
     )
 
 
-def take_over(run: RunDir) -> Standing:
+def take_over(run: RunDir, machine: Machine) -> Standing:
     """Take the lease of a run, and only then read the progress of the run from its files."""
     lease = Lease.take(run)
-    lease.check()  # of two that open the run at once, the first must not remove what the second writes
-    remove_partial_checkpoints(run)
-    newest = newest_whole_checkpoint(run)
+    remove_leftovers(
+        lease
+    )  # of two that open the run at once, the first does not remove what the second writes
+    listed = run.saved_checkpoints
+    newest = wait_for(lambda: newest_whole_checkpoint(run), machine)
+    if listed and newest is None:
+        raise gone(listed[0])
     evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)
     return Standing(lease, newest.path if newest else None, evaluated)
+
+
+def resume_from(path: Path, learner: Learner, plan: StepPlan, machine: Machine) -> TrainingState:
+    """Read a checkpoint, and resume `learner` from it. Raises InputError for one of a longer run."""
+
+    def read() -> Checkpoint:
+        return read_saved_checkpoint(path)
+
+    state = resume_learner(learner, wait_for(read, machine))
+    if state.step > plan.total_steps:
+        raise InputError(
+            f"{path}: of step {state.step}, and the run has {plan.total_steps}; move it out of the run"
+        )
+    return state
+
+
+def wait_for(read: Callable[[], Content], machine: Machine) -> Content:
+    """Return what `read` returns, waiting while it raises TransientError; a signal ends the wait at once."""
+    with stop_on_signals() as stop, stop.obeyed_at_once("stopped before the newest checkpoint could be read"):
+        return wait_while_transient(read, machine.data_wait_minutes)

@@ -55,6 +55,8 @@ class Trainer:
     """step of the newest checkpoint"""
     limit: DamageLimit
     """limit of the samples that the run does without"""
+    retention: checkpoint.Retention
+    """rule by which older checkpoints stay"""
     next_damage: list[SampleDamage] = field(default_factory=list)
     """damage that all ranks met in the next batch"""
     saved_at: float = field(default_factory=time.monotonic)
@@ -118,8 +120,8 @@ class Trainer:
         """
 
         def open_file() -> MetricsWriter:
-            self.lease.check()
-            return MetricsWriter(self.run.metrics, self.step)
+            with self.lease.writing():
+                return MetricsWriter(self.run.metrics, self.step)
 
         return on_first_rank(open_file)
 
@@ -176,10 +178,10 @@ class Trainer:
         params = self.learner.params
         self.owes_evaluation = self.plan.is_evaluation_due(self.step, params.evaluate_every_epochs)
         if self.state.counters.skipped_in_a_row > params.max_nonfinite_steps:
-            saved = self.run.saved_checkpoints
+            saved = self.run.checkpoint(self.saved_step)
             raise DivergedError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
-                f"the last good checkpoint is {saved[0] if saved else 'none yet'}; "
+                f"the last good checkpoint is {saved if saved.exists() else 'none yet'}; "
                 "try a lower pretrain.learning_rate, pretrain.clip_grad_norm 1 or pretrain.precision float32"
             )
         return result
@@ -204,8 +206,8 @@ class Trainer:
         """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""
 
         def append() -> None:
-            self.lease.check()
-            metrics.log(line)
+            with self.lease.writing():
+                metrics.log(line)
 
         on_first_rank(append)
 
@@ -260,13 +262,15 @@ class Trainer:
         return by_step or flags.save_due or flags.has_failed or flags.stop_signal > 0 or self.owes_evaluation
 
     def save(self) -> None:
-        """Write a checkpoint of the current step, from the first rank, unless that is done."""
-        if self.saved_step != self.step:
-            epoch, keep = self.plan.epoch(self.step), self.machine.keep_checkpoints
-            with self.stopwatch.paused():
-                on_first_rank(
-                    lambda: checkpoint.save_checkpoint(self.lease, self.learner, self.state, epoch, keep)
-                )
+        """Write a checkpoint of the current step, from the first rank, unless it is there."""
+
+        def write() -> None:
+            if self.saved_step != self.step or not self.run.checkpoint(self.step).exists():
+                epoch = self.plan.epoch(self.step)
+                checkpoint.save_checkpoint(self.lease, self.learner, self.state, epoch, self.retention)
+
+        with self.stopwatch.paused():
+            on_first_rank(write)
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
     def progress_bar(self) -> Progress:

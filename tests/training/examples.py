@@ -77,7 +77,7 @@ def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
 def make_trainer(
     folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
 ) -> Trainer:
-    machine = machine or Machine(checkpoint_every_steps=2)
+    machine = machine or Machine(checkpoint_every_steps=2, data_wait_minutes=0)
     return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate, LIMIT)
 
 

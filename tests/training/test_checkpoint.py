@@ -13,6 +13,7 @@ from cosmos.errors import InputError, SupersededError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training import checkpoint
+from cosmos.training.saved_state import read_counters, resume_learner
 from tests.training.examples import (
     batches,
     make_trainer,
@@ -61,7 +62,7 @@ def test_the_optimiser_and_random_state_come_back(tmp_path: Path) -> None:
     torch.manual_seed(123)
     newest = checkpoint.newest_whole_checkpoint(RunDir(tmp_path))
     assert newest is not None
-    checkpoint.resume_learner(trainer.learner, newest)
+    resume_learner(trainer.learner, newest)
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -84,7 +85,7 @@ def test_a_checkpoint_that_goes_as_the_run_is_opened_is_a_transient_error(
         return read(path, **options)
 
     monkeypatch.setattr(torch, "load", remove_and_read)
-    with pytest.raises(TransientError, match=r"step-00000006\.pt: gone"):
+    with pytest.raises(TransientError, match=r"step-0000000\d\.pt: gone"):
         make_trainer(tmp_path, params())
 
 
@@ -99,8 +100,8 @@ def test_a_checkpoint_without_the_state_of_a_training_is_refused_by_name(tmp_pat
 
 
 def test_the_progress_of_an_older_checkpoint_was_made_by_as_many_processes() -> None:
-    assert checkpoint.read_counters({"seconds": 3.0, "skipped_steps": 1}, 2).device_seconds == 6.0
-    assert checkpoint.read_counters({"seconds": 3.0, "device_seconds": 24.0}, 2).device_seconds == 24.0
+    assert read_counters({"seconds": 3.0, "skipped_steps": 1}, 2).device_seconds == 6.0
+    assert read_counters({"seconds": 3.0, "device_seconds": 24.0}, 2).device_seconds == 24.0
 
 
 def test_a_partial_checkpoint_that_the_next_process_removes_is_no_fault_of_the_user(
@@ -111,8 +112,7 @@ def test_a_partial_checkpoint_that_the_next_process_removes_is_no_fault_of_the_u
 
     def lose_run(descriptor: int) -> None:
         monkeypatch.setattr(os, "fsync", sync)
-        Lease.take(RunDir(tmp_path))
-        checkpoint.remove_partial_checkpoints(RunDir(tmp_path))
+        checkpoint.remove_leftovers(Lease.take(RunDir(tmp_path)))
 
     monkeypatch.setattr(os, "fsync", lose_run)
     trainer.state.step = 1

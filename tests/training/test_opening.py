@@ -28,7 +28,7 @@ from tests.training.examples import (
 
 
 def open_on(process: ProcessRank, run: Path) -> Trainer:
-    machine = Machine()
+    machine = Machine(data_wait_minutes=0)
     return open_training(
         RunDir(run), make_learner(params(), machine, process), PLAN, machine, no_figures, LIMIT
     )
