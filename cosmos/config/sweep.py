@@ -169,4 +169,7 @@ class Sweep:
         if not all(objective.goal for objective in file.objectives):
             raise InputError("objectives: one has no goal")
         base = Params.model_validate(with_first_defaults(values["base"]))
+        for key, kind in (("name", str), ("needs", dict), ("data", str)):
+            if not isinstance(values[key], kind):
+                raise TypeError(f"{key}: {values[key]!r}")
         return cls(values["name"], file, base, values["needs"], values["data"])

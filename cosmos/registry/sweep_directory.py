@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import FiniteFloat
+from pydantic import FiniteFloat, ValidationError
 
 from cosmos.config.near_names import near_names
 from cosmos.config.settings_file import read_mapping
@@ -21,7 +21,7 @@ from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError, SupersededError, convert_os_error
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
-from cosmos.run.records import read_record
+from cosmos.run.records import first_problem, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -218,8 +218,9 @@ class SweepDir:
         try:
             return Sweep.load(values)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise DamagedDataError(
-                f"{self.definition}: not the definition of a sweep ({error}); `cosmos sweep` writes it anew"
+                f"{self.definition}: not the definition of a sweep ({reason}); `cosmos sweep` writes it anew"
             ) from None
 
 

@@ -48,7 +48,7 @@ def parse_record(content: bytes, shape: type[Record]) -> Record:
     try:
         return _adapter(shape).validate_json(content, strict=True)
     except ValidationError as error:
-        raise ValueError(_first_problem(error)) from None
+        raise ValueError(first_problem(error)) from None
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
@@ -61,8 +61,8 @@ def _adapter(shape: type[Record]) -> TypeAdapter[Record]:
     return _adapters[shape]
 
 
-def _first_problem(error: ValidationError) -> str:
-    """Return the first problem of a record as a line: `key.of.it: reason`."""
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem that pydantic has with a record, as a line: `key.of.it: reason`."""
     problem: dict[str, Any] = dict(error.errors(include_url=False, include_input=False)[0])
     place = ".".join(map(str, problem["loc"]))
     return f"{place}: {problem['msg']}" if place else problem["msg"]

@@ -68,7 +68,8 @@ def check_journal(path: Path) -> None:
     if path.is_dir():
         raise DamagedDataError(f"{path}: a folder in place of the journal of a study; {REMEDY}")
     try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        with holding_lock(path.with_suffix(".lock")):  # no line is being written meanwhile
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     except OSError as error:
         raise convert_os_error(error, f"{path}: the study cannot be read ({error.strerror})") from None
     for number, line in enumerate(lines, 1):

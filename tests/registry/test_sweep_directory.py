@@ -138,10 +138,31 @@ def test_a_record_that_has_ended_is_never_written_again(tmp_path: Path) -> None:
     ],
     ids=range(7),
 )
-def test_a_damaged_definition_is_named(tmp_path: Path, text: str) -> None:
+def test_a_damaged_definition_is_named_in_a_line(tmp_path: Path, text: str) -> None:
     folder = SweepDir(tmp_path)
     folder.definition.write_text(text)
-    with pytest.raises((DamagedDataError, InputError), match=r"sweep\.yaml(, line \d+)?: "):
+    with pytest.raises((DamagedDataError, InputError), match=r"sweep\.yaml(, line \d+)?: ") as raised:
+        folder.sweep()
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"base": {"model": {"x": 1, "y": 2}}},
+            r"\(model\.x: Extra inputs are not permitted\); `cosmos sweep`",
+        ),
+        ({"name": ["small"]}, r"\(name: \['small'\]\)"),
+        ({"data": None}, r"\(data: None\)"),
+    ],
+)
+def test_a_definition_with_wrong_values_names_the_first(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    folder = SweepDir(tmp_path)
+    folder.definition.write_text(json.dumps({**small_sweep(tmp_path).dump(), **change}))
+    with pytest.raises(DamagedDataError, match=f"not the definition of a sweep {reason}"):
         folder.sweep()
 
 
