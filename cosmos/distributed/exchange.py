@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cosmos.distributed.group import rank, world_size
-from cosmos.errors import CosmosError, class_of_kind, error_kind
+from cosmos.errors import CosmosError, class_of_kind, error_kind, summarize_error
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def _value_or_error(compute: Callable[[], Computed]) -> Computed | CosmosError:
 
 def _plain_error(error: CosmosError | OSError) -> CosmosError:
     """Return an error of the deciding class, with the message alone: any other may fail to unpickle."""
-    return class_of_kind(error_kind(error))(str(error))
+    return class_of_kind(error_kind(error))(summarize_error(error))
 
 
 def on_each_rank(compute: Callable[[], Computed]) -> Computed:

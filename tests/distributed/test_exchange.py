@@ -89,3 +89,11 @@ def test_a_process_that_is_alone_meets_errors_of_the_same_classes(
 
 def interrupt() -> None:
     raise Interrupted("stopped")
+
+
+def test_an_error_of_the_operating_system_names_file_and_remedy_and_no_number() -> None:
+    def write() -> None:
+        raise OSError(errno.EROFS, "Read-only file system", "runs/a/log.txt")
+
+    with pytest.raises(InputError, match=r"^runs/a/log\.txt: Read-only file system; name another place$"):
+        on_first_rank(write)
