@@ -217,6 +217,17 @@ def test_a_disk_that_fails_has_an_exit_status_of_its_own(tmp_path: Path) -> None
     assert done.stderr.startswith("cosmos: ")
 
 
+def test_a_full_disk_below_the_output_is_named() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m cosmos params > /dev/full"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 74
+    assert done.stderr.startswith("cosmos: the standard output: No space left on device; free space there")
+
+
 def test_a_path_that_cannot_be_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = cosmos("params", "--output", str(tmp_path / "file" / "resolved.yaml"))

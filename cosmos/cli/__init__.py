@@ -41,7 +41,7 @@ from cosmos.cli.sweeps import DashboardCommand, SweepCommand
 from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.config.validation import explain_validation
 from cosmos.distributed.stop_signals import heed_stop_signals, was_stopped
-from cosmos.errors import InputError, Interrupted, error_class, summarize_error
+from cosmos.errors import CosmosError, InputError, Interrupted, error_class, summarize_error
 
 CONTINUING = frozenset({"prepare", "pretrain", "evaluate", "sweep"})
 """Commands that go on where they were stopped, given again."""
@@ -143,7 +143,18 @@ def main() -> None:
         its_class = error_class(error)
         if its_class is None:
             raise
-        exit_with_message(summarize_error(error), its_class.exit_status)
+        exit_with_message(summarize_error(name_output(error)), its_class.exit_status)
+
+
+def name_output(error: Exception) -> Exception:
+    """Return the error of a standard output that cannot be written to, for one that names no file."""
+    if isinstance(error, CosmosError) or not isinstance(error, OSError) or error.filename:
+        return error
+    try:
+        flush_output()
+    except OSError as of_output:
+        return of_output
+    return error
 
 
 def flush_output() -> None:
