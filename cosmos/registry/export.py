@@ -48,8 +48,8 @@ def write_parquet(file: Path, rows: Sequence[RunRow], columns: Sequence[str]) ->
     table = pyarrow.table(
         {encodable_text(key): column_values([row.get(key) for row in rows]) for key in columns}
     )
-    with replacing(file) as temporary:
-        parquet.write_table(table, temporary)
+    with replacing(file) as temporary, temporary.open("wb") as stream:  # Arrow's own errors name no target
+        parquet.write_table(table, stream)
 
 
 def column_values(values: Sequence[RowValue]) -> list[RecordValue]:

@@ -130,6 +130,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     InputError where `path` is a file or holds the folder worked in.
     """
     _refuse_to_replace(path)
+    path = path.resolve() if path.is_symlink() else path  # the disk that somebody chose stays
     temporary = _temporary_path(path)
     with _naming_target(path, temporary):
         _prepare_folder(path.parent)

@@ -54,6 +54,16 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["folder", "folder/new"]
 
 
+def test_a_folder_that_is_replaced_through_a_link_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "large_disk" / "folder").mkdir(parents=True)
+    (tmp_path / "folder").symlink_to(tmp_path / "large_disk" / "folder")
+    with replacing_folder(tmp_path / "folder") as folder:
+        (folder / "new").touch()
+    assert (tmp_path / "folder").is_symlink()
+    assert [p.name for p in (tmp_path / "large_disk").iterdir()] == ["folder"]
+    assert [p.name for p in (tmp_path / "large_disk" / "folder").iterdir()] == ["new"]
+
+
 def test_an_error_while_filling_a_folder_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").touch()
