@@ -128,6 +128,7 @@ OS_ERROR_REMEDIES = {
     errno.EDQUOT: "free space there or ask for a larger quota, then give the same command again",
     errno.EIO: "wait for the disk, then give the same command again",
     errno.ESTALE: "wait for the disk, then give the same command again",
+    errno.ETIMEDOUT: "wait for the disk or the network, then give the same command again",
     errno.EFBIG: "allow larger files (`ulimit -f`) or name another place",
     errno.EACCES: "change the permissions, or name another place",
     errno.EPERM: "change the permissions, or name another place",

@@ -26,6 +26,22 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE})
 """Error numbers of a disk that is full or fails; those of writing to an open file do not name it."""
 
+NETWORK_DISK_ERRORS = frozenset(
+    {
+        errno.EREMOTEIO,
+        errno.ETIMEDOUT,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ESHUTDOWN,
+    }
+)
+"""Error numbers of a disk behind a network that fails."""
+
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
 """Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
 ABANDONED_SECONDS = 2 * 24 * 3600
@@ -79,7 +95,7 @@ def _with_target(error: OSError, path: Path, temporary: Path) -> OSError:
     names = list(dict.fromkeys(_target_name(name, path, temporary) for name in given))
     ours = [name for name in names if Path(name).is_relative_to(path)]
     is_about_target = ours or not given or any(path.is_relative_to(name) for name in names)
-    if error.errno in DISK_ERRORS and is_about_target:
+    if error.errno in DISK_ERRORS | NETWORK_DISK_ERRORS and is_about_target:
         return disk_error(error.errno, error.strerror or "", ours[-1] if ours else str(path))
     return error if names == given else OSError(error.errno, error.strerror, *_as_arguments(names))
 
