@@ -7,6 +7,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -31,16 +32,16 @@ from tests.faults.tries import SkippedTry, Try, end_processes_below, remove
 from tests.faults.world import World, make_world
 
 KINDS: dict[str, tuple[ModuleType, int]] = {
-    "files": (files, 40),
-    "readers": (readers, 20),
-    "kills": (kills, 8),
-    "signals": (signals, 6),
-    "crash-points": (crash_points, 6),
-    "full-disks": (full_disks, 4),
-    "read-errors": (read_errors, 5),
-    "together": (together, 2),
-    "enemies": (enemies, 8),
-    "names": (names, 8),
+    "files": (files, 42),
+    "readers": (readers, 30),
+    "kills": (kills, 6),
+    "signals": (signals, 5),
+    "crash-points": (crash_points, 5),
+    "full-disks": (full_disks, 3),
+    "read-errors": (read_errors, 4),
+    "together": (together, 1),
+    "enemies": (enemies, 6),
+    "names": (names, 6),
 }
 """Modules of the kinds of faults, with their shares of the tries."""
 
@@ -108,12 +109,17 @@ class Campaign:
             world = make_world(self.folder / "world")
             before = world.fingerprint()
             progress.update(bar, description="tries")
-            for plan, status in self._outcomes(world):
+            for plan, status in self._until_stopped(self._outcomes(world)):
                 self._count(plan, status)
                 if status not in (SURVIVED, SKIPPED):
                     progress.print(f"failed: {plan.command}", markup=False)
                 progress.update(bar, advance=1, description=f"tries, {len(self.failures)} failed")
         assert world.fingerprint() == before, f"a try changed a file of {world.path}"
+
+    def _until_stopped(self, outcomes: Iterator[tuple[Plan, int]]) -> Iterator[tuple[Plan, int]]:
+        """Yield the outcomes of tries until Ctrl-C, after which what there is will be reported."""
+        with suppress(KeyboardInterrupt):
+            yield from outcomes
 
     def _outcomes(self, world: World) -> Iterator[tuple[Plan, int]]:
         """Yield each try with its outcome; `parallel` of them run at a time."""
