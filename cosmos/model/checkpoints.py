@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+import torch
 from pydantic import ValidationError
 from torch import Tensor
 
@@ -89,8 +90,14 @@ class Checkpoint:
         and `check_state` do.
         """
         state = self.state(which)
+        inline = config.model.inline
+        if config.model.architecture == "inline" and max(inline.vision.layers, inline.text.layers) > len(
+            state
+        ):
+            raise InputError(f"{self.path}: its `config` names more layers than the file has weights")
+        with torch.device("meta"):  # takes no memory, whatever size the file claims
+            check_state(config.build(), state, f"{self.path}: {which}")
         model = config.build()
-        check_state(model, state, f"{self.path}: {which}")
         model.load_state_dict(
             {name: state[name].to(value.dtype) for name, value in model.state_dict().items()}, assign=True
         )

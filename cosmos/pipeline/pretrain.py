@@ -13,6 +13,7 @@ from cosmos.config.printable_text import print_text
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
+from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.pipeline.directory import CHECKPOINT_FILE
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run import provenance
@@ -68,7 +69,11 @@ def pretrain_into(
 
 
 def keep_outputs(run: RunDir, checkpoint: Path, output: Path, machine: Machine) -> None:
-    """Replace `output` by the checkpoint and the records of a finished run, and a card that names it."""
+    """Replace `output` by the checkpoint and the records of a finished run, and a card that names it.
+
+    Raises DamagedDataError where the checkpoint has other bytes than were saved: the run may be an old one.
+    """
+    verify_checkpoint(checkpoint)
     name = os.path.relpath(run.path, machine.runs_root)
     card = ModelCard(name, checkpoint.name, provenance.file_sha256(checkpoint))
     with replacing_folder(output) as folder:

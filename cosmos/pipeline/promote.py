@@ -22,6 +22,7 @@ from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text, printable
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
+from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
@@ -94,7 +95,10 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
 
 
 def last_checkpoint(run: RunDir, name: str) -> Path:
-    """Return the checkpoint that a run ended with. Raises InputError if it is not finished or has none."""
+    """Return the checkpoint that a run ended with, which is read for its checksums.
+
+    Raises InputError if the run is not finished or has none, DamagedDataError for one with other bytes.
+    """
     if not run.params.is_file():
         near = near_names(name, run_names(run.path.parent), "`cosmos runs list` lists those that there are")
         raise InputError(f"{run.path}: no run; {near}")
@@ -109,6 +113,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
     checkpoint = run.checkpoint(line["step"])
     if not checkpoint.is_file():
         raise InputError(f"{checkpoint}: no such file, which the run ended with; train it again to have it")
+    verify_checkpoint(checkpoint)
     return checkpoint
 
 

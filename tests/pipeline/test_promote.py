@@ -1,5 +1,6 @@
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,16 @@ def test_a_run_without_a_step_or_its_last_checkpoint_is_not_promoted(place: Path
         promoted(place)
     with pytest.raises(ValueError, match="no run; `cosmos runs list`"):
         promoted(place, "two")
+
+
+def test_a_checkpoint_with_a_flipped_bit_is_not_promoted(place: Path) -> None:
+    checkpoint = make_run(place).checkpoint(STEPS)
+    with zipfile.ZipFile(checkpoint, "w") as archive:
+        archive.writestr("model/data.pkl", b"weights")
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b"weights", b"weighty"))
+    with pytest.raises(DamagedDataError, match=r"step-00000015\.pt: broken .*data\.pkl"):
+        promoted(place)
+    assert not (place / "models").exists()
 
 
 def test_a_run_with_a_damaged_record_is_not_promoted(place: Path) -> None:

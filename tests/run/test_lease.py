@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cosmos.errors import DamagedDataError, SupersededError
 from cosmos.run import lease as leases
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
+from tests.crash_points import killed_at_each_operation
 
 TAKE = "import sys; from pathlib import Path; from cosmos.run.directory import RunDir; "
 TAKE += "from cosmos.run.lease import Lease; "
@@ -79,6 +81,57 @@ def test_a_damaged_lease_is_named_with_the_remedy(tmp_path: Path, content: str) 
     run.lease.write_text(content)
     with pytest.raises(DamagedDataError, match=r"writer\.json: not a lease .*; delete it"):
         lease.check()
+
+
+def test_nobody_takes_a_run_between_a_check_and_what_is_written_by_it(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    lease = Lease.take(run)
+    with lease.writing():
+        taker = threading.Thread(target=Lease.take, args=(run,))
+        taker.start()
+        time.sleep(0.1)
+        assert taker.is_alive()
+        lease.check()
+    taker.join()
+    with pytest.raises(SupersededError), lease.writing():
+        raise AssertionError("went on")
+
+
+def test_a_process_that_hangs_as_it_writes_loses_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LOCK_SECONDS", 0.1)
+    run = RunDir(tmp_path)
+
+    def hang(lease: Lease) -> None:
+        with lease.writing():
+            Lease.take(run)
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(SupersededError, match="took over"):
+        hang(Lease.take(run))
+
+
+def test_a_lease_that_is_taken_by_a_process_that_is_killed_is_the_old_one_or_a_whole_new_one(
+    tmp_path: Path,
+) -> None:
+    run = RunDir(tmp_path)
+    first = Lease.take(run)
+    for _ in killed_at_each_operation(lambda: Lease.take(run), tmp_path):
+        leases.read_holder(run.lease)
+        with suppress(SupersededError):
+            first.check()
+        first = Lease.take(run)
+        first.check()
+
+
+def test_a_lease_of_an_older_version_without_a_job_is_read(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    lease = Lease.take(run)
+    old = json.loads(run.lease.read_text())
+    del old["job"]
+    run.lease.write_text(json.dumps(old))
+    lease.check()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import torch
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
 from cosmos.errors import CosmosError, DamagedDataError, InputError, SupersededError, TransientError
+from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training.checkpoint import newest_whole_checkpoint
@@ -213,6 +214,24 @@ def test_weights_that_are_no_plain_tensors_are_refused(run: RunDir) -> None:
         change(run.checkpoint(3), student={**student, name: value})
         with pytest.raises(InputError, match=r"student does not fit the model .*visual\.proj"):
             make_trainer(run.path, params(), EVERY_STEP)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [("vision", "width", 8 * 10**6), ("text", "vocab_size", 10**12), ("text", "layers", 10**9)],
+)
+def test_a_model_larger_than_its_file_is_refused_before_it_is_made(
+    run: RunDir, part: str, name: str, value: int
+) -> None:
+    config = torch.load(run.checkpoint(3), weights_only=True)["config"]
+    config["model"]["inline"][part][name] = value
+    change(run.checkpoint(3), config=config)
+    checkpoint = read_checkpoint(run.checkpoint(3))
+    assert checkpoint.config is not None
+    with pytest.raises(
+        InputError, match=r"step-00000003\.pt: (student does not fit|its `config` names more layers)"
+    ):
+        checkpoint.load("student", checkpoint.config)
 
 
 # a run that is lost while it trains
