@@ -13,9 +13,11 @@ from cosmos.errors import CosmosError, DamagedDataError
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, open_run
+from cosmos.run.files import remove_abandoned
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
+from tests.crash_points import killed_at_each_operation
 from tests.stages.examples import ROOT, TINY
 from tests.test_repro import small_disk
 from tests.workspaces import commit, dvc, git
@@ -211,3 +213,25 @@ def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
         with pytest.raises(CosmosError, match=r"dvc add models/one` failed:\n.*No space left"):
             promoted(place)
     assert list((place / "models").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_promotion_that_is_killed_at_any_moment_leaves_a_whole_model_and_is_done_by_the_same_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmos.pipeline.promote.dvc_add", lambda artefact: artefact.record.touch())
+    run = make_run(place)
+    promoted(place)
+    models = place / "models"
+    model = models / "one" / "model.pt"
+    for is_new in (True, False):
+        measure(run, provenance.file_sha256(model), 0.1 if is_new else 0.2)
+        for _ in killed_at_each_operation(lambda: promoted(place), models):
+            assert not model.exists() or model.read_bytes() == b"weights"
+            assert is_new or model.exists()
+            promoted(place)
+            remove_abandoned(models)  # which a process does by itself when it first writes there
+            assert sorted(path.name for path in models.iterdir()) == ["one", "one.dvc"]
+            if is_new:
+                shutil.rmtree(model.parent)
+                (models / "one.dvc").unlink()
