@@ -1,6 +1,5 @@
 """Comparison of runs and of the trials of sweeps: contenders, differing parameters, the best figures."""
 
-import logging
 import math
 import os.path
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,8 +28,6 @@ from cosmos.registry.query import data_mark, shared_names
 from cosmos.registry.record import DATASET_PREFIX, RunRecord, find_run_dir, read_run_record
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
-
-logger = logging.getLogger(__name__)
 
 TRAINING_FIGURES = tuple(
     metric.name for metric in (SAMPLES, LOSS, SECONDS, DEVICE_SECONDS, SAMPLES_PER_SECOND)
@@ -288,10 +285,8 @@ def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
 
     InputError where no trial has begun.
     """
-    sweep, recorded = folder.sweep(), folder.read_trials()
-    for problem in recorded.problems.values():
-        logger.warning("%s", problem)
-    trials = [trial for trial in recorded.records if folder.run(trial).params.is_file()]
+    sweep = folder.sweep()
+    trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
         raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
     candidates = rank_candidates(sweep, trials)

@@ -1,10 +1,13 @@
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cosmos.config.experiment import load_params
+from cosmos.errors import TransientError
 from cosmos.search.conclusion import conclude_sweep
 from cosmos.search.study import Importances, parameter_importances
 from cosmos.search.terminal_tables import print_conclusion
@@ -93,3 +96,40 @@ def test_a_sweep_without_a_finished_trial_has_no_best(project: Path) -> None:
     conclusion = conclude_sweep(sweep, lead.folder, {})
     assert (conclusion.candidates, conclusion.overlay, conclusion.run) == ([], "", "")
     assert not (project / "experiments" / "small-best.yaml").exists()
+
+
+def test_a_full_disk_is_named_by_the_file_that_it_lacked_room_for_and_the_next_conclusion_has_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = small_sweep(project)
+    lead = controller(sweep, project, Bench())
+    list(lead.search(3))
+
+    def fill_up(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("cosmos.run.files.os.fsync", fill_up)
+    with pytest.raises(TransientError, match=r"experiments/small-best\.yaml: No space left on device"):
+        conclude_sweep(sweep, lead.folder, {})
+    monkeypatch.undo()
+    monkeypatch.chdir(project)
+    assert [path.name for path in (project / "experiments").iterdir()] == ["image-only.yaml"]
+    assert conclude_sweep(sweep, lead.folder, {}).overlay == "experiments/small-best.yaml"
+
+
+def test_records_of_no_use_are_named_in_the_conclusion(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = small_sweep(project)
+    lead = controller(sweep, project, Bench())
+    list(lead.search(3))
+    (lead.folder.path / "trial-0001" / "trial.json").write_text("{}")
+    conclusion = conclude_sweep(sweep, lead.folder, {})
+    assert conclusion.states == {"finished": 2}
+    (problem,) = conclusion.problems
+    assert problem.startswith(
+        f"{lead.folder.path}/trial-0001/trial.json: not a record of a trial (sweep: Field"
+    )
+    assert problem in describe_conclusion(conclusion)
+    print_conclusion(conclusion, sweep)
+    assert problem in capsys.readouterr().out
