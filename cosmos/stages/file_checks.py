@@ -36,6 +36,11 @@ SWEEP_FILE = "sweep.yaml"
 
 SPLITS = ("train", "heldout")
 
+RECORDED_SECTIONS = ("data", "views", "model", "loss", "pretrain", "evaluate")
+"""Sections that the parameters of every run have, whatever version wrote them."""
+
+PARAMS_REMEDY = "put it back: the run does not go on without it"
+
 
 @dataclass(frozen=True)
 class FileCheck:
@@ -136,9 +141,13 @@ def _read_definition(path: Path) -> Sweep:
 
 
 def _check_params(run: RunDir) -> None:
+    """Read the parameters; what a file lacks at its end would pass for the defaults."""
     if not run.params.exists():
-        raise DamagedDataError(f"{run.params}: no such file; put it back: a run does not go on without it")
+        raise DamagedDataError(f"{run.params}: no such file; {PARAMS_REMEDY}")
     load_saved_params(run)
+    missing = [section for section in RECORDED_SECTIONS if section not in read_mapping(run.params)]
+    if missing or not run.params.read_bytes().endswith(b"\n"):
+        raise DamagedDataError(f"{run.params}: cut short; {PARAMS_REMEDY}")
 
 
 def _check_metrics(path: Path) -> None:

@@ -121,9 +121,15 @@ def test_kept_embeddings_and_lines_of_metrics_are_checked(place: Path) -> None:
     assert str(part) in embeddings
 
 
-def test_a_run_without_its_parameters_is_not_whole(place: Path) -> None:
-    (place / "runs" / "mine" / "params.yaml").unlink()
-    assert "params.yaml: no such file" in verified(place, "mine").problems[0]
+def test_a_run_without_all_of_its_parameters_is_not_whole(place: Path) -> None:
+    params = place / "runs" / "mine" / "params.yaml"
+    for end in (0, params.read_text().index("evaluate:"), -3):
+        whole = params.read_text()
+        params.write_text(whole[:end])
+        assert "params.yaml: cut short; put it back" in verified(place, "mine").problems[0]
+        params.write_text(whole)
+    params.unlink()
+    assert "params.yaml: no such file; put it back" in verified(place, "mine").problems[0]
 
 
 def test_a_name_of_a_dataset_and_a_run_stands_for_both_and_a_path_for_itself(place: Path) -> None:
