@@ -7,6 +7,7 @@ from typing import Any
 
 from cosmos.compare.comparison import Contender, is_mixed, mark_of_data
 from cosmos.config.figures import LOSS, is_caveat
+from cosmos.errors import DamagedDataError
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
@@ -91,7 +92,7 @@ def read_curves(run: RunDir, per_step: int) -> RunCurves:
     There are none where the file cannot be read, which the problem of the run's record names.
     """
     lines: list[dict[str, Any]] = []
-    with suppress(OSError):
+    with suppress(OSError, DamagedDataError):
         lines = read_metrics(run.metrics)
     points: dict[str, list[tuple[int, float]]] = {}
     for line in lines:

@@ -26,7 +26,7 @@ from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
 from cosmos.run.directory import RunDir
-from cosmos.run.files import replacing
+from cosmos.run.files import open_regular, replacing
 from cosmos.run.records import parse_record
 
 INDEX_FILE = ".index.json.gz"
@@ -160,7 +160,8 @@ def watched_paths(run: RunDir) -> Iterator[str]:
     yield from (path.name for path in (*files, *folders) if path_stamp(str(path)) != "-")
     yield from (f"{path.parent.name}/{path.name}" for path in run.result_files)
     with suppress(Exception):  # no record of a job, or a damaged one
-        token = json.loads(run.job.read_text(encoding="utf-8"))["token"]
+        with open_regular(run.job) as file:
+            token = json.loads(file.read())["token"]
         if token.isalnum():
             yield from (f"{run.jobs.name}/{token}", f"{run.jobs.name}/{token}/attempts-0.jsonl")
 

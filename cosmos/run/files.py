@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import lock_descriptor
 
@@ -333,15 +334,28 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, SURROGATE.sub(lambda match: rf"\\u{ord(match[0]):04x}", text) + "\n")
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises DamagedDataError for a pipe or a device, which may never answer."""
+    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise DamagedDataError(f"{path}: a pipe or a device in place of a file; delete it")
+
+
 def read_json_object(path: Path, kind: str, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:
     """Return the object that a JSON file holds.
 
     Raises DamagedDataError ("PATH: not a KIND (reason); REMEDY") where the file holds no JSON object with
     `keys`, TransientError where the disk fails.
     """
+    with naming_disk_errors(path), open_regular(path) as file:
+        content = file.read()
     try:
-        with naming_disk_errors(path):
-            value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
     if not isinstance(value, dict) or any(key not in value for key in keys):

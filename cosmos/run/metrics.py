@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat
 
-from cosmos.run.files import naming_disk_errors, write_text
+from cosmos.run.files import naming_disk_errors, open_regular, write_text
 from cosmos.run.records import parse_record
 
 logger = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class MetricsTail:
     def new_lines(self) -> list[dict[str, Any]]:
         """Return the whole lines that came since the last call; all of them where the file was replaced."""
         self.is_anew = False
-        with suppress(FileNotFoundError), self.path.open("rb") as file:
+        with suppress(FileNotFoundError), open_regular(self.path) as file:
             status = os.fstat(file.fileno())
             if status.st_ino != self._inode or status.st_size < self._offset:
                 self._inode, self._offset, self.is_anew = status.st_ino, 0, True
@@ -95,7 +95,10 @@ class MetricsLines:
     @classmethod
     def of(cls, path: Path) -> "MetricsLines":
         """Read a file; one that is missing has no lines. A last line that a kill cut short is no damage."""
-        *whole, last = path.read_bytes().split(b"\n") if path.exists() else [b""]
+        content = b""
+        with suppress(FileNotFoundError), open_regular(path) as file:
+            content = file.read()
+        *whole, last = content.split(b"\n")
         parsed = [_parse_line(raw) for raw in (*whole, last)]
         damaged = [number for number, line in enumerate(parsed[:-1], 1) if line is None]
         damage = f"{path}: damaged lines: {len(damaged)}, from line {damaged[0]} on" if damaged else ""
@@ -151,7 +154,7 @@ def _looks_whole(raw: bytes) -> bool:
 
 def _lines_backwards(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file, the last first; none where there is no file."""
-    with suppress(FileNotFoundError), path.open("rb") as file:
+    with suppress(FileNotFoundError), open_regular(path) as file:
         end, rest = file.seek(0, 2), b""
         while end and len(rest) < MAX_LINE:
             start = max(0, end - BLOCK)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from cosmos.errors import DamagedDataError
-from cosmos.run.files import naming_disk_errors
+from cosmos.run.files import naming_disk_errors, open_regular
 
 Record = TypeVar("Record")
 
@@ -23,8 +23,8 @@ def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Reco
     Raises DamagedDataError ("PATH: not a KIND (reason); REMEDY") for other contents, whatever they are,
     FileNotFoundError where there is no file, and TransientError where the disk fails.
     """
-    with naming_disk_errors(path):
-        content = path.read_bytes()
+    with naming_disk_errors(path), open_regular(path) as file:
+        content = file.read()
     try:
         return parse_record(content, shape)
     except ValueError as error:

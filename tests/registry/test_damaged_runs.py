@@ -1,6 +1,7 @@
 """Each file of a run cut, emptied, flipped, in another encoding, and with other types at each key."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import cycle, islice
@@ -151,6 +152,17 @@ def test_a_folder_in_place_of_a_file_is_a_line_that_names_it(tmp_path: Path, nam
     if name != "params.yaml":  # which makes it a run
         problem = use(run)
         assert str(run.path / name) in problem or name not in (*LISTED, LINES)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("jobs/")])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    run = whole_run(tmp_path)
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    if name != "params.yaml":  # which makes it a run
+        problem = use(run)
+        assert str(run.path / name) in problem or name not in (*LISTED, LINES)
+        resume(run)
 
 
 @settings(max_examples=25, deadline=None)

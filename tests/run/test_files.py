@@ -10,6 +10,7 @@ import pytest
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.files import (
     link_or_copy,
+    open_regular,
     read_json_object,
     remove_abandoned,
     replacing,
@@ -218,3 +219,11 @@ def test_a_json_file_that_holds_something_else_is_damaged(tmp_path: Path, conten
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(DamagedDataError, match=r"x\.json: not a list \(.*\); mend it"):
         read_json_object(tmp_path / "x.json", "list", "mend it", ["items"])
+
+
+def test_a_folder_or_a_pipe_is_not_opened_as_a_file(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        open_regular(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DamagedDataError, match="pipe: a pipe or a device in place of a file"):
+        open_regular(tmp_path / "pipe")
