@@ -92,8 +92,12 @@ def verify(names: Sequence[str], machine: Machine, quiet: bool = False) -> list[
 
 
 def find_subjects(name: str, machine: Machine) -> list[Subject]:
-    """Return the dataset and the run or sweep of a name, or the one at a path. InputError where none is."""
-    folders = (machine.data_root / name, machine.runs_root / name, Path(name))
+    """Return the dataset and the run or sweep of a name, or the one at a path. InputError where none is.
+
+    The name of a sweep, without its hash, stands for the newest.
+    """
+    folders = [machine.data_root / name, machine.runs_root / name, Path(name)]
+    folders += sweeps_of_name(name, machine.runs_root)[:1]
     by_place = {path.resolve(): (path, kind_of(path)) for path in folders if name}
     subjects = [Subject(name, kind, path) for path, kind in by_place.values() if kind]
     if subjects:
@@ -101,6 +105,14 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     datasets = (path.name for path in machine.data_root.glob("*/") if kind_of(path))
     runs = (path.name for path in machine.runs_root.glob("*/") if kind_of(path))
     raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, [*datasets, *runs])}")
+
+
+def sweeps_of_name(name: str, runs_root: Path) -> list[Path]:
+    """Return the folders of the sweeps of a name, the newest first."""
+    definitions = sorted(
+        runs_root.glob(f"*/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    return [path.parent for path in definitions if path.parent.name.rpartition("-")[0] == name]
 
 
 def kind_of(folder: Path) -> SubjectKind | None:

@@ -145,7 +145,7 @@ def test_a_name_of_a_dataset_and_a_run_stands_for_both_and_a_path_for_itself(pla
 def test_a_folder_of_a_sweep_stands_for_its_trials(place: Path) -> None:
     shutil.move(place / "sweep.yaml", place / "runs" / "sweep-1a2b" / "sweep.yaml")
     cut(place / "runs" / "sweep-1a2b" / "trial-0000" / "provenance.json")
-    found = verified(place, "sweep-1a2b")
+    found = verified(place, "sweep")
     assert found.kind == "sweep"
     assert any("trial-0000/provenance.json" in problem for problem in found.problems)
 
