@@ -58,9 +58,8 @@ def replace_data(output: Path, state: str, params: Params, machine: Machine) -> 
     link_prepared(output, state, params, beside)
     prepare(params, beside, quiet=True)
     state_file(output).unlink(missing_ok=True)
-    shutil.rmtree(
-        output, ignore_errors=True
-    )  # first: exchanged, its data would be taken for `work` after a kill
+    # Exchanged, the old data would be taken for `work` after a kill.
+    shutil.rmtree(output, ignore_errors=True)
     replace_folder(work, output)
     write_text(state_file(output), state_of(output, state))
     for interrupted in output.parent.glob(f".{output.name}-*"):
