@@ -59,6 +59,7 @@ def save_checkpoint(
     """
     path = lease.run.checkpoint(state.step)
     lease.check()
+    refuse_file(lease.run.checkpoints)
     content = checkpoints.checkpoint_content(
         learner.student,
         learner.teacher,
@@ -80,6 +81,12 @@ def save_checkpoint(
     retention.checked[path] = True
     retention.remove_old(lease.run)
     return path
+
+
+def refuse_file(folder: Path) -> None:
+    """Raise InputError where a file is in the place of the folder of checkpoints."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file in the place of the run's checkpoints; move it away")
 
 
 def remove_leftovers(lease: Lease) -> None:

@@ -19,6 +19,7 @@ from cosmos.training.checkpoint import (
     gone,
     newest_whole_checkpoint,
     read_saved_checkpoint,
+    refuse_file,
     remove_leftovers,
 )
 from cosmos.training.progress import StepPlan, TrainingState
@@ -74,6 +75,7 @@ def take_over(run: RunDir, machine: Machine) -> Standing:
     remove_leftovers(
         lease
     )  # of two that open the run at once, the first does not remove what the second writes
+    refuse_file(run.checkpoints)
     listed = run.saved_checkpoints
     newest = wait_for(lambda: newest_whole_checkpoint(run), machine)
     if listed and newest is None:

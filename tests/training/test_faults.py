@@ -298,6 +298,14 @@ def test_a_run_that_is_lost_while_it_trains_is_named_as_that(
         assert not run.path.exists()
 
 
+def test_a_file_in_the_place_of_the_checkpoints_is_no_run_without_any(run: RunDir) -> None:
+    replace_checkpoints(run)
+    with pytest.raises(
+        InputError, match="checkpoints: a file in the place of the run's checkpoints; move it"
+    ):
+        make_trainer(run.path, params(), EVERY_STEP)
+
+
 def test_a_run_whose_checkpoints_were_deleted_saves_again(run: RunDir) -> None:
     trainer = make_trainer(run.path, params(), EVERY_STEP)
     delete_checkpoints(run)
