@@ -34,8 +34,8 @@ def leaf(values: Any, path: str) -> Any:
 
 
 def imported(graph: grimp.ImportGraph, code: ImportedCode) -> set[str]:
-    """The modules that grimp sees imported, without packages."""
-    seen, left = set[str](), [code.entry]
+    """The modules that grimp sees imported, with those of the package itself, and without packages."""
+    seen, left = set[str](), ["cosmos", code.entry]
     while left:
         module = left.pop()
         if module not in seen and not code.ignores(module):

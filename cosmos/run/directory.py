@@ -139,8 +139,8 @@ MAX_NAME_BYTES = 255
 def run_path(runs_root: Path, name: str, option: str) -> Path:
     """Return the path of the run or sweep that is called `name`: a folder of `runs_root`, or of one in it.
 
-    Raises InputError, naming the `option` that gave the name, for one that leads anywhere else, also by a
-    link, and for one that is no name of a folder.
+    Raises InputError, naming the `option` that gave the name, for one that leads anywhere else, and for one
+    that is no name of a folder. Links in the folder of runs are their owner's: runs may lie on other disks.
     """
     path = runs_root / name
     if problem := name_problem(name) or place_problem(path, runs_root):
@@ -166,9 +166,6 @@ def name_problem(name: str) -> str:
 
 def place_problem(path: Path, runs_root: Path) -> str:
     """Return what keeps `path` from being a run in `runs_root`, as a part of a sentence; "" for nothing."""
-    place = path.resolve()
-    if not place.is_relative_to(runs_root.resolve()):
-        return f"leads by a link to {place}"
     if path.exists() and not path.is_dir():
         return "is a file"
     around = path.parents[: len(path.relative_to(runs_root).parts) - 1]

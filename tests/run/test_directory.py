@@ -75,17 +75,13 @@ def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -
         ("a\x1b[31m", "cannot be printed"),
         ("a\udcff", "cannot be printed"),
         ("é" * 128, "is longer than 255 bytes"),
-        ("away", "leads by a link to"),
-        ("away/a", "leads by a link to"),
         ("file", "is a file"),
         ("run/checkpoints/a", "lies inside another run"),
     ],
 )
 def test_the_name_of_a_run_leads_nowhere_else(tmp_path: Path, name: str, problem: str) -> None:
-    runs, elsewhere = tmp_path / "runs", tmp_path / "elsewhere"
+    runs = tmp_path / "runs"
     runs.mkdir()
-    elsewhere.mkdir()
-    (runs / "away").symlink_to(elsewhere)
     (runs / "file").touch()
     open_run(runs / "run", with_epochs(3))
     with pytest.raises(InputError, match=rf"^--run: .* {problem}.*; give a name such as .*runs") as error:
@@ -93,9 +89,11 @@ def test_the_name_of_a_run_leads_nowhere_else(tmp_path: Path, name: str, problem
     assert str(error.value).isprintable()
 
 
-def test_names_of_runs_may_have_spaces_folders_and_links_within(tmp_path: Path) -> None:
+def test_names_of_runs_may_have_spaces_folders_and_links(tmp_path: Path) -> None:
     (tmp_path / "disk" / "mine").mkdir(parents=True)
+    (tmp_path / "large disk").mkdir()
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
     (tmp_path / "runs" / "newest").symlink_to("mine")
-    names = ("mine", "newest", "new", "a sweep/trial-3", "..a", "größe", "mine/")
+    (tmp_path / "runs" / "away").symlink_to(tmp_path / "large disk")
+    names = ("mine", "newest", "away", "new", "a sweep/trial-3", "..a", "größe", "mine/")
     assert all(run_path(tmp_path / "runs", name, "--run") == tmp_path / "runs" / name for name in names)

@@ -15,6 +15,7 @@ from cosmos.launch.once import submit_once
 from cosmos.launch.submission import JobSpec, Submission
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.cancellation import cancel_sweep
+from tests.launch.examples import wait_for
 from tests.search.examples import small_sweep
 
 
@@ -25,8 +26,7 @@ class Wait:
     file: Path
 
     def __call__(self) -> Any:
-        from tests.launch.examples import wait_for
-
+        self.file.with_name("begun").touch()
         return wait_for(self.file)
 
 
@@ -43,7 +43,9 @@ def begin(place: SweepDir, number: int) -> tuple[TrialRecord, Submission]:
     run = place.run(record)
     record.write(run)
     spec = JobSpec([Wait(run.path / "never")], JobRequest(cpus_per_task=1), "local", run.job, "test")
-    return record, submit_once(spec)[0]
+    submission = submit_once(spec)[0]
+    wait_for(run.path / "begun")  # since a job reads its record when it begins
+    return record, submission
 
 
 def wait_for_end(submission: Submission) -> None:

@@ -5,13 +5,14 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 from PIL import Image
 from torch.multiprocessing.spawn import spawn
 
+from cosmos.data.folders import open_file
 from cosmos.errors import CosmosError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
@@ -127,14 +128,12 @@ def test_a_failure_keeps_the_results_of_what_was_finished(place: Path) -> None:
 def test_a_disk_that_fails_keeps_no_other_dataset_back_and_ends_in_an_error_to_repeat(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Path.read_bytes
-
-    def fail(path: Path) -> bytes:
+    def fail(path: Path) -> BinaryIO:
         if path.parts[-2:] == ("red", "1.png"):
             raise OSError(errno.EIO, "Input/output error", str(path))
-        return read(path)
+        return open_file(path)
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr("cosmos.evaluation.images.open_file", fail)
     outcome = run(place, "retrieval", "classification")
     assert outcome.results.keys() == {"retrieval"}
     assert "red/1.png: cannot be read: Input/output error" in outcome.problems[0]
