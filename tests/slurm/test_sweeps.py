@@ -5,17 +5,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pytest
 import yaml
 
 from cosmos.config.machine import Machine
+from cosmos.config.search_space import SearchValue
 from cosmos.config.sweep_loading import load_sweep
-from cosmos.registry.sweep_directory import SweepDir, find_sweep_dir
+from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
+from cosmos.run.directory import open_run
 from cosmos.run.metrics import read_metrics
-from cosmos.search.study_storage import open_study
 from cosmos.search.sweep_run import prepare_sweep_run
-from tests.search.examples import SMALL
+from tests.search.examples import RECALL, SMALL, write_metrics
 from tests.search.test_sweep import command
 from tests.stages.examples import ROOT, TINY
 
@@ -121,26 +121,28 @@ def check_trials(folder: SweepDir) -> None:
 
 def test_a_trial_that_falls_behind_frees_its_node(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = project / "experiments" / "sweeps" / "small.yaml"
-    long = {"epochs": EPOCHS, "trials": 1, "pruner": {"name": "median", "startup_trials": 1}}
+    long = {"epochs": EPOCHS, "trials": 2, "pruner": {"name": "median", "startup_trials": 1}}
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **long}))
     monkeypatch.chdir(project)
     folder = begun_with_a_perfect_trial()
     controller = begin(project)
     _, said = controller.communicate()
     assert controller.returncode == 0, said
-    (trial,) = folder.trials
-    assert trial.state == "pruned"
+    trial = folder.trials[1]
+    assert [record.state for record in folder.trials] == ["finished", "pruned"], said
     wait_for_an_empty_queue()
     evaluated = sum("evaluation" in line for line in read_metrics(folder.run(trial).metrics))
     assert 0 < evaluated < EPOCHS / 10
 
 
 def begun_with_a_perfect_trial() -> SweepDir:
-    """The sweep, with a trial in its study that found everything from the first epoch on."""
-    machine = Machine()
-    sweeping = prepare_sweep_run(load_sweep("small"), machine, 0, 0)
-    sweeping.folder.write_definition(sweeping.sweep)
-    study = open_study(sweeping.sweep, sweeping.folder, machine)
-    always = dict.fromkeys(range(1, EPOCHS + 1), 1.0)
-    study.add_trial(optuna.trial.create_trial(value=1.0, intermediate_values=always))
-    return sweeping.folder
+    """The sweep, with the record of a trial that found everything from the first epoch on."""
+    sweeping = prepare_sweep_run(load_sweep("small"), Machine(), 0, 0)
+    sweep, folder = sweeping.sweep, sweeping.folder
+    folder.write_definition(sweep)
+    asked: dict[str, SearchValue] = {"pretrain.momentum": 0.98, "loss.distill_weight": 1.0}
+    perfect = TrialRecord(sweep.id, 0, 0, asked, "finished", 1, {RECALL: 1.0})
+    run = open_run(folder.run(perfect).path, sweep.params(asked, 0))
+    perfect.write(run)
+    write_metrics(run, [1.0] * EPOCHS)
+    return folder
