@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 
@@ -17,6 +18,10 @@ if "COSMOS_PARITY_DIR" in os.environ:  # of the tests, no setting
     os.environ["COSMOS_FOREIGN_VARIABLES"] = '["COSMOS_PARITY_DIR"]'
 os.environ["COSMOS_CLUSTER"] = "debug"
 os.environ["COSMOS_WANDB__MODE"] = "disabled"
+
+# A shell starts what runs in its background with Ctrl-C ignored, which children would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

@@ -1,5 +1,6 @@
 import errno
 import json
+import sys
 from dataclasses import replace
 from email.message import Message
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.error import HTTPError
 
 import pytest
 
+from cosmos.cli import run_command
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -15,7 +17,6 @@ from cosmos.errors import InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
 from cosmos.stages.datasets import DatasetListing, describe_presence, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
-from tests.stages.examples import cosmos
 
 
 def here(folder: Path) -> Machine:
@@ -128,15 +129,19 @@ def test_a_dataset_on_a_failing_disk_is_neither_absent_nor_downloaded_again(
         download_dataset(failing, Params(), here(tmp_path))
 
 
-def test_the_command_prints_a_table_the_layout_of_one_and_json(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text("{}\n")
+def test_the_command_prints_a_table_the_layout_of_one_and_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["cosmos", "datasets", *arguments])
+        run_command()
+        return capsys.readouterr().out
+
     write_flickr8k(tmp_path)
-    root = {"DATASETS_ROOT": str(tmp_path)}
-    table = cosmos(tmp_path, "datasets", **root)
-    assert table.returncode == 0, table.stderr
-    assert "coco-object" in table.stdout
-    assert "in part" in table.stdout
-    detail = cosmos(tmp_path, "datasets", "flickr8k", **root)
-    assert "flickr8k/captions.txt" in detail.stdout
-    found = json.loads(cosmos(tmp_path, "datasets", "flickr8k", "voc20", "--json", **root).stdout)
+    monkeypatch.setenv("COSMOS_DATASETS_ROOT", str(tmp_path))
+    table = printed()
+    assert "coco-object" in table
+    assert "in part" in table
+    assert "flickr8k/captions.txt" in printed("flickr8k")
+    found = json.loads(printed("flickr8k", "voc20", "--json"))
     assert [item["name"] for item in found] == ["flickr8k", "voc20"]
