@@ -1,5 +1,6 @@
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from cosmos.config.params import DataParams, DemoParams
 from cosmos.data.captions import DREAMLIP_KEYS
-from cosmos.data.demo_world import draw_sample, write_evaluation_sets
+from cosmos.data.demo_world import draw_sample, evaluation_sets, write_evaluation_sets
 from cosmos.data.demo_world.captions import describe_scene, full_phrase
 from cosmos.data.demo_world.drawing import draw_colour_mask
 from cosmos.data.demo_world.evaluation_sets import caption_pair, find_changed_file, make_pair_scene
@@ -111,10 +112,14 @@ def test_a_negative_caption_differs_in_one_thing_and_is_false(seed: int, kind: s
 
 
 @pytest.fixture(scope="module")
-def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Sets of a few images, which are drawn in a moment."""
     folder = tmp_path_factory.mktemp("sets")
-    write_evaluation_sets(PARAMS, folder)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        for number in ("NUM_SEGMENTED", "NUM_PER_CLASS", "NUM_PER_FILE"):
+            patch.setattr(evaluation_sets, number, 4)
+        write_evaluation_sets(PARAMS, folder)
+        yield folder
 
 
 def test_segmentation_has_a_mask_of_known_labels_for_every_image(sets: Path) -> None:
