@@ -7,6 +7,7 @@ characters in them are shown.
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def render_report(page: ReportPage) -> str:
     return template_environment().get_template("report.html").render(page=page)
 
 
+@cache
 def template_environment() -> Environment:
     """Return the environment of templates that escape values, and show their control characters."""
     return Environment(
