@@ -83,6 +83,12 @@ class Experiment:
     expected: str
 
 
+RECORDED_SECTIONS = ("data", "views", "model", "loss", "pretrain", "evaluate")
+"""Sections that recorded parameters have, whatever version wrote them."""
+
+RECORDED_REMEDY = "put it back: the run does not go on without it"
+
+
 def load_params(
     experiment: str = "", overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Params:
@@ -134,9 +140,13 @@ def _merge_needs(overlays: Iterable[Overlay]) -> dict[str, Any]:
 def load_recorded_params(path: Path) -> Params:
     """Return the parameters that a record such as a run's params.yaml holds.
 
-    Knobs that were added since it was written have the default that they were introduced with.
+    Knobs that were added since it was written have the default that they were introduced with. Raises
+    InputError for a file that was cut short or emptied: what it lacks would pass for the defaults.
     """
-    return _validate_layers([Layer(str(path), with_first_defaults(read_mapping(path)))])
+    values = read_mapping(path)
+    if missing := [section for section in RECORDED_SECTIONS if section not in values]:
+        raise InputError(f"{path}: cut short, without {', '.join(missing)}; {RECORDED_REMEDY}")
+    return _validate_layers([Layer(str(path), with_first_defaults(values))])
 
 
 def take_experiment_in_force(base: Path, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:

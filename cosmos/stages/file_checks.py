@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.machine import Machine
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
@@ -35,11 +36,6 @@ from cosmos.tracking.note import MirrorNote
 SWEEP_FILE = "sweep.yaml"
 
 SPLITS = ("train", "heldout")
-
-RECORDED_SECTIONS = ("data", "views", "model", "loss", "pretrain", "evaluate")
-"""Sections that the parameters of every run have, whatever version wrote them."""
-
-PARAMS_REMEDY = "put it back: the run does not go on without it"
 
 
 @dataclass(frozen=True)
@@ -141,13 +137,12 @@ def _read_definition(path: Path) -> Sweep:
 
 
 def _check_params(run: RunDir) -> None:
-    """Read the parameters; what a file lacks at its end would pass for the defaults."""
+    """Read the parameters, to the end of the last line."""
     if not run.params.exists():
-        raise DamagedDataError(f"{run.params}: no such file; {PARAMS_REMEDY}")
+        raise DamagedDataError(f"{run.params}: no such file; {RECORDED_REMEDY}")
     load_saved_params(run)
-    missing = [section for section in RECORDED_SECTIONS if section not in read_mapping(run.params)]
-    if missing or not run.params.read_bytes().endswith(b"\n"):
-        raise DamagedDataError(f"{run.params}: cut short; {PARAMS_REMEDY}")
+    if not run.params.read_bytes().endswith(b"\n"):
+        raise DamagedDataError(f"{run.params}: cut short; {RECORDED_REMEDY}")
 
 
 def _check_metrics(path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import os
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     kinds = given.kind or list(KINDS)
     print(f"seed {given.seed}", flush=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a script
     plans = draw_plans(given.tries, given.seed, kinds)
     if given.only is not None:
         plans = [Plan(kinds[0], given.only, given.seed)]

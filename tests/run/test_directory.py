@@ -30,6 +30,15 @@ def test_another_pretraining_in_the_same_directory_is_refused_with_what_differs(
         open_run(tmp_path / "run", with_epochs(4))
 
 
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_parameters_that_were_cut_short_are_named_and_are_no_others(tmp_path: Path, share: float) -> None:
+    run = open_run(tmp_path / "run", Params())
+    lines = run.params.read_text().splitlines(keepends=True)
+    run.params.write_text("".join(lines[: int(share * len(lines))]))
+    with pytest.raises(InputError, match=r"run/params\.yaml: cut short, without .*pretrain"):
+        open_run(tmp_path / "run", Params())
+
+
 def test_runs_are_named_by_experiment_and_parameters() -> None:
     assert run_name(named("clip", with_epochs(3))).startswith("clip-")
     assert run_name(named("clip", with_epochs(3))) != run_name(named("clip", with_epochs(4)))

@@ -126,7 +126,7 @@ def test_a_run_without_all_of_its_parameters_is_not_whole(place: Path) -> None:
     for end in (0, params.read_text().index("evaluate:"), -3):
         whole = params.read_text()
         params.write_text(whole[:end])
-        assert "params.yaml: cut short; put it back" in verified(place, "mine").problems[0]
+        assert "params.yaml: cut short" in verified(place, "mine").problems[0]
         params.write_text(whole)
     params.unlink()
     assert "params.yaml: no such file; put it back" in verified(place, "mine").problems[0]

@@ -192,7 +192,18 @@ def meet_damage(attempt: Try, use: Use, path: Path, original: Path) -> None:
     use.check(attempt, again)
 
 
+OTHER_NAMES = {
+    "runs/*/params.yaml": ("holdsarunwithotherparameters",),
+    "pipeline/data/*/params.json": ("waspreparedfromotherparameters",),
+    "data/*/params.json": ("waspreparedfromotherparameters",),
+    "experiments/sweeps/*.yaml": ("nosuchsweepinexperiments/sweeps",),
+}
+"""Messages, without spaces, about files that have other possible values, or are gone."""
+
+
 def names_of(path: Path, place: Path) -> list[str]:
-    """Return the names by which a message may call a file: its own, or its shard's."""
-    stem = path.name.split(".")[0]
-    return [path.name, f"{stem}.tar"] if stem.startswith("shard-") else [path.name]
+    """Return the names by which a message, without spaces, may call a file."""
+    stem, relative = path.name.split(".")[0], path.relative_to(place)
+    shard = [f"{stem}.tar"] if stem.startswith("shard-") else []
+    others = [name for pattern, names in OTHER_NAMES.items() if relative.match(pattern) for name in names]
+    return [path.name, *shard, *others]
