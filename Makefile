@@ -43,7 +43,7 @@ demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by eve
 test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
 	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow or slurm"
 
-faults: setup ## damage, kill, fill disks: thousands of tries in half an hour, ARGS="--tries 300" for fewer (docs/faults.md)
+faults: setup ## damage, kill, fill disks: 3,000 tries; ARGS="--tries 300" for fewer (docs/faults.md)
 	$(BIN)/python -m tests.faults $(ARGS)
 
 check: setup ## format, lint, types, import contracts, fast tests
