@@ -12,6 +12,7 @@ from tests.faults.warm import import_everything
 
 def main() -> None:
     """Run the campaign; exit with 1 where a promise was broken."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: a command has one core
     from tests.faults.campaign import KINDS, Campaign, Plan, draw_plans, free, new_folder
     from tests.faults.report import print_report
 
