@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError
 
 from cosmos.config.near_names import near_names
 from cosmos.config.settings_file import read_mapping
@@ -37,9 +37,9 @@ class TrialRecord:
 
     sweep: str
     """the sweep's id"""
-    number: int
+    number: Annotated[int, Field(ge=0, lt=100_000)]
     """the trial's number in the study; a repetition has that of the trial that it repeats"""
-    seed: int
+    seed: NonNegativeInt
     """0, or in a repetition the number that is added to the base's seed"""
     asked: dict[str, bool | int | FiniteFloat | str]
     """values that it tries"""

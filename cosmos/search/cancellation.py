@@ -52,9 +52,12 @@ def attempt(call: Callable[[], str], failures: list[CosmosError]) -> str:
 
 
 def end_trial(run: RunDir) -> str:
-    """End the job of a trial, unless its record says that it has ended; return the job's id, or ""."""
+    """End the job of a trial, unless its record says that the job has ended; return its id, or "".
+
+    Whoever recorded a trial as pruned may have been killed before its job was ended.
+    """
     try:
-        if TrialRecord.of(run).has_ended:
+        if TrialRecord.of(run).state in ("finished", "failed"):
             return ""
     except CosmosError as error:
         logger.warning("%s", error)

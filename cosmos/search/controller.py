@@ -35,7 +35,7 @@ from cosmos.search.objectives import (
     read_trial_figures,
     select_objectives,
 )
-from cosmos.search.study import ASKED, report_metrics, trial_values
+from cosmos.search.study import ASKED, make_sampler, report_metrics, trial_values
 from cosmos.search.study_of_records import tell_end
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
 from cosmos.search.trial_retries import TrialRetries
@@ -151,7 +151,11 @@ class Controller:
         return {record.name for record in trials.records if record.has_ended} | trials.problems.keys()
 
     def ask(self) -> tuple[TrialRecord, Trial]:
-        """Return a new trial, whose values are in the study."""
+        """Return a new trial, whose values are in the study.
+
+        The sampler is seeded by the trial's number, so that it draws the same whatever was killed before.
+        """
+        self.study.sampler = make_sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
         trial = self.study.ask()
         values = self.sweep.suggest(trial)
         trial.set_user_attr(ASKED, values)

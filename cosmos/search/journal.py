@@ -1,6 +1,7 @@
 """Journal of a study: a file of JSON lines that Optuna appends to, and a sweep checks before it goes on."""
 
 import json
+import os.path
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ def open_journal(path: Path) -> JournalStorage:
     try:
         return JournalStorage(Journal(path))
     except OSError as error:
-        raise convert_os_error(error, f"{path}: the study cannot be read ({error.strerror})") from None
+        raise convert_os_error(
+            error, f"{error.filename or path}: the study cannot be read ({error.strerror})"
+        ) from None
     except CosmosError:
         raise
     except Exception as error:  # Optuna checks no line: a wrong one may raise anything
@@ -65,13 +68,15 @@ def check_journal(path: Path) -> None:
     A reader may meet a line that is being written. Who appends to a journal may not: after a line that was
     cut, by a kill or a full disk, all further ones would be lost.
     """
-    if path.is_dir():
-        raise DamagedDataError(f"{path}: a folder in place of the journal of a study; {REMEDY}")
+    if os.path.lexists(path) and not path.is_file():
+        raise DamagedDataError(f"{path}: no file, but in the place of a study's journal; {REMEDY}")
     try:
         with holding_lock(path.with_suffix(".lock")):  # no line is being written meanwhile
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
     except OSError as error:
-        raise convert_os_error(error, f"{path}: the study cannot be read ({error.strerror})") from None
+        raise convert_os_error(
+            error, f"{error.filename or path}: the study cannot be read ({error.strerror})"
+        ) from None
     for number, line in enumerate(lines, 1):
         if not is_whole(line):
             raise DamagedDataError(f"{path}: line {number} is cut or damaged; {REMEDY}")

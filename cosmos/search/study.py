@@ -25,10 +25,10 @@ MIN_TRIALS_OF_IMPORTANCES = 12
 """Number of finished trials below which importances say little, and are withheld."""
 
 
-def make_sampler(sweep: Sweep, num_trials: int) -> BaseSampler:
-    """Return the sampler of a sweep, seeded anew after `num_trials` trials, so that it repeats no draws."""
+def make_sampler(sweep: Sweep, number: int) -> BaseSampler:
+    """Return the sampler of a sweep, seeded for the trial with this number."""
     settings: SamplerSettings = sweep.file.sampler
-    seed = (sweep.base.pretrain.seed + 1_000_003 * num_trials) % 2**32
+    seed = (sweep.base.pretrain.seed + 1_000_003 * number) % 2**32
     conditional = any(distribution.when for distribution in sweep.file.space.values())
     makers: dict[str, Callable[[], BaseSampler]] = {
         "tpe": lambda: TPESampler(

@@ -73,7 +73,7 @@ def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
     """Return the study of a sweep. InputError where there is none; other errors as of `open_storage`."""
     sweep_id = folder.sweep().id
     problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` makes it"
-    if not machine.study_storage.get_secret_value() and not folder.journal.exists():
+    if not machine.study_storage.get_secret_value() and not folder.journal.is_file():
         raise InputError(problem)  # opened, the journal would be created
     with storage_errors_explained(folder.path.name):
         storage = open_storage(folder, machine)
@@ -121,4 +121,5 @@ def storage_errors_explained(name: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        raise TransientError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
+        reason = str(error).partition("\n")[0]  # without the statement of SQL
+        raise TransientError(f"the study of {name}: {reason}; see COSMOS_STUDY_STORAGE") from None

@@ -3,7 +3,7 @@
 import errno
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ def test_damaged_files_of_some_trials_keep_no_job_of_another_from_its_end(
     assert "trial-0000/trial.json: not a record of a trial" in caplog.text
 
     record.write_bytes(content)
+    replace(begun[1][0], state="pruned").write(place.run(second))  # by a controller that was then killed
     cancelled = cancel_sweep(place, quiet=True)
     assert (cancelled["trials"], cancelled["jobs"]) == (["trial-0001"], [lost.job_id])
 

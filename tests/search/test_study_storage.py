@@ -79,6 +79,16 @@ def replace_by_a_folder(journal: Path) -> None:
     (journal / "x").mkdir(parents=True)
 
 
+def replace_by_a_pipe(journal: Path) -> None:
+    journal.unlink()
+    os.mkfifo(journal)
+
+
+def replace_by_a_dangling_link(journal: Path) -> None:
+    journal.unlink()
+    journal.symlink_to("nowhere")
+
+
 def swap_for_another_sweeps(journal: Path) -> None:
     other = optuna.create_study(
         study_name="other",
@@ -102,6 +112,8 @@ DAMAGES: list[Callable[[Path], None]] = [
     nest_deep,
     end_in_a_huge_number,
     replace_by_a_folder,
+    replace_by_a_pipe,
+    replace_by_a_dangling_link,
     swap_for_another_sweeps,
 ]
 
@@ -128,7 +140,7 @@ def test_the_same_command_goes_on_without_its_journal(
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 3
     for kept in lead.folder.path.glob("study.journal.damaged-*"):
         assert kept.name in caplog.text
-        assert kept.is_dir() or kept.read_bytes() == damaged
+        assert not kept.is_file() or kept.read_bytes() == damaged
 
 
 def without_times(study: optuna.Study) -> list[dict[str, Any]]:
