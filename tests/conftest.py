@@ -2,6 +2,7 @@ import os
 import signal
 
 import pytest
+from hypothesis import settings
 
 from cosmos.launch import slurm
 
@@ -18,6 +19,10 @@ if "COSMOS_PARITY_DIR" in os.environ:  # of the tests, no setting
     os.environ["COSMOS_FOREIGN_VARIABLES"] = '["COSMOS_PARITY_DIR"]'
 os.environ["COSMOS_CLUSTER"] = "debug"
 os.environ["COSMOS_WANDB__MODE"] = "disabled"
+
+# The machine may be busy with other things.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 # A shell starts what runs in its background with Ctrl-C ignored, which children would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

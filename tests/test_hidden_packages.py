@@ -3,6 +3,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cosmos.hidden_packages import HIDDEN, hiding
 from tests.stages.examples import ROOT
 
@@ -20,6 +22,7 @@ USED = (
 """Modules of commands that need none of these: prepare, pretrain, evaluate, export, lists, comparisons."""
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_lists_import_no_package_that_they_do_not_need(tmp_path: Path) -> None:
     for name in BROKEN:
         (tmp_path / name).mkdir()

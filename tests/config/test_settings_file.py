@@ -75,7 +75,7 @@ def mangled(text: bytes) -> st.SearchStrategy[bytes]:
     return st.builds(lambda a, b, c: text[:a] + c + text[max(a, b) :], place, place, inserted)
 
 
-@settings(max_examples=100, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=200), mangled((ROOT / "params.yaml").read_bytes())))
 def test_any_bytes_are_settings_or_refused_in_lines_that_name_the_file(
     content: bytes, tmp_path: Path

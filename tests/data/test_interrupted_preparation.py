@@ -62,7 +62,7 @@ def prepared(params: DataParams, here: Machine) -> list[str]:
 
 
 def test_of_processes_that_prepare_the_same_dataset_one_does_and_the_others_wait(tmp_path: Path) -> None:
-    here, params = machine(tmp_path), flickr8k(tmp_path, number=200)
+    here, params = machine(tmp_path), flickr8k(tmp_path, number=100)
     with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
         logged = [line for lines in pool.map(prepared, [params] * 3, [here] * 3) for line in lines]
     assert len(logged) >= 2
@@ -84,7 +84,7 @@ def test_a_full_disk_is_told_with_what_is_kept_and_the_same_command_goes_on(
             prepare_dataset(params, here, processes)
         subprocess.run(["mount", "-o", "remount,size=10m", str(here.data_root)], check=True)
         before = contents(here.data_root)
-        prepare_dataset(params, here, processes)
+        prepare_dataset(params, here, processes=1)
         whole = contents(here.data_root)
     shard = r"shard-0\d{4}\.(tar|idx\.npz|json)"
     assert re.fullmatch(
@@ -93,5 +93,5 @@ def test_a_full_disk_is_told_with_what_is_kept_and_the_same_command_goes_on(
         str(caught.value),
     )
     assert {name: whole[name] for name in before} == before
-    prepare_dataset(params, here, processes)
+    prepare_dataset(params, here, processes=1)
     assert contents(here.data_root) == whole

@@ -45,6 +45,7 @@ def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pyte
     assert [outcome.value for outcome in Launcher("local", tmp_path)(*calls, request=request)] == [3, 7]
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     request = JobRequest(cpus_per_task=1, tasks_per_node=2, minutes=5)

@@ -20,8 +20,9 @@ from tests.data.test_interrupted_preparation import contents
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a workspace of one's own."""
+    """Work in a workspace of one's own, and draw no preview, which takes long."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda *_: Image.new("RGB", (1, 1)))
 
 
 def test_a_dataset_for_a_pipeline_appears_whole_and_replaces_another(tmp_path: Path) -> None:
@@ -69,12 +70,10 @@ def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
 
 @pytest.mark.slow
 def test_a_preparation_for_a_pipeline_that_is_killed_at_any_moment_is_completed_by_the_same_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
     before, params = (Params(data=flickr8k(tmp_path, number=2, seed=seed)) for seed in (0, 1))
-    picture = Image.new("RGB", (1, 1))
-    monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda *_: picture)  # takes long
     prepare_into(output, before, here, quiet=True)
     shutil.copytree(output.parent, tmp_path / "before")
     prepare_into(output, params, here, quiet=True)

@@ -167,7 +167,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) 
         resume(run)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(name=st.sampled_from(FILES), data=st.data())
 def test_no_flipped_byte_ends_a_list(name: str, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:

@@ -66,7 +66,7 @@ def test_a_process_that_waits_says_for_whom(file: Path, caplog: pytest.LogCaptur
             while not caplog.records:
                 time.sleep(0.01)
             assert not waiting.done()
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
     assert caplog.messages == [f"data/things: is being prepared by {Holder.here()}; waiting for it"]
     assert caplog.records[0].levelno == logging.WARNING
 
@@ -88,7 +88,7 @@ def test_a_killed_holder_blocks_nobody(has_locks: bool, file: Path, monkeypatch:
     began = time.monotonic()
     with sole_writer(file, ""):
         assert file.exists()
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < ALIVE_SECONDS / 2
     assert [path.name for path in file.parent.iterdir()] == ["data"]
 
 

@@ -128,9 +128,9 @@ def test_keys_of_all_names_are_different(names: list[str]) -> None:
 
 def test_names_without_latin_letters_have_keys_of_their_own_at_once() -> None:
     names = [f"{'猫' * (1 + i % 5)}{chr(0x4E00 + i)}" for i in range(8000)]
-    started = time.perf_counter()
+    started = time.process_time()
     keys = list(unique_keys(names))
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert len(set(keys)) == len(names)
     assert list(unique_keys(reversed(names))) == keys[::-1]
     assert safe_key("写真_001").startswith("__001-")
