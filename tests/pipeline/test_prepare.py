@@ -20,8 +20,9 @@ from tests.data.test_interrupted_preparation import contents
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work in a workspace of one's own, and draw no preview, which takes long."""
+    """Work in a workspace of one's own, with neither processes nor a preview, which take long."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cosmos.data.preparation.MAX_PROCESSES", 1)
     monkeypatch.setattr("cosmos.stages.prepare.contact_sheet", lambda *_: Image.new("RGB", (1, 1)))
 
 
