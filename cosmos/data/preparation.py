@@ -17,7 +17,7 @@ import math
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -97,13 +97,13 @@ def _prepare(
 ) -> dict[str, Manifest]:
     """Prepare the dataset in `folder`, of which this process is the writer, from where it was left."""
     listing = _drop_if_other_source(folder, params, machine)
-    plan = _plan(params, machine, folder)
-    write_json(folder / DATASET_PARAMS_FILE, _deciding(params))
+    plan = (_plan_indexing if params.source == "shards" else _plan_writing)(params, machine, folder)
+    write_json(folder / DATASET_PARAMS_FILE, _deciding(params.model_dump(mode="json")))
     if listing:
         listing.write(folder)
     if params.source == "demo":
         write_evaluation_sets(params, folder / EVALUATION_FOLDER)
-    outcomes = _do_all(plan, processes or _default_processes())
+    outcomes = _do_all(plan, processes or min(MAX_PROCESSES, len(os.sched_getaffinity(0))))
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, plan, manifests)
     _tidy(plan, folder, params)
@@ -126,29 +126,42 @@ def _find_finished(folder: Path, params: DataParams, machine: Machine) -> dict[s
     return find_prepared(params, machine)
 
 
-def _deciding(params: DataParams) -> dict[str, Any]:
-    """Return the parameters that decide what is in the shards, as JSON has them."""
-    unused = {"max_skipped"} if params.source == "demo" else {"max_skipped", "demo"}
-    return params.model_dump(mode="json", exclude=unused)
+def _deciding(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a `data` section, as JSON has them, that decide what is in the shards."""
+    unused = {"max_skipped"} if section.get("source") == "demo" else {"max_skipped", "demo"}
+    return {key: value for key, value in section.items() if key not in unused}
 
 
 def _check_same_params(folder: Path, params: DataParams) -> None:
     for key in ("annotations", "images"):
         check_utf8(f"data.{key}", getattr(params, key))
-    path = folder / DATASET_PARAMS_FILE
     remedy = f"delete {folder} or choose another data.name"
-    if not path.exists():
+    recorded = _recorded_params(folder, params, remedy)
+    if recorded is None:
         if names := list_names(folder):  # without what is hidden, such as what a killed preparation left
-            raise InputError(
-                f"{folder}: holds {names[0]}, but no {DATASET_PARAMS_FILE} that describes it; {remedy}"
-            )
+            problem = f"holds {names[0]}, but no {DATASET_PARAMS_FILE} that describes it"
+            raise InputError(f"{folder}: {problem}; {remedy}")
         return
-    recorded_values = read_json_object(path, "record of parameters", remedy)
-    old, new = (identifying_values(values, "data") for values in (recorded_values, _deciding(params)))
+    sections = recorded, _deciding(params.model_dump(mode="json"))
+    old, new = (identifying_values(values, "data") for values in sections)
     keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if keys:
         changes = ", ".join(f"data.{key}: {old.get(key)!r} -> {new.get(key)!r}"[:200] for key in keys[:9])
         raise InputError(f"{folder}: was prepared from other parameters ({changes}); {remedy}")
+
+
+def _recorded_params(folder: Path, params: DataParams, remedy: str) -> dict[str, Any] | None:
+    """Return the parameters that are recorded in `folder`, if any; manifests have them, too."""
+    path = folder / DATASET_PARAMS_FILE
+    try:
+        return read_json_object(path, "record of parameters", remedy)
+    except (FileNotFoundError, NotADirectoryError, DamagedDataError):
+        if manifests := _manifests(folder, params):
+            write_json(path, _deciding(manifests["train"].source))
+            return _deciding(manifests["train"].source)
+        if path.exists():
+            raise
+        return None
 
 
 def _splits(params: DataParams) -> tuple[str, ...]:
@@ -233,11 +246,6 @@ class _Plan:
     """files that nobody needs once the tasks are done"""
 
 
-def _plan(params: DataParams, machine: Machine, folder: Path) -> _Plan:
-    plan = _plan_indexing if params.source == "shards" else _plan_writing
-    return plan(params, machine, folder)
-
-
 def _plan_writing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
     source = open_source(params, machine)
     size = params.samples_per_shard
@@ -269,10 +277,6 @@ def _plan_indexing(params: DataParams, machine: Machine, folder: Path) -> _Plan:
 
 
 # Its execution.
-
-
-def _default_processes() -> int:
-    return min(MAX_PROCESSES, len(os.sched_getaffinity(0)))
 
 
 def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:

@@ -109,16 +109,25 @@ def find_damaged_shards(samples: ShardedSamples, params: Params) -> tuple[ShardD
 def repair_advice(source: Mapping[str, Any], first: str) -> str:
     """Return the remedy for damage: `first`, and the command that makes shards which are not there again.
 
+    Of shards that others made, it makes the indexes alone.
     `source`: the `data` section that the dataset was prepared from.
     """
-    if source.get("source") == "shards":  # they are not ours to make
-        return "put the files back as they were when they were prepared"
+    command = prepare_command(source)
+    if source.get("source") == "shards":
+        return (
+            f"put shards back as they were when they were prepared, and make missing indexes with {command}"
+        )
+    return f"{first} make them again with {command}"
+
+
+def prepare_command(source: Mapping[str, Any]) -> str:
+    """Return the command, in backquotes, that prepares a dataset from the `data` section `source`."""
     defaults = flatten_sections(DataParams().model_dump(mode="json"), "data.")
     values = flatten_sections(source, "data.")
     options = [
         f"--{key} {shlex.quote(str(value))}" for key, value in values.items() if defaults.get(key) != value
     ]
-    return f"{first} make them again with `{' '.join(['cosmos prepare', *options])}`"
+    return f"`{' '.join(['cosmos prepare', *options])}`"
 
 
 def sample_problems(damage: Iterable[SampleDamage]) -> list[str]:
@@ -127,6 +136,7 @@ def sample_problems(damage: Iterable[SampleDamage]) -> list[str]:
 
 
 def name_damage(problems: Sequence[object]) -> str:
-    """Return the first MAX_DAMAGE_NAMED problems as one line."""
-    more = ", ..." if len(problems) > MAX_DAMAGE_NAMED else ""
-    return ", ".join(map(str, problems[:MAX_DAMAGE_NAMED])) + more
+    """Return the first MAX_DAMAGE_NAMED problems as one line; one of many samples, as of an index, once."""
+    texts = list(dict.fromkeys(map(str, problems)))
+    more = ", ..." if len(texts) > MAX_DAMAGE_NAMED else ""
+    return ", ".join(texts[:MAX_DAMAGE_NAMED]) + more

@@ -55,7 +55,9 @@ class FileCheck:
 def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
     """Yield the checks of a prepared dataset: parameters, listing of the source, manifests and shards."""
     params, listing = folder / DATASET_PARAMS_FILE, folder / LISTING_FILE
-    yield FileCheck.of(params, lambda: _read_object(params, "record of parameters", "put it back"))
+    yield FileCheck.of(
+        params, lambda: _read_object(params, "record of parameters", "`cosmos prepare` writes it again")
+    )
     if listing.exists():
         yield FileCheck.of(listing, lambda: SourceListing.read(folder))
     if (sets := folder / "evaluation").exists():

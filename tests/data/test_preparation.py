@@ -302,6 +302,22 @@ def test_a_broken_record_of_parameters_is_named(tmp_path: Path, content: str) ->
         prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
 
 
+@pytest.mark.parametrize("content", ["", None])
+def test_a_record_of_parameters_that_was_lost_is_written_from_the_manifest(
+    tmp_path: Path, content: str | None
+) -> None:
+    manifests = prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
+    path = tmp_path / "data" / "things" / "params.json"
+    record = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=r"was prepared from other parameters \(data.seed: 0 -> 3\)"):
+        prepare_dataset(flickr8k(tmp_path, seed=3), machine(tmp_path), processes=1)
+    assert prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1) == manifests
+    assert path.read_bytes() == record
+
+
 def test_parameters_that_decide_nothing_may_change(tmp_path: Path) -> None:
     manifests = prepare_dataset(flickr8k(tmp_path), machine(tmp_path), processes=1)
     changed = flickr8k(tmp_path, max_skipped=0.5, demo={"num_train": 3})

@@ -12,6 +12,7 @@ from cosmos.data.readable import (
     DamageLimit,
     ReadableSamples,
     find_damaged_shards,
+    name_damage,
     repair_advice,
     sample_problems,
 )
@@ -85,9 +86,16 @@ def test_the_remedy_is_the_command_that_made_the_dataset() -> None:
         " --data.images 'my photos' --data.num_heldout 2`"
     )
     elsewhere = DataParams(source="shards", annotations="{0..9}.tar").model_dump(mode="json")
-    assert "prepare`" not in repair_advice(elsewhere, "delete it, and")
+    assert repair_advice(elsewhere, "delete it, and") == (  # never to delete shards that are not ours
+        "put shards back as they were when they were prepared, and make missing indexes with"
+        " `cosmos prepare --data.source shards --data.annotations '{0..9}.tar'`"
+    )
 
 
 def test_a_sample_that_several_ranks_meet_is_one_problem() -> None:
     damage = [SampleDamage(5, "b"), SampleDamage(2, "a"), SampleDamage(5, "b")]
     assert sample_problems(damage) == ["a", "b"]
+
+
+def test_an_index_that_is_damaged_is_named_once_for_all_its_samples() -> None:
+    assert name_damage([*["a.idx.npz: not an index"] * 40, "b"]) == "a.idx.npz: not an index, b"
