@@ -224,7 +224,7 @@ def test_into_its_time_limit(place: Path, undisturbed_for_longer: list[float]) -
 
 
 def test_a_command_killed_and_run_again_attaches_to_its_one_job(place: Path) -> None:
-    run = OnSlurm(place, "attached")
+    run = OnSlurm(place, "attached", "short")
     run.wait_for(lambda: (run.path / "job.json").exists())
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
