@@ -1,5 +1,6 @@
 """Checks of the files of datasets, runs and sweeps: each reads a file, and raises what is wrong with it."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -103,7 +104,9 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
         **{path: partial(Results(path, path.stem).entries) for path in run.result_files},
     }
-    return (FileCheck.of(path, read) for path, read in readers.items() if path.exists())
+    for path, read in readers.items():
+        if os.path.lexists(path):
+            yield FileCheck.of(path, read if path.exists() else partial(_refuse_link, path))
 
 
 def checks_of_sweep(folder: Path) -> Iterator[FileCheck]:
@@ -152,12 +155,16 @@ def _check_metrics(path: Path) -> None:
         raise DamagedDataError(f"{damage}; they are left out, and dropped when the run goes on")
 
 
+def _refuse_link(path: Path) -> None:
+    raise DamagedDataError(f"{path}: a link that leads to no file; bring the file back, or delete the link")
+
+
 def _check_checkpoint(path: Path) -> None:
     """Read a checkpoint; one that its run has removed since it was listed is passed over."""
     try:
         read_checkpoint(path)
     except InputError:
-        if path.exists():
+        if os.path.lexists(path):  # also a link to nothing
             raise
         return
     card = ModelCard.read(path.parent)

@@ -159,3 +159,12 @@ def test_an_unknown_name_is_the_users_and_damage_is_told_from_a_failing_disk(pla
     unread = Verification("a", "run", "runs/a", 3, 10, (), ("b: Input/output error",))
     with pytest.raises(TransientError, match="a: 1 of 3 files could not be read; try again"):
         raise_problems([unread])
+
+
+@pytest.mark.parametrize("name", ["checkpoints/step-00000015.pt", "labels.json", "metrics.jsonl"])
+def test_a_link_that_leads_nowhere_is_no_file(place: Path, name: str) -> None:
+    path = place / "runs" / "mine" / name
+    path.unlink()
+    path.symlink_to(path.name)
+    [problem] = verified(place, "mine").problems
+    assert str(path) in problem
