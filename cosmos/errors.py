@@ -135,7 +135,7 @@ OS_ERROR_REMEDIES = {
     errno.EROFS: "name another place",
     errno.ENOENT: "check the name",
     errno.ENOTDIR: "a part of its path is a file; name another place",
-    errno.EISDIR: "name a file in it",
+    errno.EISDIR: "name a file in it, or move it away",
     errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
     errno.ENFILE: "close other programs, then give the same command again",
 }

@@ -80,6 +80,8 @@ def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -
         ("a/../../b", "is a path"),
         ("./a", "is a path"),
         ("/tmp/a", "is a path"),
+        (".a", "begins with a dot"),
+        ("sweep/.a", "begins with a dot"),
         ("a\nb", "cannot be printed"),
         ("a\x1b[31m", "cannot be printed"),
         ("a\udcff", "cannot be printed"),
@@ -104,5 +106,5 @@ def test_names_of_runs_may_have_spaces_folders_and_links(tmp_path: Path) -> None
     (tmp_path / "runs").symlink_to(tmp_path / "disk")
     (tmp_path / "runs" / "newest").symlink_to("mine")
     (tmp_path / "runs" / "away").symlink_to(tmp_path / "large disk")
-    names = ("mine", "newest", "away", "new", "a sweep/trial-3", "..a", "größe", "mine/")
+    names = ("mine", "newest", "away", "new", "a sweep/trial-3", "größe", "mine/")
     assert all(run_path(tmp_path / "runs", name, "--run") == tmp_path / "runs" / name for name in names)
