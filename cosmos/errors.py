@@ -149,6 +149,21 @@ def describe_os_error(error: OSError) -> str:
     return ": ".join(filter(None, [files, "; ".join(filter(None, [error.strerror or str(error), remedy]))]))
 
 
+MAX_REASON = 300
+"""Characters that a message takes from the error of a library, which may quote a whole file."""
+
+
+def short_reason(error: BaseException) -> str:
+    """Return the message of a library's error as a short line, for a message of ours."""
+    return cut_reason(str(error) or type(error).__name__)
+
+
+def cut_reason(text: str) -> str:
+    """Return a text in a line of at most MAX_REASON characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_REASON else f"{line[:MAX_REASON]}..."
+
+
 def summarize_error(error: BaseException) -> str:
     """Return the message of an error, after its type unless it is of a class that needs no traceback."""
     if isinstance(error, OSError) and not isinstance(error, CosmosError):

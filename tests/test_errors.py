@@ -21,6 +21,7 @@ from cosmos.errors import (
     convert_os_error,
     error_class,
     error_kind,
+    short_reason,
 )
 from cosmos.launch.slurm import SlurmSilentError
 
@@ -97,3 +98,10 @@ def test_an_error_of_the_system_is_the_users_or_worth_another_try(number: int, i
 def test_an_error_that_is_transient_already_stays_as_it_is() -> None:
     error = TransientError("s3://bucket/0.tar: busy")
     assert convert_os_error(error, "another message") is error
+
+
+def test_a_message_quotes_no_whole_file() -> None:
+    reason = short_reason(ValueError(f"no header in {bytes(100_000)!r}\n"))
+    assert reason.startswith(r"no header in b'\x00")
+    assert len(reason) < 310
+    assert short_reason(KeyError()) == "KeyError"

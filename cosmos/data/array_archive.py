@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cosmos.errors import short_reason
+
 
 def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
     """Return the arrays of an archive by name; nothing in it is unpickled or unpacked.
@@ -18,4 +20,4 @@ def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
                 raise ValueError("compressed, which numpy.savez does not do")
             return dict(archive)
     except Exception as error:  # a damaged zip can raise nearly anything
-        raise ValueError(str(error) or type(error).__name__) from None
+        raise ValueError(short_reason(error)) from None

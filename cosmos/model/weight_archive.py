@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error
+from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error, short_reason
 
 BLOCK = 1 << 20
 """Bytes of a member that are read at a time."""
@@ -101,7 +101,6 @@ def naming_damage(path: Path) -> Iterator[None]:
         for reason in (error, error.__context__):
             if isinstance(reason, OSError) and reason.errno != errno.EINVAL:  # EINVAL: an offset before 0
                 raise reason from None
-        problem = str(error) or type(error).__name__
         raise DamagedDataError(
-            f"{path}: broken or cut short ({problem}); copy or download it again"
+            f"{path}: broken or cut short ({short_reason(error)}); copy or download it again"
         ) from None

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, short_reason
 from cosmos.model.weight_archive import check_archive, is_archive, naming_damage, naming_read_errors
 
 CONVERSION_PAGE = "docs/evaluation.md, 'Use checkpoints from elsewhere'"
@@ -94,7 +94,7 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise DamagedDataError(
-            f"{path}: not a whole file of safetensors ({error}); copy or download it again"
+            f"{path}: not a whole file of safetensors ({short_reason(error)}); copy or download it again"
         ) from None
 
 

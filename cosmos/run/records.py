@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, cut_reason
 from cosmos.run.files import naming_disk_errors, open_regular
 
 Record = TypeVar("Record")
@@ -65,7 +65,7 @@ def first_problem(error: ValidationError) -> str:
     """Return the first problem that pydantic has with a record, as a line: `key.of.it: reason`."""
     problem: dict[str, Any] = dict(error.errors(include_url=False, include_input=False)[0])
     place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    return cut_reason(f"{place}: {problem['msg']}" if place else problem["msg"])
 
 
 class TolerantReader:

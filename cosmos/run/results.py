@@ -14,7 +14,7 @@ from typing import Any
 
 from cosmos.config.figures import Figures
 from cosmos.config.identity import SHORT_HASH, short_hash
-from cosmos.errors import DamagedDataError
+from cosmos.errors import DamagedDataError, cut_reason
 from cosmos.run.files import read_json_object, write_json
 
 ResultEntry = dict[str, Any]
@@ -33,9 +33,6 @@ ENTRY_DEFAULTS: Mapping[str, Any] = {
 
 REQUIRED_KEYS = ("models", "checkpoint", "checkpoint_sha256", "data")
 """Keys without which an entry in a file does not say what its figures are of."""
-
-MAX_REASON = 200
-"""Characters of a message that say why a file is damaged."""
 
 
 def overall_figures(figures: Figures) -> dict[str, float]:
@@ -150,7 +147,7 @@ class Results:
         return [complete_entry(name, entry) for name, entry in entries.items()]
 
     def _damage(self, reason: str) -> DamagedDataError:
-        return DamagedDataError(f"{self.path}: not a file of results ({reason[:MAX_REASON]}); delete it")
+        return DamagedDataError(f"{self.path}: not a file of results ({cut_reason(reason)}); delete it")
 
 
 def complete_entry(dataset: str, entry: ResultEntry) -> ResultEntry:

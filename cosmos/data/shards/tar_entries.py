@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cosmos.data.folders import is_hidden, open_file
-from cosmos.errors import DamagedDataError, convert_os_error
+from cosmos.errors import DamagedDataError, convert_os_error, short_reason
 
 MAX_NAMED_EXTENSIONS = 10
 
@@ -103,7 +103,7 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     except OSError as error:
         raise convert_os_error(error, f"{path}: cannot be read ({error})", DamagedDataError) from None
     except (tarfile.TarError, ValueError) as error:
-        raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({error})") from None
+        raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({short_reason(error)})") from None
 
 
 def _is_hidden_path(name: str) -> bool:

@@ -16,7 +16,7 @@ from pyarrow import parquet
 from cosmos.data.folders import open_file, walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
-from cosmos.errors import InputError, convert_os_error
+from cosmos.errors import InputError, convert_os_error, short_reason
 from cosmos.run.files import remove_abandoned, replacing, write_text
 from cosmos.run.provenance import file_sha256
 
@@ -132,5 +132,4 @@ def _check_text(path: Path, schema: Any, columns: Sequence[str]) -> None:
 
 
 def _no_parquet(path: Path, error: Exception) -> InputError:
-    problem = " ".join(str(error).split())
-    return InputError(f"{path}: not a whole Parquet file ({problem}); was it downloaded whole?")
+    return InputError(f"{path}: not a whole Parquet file ({short_reason(error)}); was it downloaded whole?")
