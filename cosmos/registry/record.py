@@ -42,6 +42,7 @@ TRAINING_DATA_KEY = f"{DATASET_PREFIX}manifest"
 Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
+PROVENANCE_FILE = RunDir(Path()).provenance.name
 
 MAX_BRACKETS = 100
 """Number of brackets up to which the fast loader reads YAML."""
@@ -111,8 +112,12 @@ class RunRecord:
 
 
 def is_run_directory(path: str | Path) -> bool:
-    """Return True for the directory of a run, rather than one of a sweep or of evaluations."""
-    return os.path.isfile(f"{path}/{PARAMS_FILE}")  # noqa: PTH113 - False, too, without permission to look
+    """Return True for the directory of a run, rather than one of a sweep or of evaluations.
+
+    A run that lost its parameters is one by its provenance.
+    """
+    names = (PARAMS_FILE, PROVENANCE_FILE)
+    return any(os.path.isfile(f"{path}/{name}") for name in names)  # noqa: PTH113 - False if not permitted
 
 
 def find_run_dir(name: str, runs_root: Path) -> RunDir | None:
@@ -124,6 +129,8 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     """Return the record of a run, from its files as they are now; files that are missing are left out."""
     reader = TolerantReader()
     params: dict[str, RecordValue] = reader.read(run.params, lambda: read_param_values(run), {})
+    if not run.params.exists():
+        reader.problems.append(f"{run.params}: missing; put it back")
     newest = reader.read(run.metrics, lambda: read_newest_metrics(run), NewestMetrics())
     reader.problems += [newest.damage] if newest.damage else []
     results = [

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -235,7 +236,7 @@ def set_aside(path: Path) -> Path:
 def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
     """Return the directory of a sweep: a path, an id in `runs_root`, or the newest of a name ("": of any).
 
-    InputError lists the sweeps in `runs_root`.
+    InputError lists the sweeps in `runs_root`; DamagedDataError names the definition of one that lost it.
     """
     for path in (Path(name), runs_root / name):
         if name and SweepDir(path).definition.is_file():
@@ -244,6 +245,15 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
     for path in definitions:
         if name in ("", path.parent.name.rpartition("-")[0]):
             return SweepDir(path.parent)
+    if name and (lost := lost_definition(name, runs_root)):
+        raise DamagedDataError(f"{lost}: missing; put it back: the trials of the sweep are there")
     ids = [path.parent.name for path in definitions]
     near = near_names(name, [*ids, *dict.fromkeys(sweep_id.rpartition("-")[0] for sweep_id in ids)])
     raise InputError(f"{name or 'the newest'}: no sweep in {runs_root}; {near}")
+
+
+def lost_definition(name: str, runs_root: Path) -> Path | None:
+    """Return the path of the definition of a sweep that has trials and no definition; None without one."""
+    folders = [path for path in runs_root.glob(f"{escape(name)}*") if path.name.rpartition("-")[0] == name]
+    trials = (trial for folder in [runs_root / name, *folders] for trial in folder.glob("trial-*/trial.json"))
+    return next((SweepDir(trial.parents[1]).definition for trial in trials), None)

@@ -47,9 +47,11 @@ def test_a_reader_names_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
     (tmp_path / name).touch()
-    monkeypatch.setattr(Path, "open", failing(number))
-    with pytest.raises(TransientError, match=rf"{name}.*it failed"):
-        READERS[name](tmp_path / name)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", failing(number))
+        patch.setattr("cosmos.run.files.os.open", failing(number))
+        with pytest.raises(TransientError, match=rf"{name}.*it failed"):
+            READERS[name](tmp_path / name)
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,6 +69,16 @@ def test_folders_without_parameters_are_no_runs(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     assert not is_run_directory(tmp_path)
     assert is_run_directory(make_run(tmp_path / "one").path)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: (path.unlink(), path.mkdir())])
+def test_a_run_that_lost_its_parameters_is_a_run_with_a_problem(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    run = make_run(tmp_path)
+    damage(run.params)
+    assert is_run_directory(run.path)
+    assert str(run.params) in record(run).problem
 
 
 class TestStatus:

@@ -175,3 +175,11 @@ def test_a_definition_whose_objective_has_no_goal_is_damaged(tmp_path: Path) -> 
     folder.definition.write_text(json.dumps(values))
     with pytest.raises(DamagedDataError, match=r"sweep\.yaml: not the definition .*one has no goal"):
         folder.sweep()
+
+
+@pytest.mark.parametrize("name", ["small", "small-1a2b"])
+def test_a_definition_that_was_lost_is_named(tmp_path: Path, name: str) -> None:
+    trial = TrialRecord("small-1a2b", 0, 0, {})
+    trial.write(SweepDir(tmp_path / "small-1a2b").run(trial))
+    with pytest.raises(DamagedDataError, match=r"small-1a2b/sweep\.yaml: missing; put it back"):
+        find_sweep_dir(name, tmp_path)

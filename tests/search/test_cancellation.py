@@ -17,6 +17,7 @@ from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.cancellation import cancel_sweep
 from tests.launch.examples import wait_for
 from tests.search.examples import small_sweep
+from tests.stages.examples import ROOT
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Wait:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> SweepDir:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepDir:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # jobs import this module
     sweep = small_sweep(tmp_path)
     place = SweepDir(tmp_path / sweep.id)
     place.write_definition(sweep)
