@@ -14,7 +14,7 @@ import yaml
 
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.run.dvc_errors import dvc_error_class
-from cosmos.run.files import DISK_ERRORS, replacing
+from cosmos.run.files import DISK_ERRORS, naming_disk_errors, replacing
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def fetch_version(revision: str, path: str, folder: Path) -> Path:
 
 
 def _md5_of_file(path: Path) -> str:
-    with path.open("rb") as file:
+    with naming_disk_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 

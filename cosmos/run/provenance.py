@@ -26,7 +26,7 @@ from cosmos.run.code_fingerprint import computation
 from cosmos.run.code_state import PACKAGE, CodeState, installed_version
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import naming_disk_errors, read_json_object, write_json
 from cosmos.run.provenance_record import PROVENANCE_REMEDY, RunSession, read_provenance
 from cosmos.run.records import read_record
 from cosmos.run.session_history import session_changes
@@ -191,6 +191,6 @@ def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file, in hexadecimal. Raises TransientError where the disk fails."""
+    with naming_disk_errors(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -115,8 +115,8 @@ def recorded_damage(run: RunDir, samples: ShardedSamples) -> tuple[ShardDamage, 
     named = {item.shard: item.problem for item in record.left_out}
     if record.num_samples != len(samples) or not named.keys() <= shards.keys():
         raise InputError(
-            f"{run.path} was begun on {record.num_samples} samples, and {samples.folder} holds other data"
-            f" ({len(samples)} samples); bring back the data of then, or {OTHER_RUN}"
+            f"{run.data}: the run was begun on {record.num_samples} samples, and {samples.folder} holds"
+            f" {len(samples)} others; bring back the data of then, or {OTHER_RUN}"
         )
     return tuple(ShardDamage(shards[path], problem) for path, problem in named.items())
 

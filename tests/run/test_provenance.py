@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from cosmos.run.code_state import PACKAGE, CodeState
 from cosmos.run.provenance import (
     code_state,
     code_version,
+    file_sha256,
     freeze_code,
     read_sessions,
     record_session,
@@ -225,3 +227,15 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     record_session(tmp_path / "provenance.json", dataset_version(manifest), {}, {"device": "cpu"})
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")
+
+
+def test_a_disk_that_fails_while_a_file_is_hashed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ETIMEDOUT, "Connection timed out")
+
+    (tmp_path / "manifest.json").touch()
+    monkeypatch.setattr("cosmos.run.provenance.hashlib.file_digest", fail)
+    with pytest.raises(TransientError, match=r"manifest\.json: Connection timed out"):
+        file_sha256(tmp_path / "manifest.json")

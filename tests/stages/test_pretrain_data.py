@@ -136,7 +136,7 @@ def test_a_resume_on_other_data_is_refused(run: RunDir, split: ShardedSamples, t
     begin(run, split)
     other = tmp_path / "other"
     Manifest("captions", (write_shard(other / "a.tar", samples(3)),), (), {}).write(other)
-    with pytest.raises(InputError, match=r"begun on 6 samples, .*other holds other data \(3 samples\)"):
+    with pytest.raises(InputError, match=r"data\.json: .* begun on 6 samples, .*other holds 3 others"):
         open_data(run, ShardedSamples(other, Machine()), DOING_WITHOUT, Machine())
 
 

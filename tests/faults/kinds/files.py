@@ -176,7 +176,7 @@ def forget_results(place: Path) -> None:
 
 def meet_damage(attempt: Try, use: Use, path: Path, original: Path) -> None:
     """Hold a command to its promises about a damaged file."""
-    ended = attempt.cosmos(*use.arguments, data_root=use.data_root)
+    ended = attempt.cosmos(*use.arguments, data_root=use.data_root, data_wait_minutes="0.05")
     check_answer(ended, names_of(path, attempt.place))
     if ended.status == 0:
         use.check(attempt, ended)
@@ -187,7 +187,7 @@ def meet_damage(attempt: Try, use: Use, path: Path, original: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(original, path)
     attempt.damaged = None
-    again = attempt.cosmos(*use.arguments, data_root=use.data_root)
+    again = attempt.cosmos(*use.arguments, data_root=use.data_root, data_wait_minutes="0.05")
     assert again.status == 0, f"not as before with the file back\n{ended.describe()}\n{again.describe()}"
     use.check(attempt, again)
 
