@@ -12,7 +12,7 @@ from functools import partial
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
@@ -117,9 +117,15 @@ def open_database(name: str, url: str) -> BaseStorage:
 
 @contextmanager
 def storage_errors_explained(name: str) -> Iterator[None]:
-    """Raise TransientError where a study's database does not answer; `name`: the sweep."""
+    """Raise TransientError where a study's database does not answer, InputError where it is none.
+
+    `name`: the sweep.
+    """
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        reason = str(error).partition("\n")[0]  # without the statement of SQL
-        raise TransientError(f"the study of {name}: {reason}; see COSMOS_STUDY_STORAGE") from None
+        cause = (isinstance(error, StorageInternalError) and error.__cause__) or error
+        reason = str(cause).partition("\n")[0]  # without the statement of SQL
+        # this class alone is of a file that is no database; its children are of one that does not answer
+        kind = InputError if type(cause) is DatabaseError else TransientError
+        raise kind(f"the study of {name}: {reason}; see COSMOS_STUDY_STORAGE") from None

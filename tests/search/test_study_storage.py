@@ -222,6 +222,15 @@ def test_a_database_that_lost_its_study_or_has_another_goes_on_from_the_records(
     assert [record.state for record in other.folder.trials] == ["finished"] * 3
 
 
+def test_a_file_that_is_no_database_is_a_wrong_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies.db").write_bytes(b"garbage" * 1000)
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", f"sqlite:///{tmp_path}/studies.db")
+    with pytest.raises(InputError, match=r"the study of small-.*is not a database.*COSMOS_STUDY_STORAGE$"):
+        controller(small_sweep(tmp_path), tmp_path, Bench())
+
+
 def test_a_deleted_trial_is_replaced_by_one_with_another_number(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     lead = controller(sweep, tmp_path, Bench())
