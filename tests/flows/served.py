@@ -83,7 +83,7 @@ class Served:
     def log(self, run: str) -> str:
         return "\n".join(line["message"] for line in self.of(run, "logs"))
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 180) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = 400) -> None:
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, (self.folder / ".prefect" / "worker.log").read_text()[-5000:]
