@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -65,16 +68,26 @@ def init_group(backend: str, process: ProcessRank, timeout: timedelta) -> None:
     if STORE_LISTENER not in os.environ:
         dist.init_process_group(backend, timeout=timeout)
         return
-    store = dist.TCPStore(  # type: ignore[attr-defined]
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        process.world_size,
-        process.is_first,
-        timeout,
-        master_listen_fd=exported_listener(),
-    )
+    meeting = open_store(process.world_size, process.is_first)
+    meeting.set_timeout(timeout)
+    store = dist.PrefixStore(f"group-{next(_group_numbers)}", meeting)  # type: ignore[attr-defined]
     dist.init_process_group(
         backend, timeout=timeout, store=store, rank=process.rank, world_size=process.world_size
+    )
+
+
+_group_numbers = count()
+
+
+@cache
+def open_store(world_size: int, is_first: bool) -> Any:
+    """Return the store at which the ranks of this process's groups meet; its socket can be opened once."""
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        world_size,
+        is_first,
+        master_listen_fd=exported_listener(),
     )
 
 
