@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -122,19 +122,11 @@ class Lease:
     @contextmanager
     def beating(self) -> Iterator[None]:
         """Keep the lease's heartbeat going inside; reset it at the end, so that the run is seen to stop."""
-        ended = Event()
-        heart = Thread(target=self._beat_until, args=(ended,), name="heartbeat", daemon=True)
-        heart.start()
         try:
-            yield
+            with heartbeat(lambda: self._touch(None)):
+                yield
         finally:
-            ended.set()
-            heart.join()
             self._touch((0.0, 0.0))
-
-    def _beat_until(self, ended: Event) -> None:
-        while not ended.wait(BEAT_SECONDS) and self._touch(None):
-            pass
 
     def _touch(self, times: tuple[float, float] | None) -> bool:
         """Set the times of the lease's file (None: now, by the file system's clock), unless another holds it.
@@ -149,6 +141,24 @@ class Lease:
         except (OSError, CosmosError) as error:
             logger.debug("%s: no heartbeat: %s", self.run.lease, error)
         return True
+
+
+@contextmanager
+def heartbeat(beat: Callable[[], bool]) -> Iterator[None]:
+    """Call `beat` every BEAT_SECONDS inside, from a thread, until it returns False."""
+    ended = Event()
+
+    def keep_beating() -> None:
+        while not ended.wait(BEAT_SECONDS) and beat():
+            pass
+
+    heart = Thread(target=keep_beating, name="heartbeat", daemon=True)
+    heart.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        heart.join()
 
 
 def read_holder(path: Path) -> LeaseHolder:

@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Event, Thread
 
 from filelock import lock_descriptor
 
 from cosmos.run.files import naming_disk_errors
-from cosmos.run.lease import ALIVE_SECONDS, BEAT_SECONDS
+from cosmos.run.lease import ALIVE_SECONDS, heartbeat
 from cosmos.run.records import parse_record
 
 logger = logging.getLogger(__name__)
@@ -58,14 +57,10 @@ def sole_writer(path: Path, activity: str) -> Iterator[None]:
     """
     with naming_disk_errors(path):
         descriptor = _wait_for(path, activity)
-    ended = Event()
-    heart = Thread(target=_beat, args=(descriptor, ended), name="heartbeat", daemon=True)
-    heart.start()
     try:
-        yield
+        with heartbeat(lambda: _beat(descriptor)):
+            yield
     finally:
-        ended.set()
-        heart.join()
         _let_go(path, descriptor)
 
 
@@ -138,10 +133,11 @@ def _is_alive(holder: Holder, descriptor: int) -> bool:
     return time.time() - os.fstat(descriptor).st_mtime < ALIVE_SECONDS
 
 
-def _beat(descriptor: int, ended: Event) -> None:
-    while not ended.wait(BEAT_SECONDS):
-        with suppress(OSError):
-            os.utime(descriptor)
+def _beat(descriptor: int) -> bool:
+    """Renew the file's time; a disk that fails costs a beat."""
+    with suppress(OSError):
+        os.utime(descriptor)
+    return True
 
 
 def _let_go(path: Path, descriptor: int) -> None:
