@@ -1,5 +1,6 @@
 """Crash points: a call is killed before each of its file operations in turn, and its files are looked at."""
 
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -61,14 +62,11 @@ def _status_of_child(call: Callable[[], object], folder: Path, number: int) -> i
 
 
 def _kill_before_operation(number: int, folder: str) -> None:
-    remaining = number
+    operations = itertools.count(1)  # of all threads: `next` is not interrupted by another
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal remaining
-        if event in OPERATIONS and _changes(event, arguments, folder):
-            remaining -= 1
-            if remaining == 0:
-                os._exit(KILLED)
+        if event in OPERATIONS and _changes(event, arguments, folder) and next(operations) == number:
+            os._exit(KILLED)
 
     sys.addaudithook(count)
 

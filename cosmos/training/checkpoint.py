@@ -5,6 +5,7 @@ import os
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -49,22 +50,13 @@ class Retention:
             logger.warning("%s: old checkpoints stay: %s", run.checkpoints, error)
 
 
-def save_checkpoint(
-    lease: Lease, learner: Learner, state: TrainingState, epoch: int, retention: Retention
-) -> Path:
-    """Write the checkpoint of a state after `epoch` whole epochs, and remove old ones by the rule.
-
-    A kill at any moment leaves the old checkpoint or the new one, whole. Raises SupersededError, and changes
-    nothing, where the lease is lost, and TransientError where the disk is full or fails.
-    """
-    path = lease.run.checkpoint(state.step)
-    lease.check()
-    refuse_file(lease.run.checkpoints)
-    content = checkpoints.checkpoint_content(
+def training_content(learner: Learner, state: TrainingState, epoch: int, run: RunDir) -> dict[str, Any]:
+    """Return the content of the checkpoint after `epoch` whole epochs; its tensors are the learner's own."""
+    return checkpoints.checkpoint_content(
         learner.student,
         learner.teacher,
         learner.config,
-        name=lease.run.path.name,
+        name=run.path.name,
         epoch=epoch,
         step=state.step,
         optimizer=learner.optimizer.state_dict(),
@@ -73,6 +65,17 @@ def save_checkpoint(
         progress=asdict(state.counters),
         damaged=torch.tensor(sorted(state.damaged), dtype=torch.int64),
     )
+
+
+def write_checkpoint(lease: Lease, content: dict[str, Any], retention: Retention) -> Path:
+    """Write the checkpoint with a content of `training_content`, and remove old ones by the rule.
+
+    A kill at any moment leaves the old checkpoint or the new one, whole. Raises SupersededError, and changes
+    nothing, where the lease is lost, and TransientError where the disk is full or fails.
+    """
+    path = lease.run.checkpoint(content["step"])
+    lease.check()
+    refuse_file(lease.run.checkpoints)
     with lease.explaining_errors(), ExitStack() as stack, checkpoints.replacing_checkpoint(path) as file:
         torch.save(content, file)
         file.flush()

@@ -24,6 +24,7 @@ from cosmos.training.checkpoint import (
 )
 from cosmos.training.progress import StepPlan, TrainingState
 from cosmos.training.saved_state import resume_learner
+from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import stop_on_signals
 from cosmos.training.step import Learner
 from cosmos.training.trainer import ModelEvaluation, Trainer
@@ -64,8 +65,9 @@ def open_training(
         retention.checked[path] = True
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
     owes_evaluation = is_due and state.step not in standing.evaluated_steps
+    writer = CheckpointWriter(standing.lease, retention)
     return Trainer(
-        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit, retention
+        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit, writer
     )
 
 

@@ -24,9 +24,11 @@ from cosmos.model.teacher import teacher_distance
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
-from cosmos.training import checkpoint, schedules
+from cosmos.training import schedules
+from cosmos.training.checkpoint import training_content
 from cosmos.training.feed import BatchFeed
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
+from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.step import Learner, RankFlags, StepResult, explaining_memory_errors
 
@@ -52,15 +54,15 @@ class Trainer:
     owes_evaluation: bool
     """the step at which the run stands ends in an evaluation that is not in its metrics yet"""
     saved_step: int
-    """step of the newest checkpoint"""
+    """step of the newest checkpoint, on disk or on its way"""
     limit: DamageLimit
     """limit of the samples that the run does without"""
-    retention: checkpoint.Retention
-    """rule by which older checkpoints stay"""
+    writer: CheckpointWriter
+    """writer of checkpoints, which the first rank uses"""
     next_damage: list[SampleDamage] = field(default_factory=list)
     """damage that all ranks met in the next batch"""
     saved_at: float = field(default_factory=time.monotonic)
-    """time of the newest checkpoint, or of the start, by the monotonic clock"""
+    """time at which the newest save began, or the training, by the monotonic clock"""
     stopwatch: Stopwatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +94,7 @@ class Trainer:
         """
         metrics = self.open_metrics()
         self.stopwatch.restart()
-        with stop_on_signals() as stop, self.progress_bar() as bar:
+        with stop_on_signals() as stop, self.progress_bar() as bar, self.writer.finishing():
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
             if self.owes_evaluation:  # a save comes before its step's evaluation
                 self.evaluate_models(metrics, stop)
@@ -106,11 +108,11 @@ class Trainer:
                 )
                 self.report(metrics, result, len(batch))
                 if self.is_save_due(result):
-                    self.save()
+                    self.begin_save()
                 self.heed(result.flags, feed)
                 if self.owes_evaluation:
                     self.evaluate_models(metrics, stop)
-        self.save()
+            self.save()
         return self.run.checkpoint(self.step)
 
     def open_metrics(self) -> MetricsWriter:
@@ -127,14 +129,17 @@ class Trainer:
 
     def raise_flags(self, feed: BatchFeed) -> RankFlags:
         """Return the events on this rank that all ranks must learn of."""
-        return RankFlags(feed.stop_signal, self.is_late(), feed.failure is not None, bool(feed.damage))
+        has_failed = feed.failure is not None or self.writer.has_failed
+        return RankFlags(feed.stop_signal, self.is_late(), has_failed, bool(feed.damage))
 
     def heed(self, flags: RankFlags, feed: BatchFeed) -> None:
         """Do, on all ranks, what some rank's flags ask for before the next step.
 
         Raises Interrupted for a request to stop, the error of a rank that lacks its next batch, and
-        DamagedDataError where too many samples are damaged.
+        DamagedDataError where too many samples are damaged; all once the newest checkpoint is on disk.
         """
+        if flags.stop_signal or flags.has_failed:
+            self.finish_save()
         if flags.stop_signal and not self.is_complete:
             path = self.run.checkpoint(self.step)
             where = f"after step {self.step}; {path} holds it all" if self.step else "before the first step"
@@ -178,6 +183,7 @@ class Trainer:
         params = self.learner.params
         self.owes_evaluation = self.plan.is_evaluation_due(self.step, params.evaluate_every_epochs)
         if self.state.counters.skipped_in_a_row > params.max_nonfinite_steps:
+            self.finish_save()
             saved = self.run.checkpoint(self.saved_step)
             raise DivergedError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
@@ -212,7 +218,8 @@ class Trainer:
         on_first_rank(append)
 
     def evaluate_models(self, metrics: MetricsWriter, stop: StopRequest) -> None:
-        """Evaluate student and teacher, all ranks together, and log the figures."""
+        """Evaluate student and teacher, all ranks together, and log the figures, once the step is on disk."""
+        self.finish_save()
         message = f"stopped in the evaluation after step {self.step}, which is saved"
         with self.stopwatch.paused(), stop.obeyed_at_once(message):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
@@ -262,16 +269,34 @@ class Trainer:
         return by_step or flags.save_due or flags.has_failed or flags.stop_signal > 0 or self.owes_evaluation
 
     def save(self) -> None:
-        """Write a checkpoint of the current step, from the first rank, unless it is there."""
+        """Write a checkpoint of the current step, unless it is there, and wait until it is on disk."""
+        self.begin_save()
+        self.finish_save()
 
-        def write() -> None:
-            if self.saved_step != self.step or not self.run.checkpoint(self.step).exists():
+    def begin_save(self) -> None:
+        """Begin to write a checkpoint of the current step, from the first rank, unless it is there.
+
+        Raises the error of the save before, if it failed.
+        """
+
+        def begin() -> None:
+            if not self.is_saved():
                 epoch = self.plan.epoch(self.step)
-                checkpoint.save_checkpoint(self.lease, self.learner, self.state, epoch, self.retention)
+                self.writer.begin(training_content(self.learner, self.state, epoch, self.run))
 
         with self.stopwatch.paused():
-            on_first_rank(write)
+            on_first_rank(begin)
         self.saved_at, self.saved_step = time.monotonic(), self.step
+
+    def is_saved(self) -> bool:
+        """Return True when the checkpoint of the current step is on disk or on its way, on the first rank."""
+        is_there = self.writer.is_pending or self.run.checkpoint(self.step).exists()
+        return self.saved_step == self.step and is_there
+
+    def finish_save(self) -> None:
+        """Wait, on all ranks, until the newest checkpoint is on disk; raise the error that stopped it."""
+        with self.stopwatch.paused():
+            on_first_rank(self.writer.finish)
 
     def progress_bar(self) -> Progress:
         """Return a bar with the time left, which shows on the first rank's terminal."""

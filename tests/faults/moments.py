@@ -1,5 +1,6 @@
 """Moments of a command: its n-th change of a file, or a time after its start."""
 
+import itertools
 import os
 import sys
 import time
@@ -25,13 +26,10 @@ class Moment:
         """Have this process, a command's, send itself the signal at its operation."""
         if not self.operation:
             return
-        count = 0
+        operations = itertools.count(1)  # of all threads
 
         def send(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal count
-            count += bool(changed_paths(event, arguments))
-            if count == self.operation:
-                count += 1
+            if changed_paths(event, arguments) and next(operations) == self.operation:
                 os.kill(os.getpid(), number)
 
         sys.addaudithook(send)

@@ -1,0 +1,113 @@
+"""Saves beside the training: the state is copied to host memory, and a thread writes the copy to disk."""
+
+import copy
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cosmos.errors import CosmosError
+from cosmos.run.lease import Lease
+from cosmos.training.checkpoint import Retention, write_checkpoint
+
+logger = logging.getLogger(__name__)
+
+WORTH_TELLING = 1.0
+"""Seconds of a wait for the save before, from which on it is told."""
+
+Place = tuple[object, ...]
+"""Keys and indices that lead to a value in nested dicts and lists."""
+
+
+class HostCopy:
+    """Copy of a training's state in host memory, in the same tensors each time; of a GPU's, pinned ones."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Place, Tensor] = {}
+
+    def take(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Return a copy of `content`, which the next call overwrites."""
+        copied: dict[str, Any] = self._copy(content, ())
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.current_stream().synchronize()  # copies to pinned memory do not wait by themselves
+        return copied
+
+    def _copy(self, value: Any, place: Place) -> Any:
+        if isinstance(value, Tensor):
+            return self._tensor_at(place, value).copy_(value, non_blocking=True)
+        if isinstance(value, dict):
+            copied = copy.copy(value)  # with the attributes of a state dict
+            copied.update({key: self._copy(item, (*place, key)) for key, item in value.items()})
+            return copied
+        if isinstance(value, list):
+            return [self._copy(item, (*place, index)) for index, item in enumerate(value)]
+        return value
+
+    def _tensor_at(self, place: Place, like: Tensor) -> Tensor:
+        """Return the tensor at a place; a new one where there is none of the same shape and type."""
+        kept = self._tensors.get(place)
+        if kept is None or kept.shape != like.shape or kept.dtype != like.dtype:
+            kept = torch.empty_like(like, device="cpu", pin_memory=like.is_cuda)
+            self._tensors[place] = kept
+        return kept
+
+
+class CheckpointWriter:
+    """Writer of a run's checkpoints: one at a time, by a thread, while training goes on."""
+
+    def __init__(self, lease: Lease, retention: Retention) -> None:
+        self._lease, self._retention = lease, retention
+        self._copy = HostCopy()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._save: Future[Path] | None = None
+        """the newest save, until `finish` has waited for it"""
+
+    @property
+    def is_pending(self) -> bool:
+        """True from the beginning of a save until `finish` has waited for it."""
+        return self._save is not None
+
+    @property
+    def has_failed(self) -> bool:
+        """True when a save ended in an error that `finish` has not raised yet."""
+        return self._save is not None and self._save.done() and self._save.exception() is not None
+
+    def begin(self, content: dict[str, Any]) -> None:
+        """Copy the content of a checkpoint, and begin to write it; wait for the save before it, if need be.
+
+        Raises the error of the save before as `finish`, and leaves its own to the next call.
+        """
+        began = time.monotonic()
+        self.finish()
+        if (waited := time.monotonic() - began) > WORTH_TELLING:
+            logger.warning(
+                "training waited %.1f s for the checkpoint before to be written; where that is often, "
+                "set a larger COSMOS_CHECKPOINT_EVERY_MINUTES or COSMOS_CHECKPOINT_EVERY_STEPS",
+                waited,
+            )
+        copied = self._copy.take(content)
+        self._save = self._thread.submit(write_checkpoint, self._lease, copied, self._retention)
+
+    def finish(self) -> None:
+        """Wait until the newest save is on disk; raise its error, once, as `write_checkpoint` does."""
+        if self._save:
+            wait([self._save])  # an interruption leaves the save to the next call
+            save, self._save = self._save, None
+            save.result()
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """End the block once no save is under way; log the failure of one, beside the error that ends it."""
+        try:
+            yield
+        finally:
+            try:
+                self.finish()
+            except (CosmosError, OSError) as error:
+                logger.error("the newest checkpoint could not be written: %s", error)
