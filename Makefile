@@ -53,12 +53,8 @@ check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n 2 -m "not slow and not slurm"
 
-bench: setup ## time and memory, ours beside the straightforward implementation
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/views.py
-	$(BIN)/python benchmarks/retrieval.py
-	$(BIN)/python benchmarks/segmentation.py
-	$(BIN)/python benchmarks/runs.py
+bench: setup ## one table of time and memory, ours beside the straightforward implementation (docs/speed.md)
+	$(BIN)/python benchmarks/table.py --json build/bench.json $(ARGS)
 
 serve: setup ## a Prefect server with the flows and a worker, on this machine alone (docs/prefect.md)
 	$(BIN)/python -m flows.server up

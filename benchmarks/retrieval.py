@@ -10,17 +10,18 @@ same metrics, which is checked. Memory is the increase of the process's peak.
 import argparse
 import json
 import math
-import resource
-import subprocess
 import sys
 import time
 
 import torch
+from rows import Row, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from cosmos.config.figures import RECALLS
 from cosmos.evaluation.retrieval.metrics import retrieval_metrics
+
+KINDS = ("straightforward", "ours")
 
 TOLERANCE = 1e-3
 """Largest difference of metrics: matrix products round by their shape, so that neighbours may swap ranks."""
@@ -59,18 +60,15 @@ def straightforward(images: Tensor, texts: Tensor, owners: Tensor) -> dict[str, 
     return summary("image_to_text", by_image) | summary("text_to_image", by_caption)
 
 
-def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def measure(kind: str, sizes: list[int]) -> dict[str, float]:
-    """Return the seconds, the increase of peak memory in megabytes, and the metrics."""
+    """Return the CPU seconds, the increase of peak memory in megabytes, and the metrics."""
+    torch.set_num_threads(1)
     embeddings = random_embeddings(*sizes)
     metrics_of = straightforward if kind == "straightforward" else retrieval_metrics
-    metrics_of(*random_embeddings(50, 100, sizes[2]))  # warms up threads and kernels
-    before, began = peak_megabytes(), time.perf_counter()
+    metrics_of(*random_embeddings(50, 100, sizes[2]))  # warms up kernels
+    before, began = peak_megabytes(), time.process_time()
     metrics = metrics_of(*embeddings)
-    return {"seconds": time.perf_counter() - began, "megabytes": peak_megabytes() - before, **metrics}
+    return {"seconds": time.process_time() - began, "megabytes": peak_megabytes() - before, **metrics}
 
 
 def main() -> None:
@@ -81,16 +79,14 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=5000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
-    )
+    parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     sizes = [arguments.images, arguments.captions, arguments.width]
     if arguments.only:
         print(json.dumps(measure(arguments.only, sizes)))
         return
-    results = {kind: in_own_process(kind, sizes) for kind in ("straightforward", "ours")}
-    measured, reference = results["ours"], results["straightforward"]
+    options = ["--images", sizes[0], "--captions", sizes[1], "--width", sizes[2]]
+    reference, measured = (measure_alone(__file__, kind, *options) for kind in KINDS)
     different = [
         name
         for name in reference.keys() - {"seconds", "megabytes"}
@@ -98,22 +94,11 @@ def main() -> None:
     ]
     if different:
         sys.exit(f"the two give different metrics: {', '.join(sorted(different))}")
-    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in ("seconds", "megabytes")}
-    if arguments.json:
-        print(json.dumps({**results, **ratios}, indent=2))
-        return
-    for kind, figures in results.items():
-        print(f"{kind:16}{figures['seconds']:8.3f} s{figures['megabytes']:10.0f} MB")
-    print(f"{'ratio':16}{ratios['seconds_ratio']:8.2f}  {ratios['megabytes_ratio']:10.2f}")
-
-
-def in_own_process(kind: str, sizes: list[int]) -> dict[str, float]:
-    """Measure in a new process, so that the peak of memory is that of this measurement."""
-    options = zip(("--images", "--captions", "--width"), map(str, sizes), strict=True)
-    command = [sys.executable, __file__, "--only", kind, *(part for option in options for part in option)]
-    process = subprocess.run(command, check=True, capture_output=True)
-    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
-    return figures
+    rows = [
+        Row(f"retrieval, {sizes[0]} images, {sizes[1]} captions", unit, reference[name], measured[name])
+        for name, unit in {"seconds": "s of CPU", "megabytes": "MB"}.items()
+    ]
+    print_rows(rows, arguments.json)
 
 
 if __name__ == "__main__":

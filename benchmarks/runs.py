@@ -1,6 +1,7 @@
 """Time of listing runs: ours, by the index, and the straightforward way, which parses every file.
 
-Both give the same rows, which is checked. `command` is `cosmos runs list` as a process, imports included.
+Both give the same rows, which is checked. Beside them: the time of `cosmos runs list` as a process, with its
+imports.
 
     python benchmarks/runs.py [--runs 10000] [--repeats 3] [--json]
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rows import Row, measure_alone, print_rows
 
 from cosmos.config.params import Params
 from cosmos.run.directory import RunDir
@@ -97,44 +99,37 @@ def ours(root: Path) -> dict[str, float]:
 
 
 def measure(kind: str, root: Path) -> dict[str, Any]:
-    began = time.perf_counter()
+    began = time.process_time()
     losses = straightforward(root) if kind == "straightforward" else ours(root)
-    return {"seconds": time.perf_counter() - began, "losses": losses}
+    return {"seconds": time.process_time() - began, "losses": losses}
 
 
-def timed_command(root: Path) -> float:
-    began = time.perf_counter()
+def command_seconds(root: Path) -> float:
+    """Return the CPU seconds of `cosmos runs list` as a process, imports included."""
+    before = os.times()
     subprocess.run(
         [sys.executable, "-m", "cosmos", "runs", "list"],
         env={**os.environ, "COSMOS_RUNS_ROOT": str(root)},
         stdout=subprocess.DEVNULL,
         check=True,
     )
-    return time.perf_counter() - began
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def in_own_process(kind: str, root: Path) -> dict[str, Any]:
-    process = subprocess.run(
-        [sys.executable, __file__, "--only", kind, str(root)], check=True, capture_output=True
-    )
-    result: dict[str, Any] = json.loads(process.stdout)
-    return result
-
-
-def compare(root: Path, repeats: int) -> dict[str, float]:
-    plain = in_own_process("straightforward", root)
-    first = in_own_process("ours", root)
-    warm = [in_own_process("ours", root) for _ in range(repeats)]
+def compare(root: Path, num_runs: int, repeats: int) -> list[Row]:
+    plain = measure_alone(__file__, "straightforward", root)
+    first = measure_alone(__file__, "ours", root)
+    warm = [measure_alone(__file__, "ours", root) for _ in range(repeats)]
     if any(result["losses"] != plain["losses"] for result in (first, *warm)):
         sys.exit("the two lists differ")
     seconds = statistics.median(result["seconds"] for result in warm)
-    return {
-        "straightforward": plain["seconds"],
-        "first": first["seconds"],
-        "ours": seconds,
-        "ratio": seconds / plain["seconds"],
-        "command": statistics.median(timed_command(root) for _ in range(repeats)),
-    }
+    command = statistics.median(command_seconds(root) for _ in range(repeats))
+    path, unit = f"list of {num_runs} runs", "s of CPU"
+    return [
+        Row(f"{path}, first time", unit, plain["seconds"], first["seconds"]),
+        Row(path, unit, plain["seconds"], seconds, limit=f"the whole command: {command:.2f} s"),
+    ]
 
 
 def main() -> None:
@@ -153,19 +148,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         make_runs(Path(folder), arguments.runs)
-        results = compare(Path(folder), arguments.repeats)
-    if arguments.json:
-        print(json.dumps(results, indent=2))
-        return
-    print(f"{arguments.runs} runs")
-    for kind, description in (
-        ("straightforward", "parses every run"),
-        ("first", "no index yet"),
-        ("ours", "nothing has changed"),
-        ("command", "the same, as a whole command"),
-    ):
-        print(f"{kind:16}{results[kind]:8.2f} s   {description}")
-    print(f"{'ratio':16}{results['ratio']:8.4f}")
+        rows = compare(Path(folder), arguments.runs, arguments.repeats)
+    print_rows(rows, arguments.json)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ the increase of the peak of a process that has its model, and the peak of the wh
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from rows import Row, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
@@ -49,7 +48,7 @@ NUM_SYNONYMS = (33, *[1] * 80)
 PROTOCOL = SegmentationProtocol(logit_scale=50.0, prob_thd=0.01)
 """COCO-Object's protocol, with a threshold that the even probabilities of random weights reach."""
 
-MEASURES = ("seconds", "megabytes", "peak_megabytes")
+KINDS = ("straightforward", "ours")
 
 TOLERANCE = 1e-3
 """Largest difference of figures: both round, so that a pixel between two classes may get the other one."""
@@ -121,7 +120,8 @@ def segment(logits: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def measure_kind(kind: str, num_images: int) -> dict[str, float]:
-    """Return the seconds, the increase of peak memory and the peak in megabytes, and the figures."""
+    """Return the CPU seconds, the increase of peak memory and the peak in megabytes, and the figures."""
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     model = Cosmos(ModelParams(architecture="ViT-B-16"), LossParams(), IMAGE_SIZE).eval()
     encoder = CosmosEncoder(model, IMAGE_SIZE, torch.device("cpu"), "float32")
@@ -129,17 +129,13 @@ def measure_kind(kind: str, num_images: int) -> dict[str, float]:
         dataset = random_dataset(Path(folder), num_images)
         queries = RandomQueries([word for words in dataset.classes for word in words], 512)
         embedder = Embedder(encoder, Machine(workers=0), queries, quiet=True)
-        before, began = peak_megabytes(), time.perf_counter()
+        before, began = peak_megabytes(), time.process_time()
         figures = (
             measure(dataset, ["csa"], embedder) if kind == "ours" else straightforward(dataset, embedder)
         )
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
     peak = peak_megabytes()
     return {"seconds": seconds, "megabytes": peak - before, "peak_megabytes": peak, **figures}
-
-
-def peak_megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
@@ -148,35 +144,22 @@ def main() -> None:
     )
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
-    )
+    parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     if arguments.only:
         print(json.dumps(measure_kind(arguments.only, arguments.images)))
         return
-    results = {kind: in_own_process(kind, arguments.images) for kind in ("straightforward", "ours")}
-    measured, reference = results["ours"], results["straightforward"]
+    reference, measured = (measure_alone(__file__, kind, "--images", arguments.images) for kind in KINDS)
     if any(
         abs(measured[name] - reference[name]) > TOLERANCE for name in reference if name.startswith("csa_")
     ):
         sys.exit("the two give different figures")
-    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in MEASURES}
-    if arguments.json:
-        print(json.dumps({**results, **ratios}, indent=2))
-        return
-    print(" " * 16 + "".join(f"{name:>16}" for name in MEASURES))
-    for kind, figures in results.items():
-        print(f"{kind:16}" + "".join(f"{figures[name]:16.1f}" for name in MEASURES))
-    print(f"{'ratio':16}" + "".join(f"{ratio:16.2f}" for ratio in ratios.values()))
-
-
-def in_own_process(kind: str, num_images: int) -> dict[str, float]:
-    """Measure in a new process, so that the peak of memory is that of this measurement."""
-    command = [sys.executable, __file__, "--only", kind, "--images", str(num_images)]
-    process = subprocess.run(command, check=True, capture_output=True)
-    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
-    return figures
+    images = f"segmentation, {arguments.images} images"
+    rows = [
+        Row(images, "s of CPU", reference["seconds"], measured["seconds"], limit="the encoder's products"),
+        Row(images, "MB", reference["megabytes"], measured["megabytes"]),
+    ]
+    print_rows(rows, arguments.json)
 
 
 if __name__ == "__main__":

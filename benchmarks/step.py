@@ -9,14 +9,13 @@ checked.
 
 import argparse
 import json
-import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 import torch
+from rows import Row, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -28,6 +27,8 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.towers import encode_image, end_states, image_states, text_states
 from cosmos.training.step import Learner
+
+KINDS = ("straightforward", "ours")
 
 CAPTION_LENGTHS = (8, 60)
 """Tokens of the shortest and the longest caption: one and five sentences of the demo world."""
@@ -93,7 +94,8 @@ def ours(learner: Learner, batch: Batch) -> Tensor:
 
 
 def measure(kind: str, size: int, repeats: int) -> dict[str, float]:
-    """Return the seconds of a step, the increase of peak memory in megabytes, and the loss."""
+    """Return the CPU seconds of a step, the increase of peak memory in megabytes, and the loss."""
+    torch.set_num_threads(1)
     params = Params()
     process = ProcessRank(0, 1, torch.device("cpu"))
     learner = Learner(ModelConfig.of(params), params.pretrain, Machine(), process)
@@ -106,15 +108,15 @@ def measure(kind: str, size: int, repeats: int) -> dict[str, float]:
         return loss
 
     step: Callable[[], Tensor] = plain if kind == "straightforward" else lambda: ours(learner, batch)
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = peak_megabytes()
     loss, seconds = step(), []
     for _ in range(repeats):
         learner.optimizer.zero_grad()
-        began = time.perf_counter()
+        began = time.process_time()
         step()
-        seconds.append(time.perf_counter() - began)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start
-    return {"seconds": statistics.median(seconds), "megabytes": peak / 1024, "loss": loss.item()}
+        seconds.append(time.process_time() - began)
+    peak = peak_megabytes() - start
+    return {"seconds": statistics.median(seconds), "megabytes": peak, "loss": loss.item()}
 
 
 def main() -> None:
@@ -124,30 +126,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument(
-        "--only", choices=["ours", "straightforward"], help="measure this one, in this process"
-    )
+    parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     if arguments.only:
         print(json.dumps(measure(arguments.only, arguments.batch, arguments.repeats)))
         return
-    sizes = ["--batch", str(arguments.batch), "--repeats", str(arguments.repeats)]
-    results = {}
-    for kind in ("straightforward", "ours"):  # in a new process each, since a process has one peak of memory
-        process = subprocess.run(
-            [sys.executable, __file__, "--only", kind, *sizes], check=True, capture_output=True
-        )
-        results[kind] = json.loads(process.stdout.splitlines()[-1])
-    measured, reference = results["ours"], results["straightforward"]
+    sizes = ["--batch", arguments.batch, "--repeats", arguments.repeats]
+    reference, measured = (measure_alone(__file__, kind, *sizes) for kind in KINDS)
     if abs(measured["loss"] - reference["loss"]) > 1e-4:
         sys.exit(f"the two losses differ: {measured['loss']} and {reference['loss']}")
-    ratios = {f"{name}_ratio": measured[name] / reference[name] for name in ("seconds", "megabytes")}
-    if arguments.json:
-        print(json.dumps({**results, **ratios}, indent=2))
-        return
-    for kind, figures in results.items():
-        print(f"{kind:16}{figures['seconds']:8.3f} s{figures['megabytes']:10.0f} MB")
-    print(f"{'ratio':16}{ratios['seconds_ratio']:8.2f}  {ratios['megabytes_ratio']:10.2f}")
+    rows = [
+        Row(f"step, batch {arguments.batch}", unit, reference[name], measured[name])
+        for name, unit in {"seconds": "s of CPU", "megabytes": "MB"}.items()
+    ]
+    print_rows(rows, arguments.json)
 
 
 if __name__ == "__main__":
