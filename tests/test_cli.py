@@ -9,7 +9,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cosmos.cli import CosmosCommand, run_command
+from cosmos.cli import run_command
+from cosmos.cli.commands import COMMANDS
 from cosmos.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +41,7 @@ for command in {HELPED}:
         assert not end.code, command
     assert output.getvalue().startswith("usage: cosmos"), command
     assert "torch" not in sys.modules, command
+    assert command or "pydantic" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -137,17 +139,18 @@ def test_an_output_may_begin_with_the_home_directory(tmp_path: Path, monkeypatch
     assert (tmp_path / "resolved.yaml").is_file()
 
 
-def commands(model: type[BaseModel], *names: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield the commands below a command, by name."""
-    for name, field in model.model_fields.items():
+def commands(name: str, command: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield a command and the commands below it, by name."""
+    yield name, command
+    for key, field in command.model_fields.items():
         for below in get_args(field.annotation):
             if isinstance(below, type) and issubclass(below, BaseModel):
-                yield " ".join([*names, name]), below
-                yield from commands(below, *names, name)
+                yield from commands(f"{name} {key}", below)
 
 
 def test_every_command_with_a_result_prints_it_as_json_on_request() -> None:
-    without = [name for name, model in commands(CosmosCommand) if "as_json" not in model.model_fields]
+    classes = [item for name, entry in COMMANDS.items() for item in commands(name, entry.load())]
+    without = [name for name, command in classes if "as_json" not in command.model_fields]
     assert without == ["runs", "dashboard"]
 
 

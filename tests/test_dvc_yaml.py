@@ -9,7 +9,7 @@ import grimp
 import pytest
 import yaml
 
-from cosmos.cli import CosmosCommand
+from cosmos.cli.commands import COMMANDS
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import load_experiment
 from cosmos.config.params import Params
@@ -75,8 +75,7 @@ def test_whoever_drives_the_pipeline_knows_its_stages() -> None:
 def test_commands_of_stages_exist_and_take_these_options(stage: str) -> None:
     words = [word for word in shlex.split(DVC["stages"][stage]["cmd"]) if not word.startswith("COSMOS_")]
     assert words[0] == "cosmos"
-    command = CosmosCommand.model_fields[words[1]].annotation
-    options = get_args(command)[0].model_fields
+    options = COMMANDS[words[1]].load().model_fields
     for word in words:
         if word.startswith("--"):
             assert word[2:] in options

@@ -5,7 +5,8 @@ import sys
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from pydantic_settings import CliPositionalArg, CliSubCommand
 
-from cosmos.cli.base import Command, discard_output, run_chosen
+from cosmos.cli.base import Command, run_chosen
+from cosmos.cli.output import discard_output
 from cosmos.config.machine import Machine
 from cosmos.config.section import AnyPath
 

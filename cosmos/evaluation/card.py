@@ -11,7 +11,7 @@ from torch import Tensor
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.demo_world.evaluation_sets import find_changed_file
+from cosmos.data.drawn_sets import find_changed_file
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import DEMO_REMEDY
 from cosmos.evaluation.embed import Embedder

@@ -11,7 +11,7 @@ from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.machine import Machine
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
-from cosmos.data.demo_world.evaluation_sets import find_changed_file
+from cosmos.data.drawn_sets import find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import DATASET_PARAMS_FILE
 from cosmos.data.shards.index import index_path

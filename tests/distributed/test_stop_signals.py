@@ -35,7 +35,7 @@ def stopped_at_import(module: str, number: int, *arguments: str) -> list[str]:
         ("cosmos.cli", signal.SIGTERM, "pretrain", 75),
         ("pydantic", signal.SIGUSR2, "prepare", 75),
         ("yaml", signal.SIGUSR1, "sweep", 75),
-        ("cosmos.cli.sweeps", signal.SIGTERM, "runs", 75),
+        ("cosmos.cli.runs", signal.SIGTERM, "runs", 75),
         ("cosmos.stages.pretrain_job", signal.SIGINT, "pretrain", 75),
         ("cosmos.stages.jobs", signal.SIGINT, "jobs", 130),
     ],

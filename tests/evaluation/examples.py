@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d, normalize
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
-from cosmos.data.demo_world.evaluation_sets import COMPLETE_FILE, DrawnSets, files_of_sets
+from cosmos.data.drawn_sets import COMPLETE_FILE, DrawnSets, files_of_sets
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.image_decoding import decode_image
 from cosmos.data.manifest import CaptionSchema, Manifest

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from pyarrow import parquet
-from pydantic_settings import CliApp
 
-from cosmos.cli import CosmosCommand
+from cosmos.cli import run_arguments
 from cosmos.config.figures import direction_of
 from cosmos.config.params import Params
 from cosmos.registry import commands as run_commands
@@ -42,7 +41,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def command(*arguments: str) -> None:
-    CliApp.run(CosmosCommand, cli_args=["runs", *arguments])
+    run_arguments(["runs", *arguments])
 
 
 def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -421,7 +420,7 @@ class TestTags:
 
     def pretrain(self, folder: Path, *arguments: str) -> None:
         asked = ["pretrain", "--experiment", str(folder / "tiny.yaml"), "--run", "one", *arguments]
-        CliApp.run(CosmosCommand, cli_args=asked)
+        run_arguments(asked)
 
     def test_they_are_there_when_training_begins_or_is_submitted(
         self, tmp_path: Path, labels: list[RunLabels]

@@ -4,8 +4,7 @@ Retrieval has the split `heldout`. Classes are colours: a model that was trained
 but hardly any shape.
 """
 
-from dataclasses import asdict, dataclass, field
-from hashlib import sha256
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,27 +19,18 @@ from cosmos.data.demo_world.scene import (
     make_scene,
     spatial_relation,
 )
-from cosmos.data.folders import is_hidden
-from cosmos.errors import DamagedDataError
-from cosmos.run.files import naming_disk_errors, remove_abandoned, replacing, write_json, write_text
-from cosmos.run.records import read_record
+from cosmos.data.drawn_sets import (
+    COMPLETE_FILE,
+    DrawnSets,
+    find_changed_file,
+    hashes_of_sets,
+    read_drawn_sets,
+)
+from cosmos.run.files import remove_abandoned, replacing, write_json, write_text
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
-COMPLETE_FILE = "complete.json"
-"""File that is written last, with the number of all others."""
 
 OPPOSITE = {"above": "below", "below": "above"}
-
-
-@dataclass(frozen=True)
-class DrawnSets:
-    """Sets that were drawn, and their files."""
-
-    image_size: int
-    seed: int
-    num_files: int
-    files: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of each file; empty for sets that an earlier version drew"""
 
 
 def write_all_sets(folder: Path, side: int, seed: int) -> None:
@@ -58,47 +48,12 @@ def write_all_sets(folder: Path, side: int, seed: int) -> None:
 
 def are_sets_written(folder: Path, side: int, seed: int) -> bool:
     """Return True when all sets below `folder` were written for these values, and are whole."""
-    drawn = _read_drawn_sets(folder)
+    drawn = read_drawn_sets(folder)
     return (
         drawn is not None
         and (drawn.image_size, drawn.seed) == (side, seed)
         and find_changed_file(folder) is None
     )
-
-
-def find_changed_file(folder: Path, name: str = "*") -> Path | None:
-    """Return a file below `folder` that is not as it was drawn, of the set `name` or of all; None: whole."""
-    drawn = _read_drawn_sets(folder)
-    if drawn is None:
-        return folder / COMPLETE_FILE
-    if not drawn.files:
-        return None if drawn.num_files == len(files_of_sets(folder)) else folder
-    hashes = hashes_of_sets(folder, name)
-    expected = {path: digest for path, digest in drawn.files.items() if name in ("*", Path(path).parts[0])}
-    changed = [path for path in sorted({*hashes, *expected}) if hashes.get(path) != expected.get(path)]
-    return folder / changed[0] if changed else None
-
-
-def files_of_sets(folder: Path, name: str = "*") -> list[Path]:
-    """Return the files of a set, or of all, in a folder, without hidden ones, which systems leave there."""
-    return sorted(path for path in folder.glob(f"{name}/**/*") if path.is_file() and not is_hidden(path.name))
-
-
-def hashes_of_sets(folder: Path, name: str = "*") -> dict[str, str]:
-    """Return the SHA-256 of each file of a set, or of all, in a folder."""
-    hashes = {}
-    for path in files_of_sets(folder, name):
-        with naming_disk_errors(path):
-            hashes[str(path.relative_to(folder))] = sha256(path.read_bytes()).hexdigest()
-    return hashes
-
-
-def _read_drawn_sets(folder: Path) -> DrawnSets | None:
-    """Return the description of the sets in a folder; None where there is none, or it is broken."""
-    try:
-        return read_record(folder / COMPLETE_FILE, DrawnSets, "description of sets", "")
-    except (FileNotFoundError, DamagedDataError):
-        return None
 
 
 def write_segmentation(folder: Path, side: int, seed: int) -> None:

@@ -14,8 +14,9 @@ from cosmos.data.captions import DREAMLIP_KEYS
 from cosmos.data.demo_world import draw_sample, evaluation_sets, write_evaluation_sets
 from cosmos.data.demo_world.captions import describe_scene, full_phrase
 from cosmos.data.demo_world.drawing import draw_colour_mask
-from cosmos.data.demo_world.evaluation_sets import caption_pair, find_changed_file, make_pair_scene
+from cosmos.data.demo_world.evaluation_sets import caption_pair, make_pair_scene
 from cosmos.data.demo_world.scene import CLASHES, COLOURS, change_attribute, make_scene, spatial_relation
+from cosmos.data.drawn_sets import find_changed_file
 from tests.data.examples import flip_bit
 
 PARAMS = DataParams(demo=DemoParams(image_size=64))

@@ -1,0 +1,77 @@
+"""Commands about what stages read and leave: experiments, damaged files, the report, exported weights."""
+
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic_settings import CliPositionalArg
+
+from cosmos.cli.base import Command
+from cosmos.config.machine import Machine
+from cosmos.config.printable_text import print_text
+from cosmos.config.section import AnyPath
+
+
+class ExperimentsCommand(Command):
+    """List the experiments: what they train, what they need, what they are expected to score."""
+
+    names: CliPositionalArg[list[str]] = []
+    """experiments to show in detail; without one: all, in a table"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        machine = Machine()
+        from cosmos.stages.experiments import list_experiments, refuse_invalid_experiments
+
+        listed = list_experiments(self.names, machine, quiet=self.as_json)
+        self.print_json([asdict(item) for item in listed])
+        refuse_invalid_experiments(listed)
+
+
+class VerifyCommand(Command):
+    """Read all files of datasets, runs and sweeps, check their checksums, and list what is damaged."""
+
+    names: CliPositionalArg[list[str]]
+    """names or folders; a name that a dataset and a run have stands for both"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        machine = Machine()
+        from cosmos.stages.verify import raise_problems, verify
+
+        verified = verify(self.names, machine, quiet=self.as_json)
+        self.print_json([asdict(item) for item in verified])
+        raise_problems(verified)
+
+
+class ReportCommand(Command):
+    """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
+
+    folder: CliPositionalArg[AnyPath]
+    """folder that `dvc repro` fills: pipeline"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        from cosmos.pipeline.report import write_report
+
+        self.print_json(write_report(self.folder, quiet=self.as_json))
+
+
+class ExportCommand(Command):
+    """Write the plain CLIP inside a checkpoint, for open_clip to load."""
+
+    checkpoint: CliPositionalArg[str]
+    """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
+    output: CliPositionalArg[AnyPath]
+    """file to write; safetensors where it ends in .safetensors"""
+    which: Literal["student", "teacher"] = "teacher"
+    """model of the checkpoint: student or teacher"""
+
+    def cli_cmd(self) -> None:
+        """Run the command."""
+        machine = Machine()
+        from cosmos.stages.export import export_plain_clip
+
+        exported = export_plain_clip(self.checkpoint, self.output, self.which, machine)
+        if not self.as_json:
+            print_text(exported.code)
+        self.print_json(asdict(exported))
