@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cosmos.errors import TransientError
+from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.dvc import STAGES
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import TINY
@@ -218,14 +218,14 @@ def test_an_interrupted_pretraining_goes_on_and_a_second_repro_meanwhile_is_refu
 
 
 @pytest.mark.parametrize(
-    ("options", "message", "stage", "last"),
+    ("options", "message", "error", "stage", "last"),
     [
-        ("ro", "Read-only file system", "prepare", "data.state"),
-        ("size=12m", "No space left on device", "pretrain", "model.run"),
+        ("ro", "Read-only file system", InputError, "prepare", "data.state"),
+        ("size=12m", "No space left on device", TransientError, "pretrain", "model.run"),
     ],
 )
 def test_a_cache_that_cannot_be_written_costs_nothing_that_was_made(
-    tmp_path: Path, options: str, message: str, stage: str, last: str
+    tmp_path: Path, options: str, message: str, error: type[CosmosError], stage: str, last: str
 ) -> None:
     folder = checkout(tmp_path / "checkout")
     with small_disk(folder / ".dvc" / "cache", options):
@@ -233,7 +233,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_that_was_made(
         assert failed.returncode != 0
         assert message in failed.stderr
         flow = [sys.executable, "-m", "cosmos.run.dvc_command", "repro", stage]
-        assert subprocess.run(flow, cwd=folder, env=settings(folder)).returncode == TransientError.exit_status
+        assert subprocess.run(flow, cwd=folder, env=settings(folder)).returncode == error.exit_status
     assert (folder / "pipeline" / last).exists()
     made = (folder / "pipeline" / "data.state").stat().st_mtime_ns
     again = dvc(folder, "repro", stage)

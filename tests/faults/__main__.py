@@ -13,6 +13,8 @@ from tests.faults.warm import import_everything
 def main() -> None:
     """Run the campaign; exit with 1 where a promise was broken."""
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: a command has one core
+    # dvc and git are started by name: those of this environment, whether a shell has activated it or not
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     from tests.faults.campaign import KINDS, Campaign, Plan, draw_plans, free, new_folder
     from tests.faults.report import print_report
 
