@@ -81,7 +81,7 @@ class Machine(Section, BaseSettings):
     data_wait_minutes: Annotated[float, Field(ge=0)] = 5.0
     """minutes that pretraining waits for a disk, a network or a shard that is away, before it stops"""
     threads: Natural = 0
-    """threads of a rank's arithmetic on the CPU; 0: torch's own choice"""
+    """threads of a rank's arithmetic on the CPU; 0: OMP_NUM_THREADS, or else its share of the usable cores"""
     micro_batches: Positive = 1
     """parts that a rank's batch is computed in, one after the other (exact: the gradients stay the same)"""
     activation_checkpointing: bool = False

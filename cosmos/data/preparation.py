@@ -49,6 +49,7 @@ from cosmos.data.shards.tasks import (
 )
 from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_difference, inspect_source
 from cosmos.data.sources.openers import open_source
+from cosmos.distributed.cores import usable_cores
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.run.files import read_json_object, remove_abandoned, write_json
 from cosmos.run.sole_writer import sole_writer
@@ -103,7 +104,7 @@ def _prepare(
         listing.write(folder)
     if params.source == "demo":
         write_evaluation_sets(params, folder / EVALUATION_FOLDER)
-    outcomes = _do_all(plan, processes or min(MAX_PROCESSES, len(os.sched_getaffinity(0))))
+    outcomes = _do_all(plan, processes or min(MAX_PROCESSES, usable_cores()))
     manifests = {split: _manifest(plan, params, outcomes, folder / split) for split in _splits(params)}
     _check_usable(folder, params, plan, manifests)
     _tidy(plan, folder, params)
@@ -368,8 +369,7 @@ def _manifest(plan: _Plan, params: DataParams, outcomes: Sequence[ShardOutcome],
 def _check_usable(folder: Path, params: DataParams, plan: _Plan, manifests: dict[str, Manifest]) -> None:
     """Raise DamagedDataError when too many inputs were skipped, InputError when a split has no sample.
 
-    Of shards that exist already, no more may be broken, either: one counts as one input, however many samples
-    are lost with it.
+    No more shards that exist already may be broken, either: each counts as one input, with all its samples.
     """
     skipped = [entry for manifest in manifests.values() for entry in manifest.skipped]
     num_inputs = len(skipped) + sum(manifest.num_samples for manifest in manifests.values())

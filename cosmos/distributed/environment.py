@@ -25,6 +25,11 @@ def exported_local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def exported_local_world_size() -> int:
+    """Return the number of processes of the job on this host, where the launcher says it, or 1."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def is_first_process() -> bool:
     """Return True in the process that writes files and speaks for its job."""
     return exported_rank() == 0

@@ -14,8 +14,8 @@ from typing import Any
 import submitit
 
 from cosmos.config.job_request import JobRequest
+from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
-from cosmos.launch.cores import usable_cores
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 

@@ -9,9 +9,9 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep import Sweep
 from cosmos.data.order import batch_per_rank
+from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve_cluster
-from cosmos.launch.cores import usable_cores
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep, newest_of_name
 from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.dataset_version import DatasetVersion

@@ -18,6 +18,7 @@ from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, process_group
+from cosmos.distributed.threads import computing_threads
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
@@ -90,14 +91,12 @@ def evaluate(
     measured. Raises InputError for a checkpoint that is missing or does not fit, and an error of their
     problems' class where no dataset could be opened.
     """
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
     run = RunDir(path)
     subject = find_evaluated_checkpoint(run, checkpoint, machine)
     published_name(subject, params)  # raises for an unknown name before anything is computed
     suite_by_name = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in suite_by_name[name].requested()]
-    with process_group(machine.device, MEASURING_TIMEOUT) as ranks:
+    with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
         opened, missing = open_datasets(cards, params, machine)
         if not opened:
             raise problems_as_error(missing)

@@ -19,6 +19,7 @@ from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
+from cosmos.distributed.threads import computing_threads
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import NoCache
@@ -55,11 +56,9 @@ def pretrain(
     SupersededError when another process took over the run, TransientError when a disk is full or fails, and
     InputError for data or parameters that do not fit.
     """
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
     folder = machine.dataset(params.data.name, "train")
     timeout = RANK_TIMEOUT + timedelta(minutes=machine.data_wait_minutes)
-    with process_group(machine.device, timeout) as process:
+    with computing_threads(machine.threads), process_group(machine.device, timeout) as process:
         samples = on_each_rank(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):

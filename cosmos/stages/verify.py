@@ -1,6 +1,5 @@
 """Verification: every byte of datasets, runs and sweeps is read, and checked where it has a checksum."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import print_text, printable
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.preparation import DATASET_PARAMS_FILE
+from cosmos.distributed.cores import usable_cores
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
 from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir
@@ -130,7 +130,7 @@ def kind_of(folder: Path) -> SubjectKind | None:
 @contextmanager
 def reading_threads() -> Iterator[ThreadPoolExecutor]:
     """Yield threads for reading files; what is not begun is given up when the context is left by an error."""
-    pool = ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0))))
+    pool = ThreadPoolExecutor(min(MAX_THREADS, usable_cores()))
     try:
         yield pool
     finally:

@@ -7,8 +7,9 @@ import pytest
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
+from cosmos.distributed import cores
 from cosmos.errors import InputError
-from cosmos.launch import cores, slurm
+from cosmos.launch import slurm
 from cosmos.registry.sweep_directory import SweepDir
 from cosmos.search.sweep_run import (
     num_parallel_trials,
