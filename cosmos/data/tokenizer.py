@@ -1,11 +1,20 @@
-"""Captions as token ids: CLIP's byte-pair encoding, from open_clip.
+"""Captions as token ids: CLIP's byte-pair encoding, with open_clip's vocabulary and cleaning of text.
+
+open_clip cleans a caption, cuts it into pieces by a pattern and encodes each, all in Python. The ids here are
+the same. They are looked up word by word, since all pieces end at white space; a compiled encoder makes those
+of words that were not met before; and text that the cleaning would leave as it is does not go through it.
 
 Importing open_clip takes seconds, so it is imported when the first tokenizer is made. Make it before worker
 processes are forked and they have it for nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers.models import BPE
 from torch import Tensor
 
 from cosmos.config.params import ModelParams
@@ -17,11 +26,16 @@ CLIP_VOCABULARY = 49408
 CLIP_CONTEXT_LENGTH = 77
 
 CHARACTERS_PER_TOKEN = 64
-"""Characters read for each token wanted. CLIP's longest token has 28; encoding a word takes time quadratic in
-its length, so that a stranger's caption of a million letters must not be encoded whole."""
+"""Characters read for each token wanted. CLIP's longest token has 28; a stranger's caption of a million
+letters must not be cleaned and encoded whole."""
 
 MAX_CACHED_WORDS = 200_000
-"""Words whose encoding is remembered, a few ten megabytes of them."""
+"""Words whose ids are remembered, a few ten megabytes of them."""
+
+MAX_CACHED_CHARACTERS = 64
+"""Length of the longest word whose ids are remembered, so that strangers' words cannot fill the memory."""
+
+_START, _END = (np.uint16(CLIP_VOCABULARY + place).tobytes() for place in (-2, -1))
 
 
 class Tokenizer:
@@ -39,19 +53,58 @@ class Tokenizer:
         from open_clip.tokenizer import SimpleTokenizer
 
         self.context_length = context_length
-        self._clip = SimpleTokenizer(context_length=context_length)
-        self._special_words = dict(self._clip.cache)
+        clip = SimpleTokenizer()
+        self._clean = clip.clean_fn
+        self._words = _WordIds(clip)
 
     def encode(self, captions: Sequence[str]) -> Tensor:
         """Return the ids of N captions, (N, L) int64: start of text, words, end of text, zeros.
 
         A caption that is too long is cut; its last id is the end of text all the same.
         """
-        if len(self._clip.cache) > MAX_CACHED_WORDS:
-            self._clip.cache = dict(self._special_words)
-        most = CHARACTERS_PER_TOKEN * self.context_length
-        ids: Tensor = self._clip([caption[:most] for caption in captions])
+        rows = np.zeros((len(captions), self.context_length), np.int64)
+        for row, caption in zip(rows, captions, strict=True):
+            ids = self._ids(caption[: CHARACTERS_PER_TOKEN * self.context_length])[: self.context_length]
+            row[: len(ids)] = ids
+            row[len(ids) - 1] = CLIP_VOCABULARY - 1
+        return torch.from_numpy(rows)
+
+    def _ids(self, caption: str) -> NDArray[np.uint16]:
+        """Return all ids of a caption, with those of start and end."""
+        text = caption.lower() if _is_clean(caption) else self._clean(caption)
+        return np.frombuffer(b"".join([_START, *map(self._words.__getitem__, text.split()), _END]), np.uint16)
+
+
+def _is_clean(caption: str) -> bool:
+    """Return True for text in which open_clip's cleaning has nothing to mend but white space."""
+    return caption.isascii() and caption.isprintable() and "&" not in caption
+
+
+class _WordIds(dict[str, bytes]):
+    """Ids of words without white space, as bytes of 16-bit numbers, encoded when they are first asked for."""
+
+    def __init__(self, clip: Any) -> None:
+        super().__init__()
+        self._pieces = clip.pat.findall
+        self._letters = clip.byte_encoder
+        self._special = {piece: clip.encoder[piece] for piece in clip.cache}
+        self._encoder = BPE(clip.encoder, list(clip.bpe_ranks), end_of_word_suffix="</w>")
+
+    def __missing__(self, word: str) -> bytes:
+        ids = np.fromiter(self._encode(word), np.uint16).tobytes()
+        if len(self) >= MAX_CACHED_WORDS:
+            self.clear()
+        if len(word) <= MAX_CACHED_CHARACTERS:
+            self[word] = ids
         return ids
+
+    def _encode(self, word: str) -> Iterable[int]:
+        for piece in self._pieces(word):
+            if piece in self._special:
+                yield self._special[piece]
+            else:
+                letters = "".join(map(self._letters.__getitem__, piece.encode()))
+                yield from (token.id for token in self._encoder.tokenize(letters))
 
 
 def tokenizer_for(model: ModelParams) -> Tokenizer:

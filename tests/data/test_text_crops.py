@@ -1,4 +1,6 @@
+import json
 from collections import Counter
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -125,3 +127,17 @@ def test_raw_captions_are_the_raw_caption_over_and_over() -> None:
 def test_equal_generators_draw_equal_captions_and_others_do_not() -> None:
     annotation = {"captions": [str(number) for number in range(100)]}
     assert draw(annotation, seed=1) == draw(annotation, seed=1) != draw(annotation, seed=2)
+
+
+def test_generators_of_old_runs_draw_the_sentences_that_they_drew() -> None:
+    forty = {"captions": [f"{i} things" for i in range(40)]}
+    pools: list[dict[str, Any]] = [DREAMLIP, PIXELPROSE, {"captions": ["a"]}, forty]
+    modes: tuple[CaptionMode, ...] = ("textcrop", "random", "raw")
+    drawn = [
+        draw(pool, seed, caption_mode=mode, num_captions=number)
+        for pool in pools
+        for mode in modes
+        for seed in range(20)
+        for number in (2, 3, 8)
+    ]
+    assert sha256(json.dumps(drawn).encode()).hexdigest()[:16] == "e7faf4e85c2c0a3e"
