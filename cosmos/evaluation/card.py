@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Self
-
-from PIL import Image
-from torch import Tensor
+from typing import TYPE_CHECKING, Self
 
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
@@ -14,23 +12,29 @@ from cosmos.config.params import Params
 from cosmos.data.drawn_sets import find_changed_file
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import DEMO_REMEDY
-from cosmos.evaluation.embed import Embedder
+from cosmos.evaluation.presence import DatasetPresence, find_demo
+
+if TYPE_CHECKING:  # torch takes seconds, and a list of datasets needs none
+    from PIL import Image
+    from torch import Tensor
+
+    from cosmos.evaluation.embed import Embedder
 
 
 @dataclass(frozen=True)
 class SegmentedImage:
     """Image with the true and the predicted class of each of its pixels."""
 
-    image: Image.Image
+    image: "Image.Image"
     """RGB"""
-    labels: Tensor
+    labels: "Tensor"
     """(H, W) on the CPU: true classes, -1 where none counts"""
-    predicted: Tensor
+    predicted: "Tensor"
     """(H, W) on the CPU: predicted classes"""
     class_names: tuple[str, ...]
 
 
-def no_pictures(embedder: Embedder) -> list[SegmentedImage]:
+def no_pictures(embedder: "Embedder") -> list[SegmentedImage]:
     """Return no pictures, for a dataset whose answers cannot be shown as such."""
     del embedder
     return []
@@ -48,9 +52,9 @@ class OpenDataset:
     """files that define its content: the manifest, the captions file, the list of images, ..."""
     fingerprint: str
     """hash of all that figures depend on: images, labels and settings"""
-    measure: Callable[[Embedder], Figures]
+    measure: "Callable[[Embedder], Figures]"
     """returns an encoder's figures by metric"""
-    pictures: Callable[[Embedder], list[SegmentedImage]] = no_pictures
+    pictures: "Callable[[Embedder], list[SegmentedImage]]" = no_pictures
     """returns some of an encoder's answers as pictures"""
     listings: Mapping[Path, str] = field(default_factory=dict)
     """hashes of the names and sizes of image files, by the folder that they lie in"""
@@ -71,6 +75,8 @@ class DatasetCard:
     """terms of use, in a few words"""
     num_images: int
     """number of images of the published dataset; 0 where there is no such number"""
+    find: Callable[[Params, Machine], DatasetPresence]
+    """says, by the names of its files, that it is there; raises as `open`, opens none of them"""
     open: Callable[[Params, Machine], OpenDataset]
     """opens it, before anything is computed; raises InputError, DamagedDataError or TransientError"""
     download: Callable[[Path], object] | None = None
@@ -78,10 +84,15 @@ class DatasetCard:
 
     @classmethod
     def own(
-        cls, suite: str, name: str, layout: tuple[str, ...], opening: Callable[[Params, Machine], OpenDataset]
+        cls,
+        suite: str,
+        name: str,
+        layout: tuple[str, ...],
+        finding: Callable[[Params, Machine], DatasetPresence],
+        opening: Callable[[Params, Machine], OpenDataset],
     ) -> Self:
         """Return the card of a user's own set, whose size and licence are not known."""
-        return cls(suite, name, "a set of your own", layout, "", "yours", 0, opening)
+        return cls(suite, name, "a set of your own", layout, "", "yours", 0, finding, opening)
 
     @classmethod
     def demo(
@@ -89,7 +100,8 @@ class DatasetCard:
     ) -> Self:
         """Return the card of a suite's set of the demo world."""
         layout = (f"drawn by `cosmos prepare`: evaluation/{suite} of data.name, below data_root",)
-        return cls(suite, "demo", title, layout, size, "that of this project", 0, opening)
+        finding = partial(find_demo, suite)
+        return cls(suite, "demo", title, layout, size, "that of this project", 0, finding, opening)
 
 
 def demo_folder(suite: str, params: Params, machine: Machine) -> Path:

@@ -10,7 +10,6 @@ from rich.table import Table
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.data.shards.remote import http_status, is_refusal
 from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.dataset_files import is_transient
@@ -30,19 +29,21 @@ class DatasetListing:
     licence: str
     can_be_downloaded: bool
     present: bool
-    """True when the suite can measure it"""
+    """True when its files are there, by their names: none of them was opened"""
     complete: bool
-    """True when it holds as many images as were published"""
+    """True when its folders hold as many images as were published, or more"""
     unknown: bool
     """True when a disk or the network failed, so that the dataset may be there all the same"""
     state: str
-    """number of images, or the reason for which it cannot be measured, for people"""
+    """number of images as far as it is recorded, or what is missing, for people"""
 
 
 def list_datasets(
     names: Sequence[str], params: Params, machine: Machine, download: bool = False, quiet: bool = False
 ) -> list[DatasetListing]:
-    """List the datasets of these names, or all; `download` fetches those that are missing first.
+    """List the datasets of these names, or all, by the names of their files: no image or shard is opened.
+
+    `download` fetches those that are missing first, or not whole.
 
     Raises InputError for an unknown name and for one that cannot be downloaded, TransientError where a
     download, or the disk before it, fails.
@@ -68,15 +69,16 @@ def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
 
 
 def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
-    """Download a dataset that is not there.
+    """Download a dataset that is not there, or cannot be measured; for that, it is opened.
 
     Raises InputError where no program can, TransientError where the network fails, or the disk does.
     """
-    listing = inspect_dataset(card, params, machine)
-    if listing.present:
+    try:
+        card.open(params, machine)
         return
-    if listing.unknown:
-        raise TransientError(f"{card.name}: {listing.state}; run the command again")
+    except (CosmosError, OSError) as error:
+        if is_transient(error):
+            raise TransientError(f"{card.name}: {error}; run the command again") from None
     if card.download is None:
         raise InputError(
             f"{card.name}: cannot be downloaded by a program; put it below {machine.datasets_root}:"
@@ -91,6 +93,8 @@ def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> Non
 
 def _download_error(card: DatasetCard, machine: Machine, error: OSError | RuntimeError) -> CosmosError:
     """Return the error to raise for one that ended a download."""
+    from cosmos.data.shards.remote import http_status, is_refusal
+
     message = f"{card.name}: the download failed ({error})"
     if is_refusal(http_status(error)):
         return InputError(f"{message}; put it below {machine.datasets_root}: {', '.join(card.layout)}")
@@ -100,11 +104,10 @@ def _download_error(card: DatasetCard, machine: Machine, error: OSError | Runtim
 
 
 def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:
-    """Return the state of a dataset on this machine."""
+    """Return the state of a dataset on this machine, by the names of its files."""
     try:
-        num_images = card.open(params, machine).size["num_images"]
-        present, complete, unknown = True, num_images >= card.num_images, False
-        state = f"{num_images:,} images" + ("" if complete else f" of {card.num_images:,}")
+        presence = card.find(params, machine)
+        present, complete, unknown, state = True, presence.is_complete, False, presence.state
     except (CosmosError, OSError) as error:
         present, complete, unknown, state = False, False, is_transient(error), str(error)
     return DatasetListing(

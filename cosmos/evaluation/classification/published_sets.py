@@ -1,25 +1,11 @@
 """Cards of the published classification datasets, which torchvision's own classes find on disk."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from torchvision.datasets import (
-    CIFAR10,
-    CIFAR100,
-    DTD,
-    SUN397,
-    Caltech101,
-    FGVCAircraft,
-    Flowers102,
-    Food101,
-    OxfordIIITPet,
-    StanfordCars,
-)
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -27,12 +13,36 @@ from cosmos.data.sources.caption_files import path_below
 from cosmos.errors import InputError, TransientError, summarize_error
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders
-from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
-from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY, check_all_exist, is_transient
+from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY, check_all_exist, check_file_exists, is_transient
 from cosmos.evaluation.images import ImageFiles, PixelImages
-from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
+from cosmos.evaluation.presence import DatasetPresence, ImageNames, find_whole
 
 ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class TorchvisionDataset:
+    """Dataset of torchvision, which is imported when it is read or downloaded: cards are listed without."""
+
+    name: str
+    """name of the class in torchvision.datasets"""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Return the dataset, as the class makes it."""
+        return self.load()(*arguments, **options)
+
+    def load(self) -> Any:
+        """Return the class."""
+        from torchvision import datasets
+
+        return getattr(datasets, self.name)
+
+
+CIFAR10, CIFAR100 = TorchvisionDataset("CIFAR10"), TorchvisionDataset("CIFAR100")
+DTD, SUN397 = TorchvisionDataset("DTD"), TorchvisionDataset("SUN397")
+CALTECH101, FGVC_AIRCRAFT = TorchvisionDataset("Caltech101"), TorchvisionDataset("FGVCAircraft")
+FLOWERS102, FOOD101 = TorchvisionDataset("Flowers102"), TorchvisionDataset("Food101")
+OXFORD_PETS, STANFORD_CARS = TorchvisionDataset("OxfordIIITPet"), TorchvisionDataset("StanfordCars")
 
 SPLIT_SEED = 0
 """Seed of the test splits of datasets that come without one. Another seed is another dataset."""
@@ -74,12 +84,23 @@ class PublishedImageFiles:
             size=self.size,
             licence=self.licence,
             num_images=self.num_images,
+            find=self.find,
             open=self.open,
             download=self.download,
         )
 
+    def find(self, params: Params, machine: Machine) -> DatasetPresence:
+        """Return its presence, by the names of its lists and images. Raises as `find_whole`."""
+        folder = machine.datasets_root / self.folder
+        sources = [folder / source for source in self.sources]
+        images = ImageNames((folder,), (".jpg", ".jpeg"))
+        return find_whole(sources, [images], self.num_files, _remedy(self.name, self.download))
+
     def open(self, params: Params, machine: Machine) -> OpenDataset:
         """Open it. Raises InputError for missing or wrong files, TransientError for a failing disk."""
+        from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
+        from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
+
         folder, prompts = machine.datasets_root / self.folder, CLASSIFICATION_PROMPTS[self.name]
         files = self._read_files(machine.datasets_root)
         self._check_complete(folder, files, len(prompts.class_names))
@@ -130,6 +151,8 @@ def draw_split(files: LabelledFiles, test: slice) -> LabelledFiles:
 
 def _shuffled_classes(files: LabelledFiles) -> Iterator[list[int]]:
     """Yield the indices of each class's images, in a random order."""
+    import numpy as np
+
     labels = np.array(files.labels)
     for label in range(len(files.classes)):
         yield np.random.default_rng([SPLIT_SEED, label]).permutation(np.flatnonzero(labels == label)).tolist()
@@ -155,6 +178,8 @@ def _read_by_loader(dataset: Any) -> LabelledFiles:
 
 
 def _read_sun397(root: Path) -> LabelledFiles:
+    from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
+
     files = _read_by_loader(SUN397(root, loader=Path))
     # In ClassName.txt jail/indoor comes before jail_cell, and in the prompts it is the other way round.
     names = CLASSIFICATION_PROMPTS["sun397"].class_names
@@ -166,13 +191,13 @@ def _read_sun397(root: Path) -> LabelledFiles:
 
 
 def _read_oxford_pets(root: Path) -> LabelledFiles:
-    dataset = OxfordIIITPet(root, split="test")
+    dataset = OXFORD_PETS(root, split="test")
     # Its public methods decode the images.
     return LabelledFiles(tuple(dataset._images), tuple(dataset._labels), tuple(dataset.classes))
 
 
 def _read_caltech101(root: Path) -> LabelledFiles:
-    dataset = Caltech101(root)
+    dataset = CALTECH101(root)
     folder = Path(dataset.root) / "101_ObjectCategories"
     paths = tuple(
         folder / dataset.categories[label] / f"image_{number:04d}.jpg"
@@ -181,37 +206,59 @@ def _read_caltech101(root: Path) -> LabelledFiles:
     return LabelledFiles(paths, tuple(dataset.y), tuple(dataset.categories))
 
 
-def _cifar_card(name: str, title: str, size: str, dataset: Any) -> DatasetCard:
-    """Return the card of CIFAR-10 or CIFAR-100; `dataset` is torchvision's class."""
-    files = [file for file, _ in (*dataset.train_list, *dataset.test_list)] + [dataset.meta["filename"]]
+def _cifar_card(
+    name: str, title: str, size: str, dataset: TorchvisionDataset, folder: str, files: Sequence[str]
+) -> DatasetCard:
+    """Return the card of CIFAR-10 or CIFAR-100; `folder` and `files` are those of torchvision's class."""
+    layout = tuple(f"{folder}/{file}" for file in files)
     return DatasetCard(
         suite="classification",
         name=name,
         title=title,
-        layout=tuple(f"{dataset.base_folder}/{file}" for file in files),
+        layout=layout,
         size=size,
         licence="none stated; cite its report",
         num_images=10_000,
+        find=partial(_find_cifar, name, dataset, layout),
         open=partial(_open_cifar, name, dataset),
         download=partial(dataset, train=False, download=True),
     )
 
 
-def _open_cifar(name: str, dataset: Any, params: Params, machine: Machine) -> OpenDataset:
+def _find_cifar(
+    name: str, dataset: TorchvisionDataset, layout: Sequence[str], params: Params, machine: Machine
+) -> DatasetPresence:
+    for file in layout:
+        check_file_exists(machine.datasets_root / file, _remedy(name, dataset))
+    return DatasetPresence()
+
+
+def _open_cifar(name: str, dataset: TorchvisionDataset, params: Params, machine: Machine) -> OpenDataset:
     """Open CIFAR. Raises InputError when a file is missing, or is not the published one."""
-    folder = machine.datasets_root / dataset.base_folder
+    from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
+    from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
+
+    reader = dataset.load()
+    folder = machine.datasets_root / reader.base_folder
     try:
         # Its files are pickles. They are safe to open because torchvision compares their MD5s with those of
         # the published files first.
-        cifar = dataset(machine.datasets_root, train=False)
+        cifar = reader(machine.datasets_root, train=False)
     except RuntimeError:
         remedy = _remedy(name, dataset)
         raise InputError(f"{folder}: files are missing, or are not the published ones; {remedy}") from None
-    file, md5 = dataset.test_list[0]
+    file, md5 = reader.test_list[0]
     images = PixelImages(f"{name} {md5}", cifar.data)
     labelled = ClassificationDataset(images, tuple(cifar.targets), CLASSIFICATION_PROMPTS[name])
     return open_labelled_images(labelled, (folder / file,))
 
+
+CIFAR10_FILES = (
+    "cifar-10-batches-py",
+    (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
+)
+CIFAR100_FILES = ("cifar-100-python", ("train", "test", "meta"))
+"""Folder and files of torchvision's classes, which a test compares with these."""
 
 IMAGE_FILE_SETS = (
     PublishedImageFiles(
@@ -237,9 +284,9 @@ IMAGE_FILE_SETS = (
         num_images=25_250,
         size="25,250 images of 101 classes; 5 GB with the training images",
         licence="images of Foodspotting's users: scientific fair use",
-        read=lambda root: _read_by_loader(Food101(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(FOOD101(root, split="test", loader=Path)),
         test=ALL,
-        download=partial(Food101, split="test", download=True),
+        download=partial(FOOD101, split="test", download=True),
     ),
     PublishedImageFiles(
         name="sun397",
@@ -265,7 +312,7 @@ IMAGE_FILE_SETS = (
         num_images=8_041,
         size="8,041 images of 196 classes; 1 GB",
         licence="non-commercial research",
-        read=lambda root: _read_by_loader(StanfordCars(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(STANFORD_CARS(root, split="test", loader=Path)),
         test=ALL,
     ),
     PublishedImageFiles(
@@ -278,9 +325,9 @@ IMAGE_FILE_SETS = (
         num_images=3_333,
         size="3,333 images of 100 classes; 2.6 GB with the training images",
         licence="non-commercial research",
-        read=lambda root: _read_by_loader(FGVCAircraft(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(FGVC_AIRCRAFT(root, split="test", loader=Path)),
         test=ALL,
-        download=partial(FGVCAircraft, split="test", download=True),
+        download=partial(FGVC_AIRCRAFT, split="test", download=True),
     ),
     PublishedImageFiles(
         name="dtd",
@@ -308,7 +355,7 @@ IMAGE_FILE_SETS = (
         licence="CC BY-SA 4.0",
         read=_read_oxford_pets,
         test=ALL,
-        download=partial(OxfordIIITPet, split="test", download=True),
+        download=partial(OXFORD_PETS, split="test", download=True),
     ),
     PublishedImageFiles(
         name="caltech101",
@@ -322,7 +369,7 @@ IMAGE_FILE_SETS = (
         licence="CC BY 4.0",
         read=_read_caltech101,
         test=slice(30, None),
-        download=partial(Caltech101, download=True),
+        download=partial(CALTECH101, download=True),
     ),
     PublishedImageFiles(
         name="flowers102",
@@ -334,16 +381,18 @@ IMAGE_FILE_SETS = (
         num_images=6_149,
         size="6,149 images of 102 classes; 0.35 GB with the training images",
         licence="none stated; cite its paper",
-        read=lambda root: _read_by_loader(Flowers102(root, split="test", loader=Path)),
+        read=lambda root: _read_by_loader(FLOWERS102(root, split="test", loader=Path)),
         test=ALL,
-        download=partial(Flowers102, split="test", download=True),
+        download=partial(FLOWERS102, split="test", download=True),
     ),
 )
 """Published datasets of image files: those that torchvision reads, and ImageNet."""
 
 CARDS = (
     *(published.card() for published in IMAGE_FILE_SETS),
-    _cifar_card("cifar10", "CIFAR-10 test", "10,000 images of 10 classes; 0.2 GB", CIFAR10),
-    _cifar_card("cifar100", "CIFAR-100 test", "10,000 images of 100 classes; 0.2 GB", CIFAR100),
+    _cifar_card("cifar10", "CIFAR-10 test", "10,000 images of 10 classes; 0.2 GB", CIFAR10, *CIFAR10_FILES),
+    _cifar_card(
+        "cifar100", "CIFAR-100 test", "10,000 images of 100 classes; 0.2 GB", CIFAR100, *CIFAR100_FILES
+    ),
 )
 """Cards of the published datasets of this suite."""

@@ -2,20 +2,24 @@
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
+from cosmos.data.image_decoding import IMAGE_SUFFIXES
 from cosmos.data.sources.caption_files import load_text_file
 from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard, OpenDataset, demo_folder
 from cosmos.evaluation.classification import published_sets
 from cosmos.evaluation.classification.layouts import read_class_folders
-from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
 from cosmos.evaluation.dataset_files import DEMO_REMEDY
 from cosmos.evaluation.images import ImageFiles
-from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS, Prompts
+from cosmos.evaluation.presence import DatasetPresence, ImageNames, find_files
+
+if TYPE_CHECKING:
+    from cosmos.evaluation.prompts import Prompts
 
 SUITE = "classification"
 
@@ -26,17 +30,26 @@ DEMO_TEMPLATES = ("a {} shape", "a large {} object", "A picture of a {} figure",
 def own_card(name: str, description: ClassificationSet) -> DatasetCard:
     """Return the card of a folder of class folders that evaluate.classification.own describes."""
     layout = (f"{description.images}/<class>/*.jpg",)
-    return DatasetCard.own(SUITE, name, layout, partial(_open_own, name, description))
+    finding, opening = partial(_find_own, name, description), partial(_open_own, name, description)
+    return DatasetCard.own(SUITE, name, layout, finding, opening)
+
+
+def _find_own(name: str, description: ClassificationSet, params: Params, machine: Machine) -> DatasetPresence:
+    names = [machine.source(description.class_names)] if description.class_names else []
+    images = ImageNames((machine.source(description.images),), IMAGE_SUFFIXES)
+    return find_files(names, [images], 0, f"correct evaluate.classification.own.{name}, or the folder")
 
 
 def own_prompts(
     name: str, description: ClassificationSet, folders: tuple[str, ...], machine: Machine
-) -> Prompts:
+) -> "Prompts":
     """Return the prompts of a user's own set, for its sorted class folders.
 
     Raises InputError for prompts that are not shipped, templates without {}, both prompts and class_names,
     and an empty line in the class names.
     """
+    from cosmos.evaluation.prompts import Prompts
+
     where = f"evaluate.classification.own.{name}"
     if description.prompts and description.class_names:
         raise InputError(f"{where}: prompts and class_names are both given; remove one of them")
@@ -53,6 +66,8 @@ def own_prompts(
 
 
 def _open_own(name: str, description: ClassificationSet, params: Params, machine: Machine) -> OpenDataset:
+    from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
+
     folder = machine.source(description.images)
     files = read_class_folders(folder)
     prompts = own_prompts(name, description, files.classes, machine)
@@ -67,6 +82,9 @@ def _open_own(name: str, description: ClassificationSet, params: Params, machine
 
 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
+    from cosmos.evaluation.classification.measure import ClassificationDataset, open_labelled_images
+    from cosmos.evaluation.prompts import Prompts
+
     folder = demo_folder(SUITE, params, machine)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; {DEMO_REMEDY}")
@@ -76,7 +94,9 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
     return open_labelled_images(ClassificationDataset(images, files.labels, prompts), ())
 
 
-def _shipped_prompts(where: str, name: str) -> Prompts:
+def _shipped_prompts(where: str, name: str) -> "Prompts":
+    from cosmos.evaluation.prompts import CLASSIFICATION_PROMPTS
+
     if name not in CLASSIFICATION_PROMPTS:
         near = near_names(name, CLASSIFICATION_PROMPTS)
         raise InputError(f"{where}.prompts: no prompts of {name!r}; {near}")

@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos.data.folders import list_names
+from cosmos.data.image_decoding import IMAGE_SUFFIXES
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import check_file_exists, locate_images
 from cosmos.evaluation.perception.annotations import read_examples, read_hard_negatives, read_statements
-from cosmos.evaluation.perception.measure import CaptionedPairs, HardNegatives, SharedImages
+from cosmos.evaluation.presence import ImageNames
+
+if TYPE_CHECKING:
+    from cosmos.evaluation.perception.measure import CaptionedPairs, HardNegatives, SharedImages
 
 
 @dataclass(frozen=True)
@@ -20,12 +25,19 @@ class ImageFolder:
     remedy: str
     """advice on a file that is missing"""
 
+    @property
+    def names(self) -> ImageNames:
+        """Names of the images."""
+        return ImageNames((self.path,), IMAGE_SUFFIXES)
+
     def locate(self, listed_in: Path, names: Sequence[str]) -> list[Path]:
         """Return the files of the images that `listed_in` names. InputError counts and names missing ones."""
         return locate_images(listed_in, self.path, names, self.remedy)
 
-    def share(self, paths: Sequence[Path]) -> SharedImages:
+    def share(self, paths: Sequence[Path]) -> "SharedImages":
         """Return the images of items, from the file of each."""
+        from cosmos.evaluation.perception.measure import SharedImages
+
         return SharedImages.of(self.path, paths, self.max_pixels)
 
 
@@ -37,8 +49,10 @@ def find_hard_negative_files(folder: Path, remedy: str) -> list[Path]:
     return files
 
 
-def load_hard_negatives(files: Sequence[Path], folder: ImageFolder) -> HardNegatives:
+def load_hard_negatives(files: Sequence[Path], folder: ImageFolder) -> "HardNegatives":
     """Return the dataset of files in SugarCrepe's form. Their names are the kinds of negatives."""
+    from cosmos.evaluation.perception.measure import HardNegatives
+
     for file in files:
         check_file_exists(file, folder.remedy)
     entries = {path: read_hard_negatives(path) for path in files}
@@ -52,8 +66,10 @@ def load_hard_negatives(files: Sequence[Path], folder: ImageFolder) -> HardNegat
     )
 
 
-def load_statements(file: Path, folder: ImageFolder) -> CaptionedPairs:
+def load_statements(file: Path, folder: ImageFolder) -> "CaptionedPairs":
     """Return the dataset of a Questions.csv in MMVP-VLM's form."""
+    from cosmos.evaluation.perception.measure import CaptionedPairs
+
     check_file_exists(file, folder.remedy)
     pairs = read_statements(file)
     statements = [statement for pair in pairs for statement in pair]
@@ -63,8 +79,10 @@ def load_statements(file: Path, folder: ImageFolder) -> CaptionedPairs:
     return CaptionedPairs(folder.share(folder.locate(file, names)), captions, kinds)
 
 
-def load_examples(file: Path, folder: ImageFolder) -> CaptionedPairs:
+def load_examples(file: Path, folder: ImageFolder) -> "CaptionedPairs":
     """Return the dataset of an examples.jsonl in Winoground's form."""
+    from cosmos.evaluation.perception.measure import CaptionedPairs
+
     check_file_exists(file, folder.remedy)
     examples = read_examples(file)
     names = [name for example in examples for name in example.images]

@@ -1,6 +1,6 @@
 """Cards of datasets for perception and composition: the demo world's, the published ones, and users' own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from cosmos.evaluation.perception.layouts import (
     load_hard_negatives,
     load_statements,
 )
-from cosmos.evaluation.perception.measure import open_composition, open_hard_negatives, open_statements
+from cosmos.evaluation.presence import DatasetPresence, find_files
 
 SUITE = "perception"
 
-SUGARCREPE_FILES = (
+SUGARCREPE_KINDS = (
     "add_att",
     "add_obj",
     "replace_att",
@@ -29,18 +29,34 @@ SUGARCREPE_FILES = (
     "swap_att",
     "swap_obj",
 )
-"""Names of SugarCrepe's files, without .json."""
+SUGARCREPE_FILES = tuple(f"sugarcrepe/{kind}.json" for kind in SUGARCREPE_KINDS)
+"""SugarCrepe's files, below datasets_root."""
 
 
 def own_card(name: str, description: PerceptionSet) -> DatasetCard:
     """Return the card of a user's own set."""
     layout = (description.annotations, description.images)
-    return DatasetCard.own(SUITE, name, layout, partial(_open_own, name, description))
+    finding, opening = partial(_find_own, name, description), partial(_open_own, name, description)
+    return DatasetCard.own(SUITE, name, layout, finding, opening)
+
+
+def _find_own(name: str, description: PerceptionSet, params: Params, machine: Machine) -> DatasetPresence:
+    annotations, folder = (
+        machine.source(description.annotations),
+        _own_images(name, description, params, machine),
+    )
+    is_folder = description.layout == "sugarcrepe"
+    files = find_hard_negative_files(annotations, folder.remedy) if is_folder else [annotations]
+    return find_files(files, [folder.names], 0, folder.remedy)
+
+
+def _own_images(name: str, description: PerceptionSet, params: Params, machine: Machine) -> ImageFolder:
+    remedy = f"correct evaluate.perception.own.{name}, or complete the folder"
+    return ImageFolder(machine.source(description.images), params.data.max_pixels, remedy)
 
 
 def _open_own(name: str, description: PerceptionSet, params: Params, machine: Machine) -> OpenDataset:
-    remedy = f"correct evaluate.perception.own.{name}, or complete the folder"
-    folder = ImageFolder(machine.source(description.images), params.data.max_pixels, remedy)
+    folder = _own_images(name, description, params, machine)
     return _OPENERS[description.layout](machine.source(description.annotations), folder)
 
 
@@ -50,8 +66,10 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
 
 
 def _open_sugarcrepe(params: Params, machine: Machine) -> OpenDataset:
+    from cosmos.evaluation.perception.measure import open_hard_negatives
+
     folder = _published_images("coco/images/val2017", params, machine)
-    files = [machine.datasets_root / "sugarcrepe" / f"{name}.json" for name in SUGARCREPE_FILES]
+    files = [machine.datasets_root / file for file in SUGARCREPE_FILES]
     return open_hard_negatives(load_hard_negatives(files, folder), files)
 
 
@@ -66,15 +84,21 @@ def _open_winoground(params: Params, machine: Machine) -> OpenDataset:
 
 
 def _open_json_files(annotations: Path, folder: ImageFolder) -> OpenDataset:
+    from cosmos.evaluation.perception.measure import open_hard_negatives
+
     files = find_hard_negative_files(annotations, folder.remedy)
     return open_hard_negatives(load_hard_negatives(files, folder), files)
 
 
 def _open_statements_file(file: Path, folder: ImageFolder) -> OpenDataset:
+    from cosmos.evaluation.perception.measure import open_statements
+
     return open_statements(load_statements(file, folder), file)
 
 
 def _open_examples_file(file: Path, folder: ImageFolder) -> OpenDataset:
+    from cosmos.evaluation.perception.measure import open_composition
+
     return open_composition(load_examples(file, folder), file)
 
 
@@ -90,6 +114,14 @@ def _published_images(folder: str, params: Params, machine: Machine) -> ImageFol
     return ImageFolder(machine.datasets_root / folder, params.data.max_pixels, PUBLISHED_REMEDY)
 
 
+def _find_published(
+    files: Sequence[str], images: str, num_images: int, params: Params, machine: Machine
+) -> DatasetPresence:
+    paths = [machine.datasets_root / file for file in files]
+    names = _published_images(images, params, machine).names
+    return find_files(paths, [names], num_images, PUBLISHED_REMEDY)
+
+
 CARDS = (
     DatasetCard.demo(
         SUITE,
@@ -101,10 +133,11 @@ CARDS = (
         SUITE,
         "sugarcrepe",
         "SugarCrepe: seven kinds of hard negatives",
-        (*(f"sugarcrepe/{name}.json" for name in SUGARCREPE_FILES), "coco/images/val2017/<id>.jpg"),
+        (*SUGARCREPE_FILES, "coco/images/val2017/<id>.jpg"),
         "7,500 captions and near misses; 2 MB, beside the images of COCO val2017",
         "MIT; photographs under Flickr's terms",
         0,
+        partial(_find_published, SUGARCREPE_FILES, "coco/images/val2017", 0),
         _open_sugarcrepe,
     ),
     DatasetCard(
@@ -115,6 +148,7 @@ CARDS = (
         "270 images, 135 pairs; 50 MB",
         "MIT",
         270,
+        partial(_find_published, ["mmvp-vlm/Questions.csv"], "mmvp-vlm/MLLM_VLM Images", 270),
         _open_mmvp,
     ),
     DatasetCard(
@@ -125,6 +159,7 @@ CARDS = (
         "800 images, 400 pairs; 400 MB",
         "research only, on request",
         800,
+        partial(_find_published, ["winoground/examples.jsonl"], "winoground/images", 800),
         _open_winoground,
     ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cosmos.config.machine import Machine
 from cosmos.data.manifest import MANIFEST_FILE
@@ -21,8 +22,11 @@ from cosmos.data.text_crops import evaluation_captions
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.dataset_files import MAX_NAMED_FILES, check_file_exists, locate_images
 from cosmos.evaluation.images import ImageFiles, ShardImages
-from cosmos.evaluation.retrieval.measure import RetrievalDataset
+from cosmos.evaluation.presence import check_split
 from cosmos.run.provenance import file_sha256
+
+if TYPE_CHECKING:
+    from cosmos.evaluation.retrieval.measure import RetrievalDataset
 
 CaptionReader = Callable[[Path], list[CaptionedImage]]
 
@@ -48,8 +52,10 @@ def caption_readers(split: str) -> dict[str, CaptionReader]:
     }
 
 
-def read_captions_file(file: CaptionsFile, max_pixels: int) -> RetrievalDataset:
+def read_captions_file(file: CaptionsFile, max_pixels: int) -> "RetrievalDataset":
     """Return the dataset of a captions file. InputError names what is missing or in another form."""
+    from cosmos.evaluation.retrieval.measure import RetrievalDataset
+
     check_file_exists(file.annotations, file.remedy)
     captioned = file.read(file.annotations)
     names = [item.image for item in captioned]
@@ -58,14 +64,16 @@ def read_captions_file(file: CaptionsFile, max_pixels: int) -> RetrievalDataset:
     return RetrievalDataset.of(str(file.annotations), images, [item.captions for item in captioned])
 
 
-def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> RetrievalDataset:
+def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> "RetrievalDataset":
     """Return a split of the prepared dataset `name` with the captions of people (`evaluation_captions`).
 
     Raises InputError for a split that was not prepared and samples without such captions, DamagedDataError
     for damaged shards and samples.
     """
+    from cosmos.evaluation.retrieval.measure import RetrievalDataset
+
     folder = machine.dataset(name, split)
-    _check_split(folder)
+    check_split(folder)
     samples = ShardedSamples(folder, machine)
     if damaged := samples.damaged_shards():
         named = ", ".join(map(str, damaged[:MAX_NAMED_FILES]))
@@ -90,16 +98,6 @@ def _image_path(folder: Path, name: str) -> Path:
     path = locate_below(folder, name)
     flat = locate_below(folder, PurePosixPath(name).name)
     return flat if not path.is_file() and flat.is_file() else path
-
-
-def _check_split(folder: Path) -> None:
-    """Raise InputError, which names the splits that there are, where others were prepared."""
-    others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST_FILE}"))
-    if others and folder.name not in others:
-        raise InputError(
-            f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"
-            " samples aside"
-        )
 
 
 def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:

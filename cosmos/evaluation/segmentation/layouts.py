@@ -15,7 +15,7 @@ from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.dataset_files import check_all_exist, check_file_exists, file_key, listing_hash
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
-from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
+from cosmos.evaluation.presence import ImageNames
 
 QueryWords = tuple[tuple[str, ...], ...]
 """Query words of every class, in the order of labels."""
@@ -34,6 +34,14 @@ class PairedFolders:
     mask_suffix: str
     remedy: str
     """advice on a file that is missing"""
+
+    @property
+    def names(self) -> tuple[ImageNames, ImageNames]:
+        """Names of the images, and of the masks."""
+        return (
+            ImageNames((self.images,), (self.image_suffix.lower(),)),
+            ImageNames((self.masks,), (self.mask_suffix.lower(),)),
+        )
 
     def image(self, stem: str) -> Path:
         """Return the file of an image. Raises InputError when it would lie outside of the folder."""
@@ -87,6 +95,8 @@ def class_names(classes: QueryWords, has_background: bool) -> tuple[str, ...]:
 
 def open_masked_images(source: SegmentationSource, stems: Sequence[str], params: Params) -> OpenDataset:
     """Open the images and masks of these stems. Raises InputError unless all are there."""
+    from cosmos.evaluation.segmentation.measure import SegmentationDataset, measure, segment_examples
+
     folders, classes, protocol = source.folders, source.classes, source.protocol
     images = ImageFiles(folders.images, tuple(map(folders.image, stems)), params.data.max_pixels)
     masks = tuple(map(folders.mask, stems))

@@ -5,15 +5,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from torchvision.datasets import VOCSegmentation
-
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY
-from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
+from cosmos.evaluation.presence import DatasetPresence, find_files, find_whole
 from cosmos.evaluation.segmentation.layouts import (
     PairedFolders,
     SegmentationSource,
@@ -70,10 +68,20 @@ class PublishedSegmentationSet:
 
     def locate(self, machine: Machine, sources: tuple[Path, ...]) -> SegmentationSource:
         """Return the dataset's place on a machine."""
+        from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
+
         classes = SEGMENTATION_CLASSES[self.name]
         names = class_names(classes, self.has_background)
         folders = self.layout.folders(machine)
         return SegmentationSource(self.name, folders, classes, names, self.protocol, sources)
+
+    def find(self, params: Params, machine: Machine) -> DatasetPresence:
+        """Return its presence, by the names of its list, images and masks. Raises as `find_files`."""
+        folders, layout = self.layout.folders(machine), self.layout
+        if not layout.list_file:
+            return find_whole((), folders.names, layout.num_images, folders.remedy)
+        lists = [machine.datasets_root / layout.list_file]
+        return find_files(lists, folders.names, layout.num_images, folders.remedy)
 
     def card(self) -> DatasetCard:
         """Return the card that opens it."""
@@ -86,6 +94,7 @@ class PublishedSegmentationSet:
             size=layout.size,
             licence=layout.licence,
             num_images=layout.num_images,
+            find=self.find,
             open=partial(_open_listed if layout.list_file else _open_whole, self),
             download=self.download,
         )
@@ -96,6 +105,8 @@ def download_voc2012(root: Path) -> None:
 
     Raises InputError, before anything is downloaded, where a folder is there that it cannot replace.
     """
+    from torchvision.datasets import VOCSegmentation
+
     if (root / "VOC2012").exists():
         raise InputError(f"{root / 'VOC2012'}: holds a part of VOC 2012; remove it, then download the whole")
     VOCSegmentation(root, year="2012", image_set="val", download=True)

@@ -8,6 +8,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.evaluation.card import DatasetCard, OpenDataset, demo_folder
 from cosmos.evaluation.dataset_files import DEMO_REMEDY, check_file_exists
+from cosmos.evaluation.presence import DatasetPresence, find_files
 from cosmos.evaluation.segmentation import published_sets
 from cosmos.evaluation.segmentation.layouts import (
     PairedFolders,
@@ -24,7 +25,23 @@ SUITE = "segmentation"
 def own_card(name: str, description: SegmentationSet) -> DatasetCard:
     """Return the card of a user's own set."""
     layout = (description.classes, description.images, description.masks)
-    return DatasetCard.own(SUITE, name, layout, partial(_open_own, name, description))
+    finding, opening = partial(_find_own, name, description), partial(_open_own, name, description)
+    return DatasetCard.own(SUITE, name, layout, finding, opening)
+
+
+def _find_own(name: str, description: SegmentationSet, params: Params, machine: Machine) -> DatasetPresence:
+    folders = _own_folders(name, description, machine)
+    return find_files([machine.source(description.classes)], folders.names, 0, folders.remedy)
+
+
+def _own_folders(name: str, description: SegmentationSet, machine: Machine) -> PairedFolders:
+    return PairedFolders(
+        machine.source(description.images),
+        description.image_suffix,
+        machine.source(description.masks),
+        description.mask_suffix,
+        f"correct evaluate.segmentation.own.{name}, or complete the folders",
+    )
 
 
 def _open_demo(params: Params, machine: Machine) -> OpenDataset:
@@ -36,13 +53,7 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
 
 
 def _open_own(name: str, description: SegmentationSet, params: Params, machine: Machine) -> OpenDataset:
-    folders = PairedFolders(
-        machine.source(description.images),
-        description.image_suffix,
-        machine.source(description.masks),
-        description.mask_suffix,
-        f"correct evaluate.segmentation.own.{name}, or complete the folders",
-    )
+    folders = _own_folders(name, description, machine)
     settings = description.model_dump(include=set(SegmentationProtocol.model_fields))
     protocol = SegmentationProtocol.model_validate(settings)
     classes = machine.source(description.classes)

@@ -19,7 +19,7 @@ from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
 from cosmos.evaluation.images import ImageFiles
-from cosmos.evaluation.perception.sets import CARDS, SUGARCREPE_FILES, own_card
+from cosmos.evaluation.perception.sets import CARDS, SUGARCREPE_KINDS, own_card
 from tests.evaluation.examples import COLOURS, ColourEncoder, complete
 
 PARAMS = Params(data=DataParams(name="demo"))
@@ -74,7 +74,7 @@ def write_sugarcrepe(folder: Path) -> None:
     write_image(folder / "coco/images/val2017/000000000285.jpg", "blue")
     first = item("000000000139.jpg", "A red thing.", "A blue thing.")
     second = item("000000000285.jpg", "A green thing.", "A blue thing.")
-    for name in SUGARCREPE_FILES:
+    for name in SUGARCREPE_KINDS:
         write(folder / "sugarcrepe" / f"{name}.json", json.dumps({"0": first, "2": second}))
     write(folder / "sugarcrepe" / "swap_obj.json", json.dumps({"0": first}))
 
@@ -133,10 +133,10 @@ def test_sugarcrepe_is_seven_files_whose_ids_may_have_gaps(tmp_path: Path) -> No
     write_sugarcrepe(tmp_path)
     dataset = open_set(tmp_path, "sugarcrepe")
     assert dataset.size == {"num_images": 2, "num_captions": 13}
-    assert [source.name for source in dataset.sources] == [f"{name}.json" for name in SUGARCREPE_FILES]
-    half = dict.fromkeys(SUGARCREPE_FILES, 0.5) | {"swap_obj": 1.0}
+    assert [source.name for source in dataset.sources] == [f"{name}.json" for name in SUGARCREPE_KINDS]
+    half = dict.fromkeys(SUGARCREPE_KINDS, 0.5) | {"swap_obj": 1.0}
     assert figures(tmp_path, dataset) == pytest.approx(half | {"mean": 4 / 7})
-    assert dataset.chance == dict.fromkeys([*SUGARCREPE_FILES, "mean"], 0.5)
+    assert dataset.chance == dict.fromkeys([*SUGARCREPE_KINDS, "mean"], 0.5)
 
 
 def test_an_image_of_several_captions_is_embedded_once_and_in_the_collection_that_retrieval_uses(
