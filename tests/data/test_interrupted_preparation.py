@@ -51,12 +51,17 @@ def test_what_a_killed_preparation_left_before_it_described_itself_is_gone_on_wi
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 
+together = multiprocessing.get_context("fork").Barrier(3)
+"""Barrier at which three processes begin together."""
+
+
 def prepared(params: DataParams, here: Machine) -> list[str]:
-    """Prepare a dataset in a process of its own; return what it logs."""
+    """Prepare a dataset beside two other processes; return what is logged."""
     messages: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("cosmos").addHandler(handler)
+    together.wait(timeout=60)
     prepare_dataset(params, here, processes=1)
     return messages
 
@@ -65,7 +70,7 @@ def test_of_processes_that_prepare_the_same_dataset_one_does_and_the_others_wait
     here, params = machine(tmp_path), flickr8k(tmp_path, number=100)
     with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
         logged = [line for lines in pool.map(prepared, [params] * 3, [here] * 3) for line in lines]
-    assert len(logged) >= 2
+    assert logged
     waiting = rf".*/data/things: is being prepared by process \d+ on {socket.gethostname()}; waiting for it"
     assert all(re.fullmatch(waiting, line) for line in logged)
     whole = contents(here.data_root)
