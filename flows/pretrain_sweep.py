@@ -17,8 +17,8 @@ from pydantic import NonNegativeInt
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep_loading import load_sweep
 from cosmos.pipeline.directory import PIPELINE
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
+from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.cancellation import cancel_sweep
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun, prepare_sweep_run

@@ -9,8 +9,8 @@ from cosmos.config.machine import Machine
 from cosmos.config.section import AnyPath
 
 if TYPE_CHECKING:
-    from cosmos.registry.sweep_directory import SweepDir
     from cosmos.report.plotly import PlotlyFigure
+    from cosmos.run.sweep_directory import SweepDir
 
 
 def plot_study(folder: "SweepDir") -> "list[PlotlyFigure]":

@@ -42,7 +42,7 @@ class CancelCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.sweep_directory import SweepDir
+        from cosmos.run.sweep_directory import SweepDir
         from cosmos.stages.jobs import cancel_run
 
         sweep = SweepDir(machine.runs_root / self.run)

@@ -12,9 +12,9 @@ from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
-from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure
 from cosmos.run.files import file_label, write_text
+from cosmos.run.sweep_directory import SweepDir
 
 StudyPlots = Callable[[SweepDir], list[PlotlyFigure]]
 """Function that returns the plots of a sweep's study."""

@@ -26,8 +26,8 @@ from cosmos.registry.candidates import SeedStatistics, rank_candidates
 from cosmos.registry.index import run_names
 from cosmos.registry.query import data_mark, shared_names
 from cosmos.registry.record import DATASET_PREFIX, RunRecord, find_run_dir, read_run_record
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
+from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 
 TRAINING_FIGURES = tuple(
     metric.name for metric in (SAMPLES, LOSS, SECONDS, DEVICE_SECONDS, SAMPLES_PER_SECOND)

@@ -51,7 +51,8 @@ from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_di
 from cosmos.data.sources.openers import open_source
 from cosmos.distributed.cores import usable_cores
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
-from cosmos.run.files import read_json_object, remove_abandoned, write_json
+from cosmos.run.files import remove_abandoned, write_json
+from cosmos.run.records import read_record
 from cosmos.run.sole_writer import sole_writer
 
 DATASET_PARAMS_FILE = "params.json"
@@ -155,7 +156,7 @@ def _recorded_params(folder: Path, params: DataParams, remedy: str) -> dict[str,
     """Return the parameters that are recorded in `folder`, if any; manifests have them, too."""
     path = folder / DATASET_PARAMS_FILE
     try:
-        return read_json_object(path, "record of parameters", remedy)
+        return read_record(path, dict[str, Any], "record of parameters", remedy)
     except (FileNotFoundError, NotADirectoryError, DamagedDataError):
         if manifests := _manifests(folder, params):
             write_json(path, _deciding(manifests["train"].source))
@@ -345,9 +346,8 @@ def _tidy(plan: _Plan, folder: Path, params: DataParams) -> None:
     for path in (*plan.scratch, folder / SKIPPED_FILE):
         path.unlink(missing_ok=True)
     needed = {path for task in plan.tasks for path in task_files(task)}
-    for path in _files_of_shards(folder, params, SHARD_FILES):
-        if path not in needed:
-            path.unlink()
+    for path in {*_files_of_shards(folder, params, SHARD_FILES)} - needed:
+        path.unlink()
     for place in (folder, *(folder / split for split in _splits(params))):
         remove_abandoned(place)
 

@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 from cosmos.config.number_text import format_number
 from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Objective, Sweep
-from cosmos.registry.sweep_directory import TrialRecord
+from cosmos.run.sweep_directory import TrialRecord
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 from cosmos.config.identity import changed_values, short_hash
 from cosmos.config.sweep import Sweep
 from cosmos.errors import CosmosError
-from cosmos.registry.sweep_directory import SweepDir
+from cosmos.run.sweep_directory import SweepDir
 
 MAX_CHANGES = 20
 """Largest number of changes that are listed."""

@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there, and JSON files read with an error that names them."""
+"""Files and folders that are either whole or not there, with errors that name them."""
 
 import ctypes
 import errno
@@ -10,7 +10,7 @@ import shutil
 import socket
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -344,21 +344,3 @@ def open_regular(path: Path) -> BinaryIO:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     raise DamagedDataError(f"{path}: a pipe or a device in place of a file; delete it")
-
-
-def read_json_object(path: Path, kind: str, remedy: str, keys: Iterable[str] = ()) -> dict[str, Any]:
-    """Return the object that a JSON file holds.
-
-    Raises DamagedDataError ("PATH: not a KIND (reason); REMEDY") where the file holds no JSON object with
-    `keys`, TransientError where the disk fails.
-    """
-    with naming_disk_errors(path), open_regular(path) as file:
-        content = file.read()
-    try:
-        value = json.loads(content.decode())
-    except (ValueError, RecursionError) as error:
-        raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
-    if not isinstance(value, dict) or any(key not in value for key in keys):
-        expected = ", ".join(["an object", *keys])
-        raise DamagedDataError(f"{path}: not a {kind} (no {expected}); {remedy}")
-    return value

@@ -26,7 +26,7 @@ from cosmos.run.code_fingerprint import computation
 from cosmos.run.code_state import PACKAGE, CodeState, installed_version
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.dvc_versions import recorded_versions
-from cosmos.run.files import naming_disk_errors, read_json_object, write_json
+from cosmos.run.files import naming_disk_errors, write_json
 from cosmos.run.provenance_record import PROVENANCE_REMEDY, RunSession, read_provenance
 from cosmos.run.records import read_record
 from cosmos.run.session_history import session_changes
@@ -77,7 +77,7 @@ def read_sessions(path: Path) -> list[RunSession]:
 
 def add_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
     """Return sessions, their requeues and their diffs, each once, of a file as it is and of a new session."""
-    recorded = read_json_object(path, "provenance", PROVENANCE_REMEDY) if path.exists() else {}
+    recorded = read_record(path, dict[str, Any], "provenance", PROVENANCE_REMEDY) if path.exists() else {}
     sessions = [*recorded.get("sessions", []), session]
     diff, digest = code_state().diff, session["diff_sha256"]
     return {

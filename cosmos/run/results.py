@@ -15,7 +15,8 @@ from typing import Any
 from cosmos.config.figures import Figures
 from cosmos.config.identity import SHORT_HASH, short_hash
 from cosmos.errors import DamagedDataError, cut_reason
-from cosmos.run.files import read_json_object, write_json
+from cosmos.run.files import write_json
+from cosmos.run.records import read_record
 
 ResultEntry = dict[str, Any]
 """Results on one dataset: figures by model under `models`; checkpoint, data and protocol under other keys."""
@@ -96,6 +97,13 @@ def supersedes(entry: ResultEntry, other: ResultEntry) -> bool:
 
 
 @dataclass(frozen=True)
+class ResultsFile:
+    """Contents of a file of results, whose entries are checked one by one."""
+
+    datasets: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Results:
     """Results file of a suite."""
 
@@ -138,9 +146,7 @@ class Results:
         """Return the entries in the order in which they were measured."""
         if not self.path.exists():
             return []
-        entries = read_json_object(self.path, "file of results", "delete it", ["datasets"])["datasets"]
-        if not isinstance(entries, dict):
-            raise self._damage(f"datasets: {entries!r}")
+        entries = read_record(self.path, ResultsFile, "file of results", "delete it").datasets
         for name, entry in entries.items():
             if problem := problem_of_entry(entry):
                 raise self._damage(f"{name}: {problem}")

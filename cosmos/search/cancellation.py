@@ -8,9 +8,9 @@ from typing import Any
 from cosmos.config.printable_text import print_text
 from cosmos.errors import CosmosError, TransientError, convert_os_error
 from cosmos.launch.slurm import SlurmSilentError
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.trial_jobs import end_run_job
 
 logger = logging.getLogger(__name__)

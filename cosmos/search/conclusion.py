@@ -7,7 +7,7 @@ from typing import Any
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate, judge_candidates, rank_candidates
 from cosmos.registry.sweep_difference import describe_origin
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, TrialState
+from cosmos.run.sweep_directory import SweepDir, TrialRecord, TrialState
 from cosmos.search.best_experiment import withdraw_best_experiment, write_best_experiment
 from cosmos.search.study import Importances
 

@@ -23,11 +23,11 @@ from cosmos.errors import (
     OutOfMemoryError,
     TransientError,
 )
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsTail
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.ended_trials import EndedTrialsLog
 from cosmos.search.objectives import (
     check_same_data,

@@ -3,7 +3,7 @@
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
-from cosmos.registry.sweep_directory import find_sweep_dir
+from cosmos.run.sweep_directory import find_sweep_dir
 from cosmos.search.study_storage import load_study, open_storage
 
 

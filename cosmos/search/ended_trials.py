@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.metrics import MetricsWriter, read_metrics
+from cosmos.run.sweep_directory import TrialRecord
 
 
 class EndedTrialsLog:

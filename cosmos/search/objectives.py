@@ -10,10 +10,10 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.errors import InputError
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results, read_result_figures
+from cosmos.run.sweep_directory import TrialRecord
 
 
 def check_objectives(sweep: Sweep, machine: Machine) -> None:

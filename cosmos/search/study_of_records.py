@@ -11,9 +11,9 @@ from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_tria
 from cosmos.config.search_space import SearchValue, study_params
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import is_measured
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.study import ASKED, make_pruner, make_sampler, report_metrics, trial_values
 
 

@@ -12,8 +12,8 @@ from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from cosmos.registry.sweep_directory import SweepDir
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
+from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.study import objective_importances
 from cosmos.search.study_of_records import study_of_records
 

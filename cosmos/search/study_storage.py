@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError, TransientError
-from cosmos.registry.sweep_directory import SweepDir, set_aside
+from cosmos.run.sweep_directory import SweepDir, set_aside
 from cosmos.search.journal import check_journal, open_journal
 from cosmos.search.study import make_pruner, make_sampler
 from cosmos.search.study_of_records import add_missing_trials, contradiction, study_of_records

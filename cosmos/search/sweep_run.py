@@ -13,12 +13,12 @@ from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep, newest_of_name
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import run_path
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.conclusion import SweepConclusion, conclude_sweep
 from cosmos.search.controller import Controller
 from cosmos.search.objectives import check_objectives

@@ -6,8 +6,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cosmos.config.printable_text import print_text
 from cosmos.errors import Interrupted
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.report.terminal import Terminal
+from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun
 from cosmos.search.terminal_tables import describe_trial, print_conclusion

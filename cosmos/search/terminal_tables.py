@@ -12,9 +12,9 @@ from cosmos.config.printable_text import printable
 from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.report.terminal import Terminal
 from cosmos.report.text import format_parameter, parameter_label
+from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.study import Importances
 

@@ -9,8 +9,6 @@ from typing import Any
 
 from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.machine import Machine
-from cosmos.config.settings_file import read_mapping
-from cosmos.config.sweep import Sweep
 from cosmos.data.drawn_sets import find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import DATASET_PARAMS_FILE
@@ -31,10 +29,9 @@ from cosmos.run.provenance import file_sha256
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.records import read_record
 from cosmos.run.results import Results
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.stages.pretrain_data import read_data_record
 from cosmos.tracking.note import MirrorNote
-
-SWEEP_FILE = "sweep.yaml"
 
 SPLITS = ("train", "heldout")
 
@@ -98,7 +95,7 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.data: lambda: read_data_record(run),
         run.metrics: lambda: _check_metrics(run.metrics),
         run.labels: lambda: RunLabels.of(run),
-        run.trial: lambda: _read_object(run.trial, "record of a trial", f"delete {run.path}"),
+        run.trial: lambda: TrialRecord.of(run),
         run.job: lambda: read_submission(run.job),
         run.lease: lambda: read_holder(run.lease),
         run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
@@ -111,11 +108,11 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
 
 def checks_of_sweep(folder: Path) -> Iterator[FileCheck]:
     """Yield the checks of a sweep: definition, records, conclusion, and the runs of its trials."""
-    definition, best = folder / SWEEP_FILE, folder / "best.json"
-    yield FileCheck.of(definition, lambda: _read_definition(definition))
-    yield from checks_of_records(RunDir(folder))
-    if best.exists():
-        yield FileCheck.of(best, lambda: _read_object(best, "conclusion of a sweep", "delete it"))
+    sweep = SweepDir(folder)
+    yield FileCheck.of(sweep.definition, sweep.sweep)
+    yield from checks_of_records(sweep.own)
+    if sweep.best.exists():
+        yield FileCheck.of(sweep.best, lambda: _read_object(sweep.best, "conclusion of a sweep", "delete it"))
     for path in sorted(folder.glob("trial-*/")):
         yield from checks_of_run(RunDir(path))
 
@@ -130,15 +127,6 @@ def _read_object(path: Path, kind: str, remedy: str) -> dict[str, Any]:
 def _check_sets(folder: Path) -> None:
     if changed := find_changed_file(folder):
         raise DamagedDataError(f"{changed}: not as it was drawn, or missing; `cosmos prepare` draws it again")
-
-
-def _read_definition(path: Path) -> Sweep:
-    try:
-        return Sweep.load(read_mapping(path))
-    except CosmosError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedDataError(f"{path}: not the definition of a sweep ({error})") from None
 
 
 def _check_params(run: RunDir) -> None:

@@ -22,8 +22,8 @@ from cosmos.distributed.cores import usable_cores
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
 from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir
+from cosmos.run.sweep_directory import SweepDir, sweeps_of_name
 from cosmos.stages.file_checks import (
-    SWEEP_FILE,
     FileCheck,
     checks_of_dataset,
     checks_of_run,
@@ -97,7 +97,7 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     The name of a sweep, without its hash, stands for the newest.
     """
     folders = [machine.data_root / name, machine.runs_root / name, Path(name)]
-    folders += sweeps_of_name(name, machine.runs_root)[:1]
+    folders += [sweep.path for sweep in sweeps_of_name(name, machine.runs_root)[:1]]
     by_place = {path.resolve(): (path, kind_of(path)) for path in folders if name}
     subjects = [Subject(name, kind, path) for path, kind in by_place.values() if kind]
     if subjects:
@@ -107,17 +107,9 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, [*datasets, *runs])}")
 
 
-def sweeps_of_name(name: str, runs_root: Path) -> list[Path]:
-    """Return the folders of the sweeps of a name, the newest first."""
-    definitions = sorted(
-        runs_root.glob(f"*/{SWEEP_FILE}"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    return [path.parent for path in definitions if path.parent.name.rpartition("-")[0] == name]
-
-
 def kind_of(folder: Path) -> SubjectKind | None:
     """Return the kind of what a folder holds, by the files that it has; None for another folder."""
-    if (folder / SWEEP_FILE).is_file():
+    if SweepDir(folder).definition.is_file():
         return "sweep"
     run = RunDir(folder)
     records = (run.provenance, run.metrics, run.checkpoints, run.lease, run.job, run.labels)

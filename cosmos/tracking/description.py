@@ -9,10 +9,9 @@ from cosmos.config.identity import short_hash
 from cosmos.config.printable_text import printable
 from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
-from cosmos.run.files import read_json_object
 from cosmos.run.labels import RunLabels
 from cosmos.run.provenance_record import read_provenance
-from cosmos.run.records import TolerantReader
+from cosmos.run.records import TolerantReader, read_record
 from cosmos.run.results import ResultEntry, Results, overall_figures
 
 MAX_TAG, MAX_NAME = 64, 128
@@ -67,7 +66,7 @@ def wandb_config(run: RunDir, reader: TolerantReader) -> dict[str, Any]:
     empty: dict[str, Any] = {}
     params = reader.read(run.params, lambda: read_mapping(run.params) if run.params.exists() else {}, empty)
     trial = reader.read(
-        run.trial, lambda: read_json_object(run.trial, "record of a trial", "delete it"), empty
+        run.trial, lambda: read_record(run.trial, dict[str, Any], "record of a trial", "delete it"), empty
     )
     session = reader.read(run.provenance, lambda: summarize_provenance(run.provenance), empty)
     checkpoint = reader.read(run.path, lambda: evaluated_checkpoint(run), empty)

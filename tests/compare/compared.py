@@ -7,10 +7,10 @@ from typing import Any
 
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
-from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
+from cosmos.run.sweep_directory import SweepDir
 from tests.search.examples import Bench, controller, small_sweep
 
 R1 = "image_to_text_R@1"

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cosmos.registry.sweep_directory import SweepDir, find_sweep_dir
+from cosmos.run.sweep_directory import SweepDir, find_sweep_dir
 from tests.flows.served import FINAL, Served
 from tests.search.examples import RECALL
 

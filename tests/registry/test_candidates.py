@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cosmos.registry.candidates import SeedStatistics, SweepVerdict, judge_candidates, rank_candidates
-from cosmos.registry.sweep_directory import TrialRecord, TrialState
+from cosmos.run.sweep_directory import TrialRecord, TrialState
 from tests.search.examples import RECALL, TIME, small_sweep
 
 BOTH = [{"figure": RECALL}, {"figure": TIME, "goal": "minimize"}]

@@ -10,7 +10,7 @@ import pytest
 from cosmos.config.experiment import load_params
 from cosmos.config.sweep import Sweep
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep
 
 

@@ -11,7 +11,6 @@ from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.files import (
     link_or_copy,
     open_regular,
-    read_json_object,
     remove_abandoned,
     replacing,
     replacing_folder,
@@ -212,13 +211,6 @@ def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="missing"):
         copy_what_is_missing()
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'"\xff"'])
-def test_a_json_file_that_holds_something_else_is_damaged(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "x.json").write_bytes(content)
-    with pytest.raises(DamagedDataError, match=r"x\.json: not a list \(.*\); mend it"):
-        read_json_object(tmp_path / "x.json", "list", "mend it", ["items"])
 
 
 def test_a_folder_or_a_pipe_is_not_opened_as_a_file(tmp_path: Path) -> None:

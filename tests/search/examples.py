@@ -13,11 +13,11 @@ from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
 from cosmos.config.sweep_loading import load_sweep
 from cosmos.errors import CosmosError
-from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
+from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.controller import Controller
 from cosmos.search.study_storage import open_study
 from cosmos.search.trial_jobs import TrialJobState

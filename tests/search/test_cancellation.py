@@ -13,7 +13,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.errors import DamagedDataError, TransientError
 from cosmos.launch.once import submit_once
 from cosmos.launch.submission import JobSpec, Submission
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.cancellation import cancel_sweep
 from tests.launch.examples import wait_for
 from tests.search.examples import small_sweep

@@ -21,8 +21,8 @@ from cosmos.errors import (
     SupersededError,
     TransientError,
 )
-from cosmos.registry.sweep_directory import TrialRecord
 from cosmos.run.directory import RunDir
+from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search import trial_retries
 from cosmos.search.study import trial_values
 from cosmos.search.study_storage import open_study

@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
-from cosmos.registry.sweep_directory import SweepDir
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
+from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.controller import Controller
 from cosmos.search.study_of_records import contradiction, study_of_records
 from cosmos.search.study_storage import open_study

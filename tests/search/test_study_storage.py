@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
 from cosmos.errors import InputError, TransientError
-from cosmos.registry.sweep_directory import SweepDir
+from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.journal import Journal
 from cosmos.search.study_of_records import contradiction, study_of_records
 from cosmos.search.study_plots import plot_study

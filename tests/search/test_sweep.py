@@ -16,10 +16,10 @@ from optuna.trial import TrialState
 from cosmos.config.experiment import load_params
 from cosmos.config.identity import flatten_sections, params_fingerprint
 from cosmos.config.machine import Machine
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import load_saved_params
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results
+from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.search.study_storage import load_study
 from tests.search.examples import RECALL, SMALL, TIME
 from tests.stages.examples import ROOT, TINY

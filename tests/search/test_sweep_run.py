@@ -10,7 +10,7 @@ from cosmos.config.machine import Machine
 from cosmos.distributed import cores
 from cosmos.errors import InputError
 from cosmos.launch import slurm
-from cosmos.registry.sweep_directory import SweepDir
+from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.sweep_run import (
     num_parallel_trials,
     prepare_sweep_run,

@@ -11,9 +11,9 @@ import yaml
 from cosmos.config.machine import Machine
 from cosmos.config.search_space import SearchValue
 from cosmos.config.sweep_loading import load_sweep
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import open_run
 from cosmos.run.metrics import read_metrics
+from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.search.sweep_run import prepare_sweep_run
 from tests.search.examples import RECALL, SMALL, write_metrics
 from tests.search.test_sweep import command

@@ -24,7 +24,6 @@ from cosmos.evaluation.embedding_cache import read_part
 from cosmos.launch.submission import read_submission
 from cosmos.model.weight_files import read_weight_file
 from cosmos.registry.record import read_run_record
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
@@ -32,6 +31,7 @@ from cosmos.run.metrics import last_lines_with, read_metrics
 from cosmos.run.model_card import ModelCard
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import Results
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.tracking.note import MirrorNote
 from tests.faults.damage import changed
 from tests.faults.tries import Try, draw_file

@@ -241,15 +241,20 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
     for path in (Path(name), runs_root / name):
         if name and SweepDir(path).definition.is_file():
             return SweepDir(path)
-    definitions = sorted(runs_root.glob("*/sweep.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in definitions:
-        if name in ("", path.parent.name.rpartition("-")[0]):
-            return SweepDir(path.parent)
+    if named := sweeps_of_name(name, runs_root):
+        return named[0]
     if name and (lost := lost_definition(name, runs_root)):
         raise DamagedDataError(f"{lost}: missing; put it back: the trials of the sweep are there")
-    ids = [path.parent.name for path in definitions]
+    ids = [folder.path.name for folder in sweeps_of_name("", runs_root)]
     near = near_names(name, [*ids, *dict.fromkeys(sweep_id.rpartition("-")[0] for sweep_id in ids)])
     raise InputError(f"{name or 'the newest'}: no sweep in {runs_root}; {near}")
+
+
+def sweeps_of_name(name: str, runs_root: Path) -> list[SweepDir]:
+    """Return the directories of the sweeps of a name ("": of any), the newest first."""
+    definitions = sorted(runs_root.glob("*/sweep.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    folders = [SweepDir(path.parent) for path in definitions]
+    return [folder for folder in folders if name in ("", folder.path.name.rpartition("-")[0])]
 
 
 def lost_definition(name: str, runs_root: Path) -> Path | None:

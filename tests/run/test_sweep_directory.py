@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cosmos.errors import DamagedDataError, InputError, SupersededError
-from cosmos.registry.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.run.directory import RunDir
+from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from tests.search.examples import RECALL, small_sweep
 
 
