@@ -114,11 +114,13 @@ def convert_os_error(
     """Return the CosmosError with `message` to raise in place of `error`; a CosmosError is returned as it is.
 
     Its class is `permanent`, and the message ends in the remedy, where the same call would fail again; it is
-    TransientError otherwise.
+    TransientError otherwise. Without a remedy, an InputError ends in the one for the error's number.
     """
     if isinstance(error, CosmosError):
         return error
     if is_permanent(error):
+        if permanent is InputError:
+            remedy = remedy or OS_ERROR_REMEDIES.get(error.errno or 0, "")
         return permanent(f"{message}; {remedy}" if remedy else message)
     return TransientError(message)
 

@@ -5,16 +5,18 @@ misspelt one would be passed over, unless the setting foreign_variables names it
 """
 
 import json
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
 from dotenv.parser import parse_stream
+from dotenv.variables import parse_variables
 from pydantic import BaseModel, SecretStr
 
 from cosmos.config.near_names import close_names
@@ -57,28 +59,39 @@ def environment_variables(environment: Mapping[str, str]) -> list[Variable]:
 def env_file_variables(path: Path) -> list[Variable]:
     """Return the variables in a file such as .env that begin with COSMOS_; [] where there is no file.
 
-    Raises InputError for a line that is no NAME=value, and for a variable that is set twice.
+    ${NAME} stands for the value of an earlier variable, or of one of the environment. Raises InputError for a
+    line that is no NAME=value, for a variable that is set twice, and for values that grow beyond MAX_BYTES.
     """
     if path.is_dir() or not path.exists():  # some name a virtual environment so
         return []
-    text = read_text(path, MAX_BYTES)
-    lines: dict[str, int] = {}
-    for binding in parse_stream(StringIO(text)):
+    lines, values, size = dict[str, int](), dict[str, str](), 0
+    defined = ChainMap(values, os.environ)
+    for line, name, value in _settings_in(path):
+        if name in lines and _is_ours(name):
+            raise InputError(f"{path}: {name} stands twice, in lines {lines[name]} and {line}")
+        parts = [part.resolve(defined) for part in parse_variables(value)]
+        size += sum(map(len, parts))
+        if size > MAX_BYTES:
+            raise InputError(f"{path}, line {line}: with what ${{...}} stands for, {name} is too long")
+        lines[name], values[name] = line, "".join(parts)
+    return [
+        Variable(name, value, f"{name} in {path}, line {lines[name]}")
+        for name, value in values.items()
+        if _is_ours(name)
+    ]
+
+
+def _settings_in(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield line, name and value, as they are written, of each setting in a file such as .env."""
+    for binding in parse_stream(StringIO(read_text(path, MAX_BYTES))):
         blank = len(binding.original.string) - len(binding.original.string.lstrip())
         line = binding.original.line + binding.original.string[:blank].count("\n")
         if binding.error or (binding.key and _is_ours(binding.key) and binding.value is None):
             raise InputError(
                 f"{path}, line {line}: expected NAME=value, not {binding.original.string.strip()!r:.60}"
             )
-        if binding.key in lines and _is_ours(binding.key):
-            raise InputError(f"{path}: {binding.key} stands twice, in lines {lines[binding.key]} and {line}")
-        lines[binding.key or ""] = line
-    values = dotenv_values(stream=StringIO(text))
-    return [
-        Variable(name, value or "", f"{name} in {path}, line {lines[name]}")
-        for name, value in values.items()
-        if _is_ours(name)
-    ]
+        if binding.key:
+            yield line, binding.key, binding.value or ""
 
 
 def settings_of_variables(variables: list[Variable], model: type[BaseModel], name: str) -> Layer:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
 from cosmos.config.validation import explain_validation
-from cosmos.errors import CosmosError, InputError, convert_os_error, describe_os_error
+from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error, is_permanent
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.state_dicts import (
@@ -191,5 +191,5 @@ def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
 
 def unwritten(path: Path, error: OSError) -> CosmosError:
     """Return the error of ours for a file of weights that cannot be written."""
-    reason = f"cannot be written ({error.strerror or error})"
-    return convert_os_error(error, describe_os_error(OSError(error.errno, reason, str(path))))
+    failure = OSError(error.errno, f"cannot be written ({error.strerror or error})", str(path))
+    return (InputError if is_permanent(error) else TransientError)(describe_os_error(failure))

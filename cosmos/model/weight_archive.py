@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error, short_reason
+from cosmos.run.directory import RunDir
 
 BLOCK = 1 << 20
 """Bytes of a member that are read at a time."""
@@ -54,7 +55,7 @@ def is_archive(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(2)
         if not start:
-            raise DamagedDataError(f"{path}: not a checkpoint: the file is empty; copy or download it again")
+            raise DamagedDataError(f"{path}: not a checkpoint: the file is empty; {repair_remedy(path)}")
         file.seek(max(-22, -file.seek(0, os.SEEK_END)), os.SEEK_END)
         return start == b"PK" or file.read(4) == END_RECORD
 
@@ -102,5 +103,19 @@ def naming_damage(path: Path) -> Iterator[None]:
             if isinstance(reason, OSError) and reason.errno != errno.EINVAL:  # EINVAL: an offset before 0
                 raise reason from None
         raise DamagedDataError(
-            f"{path}: broken or cut short ({short_reason(error)}); copy or download it again"
+            f"{path}: broken or cut short ({short_reason(error)}); {repair_remedy(path)}"
         ) from None
+
+
+def repair_remedy(path: Path) -> str:
+    """Return the remedy for a damaged file of weights; what a run saved is made again from an older save."""
+    path = path.absolute()
+    run = RunDir(path.parent.parent)
+    saved = run.saved_checkpoints if run.params.exists() else []
+    if path not in saved:
+        return "copy or download it again"
+    if path != saved[0]:
+        return f"delete it: {saved[0]} is newer"
+    if len(saved) == 1:
+        return "bring a copy back, or move it away to train the run from the first step"
+    return f"the run's pretrain command makes it again from {saved[1]}, which may be taken meanwhile"

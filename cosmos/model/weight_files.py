@@ -17,7 +17,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cosmos.errors import CosmosError, DamagedDataError, InputError, short_reason
-from cosmos.model.weight_archive import check_archive, is_archive, naming_damage, naming_read_errors
+from cosmos.model.weight_archive import (
+    check_archive,
+    is_archive,
+    naming_damage,
+    naming_read_errors,
+    repair_remedy,
+)
 
 CONVERSION_PAGE = "docs/evaluation.md, 'Use checkpoints from elsewhere'"
 """Page that says how to convert files of other formats."""
@@ -94,7 +100,7 @@ def _load_safetensors(path: Path) -> dict[str, torch.Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise DamagedDataError(
-            f"{path}: not a whole file of safetensors ({short_reason(error)}); copy or download it again"
+            f"{path}: not a whole file of safetensors ({short_reason(error)}); {repair_remedy(path)}"
         ) from None
 
 
@@ -121,7 +127,7 @@ def _load_plain_values(path: Path, mmap: bool) -> Any:
     except OSError as error:
         if error.errno != errno.EINVAL:  # torch looks for the end of a file that was cut before its start
             raise
-        raise DamagedDataError(f"{path}: cut short; copy or download it again") from None
+        raise DamagedDataError(f"{path}: cut short; {repair_remedy(path)}") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
         raise system_error(error) or refusal(path, error) from None
 
@@ -146,7 +152,7 @@ def refusal(path: Path, error: Exception) -> CosmosError:
         )
     if isinstance(error, UnpicklingError) and is_archive(path):  # its pickles are as they were written
         return InputError(f"{path}: not a checkpoint that can be read safely: {reason}")
-    return DamagedDataError(f"{path}: broken or cut short ({reason}); copy or download it again")
+    return DamagedDataError(f"{path}: broken or cut short ({reason}); {repair_remedy(path)}")
 
 
 def unpickling_problem(error: Exception) -> str:

@@ -110,7 +110,7 @@ def test_a_folder_in_place_of_machine_yaml_is_named(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "machine.yaml").mkdir()
     (tmp_path / ".env").mkdir()  # a virtual environment, which is none of ours
-    with pytest.raises(InputError, match=r"machine\.yaml: cannot be read \(Is a directory\)"):
+    with pytest.raises(InputError, match=r"machine\.yaml: cannot be read \(Is a directory\); .*move it away"):
         Machine()
 
 
@@ -211,3 +211,14 @@ def test_an_env_file_that_is_not_utf8_is_named(tmp_path: Path, monkeypatch: pyte
     (tmp_path / ".env").write_bytes("A=1\nNAME=\u00e9".encode("latin-1"))
     with pytest.raises(InputError, match=r"\.env, line 2: byte 0xe9 is not UTF-8"):
         Machine()
+
+
+def test_values_of_the_env_file_that_grow_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubled = "".join(f"A{number + 1}=${{A{number}}}${{A{number}}}\n" for number in range(60))
+    with pytest.raises(InputError, match=r"^\.env, line 1\d: with what \$\{\.\.\.\} stands for, A\d+ is too"):
+        machine_from(tmp_path, monkeypatch, env_file=f"A0=ha\n{doubled}")
+    env_file = "A=1\nCOSMOS_WORKERS=${A}${B:-2}\nA=3\nCOSMOS_DEVICE=${NAME}\n"
+    machine = machine_from(tmp_path, monkeypatch, env_file=env_file, NAME="cpu")
+    assert (machine.workers, machine.device) == (12, "cpu")

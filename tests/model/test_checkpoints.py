@@ -83,7 +83,7 @@ def test_a_disk_that_fails_is_no_damage(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_checkpoint_that_is_not_there_or_cannot_be_opened_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         checkpoints.read_checkpoint(tmp_path / "none.pt")
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match=r"Is a directory\); name a file in it, or move it away"):
         checkpoints.read_checkpoint(tmp_path)
 
 

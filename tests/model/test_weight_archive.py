@@ -13,6 +13,7 @@ from torch.serialization import set_crc32_options
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.model.weight_files import read_weight_file
+from cosmos.run.directory import RunDir
 
 STUDENT = {"a": torch.arange(30.0)}
 CONTENT = {"student": STUDENT, "progress": {"seconds": 1.0}}
@@ -117,3 +118,26 @@ def test_one_failure_of_torchs_own_reader_is_read_again(path: Path, monkeypatch:
 
     monkeypatch.setattr(torch, "load", fail_once)
     assert is_as_written(read_weight_file(path))
+
+
+def test_the_remedy_for_a_damaged_save_of_a_run_names_the_one_before(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "mine")
+    run.checkpoints.mkdir(parents=True)
+    run.params.write_text("{}\n")
+    for step in (4, 8):
+        torch.save(CONTENT, run.checkpoint(step))
+    remedies = {
+        8: f"pretrain command makes it again from {run.checkpoint(4)}",
+        4: "delete it: .*8.pt is newer",
+    }
+    for step, remedy in remedies.items():
+        whole = run.checkpoint(step).read_bytes()
+        for cut in (b"", whole[:-100]):
+            run.checkpoint(step).write_bytes(cut)
+            with pytest.raises(DamagedDataError, match=rf"{step}\.pt: .*; .*{remedy}"):
+                read_weight_file(run.checkpoint(step))
+        run.checkpoint(step).write_bytes(whole)
+    run.checkpoint(4).unlink()
+    run.checkpoint(8).write_bytes(b"")
+    with pytest.raises(DamagedDataError, match="bring a copy back, or move it away"):
+        read_weight_file(run.checkpoint(8))
