@@ -16,14 +16,18 @@ import submitit
 from cosmos.config.job_request import JobRequest
 from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
+from cosmos.launch.local_controller import holding_signals
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import Task, code_folder
 
 MAX_REQUEUES = 5
 """Requeues at most: submitit's local controller starts a job six times."""
 
-CONTROLLER = "submitit.local._local"
+CONTROLLER = "cosmos.launch.local_controller"
 """Module that a job's first process runs, with the submission's folder as its argument."""
+
+CONTROLLERS = {CONTROLLER, "submitit.local._local"}
+"""Modules that control jobs; version 0.1 started them with the second one."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
         return executor
 
     def _submit_command(self, command: str) -> "submitit.LocalJob[Any]":
-        with (self.folder / "controller.txt").open("ab") as log:
+        with (self.folder / "controller.txt").open("ab") as log, holding_signals():
             process = subprocess.Popen(
                 [sys.executable, "-m", CONTROLLER, str(self.folder)],
                 env={
@@ -171,7 +175,9 @@ def _controllers(name: str) -> list[str]:
     answer = subprocess.run(listing, capture_output=True, text=True, check=True)
     token = name.rpartition("-")[2]
     processes = (line.split() for line in answer.stdout.splitlines())
-    return [words[0] for words in processes if CONTROLLER in words and Path(words[-1]).name == token]
+    return [
+        words[0] for words in processes if CONTROLLERS.intersection(words) and Path(words[-1]).name == token
+    ]
 
 
 def threads_of(request: JobRequest) -> int:

@@ -28,6 +28,7 @@ from cosmos.errors import (
     error_kind,
     summarize_error,
 )
+from cosmos.launch.local_controller import heed_held_signals
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
 from cosmos.launch.pickled_call import JOB_SECRETS, load_call
 from cosmos.launch.rendezvous import meet_ranks
@@ -233,6 +234,7 @@ def interrupting_signals() -> Iterator[None]:
     for number in STOP_SIGNALS:
         signal.signal(number, interrupt)
     try:
+        heed_held_signals()
         yield
     finally:
         for number in STOP_SIGNALS:

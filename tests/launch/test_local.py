@@ -3,14 +3,17 @@
 import os
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.errors import InputError
+from cosmos.errors import InputError, StoppedError
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
+from cosmos.launch.once import submit_once
+from cosmos.launch.watch import wait_for_outcomes
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import Launcher
@@ -83,3 +86,15 @@ def test_each_process_of_a_submission_is_its_own_whatever_its_number(
         for process in controllers:
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 0.3])
+def test_a_job_that_is_cancelled_as_it_starts_was_asked_to_stop(tmp_path: Path, seconds: float) -> None:
+    launcher = Launcher("local", tmp_path)
+    job, _ = submit_once(launcher.spec(partial(examples.wait_for, tmp_path / "never")))
+    time.sleep(seconds)
+    job.cancel()
+    (outcome,) = wait_for_outcomes(job, launcher.said.append, from_start=True)
+    assert outcome.failure
+    assert outcome.failure.error is StoppedError
+    assert "stopped by SIGTERM; the same command continues" in outcome.failure.summary

@@ -54,7 +54,8 @@ def measure(run: RunDir, recall: float, data: str = "") -> None:
 
 def take_part(run: RunDir, state: str, **values: float) -> None:
     """Make a run a trial of a sweep."""
-    run.trial.write_text(json.dumps({"number": 3, "seed": 1, "state": state, "values": values}))
+    trial = {"sweep": "small-1a2b3c4d", "number": 3, "seed": 1, "asked": {}, "state": state, "values": values}
+    run.trial.write_text(json.dumps(trial))
 
 
 def submit(run: RunDir, job_id: str = "12") -> CallFiles:
