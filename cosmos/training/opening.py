@@ -65,7 +65,7 @@ def open_training(
         retention.checked[path] = True
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
     owes_evaluation = is_due and state.step not in standing.evaluated_steps
-    writer = CheckpointWriter(standing.lease, retention)
+    writer = CheckpointWriter(standing.lease, retention, learner.process.device)
     return Trainer(
         standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit, writer
     )

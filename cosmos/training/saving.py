@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, OutOfMemoryError, short_reason
 from cosmos.run.lease import Lease
 from cosmos.training.checkpoint import Retention, write_checkpoint
 
@@ -28,14 +27,18 @@ Place = tuple[object, ...]
 class HostCopy:
     """Copy of a training's state in host memory, in the same tensors each time; of a GPU's, pinned ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._tensors: dict[Place, Tensor] = {}
 
     def take(self, content: dict[str, Any]) -> dict[str, Any]:
-        """Return a copy of `content`, which the next call overwrites."""
+        """Return a copy of `content`, which the next call overwrites.
+
+        Raises OutOfMemoryError where there is too little memory.
+        """
         copied: dict[str, Any] = self._copy(content, ())
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            torch.cuda.current_stream().synchronize()  # copies to pinned memory do not wait by themselves
+        if self._device.type == "cuda":
+            torch.cuda.current_stream(self._device).synchronize()  # pinned memory is not waited for
         return copied
 
     def _copy(self, value: Any, place: Place) -> Any:
@@ -53,30 +56,53 @@ class HostCopy:
         """Return the tensor at a place; a new one where there is none of the same shape and type."""
         kept = self._tensors.get(place)
         if kept is None or kept.shape != like.shape or kept.dtype != like.dtype:
-            kept = torch.empty_like(like, device="cpu", pin_memory=like.is_cuda)
+            with explaining_full_memory():
+                kept = torch.empty_like(like, device="cpu", pin_memory=like.is_cuda)
             self._tensors[place] = kept
         return kept
+
+
+@contextmanager
+def explaining_full_memory() -> Iterator[None]:
+    """Raise OutOfMemoryError where torch cannot allocate host memory for a copy inside."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OutOfMemoryError(
+            "a copy of weights and optimiser, from which checkpoints are written, needs more memory "
+            f"than this process may have ({short_reason(error)}); give it more, or take a smaller model"
+        ) from error
 
 
 class CheckpointWriter:
     """Writer of a run's checkpoints: one at a time, by a thread, while training goes on."""
 
-    def __init__(self, lease: Lease, retention: Retention) -> None:
+    def __init__(self, lease: Lease, retention: Retention, device: torch.device) -> None:
         self._lease, self._retention = lease, retention
-        self._copy = HostCopy()
+        self._copy = HostCopy(device)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._save: Future[Path] | None = None
-        """the newest save, until `finish` has waited for it"""
+        self._work: Future[Any] | None = None
+        """the thread's newest save, or preparation, until `finish` has waited for it"""
+        self.is_prepared = False
+        """True once `prepare` was called"""
 
     @property
     def is_pending(self) -> bool:
         """True from the beginning of a save until `finish` has waited for it."""
-        return self._save is not None
+        return self._work is not None
 
     @property
     def has_failed(self) -> bool:
         """True when a save ended in an error that `finish` has not raised yet."""
-        return self._save is not None and self._save.done() and self._save.exception() is not None
+        return self._work is not None and self._work.done() and self._work.exception() is not None
+
+    def prepare(self, content: dict[str, Any]) -> None:
+        """Have the thread take the memory for copies of `content`, which the first save would wait for.
+
+        Where there is too little of it, that shows now, and not hours later.
+        """
+        self.is_prepared = True
+        self._work = self._thread.submit(self._copy.take, content)  # while it changes: nobody reads the copy
 
     def begin(self, content: dict[str, Any]) -> None:
         """Copy the content of a checkpoint, and begin to write it; wait for the save before it, if need be.
@@ -92,14 +118,17 @@ class CheckpointWriter:
                 waited,
             )
         copied = self._copy.take(content)
-        self._save = self._thread.submit(write_checkpoint, self._lease, copied, self._retention)
+        self._work = self._thread.submit(write_checkpoint, self._lease, copied, self._retention)
 
     def finish(self) -> None:
-        """Wait until the newest save is on disk; raise its error, once, as `write_checkpoint` does."""
-        if self._save:
-            wait([self._save])  # an interruption leaves the save to the next call
-            save, self._save = self._save, None
-            save.result()
+        """Wait until the newest save is on disk; raise its error, once, as `write_checkpoint` does.
+
+        Raises OutOfMemoryError where `prepare` met too little memory.
+        """
+        if self._work:
+            wait([self._work])  # an interruption leaves it to the next call
+            work, self._work = self._work, None
+            work.result()
 
     @contextmanager
     def finishing(self) -> Iterator[None]:

@@ -103,6 +103,7 @@ class Trainer:
             self.heed(self.learner.agree_on_flags(self.raise_flags(feed)), feed)
             while batch := feed.batch:
                 result = self.take_step(batch, feed)
+                self.prepare_saves()
                 bar.update(
                     task, completed=self.step, loss=f"loss {format_number(result.losses.total.item())}"
                 )
@@ -268,6 +269,11 @@ class Trainer:
         flags = result.flags
         return by_step or flags.save_due or flags.has_failed or flags.stop_signal > 0 or self.owes_evaluation
 
+    def prepare_saves(self) -> None:
+        """Have the first rank's writer take its memory, after a first step has made the optimiser's state."""
+        if self.learner.process.is_first and not self.writer.is_prepared:
+            self.writer.prepare(self.checkpoint_content())
+
     def save(self) -> None:
         """Write a checkpoint of the current step, unless it is there, and wait until it is on disk."""
         self.begin_save()
@@ -281,12 +287,15 @@ class Trainer:
 
         def begin() -> None:
             if not self.is_saved():
-                epoch = self.plan.epoch(self.step)
-                self.writer.begin(training_content(self.learner, self.state, epoch, self.run))
+                self.writer.begin(self.checkpoint_content())
 
         with self.stopwatch.paused():
             on_first_rank(begin)
         self.saved_at, self.saved_step = time.monotonic(), self.step
+
+    def checkpoint_content(self) -> dict[str, Any]:
+        """Return the content of a checkpoint of the current step; its tensors are the learner's own."""
+        return training_content(self.learner, self.state, self.plan.epoch(self.step), self.run)
 
     def is_saved(self) -> bool:
         """Return True when the checkpoint of the current step is on disk or on its way, on the first rank."""

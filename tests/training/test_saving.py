@@ -17,14 +17,13 @@ import torch
 
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
-from cosmos.errors import Interrupted, SupersededError, TransientError
+from cosmos.errors import Interrupted, OutOfMemoryError, SupersededError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training import saving
-from cosmos.training.checkpoint import training_content
 from cosmos.training.saving import HostCopy
 from cosmos.training.trainer import Trainer
-from tests.training.examples import batches, make_trainer, params, random_batch
+from tests.training.examples import CPU, batches, make_trainer, params, random_batch
 
 QUIET = params(log_every_steps=100)
 """Parameters of runs whose lines of metrics do not wait for the lock that a test holds."""
@@ -89,11 +88,9 @@ def disk(trainer: Trainer) -> SlowDisk:
 def test_a_copy_makes_the_file_that_the_state_itself_makes_in_the_same_memory_each_time(
     trainer: Trainer,
 ) -> None:
-    def content() -> dict[str, Any]:
-        return training_content(trainer.learner, trainer.state, 0, trainer.run)
-
+    content = trainer.checkpoint_content
     trainer.learner.step(random_batch(), 0.1, 0.9)
-    copy, files = HostCopy(), (io.BytesIO(), io.BytesIO())
+    copy, files = HostCopy(CPU.device), (io.BytesIO(), io.BytesIO())
     torch.save(content(), files[0])
     torch.save(copy.take(content()), files[1])
     assert files[0].getvalue() == files[1].getvalue()
@@ -104,6 +101,11 @@ def test_a_copy_makes_the_file_that_the_state_itself_makes_in_the_same_memory_ea
     later = copy.take(content())["student"]
     assert {name: weight.data_ptr() for name, weight in later.items()} == places
     assert torch.equal(weights["visual.proj"], content()["student"]["visual.proj"])
+
+
+def test_too_little_memory_for_a_copy_is_named() -> None:
+    with pytest.raises(OutOfMemoryError, match="from which checkpoints are written, needs more memory"):
+        HostCopy(CPU.device).take({"student": torch.empty(1 << 45, device="meta")})
 
 
 def test_steps_go_on_during_a_save_which_holds_the_state_of_its_step(
