@@ -48,7 +48,8 @@ def print_rows(rows: Sequence[Row], as_json: bool) -> None:
     table.add_column("limit")
     for row in rows:
         ratio = f"{row.ratio:.3g}" if row.meets_goal else f"[red]{row.ratio:.3g}[/red]"
-        figures = (f"{row.straightforward:.4g}", f"{row.ours:.4g}", ratio, f"{row.goal or '':.4}")
+        goal = "" if row.goal is None else f"{row.goal:.3g}"
+        figures = (f"{row.straightforward:.4g}", f"{row.ours:.4g}", ratio, goal)
         table.add_row(row.path, row.unit, *figures, row.limit)
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from cosmos.config.params import DistillTermParams, LossParams
 from cosmos.distributed.exchange import gather_rows
-from cosmos.distributed.group import rank, world_size
+from cosmos.distributed.group import world_size
 from cosmos.model.cosmos import NUM_GLOBAL, StudentViews, TeacherViews
+from cosmos.model.pairwise_loss import PairwiseLosses, WeightedViews, nce_losses, sigmoid_losses
 
 
 @dataclass(frozen=True)
@@ -29,60 +29,12 @@ class Losses:
     text_to_text: Tensor
 
 
-@dataclass(frozen=True)
-class GatheredViews:
-    """Views (V, B, D) of this rank's samples beside those of the samples of all N/B ranks, (V, N, D)."""
-
-    mine: Tensor
-    all: Tensor
-
-    def of(self, views: slice) -> "GatheredViews":
-        """Return some of the views."""
-        return GatheredViews(self.mine[views], self.all[views])
-
-
-def gather_views(*views: Tensor) -> list[GatheredViews]:
-    """Gather several stacks of views (V_i, B, D) from all ranks at once."""
+def gather_views(*stacks: Tensor) -> list[Tensor]:
+    """Gather stacks of views (V_i, B, D) from all ranks at once: (V_i, N, D)."""
     if world_size() == 1:
-        return [GatheredViews(mine, mine) for mine in views]
-    everything = gather_rows(torch.cat(views).transpose(0, 1)).transpose(0, 1)
-    parts = torch.split(everything, [len(mine) for mine in views])
-    return [GatheredViews(mine, part) for mine, part in zip(views, parts, strict=True)]
-
-
-def similarities(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:
-    """Return scale x y^T of every pair of views: (V, B, D), (K, N, D) -> (V, K, B, N)."""
-    return torch.einsum("vbd,knd->vkbn", scale * x, y)
-
-
-def own_logits(logits: Tensor) -> Tensor:
-    """Return the logit of each of this rank's rows with its own column: (V, K, B, N) -> (V, K, B)."""
-    return logits.diagonal(offset=rank() * logits.shape[-2], dim1=-2, dim2=-1)
-
-
-def cross_entropy(logits: Tensor) -> Tensor:
-    """Return the mean over rows of CE with the row's own column as label: (V, K, B, N) -> (V, K)."""
-    return (logits.logsumexp(dim=-1) - own_logits(logits)).mean(dim=-1)
-
-
-def nce(x: GatheredViews, y: GatheredViews, scale: Tensor) -> Tensor:
-    """Return the contrastive loss nce of every pair of views: (V, K)."""
-    forth = similarities(x.mine, y.all, scale)
-    # a process on its own has all rows: both directions are one matrix, read along one side and the other
-    alone = x.all is x.mine
-    back = forth.transpose(-1, -2) if alone else similarities(y.mine, x.all, scale).transpose(0, 1)
-    return (cross_entropy(forth) + cross_entropy(back)) / 2
-
-
-def sigmoid_loss(x: GatheredViews, y: GatheredViews, scale: Tensor, bias: Tensor) -> Tensor:
-    """Return SigLIP's loss (arXiv 2303.15343, algorithm 1) of every pair of views: (V, K).
-
-    Each of the N x N pairs is a binary decision: this rank's rows of x against all of y are its whole share.
-    """
-    logits = similarities(x.mine, y.all, scale) + bias
-    own = own_logits(logits)
-    others = logsigmoid(-logits).sum(dim=-1) - logsigmoid(-own)
-    return -(logsigmoid(own) + others).mean(dim=-1)
+        return list(stacks)
+    everything = gather_rows(torch.cat(stacks).transpose(0, 1)).transpose(0, 1)
+    return list(torch.split(everything, [len(views) for views in stacks]))
 
 
 def term_weights(loss: LossParams) -> DistillTermParams:
@@ -109,29 +61,41 @@ class CosmosLoss:
     params: LossParams
 
     def __call__(self, student: StudentViews, teacher: TeacherViews) -> Losses:
-        """Return the loss of a batch and its terms."""
-        clip, terms = self.contrastive(student), self.distill_terms(student, teacher)
+        """Return the loss of a batch and its terms. The total has gradients, the terms have none."""
+        contrastive = self.contrastive(student)
+        distill_total, terms = self.distill_terms(student, teacher)
         weights = term_weights(self.params).model_dump()
         distill = torch.stack([weight * terms[name] for name, weight in weights.items()]).sum()
-        total = self.params.contrastive_weight * clip + self.params.distill_weight * distill
-        return Losses(total, clip, distill, **terms)
+        return Losses(contrastive.total + distill_total, contrastive.terms[0], distill, **terms)
 
-    def contrastive(self, student: StudentViews) -> Tensor:
-        """Return the contrastive loss of CLIP or SigLIP between global images and all captions."""
-        image, text = gather_views(student.image[:NUM_GLOBAL], student.text)
+    def contrastive(self, student: StudentViews) -> PairwiseLosses:
+        """Return the contrastive loss of CLIP or SigLIP between all captions and global images."""
+        (image,) = gather_views(student.image[:NUM_GLOBAL])  # fewer than the captions
+        targets = [WeightedViews(image, self.params.contrastive_weight)]
         if self.params.contrastive == "siglip":
-            return sigmoid_loss(image, text, student.logit_scale, student.logit_bias).mean()
-        return nce(image, text, student.logit_scale).mean()
+            return sigmoid_losses(student.text, targets, student.logit_scale, student.logit_bias)
+        return nce_losses(student.text, targets, student.logit_scale)
 
-    def distill_terms(self, student: StudentViews, teacher: TeacherViews) -> dict[str, Tensor]:
-        """Return the four distillation terms by name; zeros where nothing is distilled."""
+    def distill_terms(self, student: StudentViews, teacher: TeacherViews) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum of the distillation terms, and the terms; zeros without distillation."""
         if not self.params.distills:
-            return {name: torch.zeros_like(student.logit_scale) for name in DistillTermParams.model_fields}
-        c, d, f, g = gather_views(student.image_distill, student.text_distill, teacher.image, teacher.text)
-        pairs = {
-            "image_to_image": (c, f),
-            "image_to_text": (c, g),
-            "text_to_image": (d, f),
-            "text_to_text": (d, g),
-        }
-        return {name: nce(x, y, student.distill_logit_scale).mean() for name, (x, y) in pairs.items()}
+            nothing = torch.zeros_like(student.logit_scale)
+            return nothing, dict.fromkeys(DistillTermParams.model_fields, nothing)
+        f, g = gather_views(teacher.image, teacher.text)
+        share, weights, scale = (
+            self.params.distill_weight,
+            term_weights(self.params),
+            student.distill_logit_scale,
+        )
+        image_targets = [
+            WeightedViews(f, share * weights.image_to_image),
+            WeightedViews(g, share * weights.image_to_text),
+        ]
+        text_targets = [
+            WeightedViews(f, share * weights.text_to_image),
+            WeightedViews(g, share * weights.text_to_text),
+        ]
+        image = nce_losses(student.image_distill, image_targets, scale)
+        text = nce_losses(student.text_distill, text_targets, scale)
+        names = ("image_to_image", "image_to_text", "text_to_image", "text_to_text")
+        return image.total + text.total, dict(zip(names, (*image.terms, *text.terms), strict=True))
