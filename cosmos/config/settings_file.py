@@ -7,7 +7,7 @@ as its first release wrote them.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from cosmos.errors import CosmosError, InputError, convert_os_error
 
 MAX_BYTES = 256 * 1024
 """Largest size of a settings file."""
+MAX_FLAT_BYTES, MAX_BRACKETS = 64 * 1024, 100
+"""Largest size, and number of brackets and nested items, of YAML that is read by the loader in C."""
 MAX_VALUES = 10_000
 """Largest number of values in a settings file, each alias (`*name`) counted as all that it stands for."""
 MAX_DEPTH = 30
@@ -137,8 +139,25 @@ def read_settings(path: Path) -> Layer:
 def read_mapping(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML record that this software wrote; errors as those of `read_settings`."""
     text = read_text(path, MAX_BYTES)
+    if (values := parse_flat(text.encode())) is not None:
+        return values
     with _naming_syntax_errors(path, text):
         return _require_mapping(yaml.load(text, BoundedLoader), path)
+
+
+def parse_flat(content: bytes) -> dict[str, Any] | None:
+    """Return the mapping in YAML 1.1 by the loader in C, in a tenth of the time; None where it is not for it.
+
+    It has no bounds, and crashes where values are nested deep: what is large, has anchors or many brackets or
+    nested items, or is no mapping, is for the loader that has, which also names lines.
+    """
+    nested = sum(map(content.count, (b"[", b"{", b"- -", b"? ?")))
+    if len(content) > MAX_FLAT_BYTES or b"&" in content or nested > MAX_BRACKETS:
+        return None
+    with suppress(yaml.YAMLError, ValueError, TypeError):  # a date such as 2026-13-45, a list as a key
+        values = yaml.load(content, getattr(yaml, "CSafeLoader", BoundedLoader))
+        return values if isinstance(values, dict) else None
+    return None
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -45,6 +47,10 @@ GONE is our own: no scheduler knows the job any longer.
 """
 
 
+SILENCE_SECONDS = 120.0
+"""Seconds that a program of Slurm's may take; one that hangs must not keep a list or a watcher for ever."""
+
+
 class SlurmSilentError(TransientError):
     """Slurm's controller does not answer; jobs may well go on."""
 
@@ -82,7 +88,10 @@ def is_installed() -> bool:
 
 def answers() -> bool:
     """Return True when there is a Slurm here, and its controller answers."""
-    return is_installed() and _ask("scontrol", "ping").returncode == 0
+    try:
+        return is_installed() and _ask("scontrol", "ping").returncode == 0
+    except SlurmSilentError:
+        return False
 
 
 def is_configured() -> bool:
@@ -95,14 +104,49 @@ def job_states(job_id: str, num_calls: int) -> list[JobState]:
 
     Raises SlurmSilentError when the controller does not answer.
     """
-    states = _from_queue(job_id)
-    if len(states) < num_calls:
-        # what the controller has forgotten does not run, whatever the accounts say
-        ended = {name: state for name, state in _from_accounting(job_id).items() if state.is_final}
-        states = {**ended, **states}
-    if num_calls == 1:
-        return [states.get(job_id, JobState("GONE"))]
-    return [states.get(f"{job_id}_{index}", JobState("GONE")) for index in range(num_calls)]
+    return _with_ended(_from_queue(job_id), {job_id: num_calls})[job_id]
+
+
+def states_of_jobs(jobs: Mapping[str, int]) -> dict[str, list[JobState]]:
+    """Return the states of many jobs by id, as `job_states`; `jobs`: their numbers of calls.
+
+    The queue and the accounts are asked once for all of them, and the controller of those that wait or run.
+    """
+    queued = _queued_jobs(jobs)
+    asked = [_from_queue(job_id) for job_id in jobs if job_id in queued]
+    return _with_ended({name: state for states in asked for name, state in states.items()}, jobs)
+
+
+def _with_ended(states: Mapping[str, JobState], jobs: Mapping[str, int]) -> dict[str, list[JobState]]:
+    """Return the states of each job's calls, of those that the queue has forgotten by accounting."""
+    counts = Counter(name.partition("_")[0] for name in states)
+    forgotten = [job_id for job_id, num_calls in jobs.items() if counts[job_id] < num_calls]
+    recorded = _from_accounting(",".join(forgotten)) if forgotten else {}
+    # what the controller has forgotten does not run, whatever the accounts say
+    states = {**{name: state for name, state in recorded.items() if state.is_final}, **states}
+    gone = JobState("GONE")
+    return {
+        job_id: [states.get(name, gone) for name in _names_of_calls(job_id, num_calls)]
+        for job_id, num_calls in jobs.items()
+    }
+
+
+def _names_of_calls(job_id: str, num_calls: int) -> list[str]:
+    return [job_id] if num_calls == 1 else [f"{job_id}_{index}" for index in range(num_calls)]
+
+
+def _queued_jobs(jobs: Iterable[str]) -> set[str]:
+    """Return the ids of the jobs that the controller knows.
+
+    Raises SlurmSilentError when the controller does not answer.
+    """
+    ids = ",".join(jobs)
+    asked = _ask("squeue", "--noheader", "--all", "--states=all", f"--jobs={ids}", "--format=%F")
+    if asked.returncode:
+        if "Invalid job id" in asked.stderr:  # it says so of a single one that it does not know
+            return set()
+        raise SlurmSilentError.of("the queue", asked.stderr)
+    return set(asked.stdout.split())
 
 
 def find_job(name: str) -> str:
@@ -145,7 +189,12 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     if not shutil.which(command[0]):
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not on this machine")
     whole_lists = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # of an array's elements
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=whole_lists)
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=whole_lists, timeout=SILENCE_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise SlurmSilentError.of(command[0], f"nothing in {SILENCE_SECONDS:g} s") from None
 
 
 def _from_queue(job_id: str) -> dict[str, JobState]:

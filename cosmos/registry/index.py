@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cosmos.config import figures, identity
+from cosmos.config import figures, identity, settings_file
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
@@ -197,6 +197,7 @@ def index_version() -> int:
         labels,
         directory,
         identity,
+        settings_file,
         figures,
         provenance_record,
         records,

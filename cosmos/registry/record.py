@@ -8,18 +8,15 @@ import math
 import os
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
 from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
-from cosmos.config.settings_file import MAX_BYTES, read_mapping
+from cosmos.config.settings_file import MAX_BYTES, parse_flat, read_mapping
 from cosmos.errors import StoppedError, class_of_kind
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -43,9 +40,6 @@ Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
 PROVENANCE_FILE = RunDir(Path()).provenance.name
-
-MAX_BRACKETS = 100
-"""Number of brackets up to which the fast loader reads YAML."""
 
 SCHEDULE_METRICS = ("learning_rate", "momentum")
 """Metrics of schedules, left out of records since people mean the parameters of these names."""
@@ -175,20 +169,8 @@ def read_param_values(run: RunDir) -> dict[str, RecordValue]:
     """
     with run.params.open("rb") as file:
         content = file.read(MAX_BYTES)
-    if is_flat(content):
-        with suppress(yaml.YAMLError, ValueError):  # ValueError: no UTF-8, or a date such as 2026-13-45
-            values = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            if isinstance(values, dict):
-                return flatten_params(with_first_defaults(values))
-    return flatten_params(with_first_defaults(read_mapping(run.params)))
-
-
-def is_flat(content: bytes) -> bool:
-    """Return True for YAML without anchors, and with few brackets and nested items.
-
-    Others are for the loader that is bounded: the fast one crashes where they are nested deep.
-    """
-    return b"&" not in content and sum(map(content.count, (b"[", b"{", b"- -", b"? ?"))) <= MAX_BRACKETS
+    values = parse_flat(content)
+    return flatten_params(with_first_defaults(read_mapping(run.params) if values is None else values))
 
 
 def flatten_params(values: Mapping[str, Any]) -> dict[str, RecordValue]:

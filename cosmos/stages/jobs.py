@@ -6,8 +6,11 @@ Nothing here imports torch, so that a list takes no longer than the scheduler's 
 import os
 import shlex
 import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich import box
@@ -21,7 +24,7 @@ from cosmos.config.printable_text import print_text, printable
 from cosmos.errors import InputError, Interrupted
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
-from cosmos.launch.slurm import JobState, SlurmSilentError
+from cosmos.launch.slurm import JobState, SlurmSilentError, states_of_jobs
 from cosmos.launch.submission import Submission, read_submission, submission_lock
 from cosmos.launch.watch import describe_job_state, wait_for_outcomes
 from cosmos.report.terminal import Terminal
@@ -31,6 +34,12 @@ from cosmos.run.records import describe_problem
 
 COLUMNS = ("run", "job", "state", "step", "samples/s", "left", "limit", "last line")
 """Headings of the table of jobs."""
+
+SILENT = JobState("UNKNOWN", "Slurm does not answer")
+"""State of jobs on a Slurm that does not answer."""
+
+NONE_ASKED: Mapping[str, JobState] = MappingProxyType({})
+"""States of no job."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,8 @@ class RunJob:
 def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
     """Return the jobs of all runs, the newest first, and print them unless `quiet`."""
     records = sorted(job_records(machine), key=time_of_change, reverse=True)
-    rows = [job_of_run(RunDir(record.parent), machine) for record in records]
+    states = states_on_slurm(records)
+    rows = [job_of_run(RunDir(record.parent), machine, states) for record in records]
     if not quiet:
         print_jobs(rows, machine)
     return rows
@@ -169,15 +179,33 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
     return submission
 
 
-def job_of_run(run: RunDir, machine: Machine) -> RunJob:
-    """Return the job of one run; where a file of it cannot be read, a job with this as its problem."""
+def states_on_slurm(records: Iterable[Path]) -> dict[str, JobState]:
+    """Return the states of jobs on Slurm by their id, which is asked once for all of these records."""
+    jobs = dict[str, int]()
+    for record in records:
+        with suppress(Exception):  # a damaged record, which has a row of its own
+            submission = read_submission(record)
+            if submission and submission.cluster == "slurm" and submission.job_id:
+                jobs[submission.job_id] = submission.num_calls
+    try:
+        return {job_id: states[0] for job_id, states in states_of_jobs(jobs).items()} if jobs else {}
+    except SlurmSilentError:
+        return dict.fromkeys(jobs, SILENT)
+
+
+def job_of_run(run: RunDir, machine: Machine, states: Mapping[str, JobState] = NONE_ASKED) -> RunJob:
+    """Return the job of one run; where a file of it cannot be read, a job with this as its problem.
+
+    `states`: those of jobs on Slurm that were asked for already, by id.
+    """
     name = name_of_run(run, machine)
     try:
         submission = read_submission(run.job)
         if submission is None:
             return run_job(run, name, "", "debug", "in the command itself", JobState(""))
-        state = current_job_state(submission)
         finished = submission.is_finished()
+        state = states.get(submission.job_id) if submission.cluster == "slurm" else None
+        state = state or current_job_state(submission)
         words = "finished" if finished else describe_job_state(state, submission.max_requeues)
         return run_job(run, name, submission.job_id, submission.cluster, words, state)
     except Exception as error:  # a damaged file may raise any error in its reader
@@ -216,7 +244,7 @@ def current_job_state(submission: Submission) -> JobState:
     try:
         return submission.states()[0]
     except SlurmSilentError:
-        return JobState("UNKNOWN", "Slurm does not answer")
+        return SILENT
 
 
 def print_jobs(rows: list[RunJob], machine: Machine) -> None:

@@ -138,3 +138,31 @@ def test_there_is_no_slurm_where_there_is_no_sbatch(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not slurm.answers()
     assert os.environ["PATH"] == str(tmp_path)
+
+
+def test_the_queue_and_the_accounts_are_asked_once_for_many_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs(
+        tmp_path, monkeypatch, scontrol=RUNNING, squeue="", sacct="20_0|COMPLETED|0:0|node0\n30|FAILED|1:0|n"
+    )
+    answers = '#!/bin/sh\necho "$0 $*" >> asked\ncase "$*" in *%F) echo 12 ;; *%L) echo 12 19:39 ;; esac\n'
+    (tmp_path / "squeue").write_text(answers)
+    monkeypatch.chdir(tmp_path)
+    states = slurm.states_of_jobs({"12": 1, "20": 2, "30": 1, "40": 1})
+    assert states["12"] == [JobState("RUNNING", "", "node[0-1]", "19:39", "", 1)]
+    assert [state.state for state in (*states["20"], *states["30"])] == ["COMPLETED", "GONE", "FAILED"]
+    assert states["40"] == [JobState("GONE")]
+    assert (tmp_path / "asked").read_text().count("squeue --noheader") == 2
+
+
+def test_a_program_that_hangs_is_a_silent_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs(tmp_path, monkeypatch, sbatch="")
+    for program in ("scontrol", "squeue"):
+        (tmp_path / program).write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setattr(slurm, "SILENCE_SECONDS", 0.1)
+    for question in (lambda: slurm.job_states("20", 1), lambda: slurm.states_of_jobs({"20": 1, "21": 1})):
+        with pytest.raises(slurm.SlurmSilentError, match=r"nothing in 0\.1 s"):
+            question()
+    assert not slurm.answers()
