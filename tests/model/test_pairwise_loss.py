@@ -111,7 +111,8 @@ def compute_share(rank: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(folder / "port").read_text())
     torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)):
-        for kind, batch, scale in itertools.product(("clip", "siglip"), (1, 3), (2.0, 90.0)):
+        cases = itertools.product(("clip", "siglip"), (1, 3), (2.0, 90.0), (1, 2**20))
+        for kind, batch, scale, pairwise_loss.LOGITS_AT_ONCE in cases:
             whole = leaves(3, 2, 2 * batch, 0, scale)
             mine = [t.detach()[:, rank * batch :][:, :batch] if t.ndim else t.detach().clone() for t in whole]
             mine = [tensor.requires_grad_() for tensor in mine]
