@@ -1,16 +1,25 @@
 """Damage of shards, as far as it shows without reading them, and of samples that were read."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from cosmos.config.machine import Machine
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.shards.index import index_path
-from cosmos.data.shards.remote import copied_size, is_remote, stored_size
+from cosmos.data.shards.remote import copied_size, is_remote, listed_sizes, stored_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
 
 NO_SUCH_SHARD = "no such file"
+
+STORAGE_REQUESTS = 32
+"""Requests to a storage, or to a disk in a network, at a time."""
+
+FILES_PER_REQUEST = 32
+"""Local shards that a thread looks at in turn: on a local disk, handing over each of them costs more."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +76,40 @@ def _find_index_damage(shard: ShardInfo, index: Path) -> ShardDamage | None:
     return ShardDamage(shard, f"its index {index.name} is empty") if is_empty else None
 
 
-def find_remote_damage(shard: ShardInfo, machine: Machine) -> ShardDamage | None:
-    """Return the damage of a remote shard, as far as its storage knows; None where there is none.
+def find_remote_damage(shards: Iterable[ShardInfo], machine: Machine) -> list[ShardDamage]:
+    """Return the damage of remote shards, as far as their storages know.
 
-    A shard that is copied already is not asked for. Raises InputError for a wrong URL or refused access,
-    TransientError when the storage fails.
+    No shard that is copied already is asked for, and none that a listing of its folder shows to be whole.
+    Raises InputError for a wrong URL or refused access, TransientError when the storage fails.
     """
-    if copied_size(shard.path, machine) == shard.num_bytes:
-        return None
+    needed = [shard for shard in shards if copied_size(shard.path, machine) != shard.num_bytes]
+    sizes = listed_sizes((shard.path for shard in needed), machine)
+    unsure = [shard for shard in needed if sizes.get(shard.path) != shard.num_bytes]
+    return _find_in_threads(lambda shard: _find_stored_damage(shard, machine), unsure, 1)
+
+
+def find_damaged_files(shards: Sequence[ShardInfo], folder: Path) -> list[ShardDamage]:
+    """Return the damage of local shards of the dataset in `folder`, and of all indexes.
+
+    Looks at several at a time, since disks in a network take their time for each. Raises as `find_damage`.
+    """
+    return _find_in_threads(lambda shard: find_local_damage(shard, folder), shards, FILES_PER_REQUEST)
+
+
+def _find_in_threads(
+    find: Callable[[ShardInfo], ShardDamage | None], shards: Sequence[ShardInfo], per_task: int
+) -> list[ShardDamage]:
+    """Return the damage that `find` finds, in order, of several shards at a time."""
+    pool = ThreadPoolExecutor(STORAGE_REQUESTS)
+    parts = [shards[first : first + per_task] for first in range(0, len(shards), per_task)]
+    try:
+        results = chain.from_iterable(pool.map(lambda part: [*map(find, part)], parts))
+        return [damage for damage in results if damage]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _find_stored_damage(shard: ShardInfo, machine: Machine) -> ShardDamage | None:
     try:
         size = stored_size(shard.path, machine)
     except DamagedDataError:

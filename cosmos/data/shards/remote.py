@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePosixPath
@@ -27,6 +27,9 @@ from cosmos.errors import (
 logger = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
+
+MIN_LISTED = 32
+"""Files of a folder from which on it is listed, in place of a request for each of them."""
 
 SILENCE_SECONDS = 30.0
 """Time for which a storage may send nothing before it counts as away."""
@@ -63,6 +66,10 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
 def list_files(pattern: str, machine: Machine) -> list[str]:
     """Return the URLs that match `pattern`, sorted, without hidden files.
 
@@ -92,6 +99,37 @@ def stored_size(url: str, machine: Machine) -> int | None:
     with _storage_errors(url, "cannot be found"):
         size: int | None = storage.info(path)["size"]
     return size
+
+
+def listed_sizes(urls: Iterable[str], machine: Machine) -> dict[str, int]:
+    """Return the sizes of files at `urls`, in bytes, as far as listings of their folders tell them.
+
+    A listing is a request for about a thousand files, so only folders with MIN_LISTED of the files are
+    listed, and none of an HTTP server, whose listings tell no sizes. Raises TransientError when the storage
+    fails.
+    """
+    folders: dict[str, list[str]] = {}
+    for url in urls:
+        folders.setdefault(url.rpartition("/")[0], []).append(url)
+    sizes: dict[str, int] = {}
+    for folder, files in folders.items():
+        listing = _list_folder(folder, machine) if len(files) >= MIN_LISTED and not _is_http(folder) else {}
+        sizes |= {url: listing[name] for url in files if (name := url.rpartition("/")[2]) in listing}
+    return sizes
+
+
+def _list_folder(url: str, machine: Machine) -> dict[str, int]:
+    """Return the sizes of the files in a folder, by name; {} where the storage lists none, or not for us."""
+    try:
+        storage, path = _file_system(url, machine)
+        storage.invalidate_cache(path)
+        with _storage_errors(url, "cannot be listed"):
+            files = storage.ls(path, detail=True)
+    except (DamagedDataError, InputError):
+        return {}
+    storage.invalidate_cache(path)  # or `stored_size` would tell what was listed, for ever
+    sizes = {PurePosixPath(file["name"]).name: file.get("size") for file in files}
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def cached_copy(url: str, machine: Machine) -> Path:
@@ -170,7 +208,7 @@ def _storage_options(url: str, machine: Machine) -> dict[str, Any]:
     aiohttp gives up whatever takes five minutes; botocore and s3fs would both try again several times.
     """
     options = machine.storage_options.get_secret_value()
-    if url.startswith(("http://", "https://")):
+    if _is_http(url):
         from aiohttp import ClientTimeout
 
         timeout = ClientTimeout(total=None, sock_connect=SILENCE_SECONDS, sock_read=SILENCE_SECONDS)

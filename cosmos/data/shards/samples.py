@@ -6,7 +6,6 @@ import os
 import tarfile
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache, partial
 from hashlib import file_digest
@@ -23,6 +22,7 @@ from cosmos.data.shards.damage import (
     ShardDamage,
     absent_shard,
     find_damage,
+    find_damaged_files,
     find_local_damage,
     find_remote_damage,
     unreadable_shard,
@@ -40,9 +40,6 @@ from cosmos.errors import DamagedDataError, TransientError, convert_os_error
 from cosmos.run.files import replacing
 
 OPEN_SHARDS = 32
-
-STORAGE_REQUESTS = 32
-"""Requests to a storage at a time."""
 
 _SIGNATURES = (
     (b"\xff\xd8\xff", "jpg"),
@@ -130,24 +127,15 @@ class ShardedSamples:
 
         Raises as `damage.find_damage` and `damage.find_remote_damage`.
         """
-        damage = (*self._damaged_remote_shards(), *self.damaged_files())
+        remote = (shard for shard in self.manifest.shards if is_remote(shard.path))
+        damage = (*find_remote_damage(remote, self._machine), *self.damaged_files())
         by_path = {item.shard.path: item for item in damage}
         paths = (shard.path for shard in self.manifest.shards)
         return tuple(by_path[path] for path in paths if path in by_path)
 
     def damaged_files(self) -> tuple[ShardDamage, ...]:
         """Return the damage of local shards and of all indexes. Raises as `damage.find_damage`."""
-        damage = (find_local_damage(shard, self.folder) for shard in self.manifest.shards)
-        return tuple(filter(None, damage))
-
-    def _damaged_remote_shards(self) -> list[ShardDamage]:
-        pool = ThreadPoolExecutor(STORAGE_REQUESTS)
-        try:
-            shards = (shard for shard in self.manifest.shards if is_remote(shard.path))
-            damage = pool.map(lambda shard: find_remote_damage(shard, self._machine), shards)
-            return list(filter(None, damage))
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return tuple(find_damaged_files(self.manifest.shards, self.folder))
 
 
 class OpenShard:

@@ -23,7 +23,7 @@ from cosmos.data.loader import make_loader
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.readable import ReadableSamples
 from cosmos.data.shards.existing import find_shards
-from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy
+from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy, stored_size
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from tests.data.examples import flip_bit_behind, machine, samples
@@ -170,6 +170,67 @@ def test_shards_that_are_gone_or_were_replaced_show_before_they_are_read_and_the
         read.read(0)
     with pytest.raises(TransientError, match=r"00001.tar: has 5 bytes, the manifest says 10240"):
         read.read(2)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that a storage is asked for one by one; folders with 4 files are listed."""
+    names: list[str] = []
+
+    def ask(url: str, machine: Machine) -> int | None:
+        names.append(url.rpartition("/")[2])
+        return stored_size(url, machine)
+
+    monkeypatch.setattr("cosmos.data.shards.remote.MIN_LISTED", 4)
+    monkeypatch.setattr("cosmos.data.shards.damage.stored_size", ask)
+    return names
+
+
+def test_shards_of_a_folder_are_found_by_its_listing_and_no_request_for_each(
+    tmp_path: Path, storage: dict[str, Any], asked: list[str]
+) -> None:
+    read = prepared(tmp_path, storage, number=6)
+    files = s3fs.S3FileSystem(**storage)
+    content = files.cat("bucket/00002.tar")
+    assert (read.damaged_shards(), asked) == ((), [])
+    files.rm("bucket/00002.tar")
+    files.pipe("bucket/00003.tar", b"other")
+    assert [str(damage) for damage in read.damaged_shards()] == [
+        "s3://bucket/00002.tar: no such file",
+        "s3://bucket/00003.tar: has 5 bytes, the manifest says 10240",
+    ]
+    assert sorted(asked) == ["00002.tar", "00003.tar"]
+    files.pipe("bucket/00002.tar", content)
+    assert [damage.shard.path for damage in read.damaged_shards()] == ["s3://bucket/00003.tar"]
+
+
+@pytest.mark.parametrize("error", [PermissionError("ListBucket"), NotImplementedError(), FileNotFoundError()])
+def test_a_storage_that_may_not_be_listed_is_asked_for_each_shard(
+    tmp_path: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for number in range(5):
+        write_shard(tmp_path / f"0000{number}.tar", samples(1))
+        content = (tmp_path / f"0000{number}.tar").read_bytes()
+        fsspec.filesystem("memory").pipe(f"/unlisted/0000{number}.tar", content)
+    settled = machine(tmp_path)
+    prepare_dataset(params("memory://unlisted/{00000..00004}.tar"), settled, processes=1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.ls", refuse)
+    assert ShardedSamples(settled.dataset("remote", "train"), settled).damaged_shards() == ()
+    assert sorted(asked) == [f"0000{number}.tar" for number in range(5)]
+
+
+def test_a_storage_that_fails_while_it_is_listed_is_worth_another_try(
+    tmp_path: Path, storage: dict[str, Any], busy_storage: dict[str, Any], asked: list[str]
+) -> None:
+    prepared(tmp_path, storage, number=4)
+    settled = machine(tmp_path, storage_options=busy_storage)
+    with pytest.raises(TransientError, match=r"s3://bucket: cannot be listed"):
+        ShardedSamples(settled.dataset("remote", "train"), settled).damaged_shards()
+    assert asked == []
 
 
 @pytest.mark.parametrize("workers", [0, 2])
