@@ -5,6 +5,7 @@ the batches that it would have got, whatever the number of its workers and ranks
 """
 
 import atexit
+import gc
 import signal
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -69,7 +70,7 @@ def make_loader(
         batch_sampler=(data.order.part(step, rank, world_size) for step in steps),
         collate_fn=_batch,
         num_workers=machine.workers,
-        worker_init_fn=_ignore_signals,
+        worker_init_fn=_begin_worker,
         pin_memory=pick_device(machine.device).type == "cuda",
         generator=torch.Generator(),  # or each start of the loader would advance the process's generator
     )
@@ -188,14 +189,16 @@ def _close(reference: "weakref.ref[Batches]") -> None:
         batches.close()
 
 
-def _ignore_signals(worker: int) -> None:
-    """Leave signals to the training process.
+def _begin_worker(worker: int) -> None:
+    """Leave signals to the training process, and what it holds where it is.
 
-    The launcher sends them to every process of a job. Workers would run the handlers that they inherited, or
-    die in the midst of the training process's last steps.
+    The launcher sends signals to every process of a job. Workers would run the handlers that they inherited,
+    or die in the midst of the training process's last steps. A full garbage collection writes into every
+    inherited object, and would so copy a hundred megabytes of shared memory into each worker.
     """
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
+    gc.freeze()
 
 
 def _check_caption_mode(samples: ShardedSamples, params: Params) -> None:

@@ -1,4 +1,5 @@
 import errno
+import gc
 import itertools
 import multiprocessing
 import os
@@ -380,6 +381,16 @@ class TestWorkers:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
                 os.kill(child.pid or 0, number)
         assert [len(batch) for batch in (*first, *loader)] == [BATCH] * NUM_STEPS
+
+    def test_collect_no_garbage_among_what_they_inherit(self) -> None:
+        from cosmos.data.loader import _begin_worker
+
+        child = os.fork()
+        if child == 0:
+            _begin_worker(0)
+            os._exit(0 if gc.get_freeze_count() > 1000 and len(gc.get_objects()) < 1000 else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert gc.get_freeze_count() == 0
 
     def test_end_when_the_loader_is_closed(self, samples: ShardedSamples) -> None:
         before = set(multiprocessing.active_children())
