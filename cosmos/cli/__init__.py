@@ -8,17 +8,15 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from cosmos.cli.commands import COMMANDS, DESCRIPTION
 from cosmos.cli.output import discard_output, flush_output, is_output_closed
 from cosmos.cli.parser import CommandParser
 from cosmos.config.printable_text import PrintableFormatter, print_text
-from cosmos.distributed.stop_signals import heed_stop_signals, was_stopped
+from cosmos.distributed.stop_signals import ctrl_c_outcome, heed_stop_signals, was_stopped
 from cosmos.errors import CosmosError, InputError, Interrupted, error_class, summarize_error
-
-CONTINUING = frozenset({"prepare", "pretrain", "evaluate", "sweep"})
-"""Commands that go on where they were stopped, given again."""
 
 CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
 """Exit status of a command whose output nobody reads any more, as of those that SIGPIPE ends."""
@@ -31,9 +29,7 @@ def main() -> None:
     try:
         run_command()
     except KeyboardInterrupt:
-        if not CONTINUING.intersection(sys.argv[1:2]):
-            sys.exit(130)
-        exit_with_message("stopped by Ctrl-C; the same command continues", Interrupted.exit_status)
+        exit_with_message(*ctrl_c_outcome())
     except Interrupted as stop:
         exit_with_message(f"{stop}; the same command continues", stop.exit_status)
     except Exception as error:
@@ -109,8 +105,9 @@ def set_up_logging() -> None:
 
 
 def exit_with_message(message: str, status: int) -> NoReturn:
-    """End the command with a message on the error stream and an exit status."""
-    print_text(f"cosmos: {message}", to_errors=True)
+    """End the command with a message on the error stream, if there is one, and an exit status."""
+    with suppress(OSError):  # of a terminal that is gone
+        print_text(f"cosmos: {message}" if message else "", to_errors=True, end="\n" if message else "")
     try:
         flush_output()
     except OSError:  # a second failure, which must not replace the status of the first

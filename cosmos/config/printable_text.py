@@ -8,6 +8,8 @@ colours, `cosmos.report.terminal`; none of them interprets markup.
 
 import logging
 import sys
+from contextlib import suppress
+from typing import IO, Any, cast
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of what spreadsheets take for a formula, also of full width."""
@@ -45,6 +47,35 @@ def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:
     """Print lines for a person, on the error stream or else on the output, at once."""
     stream = sys.stderr if to_errors else sys.stdout
     print(printable_lines(text), file=stream, end=end, flush=True)
+
+
+class ErrorStream:
+    """Error stream for a progress bar, which ends when nobody can see it any more, and stops no work.
+
+    The terminal may be closed, and a reader may end as `| head` does.
+    """
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, if that can be seen."""
+        with suppress(OSError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Show what was written, if that can be seen."""
+        with suppress(OSError):
+            self.stream.flush()
+
+
+def error_stream() -> IO[str]:
+    """Return the stream of progress bars."""
+    return cast(IO[str], ErrorStream())
 
 
 class PrintableFormatter(logging.Formatter):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import error_stream, printable
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.device_memory import explaining_full_gpus
@@ -226,7 +226,7 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(stderr=True)
+    console = Console(file=error_stream())
     hidden = quiet or rank() > 0 or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
         task = bar.add_task(printable(noun), total=total)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config import figures, identity, settings_file
+from cosmos.config.printable_text import error_stream
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
@@ -142,7 +143,7 @@ def with_progress_bar(names: Sequence[str]) -> Iterable[str]:
     from rich.console import Console
     from rich.progress import track
 
-    return track(names, "reading runs", console=Console(stderr=True), transient=True)
+    return track(names, "reading runs", console=Console(file=error_stream()), transient=True)
 
 
 def read_entry(path: str, name: str) -> IndexEntry:

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from cosmos.config.printable_text import printable_lines
+from cosmos.config.printable_text import error_stream, printable_lines
 
 
 class Terminal(Console):
@@ -15,7 +15,7 @@ class Terminal(Console):
     """
 
     def __init__(self, stderr: bool = False) -> None:
-        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        super().__init__(file=error_stream() if stderr else None, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return `text` as Rich's, with the style and alignment among `options`."""

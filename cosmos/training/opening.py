@@ -9,7 +9,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.patience import wait_while_transient
 from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model.checkpoints import Checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -87,10 +87,21 @@ def take_over(run: RunDir, machine: Machine) -> Standing:
 
 
 def resume_from(path: Path, learner: Learner, plan: StepPlan, machine: Machine) -> TrainingState:
-    """Read a checkpoint, and resume `learner` from it. Raises InputError for one of a longer run."""
+    """Read the checkpoint that the first rank found whole, and resume `learner` from it.
+
+    Raises InputError for one of a longer run, TransientError for one that another rank sees otherwise.
+    """
 
     def read() -> Checkpoint:
-        return read_saved_checkpoint(path)
+        try:
+            return read_saved_checkpoint(path)
+        except DamagedDataError:
+            if learner.process.is_first:
+                raise
+            problem = (
+                "damaged here, and whole where the first rank reads it; all ranks must see one runs_root"
+            )
+            raise TransientError(f"{path}: {problem}") from None
 
     state = resume_learner(learner, wait_for(read, machine))
     if state.step > plan.total_steps:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_number
+from cosmos.config.printable_text import error_stream
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
 from cosmos.data.shards.damage import SampleDamage
@@ -315,7 +316,7 @@ class Trainer:
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=error_stream()),
             disable=not self.learner.process.is_first,
         )
 

@@ -1,8 +1,18 @@
 import logging
+import os
+import sys
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
-from cosmos.config.printable_text import PrintableFormatter, print_text, printable, printable_lines
+from cosmos.config.printable_text import (
+    PrintableFormatter,
+    error_stream,
+    print_text,
+    printable,
+    printable_lines,
+)
 from tests.hostile_texts import HOSTILE_TEXTS
 
 
@@ -22,3 +32,13 @@ def test_no_text_does_anything_in_a_terminal_or_a_log(text: str, capsys: pytest.
     assert printed.out == f"{shown}\n"
     assert printed.err == shown
     assert shown.replace("\n", "").replace("\t", "").isprintable()
+
+
+def test_a_progress_bar_that_nobody_can_see_any_more_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setattr(sys, "stderr", os.fdopen(writer, "w", buffering=1))
+    os.close(reader)
+    with pytest.raises(BrokenPipeError):
+        sys.stderr.write("a line\n")
+    with Progress(console=Console(file=error_stream(), force_terminal=True)) as bar:
+        bar.advance(bar.add_task("work", total=1))

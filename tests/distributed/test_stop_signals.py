@@ -38,6 +38,8 @@ def stopped_at_import(module: str, number: int, *arguments: str) -> list[str]:
         ("cosmos.cli.runs", signal.SIGTERM, "runs", 75),
         ("cosmos.stages.pretrain_job", signal.SIGINT, "pretrain", 75),
         ("cosmos.stages.jobs", signal.SIGINT, "jobs", 130),
+        ("cosmos.cli", signal.SIGINT, "prepare", 75),
+        ("cosmos.cli", signal.SIGHUP, "pretrain", 75),
     ],
 )
 def test_a_signal_before_a_command_begins_ends_it_with_its_status(

@@ -5,6 +5,7 @@ import os
 import socket
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -46,16 +47,18 @@ def train_and_resume(rank: int, folder: str) -> None:
         resumed = open_on(process, Path(folder) / "parts")
         assert resumed.step == 3
         resumed.train(mine[3:])
-        if rank == 1:
-            torch.load = fail
-        try:
-            open_on(process, Path(folder) / "parts")
-        except CosmosError as error:
-            (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {error}")
+        for number, error in enumerate(UNREADABLE):
+            if rank == 1:
+                torch.load = Mock(side_effect=error)
+            try:
+                open_on(process, Path(folder) / "parts")
+            except CosmosError as raised:
+                file = Path(folder) / f"{rank}-{number}.txt"
+                file.write_text(f"{type(raised).__name__} {raised}")
 
 
-def fail(*args: object, **options: object) -> None:
-    raise OSError(errno.EIO, "Input/output error")
+UNREADABLE = (OSError(errno.EIO, "Input/output error"), RuntimeError("Bad CRC-32"))
+"""What the second rank meets when it reads what the first has read whole."""
 
 
 @pytest.mark.slow
@@ -68,7 +71,11 @@ def test_ranks_resume_together_and_what_one_cannot_read_is_an_error_on_all(tmp_p
     whole, parts = (weights(tmp_path / run / "checkpoints" / last) for run in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    raised = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
-    assert raised[0] == raised[1]
-    assert raised[0].startswith("TransientError")
-    assert "step-00000006.pt: cannot be read" in raised[0]
+    for number, problem in enumerate(
+        ("cannot be read", "damaged here, and whole where the first rank reads it")
+    ):
+        raised = [(tmp_path / f"{rank}-{number}.txt").read_text() for rank in (0, 1)]
+        assert raised[0] == raised[1]
+        assert raised[0].startswith("TransientError")
+        assert f"step-00000006.pt: {problem}" in raised[0]
+        assert "rank 1 on" in raised[0]
