@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pydantic import BaseModel
 from cosmos.cli import run_command
 from cosmos.cli.commands import COMMANDS
 from cosmos.errors import InputError
+from tests.registry.run_files import make_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -44,6 +46,23 @@ for command in {HELPED}:
     assert command or "pydantic" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_lists_import_nothing_heavy(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    make_run(tmp_path / "runs" / "one")
+    code = """
+import contextlib, io, sys
+from cosmos.cli import run_arguments
+for command in ("runs list", "jobs", "datasets", "compare one"):
+    with contextlib.redirect_stdout(io.StringIO()):
+        run_arguments(command.split())
+    heavy = {"torch", "pandas", "matplotlib", "plotly", "optuna", "wandb", "pyarrow", "scipy", "prefect"}
+    assert heavy.isdisjoint(sys.modules), (command, heavy & sys.modules.keys())
+"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 

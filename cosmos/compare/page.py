@@ -8,6 +8,8 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
@@ -60,11 +62,11 @@ def script_json(value: Any) -> Markup:
 
 
 def plotly_library() -> str:
-    """Return the JavaScript of Plotly's library."""
-    from plotly.offline import get_plotlyjs
-
-    text: str = get_plotlyjs()
-    return text
+    """Return the JavaScript of Plotly's library, for which its Python is not imported."""
+    spec = find_spec("plotly")
+    assert spec
+    assert spec.origin
+    return (Path(spec.origin).parent / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
 def script_hash(script: str) -> str:

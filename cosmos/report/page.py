@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from cosmos.config.printable_text import printable
-from cosmos.report.curves import LossChart
-from cosmos.report.tables import ScoreTable
+
+if TYPE_CHECKING:  # a page without charts is written without matplotlib
+    from cosmos.report.curves import LossChart
+    from cosmos.report.tables import ScoreTable
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -47,7 +49,7 @@ class SuiteSection:
     """Section of a suite: tables, sources and pictures."""
 
     name: str
-    tables: Sequence[ScoreTable]
+    tables: "Sequence[ScoreTable]"
     sources: Sequence[Fact]
     """datasets, settings and code that the figures come from"""
     pictures: Sequence[PagePicture]
@@ -62,7 +64,7 @@ class ReportPage:
     suites: Sequence[SuiteSection]
     training: str
     """summary of the pretraining, in a line"""
-    charts: Sequence[LossChart]
+    charts: "Sequence[LossChart]"
     parameters: Sequence[Fact]
     """parameters that differ from the defaults"""
     provenance: Sequence[Fact]
