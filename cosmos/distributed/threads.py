@@ -41,8 +41,8 @@ def computing_threads(number: int) -> Iterator[None]:
     0: as many as the environment says, or else as this process has cores. torch sees the cores of the machine
     and of the affinity, but neither a quota nor other ranks of the node.
     """
-    if (chosen := number or default_number()) != torch.get_num_threads():
-        torch.set_num_threads(chosen)
+    if number or default_number() != torch.get_num_threads():  # setting the same number changes MKL's ways
+        torch.set_num_threads(number or default_number())
     if torch.get_num_threads() == 1 or any(name in os.environ for name in WAYS_TO_WAIT):
         yield
         return
@@ -83,7 +83,7 @@ def core_times() -> dict[str, tuple[int, int]]:
     """Return the time that each thread of this process was on a core, and waited for one, in nanoseconds."""
     times = dict[str, tuple[int, int]]()
     for task in TASKS.iterdir():
-        with suppress(OSError):  # it has ended; or this kernel does not count
+        with suppress(OSError, ValueError):  # it has ended; or this kernel does not count
             ran, waited, _ = (task / "schedstat").read_text().split()
             times[task.name] = int(ran), int(waited)
     return times
@@ -115,12 +115,13 @@ def crowding() -> Iterator[None]:
 
 def hold_threads(number: int, leave: Event) -> None:
     """Have libgomp start a team of so many threads, which do nothing and end with this thread."""
+    nothing = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
     for path in libgomp_paths():
-        nothing = ctypes.cast(ctypes.CDLL(None).abs, ctypes.c_void_p)
-        ctypes.CDLL(path).GOMP_parallel(nothing, None, ctypes.c_uint(number), ctypes.c_uint(0))
+        with suppress(OSError, AttributeError):  # a library without the function
+            ctypes.CDLL(path).GOMP_parallel(nothing, None, ctypes.c_uint(number), ctypes.c_uint(0))
     leave.wait()
 
 
 def libgomp_paths() -> set[str]:
     """Return the paths of the libgomp libraries that this process has loaded."""
-    return set(re.findall(r"\S*/libgomp[^/\s]*$", Path("/proc/self/maps").read_text(), re.MULTILINE))
+    return set(re.findall(r"\s(/.*/libgomp[^/\s]*)$", Path("/proc/self/maps").read_text(), re.MULTILINE))
