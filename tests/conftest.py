@@ -1,5 +1,6 @@
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -39,3 +40,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if needing and not slurm.answers():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason="no Slurm answers here; `make slurm-up` brings one up"))
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an experiment and a prepared dataset."""
+    from tests.stages.examples import TINY, cosmos  # imports torch, after the variables above are set
+
+    folder = tmp_path_factory.mktemp("stages")
+    (folder / "tiny.yaml").write_text(TINY)
+    done = cosmos(folder, "prepare")
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -1,12 +1,8 @@
 import errno
-import os
-import socket
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import torch
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import process_group, rank
@@ -19,6 +15,7 @@ from cosmos.errors import (
     SupersededError,
     TransientError,
 )
+from tests.forks import run_ranks
 
 
 class StageError(TransientError):
@@ -43,9 +40,6 @@ RAISED = [type(error) for error in ERRORS[:6]] + [InputError, TransientError, Tr
 
 
 def meet_errors(process: int, folder: str) -> None:
-    os.environ.update(RANK=str(process), WORLD_SIZE="2", LOCAL_RANK=str(process))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
-    torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)):
         assert on_every_rank(rank) == [0, 1]
         assert on_first_rank(lambda: f"from {rank()}") == "from 0"
@@ -63,10 +57,7 @@ def raise_on_second(error: Exception) -> None:
 
 @pytest.mark.slow
 def test_an_error_of_one_rank_is_raised_on_all_with_its_class_and_message(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(meet_errors, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(meet_errors, str(tmp_path))
     assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["0.txt", "1.txt"]
 
 

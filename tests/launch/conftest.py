@@ -19,8 +19,10 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def one_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a job wrote last is seen at once: nothing is waited for."""
+    """What a job wrote last is seen at once: nothing is waited for, and ends are noticed soon."""
     monkeypatch.setattr(watch, "GRACE", 1.0)
+    monkeypatch.setattr(watch, "FILE_POLL", 0.1)
+    monkeypatch.setattr(watch, "SHORTEST_POLL", 0.4)
 
 
 @pytest.fixture(params=["debug", "local", ON_SLURM])

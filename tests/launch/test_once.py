@@ -141,7 +141,7 @@ def test_a_job_runs_the_code_of_its_submission(job_launcher: Launcher) -> None:
 
 def test_an_array_runs_a_few_at_a_time(job_launcher: Launcher, tmp_path: Path) -> None:
     request = SMALL.model_copy(update={"array_parallelism": 2})
-    calls = [partial(examples.mark_and_wait, tmp_path, index, 1.0) for index in range(5)]
+    calls = [partial(examples.mark_and_wait, tmp_path, index, 1.0) for index in range(3)]
     outcomes = job_launcher(*calls, request=request)
     assert max(outcome.value for outcome in outcomes) <= 2
 

@@ -40,7 +40,8 @@ stages:
     wdir: ..
     outs: [folder/met]
 """)
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")  # as `dvc init --no-scm` does
     return tmp_path
 
 

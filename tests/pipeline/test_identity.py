@@ -1,6 +1,8 @@
 """What identifies the stages of the pipeline: values that decide, and code that computes."""
 
+import ast
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -23,9 +25,11 @@ def fingerprints() -> dict[str, str]:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package, whose fingerprints are taken."""
+    """A copy of the package, whose fingerprints are taken; files that are as they were are parsed once."""
     shutil.copytree(ROOT / "cosmos", tmp_path / "cosmos")
     monkeypatch.setattr(code_fingerprint, "ROOT", tmp_path)
+    monkeypatch.setattr(ast, "parse", cache(ast.parse))
+    monkeypatch.setattr(code_fingerprint, "computation", cache(code_fingerprint.computation))
     return tmp_path / "cosmos"
 
 

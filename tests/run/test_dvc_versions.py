@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import s3fs
+from dvc.cli import main as dvc_command
 from dvc.exceptions import DownloadError, DvcException
 from dvc.lock import LockError
 from dvc_objects.fs.errors import AuthError
@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from cosmos.errors import InputError, TransientError
 from cosmos.run.dvc_versions import fetch_version, recorded_versions
+from tests.forks import run_forked
 from tests.stages.examples import ROOT
 from tests.workspaces import commit, git
 
@@ -23,13 +24,7 @@ QUIET = {"DVC_NO_ANALYTICS": "1"}
 
 
 def dvc(folder: Path, *arguments: str, **env: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        cwd=folder,
-        env={**os.environ, **QUIET, **env},
-        capture_output=True,
-        text=True,
-    )
+    done = run_forked(dvc_command, arguments, folder, {**os.environ, **QUIET, **env})
     assert done.returncode == 0, done.stderr
     return done.stdout
 

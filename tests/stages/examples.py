@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cosmos.__main__ import main
+from tests.forks import run_forked
+
 ROOT = Path(__file__).parent.parent.parent
 TINY = """
 data: {samples_per_shard: 16, demo: {num_train: 40, num_heldout: 12, image_size: 48}}
@@ -34,4 +37,4 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 def cosmos(folder: Path, *arguments: str, **machine: str) -> subprocess.CompletedProcess[str]:
     env = environment(folder, **machine)
-    return subprocess.run(command(folder, *arguments), cwd=ROOT, env=env, capture_output=True, text=True)
+    return run_forked(main, command(folder, *arguments)[3:], ROOT, env)

@@ -2,15 +2,12 @@
 
 import errno
 import json
-import os
-import socket
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
 import torch
 from PIL import Image
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.data.folders import open_file
 from cosmos.errors import CosmosError, TransientError
@@ -22,6 +19,7 @@ from cosmos.run.directory import RunDir
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluation_result import EvaluationResult, figures_published_of
 from tests.evaluation.examples import COLOURS, write_images
+from tests.forks import run_ranks
 from tests.model.examples import write_checkpoint
 from tests.stages.colours import here, make_place, params, write_flags, write_run
 
@@ -282,10 +280,7 @@ def test_published_figures_stand_beside_a_checkpoints_own(place: Path) -> None:
 def test_two_processes_measure_what_one_does(place: Path) -> None:
     alone = run(place, "retrieval", "classification").results
     write_run(place / "runs" / "shared", seed=0)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    spawn(evaluate_rank, (str(place), port), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(evaluate_rank, str(place))
     for suite, dataset in (("retrieval", "heldout"), ("classification", "colours")):
         found = json.loads((place / "runs" / "shared" / "results" / f"{suite}.json").read_text())
         expected = alone[suite][dataset]["models"]
@@ -293,9 +288,7 @@ def test_two_processes_measure_what_one_does(place: Path) -> None:
             assert figures == pytest.approx(expected[which])
 
 
-def evaluate_rank(rank: int, folder: str, port: str) -> None:
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), **address}
+def evaluate_rank(rank: int, folder: str) -> None:
     place = Path(folder)
     evaluate(
         ["retrieval", "classification"], params(), here(place), place / "runs" / "shared", "", quiet=True

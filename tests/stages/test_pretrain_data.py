@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-import torch
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params, PretrainParams
@@ -28,6 +26,7 @@ from cosmos.run.directory import RunDir
 from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.training.opening import open_training
 from tests.data.examples import samples
+from tests.forks import run_ranks
 from tests.training.examples import CPU, LIMIT, PLAN, make_learner, no_figures, params, random_batch
 
 DOING_WITHOUT = Params(pretrain=PretrainParams(batch_size=2, max_damaged=0.4))
@@ -149,9 +148,6 @@ def test_too_much_damage_stops_before_anything_is_recorded(run: RunDir, split: S
 
 def meet_absence(rank: int, folder: Path) -> None:
     """Open data that the second rank sees less of; then train while the second rank's loader fails."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(folder / "port").read_text())
-    torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)) as process:
         split = ShardedSamples(folder / str(rank), Machine())
         data = open_data(RunDir(folder / "run"), split, DOING_WITHOUT, Machine())
@@ -184,10 +180,7 @@ def test_what_one_rank_alone_cannot_read_is_an_error_on_all_within_seconds(tmp_p
     write_split(tmp_path / "0")
     shutil.copytree(tmp_path / "0", tmp_path / "1")
     (tmp_path / "1" / "b.tar").unlink()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(meet_absence, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(meet_absence, tmp_path)
     for case, message in (
         (
             "shard",

@@ -1,15 +1,12 @@
 """Two ranks open a training together."""
 
 import errno
-import os
-import socket
 from datetime import timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.config.machine import Machine
 from cosmos.distributed.group import ProcessRank, process_group
@@ -17,6 +14,7 @@ from cosmos.errors import CosmosError
 from cosmos.run.directory import RunDir
 from cosmos.training.opening import open_training
 from cosmos.training.trainer import Trainer
+from tests.forks import run_ranks
 from tests.training.examples import (
     LIMIT,
     PLAN,
@@ -37,9 +35,6 @@ def open_on(process: ProcessRank, run: Path) -> Trainer:
 
 def train_and_resume(rank: int, folder: str) -> None:
     """Train a run to its end, one that goes on from step 3, and open one that the second rank cannot read."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
-    torch.set_num_threads(1)
     mine = [random_batch(seed=step).split(2)[rank] for step in range(6)]
     with process_group("cpu", timedelta(minutes=5)) as process:
         open_on(process, Path(folder) / "whole").train(mine)
@@ -63,10 +58,7 @@ UNREADABLE = (OSError(errno.EIO, "Input/output error"), RuntimeError("Bad CRC-32
 
 @pytest.mark.slow
 def test_ranks_resume_together_and_what_one_cannot_read_is_an_error_on_all(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(train_and_resume, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(train_and_resume, str(tmp_path))
     last = RunDir(tmp_path / "whole").checkpoint(6).name
     whole, parts = (weights(tmp_path / run / "checkpoints" / last) for run in ("whole", "parts"))
     assert whole.keys() == parts.keys()

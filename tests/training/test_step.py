@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import (
@@ -18,6 +17,7 @@ from cosmos.config.params import (
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.training.step import RankFlags
+from tests.forks import run_ranks
 from tests.training.examples import (
     CPU,
     make_learner,
@@ -81,11 +81,6 @@ def test_activation_checkpointing_changes_no_weight() -> None:
 
 
 def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> None:
-    import os
-
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
-    torch.set_num_threads(1)
     with process_group("cpu", timedelta(minutes=5)) as process:
         mine = [random_batch(seed=s).split(2)[rank] for s in range(3)]
         weights = weights_after(tiny_params(loss=loss), Machine(micro_batches=micro_batches), mine, process)
@@ -106,12 +101,7 @@ def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> No
 def test_two_ranks_give_the_loss_and_weights_of_one_process(
     tmp_path: Path, micro_batches: int, loss: LossParams
 ) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(run_rank, (str(tmp_path), micro_batches, loss), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(run_rank, str(tmp_path), micro_batches, loss)
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     alone = weights_after(tiny_params(loss=loss), Machine(), [random_batch(seed=s) for s in range(3)])
     mean_loss = torch.stack([r.pop("loss") for r in results]).mean()

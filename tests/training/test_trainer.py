@@ -3,7 +3,6 @@
 import math
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +12,6 @@ from typing import BinaryIO
 
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
@@ -32,6 +30,7 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training.opening import open_training
 from cosmos.training.trainer import ModelEvaluation
+from tests.forks import run_ranks
 from tests.training.examples import (
     LIMIT,
     PLAN,
@@ -237,9 +236,6 @@ def test_a_checkpoint_that_another_overtakes_as_it_is_written_never_shows(
 
 def train_one_of_two(rank: int, folder: str) -> None:
     """A rank of a run that another takes over in its third step; what it raised is left behind."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(Path(folder) / "port").read_text())
-    torch.set_num_threads(1)
     run, p, machine = RunDir(Path(folder) / "run"), params(log_every_steps=2), Machine()
     with process_group("cpu", timedelta(minutes=5)) as process:
         learner = make_learner(p, machine, process)
@@ -259,10 +255,7 @@ def train_one_of_two(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(train_one_of_two, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(train_one_of_two, str(tmp_path))
     said = [(tmp_path / f"{rank}.txt").read_text().split() for rank in (0, 1)]
     assert [name for name, _ in said] == ["SupersededError", "SupersededError"]
     assert abs(float(said[0][1]) - float(said[1][1])) < 5

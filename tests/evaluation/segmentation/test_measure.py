@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import normalize
 
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
@@ -34,6 +32,7 @@ from cosmos.evaluation.segmentation.measure import (
 )
 from cosmos.evaluation.segmentation.metrics import IGNORED_CLASS
 from tests.evaluation.examples import COLOURS, ColourEncoder
+from tests.forks import run_ranks
 
 NAMES = Tokenizer(CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY).encode(list(COLOURS))[:, 1]
 """The token of each colour's name."""
@@ -184,8 +183,6 @@ def test_windows_of_several_images_share_a_batch(tmp_path: Path) -> None:
 
 
 def run_rank(rank: int, folder: str) -> None:
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="localhost", MASTER_PORT=f"{20_000 + os.getppid() % 10_000}")
     with process_group("cpu", timedelta(minutes=5)):
         figures = measure(stripes(Path(folder) / str(rank), *MANY), ["csa"], embedder())
         one = stripes(Path(folder) / str(rank), MANY[0])
@@ -199,7 +196,7 @@ def run_rank(rank: int, folder: str) -> None:
 def test_ranks_share_the_images_and_all_get_the_figures_of_the_whole(tmp_path: Path) -> None:
     for name in ("0", "1", "whole"):
         (tmp_path / name).mkdir()
-    spawn(run_rank, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
+    run_ranks(run_rank, str(tmp_path))
     expected: list[Figures] = [
         measure(stripes(tmp_path / "whole", *pictures), ["csa"], embedder()) for pictures in (MANY, MANY[:1])
     ]

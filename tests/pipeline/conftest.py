@@ -1,3 +1,0 @@
-from tests.stages.conftest import place
-
-__all__ = ["place"]
