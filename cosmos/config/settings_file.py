@@ -142,7 +142,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if (values := parse_flat(text.encode())) is not None:
         return values
     with _naming_syntax_errors(path, text):
-        return _require_mapping(yaml.load(text, BoundedLoader), path)
+        loader = BoundedLoader(text)
+        root = loader.get_single_node()
+        if root is not None:
+            _check_size(root, path)
+        return _require_mapping(root and loader.construct_document(root), path)
 
 
 def parse_flat(content: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.drawn_sets import find_changed_file
+from cosmos.data.drawn_sets import COMPLETE_FILE, find_changed_file
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import DEMO_REMEDY
 from cosmos.evaluation.presence import DatasetPresence, find_demo
@@ -108,5 +108,5 @@ def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
     """Return the folder of a suite's set of the demo world. Raises InputError where it is damaged."""
     folder = machine.data_root / params.data.name / "evaluation" / suite
     if folder.exists() and (changed := find_changed_file(folder.parent, suite)):
-        raise InputError(f"{changed}: not as it was drawn, or missing; {DEMO_REMEDY}")
+        raise InputError(f"{changed}: not as {COMPLETE_FILE} has it, or missing; {DEMO_REMEDY}")
     return folder

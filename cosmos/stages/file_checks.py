@@ -9,7 +9,7 @@ from typing import Any
 
 from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.machine import Machine
-from cosmos.data.drawn_sets import find_changed_file
+from cosmos.data.drawn_sets import COMPLETE_FILE, find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.preparation import DATASET_PARAMS_FILE
 from cosmos.data.shards.index import index_path
@@ -126,7 +126,8 @@ def _read_object(path: Path, kind: str, remedy: str) -> dict[str, Any]:
 
 def _check_sets(folder: Path) -> None:
     if changed := find_changed_file(folder):
-        raise DamagedDataError(f"{changed}: not as it was drawn, or missing; `cosmos prepare` draws it again")
+        problem = f"not as {COMPLETE_FILE} has it, or missing"
+        raise DamagedDataError(f"{changed}: {problem}; `cosmos prepare` draws it again")
 
 
 def _check_params(run: RunDir) -> None:

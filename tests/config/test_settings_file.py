@@ -99,6 +99,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             reader(tmp_path)
 
 
+def test_aliases_that_multiply_are_refused_in_records_too(tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text(LAUGHS)
+    with pytest.raises(InputError, match=r"file\.yaml: more than 10,000 values, with what its aliases"):
+        read_mapping(tmp_path / "file.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -219,7 +219,9 @@ def test_a_card_says_where_files_are_expected_and_what_makes_them() -> None:
 def test_the_demo_world_brings_its_classes_with_background_first(tmp_path: Path) -> None:
     folder = tmp_path / "data/demo/evaluation/segmentation"
     write_segmentation(folder, side=32, seed=0)
-    with pytest.raises(ValueError, match=r"not as it was drawn, or missing; `cosmos prepare` draws it"):
+    with pytest.raises(
+        ValueError, match=r"not as complete.json has it, or missing; `cosmos prepare` draws it"
+    ):
         open_card(tmp_path, card("demo"))
     complete(folder.parent)
     opened = open_card(tmp_path, card("demo"))
