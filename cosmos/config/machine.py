@@ -78,6 +78,9 @@ class Machine(Section, BaseSettings):
     """torch device: cpu, cuda, cuda:1, ...; auto takes CUDA where there is one"""
     workers: Natural = 2
     """processes of a rank that make batches; 0: the training process itself"""
+    augment_on: Literal["auto", "workers", "device"] = "auto"
+    """place where colours and blur of image views are computed, with the same result to float error: the
+    workers, or the device that trains (device); auto: the device where it is CUDA"""
     data_wait_minutes: Annotated[float, Field(ge=0)] = 5.0
     """minutes that pretraining waits for a disk, a network or a shard that is away, before it stops"""
     threads: Natural = 0

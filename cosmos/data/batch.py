@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cosmos.data.shards.damage import SampleDamage
+from cosmos.data.views.device_colours import UncolouredCrops
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,27 @@ class Batch:
             )
             for start, stop in pairwise(bounds)
         ]
+
+
+@dataclass(frozen=True)
+class UncolouredBatch:
+    """Batch whose crops are bytes, a quarter of the views' size; their colours are computed on the device."""
+
+    rest: Batch
+    """the batch without crops"""
+    global_crops: UncolouredCrops
+    local_crops: UncolouredCrops
+
+    def pin_memory(self) -> "UncolouredBatch":
+        """Return the batch in page-locked memory, from which it is copied to a GPU without waiting."""
+        return UncolouredBatch(
+            self.rest.pin_memory(), self.global_crops.pin_memory(), self.local_crops.pin_memory()
+        )
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on `device`, with its views."""
+        return replace(
+            self.rest.to(device),
+            global_crops=self.global_crops.colour_on(device),
+            local_crops=self.local_crops.colour_on(device),
+        )

@@ -20,8 +20,7 @@ from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.batch import Batch
-from cosmos.data.image_crops import ImageViews
+from cosmos.data.batch import Batch, UncolouredBatch
 from cosmos.data.image_decoding import decode_image
 from cosmos.data.order import batch_per_rank, nth_index, sample_generator
 from cosmos.data.patience import read_patiently
@@ -30,6 +29,10 @@ from cosmos.data.shards.damage import SampleDamage
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.text_crops import draw_captions
 from cosmos.data.tokenizer import tokenizer_for
+from cosmos.data.views.crops import Crops, ImageViews
+from cosmos.data.views.device_colours import ColourChanges, UncolouredCrops
+from cosmos.data.views.worker_colours import colour_in_worker
+from cosmos.distributed.environment import exported_local_rank
 from cosmos.distributed.group import pick_device
 from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
@@ -38,6 +41,7 @@ MAX_TRIES = 10
 """Damaged samples in a row after which training stops: chance alone does not find as many in usable data."""
 
 Batches = Generator[Batch, None, None]
+_Loaded = Batch | UncolouredBatch
 
 
 def make_loader(
@@ -51,7 +55,8 @@ def make_loader(
 ) -> Batches:
     """Return one rank's batches for `num_steps` steps of the run, from `first_step` on, in order.
 
-    A rank's part of a step is a slice of the batch that a single process would see. Workers start with the
+    A rank's part of a step is a slice of the batch that a single process would see, on the rank's device. The
+    colours of its views are computed there or in the workers (`Machine.augment_on`). Workers start with the
     first batch, live through epochs and end when the generator is closed or the process exits.
 
     Where a disk or the network fails, or a shard is away, the training process reads the batch itself, again
@@ -65,20 +70,22 @@ def make_loader(
     batch_per_rank(data.order.batch_size, world_size)
     views = _SampleViews(data.samples, params, data.order.shards)
     steps = range(first_step, first_step + num_steps)
+    device = pick_device(machine.device, exported_local_rank())
+    collate = partial(_collated, _uncoloured if colours_on_device(machine, device) else _coloured)
     loader: DataLoader[_Views | CosmosError] = DataLoader(
         views,
         batch_sampler=(data.order.part(step, rank, world_size) for step in steps),
-        collate_fn=_batch,
+        collate_fn=collate,
         num_workers=machine.workers,
         worker_init_fn=_begin_worker,
-        pin_memory=pick_device(machine.device).type == "cuda",
+        pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # or each start of the loader would advance the process's generator
     )
 
-    def read_again(step: int) -> Batch | CosmosError:
-        return _batch([views[where] for where in data.order.part(step, rank, world_size)])
+    def read_again(step: int) -> _Loaded | CosmosError:
+        return collate([views[where] for where in data.order.part(step, rank, world_size)])
 
-    batches = _batches(loader, steps, read_again, machine.data_wait_minutes)
+    batches = _batches(loader, steps, read_again, machine.data_wait_minutes, device)
     atexit.register(_close, weakref.ref(batches))
     return batches
 
@@ -88,12 +95,17 @@ def num_local_crops(params: Params) -> int:
     return 0 if params.loss.distillation in ("none", "text-only") else params.views.num_local_crops
 
 
+def colours_on_device(machine: Machine, device: torch.device) -> bool:
+    """Return True where the device that trains computes the colours of views, instead of the workers."""
+    return machine.augment_on == "device" or (machine.augment_on == "auto" and device.type == "cuda")
+
+
 @dataclass(frozen=True)
 class _Views:
-    """Views of one sample, as a step sees them."""
+    """Views of one sample, their colours not yet computed."""
 
-    global_crops: Tensor
-    local_crops: Tensor
+    global_crops: Crops
+    local_crops: Crops
     tokens: Tensor
     key: str
     damage: tuple[SampleDamage, ...]
@@ -143,32 +155,53 @@ class _SampleViews(Dataset[_Views | CosmosError]):
         except DamagedDataError as error:
             shard = self._samples.shard_of(index).path
             raise DamagedDataError(f"{shard}: sample {sample.key}: {error}") from None
-        with torch.random.fork_rng(devices=[]):
-            # Not torch.manual_seed, which seeds the GPUs' generators too.
-            torch.default_generator.manual_seed(int(rng.integers(2**63)))
-            global_crops, local_crops = self._image_views(image)
+        global_crops, local_crops = self._image_views.crop(image, rng)
         return _Views(global_crops, local_crops, self._tokenizer.encode(captions), sample.key, damage)
 
 
-def _batch(parts: Sequence[_Views | CosmosError]) -> Batch | CosmosError:
+def _collated(
+    make: Callable[[Sequence[_Views]], _Loaded], parts: Sequence[_Views | CosmosError]
+) -> _Loaded | CosmosError:
     """Collate views; return the first error instead where there is one."""
     views = [part for part in parts if isinstance(part, _Views)]
     if len(views) < len(parts):
         return next(part for part in parts if isinstance(part, CosmosError))
+    return make(views)
+
+
+def _coloured(views: Sequence[_Views]) -> Batch:
+    global_crops = torch.stack([colour_in_worker(sample.global_crops) for sample in views])
+    local_crops = torch.stack([colour_in_worker(sample.local_crops) for sample in views])
+    return _with_crops(views, global_crops, local_crops)
+
+
+def _uncoloured(views: Sequence[_Views]) -> UncolouredBatch:
+    global_crops = _joined([sample.global_crops for sample in views])
+    local_crops = _joined([sample.local_crops for sample in views])
+    return UncolouredBatch(_with_crops(views, torch.empty(0), torch.empty(0)), global_crops, local_crops)
+
+
+def _joined(crops: Sequence[Crops]) -> UncolouredCrops:
+    pixels, draws = zip(*crops, strict=True)
+    return UncolouredCrops(torch.from_numpy(np.stack(pixels)), ColourChanges.of(np.concatenate(draws)))
+
+
+def _with_crops(views: Sequence[_Views], global_crops: Tensor, local_crops: Tensor) -> Batch:
     return Batch(
-        torch.stack([view.global_crops for view in views]),
-        torch.stack([view.local_crops for view in views]),
-        torch.stack([view.tokens for view in views]),
-        tuple(view.key for view in views),
-        tuple(damage for view in views for damage in view.damage),
+        global_crops,
+        local_crops,
+        torch.stack([sample.tokens for sample in views]),
+        tuple(sample.key for sample in views),
+        tuple(damage for sample in views for damage in sample.damage),
     )
 
 
 def _batches(
     loader: DataLoader[_Views | CosmosError],
     steps: Iterable[int],
-    read_again: Callable[[int], Batch | CosmosError],
+    read_again: Callable[[int], _Loaded | CosmosError],
     minutes: float,
+    device: torch.device,
 ) -> Batches:
     iterator = iter(loader)
     try:
@@ -177,7 +210,7 @@ def _batches(
                 batch = read_patiently(partial(read_again, step), batch, minutes)
             if isinstance(batch, CosmosError):
                 raise batch
-            yield batch
+            yield batch.to(device)
     finally:
         # At its exit Python ends workers by a signal, which ours ignore, and would wait for them in vain.
         if isinstance(iterator, _MultiProcessingDataLoaderIter):

@@ -28,7 +28,7 @@ from cosmos.config.params import (
     ViewParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.data.loader import Batches, make_loader, num_local_crops
+from cosmos.data.loader import Batches, colours_on_device, make_loader, num_local_crops
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.readable import ReadableSamples, find_damaged_shards
 from cosmos.data.sample import Sample
@@ -95,8 +95,10 @@ def batches(
     first_step: int = 0,
     num_steps: int = NUM_STEPS,
     wait: float = 0,
+    augment_on: str = "auto",
 ) -> Batches:
-    machine, settings = Machine(workers=workers, device="cpu", data_wait_minutes=wait), settings or params()
+    settings = settings or params()
+    machine = Machine(workers=workers, device="cpu", data_wait_minutes=wait, augment_on=augment_on)
     readable = find_readable(samples, settings)
     return make_loader(readable, settings, machine, rank, world_size, first_step, num_steps)
 
@@ -200,7 +202,30 @@ class TestResuming:
 
         views = _SampleViews(samples, params(), find_readable(samples, params()).order.shards)
         sent = pickle.loads(pickle.dumps(views))
-        assert torch.equal(sent.draw(0, 3).global_crops, views.draw(0, 3).global_crops)
+        crops, expected = (dataset.draw(0, 3).global_crops for dataset in (sent, views))
+        assert np.array_equal(crops.pixels, expected.pixels)
+        assert np.array_equal(crops.draws, expected.draws)
+
+
+class TestPlaceOfColours:
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_changes_no_batch_beyond_float_error(
+        self, samples: ShardedSamples, uninterrupted: list[Batch], workers: int
+    ) -> None:
+        on_device = list(batches(samples, workers=workers, num_steps=3, augment_on="device"))
+        for batch, expected in zip(on_device, uninterrupted, strict=False):
+            assert batch.keys == expected.keys
+            assert torch.equal(batch.tokens, expected.tokens)
+            for name in ("global_crops", "local_crops"):
+                crops, others = getattr(batch, name), getattr(expected, name)
+                assert torch.allclose(crops, others, rtol=0, atol=1e-4)
+
+    def test_is_a_cuda_device_by_itself(self) -> None:
+        cpu, cuda = torch.device("cpu"), torch.device("cuda")
+        assert [colours_on_device(Machine(), device) for device in (cpu, cuda)] == [False, True]
+        for place, expected in (("workers", False), ("device", True)):
+            machine = Machine(augment_on=place)
+            assert colours_on_device(machine, cpu) is colours_on_device(machine, cuda) is expected
 
 
 class TestDamage:
