@@ -89,7 +89,11 @@ def with_heartbeat(record: RunRecord, path: str) -> RunRecord:
 
 
 def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str, IndexEntry | None]]:
-    """Yield the name of each run in `root` and in the folders there, with its entry if that is up to date."""
+    """Yield the name of each run in `root` and in the folders there, with its entry if that is up to date.
+
+    Raises as `require_listable`.
+    """
+    directory.require_listable(root)
 
     def check(name: str) -> Iterator[tuple[str, IndexEntry | None]]:
         path, entry = f"{root}/{name}", index.get(name)

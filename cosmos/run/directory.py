@@ -5,6 +5,7 @@ runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
 from cosmos.config.settings_file import dump_settings
-from cosmos.errors import InputError
+from cosmos.errors import InputError, convert_os_error
 from cosmos.run.files import file_label, write_text
 
 CHECKPOINT_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})\.pt")
@@ -130,6 +131,16 @@ class RunDir:
         """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
         own = not checkpoint or file_label(checkpoint) == self.path.name
         return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
+
+
+def require_listable(runs_root: Path) -> None:
+    """Raise InputError or TransientError for a folder of runs that cannot be listed, as if it had none."""
+    try:
+        os.scandir(runs_root).close()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise convert_os_error(error, f"{runs_root}: cannot be listed ({error.strerror})") from None
 
 
 MAX_NAME_BYTES = 255

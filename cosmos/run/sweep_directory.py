@@ -20,7 +20,7 @@ from cosmos.config.near_names import near_names
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError, SupersededError, convert_os_error
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import RunDir, require_listable
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import first_problem, read_record
 
@@ -251,7 +251,11 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
 
 
 def sweeps_of_name(name: str, runs_root: Path) -> list[SweepDir]:
-    """Return the directories of the sweeps of a name ("": of any), the newest first."""
+    """Return the directories of the sweeps of a name ("": of any), the newest first.
+
+    Raises as `require_listable`.
+    """
+    require_listable(runs_root)
     definitions = sorted(runs_root.glob("*/sweep.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
     folders = [SweepDir(path.parent) for path in definitions]
     return [folder for folder in folders if name in ("", folder.path.name.rpartition("-")[0])]

@@ -28,7 +28,7 @@ from cosmos.launch.slurm import JobState, SlurmSilentError, states_of_jobs
 from cosmos.launch.submission import Submission, read_submission, submission_lock
 from cosmos.launch.watch import describe_job_state, wait_for_outcomes
 from cosmos.report.terminal import Terminal
-from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.run.directory import RunDir, load_saved_params, require_listable
 from cosmos.run.metrics import last_line_with
 from cosmos.run.records import describe_problem
 
@@ -139,7 +139,11 @@ def name_of_run(run: RunDir, machine: Machine) -> str:
 
 
 def job_records(machine: Machine) -> list[Path]:
-    """Return the files of the records of jobs: of runs, and of runs that lie together in a folder."""
+    """Return the files of the records of jobs: of runs, and of runs that lie together in a folder.
+
+    Raises as `require_listable`.
+    """
+    require_listable(machine.runs_root)
     return [*machine.runs_root.glob("*/job.json"), *machine.runs_root.glob("*/*/job.json")]
 
 

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cosmos.config.machine import Machine
+from cosmos.errors import InputError
 from cosmos.launch.outcome import CallFiles
 from cosmos.registry import index as run_index
 from cosmos.registry.index import INDEX_FILE, list_runs
 from cosmos.registry.record import RunRecord, read_run_record
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
+from cosmos.run.sweep_directory import sweeps_of_name
+from cosmos.stages.jobs import job_records
 from tests.registry.run_files import (
     fail_job,
     fall_silent,
@@ -362,3 +366,17 @@ def assert_same(root: Path) -> None:
 def seen(record: RunRecord) -> tuple[Any, ...]:
     """Return everything that a person sees of a record."""
     return (record.name, record.status, repr(record.with_silence(0.0)))
+
+
+def test_a_folder_of_runs_that_cannot_be_listed_does_not_seem_to_be_empty(tmp_path: Path) -> None:
+    runs_root = tmp_path / "runs"
+    looks: list[Callable[[], object]] = [
+        lambda: list_runs(runs_root),
+        lambda: job_records(Machine(runs_root=runs_root)),
+        lambda: sweeps_of_name("", runs_root),
+    ]
+    assert [look() for look in looks] == [[], [], []]
+    runs_root.symlink_to("runs")  # leads to itself
+    for look in looks:
+        with pytest.raises(InputError, match=r"runs: cannot be listed \(Too many levels of symbolic links\)"):
+            look()
