@@ -33,6 +33,7 @@ from cosmos.evaluation.segmentation.metrics import (
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.encoders import CosmosEncoder
+from cosmos.model.packing import caption_lengths
 from cosmos.training import schedules
 from cosmos.training.step import Learner
 
@@ -80,7 +81,8 @@ def array(name: str) -> Tensor:
 
 def batch(step: int) -> Batch:
     views = [array(f"step{step}.{name}").transpose(0, 1) for name in ("global_crops", "local_crops", "texts")]
-    return Batch(views[0], views[1], views[2], tuple(map(str, range(len(views[0])))))
+    lengths = caption_lengths(views[2])
+    return Batch(views[0], views[1], views[2], lengths, tuple(map(str, range(len(lengths)))))
 
 
 def take_steps(learner: Learner, count: int) -> None:
@@ -97,7 +99,7 @@ def test_features_and_losses_of_each_step_agree(step: int) -> None:
     b = batch(step)
     teacher = learner.teach(b)
     with torch.no_grad():
-        student = learner.student(b.global_crops, b.local_crops, b.tokens)
+        student = learner.student(b.global_crops, b.local_crops, b.tokens, b.lengths)
         losses = learner.loss(student, teacher)
     features = {
         "student.image_features": student.image,

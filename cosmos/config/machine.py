@@ -51,6 +51,16 @@ def _refuse_no_folder(value: Any) -> Any:
 Folder = Annotated[Path, BeforeValidator(_refuse_no_folder), AfterValidator(expand_home)]
 
 
+def _read_switch(value: Any) -> Any:
+    """Return the setting that true or false meant when there were only two."""
+    switch = str(value).lower()
+    return {"true": "all", "false": "none"}.get(switch, value)
+
+
+ActivationCheckpointing = Annotated[Literal["none", "cheap", "all"], BeforeValidator(_read_switch)]
+"""Activations that are not kept for the backward pass, but computed again."""
+
+
 class Machine(Section, BaseSettings):
     """Settings of this machine: its folders, its resources, and the place where jobs run.
 
@@ -87,10 +97,11 @@ class Machine(Section, BaseSettings):
     """threads of a rank's arithmetic on the CPU; 0: OMP_NUM_THREADS, or else its share of the usable cores"""
     micro_batches: Positive = 1
     """parts that a rank's batch is computed in, one after the other (exact: the gradients stay the same)"""
-    activation_checkpointing: bool = False
-    """recompute activations in the backward pass instead of keeping them"""
+    activation_checkpointing: ActivationCheckpointing = "none"
+    """activations that the backward pass computes again to save memory: none, the cheap ones (norms, GELU),
+    or all of a block (least memory, most time); true means all"""
     compile: bool = False
-    """compile the transformers with torch.compile"""
+    """compile the blocks of the transformers with torch.compile, all but their attention"""
     checkpoint_every_steps: Natural = 0
     """steps between checkpoints; 0: by time alone"""
     checkpoint_every_minutes: Annotated[float, Field(gt=0)] = 10.0

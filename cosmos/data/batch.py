@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cosmos.data.shards.damage import SampleDamage
@@ -23,6 +25,8 @@ class Batch:
     """(B, n, 3, s, s) float32"""
     tokens: Tensor
     """(B, K, L) int64, padded with 0 behind the end-of-text token"""
+    lengths: NDArray[np.int64]
+    """(B, K): lengths of the captions, end of text included, for which no GPU is waited for"""
     keys: tuple[str, ...]
     """the samples' names"""
     damage: tuple[SampleDamage, ...] = ()
@@ -62,6 +66,7 @@ class Batch:
                 self.global_crops[start:stop],
                 self.local_crops[start:stop],
                 self.tokens[start:stop],
+                self.lengths[start:stop],
                 self.keys[start:stop],
             )
             for start, stop in pairwise(bounds)

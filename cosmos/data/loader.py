@@ -187,10 +187,12 @@ def _joined(crops: Sequence[Crops]) -> UncolouredCrops:
 
 
 def _with_crops(views: Sequence[_Views], global_crops: Tensor, local_crops: Tensor) -> Batch:
+    tokens = torch.stack([sample.tokens for sample in views])
     return Batch(
         global_crops,
         local_crops,
-        torch.stack([sample.tokens for sample in views]),
+        tokens,
+        tokens.argmax(dim=-1).numpy() + 1,  # the end of text has the largest id
         tuple(sample.key for sample in views),
         tuple(damage for sample in views for damage in sample.damage),
     )

@@ -10,14 +10,16 @@ from torch.nn.functional import normalize
 
 from cosmos.config.params import LossParams, ModelParams
 from cosmos.errors import InputError
+from cosmos.model.blocks import EAGER
 from cosmos.model.cross_attention import CrossAttentionPool
+from cosmos.model.packing import Lengths, first_rows, pack_captions
 from cosmos.model.towers import (
     architecture,
-    encode_embedded_text,
     encode_image,
     encode_text,
     end_states,
     image_states,
+    num_image_tokens,
     text_states,
 )
 
@@ -90,6 +92,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
         self.visual.attn_cross_pool = CrossAttentionPool(dim, heads)
         self.text_attn_cross_pool = CrossAttentionPool(dim, heads)
         self.distill_logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.run_blocks = EAGER
         self.uses_cross_attention = loss.distillation == "cross-modal"
         self._freeze_unused(loss)
 
@@ -103,49 +106,65 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
             module.requires_grad_(False)
         self.distill_logit_scale.requires_grad_(loss.distills)
 
-    def forward(self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor) -> StudentViews:
-        """Embed every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views."""
+    def forward(
+        self, global_crops: Tensor, local_crops: Tensor, tokens: Tensor, lengths: Lengths
+    ) -> StudentViews:
+        """Embed every view of a batch: (B, 2, 3, S, S), (B, n, 3, s, s), (B, K, L) -> V = 2 + n, K views.
+
+        `lengths`: (B, K), of the captions.
+        """
         if self.uses_cross_attention:
-            f, patches = self._image_views(global_crops, local_crops)
-            g, text_tokens = self._text_views(tokens)
-            c = f + self.text_attn_cross_pool(f, text_tokens)
+            f, patches = self._image_views(global_crops, local_crops, num_whole=len(global_crops))
+            g, text_tokens = self._text_views(tokens, lengths)
+            c = f + self.text_attn_cross_pool(f, self.text_token_mapping(text_tokens))
             d = g + self.visual.attn_cross_pool(g, self.image_token_mapping(patches))
         else:
-            f, _ = self._image_views(global_crops, local_crops)
-            g = by_view(encode_text(self, tokens.transpose(0, 1).flatten(0, 1)), tokens.shape[1])
+            f, _ = self._image_views(global_crops, local_crops, num_whole=0)
+            g = by_view(encode_text(self, *views_first(tokens, lengths)), tokens.shape[1])
             c, d = f, g
         bias = f.new_zeros(()) if self.logit_bias is None else self.logit_bias
         f, g, c, d = (normalize(views.float(), dim=-1) for views in (f, g, c, d))
         return StudentViews(f, g, c, d, self.logit_scale.exp(), self.distill_logit_scale.exp(), bias)
 
-    def _image_views(self, global_crops: Tensor, local_crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings (V, B, D), and the states of the patches (B, N, C) of global crop 1."""
-        size = len(global_crops)
-        states = image_states(self.visual, global_crops.transpose(0, 1).flatten(0, 1))
-        classes = [by_view(states[:, 0], NUM_GLOBAL)]
-        if local_crops.shape[1]:
-            local = image_states(self.visual, local_crops.transpose(0, 1).flatten(0, 1))
-            classes.append(by_view(local[:, 0], local_crops.shape[1]))
-        return torch.cat(classes) @ self.visual.proj, states[:size, 1:]
+    def _image_views(
+        self, global_crops: Tensor, local_crops: Tensor, *, num_whole: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return embeddings (V, B, D), and states of the first crops' patches, (num_whole, N, C)."""
+        crops = [
+            crops.transpose(0, 1).flatten(0, 1) for crops in (global_crops, local_crops) if crops.shape[1]
+        ]
+        shapes = [(len(images), num_image_tokens(self.visual, images)) for images in crops]
+        classes = first_rows(shapes, global_crops.device)
+        whole = torch.arange(num_whole * shapes[0][1], device=classes.device)
+        states = image_states(self, crops, torch.cat([whole, classes[num_whole:]]))
+        first = states[: len(whole)].reshape(num_whole, shapes[0][1], self.visual.proj.shape[0])
+        embeddings = torch.cat([first[:, 0], states[len(whole) :]]) @ self.visual.proj
+        return by_view(embeddings, embeddings.shape[0] // len(global_crops)), first[:, 1:]
 
-    def _text_views(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return embeddings (K, B, D), and all mapped states (B, L, D) of global caption 1, with padding."""
-        # looked up once: the gradient of each look-up is as large as the vocabulary
-        embedded = self.token_embedding(tokens)
-        states = text_states(self, embedded[:, 0])
-        first = end_states(states, tokens[:, 0]) @ self.text_projection
-        rest = (part[:, 1:].transpose(0, 1).flatten(0, 1) for part in (tokens, embedded))
-        others = encode_embedded_text(self, *rest)
-        views = torch.cat([first[None], by_view(others, tokens.shape[1] - 1)])
-        return views, self.text_token_mapping(states)
+    def _text_views(self, tokens: Tensor, lengths: Lengths) -> tuple[Tensor, Tensor]:
+        """Return embeddings (K, B, D), and all states of global caption 1, with padding, (B, L, C)."""
+        first, length = tokens[:, 0], tokens.shape[-1]
+        others = pack_captions(*views_first(tokens[:, 1:], lengths[:, 1:]))
+        whole = torch.arange(first.numel(), device=tokens.device)
+        ids = torch.cat([first.flatten(), others.ids])
+        rows = torch.cat([whole, first.numel() + others.ends])
+        states = text_states(self, ids, ((len(first), length), *others.shapes), rows)
+        first_states = states[: first.numel()].reshape(*first.shape, -1)
+        ends = torch.cat([end_states(first_states, first), states[first.numel() :]])
+        return by_view(ends @ self.text_projection, tokens.shape[1]), first_states
 
     @torch.no_grad()
-    def global_views(self, global_crops: Tensor, tokens: Tensor) -> TeacherViews:
-        """Embed the global views, as a teacher: (B, 2, 3, S, S), (B, K, L) -> (2, B, D)."""
+    def global_views(self, global_crops: Tensor, tokens: Tensor, lengths: Lengths) -> TeacherViews:
+        """Embed the global views, as a teacher: (B, 2, 3, S, S), (B, K, L), (B, K) -> (2, B, D)."""
         images = encode_image(self, global_crops.transpose(0, 1).flatten(0, 1))
-        texts = encode_text(self, tokens[:, :NUM_GLOBAL].transpose(0, 1).flatten(0, 1))
+        texts = encode_text(self, *views_first(tokens[:, :NUM_GLOBAL], lengths[:, :NUM_GLOBAL]))
         f, g = (normalize(by_view(e, NUM_GLOBAL).float(), dim=-1) for e in (images, texts))
         return TeacherViews(f, g)
+
+
+def views_first(tokens: Tensor, lengths: Lengths) -> tuple[Tensor, Lengths]:
+    """Stack captions and their lengths view by view: (B, K, L), (B, K) -> (K B, L), (K B,)."""
+    return tokens.transpose(0, 1).flatten(0, 1), lengths.T.flatten()
 
 
 def by_view(embeddings: Tensor, views: int) -> Tensor:

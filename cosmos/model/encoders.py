@@ -20,6 +20,7 @@ from cosmos.errors import InputError
 from cosmos.model.checkpoint_reference import OpenClipReference, convert_hub_error
 from cosmos.model.checkpoints import Checkpoint, ModelConfig
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.packing import caption_lengths
 from cosmos.model.plain_clip import load_plain_clip
 from cosmos.model.towers import (
     encode_image,
@@ -59,9 +60,10 @@ class CosmosEncoder:
 
     @torch.inference_mode()
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embed captions' tokens: (B, L) -> (B, D), normalised."""
+        """Embed captions' tokens, on the CPU: (B, L) -> (B, D), normalised."""
         with encoder_autocast(self.device, self.precision):
-            return to_unit_norm(encode_text(self.model, tokens.to(self.device)))
+            embeddings = encode_text(self.model, tokens.to(self.device), caption_lengths(tokens))
+            return to_unit_norm(embeddings)
 
     @torch.inference_mode()
     def encode_patches(self, images: Tensor, attention: Sequence[Attention]) -> list[Tensor]:

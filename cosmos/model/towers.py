@@ -20,10 +20,7 @@ from cosmos.config.evaluate_params import Attention
 from cosmos.config.near_names import near_names
 from cosmos.config.params import ModelParams
 from cosmos.errors import InputError
-
-TEXT_GROUPS = 4
-"""Number of groups of similar length that captions are encoded in: enough that short ones do not pay for the
-longest, few enough that each keeps a processor busy."""
+from cosmos.model.packing import GroupShape, Lengths, first_rows, pack_captions
 
 
 @dataclass(frozen=True)
@@ -117,10 +114,19 @@ def position_embedding(visual: nn.Module, height: int, width: int) -> Tensor:
     return torch.cat([table[:1], resized.flatten(2).squeeze(0).T.to(table.dtype)])
 
 
-def image_states(visual: nn.Module, images: Tensor) -> Tensor:
-    """Compute states of class token and patches after the last norm: (B, 3, H, W) -> (B, 1 + patches, C)."""
-    states, _ = _first_states(visual, images)
-    return visual.ln_post(visual.transformer(states))  # type: ignore[operator,no-any-return]
+def image_states(clip: CLIP, crops: Sequence[Tensor], rows: Tensor) -> Tensor:
+    """Compute states of tokens after the last norm, from crops by size, (n, 3, H, W) each: -> (R, C).
+
+    `rows` are the tokens' places among those of all crops; a crop has 1 + patches of them, the class first.
+    """
+    visual = clip.visual
+    parts = [_first_states(visual, images)[0] for images in crops]
+    shapes = [part.shape[:2] for part in parts]
+    packed = torch.cat([part.flatten(0, 1) for part in parts])
+    states: Tensor = visual.ln_post(
+        clip.run_blocks(visual.transformer, packed, shapes, rows, is_causal=False)
+    )
+    return states
 
 
 def _first_states(visual: nn.Module, images: Tensor) -> tuple[Tensor, torch.Size]:
@@ -163,16 +169,15 @@ def correlative_block(block: nn.Module, states: Tensor) -> Tensor:
     return states + block.ls_2(block.mlp(block.ln_2(states)))  # type: ignore[operator,no-any-return]
 
 
-def text_states(clip: CLIP, embedded: Tensor) -> Tensor:
-    """Compute states of every token after the last norm, from token embeddings: (B, L, C) -> (B, L, C).
+def text_states(clip: CLIP, ids: Tensor, shapes: Sequence[GroupShape], rows: Tensor) -> Tensor:
+    """Compute states of the tokens at `rows` after the last norm: packed ids (T,), (R,) -> (R, C).
 
-    L may be below the context length: attention is causal, so later tokens change nothing.
+    A caption may be shorter than the context: attention is causal, so later tokens change nothing.
     """
-    length = embedded.shape[1]
-    states = embedded + clip.positional_embedding[:length]
-    states = clip.transformer(states, attn_mask=clip.attn_mask[:length, :length])
-    normalised: Tensor = clip.ln_final(states)
-    return normalised
+    positions = [clip.positional_embedding[:length].repeat(count, 1) for count, length in shapes]
+    packed = clip.token_embedding(ids) + torch.cat(positions)
+    states: Tensor = clip.ln_final(clip.run_blocks(clip.transformer, packed, shapes, rows, is_causal=True))
+    return states
 
 
 def end_states(states: Tensor, tokens: Tensor) -> Tensor:
@@ -180,30 +185,21 @@ def end_states(states: Tensor, tokens: Tensor) -> Tensor:
     return states[torch.arange(len(states), device=states.device), tokens.argmax(dim=-1)]
 
 
+def num_image_tokens(visual: nn.Module, images: Tensor) -> int:
+    """Return the number of tokens of an image, class and patches."""
+    height, width = visual.conv1.stride  # type: ignore[misc]
+    return 1 + (images.shape[-2] // height) * (images.shape[-1] // width)  # type: ignore[no-any-return]
+
+
 def encode_image(clip: CLIP, images: Tensor) -> Tensor:
     """Embed images, not normalised: (B, 3, H, W) -> (B, D)."""
-    embeddings: Tensor = image_states(clip.visual, images)[:, 0] @ clip.visual.proj
+    classes = first_rows([(len(images), num_image_tokens(clip.visual, images))], images.device)
+    embeddings: Tensor = image_states(clip, [images], classes) @ clip.visual.proj
     return embeddings
 
 
-def encode_text(clip: CLIP, tokens: Tensor) -> Tensor:
-    """Embed texts, not normalised: (B, L) -> (B, D)."""
-    return encode_embedded_text(clip, tokens, clip.token_embedding(tokens))
-
-
-def encode_embedded_text(clip: CLIP, tokens: Tensor, embedded: Tensor) -> Tensor:
-    """Embed texts, not normalised, from tokens and their embeddings: (B, L), (B, L, C) -> (B, D).
-
-    Only the state at the end of text counts and attention is causal, so captions are sorted by length and
-    each group is cut to its longest: exact, at a fraction of the cost.
-    """
-    lengths = tokens.argmax(dim=-1) + 1
-    order = lengths.argsort(stable=True)
-    groups = order.tensor_split(TEXT_GROUPS) if len(order) >= 16 * TEXT_GROUPS else (order,)
-    longest = torch.stack([lengths[group[-1]] for group in groups]).tolist()
-    ends = [
-        end_states(text_states(clip, embedded[group, :length]), tokens[group, :length])
-        for group, length in zip(groups, longest, strict=True)
-    ]
-    embeddings: Tensor = torch.cat(ends)[order.argsort()] @ clip.text_projection
+def encode_text(clip: CLIP, tokens: Tensor, lengths: Lengths) -> Tensor:
+    """Embed texts, not normalised: (B, L), and their lengths (B,) -> (B, D)."""
+    packed = pack_captions(tokens, lengths)
+    embeddings: Tensor = text_states(clip, packed.ids, packed.shapes, packed.ends) @ clip.text_projection
     return embeddings

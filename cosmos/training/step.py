@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Self
 
 import torch
@@ -15,6 +15,7 @@ from cosmos.data.batch import Batch
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import gather_rows, on_each_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.model.blocks import EAGER
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import CosmosLoss, Losses
@@ -51,6 +52,8 @@ class StepResult:
 
     losses: Losses
     grad_norm: Tensor
+    mean_loss: float
+    """total loss, mean over the ranks"""
     is_finite: bool
     """False: loss or gradient were not finite on some rank, and no weight was updated. (fp16's scaler deals
     with infinite gradients by itself.)"""
@@ -70,10 +73,9 @@ class Learner:
         torch.manual_seed(params.seed)
         self.student: Cosmos = on_each_rank(lambda: config.build().to(process.device))
         self.teacher = make_teacher(self.student)
-        self.student.set_grad_checkpointing(machine.activation_checkpointing)
-        if machine.compile:
-            compile_transformers(self.student)
-            compile_transformers(self.teacher)
+        runner = EAGER.compiled() if machine.compile else EAGER
+        self.teacher.run_blocks = runner
+        self.student.run_blocks = replace(runner, checkpointing=machine.activation_checkpointing)
         self.replica = replicate(self.student, process)
         self.optimizer = make_optimizer(self.student, params)
         self.scaler = torch.amp.GradScaler(process.device.type, enabled=params.precision == "fp16")
@@ -95,7 +97,7 @@ class Learner:
             group["lr"] = learning_rate
         losses, grad_norm = self.compute_gradients(batch.to(self.process.device))
         is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
-        answers = self.agree(is_finite, raise_flags(), batch.num_replaced)
+        answers = self.agree(is_finite, losses.total, raise_flags(), batch.num_replaced)
         result = StepResult(losses, grad_norm, *answers)
         if result.is_finite:
             self.update(momentum)
@@ -111,26 +113,31 @@ class Learner:
         max_norm = self.params.clip_grad_norm or torch.inf
         return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
 
-    def agree(self, is_finite: Tensor, flags: RankFlags, num_replaced: int) -> tuple[bool, RankFlags, int]:
-        """Return, of all ranks together: step finite, flags, samples replaced.
+    def agree(
+        self, is_finite: Tensor, loss: Tensor, flags: RankFlags, num_replaced: int
+    ) -> tuple[float, bool, RankFlags, int]:
+        """Return, of all ranks together: mean loss, step finite, flags, samples replaced.
 
         One exchange and one wait for the device per step answers all questions.
         """
-        rest = torch.tensor([num_replaced, *astuple(flags)], device=self.process.device)
-        row = torch.cat([is_finite.long().reshape(1), rest]).reshape(1, -1)
-        finite, replaced, *columns = gather_rows(row).T.tolist()
-        return all(finite), RankFlags.of_all(columns), sum(replaced)
+        rest = torch.tensor([num_replaced, *astuple(flags)], device=self.process.device).float()
+        row = torch.cat([torch.stack([loss.detach().float(), is_finite.float()]), rest]).reshape(1, -1)
+        loss_of_ranks, finite, *counts = gather_rows(row).T.tolist()
+        replaced, *columns = [[int(value) for value in column] for column in counts]
+        mean_loss = sum(loss_of_ranks) / len(loss_of_ranks)
+        return mean_loss, all(finite), RankFlags.of_all(columns), sum(replaced)
 
     def agree_on_flags(self, flags: RankFlags) -> RankFlags:
         """Return the flags of all ranks together, outside of a step."""
-        return self.agree(torch.ones((), device=self.process.device), flags, 0)[1]
+        nothing = torch.ones((), device=self.process.device)
+        return self.agree(nothing, nothing, flags, 0)[2]
 
     def teach(self, batch: Batch) -> TeacherViews:
         """Return the teacher's embeddings of a batch; none where nothing is distilled."""
         if not self.config.loss.distills:
             return NOTHING_TAUGHT
         with self.autocast():
-            return self.teacher.global_views(batch.global_crops, batch.tokens)
+            return self.teacher.global_views(batch.global_crops, batch.tokens, batch.lengths)
 
     def update(self, momentum: float) -> None:
         """Update teacher, weights and scales from the gradients, in the published order."""
@@ -178,7 +185,7 @@ class Learner:
     def views(self, model: nn.Module, batch: Batch) -> StudentViews:
         """Return the student's embeddings of a batch, under autocast."""
         with self.autocast():
-            views: StudentViews = model(batch.global_crops, batch.local_crops, batch.tokens)
+            views: StudentViews = model(batch.global_crops, batch.local_crops, batch.tokens, batch.lengths)
         return views
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -222,16 +229,10 @@ def replicate(student: Cosmos, process: ProcessRank) -> nn.Module:
     )
 
 
-def compile_transformers(model: Cosmos) -> None:
-    """Compile both towers' blocks in place; names of parameters stay."""
-    model.visual.transformer.compile()
-    model.transformer.compile()
-
-
 def explaining_memory_errors() -> AbstractContextManager[None]:
     """Return a context that raises OutOfMemoryError, naming settings that need less, for a step too large."""
     return explaining_full_gpus(
         "a step needs",
-        "more GPUs, COSMOS_MICRO_BATCHES=2 (or more) and COSMOS_ACTIVATION_CHECKPOINTING=true need less on "
+        "more GPUs, COSMOS_MICRO_BATCHES=2 (or more) and COSMOS_ACTIVATION_CHECKPOINTING=cheap need less on "
         "each and change no result; a smaller pretrain.batch_size needs less, too, and changes results",
     )

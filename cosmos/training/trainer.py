@@ -105,9 +105,7 @@ class Trainer:
             while batch := feed.batch:
                 result = self.take_step(batch, feed)
                 self.prepare_saves()
-                bar.update(
-                    task, completed=self.step, loss=f"loss {format_number(result.losses.total.item())}"
-                )
+                bar.update(task, completed=self.step, loss=f"loss {format_number(result.mean_loss)}")
                 self.report(metrics, result, len(batch))
                 if self.is_save_due(result):
                     self.begin_save()

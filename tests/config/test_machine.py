@@ -222,3 +222,13 @@ def test_values_of_the_env_file_that_grow_without_end_are_refused(
     env_file = "A=1\nCOSMOS_WORKERS=${A}${B:-2}\nA=3\nCOSMOS_DEVICE=${NAME}\n"
     machine = machine_from(tmp_path, monkeypatch, env_file=env_file, NAME="cpu")
     assert (machine.workers, machine.device) == (12, "cpu")
+
+
+@pytest.mark.parametrize(("switch", "meaning"), [("true", "all"), ("false", "none"), ("cheap", "cheap")])
+def test_activation_checkpointing_was_a_switch_and_is_read_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switch: str, meaning: str
+) -> None:
+    text = f"activation_checkpointing: {switch}\n"
+    assert machine_from(tmp_path, monkeypatch, text).activation_checkpointing == meaning
+    variables = {"COSMOS_ACTIVATION_CHECKPOINTING": switch}
+    assert machine_from(tmp_path, monkeypatch, **variables).activation_checkpointing == meaning

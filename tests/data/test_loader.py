@@ -113,6 +113,7 @@ def same(first: Batch, second: Batch) -> bool:
         and torch.equal(first.global_crops, second.global_crops)
         and torch.equal(first.local_crops, second.local_crops)
         and torch.equal(first.tokens, second.tokens)
+        and np.array_equal(first.lengths, second.lengths)
     )
 
 
@@ -121,6 +122,7 @@ def joined(parts: tuple[Batch, ...]) -> Batch:
         torch.cat([part.global_crops for part in parts]),
         torch.cat([part.local_crops for part in parts]),
         torch.cat([part.tokens for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
         tuple(key for part in parts for key in part.keys),
         tuple(item for part in parts for item in part.damage),
     )

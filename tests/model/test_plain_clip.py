@@ -13,6 +13,7 @@ from torch import Tensor
 from cosmos.config.params import LossParams, ModelParams
 from cosmos.errors import InputError, TransientError
 from cosmos.model.checkpoints import ModelConfig
+from cosmos.model.packing import caption_lengths
 from cosmos.model.plain_clip import clip_description, export_clip, has_open_clip_name, load_plain_clip
 from cosmos.model.towers import encode_image, encode_text, inline_config
 from tests.model.examples import CONFIG, written
@@ -35,7 +36,9 @@ def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(
     images, tokens = torch.randn(2, 3, 32, 32), torch.tensor([[62, 5, 63] + [0] * 9, [62, 63] + [0] * 10])
     with torch.no_grad():
         torch.testing.assert_close(loaded.encode_image(images), encode_image(model, images))
-        torch.testing.assert_close(loaded.encode_text(tokens), encode_text(model, tokens))
+        torch.testing.assert_close(
+            loaded.encode_text(tokens), encode_text(model, tokens, caption_lengths(tokens))
+        )
 
 
 def named(image_size: int, **loss: Any) -> ModelConfig:

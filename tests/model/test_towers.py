@@ -6,16 +6,16 @@ from torch.nn.functional import interpolate
 
 from cosmos.config.params import InlineParams, LossParams, ModelParams, TextParams, VisionParams
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.packing import caption_lengths
 from cosmos.model.towers import (
     architecture,
     correlative_block,
     encode_image,
     encode_text,
-    end_states,
     image_states,
+    num_image_tokens,
     patch_embeddings,
     position_embedding,
-    text_states,
 )
 
 SMALL = ModelParams(
@@ -44,14 +44,29 @@ def captions(count: int) -> torch.Tensor:
 def test_embeddings_are_those_of_open_clip() -> None:
     clip, images, tokens = model(), torch.randn(3, 3, 32, 32), captions(5)
     torch.testing.assert_close(encode_image(clip, images), clip.encode_image(images))
-    torch.testing.assert_close(encode_text(clip, tokens), clip.encode_text(tokens))
+    embeddings = encode_text(clip, tokens, caption_lengths(tokens))
+    torch.testing.assert_close(embeddings, clip.encode_text(tokens))
 
 
 @torch.no_grad()
 def test_captions_sorted_and_cut_by_length_give_the_same_embeddings_in_the_given_order() -> None:
     clip, tokens = model(), captions(70)
-    whole = end_states(text_states(clip, clip.token_embedding(tokens)), tokens) @ clip.text_projection
-    torch.testing.assert_close(encode_text(clip, tokens), whole, atol=1e-6, rtol=1e-5)
+    embeddings = encode_text(clip, tokens, caption_lengths(tokens))
+    torch.testing.assert_close(embeddings, clip.encode_text(tokens), atol=1e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_crops_of_two_sizes_in_one_pass_have_the_states_that_each_has_alone() -> None:
+    clip = model()
+    visual = clip.visual
+    crops = [torch.randn(2, 3, 32, 32), torch.randn(3, 3, 16, 24)]
+    assert [num_image_tokens(visual, images) for images in crops] == [17, 7]
+    together = image_states(clip, crops, torch.arange(2 * 17 + 3 * 7))
+    alone = [
+        image_states(clip, [images], torch.arange(len(images) * n))
+        for images, n in zip(crops, (17, 7), strict=True)
+    ]
+    torch.testing.assert_close(together, torch.cat(alone))
 
 
 def test_positions_of_a_local_crop_are_resized_and_the_class_keeps_its_own() -> None:
@@ -68,12 +83,13 @@ def test_positions_of_a_local_crop_are_resized_and_the_class_keeps_its_own() -> 
 
 @torch.no_grad()
 def test_patches_are_embedded_as_the_class_token_is_and_lie_in_rows_and_columns() -> None:
-    visual = model().eval().visual
+    clip = model().eval()
+    visual = clip.visual
     images = torch.randn(2, 3, 24, 40)
     (patches,) = patch_embeddings(visual, images, ["plain"])
-    states = image_states(visual, images)[:, 1:] @ visual.proj
+    states = image_states(clip, [images], torch.arange(2 * 16)).reshape(2, 16, -1) @ visual.proj
     assert patches.shape == (2, 3, 5, 16)
-    torch.testing.assert_close(patches[:, 1, 2], states[:, 1 * 5 + 2])
+    torch.testing.assert_close(patches[:, 1, 2], states[:, 1 + 1 * 5 + 2])
 
 
 def by_hand(block: Any, states: torch.Tensor) -> torch.Tensor:
@@ -100,11 +116,11 @@ def test_correlative_attention_is_a_sum_of_two_softmaxes_of_queries_and_of_keys(
 
 @torch.no_grad()
 def test_correlative_attention_is_the_last_blocks_alone() -> None:
-    visual = model().eval().visual
-    images, seen = torch.randn(2, 3, 32, 32), []
+    clip = model().eval()
+    visual, images, seen = clip.visual, torch.randn(2, 3, 32, 32), []
     *_, last = visual.transformer.resblocks
     handle = last.register_forward_pre_hook(lambda _, states: seen.append(states[0]))
-    image_states(visual, images)
+    clip.encode_image(images)
     handle.remove()
     expected = visual.ln_post(by_hand(last, seen[0]))[:, 1:] @ visual.proj
     (patches,) = patch_embeddings(visual, images, ["csa"])

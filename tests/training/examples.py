@@ -22,6 +22,7 @@ from cosmos.distributed.group import ProcessRank
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.packing import caption_lengths
 from cosmos.run.directory import RunDir
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
@@ -57,6 +58,7 @@ def random_batch(size: int = 8, seed: int = 0) -> Batch:
         torch.randn(size, 2, 3, 32, 32, generator=g),
         torch.randn(size, 2, 3, 16, 16, generator=g),
         tokens,
+        caption_lengths(tokens),
         tuple(map(str, range(size))),
     )
 

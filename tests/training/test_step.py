@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from cosmos.config.machine import Machine
+from cosmos.config.machine import ActivationCheckpointing, Machine
 from cosmos.config.params import (
     Distillation,
     LossParams,
@@ -16,6 +17,8 @@ from cosmos.config.params import (
 )
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank, process_group
+from cosmos.model.checkpoints import ModelConfig
+from cosmos.model.loss import CosmosLoss
 from cosmos.training.step import RankFlags
 from tests.forks import run_ranks
 from tests.training.examples import (
@@ -74,10 +77,24 @@ def test_four_micro_batches_give_the_weights_of_the_whole_batch() -> None:
     assert_same(weights_after(tiny_params(), Machine(micro_batches=4), batches), whole)
 
 
-def test_activation_checkpointing_changes_no_weight() -> None:
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("checkpointing", ["cheap", "all"])
+def test_activation_checkpointing_changes_no_bit_of_a_weight(
+    checkpointing: ActivationCheckpointing, precision: str
+) -> None:
+    params = tiny_params(PretrainParams.model_validate({"batch_size": 8, "precision": precision}))
     batches = [random_batch(seed=s) for s in range(2)]
+    whole = weights_after(params, Machine(), batches)
+    again = weights_after(params, Machine(activation_checkpointing=checkpointing), batches)
+    for name, value in whole.items():
+        assert again[name].equal(value), name
+
+
+@pytest.mark.slow
+def test_compiled_blocks_give_the_weights_of_a_step_for_batches_of_other_lengths() -> None:
+    batches = [random_batch(seed=s) for s in range(3)]
     whole = weights_after(tiny_params(), Machine(), batches)
-    assert_same(weights_after(tiny_params(), Machine(activation_checkpointing=True), batches), whole)
+    assert_same(weights_after(tiny_params(), Machine(compile=True), batches), whole)
 
 
 def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> None:
@@ -175,3 +192,16 @@ def test_logit_scales_stay_between_one_and_a_hundred() -> None:
     learner.step(random_batch(), 1e-3, 0.9)
     assert float(learner.student.logit_scale.exp()) == pytest.approx(100)
     assert float(learner.teacher.distill_logit_scale) == 0
+
+
+def test_forward_and_loss_read_no_value_back_from_a_gpu() -> None:
+    """A fake GPU has no values: reading one raises DataDependentOutputException."""
+    batch, config = random_batch(), ModelConfig.of(tiny_params())
+    with FakeTensorMode(), torch.device("cuda"):
+        student, teacher = config.build(), config.build()
+        crops = torch.empty(8, 2, 3, 32, 32), torch.empty(8, 2, 3, 16, 16)
+        tokens = torch.empty(batch.tokens.shape, dtype=torch.long)
+        views = student(*crops, tokens, batch.lengths)
+        taught = teacher.global_views(crops[0], tokens, batch.lengths)
+        total = CosmosLoss(config.loss)(views, taught).total
+    assert (total.device.type, total.shape) == ("cuda", ())
