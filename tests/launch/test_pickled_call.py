@@ -46,4 +46,12 @@ def test_a_job_has_its_secrets_and_no_file_does(launcher: Launcher, tmp_path: Pa
     assert [outcome.value for outcome in launcher(call, call)] == [call(), call()]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 20
-    assert [path for path in files if b"s3cret-" in path.read_bytes()] == []
+    assert [path for path in files if b"s3cret-" in content(path)] == []
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file of a job; none where the job has just removed it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
