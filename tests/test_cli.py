@@ -80,6 +80,7 @@ def test_a_description_of_several_paragraphs_is_not_indented() -> None:
     [
         (["pretrain", "--pretrain.epochs", "many"], "\n  pretrain.epochs: Input should be a valid integer"),
         (["runs", "list", "--limit", "-1"], "\n  limit: Input should be"),
+        (["verify", "{a}"], "cosmos verify: an argument that begins with [ or { is read as JSON"),
         (["pretrain", "--experiment", "clipp"], "experiments/clipp.yaml: no such file; near it: clip"),
         (["pretrain", "--views.local_size", "30"], "views.local_size: 30 is not a multiple"),
         (

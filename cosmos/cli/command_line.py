@@ -18,7 +18,7 @@ from cosmos.cli.base import run_chosen
 from cosmos.cli.commands import COMMANDS
 from cosmos.cli.parser import CommandParser
 from cosmos.config.validation import explain_validation
-from cosmos.errors import InputError
+from cosmos.errors import InputError, short_reason
 
 
 class CommandLine(BaseSettings):
@@ -64,7 +64,8 @@ def run_command_line(name: str, arguments: Sequence[str]) -> None:
         problems = explain_validation(error, model, subcommands=arguments)
         raise InputError(f"the command line does not fit:\n{problems}") from None
     except SettingsError as error:
-        raise InputError(str(error)) from None
+        problem = "an argument that begins with [ or { is read as JSON, and is none"
+        raise InputError(f"cosmos {name}: {problem} ({short_reason(error)})") from None
 
 
 def command_line(name: str, command: type[BaseModel]) -> type[CommandLine]:

@@ -83,6 +83,8 @@ class FileReference(CheckpointReference):
                 f"{self.path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
                 f"{', '.join(PUBLISHED_ARCHITECTURES)}"
             )
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: a pipe or a device, which may never answer or end; give a file")
         return self.path
 
     @property

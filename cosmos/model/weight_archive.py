@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error, short_reason
 from cosmos.run.directory import RunDir
+from cosmos.run.files import open_regular
 
 BLOCK = 1 << 20
 """Bytes of a member that are read at a time."""
@@ -52,7 +53,7 @@ def is_archive(path: Path) -> bool:
 
     Raises DamagedDataError for an empty file.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(2)
         if not start:
             raise DamagedDataError(f"{path}: not a checkpoint: the file is empty; {repair_remedy(path)}")

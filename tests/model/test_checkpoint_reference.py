@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,12 @@ def test_a_folder_is_refused_with_the_way_to_a_file(tmp_path: Path, files: list[
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=f"a folder, not a file; .*{message}"):
         parse_checkpoint_reference(str(tmp_path)).fetch(tmp_path)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.pt")
+    with pytest.raises(InputError, match=r"c\.pt: a pipe or a device"):
+        parse_checkpoint_reference(str(tmp_path / "c.pt")).fetch(tmp_path)
 
 
 def test_a_published_name_is_found_in_the_hub_cache(tmp_path: Path) -> None:

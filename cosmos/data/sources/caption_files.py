@@ -3,6 +3,7 @@
 The files are strangers': sizes are capped, and `path_below` keeps an image's path inside its folder.
 """
 
+import io
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cosmos.data.captions import clean_captions
+from cosmos.data.folders import open_file
 from cosmos.data.sources.csv_rows import csv_rows, decoded_lines
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
@@ -181,8 +183,9 @@ def load_text_file(path: Path) -> str:
 
 def _load_text(path: Path, limit: int, remedy_of_size: str, problem: str, remedy: str) -> str:
     try:
-        if path.stat().st_size <= limit:
-            return path.read_text(encoding="utf-8-sig")
+        with open_file(path) as file:
+            if os.fstat(file.fileno()).st_size <= limit:
+                return io.TextIOWrapper(file, encoding="utf-8-sig").read()
     except OSError as error:
         raise unreadable_file(path, error) from None
     except UnicodeDecodeError as error:
@@ -200,7 +203,7 @@ def unreadable_file(path: Path, error: OSError, remedy: str = "correct the path"
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield (line, image, caption) of the rows below the header `image,caption`, without blank lines."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             rows = csv_rows(path, decoded_lines(path, file))
             header = [name.strip() for name in next(rows, (1, []))[1]]
             if header != ["image", "caption"]:

@@ -13,6 +13,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
 from cosmos.data.captions import DREAMLIP_KEYS
+from cosmos.data.folders import open_file
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
@@ -170,7 +171,7 @@ def _join(
 
 def _locate_csv_rows(table: Path, schema: CaptionSchema) -> LocatedRows:
     located = LocatedRows()
-    with table.open("rb") as file:
+    with open_file(table) as file:
         rows = enumerate(_csv_places(table, file))
         _, (header, _) = next(rows, (0, ([], None)))
         column = header.index(_location_column(table, header, schema))
@@ -197,7 +198,7 @@ def _csv_places(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], ByteSp
 
 def _locate_json_lines(table: Path, schema: CaptionSchema) -> LocatedRows:
     located = LocatedRows()
-    with table.open("rb") as file:
+    with open_file(table) as file:
         for number, (offset, size, line) in enumerate(_lines(table, file), 1):
             if line.strip():
                 row = _json_row(f"{table}, line {number}", line)
@@ -259,7 +260,7 @@ def _parser(table: Path) -> ParseAnnotation:
     """Return the function that parses a row of the table, cut out of it."""
     if table.suffix == ".jsonl":
         return _parse_json_row
-    with table.open("rb") as file:
+    with open_file(table) as file:
         return partial(_parse_csv_row, next(_csv_places(table, file))[0])
 
 

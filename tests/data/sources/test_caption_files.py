@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,14 @@ def test_a_text_file_in_another_encoding_or_of_any_size_is_refused(tmp_path: Pat
         file.truncate(2**40)
     with pytest.raises(ValueError, match=r"classes\.txt: larger than .* bytes; is it the right file\?"):
         load_text_file(path)
+
+
+@pytest.mark.parametrize("read", [read_captions_csv, read_coco, load_text_file])
+def test_a_pipe_or_a_device_is_not_read_for_ever(read: Callable[[Path], object], tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "captions")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name in ("captions", "zeros"):
+        with pytest.raises(
+            InputError, match=rf"{name}: cannot be read \(not a regular file\); correct the path"
+        ):
+            read(tmp_path / name)
