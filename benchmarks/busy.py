@@ -6,7 +6,6 @@ their own. Seconds are medians over the turns, of wall time: nothing else should
     python benchmarks/busy.py [--turns 5] [--steps 5] [--json]
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import torch
-from rows import Row, print_rows
+from rows import Row, benchmark_parser, print_rows
 from step import random_batch
 
 from cosmos.config.machine import Machine
@@ -136,12 +135,9 @@ def table_rows(seconds: Mapping[str, Mapping[str, float]]) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", action="store_true", help="take steps when told to, in this process")
     arguments = parser.parse_args()
     if arguments.only:

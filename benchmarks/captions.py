@@ -8,7 +8,6 @@ before. Captions in a script without spaces, whose words no cache knows, are a r
     python benchmarks/captions.py [--samples 2000] [--captions 8] [--json]
 """
 
-import argparse
 import random
 import statistics
 import time
@@ -18,7 +17,7 @@ from itertools import chain
 import numpy as np
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from rows import Row, print_rows
+from rows import Row, benchmark_parser, print_rows
 from torch import Tensor
 
 from cosmos.config.params import ViewParams
@@ -104,12 +103,9 @@ def compare(path: str, annotations: list[Annotation], views: ViewParams, goal: f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--captions", type=int, default=8)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     views = ViewParams(num_captions=options.captions)

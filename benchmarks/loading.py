@@ -8,7 +8,6 @@ million samples: of the process once it has its first batch, and of a forked wor
     python benchmarks/loading.py [--shards 10000] [--samples 100] [--json]
 """
 
-import argparse
 import json
 import os
 import random
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rows import Row, measure_alone, print_rows
+from rows import Row, benchmark_parser, measure_alone, print_rows
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -149,12 +148,9 @@ def compare(num_shards: int, num_samples: int) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--shards", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=100, help="of a shard")
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", nargs=2, metavar=("KIND", "ROOT"), help="measure this one, in this process")
     arguments = parser.parse_args()
     if arguments.only:

@@ -7,14 +7,13 @@ its views; the last row is ours at four times the batch, beside the straightforw
     python benchmarks/loss.py [--batch 1024] [--views 8] [--width 512] [--repeats 3] [--json]
 """
 
-import argparse
 import json
 import statistics
 import sys
 import time
 
 import torch
-from rows import Row, measure_alone, peak_megabytes, print_rows
+from rows import Row, benchmark_parser, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
@@ -93,12 +92,9 @@ def products_seconds(num_views: int, size: int, width: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     for option, default in {"batch": 1024, "views": 8, "width": 512, "repeats": 3}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     batch, repeats = arguments.batch, arguments.repeats

@@ -7,14 +7,13 @@ same metrics, which is checked. Memory is the increase of the process's peak.
     python benchmarks/retrieval.py --images 5000 --captions 25000    # COCO's size
 """
 
-import argparse
 import json
 import math
 import sys
 import time
 
 import torch
-from rows import Row, measure_alone, peak_megabytes, print_rows
+from rows import Row, benchmark_parser, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -72,13 +71,10 @@ def measure(kind: str, sizes: list[int]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--captions", type=int, default=5000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     sizes = [arguments.images, arguments.captions, arguments.width]

@@ -1,5 +1,6 @@
 """Rows of the table that `make bench` prints, and processes of their own for what they measure."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -37,6 +38,15 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ratio": self.ratio}
+
+
+def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a benchmark's arguments, which so far has --json alone."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def print_rows(rows: Sequence[Row], as_json: bool) -> None:

@@ -6,7 +6,6 @@ imports.
     python benchmarks/runs.py [--runs 10000] [--repeats 3] [--json]
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rows import Row, measure_alone, print_rows
+from rows import Row, benchmark_parser, measure_alone, print_rows
 
 from cosmos.config.params import Params
 from cosmos.run.directory import RunDir
@@ -133,12 +132,9 @@ def compare(root: Path, num_runs: int, repeats: int) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument(
         "--only", nargs=2, help="measure this one, in this process: its kind, and the runs' folder"
     )

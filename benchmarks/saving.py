@@ -6,7 +6,6 @@ Both make the same file, which is checked. The time in which as much memory is c
     python benchmarks/saving.py [--architecture ViT-B-16] [--repeats 3] [--folder .] [--json]
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rows import Row, print_rows
+from rows import Row, benchmark_parser, print_rows
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import ModelParams, Params
@@ -83,13 +82,10 @@ def measure(learner: Learner, folder: Path, repeats: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--architecture", default="ViT-B-16")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(), help="folder on the disk to write to")
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     learner = make_learner(arguments.architecture)
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

@@ -9,7 +9,6 @@ the increase of the peak of a process that has its model, and the peak of the wh
     python benchmarks/segmentation.py [--images 2] [--json]
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from rows import Row, measure_alone, peak_megabytes, print_rows
+from rows import Row, benchmark_parser, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
@@ -139,11 +138,8 @@ def measure_kind(kind: str, num_images: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--images", type=int, default=2)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=KINDS, help="measure this one, in this process")
     arguments = parser.parse_args()
     if arguments.only:

@@ -7,7 +7,6 @@ the datasets takes at least.
     python benchmarks/startup.py [--runs 100] [--repeats 5] [--json]
 """
 
-import argparse
 import json
 import os
 import socket
@@ -18,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import yaml
-from rows import Row, print_rows
+from rows import Row, benchmark_parser, print_rows
 from runs import write_run
 
 from cosmos.config.params import Params
@@ -84,12 +83,9 @@ def compare(folder: Path, straightforward: list[str], ours: list[str], repeats: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     bare, opening = ["-c", BARE_IMPORT], ["-c", OPENING_IMPORT]
     pairs = {

@@ -10,7 +10,6 @@ floating-point operations.
     python benchmarks/step.py [--architecture ViT-B-16] [--batch 4] [--turns 3] [--json]
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from rows import Row, measure_alone, peak_megabytes, print_rows
+from rows import Row, benchmark_parser, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 from torch.utils.flop_counter import FlopCounterMode
@@ -177,13 +176,10 @@ def measure_memory(kind: str, architecture: str, size: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--architecture", default="ViT-B-16")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     parser.add_argument("--only", choices=KINDS, help="take one step of this kind, and print its memory")
     options = parser.parse_args()
     torch.set_num_threads(1)

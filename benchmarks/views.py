@@ -8,7 +8,6 @@ them: the checksum of a sample, by which a flipped bit of it is noticed.
     python benchmarks/views.py [--size 224] [--local-size 96] [--local-crops 6] [--images 300] [--json]
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from io import BytesIO
 import numpy as np
 import torch
 from PIL import Image, ImageFilter
-from rows import Row, print_rows
+from rows import Row, benchmark_parser, print_rows
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
@@ -118,12 +117,9 @@ def measure(views: ViewParams, images: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = benchmark_parser(__doc__)
     for option, default in {"size": 224, "local-size": 96, "local-crops": 6, "images": 300}.items():
         parser.add_argument(f"--{option}", type=int, default=default)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     views = ViewParams(
