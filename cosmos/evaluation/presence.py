@@ -123,9 +123,12 @@ def check_shards(folder: Path, manifest: Manifest) -> None:
 
 
 def check_split(folder: Path) -> None:
-    """Raise InputError, which names the splits that there are, where others were prepared."""
+    """Raise InputError, which names the splits that there are, where others were prepared.
+
+    A folder of the split that lost its manifest is none of these: whoever reads the manifest names it.
+    """
     others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST_FILE}"))
-    if others and folder.name not in others:
+    if others and not folder.is_dir():
         raise InputError(
             f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"
             " samples aside"

@@ -109,6 +109,7 @@ def write_settings(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     (folder / "experiments" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "experiments" / "long.yaml").write_text(yaml.safe_dump({"pretrain": {"epochs": 100}}))
     (folder / "experiments" / "sweeps" / "small.yaml").write_text(yaml.safe_dump(SWEEP))
     rng = Random(0)
     for number in range(24):

@@ -206,6 +206,9 @@ def test_a_split_that_was_not_prepared_is_told_apart_from_one_that_is_there(tmp_
     write_split(tmp_path / "data" / "colours" / "train", samples)
     with pytest.raises(ValueError, match=r"colours has no split 'heldout', only train"):
         read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
+    (tmp_path / "data" / "colours" / "heldout").mkdir()
+    with pytest.raises(ValueError, match=r"heldout/manifest.json: no such file; .*`cosmos prepare` makes it"):
+        read_split("colours", "heldout", machine(tmp_path), MAX_PIXELS)
 
 
 def test_a_damaged_shard_is_refused_because_figures_of_the_rest_would_pass_for_the_whole(
