@@ -161,9 +161,14 @@ def interrupt_process(process: "subprocess.Popen[str]") -> None:
 
 
 def find_pretraining_run(root: Path, pipeline: PipelineDir) -> RunDir | None:
-    """Return the run that a pipeline's pretraining works in, or last worked in; None before the first."""
+    """Return the run that a pipeline's pretraining works in, or last worked in.
+
+    None before the first, and where the file that names it is damaged: `dvc repro` writes it again.
+    """
     file = run_pointer(root / pipeline.model.path)
-    return RunDir(root / file.read_text(encoding="utf-8").strip()) if file.exists() else None
+    name = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+    run = RunDir(root / name)
+    return run if name and run.path.is_dir() else None
 
 
 def pretraining_progress(root: Path, pipeline: PipelineDir) -> jobs.RunJob | None:

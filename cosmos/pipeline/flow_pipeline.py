@@ -118,7 +118,7 @@ def restore_params(root: Path) -> None:
     before, base = root / PARAMS_BEFORE, root / PARAMS_YAML
     if not before.exists():
         return
-    if base.read_text(encoding="utf-8") == (root / PARAMS_IN_FORCE).read_text(encoding="utf-8"):
+    if base.read_bytes() == (root / PARAMS_IN_FORCE).read_bytes():
         before.replace(base)
         logger.warning("%s: restored, since a flow that crashed had left its parameters there", base)
     else:

@@ -110,7 +110,7 @@ def link_prepared(output: Path, state: str, params: Params, machine: Machine) ->
 def holds_state(data: Path, state: str) -> bool:
     """Return True when the datasets in a folder are those that were prepared from a state."""
     file = state_file(data)
-    return file.is_file() and file.read_text(encoding="utf-8") == state_of(data, state)
+    return file.is_file() and file.read_bytes() == state_of(data, state).encode()
 
 
 def state_of(data: Path, state: str) -> str:

@@ -1,13 +1,16 @@
 """Checks of the files of datasets, runs and sweeps: each reads a file, and raises what is wrong with it."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cosmos.config.experiment import RECORDED_REMEDY
+from cosmos.config.figures import EPOCH, STEP
 from cosmos.config.machine import Machine
 from cosmos.data.drawn_sets import COMPLETE_FILE, find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
@@ -23,7 +26,7 @@ from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import read_holder
-from cosmos.run.metrics import MetricsLines
+from cosmos.run.metrics import MetricsLines, last_line_with
 from cosmos.run.model_card import ModelCard
 from cosmos.run.provenance import file_sha256
 from cosmos.run.provenance_record import read_provenance
@@ -82,6 +85,7 @@ def checks_of_run(run: RunDir) -> Iterator[FileCheck]:
     """Yield the checks of a run, or of a model that is a copy of one: records, checkpoints, embeddings."""
     yield FileCheck.of(run.params, lambda: _check_params(run))
     yield from checks_of_records(run)
+    yield FileCheck(0, lambda: _check_last_checkpoint(run))
     for path in (*run.saved_checkpoints, *run.path.glob("*.pt")):
         yield FileCheck.of(path, partial(_check_checkpoint, path))
     for path in run.embeddings.glob(f"*/*/*{PART_SUFFIX}"):
@@ -146,6 +150,20 @@ def _check_metrics(path: Path) -> None:
 
 def _refuse_link(path: Path) -> None:
     raise DamagedDataError(f"{path}: a link that leads to no file; bring the file back, or delete the link")
+
+
+def _check_last_checkpoint(run: RunDir) -> None:
+    """Raise DamagedDataError for a run that was trained to its end, and has no checkpoint of that."""
+    last = last_line_with(EPOCH.name, run.metrics) if run.metrics.is_file() else {}
+    epochs = math.inf
+    with suppress(CosmosError, OSError):  # the check of the parameters says so
+        epochs = load_saved_params(run).pretrain.epochs
+    if (last.get(EPOCH.name) or 0) < epochs:
+        return
+    path = run.checkpoint(last[STEP.name])
+    if not os.path.lexists(path):
+        remedy = "put it back, or train again: the same command goes on from the newest save that is left"
+        raise DamagedDataError(f"{path}: missing, though the run was trained to its end; {remedy}")
 
 
 def _check_checkpoint(path: Path) -> None:

@@ -14,7 +14,13 @@ import pytest
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import TransientError
 from cosmos.pipeline.directory import PIPELINE, PipelineDir
-from cosmos.pipeline.dvc import StageFailedError, machine_environment, pipeline_lock, reproduce
+from cosmos.pipeline.dvc import (
+    StageFailedError,
+    find_pretraining_run,
+    machine_environment,
+    pipeline_lock,
+    reproduce,
+)
 
 MEET = "touch $1; for i in $(seq 300); do test -e $2 && echo met && touch $3 && break; sleep 0.1; done"
 """Script that ends once another one is there, too."""
@@ -69,6 +75,13 @@ def test_a_pipeline_has_its_lock_and_another_one_another(workspace: Path) -> Non
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"runs/\xb9\xff", b"runs/gone\n"])
+def test_a_damaged_pointer_to_the_run_of_a_pipeline_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "model.run").write_bytes(content)
+    assert find_pretraining_run(tmp_path, PIPELINE) is None
 
 
 def test_only_what_was_said_of_jobs_is_set() -> None:

@@ -49,6 +49,17 @@ def test_a_dataset_for_a_pipeline_whose_source_grew_is_made_anew_and_said_to_be_
     prepare_into(output, Params(data=flickr8k(tmp_path, number=9)), here)
 
 
+def test_a_damaged_state_is_no_state_and_the_dataset_is_made_again(tmp_path: Path) -> None:
+    here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
+    params = Params(data=flickr8k(tmp_path))
+    prepare_into(output, params, here, quiet=True)
+    state = output.with_name("data.state")
+    whole = state.read_bytes()
+    state.write_bytes(whole[:9] + b"\xb9" + whole[10:])
+    prepare_into(output, params, here, quiet=True)
+    assert state.read_bytes() == whole
+
+
 def test_an_interrupted_preparation_for_a_pipeline_is_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,25 @@ def test_a_run_without_all_of_its_parameters_is_not_whole(place: Path) -> None:
     assert "params.yaml: no such file; put it back" in verified(place, "mine").problems[0]
 
 
+def test_a_run_that_was_trained_to_its_end_has_the_checkpoint_of_that(place: Path) -> None:
+    run = RunDir(place / "runs" / "sweep-1a2b" / "trial-0000")
+    run.checkpoint(10).write_bytes(run.checkpoint(15).read_bytes())
+    for older in (run.checkpoint(10), None):
+        assert verified(place, "sweep-1a2b/trial-0000").state == "whole"
+        run.checkpoint(15).rename(place / "away.pt")
+        [problem] = verified(place, "sweep-1a2b/trial-0000").problems
+        assert "step-00000015.pt: missing, though the run was trained to its end" in problem
+        (place / "away.pt").rename(run.checkpoint(15))
+        if older:
+            older.unlink()
+
+
+def test_a_run_that_is_not_at_its_end_may_have_no_checkpoint_yet(place: Path) -> None:
+    run = make_run(place / "runs" / "begun", epochs=2)
+    run.checkpoint(10).unlink()
+    assert verified(place, "begun").state == "whole"
+
+
 def test_a_name_of_a_dataset_and_a_run_stands_for_both_and_a_path_for_itself(place: Path) -> None:
     (place / "runs" / "mine").rename(place / "runs" / "things")
     both = verify(["things"], machine(place), quiet=True)
