@@ -19,7 +19,9 @@ Figures = Mapping[str, float]
 Direction = Literal["min", "max", ""]
 """The better of two values; "" where neither is."""
 
-Unit = Literal["share", "rank", "nats", "seconds", "samples", "samples per second", "steps", "epochs", ""]
+Unit = Literal[
+    "share", "rank", "nats", "seconds", "bytes", "samples", "samples per second", "steps", "epochs", ""
+]
 """Unit of a value: shares lie between 0 and 1, ranks count from 1."""
 
 Role = Literal["quality", "cost", "caveat", "state"]
@@ -87,6 +89,8 @@ SAMPLES_USED = Metric("samples_used", "samples", "max", "caveat")
 SECONDS = Metric("seconds", "seconds", "min", "cost")
 DEVICE_SECONDS = Metric("device_seconds", "seconds", "min", "cost")
 """Seconds of training x devices."""
+DEVICE_MEMORY = Metric("device_memory", "bytes", "min", "cost")
+"""Largest memory that a process held on its device."""
 SAMPLES_PER_SECOND = Metric("samples_per_second", "samples per second", "max", "cost")
 
 TRAINING_METRICS: tuple[Metric, ...] = (
@@ -99,6 +103,7 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     state_metric("teacher_distance"),
     SECONDS,
     DEVICE_SECONDS,
+    DEVICE_MEMORY,
     SAMPLES_PER_SECOND,
     Metric("data_wait", "share", "min", "cost"),
     Metric("replaced_samples", "samples", "min", "caveat"),
@@ -109,6 +114,18 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     state_metric("skipped_in_a_row", "steps"),
 )
 """Metrics of a line of metrics.jsonl."""
+
+GROWING_METRICS = frozenset(
+    {
+        SECONDS.name,
+        DEVICE_SECONDS.name,
+        DEVICE_MEMORY.name,
+        "replaced_samples",
+        "damaged_samples",
+        "skipped_steps",
+    }
+)
+"""Metrics of training that never fall while a run trains: what is beyond a limit stays there."""
 
 RECALLS = (1, 5, 10)
 """Values of k for which recall at k is measured."""

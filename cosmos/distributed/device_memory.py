@@ -1,7 +1,9 @@
-"""Memory of GPUs: errors for too little of it, which say who holds it."""
+"""Memory of devices: the most that was held of it, and errors for too little of a GPU's."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -14,6 +16,31 @@ GIB = 2**30
 
 OTHER_GPU = "wait for them, or take another GPU: COSMOS_DEVICE=cuda:1"
 """Remedy where other processes hold a GPU's memory."""
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the largest memory in bytes that this process held on its device.
+
+    Of a GPU it is what torch had allocated since `forget_peak_memory`; on a CPU the resident memory since the
+    process began, with program and libraries.
+    """
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_memory()
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Begin the measurement of `peak_memory` anew; on a CPU it goes on."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_resident_memory() -> int:
+    """Return the largest resident memory of this process in bytes.
+
+    By getrusage, a process begins with that of the one that started it; some sandboxes know no other.
+    """
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return 1024 * int(peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def take_gpu(device: torch.device) -> None:

@@ -52,6 +52,15 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     return total / world_size()
 
 
+def max_over_ranks(values: Tensor) -> Tensor:
+    """Return the largest of `values` over all ranks, each by itself."""
+    if world_size() == 1:
+        return values
+    largest = values.clone()
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return largest
+
+
 def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
     """Compute a value on every rank, and return all ranks' values, by rank, on each of them.
 

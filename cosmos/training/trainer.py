@@ -17,7 +17,8 @@ from cosmos.config.printable_text import error_stream
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
 from cosmos.data.shards.damage import SampleDamage
-from cosmos.distributed.exchange import mean_over_ranks, on_first_rank
+from cosmos.distributed.device_memory import forget_peak_memory, peak_memory
+from cosmos.distributed.exchange import max_over_ranks, mean_over_ranks, on_first_rank
 from cosmos.errors import DamagedDataError, DivergedError, Interrupted
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.loss import Losses
@@ -94,6 +95,7 @@ class Trainer:
         all of them, when the steps taken are saved.
         """
         metrics = self.open_metrics()
+        forget_peak_memory(self.learner.process.device)
         self.stopwatch.restart()
         with stop_on_signals() as stop, self.progress_bar() as bar, self.writer.finishing():
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
@@ -240,7 +242,9 @@ class Trainer:
             "teacher_distance": teacher_distance(learner.teacher, learner.student),
         }
         lap = self.stopwatch.finish_lap()  # now that the device has finished the step
-        waited = torch.tensor(lap.waited / lap.seconds, device=learner.process.device)
+        device = learner.process.device
+        waited = torch.tensor(lap.waited / lap.seconds, device=device)
+        memory = torch.tensor(peak_memory(device), device=device)
         return {
             "step": self.step,
             "epoch": self.step / self.plan.steps_per_epoch,
@@ -250,6 +254,7 @@ class Trainer:
             "samples_per_second": lap.num_batches * num_samples * learner.process.world_size / lap.seconds,
             "data_wait": mean_over_ranks(waited).item(),
             **asdict(self.state.counters),
+            "device_memory": max_over_ranks(memory).item(),
             "samples_listed": self.limit.num_samples,
             "samples_used": self.limit.num_used(self.state.counters.damaged_samples),
         }

@@ -4,6 +4,7 @@ import pytest
 
 from cosmos.config.evaluate_params import Attention, SuiteName
 from cosmos.config.figures import (
+    GROWING_METRICS,
     SUITE_METRICS,
     TRAINING_METRICS,
     data_of_figure,
@@ -16,6 +17,10 @@ from cosmos.config.figures import (
 R1 = "image_to_text_R@1"
 
 
+def test_figures_that_never_fall_are_figures_of_training() -> None:
+    assert {metric.name for metric in TRAINING_METRICS} > GROWING_METRICS
+
+
 @pytest.mark.parametrize(
     ("figure", "direction", "unit"),
     [
@@ -26,6 +31,7 @@ R1 = "image_to_text_R@1"
         ("samples", "", "samples"),
         ("seconds", "min", "seconds"),
         ("device_seconds", "min", "seconds"),
+        ("device_memory", "min", "bytes"),
         ("samples_per_second", "max", "samples per second"),
         (f"retrieval/heldout/teacher/{R1}", "max", "share"),
         (f"evaluation/teacher/heldout/{R1}", "max", "share"),

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from cosmos.distributed.device_memory import GIB, explaining_full_gpus, take_gpu
+from cosmos.distributed.device_memory import (
+    GIB,
+    explaining_full_gpus,
+    forget_peak_memory,
+    peak_memory,
+    take_gpu,
+)
 from cosmos.errors import OutOfMemoryError
 
 
@@ -11,6 +17,21 @@ def accelerator_error(code: int) -> torch.AcceleratorError:
     error = torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'")
     error.error_code = code  # type: ignore[attr-defined]
     return error
+
+
+def test_the_peak_of_a_cpu_is_the_most_that_the_process_held() -> None:
+    forget_peak_memory(torch.device("cpu"))
+    before = peak_memory(torch.device("cpu"))
+    held = torch.ones(before // 4 + 2**25)  # more than there ever was
+    assert peak_memory(torch.device("cpu")) > max(before, held.nbytes)
+
+
+def test_the_peak_of_a_gpu_is_what_torch_allocated_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 7 * GIB)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", forgotten.append)
+    forget_peak_memory(torch.device("cuda:1"))
+    assert (peak_memory(torch.device("cuda:1")), forgotten) == (7 * GIB, [torch.device("cuda:1")])
 
 
 LACKS = [

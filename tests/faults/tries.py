@@ -19,8 +19,8 @@ STATUSES = {0, 1, 2, 74, 75}
 
 TINY_RUN = ("--experiment", "tiny", "--run")
 
-CLOCKS = {"seconds", "device_seconds", "samples_per_second", "data_wait"}
-"""Values of a line of metrics that are times."""
+CLOCKS = {"seconds", "device_seconds", "device_memory", "samples_per_second", "data_wait"}
+"""Values of a line of metrics that differ between machines and sessions: times and memory."""
 
 
 class SkippedTry(Exception):  # noqa: N818 - no error
@@ -111,7 +111,7 @@ def final_weights(run: Path) -> str:
 
 
 def lines_of_training(run: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics without times."""
+    """Return the lines of a run's metrics without times and memory."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [{key: value for key, value in line.items() if key not in CLOCKS} for line in lines]
 

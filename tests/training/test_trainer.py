@@ -91,7 +91,14 @@ def test_every_step_is_logged_once_with_what_people_compare(tmp_path: Path) -> N
     lines = [line for line in read_metrics(tmp_path / "metrics.jsonl") if "loss" in line]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
     expected = {"contrastive", "distill", "distill_image_to_text", "logit_scale", "learning_rate", "momentum"}
-    expected |= {"grad_norm", "teacher_distance", "samples_per_second", "data_wait", "samples"}
+    expected |= {
+        "grad_norm",
+        "teacher_distance",
+        "samples_per_second",
+        "data_wait",
+        "samples",
+        "device_memory",
+    }
     assert expected <= lines[0].keys()
 
 
@@ -262,6 +269,7 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
     (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert (line["step"], line["replaced_samples"]) == (2, 2 * (1 + 2))
     assert line["device_seconds"] == pytest.approx(2 * line["seconds"])
+    assert isinstance(line["device_memory"], int)
     assert (line["damaged_samples"], line["samples_used"], line["samples_listed"]) == (2, 28, 30)
 
 
