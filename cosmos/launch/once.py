@@ -1,4 +1,8 @@
-"""Launch of jobs: submitted unless that is done already, waited for, and resubmitted where that may help."""
+"""Launch of jobs: submitted unless that is done already, waited for, and resubmitted where that may help.
+
+Several commands may wait for a job. Of those that see it end, one submits it again, and the others follow
+that one's job: each goes by the submission that it saw end, and by the requeues that this one had left.
+"""
 
 import time
 from collections.abc import Callable
@@ -14,8 +18,8 @@ from cosmos.launch.watch import ShowText, wait_for_outcomes
 RESUBMISSION_SECONDS = (30.0, 120.0, 600.0)
 """Seconds before each resubmission of a job that a disk, the network or the scheduler ended."""
 
-JobAttempt = Callable[[int], list[CallOutcome]]
-"""Function that submits a job with so many requeues, or attaches to it, and waits."""
+JobAttempt = Callable[[CallFailure | None], list[CallOutcome]]
+"""Function that submits a job, or attaches to it, and waits; after one that ended so, if it saw one end."""
 
 
 def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
@@ -28,8 +32,8 @@ def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     Raises InputError where the cluster refuses the job, and SlurmSilentError where it does not answer.
     """
 
-    def attempt(requeues: int) -> list[CallOutcome]:
-        submission, is_new = submit_once(spec.with_requeues(requeues))
+    def attempt(ended: CallFailure | None) -> list[CallOutcome]:
+        submission, is_new = submit_once(spec, ended)
         if not is_new:
             show(f"job {submission.job_id}, submitted {submission.submitted}: attached\n")
         return wait_for_outcomes(submission, show, from_start=is_new)
@@ -37,41 +41,45 @@ def launch(spec: JobSpec, show: ShowText) -> list[CallOutcome]:
     return outcomes_through_preemption(attempt, spec.request.max_requeues, show)
 
 
-def submit_once(spec: JobSpec) -> tuple[Submission, bool]:
-    """Submit a job unless the one on record waits, runs or has finished.
+def submit_once(spec: JobSpec, ended: CallFailure | None = None) -> tuple[Submission, bool]:
+    """Submit a job unless there is one already, as of `attachable_submission`.
 
     Return the submission, and True where it is new. Raises the errors of `launch`.
     """
     with submission_lock(spec.record):
-        submission = attachable_submission(spec.record)
-        return (submission, False) if submission else (submit_job(spec), True)
+        submission = attachable_submission(spec.record, ended)
+        return (submission, False) if submission else (submit_job(spec.after(ended)), True)
 
 
-def attachable_submission(record: Path) -> Submission | None:
+def attachable_submission(record: Path, ended: CallFailure | None = None) -> Submission | None:
     """Return the submission on record if it waits, runs or has finished; None otherwise.
 
-    For use inside `submission_lock`. Raises SlurmSilentError where Slurm does not answer.
+    One that came after the one that `ended` was submitted in its place, and is returned in any state. For use
+    inside `submission_lock`. Raises SlurmSilentError where Slurm does not answer.
     """
     submission = recover_submission(record)
-    return submission if submission and (submission.is_finished() or submission.is_alive()) else None
+    if submission is None:
+        return None
+    is_later = ended is not None and submission.token != ended.token
+    return submission if is_later or submission.is_finished() or submission.is_alive() else None
 
 
-def outcomes_through_preemption(attempt: JobAttempt, requeues: int, show: ShowText) -> list[CallOutcome]:
+def outcomes_through_preemption(
+    attempt: JobAttempt, requeues: int, show: ShowText, ended: CallFailure | None = None
+) -> list[CallOutcome]:
     """Return the outcomes of `attempt`, made again at once where a job was preempted for good.
 
-    That counts as a requeue, of which there may be so many in all; `show` is told. Of several commands that
-    wait for a job, the first submits it again, and the others attach.
+    That counts as a requeue, of which there may be `requeues` in all; `show` is told.
     """
-    left = requeues
     while True:
-        outcomes = attempt(left)
+        outcomes = attempt(ended)
         preempted = [failure for outcome in outcomes if (failure := preemption(outcome))]
         if not preempted:
             return outcomes
-        left -= 1 + max(failure.requeues for failure in preempted)
-        if left < 0:
+        ended = min(preempted, key=lambda failure: failure.requeues_left)
+        if not ended.requeues_left:
             return [end_requeues(outcome, requeues) for outcome in outcomes]
-        show(f"{preempted[0].summary}; submitted again\n")
+        show(f"{ended.summary}; submitted again\n")
 
 
 def preemption(outcome: CallOutcome) -> CallFailure | None:
@@ -94,11 +102,13 @@ def outcome_with_resubmissions(attempt: JobAttempt, requeues: int, show: ShowTex
     It is made again where the job was preempted for good, and a few times after a while where another
     TransientError ended it; `show` is told.
     """
+    ended: CallFailure | None = None
     for seconds in RESUBMISSION_SECONDS:
-        (outcome,) = outcomes_through_preemption(attempt, requeues, show)
-        if not outcome.failure or not issubclass(outcome.failure.error, TransientError):
+        (outcome,) = outcomes_through_preemption(attempt, requeues, show, ended)
+        ended = outcome.failure
+        if not ended or not issubclass(ended.error, TransientError):
             return outcome
-        show(f"{outcome.failure.summary}; submitted again in {seconds:g} s\n")
+        show(f"{ended.summary}; submitted again in {seconds:g} s\n")
         time.sleep(seconds)
-    (outcome,) = outcomes_through_preemption(attempt, requeues, show)
+    (outcome,) = outcomes_through_preemption(attempt, requeues, show, ended)
     return outcome

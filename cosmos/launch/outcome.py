@@ -205,8 +205,10 @@ class CallFailure:
     log: Path
     error: type[CosmosError] = CosmosError
     """class of errors that decides what follows"""
-    requeues: int = 0
-    """times that the scheduler had started the job again"""
+    token: str = ""
+    """token of the submission"""
+    requeues_left: int = 0
+    """times that the scheduler might have started the job again"""
 
     @property
     def summary(self) -> str:

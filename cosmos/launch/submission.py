@@ -16,9 +16,9 @@ from pydantic import AfterValidator, Field, StringConstraints
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, JobCluster
-from cosmos.errors import InputError
+from cosmos.errors import InputError, PreemptedError
 from cosmos.launch.clusters import Cluster, open_cluster, resolve_cluster
-from cosmos.launch.outcome import CallFiles
+from cosmos.launch.outcome import CallFailure, CallFiles
 from cosmos.launch.pickled_call import dump_calls
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import Task, code_folder
@@ -48,9 +48,12 @@ class JobSpec:
     label: str
     """beginning of the job's name in the queue; the token follows"""
 
-    def with_requeues(self, limit: int) -> Self:
-        """Return this job, to be requeued so many times at most."""
-        return replace(self, request=self.request.model_copy(update={"max_requeues": limit}))
+    def after(self, ended: CallFailure | None) -> Self:
+        """Return this job, to follow one that ended; after a preemption, with the requeues that are left."""
+        if ended is None or not issubclass(ended.error, PreemptedError):
+            return self
+        left = {"max_requeues": ended.requeues_left - 1}
+        return replace(self, request=self.request.model_copy(update=left))
 
 
 def _check_time(text: str) -> str:
@@ -95,7 +98,10 @@ class Submission(SubmissionRecord):
     def on(self) -> Cluster:
         """Cluster that it runs on. Raises InputError for processes of another machine."""
         if self.cluster == "local" and self.host != socket.gethostname():
-            raise InputError(f"job {self.job_id} is a process of {self.host}; ask there")
+            remedy = (
+                f"where that is gone, or this is a copy, delete the job's record in {self.folder.parents[1]}"
+            )
+            raise InputError(f"job {self.job_id} is a process of {self.host}; ask there, or {remedy}")
         return open_cluster(self.cluster)
 
     def states(self) -> list[JobState]:

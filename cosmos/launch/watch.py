@@ -185,7 +185,8 @@ def call_failure(submission: Submission, call: CallFiles, state: JobState) -> Ca
     log = attempts[-1].log if attempts else submission.folder / f"{job_id}_0_log.out"
     cause = failure_cause(state, rank, log)
     error = failure_class(rank, cause)
-    return CallFailure(job_id, cause.words, state.exit_status, rank, log, error, state.requeues)
+    left = max(0, submission.max_requeues - state.requeues)
+    return CallFailure(job_id, cause.words, state.exit_status, rank, log, error, submission.token, left)
 
 
 def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosError]:

@@ -83,7 +83,7 @@ class Controller:
         self.running: dict[str, RunningTrial] = {}
         self.num_ended_here = self.num_failed_here = 0
         self.failures: list[type[CosmosError]] = []
-        self.retries = TrialRetries(runner.max_requeues)
+        self.retries = TrialRetries()
         self.parked: dict[str, str] = {}
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
@@ -268,7 +268,7 @@ class Controller:
             record = replace(record, interruptions=record.interruptions + 1)
             record.write(running.run)
             self.running[record.name] = replace(running, record=record)
-            if not self.retries.schedule(record.name, state.reason, state.error):
+            if not self.retries.schedule(record.name, state):
                 self.park(record.name, state.reason)
         elif self.retries.take_due(record.name):
             yield self.begin(record, running.trial)

@@ -13,6 +13,7 @@ from cosmos.config.params import Params
 from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, TransientError
 from cosmos.launch import slurm
 from cosmos.launch.once import submit_once
+from cosmos.launch.outcome import CallFailure
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.dataset_version import DatasetVersion
@@ -84,6 +85,8 @@ class TrialJobState:
     """reason of its death, in a line"""
     error: type[CosmosError] = CosmosError
     """class of the error that it died of, which decides what follows"""
+    requeues_left: int = 0
+    """times that it may be started again after a preemption"""
 
     @property
     def is_transient(self) -> bool:
@@ -102,10 +105,6 @@ class TrialRunner(Protocol):
     @property
     def num_ranks(self) -> int:
         """Number of processes of a trial."""
-
-    @property
-    def max_requeues(self) -> int:
-        """Number of times that a preempted trial is started again."""
 
     def start(self, run: RunDir, params: Params) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state."""
@@ -129,16 +128,13 @@ class TrialJobs:
     dataset: DatasetVersion
     """data of all trials"""
     watchers: dict[Path, SubmissionWatcher] = field(default_factory=dict)
+    ended: dict[Path, CallFailure] = field(default_factory=dict)
+    """failures of the jobs of trials that died"""
 
     @property
     def num_ranks(self) -> int:
         """Number of processes of a trial."""
         return self.request.num_ranks
-
-    @property
-    def max_requeues(self) -> int:
-        """Number of times that a preempted trial is started again, by Slurm or by the controller."""
-        return self.request.max_requeues
 
     def start(self, run: RunDir, params: Params) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state.
@@ -151,7 +147,8 @@ class TrialJobs:
             wait_for_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites, self.dataset)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
-        submission, _ = submit_once(JobSpec([call], self.request, self.cluster, run.job, label))
+        spec = JobSpec([call], self.request, self.cluster, run.job, label)
+        submission, _ = submit_once(spec, self.ended.get(run.path))
         self.watchers[run.path] = SubmissionWatcher(submission)
         return self.state(run)
 
@@ -162,9 +159,10 @@ class TrialJobs:
         if not watcher.has_ended():
             return TrialJobState("running", job, attempts)
         (outcome,) = watcher.outcomes()
-        if not outcome.failure:
+        if not (failure := outcome.failure):
             return TrialJobState("finished", job, attempts)
-        return TrialJobState("dead", job, attempts, outcome.failure.summary, outcome.failure.error)
+        self.ended[run.path] = failure
+        return TrialJobState("dead", job, attempts, failure.summary, failure.error, failure.requeues_left)
 
     def stop(self, run: RunDir) -> bool:
         """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""

@@ -4,7 +4,8 @@ import logging
 import time
 from collections import Counter
 
-from cosmos.errors import CosmosError, PreemptedError
+from cosmos.errors import PreemptedError
+from cosmos.search.trial_jobs import TrialJobState
 
 logger = logging.getLogger(__name__)
 
@@ -13,27 +14,25 @@ RETRY_SECONDS = (10.0, 30.0, 120.0, 300.0, 600.0)
 
 
 class TrialRetries:
-    """Retries of the trials of a controller: at once of one that was preempted, so many times at most."""
+    """Retries of a controller's trials: at once of one that was preempted, as often as its job allows."""
 
-    def __init__(self, max_preemptions: int) -> None:
-        self.preempted = (0.0,) * max_preemptions
-        self.counts = Counter[tuple[str, bool]]()
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
         self.due: dict[str, float] = {}
 
     def waits(self, name: str) -> bool:
         """Return True while a trial waits for a retry that was scheduled."""
         return name in self.due
 
-    def schedule(self, name: str, reason: str, error: type[CosmosError]) -> bool:
-        """Schedule a retry of a trial that `error` ended; return False where it had enough of them."""
-        is_preempted = issubclass(error, PreemptedError)
-        delays = self.preempted if is_preempted else RETRY_SECONDS
-        count = self.counts[name, is_preempted]
-        if count >= len(delays):
+    def schedule(self, name: str, state: TrialJobState) -> bool:
+        """Schedule a retry of a trial that died; return False where it had enough of them."""
+        is_preempted = issubclass(state.error, PreemptedError)
+        delays = (0.0,) * state.requeues_left if is_preempted else RETRY_SECONDS[self.counts[name] :]
+        if not delays:
             return False
-        logger.warning("%s: %s; submitted again in %g s", name, reason, delays[count])
-        self.counts[name, is_preempted] += 1
-        self.due[name] = time.monotonic() + delays[count]
+        logger.warning("%s: %s; submitted again in %g s", name, state.reason, delays[0])
+        self.counts[name] += not is_preempted
+        self.due[name] = time.monotonic() + delays[0]
         return True
 
     def take_due(self, name: str) -> bool:

@@ -19,7 +19,7 @@ from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.once import attachable_submission, outcome_with_resubmissions
-from cosmos.launch.outcome import CallOutcome
+from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.sbatch import sbatch_script
 from cosmos.launch.submission import JobSpec, submission_lock, submit_job
 from cosmos.run.dataset_version import DatasetVersion
@@ -73,22 +73,24 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, f"cosmos-{path.name}")
 
-    def attempt(requeues: int) -> list[CallOutcome]:
-        return [submit_and_follow(spec.with_requeues(requeues), call, quiet)]
+    def attempt(ended: CallFailure | None) -> list[CallOutcome]:
+        return [submit_and_follow(spec, call, quiet, ended)]
 
     outcome = outcome_with_resubmissions(attempt, request.max_requeues, partial(print_job_log, quiet=quiet))
     return asdict(outcome.result_as(PretrainSummary))
 
 
-def submit_and_follow(spec: JobSpec, call: Pretraining, quiet: bool) -> CallOutcome:
-    """Submit the job of a pretraining, or attach to the one that waits, runs or has finished, and wait."""
+def submit_and_follow(
+    spec: JobSpec, call: Pretraining, quiet: bool, ended: CallFailure | None
+) -> CallOutcome:
+    """Submit the job of a pretraining, or attach to it as of `attachable_submission`, and wait."""
     run = RunDir(call.path)
     with submission_lock(run.job):
         open_run_on(call.dataset, call.path, call.params)
-        attached = attachable_submission(run.job)
+        attached = attachable_submission(run.job, ended)
         if not attached:
             batch_per_rank(call.params.pretrain.batch_size, spec.request.num_ranks)
-        submission = attached or submit_job(spec)
+        submission = attached or submit_job(spec.after(ended))
     action = "attached" if attached else "submitted"
     print_job_log(f"job {submission.job_id}: {action}; {submission.folder}\n", quiet)
     return follow_job(submission, name_of_run(run, call.machine), quiet, from_start=not attached)

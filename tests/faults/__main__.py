@@ -6,7 +6,9 @@ import random
 import signal
 import sys
 from pathlib import Path
+from threading import Event
 
+from tests.faults.children import STOPPING
 from tests.faults.warm import import_everything
 
 
@@ -30,12 +32,14 @@ def main() -> None:
     given = parser.parse_args()
     kinds = given.kind or list(KINDS)
     print(f"seed {given.seed}", flush=True)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # also in the background of a script
+    stopping = Event()
+    for number in STOPPING:  # also in the background of a script, which ignores Ctrl-C
+        signal.signal(number, lambda number, frame: stopping.set())
     plans = draw_plans(given.tries, given.seed, kinds)
     if given.only is not None:
         plans = [Plan(kinds[0], given.only, given.seed)]
     import_everything()
-    campaign = Campaign(new_folder(), plans, given.parallel)
+    campaign = Campaign(new_folder(), plans, given.parallel, stopping)
     campaign.run()
     print_report(campaign, given.json)
     if campaign.failures:

@@ -2,20 +2,22 @@
 
 import os
 import shutil
-import sys
+import signal
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
+from threading import Event
 from types import ModuleType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tests.faults.children import end_processes_below, fork_child
 from tests.faults.kinds import (
     crash_points,
     enemies,
@@ -23,23 +25,33 @@ from tests.faults.kinds import (
     full_disks,
     kills,
     names,
+    places,
     read_errors,
     readers,
     signals,
+    surroundings,
     together,
+    watchers,
+    workers,
+    write_errors,
 )
-from tests.faults.tries import SkippedTry, Try, end_processes_below, remove
+from tests.faults.tries import SkippedTry, Try, remove
 from tests.faults.world import World, make_world
 
 KINDS: dict[str, tuple[ModuleType, int]] = {
-    "files": (files, 42),
+    "files": (files, 40),
     "readers": (readers, 30),
     "kills": (kills, 6),
     "signals": (signals, 5),
     "crash-points": (crash_points, 5),
     "full-disks": (full_disks, 3),
     "read-errors": (read_errors, 4),
+    "write-errors": (write_errors, 3),
+    "places": (places, 2),
+    "surroundings": (surroundings, 1),
     "together": (together, 1),
+    "watchers": (watchers, 1),
+    "workers": (workers, 1),
     "enemies": (enemies, 6),
     "names": (names, 6),
 }
@@ -88,11 +100,12 @@ SURVIVED, FAILED, SKIPPED = 0, 1, 3
 
 @dataclass
 class Campaign:
-    """Tries in a folder, which keeps those that failed."""
+    """Tries in a folder, which keeps those that failed; once `stopping` is set, no more are made."""
 
     folder: Path
     plans: Sequence[Plan]
     parallel: int
+    stopping: Event
     scores: dict[str, Score] = field(default_factory=dict)
     failures: list[Plan] = field(default_factory=list)
 
@@ -106,38 +119,43 @@ class Campaign:
             console=Console(stderr=True),
         ) as progress:
             bar = progress.add_task("make the world", total=len(self.plans))
-            world = make_world(self.folder / "world")
+            try:
+                world = make_world(self.folder / "world")
+            except AssertionError:
+                if self.stopping.is_set():
+                    return
+                raise
             before = world.fingerprint()
             progress.update(bar, description="tries")
-            for plan, status in self._until_stopped(self._outcomes(world)):
+            for plan, status in self._outcomes(world):
                 self._count(plan, status)
                 if status not in (SURVIVED, SKIPPED):
                     progress.print(f"failed: {plan.command}", markup=False)
                 progress.update(bar, advance=1, description=f"tries, {len(self.failures)} failed")
         assert world.fingerprint() == before, f"a try changed a file of {world.path}"
 
-    def _until_stopped(self, outcomes: Iterator[tuple[Plan, int]]) -> Iterator[tuple[Plan, int]]:
-        """Yield the outcomes of tries until Ctrl-C, after which what there is will be reported."""
-        with suppress(KeyboardInterrupt):
-            yield from outcomes
-
     def _outcomes(self, world: World) -> Iterator[tuple[Plan, int]]:
-        """Yield each try with its outcome; `parallel` of them run at a time."""
+        """Yield each try with its outcome, `parallel` at a time, until all are made or it is to stop."""
         waiting, running = list(reversed(self.plans)), dict[int, tuple[Plan, float]]()
-        while waiting or running:
+        while (waiting or running) and not self.stopping.is_set():
             while waiting and len(running) < self.parallel:
                 plan = waiting.pop()
                 running[fork_try(plan, world, self.folder)] = plan, time.monotonic()
             for pid, (plan, started) in list(running.items()):
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if not done and time.monotonic() - started > TRY_LIMIT:
-                    os.kill(pid, 9)
+                    os.kill(pid, signal.SIGKILL)
                     (self.folder / f"{plan.name}.txt").write_text("the try took too long\n")
                 if done:
                     del running[pid]
                     end_processes_below(self.folder / plan.name)
-                    yield plan, os.waitstatus_to_exitcode(status)
+                    if not self.stopping.is_set():  # or else the signal ended the try, too
+                        yield plan, os.waitstatus_to_exitcode(status)
             time.sleep(0.005)
+        for pid, (plan, _) in running.items():
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            end_processes_below(self.folder / plan.name)
 
     def _count(self, plan: Plan, status: int) -> None:
         score, place = self.scores.setdefault(plan.kind, Score()), self.folder / plan.name
@@ -157,11 +175,11 @@ class Campaign:
 
 def fork_try(plan: Plan, world: World, folder: Path) -> int:
     """Return the process that makes a try; it ends in SURVIVED, FAILED or SKIPPED, and writes a report."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid:
-        return pid
+    return fork_child(partial(make_try, plan, world, folder))
+
+
+def make_try(plan: Plan, world: World, folder: Path) -> int:
+    """Make a try, write its report, and return its outcome."""
     status, report = FAILED, ""
     attempt = Try(world, folder / plan.name, Random(f"{plan.seed} {plan.kind} {plan.number}"), plan.number)
     try:
@@ -176,7 +194,7 @@ def fork_try(plan: Plan, world: World, folder: Path) -> int:
     (folder / f"{plan.name}.txt").write_text(
         "\n".join([plan.command, *attempt.story, report]) if status == FAILED else report
     )
-    os._exit(status)
+    return status
 
 
 def draw_plans(tries: int, seed: int, kinds: Sequence[str]) -> list[Plan]:

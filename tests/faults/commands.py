@@ -8,13 +8,13 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.crash_points import OPERATIONS, READING
+from tests.faults.children import fork_child
 
 TIME_LIMIT = 120.0
 """Seconds in which a command must end, on a machine that has other work."""
@@ -93,11 +93,7 @@ def start(
     strays = log.with_suffix(".strays")
     log.touch()
     strays.touch()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    pid = os.fork()
-    if pid == 0:
-        _become_command(place, arguments, settings, meddle, log, strays)
+    pid = fork_child(lambda: _become_command(place, arguments, settings, meddle, log, strays))
     return Running(pid, f"cosmos {' '.join(arguments)}", log, time.monotonic())
 
 
@@ -122,27 +118,20 @@ def _become_command(
     meddle: Callable[[], Any],
     log: Path,
     strays: Path,
-) -> None:
-    status = 1
-    try:
-        output = os.open(log, os.O_WRONLY | os.O_APPEND)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.chdir(place)
-        variables = {**environment(place), **settings}
-        os.environ.clear()
-        os.environ.update(variables)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        take_one_core()
-        _limit_memory()
-        _watch_writes(place, os.open(strays, os.O_WRONLY | os.O_APPEND))
-        meddle()
-        status = _run_cosmos(arguments)
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+) -> int:
+    output = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(place)
+    variables = {**environment(place), **settings}
+    os.environ.clear()
+    os.environ.update(variables)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    take_one_core()
+    _limit_memory()
+    _watch_writes(place, os.open(strays, os.O_WRONLY | os.O_APPEND))
+    meddle()
+    return _run_cosmos(arguments)
 
 
 def _run_cosmos(arguments: tuple[str, ...]) -> int:

@@ -1,7 +1,6 @@
 """Tries: a copy of the world that meets one fault, and the promises that are held against what follows."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -60,9 +59,9 @@ class Try:
         check_manners(ended)
         return ended
 
-    def succeeds(self, *arguments: str) -> Ended:
+    def succeeds(self, *arguments: str, meddle: Callable[[], Any] = lambda: None) -> Ended:
         """Run a command. Raises AssertionError unless it succeeds."""
-        ended = self.cosmos(*arguments)
+        ended = self.cosmos(*arguments, meddle=meddle)
         assert ended.status == 0, f"did not go on\n{ended.describe()}"
         return ended
 
@@ -159,15 +158,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def end_processes_below(place: Path) -> None:
-    """Kill the processes that work in a folder: jobs that a try left."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                folder = (entry / "cwd").readlink()
-                if folder == place or place in folder.parents:
-                    os.kill(int(entry.name), 9)
-            except (OSError, ProcessLookupError):
-                continue

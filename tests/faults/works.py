@@ -35,9 +35,9 @@ class Work:
             for path in list(attempt.place.glob(pattern)):
                 remove(path)
 
-    def finish(self, attempt: Try) -> None:
+    def finish(self, attempt: Try, meddle: Callable[[], Any] = lambda: None) -> None:
         """Give the command again; raise AssertionError unless it ends as if nothing had stopped it."""
-        attempt.succeeds(*self.arguments)
+        attempt.succeeds(*self.arguments, meddle=meddle)
         self.check(attempt)
         left = [str(path) for folder in self.writes for path in attempt.place.glob(f"{folder}/**/.*.tmp")]
         assert not left, f"left for ever: {left}"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -15,6 +16,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
+from tests.faults.children import fork_child
 from tests.faults.commands import Ended, environment, start
 
 ROOT = Path(__file__).parent.parent.parent
@@ -185,16 +187,12 @@ def stop_after_line(number: int) -> None:
 
 def in_parallel(*calls: Callable[[], None]) -> None:
     """Make calls in processes of their own, and wait for them."""
-    children = []
-    for call in calls:
-        child = os.fork()
-        if child == 0:
-            try:
-                call()
-                os._exit(0)
-            except BaseException as error:
-                print(error, file=sys.stderr, flush=True)
-                os._exit(1)
-        children.append(child)
+    children = [fork_child(partial(succeed, call)) for call in calls]
     statuses = [os.waitpid(child, 0)[1] for child in children]
     assert not any(statuses), "the world could not be made"
+
+
+def succeed(call: Callable[[], None]) -> int:
+    """Make a call, and return the exit status of success."""
+    call()
+    return 0

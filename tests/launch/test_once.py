@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +28,14 @@ from cosmos.errors import (
 from cosmos.launch import once
 from cosmos.launch.once import (
     attachable_submission,
+    launch,
     outcome_with_resubmissions,
     outcomes_through_preemption,
 )
 from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import Call, read_submission, submit_job
 from cosmos.launch.watch import wait_for_outcomes
+from tests.faults.kinds.watchers import PreemptingCluster
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
@@ -207,15 +210,15 @@ def test_a_job_that_fills_the_disk_says_so_by_its_class(job_launcher: Launcher, 
 
 
 def test_a_job_that_is_preempted_for_good_is_submitted_again_as_often_as_it_may_be_requeued() -> None:
-    said, allowed = list[str](), list[int]()
-    ends = iter([failing(PreemptedError, requeues=1), CallOutcome.of(3), failing(InputError)])
+    said, seen = list[str](), list[int | None]()
+    ends = iter([failing(PreemptedError, left=4), CallOutcome.of(3), failing(InputError)])
 
-    def attempt(requeues: int) -> list[CallOutcome]:
-        allowed.append(requeues)
+    def attempt(ended: CallFailure | None) -> list[CallOutcome]:
+        seen.append(ended.requeues_left if ended else None)
         return [next(ends), CallOutcome.of(1)]
 
     assert [outcome.value for outcome in outcomes_through_preemption(attempt, 5, said.append)] == [3, 1]
-    assert allowed == [5, 3]
+    assert seen == [None, 4]
     assert said == ["job 12: failed; log: log.txt; submitted again\n"]
     (failed, _) = outcomes_through_preemption(attempt, 5, said.append)
     assert failed.failure
@@ -223,11 +226,34 @@ def test_a_job_that_is_preempted_for_good_is_submitted_again_as_often_as_it_may_
 
 
 def test_a_job_that_is_preempted_too_often_is_one_that_was_requeued_too_often() -> None:
-    preempted = failing(PreemptedError, requeues=1)
+    preempted = failing(PreemptedError)
     first, second = outcomes_through_preemption(lambda _: [preempted, CallOutcome.of(1)], 5, lambda _: None)
     assert second.value == 1
     with pytest.raises(RequeueLimitError, match=r"requeued 5 times, as often as slurm\.max_requeues"):
         first.result()
+
+
+def test_of_several_that_watch_a_job_one_submits_it_again_within_the_same_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, launcher = PreemptingCluster(tmp_path, preemptions=9), Launcher("local", tmp_path)
+    monkeypatch.setattr("cosmos.launch.submission.open_cluster", lambda name: cluster)
+    request = SMALL.model_copy(update={"max_requeues": 2})
+    spec = launcher.spec(partial(examples.add, 2, 3), request=request)
+
+    def watch(seconds: float) -> CallOutcome:
+        def show(text: str) -> None:
+            launcher.said.append(text)
+            if sum("attached" in line for line in launcher.said) == 2:
+                (tmp_path / "go").touch()
+            time.sleep(seconds)  # a slow one misses jobs that come and go meanwhile
+
+        return launch(spec, show)[0]
+
+    with ThreadPoolExecutor(3) as watchers:
+        outcomes = list(watchers.map(watch, [0.0, 0.1, 0.5]))
+    assert [outcome.failure and outcome.failure.error for outcome in outcomes] == [RequeueLimitError] * 3
+    assert [job["limit"] for job in cluster.jobs()] == [2, 1, 0]
 
 
 def test_several_nodes_need_slurm(tmp_path: Path) -> None:
@@ -236,8 +262,9 @@ def test_several_nodes_need_slurm(tmp_path: Path) -> None:
     assert not (tmp_path / "job.json").exists()
 
 
-def failing(error: type[CosmosError], requeues: int = 0) -> CallOutcome:
-    return CallOutcome.failed(CallFailure("12", "failed", "", None, Path("log.txt"), error, requeues))
+def failing(error: type[CosmosError], left: int = 0) -> CallOutcome:
+    failure = CallFailure("12", "failed", "", None, Path("log.txt"), error, requeues_left=left)
+    return CallOutcome.failed(failure)
 
 
 def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(

@@ -89,7 +89,8 @@ class Bench:
         name = run.path.name
         attempts = self.started.count(name)
         if attempts <= self.dies.get(name, 0):
-            return TrialJobState("dead", "1", attempts, "its node failed", self.error)
+            left = self.max_requeues - attempts + 1
+            return TrialJobState("dead", "1", attempts, "its node failed", self.error, left)
         curve = self.curve(self.params[name])
         done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
         self.shown[name] = done

@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from tests.faults.tries import SkippedTry, Try, check_answer
-from tests.faults.works import draw_work
+from tests.faults.works import PRETRAIN, draw_work
+from tests.faults.world import LAST_STEP
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 FOLDERS = ("data", "runs", "cache", "tmp", "models", "home")
@@ -15,8 +16,33 @@ FOLDERS = ("data", "runs", "cache", "tmp", "models", "home")
 
 
 def attempt(attempt: Try) -> None:
-    """Put a folder onto a disk that becomes full, give a command, make room, and give it again."""
+    """Have a disk become full, give a command, make room, and give it again."""
     own_mounts()
+    (fill_at_second_save if attempt.rng.random() < 0.2 else fill_folder)(attempt)
+
+
+def fill_at_second_save(attempt: Try) -> None:
+    """Pretrain on a disk with room for one checkpoint, and not for two; a thread writes them."""
+    attempt.copy_world()
+    folder = attempt.place / "runs" / "again" / "checkpoints"
+    whole = attempt.world.path / "runs" / "whole" / "checkpoints"
+    size = (whole / f"step-{LAST_STEP:08}.pt").stat().st_size
+    every = attempt.rng.choice([1, 2, 3])
+    folder.mkdir(parents=True)
+    fill_disk(folder, round(size * attempt.rng.uniform(1.1, 1.9)))
+    attempt.tell(f"room for the checkpoint of step {every}, and not for that of {2 * every}")
+    ended = attempt.cosmos(*PRETRAIN.arguments, checkpoint_every_steps=str(every), keep_checkpoints="9")
+    message = "".join(ended.output.split())
+    for text in (f"step-{2 * every:08}.pt:", f"step-{every:08}.ptiskept"):
+        assert text in message, f"does not tell of {text}\n{ended.describe()}"
+    assert ended.status == 74, f"a full disk may be mended: status 74\n{ended.describe()}"
+    assert [path.name for path in folder.iterdir()] == [f"step-{every:08}.pt"], "the save is not kept"
+    mount("-o", "remount,size=2g", str(folder))
+    PRETRAIN.finish(attempt)
+
+
+def fill_folder(attempt: Try) -> None:
+    """Put a folder onto a disk that becomes full."""
     work = draw_work(attempt)
     folder = attempt.place / attempt.rng.choice([*work.writes * 3, *FOLDERS])
     room = attempt.rng.choice([4, 64, 256, 1024, 4096, 16384]) * 1024
