@@ -5,13 +5,15 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cosmos.errors import CosmosError, OutOfMemoryError, short_reason
+from cosmos.errors import CosmosError, OutOfMemoryError, TransientError, short_reason
+from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training.checkpoint import Retention, write_checkpoint
 
@@ -132,11 +134,30 @@ class CheckpointWriter:
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
-        """End the block once no save is under way; log the failure of one, beside the error that ends it."""
-        try:
-            yield
-        finally:
+        """End the block once no save is under way; log the failure of one, beside the error that ends it.
+
+        A TransientError of the block ends in the name of the newest checkpoint, from which a resume goes on.
+        """
+        with telling_what_is_saved(self._lease.run):
             try:
-                self.finish()
-            except (CosmosError, OSError) as error:
-                logger.error("the newest checkpoint could not be written: %s", error)
+                yield
+            finally:
+                try:
+                    self.finish()
+                except (CosmosError, OSError) as error:
+                    logger.error("the newest checkpoint could not be written: %s", error)
+
+
+@contextmanager
+def telling_what_is_saved(run: RunDir) -> Iterator[None]:
+    """Add the newest checkpoint of a run to the message of a TransientError inside, where there is one."""
+    try:
+        yield
+    except TransientError as error:
+        saved: list[Path] = []
+        with suppress(OSError):  # the disk fails
+            saved = run.saved_checkpoints
+        if not saved:
+            raise
+        kept = f"{saved[0].name} is kept, and the run goes on from it"
+        raise TransientError(f"{error}; {kept}") from error

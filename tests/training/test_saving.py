@@ -191,9 +191,12 @@ def fill_disk(run: RunDir, step: int) -> None:
     first_file(run, step).symlink_to("/dev/full")
 
 
+FULL = r"step-0{7}4\.pt: No space left on device; free space .*; step-0{7}2\.pt is kept, and the run goes on"
+
+
 def test_a_full_disk_is_an_error_at_the_next_step_and_what_was_saved_stays(trainer: Trainer) -> None:
     run = trainer.run
-    with pytest.raises(TransientError, match=r"step-00000004\.pt: No space left on device; free space"):
+    with pytest.raises(TransientError, match=FULL):
         trainer.train(with_events({3: lambda: fill_disk(run, 4), 6: lambda: time.sleep(0.1)}))
     assert trainer.step == 5
     assert [path.name for path in run.checkpoints.iterdir()] == ["step-00000002.pt"]
