@@ -35,18 +35,25 @@ class PretrainingProgress:
 
     def __init__(self, workspace: Path, pipeline: PipelineDir) -> None:
         self.workspace, self.pipeline = workspace, pipeline
-        bar = create_progress_artifact(0.0, key="pretraining-progress", description="not begun")
-        page = create_markdown_artifact("not begun", key="pretraining")
-        self.bar, self.page = cast(UUID, bar), cast(UUID, page)
+        self.artifacts: tuple[UUID, UUID] | None = None
+        self.update()
 
     def update(self) -> None:
         """Show the present state. A server or a file that cannot be read must not stop a pretraining here."""
         with suppress(httpx.HTTPError, OSError, CosmosError), get_client(sync_client=True) as client:
+            bar, page = self.artifacts = self.artifacts or create_progress_artifacts()
             job = pretraining_progress(self.workspace, self.pipeline)
             run = find_pretraining_run(self.workspace, self.pipeline)
             if job and run:
-                update_progress_artifact(self.bar, percent_done(job), description=describe_pace(job))
-                client.update_artifact(self.page, ArtifactUpdate(data=pretraining_markdown(job, run.path)))
+                update_progress_artifact(bar, percent_done(job), description=describe_pace(job))
+                client.update_artifact(page, ArtifactUpdate(data=pretraining_markdown(job, run.path)))
+
+
+def create_progress_artifacts() -> tuple[UUID, UUID]:
+    """Create the progress bar and the page of a pretraining that has not begun."""
+    bar = create_progress_artifact(0.0, key="pretraining-progress", description="not begun")
+    page = create_markdown_artifact("not begun", key="pretraining")
+    return cast(UUID, bar), cast(UUID, page)
 
 
 class TrialTable:
@@ -54,7 +61,8 @@ class TrialTable:
 
     def __init__(self, folder: SweepDir) -> None:
         self.folder = folder
-        self.table = cast(UUID, create_table_artifact([], key="trials", description=folder.path.name))
+        self.table: UUID | None = None
+        self.update()
 
     def update(self) -> None:
         """Show the trials' present states. A server or a file that cannot be read must not stop a sweep."""
@@ -62,7 +70,12 @@ class TrialTable:
             trials = self.folder.read_trials()
             rows = [trial_row(trial, self.folder) for trial in trials.records]
             rows += [{"trial": name, "state": printable(text)} for name, text in trials.problems.items()]
+            self.table = self.table or self.create()
             client.update_artifact(self.table, ArtifactUpdate(data=json.dumps(rows)))
+
+    def create(self) -> UUID:
+        """Create the artifact, of a sweep without trials."""
+        return cast(UUID, create_table_artifact([], key="trials", description=self.folder.path.name))
 
 
 def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:

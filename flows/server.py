@@ -69,8 +69,9 @@ def serve() -> None:
     deploy_flows()
     if running := WORKER.running():
         print_text(f"the worker runs already: process {running.id}")
+        work_pool.mark_orphans_crashed(POOL, work_pool.has_lost_process)
     else:
-        work_pool.mark_orphans_crashed(POOL)
+        work_pool.mark_orphans_crashed(POOL, work_pool.has_no_process)
         now = datetime.now(UTC)
         WORKER.start()
         wait_until_ready(WORKER, lambda: work_pool.has_worker(POOL, since=now))

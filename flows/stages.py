@@ -38,7 +38,7 @@ def run_stages(
         lambda: (open_pipeline(WORKSPACE, experiment, chosen), load_params(experiment, chosen)),
         logger.warning,
     )
-    label_flow_run(pipeline)
+    call_with_retries(lambda: label_flow_run(pipeline), logger.warning)
     logger.info("the pipeline's folder: %s", pipeline.folder)
     with pipeline_lock(WORKSPACE, pipeline):
         for stage in stages:

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -46,13 +46,12 @@ def has_worker(name: str, since: datetime) -> bool:
     return any(worker.last_heartbeat_time and worker.last_heartbeat_time > since for worker in workers)
 
 
-def mark_orphans_crashed(name: str) -> None:
+def mark_orphans_crashed(name: str, is_orphan: Callable[[FlowRun], bool]) -> None:
     """Mark flow runs whose process is gone as crashed: their queue would count them for ever."""
     with get_client(sync_client=True) as client:
-        for run in read_unfinished_runs(client, name):
-            if not has_process(run):
-                crashed: State[Any] = Crashed(message="its process is gone, and its worker has not said why")
-                client.set_flow_run_state(run.id, crashed, force=True)
+        for run in filter(is_orphan, read_unfinished_runs(client, name)):
+            crashed: State[Any] = Crashed(message="its process is gone, and its worker has not said why")
+            client.set_flow_run_state(run.id, crashed, force=True)
 
 
 def end_flow_runs(name: str) -> None:
@@ -82,6 +81,16 @@ def has_process(run: FlowRun) -> bool:
     except (ValueError, ProcessLookupError, PermissionError):  # its id may be another user's process by now
         return False
     return True
+
+
+def has_lost_process(run: FlowRun) -> bool:
+    """Return True when the process of a flow run has begun, and is gone."""
+    return bool(run.infrastructure_pid) and not has_process(run)
+
+
+def has_no_process(run: FlowRun) -> bool:
+    """Return True when the process of a flow run is gone, or has not begun: no worker will begin it."""
+    return not has_process(run)
 
 
 def process_id(run: FlowRun) -> int:

@@ -1,6 +1,8 @@
 """The flows on a real server with a real worker, in a checkout of their own."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -177,3 +179,23 @@ def test_two_flows_and_a_pretraining_beside_them_each_train_what_they_were_asked
         (data.parent / shard).read_bytes()
     }
     assert git(served.folder, "status", "--porcelain", "params.yaml") == ""
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_started_again_loses_nothing(served: Served, whole: str) -> None:
+    asked = {"pretrain": {"seed": 3, "epochs": 30}}
+    run = served.begin("pretrain/local", **asked)
+    folder = served.pipeline(run)
+    served.wait_for(lambda: served.steps(folder) > 5)
+    os.kill(int((served.folder / ".prefect" / "server.pid").read_text().split()[0]), signal.SIGKILL)
+    before = served.steps(folder)
+    served.wait_for(lambda: served.steps(folder) > before + 5)
+    up = served.run(*UP)
+    assert "the worker runs already" in up.stdout, up.stdout + up.stderr
+    assert served.wait_for_state(run, *FINAL) == "Completed", served.log(run)
+    served.wait_for(
+        lambda: {task["state"]["name"] for task in served.of(run, "task_runs")} == {"Completed"}, 60
+    )
+    again = served.begin("pretrain/local", **asked)
+    assert served.wait_for_state(again, *FINAL) == "Completed", served.log(again)
+    assert "Running stage" not in served.log(again)
