@@ -272,3 +272,12 @@ def test_a_command_without_standard_output_is_no_failure(tmp_path: Path) -> None
     command = f"exec {sys.executable} -m cosmos params --output {tmp_path / 'resolved.yaml'} >&-"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_the_output_cannot_encode_is_shown_as_escapes(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "überlauf-試験")
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "COLUMNS": "200"}
+    command = [sys.executable, "-m", "cosmos", "runs", "list"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "überlauf-\\u8a66\\u9a13" in done.stdout.decode("latin-1")

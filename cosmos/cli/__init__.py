@@ -14,7 +14,7 @@ from typing import NoReturn
 from cosmos.cli.commands import COMMANDS, DESCRIPTION
 from cosmos.cli.output import discard_output, flush_output, is_output_closed
 from cosmos.cli.parser import CommandParser
-from cosmos.config.printable_text import PrintableFormatter, print_text
+from cosmos.config.printable_text import PrintableFormatter, escape_unencodable, print_text
 from cosmos.distributed.stop_signals import ctrl_c_outcome, heed_stop_signals, was_stopped
 from cosmos.errors import CosmosError, InputError, Interrupted, error_class, summarize_error
 
@@ -25,6 +25,7 @@ CLOSED_PIPE_STATUS = 128 + signal.SIGPIPE
 def main() -> None:
     """Run the command. An error of a class in `errors` ends in its message and exit status, no traceback."""
     heed_stop_signals()
+    escape_unencodable()
     set_up_logging()
     try:
         run_command()
@@ -96,7 +97,7 @@ def parse_command(arguments: Sequence[str]) -> str:
 def set_up_logging() -> None:
     """Send log messages of the library to the error stream."""
     # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
-    level = logging.WARNING if sys.stderr.isatty() else logging.INFO
+    level = logging.WARNING if sys.stderr and sys.stderr.isatty() else logging.INFO
     logging.basicConfig(stream=sys.stderr)
     handler = logging.getLogger().handlers[0]
     handler.setFormatter(PrintableFormatter("%(message)s"))

@@ -57,6 +57,14 @@ def _read_switch(value: Any) -> Any:
     return {"true": "all", "false": "none"}.get(switch, value)
 
 
+def default_cache_root() -> Path:
+    """Return a folder in the user's home; one in the folder worked in where the user has no home."""
+    try:
+        return Path.home() / ".cache" / "cosmos-pretraining"
+    except RuntimeError:
+        return Path("cache")
+
+
 ActivationCheckpointing = Annotated[Literal["none", "cheap", "all"], BeforeValidator(_read_switch)]
 """Activations that are not kept for the backward pass, but computed again."""
 
@@ -78,7 +86,7 @@ class Machine(Section, BaseSettings):
     """folder of evaluation datasets; `cosmos datasets` shows what it expects there"""
     runs_root: Folder = Path("runs")
     """folder of run directories"""
-    cache_root: Folder = Path.home() / ".cache" / "cosmos-pretraining"
+    cache_root: Folder = default_cache_root()
     """folder for copies of remote shards and for downloaded checkpoints"""
     cached_shards: Positive = 32
     """copies of remote shards that are kept at a time"""

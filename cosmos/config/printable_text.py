@@ -9,6 +9,7 @@ colours, `cosmos.report.terminal`; none of them interprets markup.
 import logging
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import IO, Any, cast
 
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -47,6 +48,13 @@ def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:
     """Print lines for a person, on the error stream or else on the output, at once."""
     stream = sys.stderr if to_errors else sys.stdout
     print(printable_lines(text), file=stream, end=end, flush=True)
+
+
+def escape_unencodable() -> None:
+    """Have output show as escapes what its encoding lacks: Latin-1, or the ASCII of a locale, lacks much."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class ErrorStream:

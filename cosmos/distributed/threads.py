@@ -124,4 +124,5 @@ def hold_threads(number: int, leave: Event) -> None:
 
 def libgomp_paths() -> set[str]:
     """Return the paths of the libgomp libraries that this process has loaded."""
-    return set(re.findall(r"\s(/.*/libgomp[^/\s]*)$", Path("/proc/self/maps").read_text(), re.MULTILINE))
+    maps = Path("/proc/self/maps").read_text(errors="surrogateescape")  # in any locale
+    return set(re.findall(r"\s(/.*/libgomp[^/\s]*)$", maps, re.MULTILINE))

@@ -191,7 +191,13 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     whole_lists = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # of an array's elements
     try:
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, env=whole_lists, timeout=SILENCE_SECONDS
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=whole_lists,
+            timeout=SILENCE_SECONDS,
         )
     except subprocess.TimeoutExpired:
         raise SlurmSilentError.of(command[0], f"nothing in {SILENCE_SECONDS:g} s") from None

@@ -16,7 +16,7 @@ from types import FrameType
 
 import submitit
 
-from cosmos.config.printable_text import PrintableFormatter, print_text
+from cosmos.config.printable_text import PrintableFormatter, escape_unencodable, print_text
 from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import (
     InputError,
@@ -77,6 +77,7 @@ class Task:
     def __call__(self) -> None:
         """Run the call; its value, or the error that stopped it, is in the folder."""
         place = find_place(self.files)
+        escape_unencodable()
         logging.basicConfig(stream=sys.stdout)
         logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
         logging.getLogger("cosmos").setLevel(logging.INFO)

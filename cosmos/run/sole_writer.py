@@ -67,7 +67,8 @@ def sole_writer(path: Path, activity: str) -> Iterator[None]:
 def _wait_for(path: Path, activity: str) -> int:
     """Return the descriptor of the file, once this process holds it."""
     waited_for: Holder | None = None
-    while (descriptor := _take(path)) < 0:
+    beats: dict[float, float] = {}
+    while (descriptor := _take(path, beats)) < 0:
         holder = _holder_of(path)
         if holder not in (None, waited_for):
             logger.warning("%s by %s; waiting for it", activity, holder)
@@ -76,7 +77,7 @@ def _wait_for(path: Path, activity: str) -> int:
     return descriptor
 
 
-def _take(path: Path) -> int:
+def _take(path: Path, beats: dict[float, float]) -> int:
     """Return the descriptor of the file if this process holds it now; -1 where another one does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -84,7 +85,7 @@ def _take(path: Path) -> int:
     except FileNotFoundError:  # its folder was removed by the holder before
         return -1
     try:
-        if _is_free(path, descriptor):
+        if _is_free(path, descriptor, beats):
             return descriptor
     except BaseException:
         os.close(descriptor)
@@ -93,7 +94,7 @@ def _take(path: Path) -> int:
     return -1
 
 
-def _is_free(path: Path, descriptor: int) -> bool:
+def _is_free(path: Path, descriptor: int, beats: dict[float, float]) -> bool:
     """Lock and sign the file if no other process holds it; return True when this one does then."""
     has_locks = True
     try:
@@ -103,7 +104,7 @@ def _is_free(path: Path, descriptor: int) -> bool:
         has_locks = False
     holder, me = _holder_of(path), Holder.here()
     is_left = has_locks and holder is not None and holder.host == me.host
-    if not _is_at(path, descriptor) or (holder and not is_left and _is_alive(holder, descriptor)):
+    if not _is_at(path, descriptor) or (holder and not is_left and _is_alive(holder, descriptor, beats)):
         return False
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(asdict(me)).encode(), 0)
@@ -127,10 +128,15 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _is_alive(holder: Holder, descriptor: int) -> bool:
+def _is_alive(holder: Holder, descriptor: int, beats: dict[float, float]) -> bool:
+    """Return True while the holder's heart beats; `beats`: time of the file -> when it was first seen so.
+
+    A clock that was set back makes old beats seem new, or to come: one that stays the same is the last.
+    """
     if holder.host == socket.gethostname() and not Path(f"/proc/{holder.pid}").exists():
         return False
-    return time.time() - os.fstat(descriptor).st_mtime < ALIVE_SECONDS
+    beat, now = os.fstat(descriptor).st_mtime, time.monotonic()
+    return max(time.time() - beat, now - beats.setdefault(beat, now)) < ALIVE_SECONDS
 
 
 def _beat(descriptor: int) -> bool:

@@ -133,3 +133,15 @@ def test_a_full_disk_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(os, "pwrite", write)
     with pytest.raises(TransientError, match=f"{file}: No space left"), sole_writer(file, ""):
         pass
+
+
+def test_a_dead_holder_with_a_clock_ahead_is_not_waited_for_until_the_clocks_meet(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ALIVE_SECONDS", 0.2)
+    file.parent.mkdir()
+    file.write_text('{"host": "elsewhere", "pid": 7}')
+    os.utime(file, (0, time.time() + 3600))
+    began = time.monotonic()
+    with sole_writer(file, ""):
+        assert 0.2 <= time.monotonic() - began < 30
