@@ -15,14 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from cosmos.config.sweep import Sweep
-from cosmos.errors import (
-    CosmosError,
-    DamagedDataError,
-    DivergedError,
-    InputError,
-    OutOfMemoryError,
-    TransientError,
-)
+from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
@@ -35,8 +28,10 @@ from cosmos.search.objectives import (
     read_trial_figures,
     select_objectives,
 )
+from cosmos.search.repetitions import remaining_repetitions
 from cosmos.search.study import ASKED, make_sampler, report_metrics, trial_values
 from cosmos.search.study_of_records import tell_end
+from cosmos.search.trial_failures import TrialFailures
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
 from cosmos.search.trial_retries import TrialRetries
 
@@ -44,9 +39,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """Seconds between polls of the trials that run; the runner limits how often the scheduler is asked."""
-
-MIN_FAILURES_TO_STOP = 3
-"""Failed trials after which a sweep stops: most of all, or in a row by a cause that they share."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +73,8 @@ class Controller:
         self.runner, self.parallel, self.lease = runner, parallel, lease
         self.ended = EndedTrialsLog(folder.own.metrics)
         self.running: dict[str, RunningTrial] = {}
-        self.num_ended_here = self.num_failed_here = 0
-        self.failures: list[type[CosmosError]] = []
+        self.failures = TrialFailures()
         self.retries = TrialRetries()
-        self.parked: dict[str, str] = {}
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
         """Run trials until `num_trials` are finished or pruned; yield each as it begins and as it ends.
@@ -104,21 +94,16 @@ class Controller:
     def has_trials_left(self, num_trials: int) -> bool:
         """Return True unless `num_trials` trials have ended, and so have their repetitions."""
         is_running = any(trial.state == "running" for trial in self.folder.trials)
-        return is_running or self.count_spent() < num_trials or bool(self.remaining_repetitions())
+        return is_running or self.count_spent() < num_trials or bool(self.remaining_repetitions)
 
+    @property
     def remaining_repetitions(self) -> list[TrialRecord]:
-        """Return the records of the best trials with further seeds that have not ended."""
-        repetitions = [
-            TrialRecord(self.sweep.id, trial.number, seed, trial_values(trial))
-            for seed in range(1, self.sweep.file.repeats.seeds + 1)
-            for trial in best_trials(self.study)[: self.sweep.file.repeats.best]
-        ]
-        ended = self.ended_runs()
-        return [record for record in repetitions if record.name not in ended]
+        """Repetitions of the best trials that have not ended."""
+        return remaining_repetitions(self.sweep, self.study, self.folder)
 
     def repeat(self) -> Iterator[TrialRecord]:
         """Train the best trials again with further seeds; yield each as it begins and as it ends."""
-        remaining = iter(self.remaining_repetitions())
+        remaining = iter(self.remaining_repetitions)
 
         def next_trial() -> tuple[TrialRecord, Trial | None] | None:
             record = next(remaining, None)
@@ -136,7 +121,7 @@ class Controller:
                 yield self.begin(*new)
                 self.lease.check()
             if not self.running:
-                self.check_parked(1)
+                self.failures.check_parked(1)
                 return
             time.sleep(POLL_SECONDS)
 
@@ -144,11 +129,6 @@ class Controller:
         """Return the number of trials that count towards the number asked for: begun, and not failed."""
         trials = self.study.get_trials(deepcopy=False)
         return sum(1 for trial in trials if trial_values(trial) and trial.state != TrialState.FAIL)
-
-    def ended_runs(self) -> set[str]:
-        """Return the names of trials and repetitions that have ended, or whose record cannot be read."""
-        trials = self.folder.read_trials()
-        return {record.name for record in trials.records if record.has_ended} | trials.problems.keys()
 
     def ask(self) -> tuple[TrialRecord, Trial]:
         """Return a new trial, whose values are in the study.
@@ -269,52 +249,18 @@ class Controller:
             record.write(running.run)
             self.running[record.name] = replace(running, record=record)
             if not self.retries.schedule(record.name, state):
-                self.park(record.name, state.reason)
+                del self.running[record.name]
+                self.failures.park(record.name, state.reason)
         elif self.retries.take_due(record.name):
             yield self.begin(record, running.trial)
-
-    def park(self, name: str, reason: str) -> None:
-        """Leave a trial to the next controller. Raises TransientError where that happens to all."""
-        logger.warning("%s: %s; it waits until this command is given again", name, reason)
-        del self.running[name]
-        self.parked[name] = reason
-        self.failures.append(TransientError)
-        newest = self.failures[-MIN_FAILURES_TO_STOP:]
-        if newest == [TransientError] * MIN_FAILURES_TO_STOP:
-            self.check_parked(MIN_FAILURES_TO_STOP)
-
-    def check_parked(self, limit: int) -> None:
-        """Raise TransientError where at least `limit` trials wait for the next controller."""
-        if len(self.parked) >= limit:
-            name, reason = list(self.parked.items())[-1]
-            raise TransientError(
-                f"{name}: {reason}\nended again and again: {', '.join(self.parked)}; the same command "
-                "goes on from what is saved, and jobs of other trials go on meanwhile"
-            )
 
     def fail(
         self, running: RunningTrial, reason: str, error: type[CosmosError] = DivergedError
     ) -> TrialRecord:
-        """Record that a trial failed. Raises the errors of `check_failures`."""
+        """Record that a trial failed. Raises the errors of `TrialFailures.check`."""
         record = self.close(running, replace(running.record, state="failed", problem=reason))
-        self.failures.append(error)
-        self.num_failed_here += 1
-        self.check_failures(reason)
+        self.failures.count_failure(reason, error)
         return record
-
-    def check_failures(self, reason: str) -> None:
-        """Raise an error where it would be no use to begin further trials.
-
-        InputError where the last few trials all failed by what is no parameter of theirs: a file that is
-        missing or damaged. CosmosError where most trials of this controller failed.
-        """
-        newest = self.failures[-MIN_FAILURES_TO_STOP:]
-        remedy = "once the cause is mended, the same command goes on with others in their place"
-        if len(newest) == MIN_FAILURES_TO_STOP and all(map(is_common_cause, newest)):
-            raise InputError(f"the last {len(newest)} trials failed, the last one so: {reason}\n{remedy}")
-        if self.num_failed_here >= MIN_FAILURES_TO_STOP and 2 * self.num_failed_here > self.num_ended_here:
-            counts = f"{self.num_failed_here} of {self.num_ended_here} trials failed"
-            raise CosmosError(f"{counts}, the last one so: {reason}\n{remedy}")
 
     def close(self, running: RunningTrial, record: TrialRecord) -> TrialRecord:
         """Write the record of a trial that ended, log it as a line of the sweep's metrics, tell the study."""
@@ -323,9 +269,8 @@ class Controller:
         self.ended.add(record)
         self.settle(record)
         if record.state != "failed":
-            self.failures.clear()
+            self.failures.count_success()
         del self.running[record.name]
-        self.num_ended_here += 1
         return record
 
 
@@ -335,16 +280,3 @@ def count_interruptions(run: RunDir) -> int:
         return TrialRecord.of(run).interruptions
     except (InputError, DamagedDataError):
         return 0
-
-
-def is_common_cause(error: type[CosmosError]) -> bool:
-    """Return True for an error of what trials share, rather than of the values that one of them tries."""
-    return issubclass(error, (InputError, DamagedDataError)) and not issubclass(error, OutOfMemoryError)
-
-
-def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the finished trials, the best first; of several objectives the Pareto front, by the first."""
-    several = len(study.directions) > 1
-    ended = study.best_trials if several else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    larger_is_better = study.directions[0] == optuna.study.StudyDirection.MAXIMIZE
-    return sorted(ended, key=lambda trial: trial.values[0], reverse=larger_is_better)
