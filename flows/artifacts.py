@@ -82,7 +82,7 @@ def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
     """Return a trial's row of a table: state, figures, parameters, job, address of its page in W&B."""
     row = {
         "trial": trial.name,
-        "state": trial.state,
+        "state": trial.standing,
         **trial.values,
         **{parameter_label(path): value for path, value in trial.asked.items()},
         "job": trial.job,

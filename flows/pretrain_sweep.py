@@ -63,19 +63,21 @@ def prepare_sweep(
 
 @task(name="trial", task_run_name="{name}, job {job}", cache_policy=NO_CACHE)
 def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
-    """Stand for a trial from when it begins until it ends; end in a state that shows its outcome."""
+    """Stand for a trial from when it begins or goes on until it pauses or ends, and end in that state."""
     record = ending.get()
     if record is None:
         return Cancelled(message="the sweep stopped; another run of it takes the trial on")
     facts = [
-        record.problem or format_values(record.values),
+        record.problem,
+        record.standing if record.state == "paused" else "",
+        format_values(record.values),
         f"job {record.job}",
         MirrorNote.of(RunDir(run)).url,
     ]
     message = "; ".join(filter(None, facts))
     if record.state == "failed":
         return Failed(message=message)
-    name = {"finished": "Completed", "pruned": "Pruned"}[record.state]
+    name = {"finished": "Completed", "pruned": "Pruned", "paused": "Paused"}[record.state]
     return Completed(name=name, message=message)
 
 
@@ -96,7 +98,7 @@ def pretrain_sweep(
 
     Args:
         sweep: the name of a file in experiments/sweeps/, as of the last `prefect deploy`
-        trials: trials in all that are to finish or be pruned; 0: as the file says
+        trials: trials in all that are to be begun, without those that fail; 0: as the file says
         experiment: the base, in place of the one that the file names
         parallel: trials at a time; 0: on Slurm as slurm.array_parallelism, here as the cores bear
         cancel_jobs: whether cancelling ends the jobs of trials; if not, they go on to their end

@@ -18,7 +18,7 @@ class SweepCommand(Command):
     experiment: str = ""
     """the base, in place of the one that the file names"""
     trials: NonNegativeInt = 0
-    """trials in all that are to finish or be pruned; 0: as the file says"""
+    """trials in all that are to be begun, without those that fail; 0: as the file says"""
     parallel: NonNegativeInt = 0
     """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as many as the cores allow"""
     dry_run: bool = Field(default=False, alias="dry-run")

@@ -47,7 +47,7 @@ class Contender:
     label: str
     """path from the folder that all contenders share"""
     state: str
-    """state of the first seed: finished, running, stopped, failed, pruned or waiting"""
+    """state of the first seed: finished, running, stopped, failed, pruned, waiting, or paused at an epoch"""
     runs: tuple[RunDir, ...]
     """run directories, one per seed"""
     params: Mapping[str, Any]
@@ -306,7 +306,7 @@ def contender_of_trial(
     runs = tuple(folder.run(seed) for seed in counted)
     records = [record_below(machine.runs_root, run) for run in runs]
     figures = [compared_figures(record) | seed.values for record, seed in zip(records, counted, strict=True)]
-    state = records[0].status if first.state == "running" else first.state
+    state = records[0].status if first.state == "running" else first.standing
     return make_contender(runs, records, figures, state, is_winner)
 
 

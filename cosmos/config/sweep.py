@@ -57,13 +57,25 @@ class SamplerSettings(Section):
 
 
 class PrunerSettings(Section):
-    """Optuna pruner, which stops trials that fall behind others."""
+    """Pruner of trials that fall behind others: promote pauses them, the others, Optuna's, end them."""
 
-    name: Literal["none", "median", "hyperband", "halving"] = "none"
+    name: Literal["none", "promote", "median", "hyperband", "halving"] = "none"
+    rungs: tuple[Positive, ...] = ()
+    """epochs after which promote pauses a trial, in ascending order"""
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """share of the trials at a rung, the best ones, that promote has go on"""
     startup_trials: Natural = 5
     """trials that end before median stops any"""
     warmup: Natural = 0
     """evaluations of a trial before median stops it"""
+
+    @model_validator(mode="after")
+    def _has_rungs(self) -> Self:
+        if (self.name == "promote") != bool(self.rungs):
+            raise InputError("rungs: promote needs them, such as [1, 2, 4], and no other pruner has any")
+        if list(self.rungs) != sorted(set(self.rungs)):
+            raise InputError("rungs: expected each once, in ascending order")
+        return self
 
 
 class RepeatSettings(Section):
@@ -90,7 +102,7 @@ class SweepFile(Section):
     """distributions by the path of the parameter"""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     trials: Positive = 20
-    """number of trials that are to finish or be pruned, in all"""
+    """number of trials that are to be begun, in all, without those that fail"""
     sampler: SamplerSettings = SamplerSettings()
     pruner: PrunerSettings = PrunerSettings()
     repeats: RepeatSettings = RepeatSettings()
@@ -136,6 +148,11 @@ class Sweep:
     def suggest(self, trial: Suggester) -> TrialValues:
         """Draw the values that a trial tries."""
         return suggest_values(self.file.space, trial, flatten_sections(self.base.model_dump(mode="json")))
+
+    def next_rung(self, asked: Mapping[str, Any], epochs: int) -> int:
+        """Return the first rung after `epochs` of a trial that tries `asked`; 0: it trains to its end."""
+        total = self.params(asked, 0).pretrain.epochs
+        return next((rung for rung in self.file.pruner.rungs if epochs < rung < total), 0)
 
     def params(self, asked: Mapping[str, Any], seed: int) -> Params:
         """Return the parameters of a trial that tries `asked`; `seed` is added to the base's seed.

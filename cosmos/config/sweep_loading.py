@@ -227,6 +227,7 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
     if sweep.file.pruner.name == "none":
         return
     where = f"pruner: {sweep.file.pruner.name}"
+    yield from rung_problems(sweep)
     if len(sweep.file.objectives) > 1:
         yield f"{where} stops trials by one objective, and there are several; take none"
         return
@@ -238,3 +239,16 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
         yield f"{where} needs figures while training, and {objective.figure} is none; take none, or seconds"
     elif objective.suite and not pretrain.evaluate_every_epochs:
         yield f"{where} needs figures while training; fixed: pretrain: evaluate_every_epochs: 1 measures them"
+
+
+def rung_problems(sweep: Sweep) -> Iterator[str]:
+    """Yield a message for each rung that no trial pauses at, or at which nothing is measured."""
+    searched = sweep.file.space.get("pretrain.epochs")
+    epochs = max([sweep.base.pretrain.epochs] if searched is None else map(int, searched.extremes))
+    every = sweep.base.pretrain.evaluate_every_epochs
+    is_evaluated = any(objective.suite for objective in sweep.file.objectives)
+    for rung in sweep.file.pruner.rungs:
+        if rung >= epochs:
+            yield f"pruner.rungs: {rung}: a trial has {epochs} epochs; name fewer"
+        elif is_evaluated and every and rung % every:
+            yield f"pruner.rungs: {rung}: evaluations are every {every} epochs; name a multiple of that"

@@ -26,7 +26,7 @@ from cosmos.run.provenance_record import Provenance, read_provenance
 from cosmos.run.records import TolerantReader, read_record
 from cosmos.run.results import Results
 
-RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "waiting"]
+RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "paused", "waiting"]
 RecordValue = str | int | float | bool | None
 """Value of a parameter in a record."""
 
@@ -81,7 +81,7 @@ class RunRecord:
     @property
     def is_over(self) -> bool:
         """True when no process trains it any more, whatever its heartbeat."""
-        return self.resting_status in ("finished", "pruned")
+        return self.resting_status in ("finished", "pruned", "paused")
 
     @property
     def is_alive(self) -> bool:
@@ -347,6 +347,8 @@ def status_at_rest(
     training: Mapping[str, float],
 ) -> RunStatus:
     """Return the status of a run that no process trains."""
+    if trial.state == "paused":
+        return "paused"
     if trial.state == "pruned":
         return "pruned"
     if trial.state == "finished" or is_trained(run, params, training):

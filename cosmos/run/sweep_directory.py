@@ -6,7 +6,7 @@ runs/<sweep>-<identity>/sweep.yaml, study.journal, labels.json, metrics.jsonl, w
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from glob import escape
@@ -26,10 +26,21 @@ from cosmos.run.records import first_problem, read_record
 
 logger = logging.getLogger(__name__)
 
-TrialState = Literal["running", "finished", "pruned", "failed"]
+TrialState = Literal["running", "paused", "finished", "pruned", "failed"]
 
 TRIAL_FOLDER = re.compile(r"trial-(\d{4,5})(-seed-\d+)?")
 """Name of the run directory of a trial or a repetition, with the trial's number."""
+
+
+@dataclass(frozen=True)
+class RungResult:
+    """Objectives of a trial at a rung, up to which it has trained."""
+
+    epochs: NonNegativeInt
+    total_epochs: NonNegativeInt
+    """epochs of the trial's full budget"""
+    values: dict[str, FiniteFloat | None]
+    """objectives by figure; None: not finite, or not measured"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class TrialRecord:
     attempts: int = 0
     """number of jobs that were submitted for it"""
     values: dict[str, FiniteFloat] = field(default_factory=dict)
-    """objectives by figure, of a finished trial; of a pruned one the last that was reported"""
+    """objectives by figure, of a finished trial; of a pruned or paused one the last that was reported"""
     problem: str = ""
     """reason of its failure, in a line"""
     job: str = ""
@@ -57,6 +68,10 @@ class TrialRecord:
     """number of its jobs that a disk, the network or the scheduler ended"""
     data: dict[str, str] = field(default_factory=dict)
     """hash of the data that its objectives were measured on, by <suite>/<dataset>; {} in older records"""
+    until: NonNegativeInt = 0
+    """epochs after which its newest job pauses; 0: none, it trains to its end"""
+    rungs: tuple[RungResult, ...] = ()
+    """results at the rungs that it has reached, in order"""
 
     @property
     def name(self) -> str:
@@ -66,7 +81,17 @@ class TrialRecord:
     @property
     def has_ended(self) -> bool:
         """True once the trial has finished, was pruned or failed: its record is final."""
-        return self.state != "running"
+        return self.state not in ("running", "paused")
+
+    @property
+    def epochs_reached(self) -> int:
+        """Epochs of the last rung that it has reached; 0: none."""
+        return self.rungs[-1].epochs if self.rungs else 0
+
+    @property
+    def standing(self) -> str:
+        """State in words: of a paused trial with its epoch."""
+        return describe_standing(self.state, self.rungs)
 
     @classmethod
     def of(cls, run: RunDir) -> Self:
@@ -223,6 +248,13 @@ class SweepDir:
             raise DamagedDataError(
                 f"{self.definition}: not the definition of a sweep ({reason}); `cosmos sweep` writes it anew"
             ) from None
+
+
+def describe_standing(state: str, rungs: Sequence[RungResult]) -> str:
+    """Return the state of a trial in words: `paused at epoch 2 of 8`."""
+    if state != "paused" or not rungs:
+        return state
+    return f"paused at epoch {rungs[-1].epochs} of {rungs[-1].total_epochs}"
 
 
 def set_aside(path: Path) -> Path:

@@ -2,7 +2,8 @@
 
 All state is in the records of trials and jobs and in the run directories, so that a controller may be killed
 at any moment, and the next one continues. A trial's record is written before its job is submitted, and its
-end before the study is told: the study can be made again from the records.
+end before the study is told: the study can be made again from the records. A trial that is paused at a rung
+has not ended: the study, as Optuna knows no pause, takes it to run.
 """
 
 import logging
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Sweep
 from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError
 from cosmos.run.directory import RunDir
@@ -29,8 +31,9 @@ from cosmos.search.objectives import (
     select_objectives,
 )
 from cosmos.search.repetitions import remaining_repetitions
-from cosmos.search.study import ASKED, make_sampler, report_metrics, trial_values
-from cosmos.search.study_of_records import tell_end
+from cosmos.search.rungs import RungReader, Rungs
+from cosmos.search.study import make_sampler, report_metrics, trial_values
+from cosmos.search.study_of_records import ask_study, tell_end
 from cosmos.search.trial_failures import TrialFailures
 from cosmos.search.trial_jobs import TrialJobState, TrialRunner
 from cosmos.search.trial_retries import TrialRetries
@@ -75,26 +78,38 @@ class Controller:
         self.running: dict[str, RunningTrial] = {}
         self.failures = TrialFailures()
         self.retries = TrialRetries()
+        self.rungs, self.rung_reader = Rungs(sweep, folder.trials), RungReader(sweep)
+        self.is_closing = False
 
     def search(self, num_trials: int) -> Iterator[TrialRecord]:
-        """Run trials until `num_trials` are finished or pruned; yield each as it begins and as it ends.
+        """Run trials until `num_trials` have begun and all that may go on have ended or failed.
 
-        Trials that run already are taken over. Raises SupersededError when another controller takes over,
+        Yields each as it begins or goes on, and as it pauses or ends. Trials that run already are taken over.
+        Raises SupersededError when another controller takes over,
         InputError where trials cannot begin or fail by what they share, CosmosError where most of them fail,
         and TransientError where the others have ended, or three in a row were ended too often; trials that
         run go on.
         """
         yield from self.take_over()
+        self.is_closing = False
+        yield from self.run_trials(lambda: self.next_of_search(num_trials))
 
-        def next_trial() -> tuple[TrialRecord, Trial | None] | None:
-            return self.ask() if self.count_spent() < num_trials else None
-
-        yield from self.run_trials(next_trial)
+    def next_of_search(self, num_trials: int) -> tuple[TrialRecord, Trial | None] | None:
+        """Return the next trial: a paused one that may go on, or a new one, or None for none for now."""
+        if record := self.rungs.next_promotion():
+            return self.promote(record)
+        if self.count_spent() < num_trials:
+            return self.ask()
+        self.is_closing |= not self.running
+        last = self.rungs.final_promotion(len(self.running)) if self.is_closing else None
+        return self.promote(last) if last else None
 
     def has_trials_left(self, num_trials: int) -> bool:
-        """Return True unless `num_trials` trials have ended, and so have their repetitions."""
+        """Return True unless `num_trials` trials have ended or must wait, and so have their repetitions."""
         is_running = any(trial.state == "running" for trial in self.folder.trials)
-        return is_running or self.count_spent() < num_trials or bool(self.remaining_repetitions)
+        may_go_on = self.rungs.next_promotion() or self.rungs.final_promotion(0)
+        is_begun = self.count_spent() >= num_trials
+        return bool(is_running or may_go_on or not is_begun or self.remaining_repetitions)
 
     @property
     def remaining_repetitions(self) -> list[TrialRecord]:
@@ -136,10 +151,21 @@ class Controller:
         The sampler is seeded by the trial's number, so that it draws the same whatever was killed before.
         """
         self.study.sampler = make_sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
-        trial = self.study.ask()
-        values = self.sweep.suggest(trial)
-        trial.set_user_attr(ASKED, values)
-        return TrialRecord(self.sweep.id, trial.number, 0, values), trial
+        trial, values = ask_study(self.study, self.sweep)
+        return self.first_record(trial.number, values), trial
+
+    def first_record(self, number: int, values: TrialValues) -> TrialRecord:
+        """Return the record of a trial that trains to its first rung, if there is any."""
+        return TrialRecord(self.sweep.id, number, 0, values, until=self.sweep.next_rung(values, 0))
+
+    def promote(self, record: TrialRecord) -> tuple[TrialRecord, Trial]:
+        """Return a paused trial, which is to train from its checkpoint to the next rung, or to its end."""
+        if not self.folder.run(record).saved_checkpoints:
+            logger.warning("%s: its checkpoint is gone; it trains from the first step again", record.name)
+        until = self.sweep.next_rung(record.asked, record.epochs_reached)
+        frozen = self.study.get_trials(deepcopy=False)[record.number]
+        trial = Trial(self.study, frozen._trial_id)
+        return replace(record, state="running", until=until, values={}), trial
 
     def begin(self, record: TrialRecord, trial: Trial | None) -> TrialRecord:
         """Start a trial, unless its job runs already, and watch it from now on."""
@@ -147,9 +173,10 @@ class Controller:
         record = replace(record, interruptions=count_interruptions(run))
         RunLabels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
         record.write(run)
-        state = self.runner.start(run, self.sweep.params(record.asked, record.seed))
+        state = self.runner.start(run, self.sweep.params(record.asked, record.seed), record.until)
         record = replace(record, attempts=state.attempts, job=state.job)
         record.write(run)
+        self.rungs.update(record)
         self.running[record.name] = RunningTrial(record, run, trial, MetricsTail(run.metrics))
         return record
 
@@ -172,8 +199,12 @@ class Controller:
         """Begin a trial that runs as far as the study knows; tell the study its end where `record` has it."""
         if record and record.has_ended:
             self.settle(record)
+        elif record and record.state == "running":
+            yield self.begin(record, Trial(self.study, frozen._trial_id))
+        elif record:
+            return  # it is paused
         elif values := trial_values(frozen):
-            record = TrialRecord(self.sweep.id, frozen.number, 0, values)
+            record = self.first_record(frozen.number, values)
             yield self.begin(record, Trial(self.study, frozen._trial_id))
         else:
             self.study.tell(frozen.number, state=TrialState.FAIL)  # killed while it was asked for
@@ -186,10 +217,12 @@ class Controller:
             tell_end(self.study, self.sweep, record)
 
     def poll(self, running: RunningTrial) -> Iterator[TrialRecord]:
-        """Report a running trial's new values; finish, prune, restart or fail it where that is due."""
+        """Report a running trial's new values; finish, pause, prune, restart or fail it where that is due."""
         state = self.runner.state(running.run)
         falls_behind = self.report(running)
-        if state.state == "finished":
+        if state.state == "finished" and running.record.until:
+            yield from self.pause(running)
+        elif state.state == "finished":
             yield self.finish(running)
         elif falls_behind:
             yield self.prune(running)
@@ -203,6 +236,19 @@ class Controller:
             return False
         epochs = self.sweep.params(running.record.asked, 0).pretrain.epochs
         return report_metrics(running.trial, self.sweep.file.objectives, lines, epochs)
+
+    def pause(self, running: RunningTrial) -> Iterator[TrialRecord]:
+        """Record that a trial waits at its rung, once its objectives there are measured."""
+        if result := self.rung_reader.read(running.record, running.run):
+            values = {figure: value for figure, value in result.values.items() if value is not None}
+            rungs = (*running.record.rungs, result)
+            record = replace(running.record, state="paused", values=values, rungs=rungs)
+            self.lease.check()
+            record.write(running.run)
+            self.rungs.update(record)
+            self.failures.count_success()
+            del self.running[record.name]
+            yield record
 
     def prune(self, running: RunningTrial) -> TrialRecord:
         """End a trial that has fallen behind, and its job."""
@@ -235,11 +281,15 @@ class Controller:
         record = running.record
         if state.is_transient:
             yield from self.retry(running, state)
-        elif state.is_hopeless or state.attempts - record.interruptions >= self.sweep.file.attempts:
+        elif state.is_hopeless or self.count_attempts(record, state) >= self.sweep.file.attempts:
             yield self.fail(running, state.reason, state.error)
         else:
             logger.warning("%s: %s; submitted again", record.name, state.reason)
             yield self.begin(record, running.trial)
+
+    def count_attempts(self, record: TrialRecord, state: TrialJobState) -> int:
+        """Return the number of a trial's jobs that are its own fault, or have not ended."""
+        return state.attempts - record.interruptions - len(record.rungs)
 
     def retry(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
         """Submit a trial again whose job a disk, the network or the scheduler ended, once that is due."""
@@ -266,6 +316,7 @@ class Controller:
         """Write the record of a trial that ended, log it as a line of the sweep's metrics, tell the study."""
         self.lease.check()
         record.write(running.run)
+        self.rungs.update(record)
         self.ended.add(record)
         self.settle(record)
         if record.state != "failed":

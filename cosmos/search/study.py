@@ -42,9 +42,10 @@ def make_sampler(sweep: Sweep, number: int) -> BaseSampler:
 
 
 def make_pruner(settings: PrunerSettings) -> BasePruner:
-    """Return the pruner of a sweep."""
+    """Return Optuna's pruner of a sweep."""
     makers: dict[str, Callable[[], BasePruner]] = {
         "none": NopPruner,
+        "promote": NopPruner,  # it pauses trials, which the controller does
         "median": lambda: MedianPruner(
             n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup
         ),

@@ -8,7 +8,7 @@ import optuna
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState, create_trial
 
-from cosmos.config.search_space import SearchValue, study_params
+from cosmos.config.search_space import SearchValue, TrialValues, study_params
 from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import is_measured
 from cosmos.run.directory import RunDir
@@ -60,6 +60,44 @@ def drawn_trial(sweep: Sweep, record: TrialRecord) -> FixedTrial | None:
         return drawn if sweep.suggest(drawn) == record.asked else None
     except ValueError:
         return None
+
+
+def ask_study(study: optuna.Study, sweep: Sweep) -> tuple[Trial, TrialValues]:
+    """Return a new trial of a study, and the values that it tries.
+
+    Samplers heed trials that have ended, which most trials of a sweep with rungs have not. The sampler is
+    shown those as if they were pruned at their last report, in a copy of the study.
+    """
+    trials = study.get_trials(deepcopy=False)
+    is_enqueued = any(trial.state == TrialState.WAITING for trial in trials)
+    if is_enqueued or not sweep.file.pruner.rungs:
+        trial = study.ask()
+        values = sweep.suggest(trial)
+        trial.set_user_attr(ASKED, values)
+        return trial, values
+    copy = optuna.create_study(directions=study.directions, sampler=study.sampler)
+    copy.add_trials([as_pruned(trial) if is_reported(trial) else trial for trial in trials])
+    drawn = copy.ask()
+    values = sweep.suggest(drawn)
+    study.add_trial(running_trial(copy.get_trials(deepcopy=False)[drawn.number], {ASKED: values}))
+    return Trial(study, study.get_trials(deepcopy=False)[drawn.number]._trial_id), values
+
+
+def is_reported(trial: FrozenTrial) -> bool:
+    """Return True for a trial that has reported values, and has not ended."""
+    return trial.state == TrialState.RUNNING and bool(trial.intermediate_values)
+
+
+def as_pruned(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial as if it were pruned at its last report."""
+    return create_trial(
+        state=TrialState.PRUNED,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=trial.user_attrs,
+        system_attrs=trial.system_attrs,
+        intermediate_values=trial.intermediate_values,
+    )
 
 
 def running_trial(drawn: FixedTrial | FrozenTrial, asked: dict[str, Any]) -> FrozenTrial:

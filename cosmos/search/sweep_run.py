@@ -40,7 +40,7 @@ class SweepRun:
     parallel: int
     """number of trials at a time"""
     num_trials: int
-    """number of trials that are to finish or to be pruned"""
+    """number of trials that are to be begun, without those that fail"""
 
     def introduction(self) -> str:
         """Return lines on the sweep's directory, base and data, and on the sweep that it is not."""
@@ -48,7 +48,7 @@ class SweepRun:
         return "\n".join(filter(None, [head, explain_new_sweep(self.sweep, self.folder)]))
 
     def trials(self) -> Iterator[TrialRecord]:
-        """Search, then repeat the best with further seeds; yield each trial as it begins and as it ends.
+        """Search, then repeat the best with further seeds; yield each trial as it begins, pauses and ends.
 
         A sweep that was stopped continues; trials that run go on when this is stopped. Raises InputError
         where trials cannot begin or would lack an objective, CosmosError where most of them fail,

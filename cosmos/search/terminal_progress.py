@@ -12,8 +12,8 @@ from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun
 from cosmos.search.terminal_tables import describe_trial, print_conclusion
 
-COUNTED_STATES = ("finished", "pruned")
-"""States of trials that count towards the number asked for."""
+COUNTED_STATES = ("finished", "pruned", "paused")
+"""States of trials that count towards the number asked for, while none runs."""
 
 
 def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:

@@ -21,8 +21,6 @@ from cosmos.search.study import Importances
 MAX_CANDIDATES = 10
 """Largest number of configurations that the table of a conclusion shows."""
 
-STATE_LABELS = {"running": "begun", "finished": "finished", "pruned": "pruned", "failed": "failed"}
-
 
 def print_search_space(sweep: Sweep, trials: int) -> None:
     """Print the search space and objectives of a sweep, and its budget with this number of trials."""
@@ -59,12 +57,14 @@ def describe_distribution(distribution: Distribution) -> str:
 
 def describe_trial(trial: TrialRecord) -> str:
     """Return a line with a trial's state, and its values, its objectives or the reason of its failure."""
+    begun = f"goes on from epoch {trial.epochs_reached}" if trial.rungs else "begun"
+    state = begun if trial.state == "running" else trial.standing
     job = f" (job {trial.job})" if trial.job and trial.state == "running" else ""
     details = {
         "running": format_values({parameter_label(path): value for path, value in trial.asked.items()}),
         "failed": trial.problem,
     }.get(trial.state, format_values(trial.values))
-    return f"{trial.name}: {STATE_LABELS[trial.state]}{job}: {details}"
+    return f"{trial.name}: {state}{job}: {details}"
 
 
 def format_values(values: Mapping[str, Any]) -> str:

@@ -12,9 +12,9 @@ from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
 from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, TransientError
 from cosmos.launch import slurm
-from cosmos.launch.once import submit_once
+from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallFailure
-from cosmos.launch.submission import JobSpec
+from cosmos.launch.submission import JobSpec, Submission, submission_lock, submit_job
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir
@@ -33,16 +33,18 @@ HOPELESS_ERRORS = (InputError, DamagedDataError, DivergedError)
 
 @dataclass(frozen=True)
 class TrialCall:
-    """Call that a trial's job makes: it pretrains, and measures the objectives."""
+    """Call that a trial's job makes: it pretrains, to its end or a rung, and measures the objectives."""
 
     params: Params
     machine: Machine
     path: Path
     suites: tuple[SuiteName, ...]
     dataset: DatasetVersion
+    until: int = 0
+    """epochs after which it pauses, which its evaluations while training have measured; 0: at its end"""
 
     def __call__(self) -> dict[str, Any]:
-        """Run the stages, and return the outcome of training.
+        """Run the stages; return the outcome of training, and the epochs after which it pauses.
 
         Raises their errors, and those of `raise_unmeasured`.
         """
@@ -51,11 +53,11 @@ class TrialCall:
         from cosmos.tracking.mirror import mirroring
 
         with mirroring(RunDir(self.path), self.machine.wandb):
-            trained = pretrain(self.params, self.machine, self.path, self.dataset)
-            if self.suites:
+            trained = pretrain(self.params, self.machine, self.path, self.dataset, until=self.until)
+            if self.suites and not self.until:
                 evaluated = evaluate(self.suites, self.params, self.machine, self.path, "", True)
                 raise_unmeasured(evaluated)
-        return trained
+        return {**trained, "until": self.until}
 
 
 def raise_unmeasured(evaluated: EvaluationResult) -> None:
@@ -106,8 +108,11 @@ class TrialRunner(Protocol):
     def num_ranks(self) -> int:
         """Number of processes of a trial."""
 
-    def start(self, run: RunDir, params: Params) -> TrialJobState:
-        """Start a trial, unless its job is alive or has finished, and return its state."""
+    def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
+        """Start a trial, unless its job is alive or has finished, and return its state.
+
+        `until`: epochs after which its job ends, as finished, and the trial is paused; 0: at its end.
+        """
 
     def state(self, run: RunDir) -> TrialJobState:
         """Return the state of a trial that was started here."""
@@ -136,7 +141,7 @@ class TrialJobs:
         """Number of processes of a trial."""
         return self.request.num_ranks
 
-    def start(self, run: RunDir, params: Params) -> TrialJobState:
+    def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state.
 
         InputError where the data has changed since the sweep began or the cluster refuses the job,
@@ -145,10 +150,10 @@ class TrialJobs:
         open_submitted_run(params, self.machine, run.path, self.dataset)
         if self.cluster == "slurm":
             wait_for_slurm()
-        call = TrialCall(params, self.machine, run.path, self.suites, self.dataset)
+        call = TrialCall(params, self.machine, run.path, self.suites, self.dataset, until)
         label = f"cosmos-{run.path.parent.name}-{run.path.name}"
         spec = JobSpec([call], self.request, self.cluster, run.job, label)
-        submission, _ = submit_once(spec, self.ended.get(run.path))
+        submission = submit_trial(spec, until, self.ended.get(run.path))
         self.watchers[run.path] = SubmissionWatcher(submission)
         return self.state(run)
 
@@ -160,6 +165,7 @@ class TrialJobs:
             return TrialJobState("running", job, attempts)
         (outcome,) = watcher.outcomes()
         if not (failure := outcome.failure):
+            self.ended.pop(run.path, None)
             return TrialJobState("finished", job, attempts)
         self.ended[run.path] = failure
         return TrialJobState("dead", job, attempts, failure.summary, failure.error, failure.requeues_left)
@@ -167,6 +173,27 @@ class TrialJobs:
     def stop(self, run: RunDir) -> bool:
         """End the job of a trial; return True if one was alive. TransientError where Slurm is silent."""
         return bool(end_run_job(run))
+
+
+def submit_trial(spec: JobSpec, until: int, ended: CallFailure | None = None) -> Submission:
+    """Submit the job of a trial, unless there is one that trains, or has trained, up to `until`.
+
+    `ended`: the failure of a job that it takes the place of.
+    """
+    with submission_lock(spec.record):
+        submission = attachable_submission(spec.record, ended)
+        if submission is None:
+            return submit_job(spec.after(ended))
+        return submit_job(spec) if has_paused_before(submission, until) else submission
+
+
+def has_paused_before(submission: Submission, until: int) -> bool:
+    """Return True for a job that has trained up to a rung, and not up to `until` epochs; 0: to the end."""
+    if not submission.is_finished():
+        return False
+    value = submission.calls[0].value()
+    epochs = value.get("until") if isinstance(value, dict) else None  # none in jobs of earlier versions
+    return isinstance(epochs, int) and epochs > 0 and (until == 0 or epochs < until)
 
 
 def end_run_job(run: RunDir) -> str:

@@ -31,6 +31,7 @@ from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir, load_saved_params, require_listable
 from cosmos.run.metrics import last_line_with
 from cosmos.run.records import describe_problem
+from cosmos.run.sweep_directory import TrialRecord
 
 COLUMNS = ("run", "job", "state", "step", "samples/s", "left", "limit", "last line")
 """Headings of the table of jobs."""
@@ -210,11 +211,19 @@ def job_of_run(run: RunDir, machine: Machine, states: Mapping[str, JobState] = N
         finished = submission.is_finished()
         state = states.get(submission.job_id) if submission.cluster == "slurm" else None
         state = state or current_job_state(submission)
-        words = "finished" if finished else describe_job_state(state, submission.max_requeues)
+        words = trial_standing(run) if finished else describe_job_state(state, submission.max_requeues)
         return run_job(run, name, submission.job_id, submission.cluster, words, state)
     except Exception as error:  # a damaged file may raise any error in its reader
         problem = describe_problem(run.path, error)
         return RunJob(name, "", "", "unknown", "", 0, 0, 0, 0.0, 0.0, "", 0.0, problem=problem)
+
+
+def trial_standing(run: RunDir) -> str:
+    """Return `finished` for a run whose job has, or the epoch at which it is paused as a trial."""
+    if not run.trial.exists():
+        return "finished"
+    trial = TrialRecord.of(run)
+    return trial.standing if trial.state == "paused" else "finished"
 
 
 def run_job(run: RunDir, name: str, job_id: str, cluster: str, words: str, state: JobState) -> RunJob:

@@ -46,11 +46,17 @@ RANK_TIMEOUT = timedelta(minutes=30)
 
 
 def pretrain(
-    params: Params, machine: Machine, path: Path, dataset: DatasetVersion, quiet: bool = False
+    params: Params,
+    machine: Machine,
+    path: Path,
+    dataset: DatasetVersion,
+    quiet: bool = False,
+    until: int = 0,
 ) -> dict[str, Any]:
     """Train the run at `path` to its end; return its path, that of its last checkpoint, and its steps.
 
-    `dataset`: the data that this was asked for, which must not have changed since.
+    `dataset`: the data that this was asked for, which must not have changed since. `until`: epochs after
+    which it ends for now, saved, as if another session were to go on; 0: all. Its schedules are those of all.
 
     Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
     SupersededError when another process took over the run, TransientError when a disk is full or fails, and
@@ -63,7 +69,7 @@ def pretrain(
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):
             data = open_data(run, samples, params, machine)
-            plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs)
+            plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs, until)
             evaluate = on_each_rank(lambda: RetrievalEvaluation.open(params, machine, process))
             with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):
                 learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
@@ -76,7 +82,7 @@ def pretrain(
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)
                     on_first_rank(lambda: record_training(trainer.lease, dataset, evaluate, process))
-                    left = plan.total_steps - trainer.step
+                    left = max(0, plan.last_step - trainer.step)
                     batches = on_each_rank(
                         lambda: make_loader(
                             data, params, machine, process.rank, process.world_size, trainer.step, left
@@ -85,9 +91,9 @@ def pretrain(
                     with closing(batches):
                         trainer.train(batches)
             barrier()
-    checkpoint = run.checkpoint(plan.total_steps)
+    checkpoint = run.checkpoint(trainer.step)
     print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
-    return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": plan.total_steps}
+    return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": trainer.step}
 
 
 def record_training(

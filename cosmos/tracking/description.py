@@ -72,7 +72,11 @@ def wandb_config(run: RunDir, reader: TolerantReader) -> dict[str, Any]:
     checkpoint = reader.read(run.path, lambda: evaluated_checkpoint(run), empty)
     return {
         **params,
-        **({"trial": {key: trial[key] for key in ("number", "seed") if key in trial}} if trial else {}),
+        **(
+            {"trial": {key: trial[key] for key in ("number", "seed", "until") if key in trial}}
+            if trial
+            else {}
+        ),
         "provenance": {**session, **checkpoint},
     }
 

@@ -11,15 +11,19 @@ from cosmos.data.shards.damage import SampleDamage
 
 @dataclass(frozen=True)
 class StepPlan:
-    """Number of optimisation steps of a run, in total and per epoch."""
+    """Number of optimisation steps of a run, in total, per epoch and up to the end of a session."""
 
     steps_per_epoch: int
     total_steps: int
+    """steps of the run, by which its schedules go"""
+    last_step: int
+    """step after which this session ends: the run's last, or that of a rung at which a trial is paused"""
 
     @classmethod
-    def of(cls, steps_per_epoch: int, epochs: int) -> Self:
-        """Return the plan of a run of `epochs`."""
-        return cls(steps_per_epoch, steps_per_epoch * epochs)
+    def of(cls, steps_per_epoch: int, epochs: int, until: int = 0) -> Self:
+        """Return the plan of a run of `epochs`, and of a session that ends after `until` of them; 0: all."""
+        total = steps_per_epoch * epochs
+        return cls(steps_per_epoch, total, min(total, steps_per_epoch * until) or total)
 
     def ends_epoch(self, step: int) -> bool:
         """Return True when an epoch is complete after `step` steps."""

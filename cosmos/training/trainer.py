@@ -82,8 +82,8 @@ class Trainer:
 
     @property
     def is_complete(self) -> bool:
-        """True when nothing is left to do."""
-        return self.step == self.plan.total_steps and not self.owes_evaluation
+        """True when nothing is left to do in this session."""
+        return self.step >= self.plan.last_step and not self.owes_evaluation
 
     def train(self, batches: Iterable[Batch]) -> Path:
         """Train on `batches`, of which the first is for the next step; return the last checkpoint's path.

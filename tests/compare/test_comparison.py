@@ -136,6 +136,13 @@ def test_failed_trials_stand_below_those_that_finished(tmp_path: Path) -> None:
     assert RECALL not in compared.contenders[-1].figures
 
 
+def test_paused_trials_stand_below_those_that_finished_with_their_epoch(tmp_path: Path) -> None:
+    promote = {"name": "promote", "rungs": [1], "keep": 0.5}
+    folder = make_sweep(tmp_path, Bench(), trials=2, repeat=False, pruner=promote, repeats={"best": 0})
+    compared = compare_named([folder.path.name], machine(tmp_path))
+    assert [entry.state for entry in compared.contenders] == ["finished", "paused at epoch 1 of 3"]
+
+
 def test_a_sweep_goes_by_its_name_and_a_run_may_stand_beside_it(tmp_path: Path) -> None:
     folder = make_sweep(tmp_path, Bench(), repeat=False)
     make_run(tmp_path, "baseline")

@@ -27,6 +27,10 @@ def toward(*figures: str, **changes: Any) -> dict[str, Any]:
     return {"objectives": [{"figure": figure} for figure in figures], **changes}
 
 
+def promote(*rungs: int, **changes: Any) -> dict[str, Any]:
+    return {"pruner": {"name": "promote", "rungs": list(rungs)}, **changes}
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS_FOLDER.glob("*.yaml")))
 def test_what_is_shipped_can_run(name: str) -> None:
     assert load_sweep(name).file.about
@@ -118,6 +122,16 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             r"needs figures while training, and device_seconds is none",
         ),
         ({"pruner": {"name": "median"}, "fixed": {}}, r"evaluate_every_epochs: 1 measures them"),
+        ({"pruner": {"name": "promote"}}, r"pruner: rungs: promote needs them, such as \[1, 2, 4\]"),
+        ({"pruner": {"name": "median", "rungs": [1]}}, r"pruner: rungs: .* no other pruner has any"),
+        ({"pruner": {"name": "promote", "rungs": [2, 1]}}, r"pruner: rungs: expected each once, in asc"),
+        (promote(1, 3), r"pruner\.rungs: 3: a trial has 3 epochs; name fewer"),
+        (promote(0, 1), r"pruner\.rungs\.0: .*greater than 0"),
+        (
+            promote(1, fixed={"pretrain": {"evaluate_every_epochs": 2}}),
+            r"pruner\.rungs: 1: evaluations are every 2 epochs; name a multiple of that",
+        ),
+        (promote(1, fixed={}), r"promote needs figures while training; .*evaluate_every_epochs: 1"),
         ({"fixed": {"pretrain": {"epoch": 1}}}, r"pretrain\.epoch: no such key"),
         ({"sampler": {"name": "grid"}}, r"sampler\.name: .*'tpe'"),
         ({"space": {}}, r"space: .*at least 1 item"),
@@ -138,6 +152,7 @@ def test_a_name_that_is_none_lists_those_that_there_are() -> None:
 def test_a_sweep_of_other_values_is_another_and_one_of_more_trials_is_not(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     assert small_sweep(tmp_path, trials=99, about="again", sampler={"name": "random"}).id == sweep.id
+    assert small_sweep(tmp_path, **promote(1)).id == sweep.id
     others = [
         small_sweep(tmp_path, epochs=2).id,
         small_sweep(tmp_path, fixed={"pretrain": {"evaluate_every_epochs": 1, "beta1": 0.8}}).id,
@@ -151,6 +166,15 @@ def test_a_sweep_of_other_values_is_another_and_one_of_more_trials_is_not(tmp_pa
 def test_a_sweep_is_read_as_it_was_dumped(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     assert Sweep.load(sweep.dump()) == sweep
+    sweep = small_sweep(tmp_path, **promote(1, 2))
+    assert Sweep.load(sweep.dump()) == sweep
+
+
+def test_a_rung_is_one_of_the_longest_trials_that_there_may_be(tmp_path: Path) -> None:
+    space = on("pretrain.epochs", "int", low=1, high=9)
+    sweep = small_sweep(tmp_path, **space, **promote(4, 8))
+    assert [sweep.next_rung({"pretrain.epochs": epochs}, 0) for epochs in (3, 4, 5, 9)] == [0, 0, 4, 4]
+    assert [sweep.next_rung({"pretrain.epochs": 9}, reached) for reached in (3, 4, 8)] == [4, 8, 0]
 
 
 def whole_figures() -> list[tuple[str, Metric]]:

@@ -135,7 +135,7 @@ class TestStatus:
         start_job(call, requeues=1)
         assert record(run).status == "stopped"
 
-    @pytest.mark.parametrize("state", ["pruned", "failed", "finished"])
+    @pytest.mark.parametrize("state", ["paused", "pruned", "failed", "finished"])
     def test_a_trial_stands_as_its_sweep_says(self, tmp_path: Path, state: str) -> None:
         run = make_run(tmp_path, epochs=1.0)
         take_part(run, state)

@@ -77,12 +77,15 @@ class Bench:
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     params: dict[str, Params] = field(default_factory=dict)
+    until: dict[str, int] = field(default_factory=dict)
+    """epochs after which the newest job of a trial ends; 0: all"""
     shown: dict[str, int] = field(default_factory=dict)
+    """epochs that a trial has trained, by all its jobs"""
 
-    def start(self, run: RunDir, params: Params) -> TrialJobState:
+    def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
         open_run(run.path, params)
         self.started.append(run.path.name)
-        self.params[run.path.name] = params
+        self.params[run.path.name], self.until[run.path.name] = params, until
         return self.state(run)
 
     def state(self, run: RunDir) -> TrialJobState:
@@ -91,13 +94,13 @@ class Bench:
         if attempts <= self.dies.get(name, 0):
             left = self.max_requeues - attempts + 1
             return TrialJobState("dead", "1", attempts, "its node failed", self.error, left)
-        curve = self.curve(self.params[name])
+        curve = self.curve(self.params[name])[: self.until[name] or None]
         done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
         self.shown[name] = done
         write_metrics(run, curve[:done])
         if done < len(curve):
             return TrialJobState("running", "1", attempts)
-        if math.isfinite(curve[-1]):
+        if math.isfinite(curve[-1]) and not self.until[name]:
             data = {"heldout/manifest.json": self.data.get(name, DATA)}
             entry = {"models": {"student": {"text_to_image_R@1": curve[-1]}}, "data": data}
             Results(run.result_file("retrieval"), "retrieval").put("heldout", entry)

@@ -16,6 +16,7 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import SweepDir
 from cosmos.search.controller import Controller
+from cosmos.search.study import trial_values
 from cosmos.search.study_of_records import contradiction, study_of_records
 from cosmos.search.study_storage import open_study
 from cosmos.search.trial_jobs import TrialJobState
@@ -29,14 +30,14 @@ class Jobs(Bench):
 
     folder: Path = field(default_factory=Path)
 
-    def start(self, run: RunDir, params: Params) -> TrialJobState:
+    def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
         open_run(run.path, params)  # refuses other parameters in the same directory
         job = self.folder / run.path.name
         values = json.dumps(params.model_dump(mode="json"))
         if not job.exists():
             job.write_text(values)
         assert job.read_text() == values, "a trial was submitted with other values"
-        self.params[run.path.name] = params
+        self.params[run.path.name], self.until[run.path.name] = params, until
         return self.state(run)
 
     def state(self, run: RunDir) -> TrialJobState:
@@ -107,3 +108,63 @@ def check_sweep(sweep: Sweep, place: SweepDir, before: dict[str, bytes], point: 
     assert TrialState.RUNNING not in {trial.state for trial in study.trials}, point
     lines = [(line["trial"], line["seed"]) for line in read_metrics(place.own.metrics)]
     assert sorted(lines) == [(record.number, record.seed) for record in trials.records], point
+
+
+@dataclass
+class PausingJobs(Bench):
+    """Runner whose jobs outlive the controller: a file for each epoch that a trial trained."""
+
+    folder: Path = field(default_factory=Path)
+
+    def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
+        open_run(run.path, params)
+        epochs = len(list(self.folder.glob(f"{run.path.name}@*")))
+        for epoch in range(epochs + 1, (until or params.pretrain.epochs) + 1):
+            (self.folder / f"{run.path.name}@{epoch}").touch(exist_ok=False)  # trained once
+        number = int(run.path.name.split("-")[1])
+        self.curve = lambda params: [0.1 * (3 - number)] * params.pretrain.epochs
+        self.started.append(run.path.name)
+        self.params[run.path.name], self.until[run.path.name] = params, until
+        return self.state(run)
+
+
+@pytest.mark.slow
+def test_a_controller_of_rungs_that_is_killed_anywhere_loses_and_repeats_nothing(tmp_path: Path) -> None:
+    promote = {"name": "promote", "rungs": [1], "keep": 0.5}
+    sweep = small_sweep(tmp_path, sampler={"name": "random"}, pruner=promote, repeats={"best": 0}, epochs=2)
+    place, runs, jobs = SweepDir(tmp_path / "runs" / sweep.id), tmp_path / "runs", tmp_path / "jobs"
+    jobs.mkdir()
+
+    def lead_rungs() -> None:
+        place.write_definition(sweep)
+        lease = Lease.take(place.own)
+        study = open_study(sweep, place, Machine())
+        controller = Controller(sweep, place, study, PausingJobs(folder=jobs), 1, lease)
+        for _ in controller.search(2):
+            pass
+
+    for number in killed_at_each_operation(lead_rungs, runs):
+        before = ends(place)
+        lead_rungs()
+        check_paused_sweep(sweep, place, before, f"killed before operation {number}")
+        trained = sorted(job.name for job in jobs.iterdir())
+        assert trained == ["trial-0000@1", "trial-0000@2", "trial-0001@1"]
+        shutil.rmtree(runs)
+        for job in jobs.iterdir():
+            job.unlink()
+
+
+def check_paused_sweep(sweep: Sweep, place: SweepDir, before: dict[str, bytes], point: str) -> None:
+    after, trials = ends(place), place.read_trials()
+    assert before.items() <= after.items(), f"{point}: a record that had ended was written again"
+    stands = [(record.name, record.state, record.epochs_reached) for record in trials.records]
+    assert stands == [
+        ("trial-0000", "finished", 1),
+        ("trial-0001", "paused", 1),
+    ], point
+    study = open_study(sweep, place, Machine())
+    assert contradiction(study, study_of_records(sweep, place)) == "", point
+    states = [trial.state for trial in study.trials if trial_values(trial)]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING], point
+    lines = [(line["trial"], line["seed"]) for line in read_metrics(place.own.metrics)]
+    assert lines == [(0, 0)], point

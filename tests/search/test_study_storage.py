@@ -164,10 +164,12 @@ def without_times(study: optuna.Study) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruner"), [("tpe", "median"), ("nsga2", "none"), ("random", "hyperband"), ("gp", "halving")]
+    ("sampler", "pruner"),
+    [("tpe", "median"), ("nsga2", "none"), ("random", "hyperband"), ("gp", "halving"), ("tpe", "promote")],
 )
 def test_a_study_of_records_is_the_one_that_was_lost(tmp_path: Path, sampler: str, pruner: str) -> None:
-    settings = {"sampler": {"name": sampler, "startup_trials": 2}, "pruner": {"name": pruner}}
+    rungs = {"rungs": [1, 2]} if pruner == "promote" else {}
+    settings = {"sampler": {"name": sampler, "startup_trials": 2}, "pruner": {"name": pruner, **rungs}}
     sweep = small_sweep(tmp_path, epochs=4, **settings)
     lead = controller(sweep, tmp_path, Bench(slow=True), parallel=1)
     list(lead.search(9))
@@ -256,7 +258,7 @@ def damage_record(folder: SweepDir, name: str, content: Any) -> None:
         {"asked": {"pretrain.momentum": 7, "loss.distill_weight": 1.0}},
         {"asked": {"no.such": 0.95}},
         {"values": {}},
-        {"state": "paused"},
+        {"state": "resting"},
         {"number": "1"},
         {"values": {"x": "NaN"}},
     ],

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+import torch
 import yaml
 from optuna.trial import TrialState
 
 from cosmos.config.experiment import load_params
 from cosmos.config.identity import flatten_sections, params_fingerprint
 from cosmos.config.machine import Machine
+from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import load_saved_params
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results
@@ -44,6 +46,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, changes in {
         "small": {"trials": 8, "pruner": {"name": "median", "startup_trials": 3}},
         "long": {"trials": 2, "epochs": 400, "repeats": {"best": 0}},
+        "rungs": {
+            "trials": 2,
+            "epochs": 2,
+            "pruner": {"name": "promote", "rungs": [1], "keep": 0.5},
+            "repeats": {"best": 0},
+        },
         "wide": {"trials": 1, "repeats": {"best": 0}, "objectives": [{"figure": RECALL}, {"figure": TIME}]},
     }.items():
         sweep = {**SMALL, "experiment": "tiny", **changes}
@@ -123,6 +131,47 @@ def check_wandb(folder: SweepDir, record: TrialRecord) -> None:
     config_shown = {key: value for key, value in flatten_sections(shown.config).items() if key in config}
     assert config_shown == config
     assert shown.summary[RECALL] == record.values[RECALL]
+
+
+@pytest.mark.slow
+def test_a_trial_that_paused_goes_on_bit_for_bit_though_its_controller_was_killed(project: Path) -> None:
+    killed = command(project, "sweep", "rungs", "--parallel", "1")
+    while '"paused"' not in "".join(path.read_text() for path in project.glob("runs/rungs-*/*/trial.json")):
+        assert killed.poll() is None, killed.communicate()
+        time.sleep(0.2)
+    killed.kill()
+    killed.communicate()
+    printed, errors = command(project, "sweep", "rungs", "--parallel", "1", "--json").communicate()
+    assert json.loads(printed)["states"] == {"finished": 1, "paused": 1}, errors
+    folder = find_sweep_dir("rungs", project / "runs")
+    for record in folder.trials:
+        check_run(folder, record)
+        assert len(list(folder.run(record).jobs.glob("*/value-0.json"))) == record.attempts
+        check_weights(project, folder, record)
+    jobs, _ = command(project, "jobs", "--json").communicate()
+    said = {Path(job["run"]).name: job["state"] for job in json.loads(jobs) if "rungs-" in job["run"]}
+    assert sorted(said.values()) == ["finished", "paused at epoch 1 of 2"]
+
+
+def check_weights(project: Path, folder: SweepDir, record: TrialRecord, **settings: str) -> None:
+    """The newest checkpoint of a trial has the weights of a run that trains as far at a stretch."""
+    params, name = folder.sweep().params(record.asked, record.seed), f"whole-{record.name}"
+    overrides = {
+        "pretrain.epochs": params.pretrain.epochs,
+        "pretrain.evaluate_every_epochs": params.pretrain.evaluate_every_epochs,
+        **record.asked,
+    }
+    options = [word for path, value in overrides.items() for word in (f"--{path}", str(value))]
+    saved = {"COSMOS_CHECKPOINT_EVERY_STEPS": "1", "COSMOS_KEEP_CHECKPOINTS": "999"}
+    whole = command(project, "pretrain", "--experiment", "tiny", "--run", name, *options, **saved, **settings)
+    _, errors = whole.communicate()
+    assert whole.returncode == 0, errors
+    newest = folder.run(record).saved_checkpoints[0]
+    expected = read_checkpoint(project / "runs" / name / "checkpoints" / newest.name)
+    trained = read_checkpoint(newest)
+    for weights, others in ((expected.student, trained.student), (expected.teacher, trained.teacher)):
+        assert all(torch.equal(weights[key], others[key]) for key in weights), record.name
+    assert torch.equal(expected.extra["rng"]["cpu"], trained.extra["rng"]["cpu"])
 
 
 @pytest.mark.slow

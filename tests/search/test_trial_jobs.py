@@ -1,9 +1,12 @@
 """Trials as jobs, as far as it can be tested without a job."""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from cosmos.config.job_request import JobRequest
 from cosmos.errors import (
     CosmosError,
     DamagedDataError,
@@ -14,9 +17,16 @@ from cosmos.errors import (
 )
 from cosmos.launch import slurm
 from cosmos.launch.slurm import SlurmSilentError
+from cosmos.launch.submission import JobSpec
 from cosmos.run.directory import RunDir
 from cosmos.search import trial_jobs
-from cosmos.search.trial_jobs import TrialJobState, count_submissions, raise_unmeasured, wait_for_slurm
+from cosmos.search.trial_jobs import (
+    TrialJobState,
+    count_submissions,
+    raise_unmeasured,
+    submit_trial,
+    wait_for_slurm,
+)
 from cosmos.stages.evaluation_result import EvaluationResult
 
 
@@ -73,3 +83,38 @@ def test_what_cannot_be_measured_is_tried_again_only_where_that_may_help(
     with pytest.raises(kind, match="not everything was measured:\n  coco: no such folder"):
         raise_unmeasured(EvaluationResult({}, ["coco: no such folder"], True, is_transient))
     raise_unmeasured(EvaluationResult({}, [], True, False))
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A job that has trained up to a rung; 0: to the end."""
+
+    until: int
+
+    def __call__(self) -> dict[str, int]:
+        return {"steps": 10, "until": self.until}
+
+
+def test_a_job_is_submitted_for_each_rung_once_and_one_that_trained_further_is_kept(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+
+    def submit(until: int) -> str:
+        spec = JobSpec([Pause(until)], JobRequest(cpus_per_task=1), "debug", run.job, "trial")
+        return submit_trial(spec, until).token
+
+    first = submit(1)
+    assert submit(1) == first
+    second = submit(4)
+    assert second != first
+    assert [submit(2), submit(4)] == [second, second]
+    last = submit(0)
+    assert last != second
+    assert [submit(until) for until in (0, 4, 9)] == [last] * 3
+    assert count_submissions(run) == 3
+
+
+def test_a_job_of_an_earlier_version_has_trained_to_the_end(tmp_path: Path) -> None:
+    run = RunDir(tmp_path)
+    spec = JobSpec([partial(dict, steps=10)], JobRequest(cpus_per_task=1), "debug", run.job, "trial")
+    submission = submit_trial(spec, 0)
+    assert submit_trial(spec, 0) == submission

@@ -1,5 +1,6 @@
 """A sweep on a real Slurm, with its controller and its jobs killed on the way."""
 
+import json
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.search.sweep_run import prepare_sweep_run
 from tests.search.examples import RECALL, SMALL, write_metrics
-from tests.search.test_sweep import command
+from tests.search.test_sweep import check_weights, command
 from tests.stages.examples import ROOT, TINY
 
 pytestmark = pytest.mark.slurm
@@ -117,6 +118,47 @@ def check_trials(folder: SweepDir) -> None:
         assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
         values = list(run.jobs.glob("*/value-0.json"))
         assert len(values) == 1 if trial.state == "finished" else len(values) <= 1, trial
+
+
+def test_trials_pause_and_go_on_bit_for_bit_though_controllers_and_jobs_are_killed(project: Path) -> None:
+    path = project / "experiments" / "sweeps" / "small.yaml"
+    promote = {"pruner": {"name": "promote", "rungs": [1, 2, 4], "keep": 0.34}}
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **promote}))
+    for count in (2, 5):  # trials that have paused when the controller is killed
+        controller = begin(project)
+        for _ in running(controller, project):
+            if states(project).count("paused") >= count:
+                break
+        controller.kill()
+        controller.communicate()
+    controller, killed = begin(project), set[str]()
+    for _ in running(controller, project):
+        fresh = [job for job in queue("running") if job not in killed]
+        if len(killed) < 2 and fresh:
+            subprocess.run(["scancel", "--signal=KILL", "--full", fresh[0]], check=True)
+            killed.add(fresh[0])
+    _, said = controller.communicate()
+    assert controller.returncode == 0, said
+    assert len(killed) == 2
+    wait_for_an_empty_queue()
+    folder = find_sweep_dir("small", project / "runs")
+    assert len(folder.trials) == NUM_TRIALS
+    assert set(states(project)) == {"finished", "paused"}
+    for trial in folder.trials:
+        check_sessions(folder, trial)
+    for trial in [trial for trial in folder.trials if len(trial.rungs) > 1]:
+        check_weights(project, folder, trial, **ON_SLURM)
+
+
+def check_sessions(folder: SweepDir, trial: TrialRecord) -> None:
+    """Each rung was reached by a job of its own, and each step is in the metrics once."""
+    run, is_finished = folder.run(trial), trial.state == "finished"
+    lines = [line for line in read_metrics(run.metrics) if "loss" in line]
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    assert lines[-1]["epoch"] == (8 if is_finished else trial.epochs_reached)
+    values = [json.loads(path.read_text()) for path in run.jobs.glob("*/value-0.json")]
+    reached = [result.epochs for result in trial.rungs]
+    assert sorted(value["until"] for value in values) == sorted(reached + [0] * is_finished)
 
 
 def test_a_trial_that_falls_behind_frees_its_node(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,7 +125,7 @@ def test_a_sweep_begins_no_trial_on_other_data_than_its_own(
     jobs = TrialJobs(site, "local", JobRequest(), (), read_dataset_version(params, site))
     prepare(24, tmp_path, site)
     with pytest.raises(InputError, match=r"16 samples .* when this began, 24 samples .* now"):
-        jobs.start(RunDir(tmp_path / "trial-0"), params)
+        jobs.start(RunDir(tmp_path / "trial-0"), params, 0)
     assert not (tmp_path / "trial-0").exists()
 
 

@@ -12,7 +12,7 @@ from tests.tracking.examples import R1, begun, measure, trained
 def test_a_trial_is_described_by_its_sweep_and_parameters(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "lr-1a2b3c4d" / "trial-0003")
     begun(run.path, "lr-1a2b3c4d")
-    write_json(run.trial, {"number": 3, "seed": 1, "state": "running"})
+    write_json(run.trial, {"number": 3, "seed": 1, "state": "running", "until": 2})
     description = RunDescription.of(run)
     assert (description.name, description.group, description.job_type) == (
         "lr-1a2b3c4d/trial-0003",
@@ -21,7 +21,7 @@ def test_a_trial_is_described_by_its_sweep_and_parameters(tmp_path: Path) -> Non
     )
     assert description.tags == ("first try", "demo")
     assert description.config["pretrain"]["momentum"] == 0.96
-    assert description.config["trial"] == {"number": 3, "seed": 1}
+    assert description.config["trial"] == {"number": 3, "seed": 1, "until": 2}
 
 
 def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from cosmos.training.step import Learner
 from cosmos.training.trainer import ModelEvaluation, Trainer
 
 CPU = ProcessRank(0, 1, torch.device("cpu"))
-PLAN = StepPlan(steps_per_epoch=3, total_steps=6)
+PLAN = StepPlan.of(steps_per_epoch=3, epochs=2)
 LIMIT = DamageLimit(Path("data"), {}, num_samples=30, num_left_out=0, max_damaged=0.1)
 
 
@@ -77,10 +77,14 @@ def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
 
 
 def make_trainer(
-    folder: Path, p: Params, machine: Machine | None = None, evaluate: ModelEvaluation = no_figures
+    folder: Path,
+    p: Params,
+    machine: Machine | None = None,
+    evaluate: ModelEvaluation = no_figures,
+    plan: StepPlan = PLAN,
 ) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2, data_wait_minutes=0)
-    return open_training(RunDir(folder), make_learner(p, machine), PLAN, machine, evaluate, LIMIT)
+    return open_training(RunDir(folder), make_learner(p, machine), plan, machine, evaluate, LIMIT)
 
 
 def batches(start: int, stop: int = 6) -> Iterator[Batch]:

@@ -25,6 +25,7 @@ def test_an_evaluation_is_due_at_the_end_of_every_so_many_epochs(
     step: int, every_epochs: int, is_due: bool
 ) -> None:
     plan = StepPlan.of(steps_per_epoch=3, epochs=4)
+    assert [StepPlan.of(3, 4, until).last_step for until in (0, 1, 3, 4, 5)] == [12, 3, 9, 12, 12]
     assert plan.total_steps == 12
     assert plan.is_evaluation_due(step, every_epochs) is is_due
 

@@ -24,11 +24,13 @@ from cosmos.errors import (
     OutOfMemoryError,
     SupersededError,
 )
+from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training.opening import open_training
+from cosmos.training.progress import StepPlan
 from cosmos.training.trainer import ModelEvaluation
 from tests.forks import run_ranks
 from tests.training.examples import (
@@ -137,6 +139,55 @@ def test_killed_after_an_evaluation_a_run_does_not_evaluate_again(tmp_path: Path
         (3, "evaluation"),
         *((s, "loss") for s in (4, 5, 6)),
     ]
+
+
+@pytest.mark.parametrize("every", [0, 1])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_a_run_that_pauses_at_rungs_ends_as_an_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, every: int, micro_batches: int
+) -> None:
+    p = params(evaluate_every_epochs=every, epochs=3, log_every_steps=2)
+    machine = Machine(checkpoint_every_steps=4, keep_checkpoints=1, micro_batches=micro_batches)
+    whole = make_trainer(tmp_path / "whole", p, machine, plan=StepPlan.of(3, 3))
+    expected = checkpoints.read_checkpoint(whole.train(batches(0, 9)))
+    seconds = list[float]()
+    for until, start, end in ((1, 0, 3), (2, 3, 6), (2, 6, 6), (0, 6, 9)):
+        trainer = make_trainer(tmp_path / "parts", p, machine, plan=StepPlan.of(3, 3, until))
+        assert (trainer.step, trainer.is_complete) == (start, start == end)
+        seconds.append(trainer.state.counters.device_seconds)
+        path = trainer.train(batches(start, end))
+        assert trainer.is_complete
+        assert [path] == trainer.run.saved_checkpoints
+    saved = checkpoints.read_checkpoint(path)
+    for part in ("student", "teacher"):
+        assert is_same(getattr(expected, part), getattr(saved, part))
+    others = {key for key in expected.extra if not is_same(expected.extra[key], saved.extra[key])}
+    assert others == {"name", "progress"}  # that of the run, and times
+    assert (logged(tmp_path / "parts"), seconds[0]) == (logged(tmp_path / "whole"), 0)
+    assert 0 < seconds[1] < seconds[2] == seconds[3] < saved.extra["progress"]["device_seconds"]
+    whole_lines, lines = (
+        [
+            {key: line[key] for key in ("step", "loss", "grad_norm", "learning_rate") if key in line}
+            for line in read
+        ]
+        for read in (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
+    )
+    assert whole_lines == lines
+
+
+def is_same(value: object, other: object) -> bool:
+    """Return True for the same tensors in nested dicts and lists."""
+    if isinstance(value, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(value, other)
+    if isinstance(value, dict):
+        return (
+            isinstance(other, dict)
+            and value.keys() == other.keys()
+            and all(is_same(value[key], other[key]) for key in value)
+        )
+    if isinstance(value, list | tuple):
+        return isinstance(other, type(value)) and all(map(is_same, value, other))
+    return value == other
 
 
 def slow_batches(start: int, stop: int = 6) -> Iterator[Batch]:
