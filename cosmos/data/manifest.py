@@ -134,7 +134,8 @@ class Manifest:
             raise InputError(f"{path}: no such file; {_near_datasets(folder)}") from None
         except OSError as error:
             message = f"{path}: cannot be read ({error.strerror})"
-            raise convert_os_error(error, message, InputError, "correct data.name") from None
+            remedy = "" if isinstance(error, PermissionError) else "correct data.name"
+            raise convert_os_error(error, message, InputError, remedy) from None
         if problem := manifest._problem():
             raise DamagedDataError(f"{path}: not a manifest ({problem}); {REMEDY}")
         return manifest

@@ -21,7 +21,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.number_text import format_number
 from cosmos.config.printable_text import print_text, printable
-from cosmos.errors import InputError, Interrupted
+from cosmos.errors import InputError, Interrupted, is_permanent
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
 from cosmos.launch.slurm import JobState, SlurmSilentError, states_of_jobs
@@ -175,13 +175,26 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
     record = RunDir(machine.runs_root / name).job
     submission = None
     if record.exists():
-        with submission_lock(record):
-            submission = attachable_submission(record) or read_submission(record)
+        submission = find_submission(record)
     if submission is None or not submission.job_id:
         runs = sorted(str(record.parent.relative_to(machine.runs_root)) for record in job_records(machine))
         have = f"of the runs that have one, {near_names(name, runs)}" if runs else "no other run has one"
         raise InputError(f"{machine.runs_root / name} has no job; {have}")
     return submission
+
+
+def find_submission(record: Path) -> Submission | None:
+    """Return the submission on record, also of a run that this user cannot write: it is only read then.
+
+    Raises SlurmSilentError where Slurm does not answer.
+    """
+    try:
+        with submission_lock(record):
+            return attachable_submission(record) or read_submission(record)
+    except OSError as error:
+        if not is_permanent(error):
+            raise
+        return read_submission(record)
 
 
 def states_on_slurm(records: Iterable[Path]) -> dict[str, JobState]:

@@ -13,7 +13,8 @@ import pytest
 
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
-from cosmos.stages.jobs import format_duration
+from cosmos.stages.jobs import find_submission, format_duration
+from tests.launch.test_submission import WRITTEN
 from tests.stages.examples import ROOT, command, cosmos, environment
 
 LOCAL = {"CLUSTER": "local", "SLURM__TASKS_PER_NODE": "2", "SLURM__MINUTES": "10", "WORKERS": "0"}
@@ -83,6 +84,14 @@ def test_runs_without_jobs_are_told(place: Path) -> None:
         assert done.returncode == 2
         assert "no-such-run has no job" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_job_of_a_run_that_this_user_may_only_read_is_found(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text(json.dumps(WRITTEN))
+    (tmp_path / "job.lock").mkdir()  # which cannot be opened to be written
+    submission = find_submission(tmp_path / "job.json")
+    assert submission is not None
+    assert submission.job_id == "812"
 
 
 @pytest.mark.slow
