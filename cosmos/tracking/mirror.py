@@ -91,10 +91,19 @@ def follower_environment(path: Path) -> dict[str, str]:
     return {
         "WANDB_DATA_DIR": str(path / "wandb"),
         **os.environ,
+        "HOME": str(home_for_wandb(path)),
         "PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH", "")))),
         "WANDB_ERROR_REPORTING": "false",
         "WANDB_SILENT": "true",
     }
+
+
+def home_for_wandb(path: Path) -> Path:
+    """Return the user's home, which W&B asks for; its folder in the run where there is none."""
+    with suppress(RuntimeError):
+        if Path.home().is_dir():
+            return Path.home()
+    return path / "wandb"
 
 
 def end_follower(process: "subprocess.Popen[bytes]", path: Path, order: str, settings: WandbSettings) -> None:

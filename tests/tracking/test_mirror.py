@@ -21,7 +21,7 @@ from cosmos.errors import Interrupted
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter, read_metrics
-from cosmos.tracking.mirror import mirroring, start_follower
+from cosmos.tracking.mirror import follower_environment, mirroring, start_follower
 from cosmos.tracking.note import MirrorNote
 from tests.test_repro import small_disk
 from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, measure, save
@@ -280,6 +280,15 @@ def test_switched_off_or_on_another_rank_there_is_no_process_and_no_file(
     with mirroring(run, WandbSettings.model_validate({"mode": mode})):
         pass
     assert not run.path.exists()
+
+
+def test_where_there_is_no_home_the_folder_of_the_run_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/none")
+    assert follower_environment(tmp_path)["HOME"] == str(tmp_path / "wandb")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert follower_environment(tmp_path)["HOME"] == str(tmp_path)
 
 
 def test_a_process_that_cannot_be_started_is_one_warning(
