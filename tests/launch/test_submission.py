@@ -87,3 +87,12 @@ def test_a_damaged_record_is_named_with_the_remedy(content: bytes, tmp_path: Pat
     record.write_bytes(content)
     with pytest.raises(DamagedDataError, match=r"job\.json: not a record of a job .*delete the file"):
         read_submission(record)
+
+
+def test_a_process_of_another_machine_is_not_asked_for_and_a_copied_run_has_a_way_on(tmp_path: Path) -> None:
+    record = tmp_path / "job.json"
+    record.write_text(json.dumps({**WRITTEN, "cluster": "local", "host": "elsewhere"}))
+    submission = read_submission(record)
+    assert submission is not None
+    with pytest.raises(InputError, match=f"process of elsewhere; .* delete the job's record in {tmp_path}$"):
+        submission.is_alive()
