@@ -90,10 +90,15 @@ class LocalCluster:
         return [JobState("RUNNING" if job_id in _controllers(name) else "GONE")] * num_calls
 
     def cancel(self, job_id: str, name: str) -> None:
-        """Ask the processes to stop; a pretraining saves first."""
-        if job_id in _controllers(name):
-            with suppress(ProcessLookupError):  # it ended meanwhile
-                os.kill(int(job_id), signal.SIGTERM)
+        """Ask the processes to stop; a pretraining saves first. Raises InputError for another user's."""
+        if job_id not in _controllers(name):
+            return
+        try:
+            os.kill(int(job_id), signal.SIGTERM)
+        except ProcessLookupError:
+            pass  # it ended meanwhile
+        except PermissionError:
+            raise InputError(f"job {job_id} is a process of another user, who alone can end it") from None
 
 
 class _DetachedExecutor(submitit.LocalExecutor):

@@ -98,3 +98,13 @@ def test_a_job_that_is_cancelled_as_it_starts_was_asked_to_stop(tmp_path: Path, 
     assert outcome.failure
     assert outcome.failure.error is StoppedError
     assert "stopped by SIGTERM; the same command continues" in outcome.failure.summary
+
+
+def test_a_job_of_another_user_is_not_ones_own_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("cosmos.launch.local._controllers", lambda name: ["812"])
+    monkeypatch.setattr(os, "kill", refuse)
+    with pytest.raises(InputError, match="job 812 is a process of another user"):
+        LocalCluster().cancel("812", "cosmos-mine-5e0c11aa")
