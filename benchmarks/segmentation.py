@@ -129,8 +129,9 @@ def measure_kind(kind: str, num_images: int) -> dict[str, float]:
         queries = RandomQueries([word for words in dataset.classes for word in words], 512)
         embedder = Embedder(encoder, Machine(workers=0), queries, quiet=True)
         before, began = peak_megabytes(), time.process_time()
+        is_ours = kind == "ours"
         figures = (
-            measure(dataset, ["csa"], embedder) if kind == "ours" else straightforward(dataset, embedder)
+            measure(dataset, ["csa"], embedder).figures if is_ours else straightforward(dataset, embedder)
         )
         seconds = time.process_time() - began
     peak = peak_megabytes()

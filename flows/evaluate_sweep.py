@@ -17,6 +17,7 @@ from cosmos.config.experiment import Experiment, load_experiment
 from cosmos.config.identity import short_hash
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.pipeline.directory import PIPELINE
+from cosmos.run.results import interval_columns
 from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from flows.artifacts import create_results_table
 from flows.parameters import UNSET, Evaluate, ExperimentName, Slurm, current_run_title
@@ -96,6 +97,7 @@ def table_rows(rows: Iterable[EvaluationRow]) -> list[dict[str, Any]]:
             "data": short_hash(row.data_hash),
             "model": row.model,
             **row.figures,
+            **interval_columns(row.intervals),
         }
         for row in rows
     ]

@@ -22,11 +22,14 @@ from cosmos.config.figures import (
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.errors import InputError
-from cosmos.registry.candidates import SeedStatistics, rank_candidates
+from cosmos.registry.candidates import measured_statistics, rank_candidates
 from cosmos.registry.index import run_names
+from cosmos.registry.kept_values import RunValues, read_statistics
 from cosmos.registry.query import data_mark, shared_names
 from cosmos.registry.record import DATASET_PREFIX, RunRecord, find_run_dir, read_run_record
 from cosmos.run.directory import RunDir
+from cosmos.run.statistics.leads import Lead, judge_lead
+from cosmos.run.statistics.seed_statistics import SeedStatistics
 from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 
 TRAINING_FIGURES = tuple(
@@ -105,17 +108,31 @@ class Comparison:
         return {name: self.objective_directions.get(name) or direction_of(name) for name in self.figures}
 
     @cached_property
-    def best(self) -> dict[str, frozenset[str]]:
-        """Name of the contender with the best value, by figure; empty where another is as good.
+    def leads(self) -> dict[str, Lead]:
+        """Verdict on the contenders by each figure that has a better direction, and is of the same data.
 
-        Only finished contenders are eligible, where there are any. Of figures of different data none is the
-        best.
+        Only finished contenders are compared, where there are any.
         """
         eligible = [c for c in self.contenders if c.state == "finished"] or self.contenders
         return {
-            name: leaders(name, direction, eligible if name not in self.mixed else ())
+            name: judge_lead(samples, 1 if direction == "max" else -1)
             for name, direction in self.directions.items()
+            if direction and name not in self.mixed and len(samples := samples_of(name, eligible)) > 1
         }
+
+    @cached_property
+    def best(self) -> dict[str, frozenset[str]]:
+        """Name of the contender that wins by a figure, by figure; empty where another may be as good.
+
+        Of a figure whose spread nothing shows the best value is marked, unless another is the same.
+        """
+        winners = {name: frozenset([lead.leader]) for name, lead in self.leads.items() if lead.is_largest}
+        return {name: winners.get(name, frozenset()) for name in self.figures}
+
+    def describe_lead(self, figure: str) -> str:
+        """Return the verdict by a figure in a line."""
+        labels = {contender.name: contender.label for contender in self.contenders}
+        return f"{figure}: {self.leads[figure].describe(labels.__getitem__)}"
 
     @cached_property
     def mixed(self) -> frozenset[str]:
@@ -127,6 +144,7 @@ class Comparison:
         return {
             "params": self.params,
             "figures": self.figures,
+            "leads": {name: lead.as_json() for name, lead in self.leads.items()},
             "runs": [
                 {
                     "name": contender.name,
@@ -154,30 +172,10 @@ def mark_of_data(contender: Contender, figure: str) -> str:
     return " ".join(map(data_mark, contender.data.get(figure, "").split(" ")))
 
 
-def leaders(figure: str, direction: Direction, eligible: Iterable[Contender]) -> frozenset[str]:
-    """Return the name of the contender with the best value of a figure; none where another is as good.
-
-    As good is a value that differs by no more than the deviation over seeds, where there are several seeds.
-    One of fewer seeds is not the best, since a lucky seed is no better than three, and leaves none the best.
-    """
-    ranked = sorted(
-        (contender for contender in eligible if has_finite(contender, figure)),
-        key=lambda contender: contender.figures[figure].mean,
-        reverse=direction == "max",
-    )
-    if not direction or len(ranked) < 2:
-        return frozenset()
-    best, *others = ranked
-    is_clear = all(
-        len(other.runs) <= len(best.runs) and best.figures[figure].differs(other.figures[figure])
-        for other in others
-    )
-    return frozenset([best.name]) if is_clear else frozenset()
-
-
-def has_finite(contender: Contender, figure: str) -> bool:
-    """Return True when a contender has a finite value of a figure."""
-    return figure in contender.figures and math.isfinite(contender.figures[figure].mean)
+def samples_of(figure: str, contenders: Iterable[Contender]) -> dict[str, SeedStatistics]:
+    """Return the statistics of a figure by contender, of those that have a finite value."""
+    samples = {c.name: c.figures[figure] for c in contenders if figure in c.figures}
+    return {name: sample for name, sample in samples.items() if math.isfinite(sample.mean)}
 
 
 def compare_named(names: Sequence[str], machine: Machine) -> Comparison:
@@ -257,7 +255,7 @@ def make_contender(
     """Return the contender of runs, their records and their figures, one per seed."""
     first = records[0]
     problem = "; ".join(text for record in records for text in caveats_of(record))
-    statistics = statistics_over_seeds(figures)
+    statistics = statistics_over_seeds(runs, figures)
     settings = {**first.params, **first.dataset}
     data = {name: data_hashes(name, records, figures) for name in statistics}
     return Contender(first.name, first.name, state, runs, settings, statistics, problem, is_winner, data)
@@ -289,7 +287,7 @@ def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
     trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
         raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
-    candidates = rank_candidates(sweep, trials)
+    candidates = rank_candidates(sweep, trials, measured_statistics(folder))
     ranks = {candidate.number: rank for rank, candidate in enumerate(candidates)}
     winners = {candidate.number for candidate in candidates if candidate.is_best}
     grouped = {number: list(seeds) for number, seeds in groupby(trials, key=lambda trial: trial.number)}
@@ -315,9 +313,16 @@ def compared_figures(record: RunRecord) -> dict[str, float]:
     return {name: value for name, value in record.metrics.items() if "/" in name or name in TRAINING_FIGURES}
 
 
-def statistics_over_seeds(seeds: Sequence[Mapping[str, float]]) -> dict[str, SeedStatistics]:
-    """Return the statistics of each figure over the seeds that have it."""
-    names = dict.fromkeys(name for figures in seeds for name in figures)
+def statistics_over_seeds(
+    runs: Sequence[RunDir], figures: Sequence[Mapping[str, float]]
+) -> dict[str, SeedStatistics]:
+    """Return the statistics of each figure over the runs, one per seed, that have it."""
+    seeds = list(zip(map(RunValues, runs), figures, strict=True))
     return {
-        name: SeedStatistics.over([figures[name] for figures in seeds if name in figures]) for name in names
+        name: read_statistics(
+            [run for run, values in seeds if name in values],
+            name,
+            [values[name] for _, values in seeds if name in values],
+        )
+        for name in dict.fromkeys(name for values in figures for name in values)
     }

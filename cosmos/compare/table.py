@@ -12,12 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
-from cosmos.config.figures import is_caveat
+from cosmos.config.figures import is_caveat, is_cost
 from cosmos.config.printable_text import printable
-from cosmos.registry.candidates import SeedStatistics, format_deviation
 from cosmos.registry.sweep_difference import describe_origin
 from cosmos.report.terminal import Terminal, plain_text
 from cosmos.report.text import format_parameter, parameter_label
+from cosmos.run.statistics.intervals import LEVEL_TEXT
+from cosmos.run.statistics.seed_statistics import SeedStatistics, format_deviation
 
 MAX_COLUMN_CONTENDERS = 5
 """Largest number of contenders that are columns."""
@@ -265,15 +266,28 @@ def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
         yield f"the page also has: {', '.join(table.headings[num_columns:])}"
 
 
+def lead_remarks(comparison: Comparison) -> Iterator[str]:
+    """Yield lines that explain intervals, deviations and marks, and the verdicts by the headline figures."""
+    figures = [figure for contender in comparison.contenders for figure in contender.figures.values()]
+    if any(figure.is_repeated for figure in figures):
+        yield "± the standard deviation over seeds"
+    if any(figure.interval and not figure.is_repeated for figure in figures):
+        yield f"in brackets: the {LEVEL_TEXT} interval over images"
+    marked = [comparison.leads[name] for name, names in comparison.best.items() if names]
+    if any(lead.is_won for lead in marked):
+        yield f"* wins at {LEVEL_TEXT}: no other may be as good by chance of images or seeds"
+    if not all(lead.is_won for lead in marked):
+        yield "* of figures by one seed that are no mean over images: the best value, by luck or not"
+    headlines = [name for name in headline_columns(comparison) if name in comparison.leads]
+    sampled = [name for name in headlines if not comparison.leads[name].is_blind]
+    yield from (comparison.describe_lead(name) for name in sampled if not is_cost(name))
+
+
 def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     """Yield lines that explain the marks, name unreadable files, and say where no parameter differs."""
     contenders = comparison.contenders
     yield from (f"{folder.path.name}: {describe_origin(folder.sweep())}" for folder in comparison.sweeps)
-    if any(figure.is_repeated for contender in contenders for figure in contender.figures.values()):
-        yield "± the standard deviation over seeds"
-        yield "* the best, by more than the deviation, where none of fewer seeds is better"
-    elif any(comparison.best.values()):
-        yield "* the best, by one seed each: the spread over seeds is not known"
+    yield from lead_remarks(comparison)
     if comparison.mixed:
         yield "@ the data that a figure is of; figures of different data do not compare, and none is the best"
     yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)

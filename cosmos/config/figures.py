@@ -254,6 +254,12 @@ def describe_missing_data(figures: Mapping[str, Any]) -> str:
     return f"{used:,.0f} of {listed:,.0f}" if used < listed else ""
 
 
+def is_cost(figure: str) -> bool:
+    """Return True for a figure that measures cost, such as seconds."""
+    metric = metric_of(figure)
+    return metric is not None and metric.role == "cost"
+
+
 def is_caveat(figure: str) -> bool:
     """Return True for a figure that only qualifies others, such as a share of ties."""
     metric = metric_of(figure)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds, and a list of datasets needs none
     from torch import Tensor
 
     from cosmos.evaluation.embed import Embedder
+    from cosmos.run.statistics.image_values import FloatArray
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,15 @@ def no_pictures(embedder: "Embedder") -> list[SegmentedImage]:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """Figures of an encoder on a dataset, and the values of images for those that are means over images."""
+
+    figures: Figures
+    values: "Mapping[str, FloatArray]"
+    """(N,) by metric, of images or pairs of them, in their order; see `cosmos.run.statistics`"""
+
+
+@dataclass(frozen=True)
 class OpenDataset:
     """Dataset whose files are all there."""
 
@@ -52,12 +62,14 @@ class OpenDataset:
     """files that define its content: the manifest, the captions file, the list of images, ..."""
     fingerprint: str
     """hash of all that figures depend on: images, labels and settings"""
-    measure: "Callable[[Embedder], Figures]"
-    """returns an encoder's figures by metric"""
+    measure: "Callable[[Embedder], Measurement]"
+    """returns an encoder's figures by metric, and the values of images"""
     pictures: "Callable[[Embedder], list[SegmentedImage]]" = no_pictures
     """returns some of an encoder's answers as pictures"""
     listings: Mapping[Path, str] = field(default_factory=dict)
     """hashes of the names and sizes of image files, by the folder that they lie in"""
+    image_set: str = ""
+    """hash of the names of the images, or pairs, that values are of, in their order"""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.run.directory import RunDir
 from cosmos.run.files import file_label
-from cosmos.run.results import Results
+from cosmos.run.results import Results, interval_columns
 from cosmos.stages import jobs
 from cosmos.stages.evaluate_job import cancel_evaluations
 
@@ -199,6 +199,7 @@ def list_results(root: Path, pipeline: PipelineDir) -> list[dict[str, Any]]:
             "data": short_hash(entry["data_hash"]),
             "model": model,
             **figures,
+            **interval_columns(entry["intervals"].get(model, {})),
         }
         for suite in get_args(SuiteName)
         for dataset, entry in Results(root / pipeline.results(suite), suite).entries().items()

@@ -34,7 +34,7 @@ from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import ResultEntry, Results, label_entries
-from cosmos.stages.evaluation_result import copy_pictures, entries_markdown
+from cosmos.stages.evaluation_result import copy_evidence, entries_markdown
 
 MODELS = "models"
 """Folder of artefacts, at the root of the DVC workspace."""
@@ -167,7 +167,7 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     for suite, entries in measured.items():
         for entry in entries.values():
             Results(kept.result_file(suite), suite).put(entry["dataset"], entry)
-            copy_pictures(run.result_file(suite), kept.result_file(suite), entry)
+            copy_evidence(run.result_file(suite), kept.result_file(suite), entry)
     write_json(folder / "metrics.json", metrics_summary(run, measured))
     card.write(folder)
     write_text(folder / "README.md", model_readme(run, measured, card))

@@ -1,66 +1,44 @@
 """Candidates of a sweep: configurations that finished, with figures over seeds, and the verdict on them.
 
-A difference counts where it is larger than the standard deviation over seeds of either configuration. One
-seed has no deviation: then every difference counts, and the verdict says that the spread is not known.
+A difference counts where it is larger than chance would have it, over the images that both were measured on
+and over seeds: `cosmos.run.statistics`. Of costs that were measured by one seed each, any difference counts.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
-from math import fsum
-from statistics import fmean, stdev
+from typing import Any
 
-from cosmos.config.number_text import format_number
+from cosmos.config.figures import is_cost
 from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Objective, Sweep
-from cosmos.run.sweep_directory import TrialRecord
+from cosmos.registry.kept_values import RunValues, read_statistics
+from cosmos.run.statistics.differences import SeedSpread, compare_samples
+from cosmos.run.statistics.intervals import LEVEL, LEVEL_TEXT
+from cosmos.run.statistics.leads import Lead, join_names, judge_lead
+from cosmos.run.statistics.seed_statistics import SeedStatistics
+from cosmos.run.sweep_directory import SweepDir, TrialRecord
+
+StatisticsReader = Callable[[Sequence[TrialRecord], str], SeedStatistics]
+"""Function that returns the statistics of a figure over the trials of a configuration, one per seed."""
 
 
-@dataclass(frozen=True)
-class SeedStatistics:
-    """Mean and deviation of a figure over the seeds of a configuration."""
-
-    mean: float
-    deviation: float
-    """sample standard deviation over seeds; NaN for one seed"""
-
-    @classmethod
-    def over(cls, values: Sequence[float]) -> "SeedStatistics":
-        """Return the statistics of values, one per seed."""
-        try:
-            return cls(fmean(values), stdev(values) if len(values) > 1 else math.nan)
-        except OverflowError:  # of values near the largest float
-            return cls(fsum(value / len(values) for value in values), math.nan)
-
-    @property
-    def is_repeated(self) -> bool:
-        """True when there is more than one seed."""
-        return not math.isnan(self.deviation)
-
-    def equals(self, other: "SeedStatistics") -> bool:
-        """Return True when the means are the same but for rounding."""
-        return math.isclose(self.mean, other.mean, rel_tol=1e-9)
-
-    def differs(self, other: "SeedStatistics") -> bool:
-        """Return True when the means differ by more than the deviation of either."""
-        spread = max((s.deviation for s in (self, other) if s.is_repeated), default=0.0)
-        return not self.equals(other) and abs(self.mean - other.mean) > spread
-
-    def as_json(self) -> dict[str, float | None]:
-        """Return mean and deviation as values of JSON; the deviation of one seed is null."""
-        return {"mean": self.mean, "deviation": self.deviation if self.is_repeated else None}
-
-    def __str__(self) -> str:
-        """Return mean and deviation as text: `0.314 ± 0.012`."""
-        return format_number(self.mean) + (
-            f" ± {format_deviation(self.deviation)}" if self.is_repeated else ""
-        )
+def recorded_statistics(seeds: Sequence[TrialRecord], figure: str) -> SeedStatistics:
+    """Return the statistics of a figure by the records of trials alone, without values of images."""
+    return SeedStatistics.over([seed.values[figure] for seed in seeds])
 
 
-def format_deviation(deviation: float) -> str:
-    """Return a deviation with two significant digits, or whole from 10 on."""
-    return f"{deviation:.2g}" if deviation < 10 else f"{deviation:.0f}"
+def measured_statistics(folder: SweepDir) -> StatisticsReader:
+    """Return a reader of statistics with the values of images that lie beside the results of trials."""
+
+    def read(seeds: Sequence[TrialRecord], figure: str) -> SeedStatistics:
+        runs = [opened.setdefault(seed.name, RunValues(folder.run(seed))) for seed in seeds]
+        return read_statistics(runs, figure, [seed.values[figure] for seed in seeds])
+
+    opened = dict[str, RunValues]()
+    return read
 
 
 @dataclass(frozen=True)
@@ -80,24 +58,115 @@ class Candidate:
         """Return True when all objectives have the same means."""
         return all(figure.equals(other.figures[name]) for name, figure in self.figures.items())
 
-    def differs(self, other: "Candidate") -> bool:
-        """Return True when an objective differs by more than its spread over seeds."""
-        return any(figure.differs(other.figures[name]) for name, figure in self.figures.items())
+    def as_json(self) -> dict[str, Any]:
+        """Return the candidate as values of JSON."""
+        figures = {name: figure.as_json() for name, figure in self.figures.items()}
+        return {**vars(self), "figures": figures}
 
 
-def rank_candidates(sweep: Sweep, trials: Iterable[TrialRecord]) -> list[Candidate]:
+@dataclass(frozen=True)
+class CandidateField:
+    """Candidates of a sweep that are compared with each other."""
+
+    sweep: Sweep
+    candidates: Sequence[Candidate]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """Objectives of the sweep, the first one first."""
+        return self.sweep.file.objectives
+
+    def samples(self, objective: Objective) -> dict[str, SeedStatistics]:
+        """Return the statistics of an objective by the number of the trial."""
+        return {str(candidate.number): candidate.figures[objective.figure] for candidate in self.candidates}
+
+    @cached_property
+    def spreads(self) -> dict[str, SeedSpread]:
+        """Spread over seeds of each objective."""
+        return {
+            objective.figure: SeedSpread.of(self.samples(objective).values()) for objective in self.objectives
+        }
+
+    @cached_property
+    def lead(self) -> Lead:
+        """Verdict on the candidates by the first objective."""
+        objective = self.objectives[0]
+        return judge_lead(self.samples(objective), 1 if objective.goal == "maximize" else -1)
+
+    def differs(self, candidate: Candidate, rival: Candidate) -> bool:
+        """Return True when an objective differs by more than chance, corrected for the number of rivals.
+
+        Of a cost, or a loss, that no seed was repeated of any difference counts.
+        """
+        allowed = (1 - LEVEL) / max(1, len(self.candidates) - 1)
+        for name, figure in candidate.figures.items():
+            other = rival.figures[name]
+            difference = compare_samples(figure, other, self.spreads[name])
+            is_exact = math.isnan(difference.error) and is_cost(name)
+            if not figure.equals(other) and (is_exact or difference.probability < allowed):
+                return True
+        return False
+
+    def dominates(self, candidate: Candidate, rival: Candidate) -> bool:
+        """Return True when `candidate` is better by more than chance somewhere, and nowhere worse."""
+        for objective in self.objectives:
+            mine, other = objective_loss(objective, candidate), objective_loss(objective, rival)
+            equals = candidate.figures[objective.figure].equals(rival.figures[objective.figure])
+            if mine > other and not equals:
+                return False
+        return self.differs(candidate, rival)
+
+    @cached_property
+    def front(self) -> list[Candidate]:
+        """Candidates with the most seeds that no other one of those dominates."""
+        most = max((candidate.num_seeds for candidate in self.candidates), default=0)
+        eligible = [candidate for candidate in self.candidates if candidate.num_seeds == most]
+        if len(self.objectives) == 1 and eligible:
+            near = {self.lead.leader, *self.lead.ties}
+            return [candidate for candidate in eligible if str(candidate.number) in near]
+        return [c for c in eligible if not any(self.dominates(rival, c) for rival in eligible)]
+
+    def stands_out(self, candidate: Candidate) -> bool:
+        """Return True when there are others, none of which equals a candidate, is near it, or ahead of it."""
+        if len(self.objectives) == 1:
+            return self.lead.is_won and self.lead.leader == str(candidate.number)
+        rivals = [other for other in self.candidates if other.number != candidate.number]
+        return bool(rivals) and not any(
+            candidate.equals(rival) or self.is_near(candidate, rival) or self.is_ahead(rival, candidate)
+            for rival in rivals
+        )
+
+    def is_near(self, candidate: Candidate, rival: Candidate) -> bool:
+        """Return True for a rival of no more seeds whose differences may all be chance."""
+        return rival.num_seeds <= candidate.num_seeds and not self.differs(candidate, rival)
+
+    def is_ahead(self, rival: Candidate, candidate: Candidate) -> bool:
+        """Return True for a rival of fewer seeds whose means are better somewhere, and nowhere worse."""
+        losses = [(objective_loss(o, rival), objective_loss(o, candidate)) for o in self.objectives]
+        is_no_worse = all(theirs <= mine for theirs, mine in losses)
+        return rival.num_seeds < candidate.num_seeds and is_no_worse and not candidate.equals(rival)
+
+    def order(self, candidate: Candidate) -> tuple[float, ...]:
+        """Return a candidate's sort key: the front first, then by number of seeds, then by the objectives."""
+        losses = (objective_loss(objective, candidate) for objective in self.objectives)
+        return (candidate not in self.front, -candidate.num_seeds, *losses, candidate.number)
+
+
+def rank_candidates(
+    sweep: Sweep, trials: Iterable[TrialRecord], statistics: StatisticsReader = recorded_statistics
+) -> list[Candidate]:
     """Return the configurations that finished, the best first; `trials` are in order of their numbers.
 
     Only those with the most seeds may be best, since one lucky seed is no better than three.
     """
     measured = (trial for trial in trials if is_measured(sweep, trial))
     repetitions = groupby(measured, key=lambda trial: trial.number)
-    candidates = [candidate_of_seeds(sweep, list(seeds)) for _, seeds in repetitions]
-    front = undominated(sweep, candidates)
-    best = {candidate.number for candidate in front if stands_out(sweep, candidate, candidates)}
-    order = {candidate.number: front_order(sweep, candidate, front) for candidate in candidates}
-    marked = [replace(candidate, is_best=candidate.number in best) for candidate in candidates]
-    return sorted(marked, key=lambda candidate: order[candidate.number])
+    field = CandidateField(
+        sweep, [candidate_of_seeds(sweep, list(seeds), statistics) for _, seeds in repetitions]
+    )
+    best = {candidate.number for candidate in field.front if field.stands_out(candidate)}
+    ordered = sorted(field.candidates, key=field.order)
+    return [replace(candidate, is_best=candidate.number in best) for candidate in ordered]
 
 
 def is_measured(sweep: Sweep, trial: TrialRecord) -> bool:
@@ -106,46 +175,9 @@ def is_measured(sweep: Sweep, trial: TrialRecord) -> bool:
     return trial.state == "finished" and all(v is not None and math.isfinite(v) for v in values)
 
 
-def undominated(sweep: Sweep, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates with the most seeds that no other one of those dominates."""
-    most = max((candidate.num_seeds for candidate in candidates), default=0)
-    eligible = [candidate for candidate in candidates if candidate.num_seeds == most]
-    return [c for c in eligible if not any(dominates(sweep, rival, c) for rival in eligible)]
-
-
-def stands_out(sweep: Sweep, candidate: Candidate, candidates: Iterable[Candidate]) -> bool:
-    """Return True when there are others, none of which equals a candidate, is near it, or ahead of it."""
-    rivals = [other for other in candidates if other.number != candidate.number]
-    return bool(rivals) and not any(
-        candidate.equals(rival) or is_near(candidate, rival) or is_ahead(sweep, rival, candidate)
-        for rival in rivals
-    )
-
-
-def is_near(candidate: Candidate, rival: Candidate) -> bool:
-    """Return True for a rival of no more seeds whose differences are all within the spread."""
-    return rival.num_seeds <= candidate.num_seeds and not candidate.differs(rival)
-
-
-def is_ahead(sweep: Sweep, rival: Candidate, candidate: Candidate) -> bool:
-    """Return True for a rival of fewer seeds whose means are better somewhere, and nowhere worse."""
-    losses = [(objective_loss(o, rival), objective_loss(o, candidate)) for o in sweep.file.objectives]
-    is_no_worse = all(theirs <= mine for theirs, mine in losses)
-    return rival.num_seeds < candidate.num_seeds and is_no_worse and not candidate.equals(rival)
-
-
-def front_order(sweep: Sweep, candidate: Candidate, front: Sequence[Candidate]) -> tuple[float, ...]:
-    """Return a candidate's sort key: the front first, then by number of seeds, then by the objectives."""
-    losses = (objective_loss(objective, candidate) for objective in sweep.file.objectives)
-    return (candidate not in front, -candidate.num_seeds, *losses, candidate.number)
-
-
-def candidate_of_seeds(sweep: Sweep, seeds: Sequence[TrialRecord]) -> Candidate:
+def candidate_of_seeds(sweep: Sweep, seeds: Sequence[TrialRecord], statistics: StatisticsReader) -> Candidate:
     """Return the candidate of finished runs of one configuration, one per seed."""
-    figures = {
-        objective.figure: SeedStatistics.over([seed.values[objective.figure] for seed in seeds])
-        for objective in sweep.file.objectives
-    }
+    figures = {objective.figure: statistics(seeds, objective.figure) for objective in sweep.file.objectives}
     return Candidate(seeds[0].number, seeds[0].asked, len(seeds), figures)
 
 
@@ -153,15 +185,6 @@ def objective_loss(objective: Objective, candidate: Candidate) -> float:
     """Return the mean of an objective, with its sign changed where it is maximised: smaller is better."""
     mean = candidate.figures[objective.figure].mean
     return -mean if objective.goal == "maximize" else mean
-
-
-def dominates(sweep: Sweep, candidate: Candidate, rival: Candidate) -> bool:
-    """Return True when `candidate` is better by more than the spread somewhere, and nowhere worse."""
-    for objective in sweep.file.objectives:
-        mine, other = objective_loss(objective, candidate), objective_loss(objective, rival)
-        if mine > other and not candidate.figures[objective.figure].equals(rival.figures[objective.figure]):
-            return False
-    return candidate.differs(rival)
 
 
 @dataclass(frozen=True)
@@ -172,35 +195,37 @@ class SweepVerdict:
     """the first candidate; None where there is none, or where others equal it"""
     words: str
     """the verdict, for a person"""
+    lead: Mapping[str, Any]
+    """the lead by the first objective over each other candidate, as values of JSON; {} without a leader"""
 
 
 def judge_candidates(sweep: Sweep, ranked: Sequence[Candidate]) -> SweepVerdict:
     """Return the verdict on ranked candidates; among equal ones nothing leads."""
     if not ranked:
-        return SweepVerdict(None, "no winner: no trial finished")
+        return SweepVerdict(None, "no winner: no trial finished", {})
     first, *others = ranked
     equal = [first, *filter(first.equals, others)]
     if len(equal) > 1:
-        return SweepVerdict(None, f"no winner: {len(equal)} trials are equal")
-    return SweepVerdict(first, describe_lead(sweep, first, others))
+        return SweepVerdict(None, f"no winner: {len(equal)} trials are equal", {})
+    field = CandidateField(sweep, ranked)
+    return SweepVerdict(first, describe_candidates(field, first, others), field.lead.as_json())
 
 
-def describe_lead(sweep: Sweep, first: Candidate, others: Sequence[Candidate]) -> str:
+def describe_candidates(field: CandidateField, first: Candidate, others: Sequence[Candidate]) -> str:
     """Return the verdict on a leader that no other equals."""
     name = f"trial {first.number}"
     if not others:
         return f"no winner: {name} alone finished"
-    if near := [other for other in others if is_near(first, other)]:
-        return f"no winner: {name} leads {list_numbers(near)} by less than the spread over seeds"
-    if ahead := [other for other in others if is_ahead(sweep, other, first)]:
+    if len(field.objectives) == 1:
+        return field.lead.describe("trial {}".format)
+    if near := [other for other in others if field.is_near(first, other)]:
+        return f"no winner at {LEVEL_TEXT}: {name} leads, {list_trials(near)} may be as good"
+    if ahead := [other for other in others if field.is_ahead(other, first)]:
         lead = f"no winner: {name} leads those with {first.num_seeds} seeds"
-        return f"{lead}; with fewer, {list_numbers(ahead)} did better (raise repeats.best)"
-    if len(first.figures) > 1:
-        return f"{name} has the best {sweep.file.objectives[0].figure} of the Pareto front"
-    unsure = ", by one seed: the spread over seeds is not known" if first.num_seeds == 1 else ""
-    return f"{name} wins{unsure}"
+        return f"{lead}; with fewer, {list_trials(ahead)} did better, and would need as many"
+    return f"{name} has the best {field.objectives[0].figure} of the Pareto front"
 
 
-def list_numbers(candidates: Iterable[Candidate]) -> str:
-    """Return the numbers of candidates, separated by commas."""
-    return ", ".join(str(candidate.number) for candidate in candidates)
+def list_trials(candidates: Iterable[Candidate]) -> str:
+    """Return candidates by their numbers, as a part of a sentence."""
+    return join_names([f"trial {candidate.number}" for candidate in candidates])

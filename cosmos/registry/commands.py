@@ -3,11 +3,11 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing_data, direction_of
 from cosmos.config.machine import Machine
@@ -44,6 +44,9 @@ from cosmos.run.provenance import read_sessions
 from cosmos.run.records import TolerantReader
 from cosmos.run.session_history import describe_sessions
 from cosmos.tracking.curves import SUITES
+
+if TYPE_CHECKING:
+    from cosmos.registry.run_leads import RunRanking
 
 RECALL = "image_to_text_R@1"
 HELD_OUT_METRICS = (
@@ -178,20 +181,28 @@ def print_best_runs(
     Figures of different data are ranked apart, each with this limit. `smallest`: the smallest is the best,
     whatever the metric. InputError for a metric that no run has.
     """
+    from cosmos.registry.run_leads import RunRanking  # late: a list of runs does without numpy
+
     answer = query_runs(query, machine)
     measured = dict.fromkeys(key for record in answer.records for key in record.metrics)
     key = resolve_key(metric, list(measured))
     ascending = smallest or direction_of(key) == "min"
     rows = sort_rows((row for row in answer.rows if key in row), key, descending=not ascending)
-    ranked = {version: part[: limit or None] for version, part in rows_by_data(rows, key).items()}
-    shown = [row for part in ranked.values() for row in part]
-    values = answer.as_json(shown)
+    sign, by_data = -1 if ascending else 1, rows_by_data(rows, key)
+    ranked = {data: RunRanking.of(part, key, sign, machine.runs_root) for data, part in by_data.items()}
+    shown = {data: ranking.shown(limit) for data, ranking in ranked.items()}
     if not quiet:
+        columns = usual_columns([row for part in shown.values() for row in part])
+        ends = [end for end in ("low", "high") if any(has_key(part, end) for part in shown.values())]
         print_text(f"{key}, the {'smallest' if ascending else 'largest'} first")
-        print_rankings(answer, ranked, list(dict.fromkeys(["name", "status", key, *usual_columns(shown)])))
+        print_rankings(answer, ranked, shown, list(dict.fromkeys(["name", "status", key, *ends, *columns])))
     elif len(ranked) > 1:
         print_text(f"{key}: {describe_mixture(ranked)}", to_errors=True)
-    return values
+    return [
+        {**value, **ranked[data].judgement(row)}
+        for data, part in shown.items()
+        for row, value in zip(part, answer.as_json(part), strict=True)
+    ]
 
 
 def rows_by_data(rows: Sequence[RunRow], key: str) -> dict[str, list[RunRow]]:
@@ -204,18 +215,23 @@ def rows_by_data(rows: Sequence[RunRow], key: str) -> dict[str, list[RunRow]]:
 
 
 def print_rankings(
-    answer: QueriedRuns, ranked: Mapping[str, Sequence[RunRow]], columns: Sequence[str]
+    answer: QueriedRuns,
+    ranked: "Mapping[str, RunRanking]",
+    shown: Mapping[str, Sequence[RunRow]],
+    columns: Sequence[str],
 ) -> None:
-    """Print a table for each version of the data, below its hash where there are several."""
+    """Print a table and the verdict for each version of the data, below its hash where there are several."""
     if len(ranked) > 1:
         print_text(describe_mixture(ranked))
-    for version, rows in ranked.items():
+    for version, ranking in ranked.items():
         if len(ranked) > 1:
             print_text(f"\ndata {data_mark(version)}")
-        answer.print_table(rows, columns)
+        answer.print_table(shown[version], columns)
+        if verdict := ranking.verdict():
+            print_text(verdict)
 
 
-def describe_mixture(ranked: Mapping[str, Sequence[RunRow]]) -> str:
+def describe_mixture(ranked: Collection[str]) -> str:
     """Return a line that says that figures are of different data."""
     names = ", ".join(map(data_mark, ranked))
     return f"of {len(ranked)} versions of the data, which do not compare and are ranked apart: {names}"

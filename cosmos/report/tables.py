@@ -4,9 +4,10 @@ Names of datasets, checkpoints, models and metrics may come from strangers: they
 control characters in them are shown, not sent to the terminal.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from rich import box
@@ -36,6 +37,7 @@ from cosmos.report.markdown import markdown_text
 from cosmos.report.published import differences_to_published
 from cosmos.report.terminal import plain_text
 from cosmos.run.results import overall_figures
+from cosmos.run.statistics.intervals import LEVEL_TEXT, interval_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class DatasetScores:
     """published figures of the checkpoint's teacher; empty where there are none"""
     note: str = ""
     """remark on the dataset, such as that a part of it is missing"""
+    intervals: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    """ends of the intervals that the models' figures have, by metric"""
 
 
 FORMATS: dict[Unit, str] = {"share": ".1%", "rank": ".1f"}
@@ -152,8 +156,9 @@ _MIN_SHARE_OF_TIES = 0.0005
 def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> Group:
     """Return results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
 
-    A dataset has a row for each model, one for published figures, one for the difference of the teacher (or
-    baseline) to them, and one for guessing. Shares are in percent; ranks count from 1; `-`: no value.
+    A dataset has a row for each model and one for the margins of its intervals, one for published figures,
+    one for the difference of the teacher (or baseline) to them, and one for guessing. Shares are in percent;
+    ranks count from 1; `-`: no value.
     """
     parts: list[Text | Table] = []
     for (checkpoint, columns), part in _group_by_table(suite, measured).items():
@@ -246,7 +251,11 @@ def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[Da
 
 def _rows(scores: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreRow]:
     """Return a row for each of a dataset's models, and for what they are compared with."""
-    rows = [ScoreRow(model, _cells(figures, columns)) for model, figures in scores.models.items()]
+    rows: list[ScoreRow] = []
+    for model, figures in scores.models.items():
+        margins = _margins(scores, model, columns)
+        rows += [ScoreRow(model, _cells(figures, columns))]
+        rows += [ScoreRow(f"± {LEVEL_TEXT}", margins, style="dim")] if any(margins) else []
     if scores.published:
         compared: Figures = next((scores.models[model] for model in _COMPARED if model in scores.models), {})
         differences = differences_to_published(compared, scores.published)
@@ -257,6 +266,16 @@ def _rows(scores: DatasetScores, columns: Sequence[MetricColumn]) -> list[ScoreR
     if scores.chance:
         rows.append(ScoreRow("chance", _cells(scores.chance, columns), style="dim"))
     return rows
+
+
+def _margins(scores: DatasetScores, model: str, columns: Sequence[MetricColumn]) -> tuple[str, ...]:
+    """Return the distance of a model's figures to the farther end of their intervals; "" where none is."""
+    intervals = [interval_of(scores.intervals, model, column.metric) for column in columns]
+    figures = [scores.models[model].get(column.metric, math.nan) for column in columns]
+    return tuple(
+        format_share(interval.margin(figure)).removesuffix("%") if interval else ""
+        for interval, figure in zip(intervals, figures, strict=True)
+    )
 
 
 def _cells(figures: Figures, columns: Sequence[MetricColumn], sign: str = "") -> tuple[str, ...]:

@@ -123,6 +123,11 @@ class RunDir:
         return sorted((self.path / "results").glob("*.json"))
 
     @property
+    def image_value_files(self) -> list[Path]:
+        """Paths of the files on disk that have the values of images beside results."""
+        return sorted((self.path / "results").glob("*.npz"))
+
+    @property
     def results_lock(self) -> Path:
         """File whose lock the process holds that writes results."""
         return self.path / "results.lock"

@@ -19,7 +19,10 @@ from cosmos.run.files import write_json
 from cosmos.run.records import read_record
 
 ResultEntry = dict[str, Any]
-"""Results on one dataset: figures by model under `models`; checkpoint, data and protocol under other keys."""
+"""Results on one dataset: figures by model under `models`; checkpoint, data and protocol under other keys.
+
+Under `intervals` are the ends [low, high] of the figures that have an interval, by model and metric.
+"""
 
 ENTRY_DEFAULTS: Mapping[str, Any] = {
     "models": {},
@@ -27,6 +30,7 @@ ENTRY_DEFAULTS: Mapping[str, Any] = {
     "checkpoint_sha256": "",
     "data": {},
     **dict.fromkeys(("data_hash", "title", "note", "precision", "code_version", "identity"), ""),
+    "intervals": {},
     "chance": {},
     "published": {},
 }
@@ -39,6 +43,20 @@ REQUIRED_KEYS = ("models", "checkpoint", "checkpoint_sha256", "data")
 def overall_figures(figures: Figures) -> dict[str, float]:
     """Return figures without those of single classes, whose names have a slash."""
     return {metric: value for metric, value in figures.items() if "/" not in metric}
+
+
+def interval_columns(intervals: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """Return the ends of intervals by the names of their columns in a table: `top1 low`, `top1 high`."""
+    return {
+        f"{metric} {end}": value
+        for metric, ends in overall_intervals(intervals).items()
+        for end, value in zip(("low", "high"), ends, strict=True)
+    }
+
+
+def overall_intervals(intervals: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
+    """Return intervals without those of single classes, whose names have a slash."""
+    return {metric: ends for metric, ends in intervals.items() if "/" not in metric}
 
 
 def hash_data(entry: Mapping[str, Any]) -> str:
@@ -172,18 +190,32 @@ def problem_of_entry(entry: object) -> str:
     values = {"dataset": "", **ENTRY_DEFAULTS}
     wrong = [key for key in values if key in entry and type(entry[key]) is not type(values[key])]
     if not wrong:
-        wrong = [key for key in ("models", "data") if not has_values_of(key, entry[key])]
+        checked = ("models", "data", "intervals")
+        wrong = [key for key in checked if key in entry and not has_values_of(key, entry[key])]
     return f"{wrong[0]}: {entry[wrong[0]]!r}" if wrong else ""
 
 
 def has_values_of(key: str, value: Mapping[str, Any]) -> bool:
-    """Return True when the values of `models` are numbers by metric, and those of `data` are texts."""
+    """Return True for texts in `data`, numbers by metric in `models`, and pairs of them in `intervals`."""
     if key == "data":
         return all(isinstance(digest, str) for digest in value.values())
-    return all(
-        isinstance(figures, dict) and all(isinstance(number, int | float) for number in figures.values())
-        for figures in value.values()
-    )
+    is_right = is_number if key == "models" else is_pair
+    return all(isinstance(part, dict) and all(map(is_right, part.values())) for part in value.values())
+
+
+def is_number(value: object) -> bool:
+    """Return True for a number."""
+    return isinstance(value, int | float)
+
+
+def is_pair(value: object) -> bool:
+    """Return True for a list of two numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+
+
+def image_values_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:
+    """Return the path of the file beside a results file that has the values of a dataset's images."""
+    return results.with_name(f"{results.stem}-{data_label(dataset, data_hash)}-{model}.npz")
 
 
 def read_result_figures(file: Path) -> Figures:

@@ -5,7 +5,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cosmos.config.sweep import Sweep
-from cosmos.registry.candidates import Candidate, judge_candidates, rank_candidates
+from cosmos.registry.candidates import (
+    Candidate,
+    judge_candidates,
+    measured_statistics,
+    rank_candidates,
+)
 from cosmos.registry.sweep_difference import describe_origin
 from cosmos.run.sweep_directory import SweepDir, TrialRecord, TrialState
 from cosmos.search.best_experiment import withdraw_best_experiment, write_best_experiment
@@ -34,19 +39,22 @@ class SweepConclusion:
     """remarks on files under the experiment's name: kept, since others wrote them, or deleted"""
     problems: list[str]
     """lines on trials that are left out, since their records are of no use"""
+    lead: Mapping[str, Any]
+    """lead of the first candidate over each other by the first objective; {} where none leads"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the conclusion as values of JSON."""
-        values = asdict(self)
-        for entry, candidate in zip(values["candidates"], self.candidates, strict=True):
-            entry["figures"] = {name: figure.as_json() for name, figure in candidate.figures.items()}
-        return values
+        return {
+            **vars(self),
+            "candidates": [candidate.as_json() for candidate in self.candidates],
+            "importances": {name: asdict(shares) for name, shares in self.importances.items()},
+        }
 
 
 def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Importances]) -> SweepConclusion:
     """Return the conclusion of a sweep's trials; write the parameters of the leading one as an experiment."""
     trials = folder.read_trials()
-    candidates = rank_candidates(sweep, trials.records)
+    candidates = rank_candidates(sweep, trials.records, measured_statistics(folder))
     verdict = judge_candidates(sweep, candidates)
     firsts = [trial.state for trial in trials.firsts.values()]
     states = {state: firsts.count(state) for state in sorted(set(firsts))}
@@ -67,4 +75,5 @@ def conclude_sweep(sweep: Sweep, folder: SweepDir, importances: Mapping[str, Imp
         run,
         kept,
         list(trials.problems.values()),
+        verdict.lead,
     )

@@ -14,6 +14,7 @@ from cosmos.config.sweep import Sweep
 from cosmos.registry.candidates import Candidate
 from cosmos.report.terminal import Terminal
 from cosmos.report.text import format_parameter, parameter_label
+from cosmos.run.statistics.intervals import LEVEL_TEXT
 from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.study import Importances
@@ -98,8 +99,11 @@ def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
 def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
     """Yield the lines below the table: states of trials, meaning of signs, importances, files of the best."""
     yield ", ".join(f"{count} {state}" for state, count in conclusion.states.items()) or "no trial has begun"
-    if any(figure.is_repeated for c in conclusion.candidates for figure in c.figures.values()):
-        yield "± is the standard deviation over seeds; * marks a lead that is larger"
+    figures = [figure for candidate in conclusion.candidates for figure in candidate.figures.values()]
+    if any(figure.is_repeated for figure in figures):
+        yield "± is the standard deviation over seeds; * marks a winner"
+    if any(figure.interval and not figure.is_repeated for figure in figures):
+        yield f"in brackets: the {LEVEL_TEXT} interval over images, by one seed"
     yield conclusion.verdict
     for objective, importances in conclusion.importances.items():
         yield f"importance for {objective}: {describe_importances(importances)}"

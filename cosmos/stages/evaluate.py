@@ -20,12 +20,13 @@ from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, process_group
 from cosmos.distributed.threads import computing_threads
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
-from cosmos.evaluation.card import DatasetCard, OpenDataset, SegmentedImage
+from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.suite import suites
+from cosmos.evaluation.value_file import write_image_values
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
 from cosmos.report.tables import results_table
@@ -33,7 +34,9 @@ from cosmos.report.terminal import Terminal
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import holding_lock, replacing, write_text
-from cosmos.run.results import ResultEntry, Results, hash_data
+from cosmos.run.results import ResultEntry, Results, hash_data, image_values_path
+from cosmos.run.statistics.image_values import ImageValues
+from cosmos.run.statistics.intervals import intervals_json
 from cosmos.stages.checkpoint_origin import DataOrigin, is_prepared
 from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
 from cosmos.stages.evaluation_result import (
@@ -210,18 +213,22 @@ def measure_dataset(
     The first rank alone reads and writes the results; an error of it is raised on all ranks.
     """
     results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
-    models = on_first_rank(lambda: (results.find(card.name, identity) or {"models": {}})["models"])
+    models, intervals = on_first_rank(lambda: measured_before(results, card, identity))
     is_new, started = model not in models, time.monotonic()
     if is_new:
-        models = {**models, model: dict(dataset.measure(embedder))}
+        measured = dataset.measure(embedder)
+        models = {**models, model: dict(measured.figures)}
+        intervals = {**intervals, model: intervals_json(measured.values)}
         pictures = dataset.pictures(embedder)
-        # Before the entry: an evaluation that finds one writes no picture.
+        # Before the entry: an evaluation that finds one writes neither.
         on_first_rank(lambda: save_segmentation_sheet(session, model, card, dataset, pictures))
+        on_first_rank(lambda: save_image_values(session, model, card, dataset, measured))
 
     def write() -> ResultEntry:
         with holding_lock(session.run.results_lock):  # another evaluation of the run may have written since
-            before = results.find(card.name, identity) or {"models": {}}
+            before = results.find(card.name, identity) or {"models": {}, "intervals": {}}
             entry = results_entry(session, card, dataset, identity, {**before["models"], **models})
+            entry["intervals"] = {**before["intervals"], **intervals}
             if before["models"] and not is_new:  # the code that measured, not the code that runs now
                 entry["code_version"] = before["code_version"]
             return results.put(card.name, entry)
@@ -231,6 +238,28 @@ def measure_dataset(
         seconds = format_number(time.monotonic() - started)
         logger.info("%s on %s: %s measured in %s s", card.suite, card.name, model, seconds)
     return entry
+
+
+def measured_before(
+    results: Results, card: DatasetCard, identity: str
+) -> tuple[dict[str, Figures], dict[str, dict[str, list[float]]]]:
+    """Return figures and intervals on a dataset by model, without models that lost the values of images."""
+    entry = results.find(card.name, identity)
+    if not entry:
+        return {}, {}
+    models, intervals, data_hash = entry["models"], entry["intervals"], entry["data_hash"]
+    kept = [m for m in models if image_values_path(results.path, card.name, data_hash, m).is_file()]
+    return {model: models[model] for model in kept}, {model: intervals.get(model, {}) for model in kept}
+
+
+def save_image_values(
+    session: EvaluationSession, model: str, card: DatasetCard, dataset: OpenDataset, measured: Measurement
+) -> None:
+    """Write the values that a model's figures have on each image beside the results."""
+    data_hash = hash_data({"data": data_files(dataset), **dataset.size})
+    path = image_values_path(session.results(card.suite).path, card.name, data_hash, model)
+    values = {metric: of_images for metric, of_images in measured.values.items() if "/" not in metric}
+    write_image_values(path, ImageValues(dataset.image_set, values))
 
 
 def save_segmentation_sheet(

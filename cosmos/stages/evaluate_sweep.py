@@ -1,7 +1,7 @@
 """Evaluations of checkpoints by suites, where the machine says: in this process, or as an array of jobs."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -18,7 +18,7 @@ from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import ShowText
 from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
 from cosmos.run.directory import RunDir
-from cosmos.run.results import overall_figures
+from cosmos.run.results import overall_figures, overall_intervals
 from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
 from cosmos.stages.evaluate_job import (
     Evaluation,
@@ -55,6 +55,8 @@ class EvaluationRow:
     model: str = ""
     figures: Figures = field(default_factory=dict)
     """metrics by name, those of single classes left out"""
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """ends of the metrics' intervals"""
     problem: str = ""
     is_transient: bool = False
     """True when the problem may be gone the next time"""
@@ -178,7 +180,15 @@ def evaluation_rows(pair: CheckpointAndSuite, ended: EvaluationOutcome) -> list[
         is_transient = isinstance(ended, TransientError)
         return [EvaluationRow(checkpoint, suite, problem=str(ended), is_transient=is_transient)]
     measured = [
-        EvaluationRow(checkpoint, suite, dataset, entry["data_hash"], model, overall_figures(figures))
+        EvaluationRow(
+            checkpoint,
+            suite,
+            dataset,
+            entry["data_hash"],
+            model,
+            overall_figures(figures),
+            overall_intervals(entry["intervals"].get(model, {})),
+        )
         for dataset, entry in ended.results.get(suite, {}).items()
         for model, figures in entry["models"].items()
     ]

@@ -18,7 +18,7 @@ from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import ResultEntry, Results, data_label
+from cosmos.run.results import ResultEntry, Results, data_label, image_values_path
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class EvaluationResult:
 
 def entry_of_models(entry: ResultEntry, models: Sequence[str]) -> ResultEntry:
     """Return an entry with these models alone, in this order."""
+    parts = ("models", "intervals")
     return {
         **entry,
-        "models": {model: entry["models"][model] for model in models if model in entry["models"]},
+        **{part: {model: entry[part][model] for model in models if model in entry[part]} for part in parts},
     }
 
 
@@ -55,6 +56,7 @@ def dataset_scores(suite: str, label: str, entry: ResultEntry) -> DatasetScores:
         dataset=label,
         checkpoint=f"{entry['checkpoint']} {short_hash(entry['checkpoint_sha256'])}".strip(),
         models=entry["models"],
+        intervals=entry["intervals"],
         chance=entry["chance"],
         published=figures_published_of(suite, entry),
         note=entry["note"],
@@ -88,25 +90,29 @@ def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
 
 def is_result_file(name: str) -> bool:
     """Return True for the name of a file that `publish_results` writes."""
-    return re.fullmatch(rf"({'|'.join(get_args(SuiteName))})(-.*\.png|\.json|\.md)", name) is not None
+    return re.fullmatch(rf"({'|'.join(get_args(SuiteName))})(-.*\.(png|npz)|\.json|\.md)", name) is not None
 
 
 def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:
     """Put the results of this evaluation alone into `output`, in place of what was there.
 
-    They are <suite>.json, <suite>.md and <suite>-<dataset>@<data>-<model>.png. Equal results, equal bytes.
+    They are <suite>.json, <suite>.md and <suite>-<dataset>@<data>-<model>.png and .npz. Equal results, equal
+    bytes.
     """
     with replacing_folder(output) as folder:
         for suite, entries in evaluated.results.items():
             results = Results(folder / f"{suite}.json", suite)
             for dataset, entry in entries.items():
                 results.put(dataset, entry)
-                copy_pictures(run.result_file(suite, checkpoint), results.path, entry)
+                copy_evidence(run.result_file(suite, checkpoint), results.path, entry)
             write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
 
 
-def copy_pictures(source: Path, target: Path, entry: ResultEntry) -> None:
-    """Copy an entry's pictures, as far as there are any, from beside one results file to beside another."""
+def copy_evidence(source: Path, target: Path, entry: ResultEntry) -> None:
+    """Copy an entry's pictures and values of images, as far as there are any, beside another results file."""
     for model in entry["models"]:
+        named = entry["dataset"], entry["data_hash"], model
         if (picture := saved_picture(source, entry, model)).exists():
-            shutil.copyfile(picture, picture_path(target, entry["dataset"], entry["data_hash"], model))
+            shutil.copyfile(picture, picture_path(target, *named))
+        if (values := image_values_path(source, *named)).exists():
+            shutil.copyfile(values, image_values_path(target, *named))

@@ -21,6 +21,7 @@ from cosmos.data.shards.verification import verify_shard
 from cosmos.data.sources.listing import LISTING_FILE, SourceListing
 from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.evaluation.embedding_cache import PART_SUFFIX, read_part
+from cosmos.evaluation.value_file import read_image_values
 from cosmos.launch.submission import read_submission
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, load_saved_params
@@ -104,6 +105,7 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.lease: lambda: read_holder(run.lease),
         run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
         **{path: partial(Results(path, path.stem).entries) for path in run.result_files},
+        **{path: partial(read_image_values, path) for path in run.image_value_files},
     }
     for path, read in readers.items():
         if os.path.lexists(path):

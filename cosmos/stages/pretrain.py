@@ -165,7 +165,7 @@ class RetrievalEvaluation:
         return {
             f"{which}/{name}/{metric}": value
             for name, dataset in self.datasets.items()
-            for metric, value in dataset.measure(embedder).items()
+            for metric, value in dataset.measure(embedder).figures.items()
         }
 
 

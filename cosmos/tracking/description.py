@@ -12,7 +12,7 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.records import TolerantReader, read_record
-from cosmos.run.results import ResultEntry, Results, overall_figures
+from cosmos.run.results import ResultEntry, Results, interval_columns, overall_figures
 
 MAX_TAG, MAX_NAME = 64, 128
 """Characters that W&B takes."""
@@ -114,6 +114,7 @@ def result_table(file: Path) -> tuple[list[str | int], list[Iterable[Any]]]:
             "model": model,
             "images": entry.get("num_images"),
             **overall_figures(figures),
+            **interval_columns(entry["intervals"].get(model, {})),
         }
         for dataset, entry in _read_entries(file).items()
         for model, figures in entry["models"].items()

@@ -1,6 +1,7 @@
 """Runs and sweeps that tests compare, written by hand or by a runner whose trials take no time."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from cosmos.config.machine import Machine
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
+from cosmos.run.statistics.seed_statistics import SeedStatistics
 from cosmos.run.sweep_directory import SweepDir
 from tests.search.examples import Bench, controller, small_sweep
 
@@ -39,6 +41,14 @@ def make_run(folder: Path, name: str, recall: float = 0.5, done: bool = True, **
 def measure(run: RunDir, figures: Mapping[str, float], dataset: str = "heldout", data: str = "") -> None:
     entry = {"models": {"teacher": dict(figures)}, "data_hash": data, "own_data": bool(data)}
     Results(run.result_file("retrieval"), "retrieval").put(dataset, entry)
+
+
+def spread(mean: float, deviation: float = math.nan, seeds: int = 2) -> SeedStatistics:
+    """Statistics of seeds of this mean and deviation; of one seed where the deviation is NaN."""
+    if math.isnan(deviation):
+        return SeedStatistics.over([mean])
+    half = deviation * ((seeds - 1) / 2) ** 0.5
+    return SeedStatistics.over([mean - half, *[mean] * (seeds - 2), mean + half])
 
 
 def train_on(run: RunDir, manifest: str, **evaluated: str) -> None:

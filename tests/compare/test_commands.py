@@ -17,7 +17,9 @@ def test_the_table_is_json_and_the_page_is_where_it_says(
     told = write_comparison(["a", "b"], machine(tmp_path), None, plot_study, quiet=True)
     assert capsys.readouterr().out == ""
     assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["runs"][1]["figures"][RESULT] == {"mean": 0.4, "deviation": None}
+    unknown = dict.fromkeys(("deviation", "low", "high"))
+    assert told["runs"][1]["figures"][RESULT] == {"mean": 0.4, **unknown}
+    assert (told["leads"][RESULT]["leader"], told["leads"][RESULT]["wins"]) == ("b", False)
     assert RESULT in told["runs"][1]["best"]
     assert told["page"] == str(tmp_path / "compare" / "a-b.html")
     assert Path(told["page"]).read_text().startswith("<!doctype html>")

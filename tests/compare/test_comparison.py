@@ -9,17 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cosmos.compare.comparison import Comparison, Contender, compare_named, mark_of_data
-from cosmos.registry.candidates import SeedStatistics
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
-from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
+from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, spread, train_on
 from tests.search.examples import RECALL, Bench
 
 
 def contender(name: str, state: str = "finished", seeds: int = 1, **figures: float) -> Contender:
-    statistics = {
-        figure: SeedStatistics(value, math.nan if seeds == 1 else 0.1) for figure, value in figures.items()
-    }
+    deviation = math.nan if seeds == 1 else 0.1
+    statistics = {figure: spread(value, deviation, seeds) for figure, value in figures.items()}
     return Contender(name, name, state, (None,) * seeds, {}, statistics)  # type: ignore[arg-type]
 
 
@@ -58,7 +56,7 @@ def test_parameters_that_differ_and_figures_of_runs(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_better(figure: str, wanted: str) -> None:
-    only = replace(contender("a"), figures={figure: SeedStatistics.over([1.0])})
+    only = replace(contender("a"), figures={figure: spread(1.0)})
     assert Comparison((only,), ()).directions == {figure: wanted}
 
 
@@ -73,10 +71,10 @@ def test_one_lucky_seed_does_not_beat_three_which_do_not_beat_it_either() -> Non
     lucky, steady, worse = (
         contender("lucky", loss=0.7),
         contender("a", seeds=3, loss=0.8),
-        contender("b", seeds=3, loss=1.0),
+        contender("b", seeds=3, loss=2.0),
     )
     assert best(lucky, steady, worse) == {"loss": set()}
-    assert best(steady, worse, contender("unlucky", loss=0.95)) == {"loss": {"a"}}
+    assert best(steady, worse, contender("unlucky", loss=1.9)) == {"loss": {"a"}}
     assert best(steady, worse, contender("near", loss=0.85)) == {"loss": set()}
 
 
@@ -90,10 +88,10 @@ def test_the_best_is_the_one_that_no_other_equals_or_beats(values: list[int]) ->
 
 
 def test_a_lead_within_the_spread_over_seeds_is_not_marked() -> None:
-    first, second = contender("a", seeds=2, loss=0.80), contender("b", seeds=2, loss=0.85)
+    first, second = contender("a", seeds=2, loss=0.80), contender("b", seeds=2, loss=1.0)
     assert best(first, second) == {"loss": set()}
-    assert best(first, contender("b", seeds=2, loss=0.95)) == {"loss": {"a"}}
-    assert best(first, contender("b", seeds=2, loss=math.nan), contender("c", seeds=2, loss=1.0)) == {
+    assert best(first, contender("b", seeds=2, loss=2.0)) == {"loss": {"a"}}
+    assert best(first, contender("b", seeds=2, loss=math.nan), contender("c", seeds=2, loss=2.0)) == {
         "loss": {"a"}
     }
 

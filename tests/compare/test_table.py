@@ -12,8 +12,7 @@ from cosmos.compare.table import (
     format_statistics,
     print_comparison,
 )
-from cosmos.registry.candidates import SeedStatistics
-from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, train_on
+from tests.compare.compared import R1, RESULT, machine, make_run, make_sweep, measure, spread, train_on
 from tests.search.examples import RECALL, Bench
 
 
@@ -60,7 +59,7 @@ def test_figures_of_different_data_are_marked_and_none_is_the_best(
 
 
 def test_seeds_of_different_data_are_marked_with_all_of_it(tmp_path: Path) -> None:
-    figures = {"loss": SeedStatistics(1.0, 0.1)}
+    figures = {"loss": spread(1.0, 0.1)}
     trial = Contender("t", "t", "finished", (), {}, figures, data={"loss": "a1 b2"})
     assert is_mixed("loss", [trial])
     assert mark_of_data(trial, "loss") == "@a1 @b2"
@@ -134,11 +133,11 @@ def test_a_trial_whose_record_is_damaged_is_named_below_the_others(tmp_path: Pat
 
 
 def test_figures_in_words() -> None:
-    assert format_statistics(SeedStatistics(0.314159, float("nan"))) == "0.3142"
-    assert format_statistics(SeedStatistics(0.314159, 0.0123)) == "0.3142 ± 0.012"
-    assert format_statistics(SeedStatistics(1234567.0, float("nan"))) == "1,234,567"
-    assert format_statistics(SeedStatistics(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
-    assert format_statistics(SeedStatistics(1234567.0, 0.0123)) == "1,234,567 ± 0.012"
+    assert format_statistics(spread(0.314159)) == "0.3142"
+    assert format_statistics(spread(0.314159, 0.0123)) == "0.3142 ± 0.012"
+    assert format_statistics(spread(1234567.0)) == "1,234,567"
+    assert format_statistics(spread(1234567.0, 1000.0)) == "1,234,567 ± 1,000"
+    assert format_statistics(spread(1234567.0, 0.0123)) == "1,234,567 ± 0.012"
 
 
 def test_a_long_name_is_folded_after_slashes() -> None:

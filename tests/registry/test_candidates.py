@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.registry.candidates import SeedStatistics, SweepVerdict, judge_candidates, rank_candidates
+from cosmos.registry.candidates import SweepVerdict, judge_candidates, rank_candidates
+from cosmos.run.statistics.seed_statistics import SeedStatistics
 from cosmos.run.sweep_directory import TrialRecord, TrialState
 from tests.search.examples import RECALL, TIME, small_sweep
 
@@ -39,10 +40,10 @@ def test_the_best_is_named_by_its_mean_among_those_with_as_many_seeds(tmp_path: 
     leader = judge(tmp_path, [*lucky, *steady, *once]).leader
     assert leader
     assert leader.number == 1
-    worse = [finished(3, 0, 0.7)]
-    assert best(tmp_path, [*once, *worse]) == [2]
-    assert best(tmp_path, [*once, *worse, finished(4, 0, 0.9, state="pruned")]) == [2]
-    assert best(tmp_path, [*once, *worse], objectives=[{**BOTH[0], "goal": "minimize"}]) == [3]
+    good, bad = seeds(2, 0.80, 0.81, 0.82), seeds(3, 0.70, 0.71, 0.72)
+    assert best(tmp_path, [*good, *bad]) == [2]
+    assert best(tmp_path, [*good, *bad, finished(4, 0, 0.9, state="pruned")]) == [2]
+    assert best(tmp_path, [*good, *bad], objectives=[{**BOTH[0], "goal": "minimize"}]) == [3]
 
 
 def test_of_several_objectives_the_best_are_those_that_none_beats_in_all(tmp_path: Path) -> None:
@@ -79,33 +80,45 @@ def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVer
         (
             [*seeds(0, 0.5), *seeds(1, 0.4)],
             0,
-            [0],
-            "trial 0 wins, by one seed: the spread over seeds is not known",
+            [],
+            "no winner at 95%: trial 0 leads, by one seed: nothing shows the spread over seeds or images",
         ),
-        ([*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42)], 0, [0], "trial 0 wins"),
+        (
+            [*seeds(0, 0.50, 0.51, 0.52), *seeds(1, 0.40, 0.41, 0.42)],
+            0,
+            [0],
+            "trial 0 wins at 95%, over 3 seeds",
+        ),
+        (
+            [*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42)],
+            0,
+            [0],
+            "trial 0 wins at 95%, over 2 seeds",
+        ),
         (
             [*seeds(0, 0.50, 0.52), *seeds(1, 0.40, 0.42), *seeds(2, 0.7)],
             0,
             [],
-            "no winner: trial 0 leads those with 2 seeds; with fewer, 2 did better (raise repeats.best)",
+            "no winner: trial 0 leads those with 2 seeds; with fewer, trial 2 did better, "
+            "and would need as many",
         ),
         (
             [*seeds(0, 0.50, 0.60), *seeds(1, 0.52, 0.54), *seeds(2, 0.1, 0.1)],
             0,
             [],
-            "no winner: trial 0 leads 1 by less than the spread over seeds",
+            "no winner at 95%: trial 0 leads, trial 1 may be as good; they are too close to tell apart",
         ),
         (
             [*seeds(0, 0.50, 0.60), *seeds(1, 0.54)],
             0,
             [],
-            "no winner: trial 0 leads 1 by less than the spread over seeds",
+            "no winner at 95%: trial 0 leads, trial 1 may be as good; they are too close to tell apart",
         ),
-        ([*seeds(0, 0.5), *seeds(1, math.nan), *seeds(2, 0.4)], 0, [0], None),
-        ([*seeds(0, 0.5), finished(1, 0), *seeds(2, 0.4)], 0, [0], None),
+        ([*seeds(0, 0.5, 0.5), *seeds(1, math.nan), *seeds(2, 0.4, 0.41)], 0, [0], None),
+        ([*seeds(0, 0.5, 0.5), finished(1, 0), *seeds(2, 0.4, 0.41)], 0, [0], None),
     ],
 )
-def test_a_winner_leads_by_more_than_the_spread_and_has_no_equal(
+def test_a_winner_leads_by_more_than_chance_and_has_no_equal(
     tmp_path: Path, trials: list[TrialRecord], leader: int | None, stars: list[int], words: str | None
 ) -> None:
     verdict = judge(tmp_path, trials)
@@ -124,10 +137,14 @@ def test_on_a_front_equals_and_those_within_the_spread_have_no_star(tmp_path: Pa
     assert (verdict.leader, verdict.words) == (None, "no winner: 2 trials are equal")
     assert best(tmp_path, [*front, finished(4, 0, 0.9, math.nan)], objectives=BOTH) == [1, 0]
     once = finished(3, 0, 0.65, 15)  # ahead of 1 in both, but its one seed is no member of the front
-    twice = [finished(trial.number, seed, *trial.values.values()) for trial in front for seed in (0, 1)]
+    twice = [
+        finished(trial.number, seed, *(value * (1 + seed / 1000) for value in trial.values.values()))
+        for trial in front
+        for seed in (0, 1)
+    ]
     assert best(tmp_path, [*twice, once], objectives=BOTH) == [0]
     assert judge(tmp_path, [*twice, once], objectives=BOTH).words.startswith(
-        "no winner: trial 1 leads those with 2 seeds; with fewer, 3 did better"
+        "no winner: trial 1 leads those with 2 seeds; with fewer, trial 3 did better"
     )
     noisy = [
         finished(0, 0, 0.5, 10),
@@ -136,4 +153,5 @@ def test_on_a_front_equals_and_those_within_the_spread_have_no_star(tmp_path: Pa
         finished(1, 1, 0.61, 12),
     ]
     assert best(tmp_path, noisy, objectives=BOTH) == []
-    assert "leads 0 by less than the spread" in judge(tmp_path, noisy, objectives=BOTH).words
+    words = judge(tmp_path, noisy, objectives=BOTH).words
+    assert words == "no winner at 95%: trial 1 leads, trial 0 may be as good"

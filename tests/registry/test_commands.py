@@ -20,7 +20,7 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.results import Results
 from cosmos.stages import pretrain_job
-from tests.registry.run_files import live, make_run, measure, provenance, take_part
+from tests.registry.run_files import keep_values, live, make_run, measure, provenance, take_part
 from tests.stages.examples import ROOT, TINY, cosmos, environment
 
 
@@ -199,6 +199,24 @@ class TestBest:
             ["base", "finished", "0.25"],
         ]
         assert "loss, the smallest first" in output(capsys, "best", "loss")
+
+    def test_a_winner_is_named_where_the_images_bear_it_and_otherwise_those_that_tie(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        figure = "classification/demo/teacher/top1"
+        keep_values(RunDir(root / "base"), figure, [1] * 80 + [0] * 20)
+        keep_values(RunDir(root / "ema"), figure, [1] * 78 + [0] * 22)
+        shown = output(capsys, "best", "top1").splitlines()
+        assert shown[-1].startswith("no winner at 95%: base leads, ema may be as good; about ")
+        assert {"low", "high"} < set(" ".join(shown).split())
+        keep_values(RunDir(root / "ema"), figure, [1] * 40 + [0] * 60)
+        assert output(capsys, "best", "top1").splitlines()[-1] == (
+            "base wins at 95%, over 100 images; by one seed, and another may differ"
+        )
+        first, second = json_output(capsys, "best", "top1")
+        assert (first["low"], first["high"]) == pytest.approx((0.711, 0.867), abs=1e-3)
+        assert second["p"] < 0.001
+        assert "p" not in first
 
     @pytest.mark.parametrize(
         ("metric", "is_cost"),

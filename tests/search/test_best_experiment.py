@@ -7,7 +7,8 @@ import pytest
 from cosmos.config.experiment import load_params
 from cosmos.config.search_space import TrialValues
 from cosmos.config.sweep import Sweep
-from cosmos.registry.candidates import Candidate, SeedStatistics
+from cosmos.registry.candidates import Candidate
+from cosmos.run.statistics.seed_statistics import SeedStatistics
 from cosmos.search.best_experiment import withdraw_best_experiment, write_best_experiment
 from tests.search.examples import RECALL, small_sweep
 

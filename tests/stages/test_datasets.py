@@ -17,7 +17,7 @@ from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.shards.index import index_path
 from cosmos.errors import InputError, TransientError
-from cosmos.evaluation.card import DatasetCard, OpenDataset, no_pictures
+from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, no_pictures
 from cosmos.evaluation.presence import DatasetPresence
 from cosmos.stages.datasets import DatasetListing, describe_presence, download_dataset, list_datasets
 from tests.evaluation.examples import write_images
@@ -130,7 +130,7 @@ def card(download: Any) -> DatasetCard:
     def opened(params: Params, machine: Machine) -> OpenDataset:
         if not (machine.datasets_root / "here").exists():
             raise InputError("not here")
-        return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: {}, no_pictures)
+        return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: Measurement({}, {}), no_pictures)
 
     return DatasetCard("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, find, opened, download)
 

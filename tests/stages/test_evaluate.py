@@ -5,17 +5,20 @@ import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from cosmos.data.folders import open_file
 from cosmos.errors import CosmosError, TransientError
+from cosmos.evaluation.value_file import read_image_values
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.report.published import published_figures
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
+from cosmos.run.results import image_values_path, overall_figures
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluation_result import EvaluationResult, figures_published_of
 from tests.evaluation.examples import COLOURS, write_images
@@ -60,6 +63,36 @@ def test_figures_name_checkpoint_data_and_code(place: Path) -> None:
     assert len(entry["checkpoint_sha256"]) == 64
     assert [Path(source).name for source in entry["data"]] == ["manifest.json"]
     assert entry["code_version"]
+
+
+def test_shares_have_intervals_and_the_values_of_images_that_they_are_means_of(place: Path) -> None:
+    outcome = run(place, "retrieval", "classification", "segmentation", segmentation=write_flags(place))
+    results = place / "runs" / "tiny" / "results"
+    for suite, dataset in (
+        ("retrieval", "heldout"),
+        ("classification", "colours"),
+        ("segmentation", "flags"),
+    ):
+        entry = outcome.results[suite][dataset]
+        for model, figures in entry["models"].items():
+            shares = {name for name in overall_figures(figures) if not name.endswith(("rank", "ties"))}
+            assert entry["intervals"][model].keys() == shares
+            named = dataset, entry["data_hash"], model
+            values = read_image_values(image_values_path(results / f"{suite}.json", *named))
+            for name in shares:
+                low, high = entry["intervals"][model][name]
+                assert low <= figures[name] <= high
+                assert high > low
+                assert np.nanmean(values.by_metric[name]) == pytest.approx(figures[name], abs=1e-6)
+
+
+def test_values_of_images_that_are_lost_are_measured_again(place: Path) -> None:
+    before = run(place, "classification")
+    files = {path: path.read_bytes() for path in RunDir(place / "runs" / "tiny").image_value_files}
+    assert len(files) == 2
+    next(iter(files)).unlink()
+    assert run(place, "classification") == before
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_student_and_teacher_are_measured_apart_and_one_can_be_left_out(place: Path) -> None:

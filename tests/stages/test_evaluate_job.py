@@ -39,12 +39,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_output_has_what_this_evaluation_asked_for_and_nothing_older(place: Path) -> None:
     outcome = into(place, "retrieval", "segmentation", segmentation=write_flags(place))
-    version = f"flags@{outcome.results['segmentation']['flags']['data_hash'][:8]}"
-    pictures = {f"segmentation-{version}-{model}.png" for model in ("student", "teacher")}
-    tables = {"retrieval.json", "retrieval.md", "segmentation.json", "segmentation.md"}
-    assert contents(place / "output").keys() == pictures | tables
+    files = {"retrieval.json", "retrieval.md", "segmentation.json", "segmentation.md"}
+    for suite, dataset, ends in (
+        ("segmentation", "flags", ("png", "npz")),
+        ("retrieval", "heldout", ("npz",)),
+    ):
+        version = f"{dataset}@{outcome.results[suite][dataset]['data_hash'][:8]}"
+        files |= {f"{suite}-{version}-{model}.{end}" for model in ("student", "teacher") for end in ends}
+    assert contents(place / "output").keys() == files
     outcome = into(place, "classification", models=["teacher"])
-    assert contents(place / "output").keys() == {"classification.json", "classification.md"}
+    (values,) = (place / "output").glob("classification-colours@*-teacher.npz")
+    assert contents(place / "output").keys() == {"classification.json", "classification.md", values.name}
     results = json.loads((place / "output" / "classification.json").read_text())
     assert results == {"suite": "classification", "datasets": outcome.results["classification"]}
     assert "student" not in (place / "output" / "classification.md").read_text()
@@ -55,7 +60,7 @@ def test_the_output_of_another_checkpoint_than_the_runs_own_is_called_alike(plac
     other = place / "runs" / "other" / "checkpoints" / "step-00000003.pt"
     into(place, "segmentation", checkpoint=str(other), segmentation=write_flags(place), models=["student"])
     files = [name.partition("@")[0] for name in sorted(contents(place / "output"))]
-    assert files == ["segmentation-flags", "segmentation.json", "segmentation.md"]
+    assert files == ["segmentation-flags", "segmentation-flags", "segmentation.json", "segmentation.md"]
 
 
 def test_the_output_stays_byte_for_byte_where_nothing_is_measured_anew(place: Path) -> None:

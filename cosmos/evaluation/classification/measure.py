@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from cosmos.config.figures import Figures
-from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.classification.metrics import classification_chance, classification_metrics
+from cosmos.evaluation.card import Measurement, OpenDataset
+from cosmos.evaluation.classification.metrics import classification_chance, classify_images
+from cosmos.evaluation.dataset_files import listing_hash
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import Images, image_listings
@@ -25,15 +25,16 @@ class ClassificationDataset:
     prompts: Prompts
 
 
-def measure(dataset: ClassificationDataset, embedder: Embedder) -> Figures:
-    """Return an encoder's figures, as `classification_metrics` names them."""
+def measure(dataset: ClassificationDataset, embedder: Embedder) -> Measurement:
+    """Return an encoder's figures, as `classification_metrics` names them, and the values of images."""
     prompts = dataset.prompts
-    return classification_metrics(
+    classified = classify_images(
         embedder.images(dataset.images),
         embedder.classes(prompts.class_names, prompts.templates),
         torch.tensor(dataset.labels),
         prompts.class_names,
     )
+    return Measurement(classified.figures(), classified.image_values())
 
 
 def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ...]) -> OpenDataset:
@@ -48,4 +49,5 @@ def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ..
         fingerprint=fingerprint_strings([images.collection, *keys, *map(str, dataset.labels), *words]),
         measure=partial(measure, dataset),
         listings=image_listings(images, keys),
+        image_set=listing_hash(keys),
     )

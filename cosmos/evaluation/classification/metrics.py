@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cosmos.config.figures import CLASS_ACCURACY, MEAN_PER_CLASS, TIES, TOP1, TOP5, Figures
 from cosmos.errors import InputError
+from cosmos.run.statistics.image_values import AnswerCounts, FloatArray
 
 TOP = 5
 """Number of best classes that an image's own must be among, for top5."""
@@ -38,31 +39,65 @@ class ClassRanks:
         return ((k - self.higher).double() / (self.tied + 1)).clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class ClassifiedImages:
+    """N images, ranks of their own classes, and the names of the C classes."""
+
+    ranks: ClassRanks
+    labels: Tensor
+    """(N,) own class of each"""
+    class_names: Sequence[str]
+
+    def figures(self) -> Figures:
+        """Return the metrics, as `classification_metrics` names them."""
+        right = self.ranks.within(1)
+        occurring, accuracies = _per_class(right, self.labels, len(self.class_names))
+        unique_names = _unique_names(self.class_names)
+        has_top5 = len(self.class_names) >= TOP
+        return {
+            TOP1.name: right.mean().item(),
+            **({TOP5.name: self.ranks.within(TOP).mean().item()} if has_top5 else {}),
+            MEAN_PER_CLASS.name: accuracies.mean().item(),
+            TIES.name: (self.ranks.tied > 0).double().mean().item(),
+            **{
+                CLASS_ACCURACY.key(unique_names[i]): value
+                for i, value in zip(occurring.tolist(), accuracies.tolist(), strict=True)
+            },
+        }
+
+    def image_values(self) -> dict[str, FloatArray]:
+        """Return the values of the images, (N,), of each overall accuracy."""
+        first, among_five = (self.ranks.within(k).cpu().numpy() for k in (1, TOP))
+        counts = {
+            TOP1.name: AnswerCounts.of_images(first),
+            TOP5.name: AnswerCounts.of_images(among_five),
+            MEAN_PER_CLASS.name: AnswerCounts.of_images(first, self.labels.cpu().numpy()),
+        }
+        has_top5 = len(self.class_names) >= TOP
+        return {name: answers.values() for name, answers in counts.items() if name != TOP5.name or has_top5}
+
+
 def classification_metrics(
     images: Tensor, class_embeddings: Tensor, labels: Tensor, class_names: Sequence[str]
 ) -> Figures:
-    """Return metrics from normalised embeddings of images (N, D) and classes (C, D), and true classes (N,).
+    """Return the metrics of `classify_images`.
 
     `top1`, `top5` where there are at least five classes, `mean_per_class` (mean accuracy of the classes that
-    occur), `ties`, and `accuracy/<class>` of every class that occurs. Raises InputError for embeddings that
-    are not finite, and for labels without a class. Source: CLIP, zero-shot classification; its factor of 100
-    on cosines is left out, as it changes no order.
+    occur), `ties`, and `accuracy/<class>` of every class that occurs.
+    """
+    return classify_images(images, class_embeddings, labels, class_names).figures()
+
+
+def classify_images(
+    images: Tensor, class_embeddings: Tensor, labels: Tensor, class_names: Sequence[str]
+) -> ClassifiedImages:
+    """Return ranks from normalised embeddings of images (N, D) and classes (C, D), and true classes (N,).
+
+    Raises InputError for embeddings that are not finite, and for labels without a class. Source: CLIP,
+    zero-shot classification; its factor of 100 on cosines is left out, as it changes no order.
     """
     _check_inputs(images, class_embeddings, labels, class_names)
-    ranks = _class_ranks(images, class_embeddings, labels)
-    right = ranks.within(1)
-    occurring, accuracies = _per_class(right, labels, len(class_names))
-    unique_names = _unique_names(class_names)
-    return {
-        TOP1.name: right.mean().item(),
-        **({TOP5.name: ranks.within(TOP).mean().item()} if len(class_names) >= TOP else {}),
-        MEAN_PER_CLASS.name: accuracies.mean().item(),
-        TIES.name: (ranks.tied > 0).double().mean().item(),
-        **{
-            CLASS_ACCURACY.key(unique_names[i]): value
-            for i, value in zip(occurring.tolist(), accuracies.tolist(), strict=True)
-        },
-    }
+    return ClassifiedImages(_class_ranks(images, class_embeddings, labels), labels, class_names)
 
 
 def classification_chance(num_classes: int) -> Figures:

@@ -8,8 +8,8 @@ from typing import Self
 
 from torch import Tensor
 
-from cosmos.config.figures import Figures
-from cosmos.evaluation.card import OpenDataset
+from cosmos.evaluation.card import Measurement, OpenDataset
+from cosmos.evaluation.dataset_files import listing_hash
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles, image_listings
@@ -19,10 +19,13 @@ from cosmos.evaluation.perception.metrics import (
     PREFERENCE_CHANCE,
     captions_preferred,
     chance_by_kind,
-    composition_scores,
+    composed_pairs,
     images_chosen,
+    share_of_right,
     shares_by_kind,
+    values_by_kind,
 )
+from cosmos.run.statistics.image_values import AnswerCounts
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class SharedImages:
     def listings(self) -> dict[Path, str]:
         """Return the hash of the images' names and sizes by their folder."""
         return image_listings(self.images, self.keys())
+
+    def image_set(self) -> str:
+        """Return the hash of the names of the images without repetitions."""
+        return listing_hash(map(self.images.key, range(len(self.images))))
 
 
 @dataclass(frozen=True)
@@ -83,25 +90,35 @@ class CaptionedPairs:
         """Return a string that differs once an image, a caption or a kind does."""
         return fingerprint_strings([*self.images.keys(), *self.captions, *self.kinds])
 
+    def image_set(self) -> str:
+        """Return the hash of the names of the images, pair by pair."""
+        return listing_hash(self.images.keys())
+
     def size(self) -> dict[str, int]:
         """Return the numbers of images and pairs."""
         return {"num_images": len(self.images.images), "num_pairs": len(self.kinds)}
 
 
-def measure_hard_negatives(dataset: HardNegatives, embedder: Embedder) -> Figures:
+def measure_hard_negatives(dataset: HardNegatives, embedder: Embedder) -> Measurement:
     """Return the share of captions preferred to their negatives: of each kind, and the mean over kinds."""
     images, texts = dataset.images.embed(embedder), embedder.texts(dataset.captions + dataset.negatives)
-    return shares_by_kind(captions_preferred(images, *texts.chunk(2)), dataset.kinds)
+    right, shared = captions_preferred(images, *texts.chunk(2)), dataset.images
+    values = values_by_kind(right, dataset.kinds, shared.index, len(shared.images))
+    return Measurement(shares_by_kind(right, dataset.kinds), values)
 
 
-def measure_statements(pairs: CaptionedPairs, embedder: Embedder) -> Figures:
+def measure_statements(pairs: CaptionedPairs, embedder: Embedder) -> Measurement:
     """Return the share of pairs whose statements both choose their image: of each kind, and the mean."""
-    return shares_by_kind(images_chosen(*pairs.embed(embedder)), pairs.kinds)
+    right, num_pairs = images_chosen(*pairs.embed(embedder)), len(pairs.kinds)
+    values = values_by_kind(right, pairs.kinds, range(num_pairs), num_pairs)
+    return Measurement(shares_by_kind(right, pairs.kinds), values)
 
 
-def measure_composition(pairs: CaptionedPairs, embedder: Embedder) -> Figures:
+def measure_composition(pairs: CaptionedPairs, embedder: Embedder) -> Measurement:
     """Return text, image and group score."""
-    return composition_scores(*pairs.embed(embedder))
+    scores = composed_pairs(*pairs.embed(embedder))
+    values = {name: AnswerCounts.of_images(right.cpu().numpy()).values() for name, right in scores.items()}
+    return Measurement({name: share_of_right(right) for name, right in scores.items()}, values)
 
 
 def open_hard_negatives(dataset: HardNegatives, sources: Sequence[Path]) -> OpenDataset:
@@ -114,6 +131,7 @@ def open_hard_negatives(dataset: HardNegatives, sources: Sequence[Path]) -> Open
         fingerprint=fingerprint_strings([*dataset.images.keys(), *texts]),
         measure=partial(measure_hard_negatives, dataset),
         listings=dataset.images.listings(),
+        image_set=dataset.images.image_set(),
     )
 
 
@@ -126,6 +144,7 @@ def open_statements(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_statements, pairs),
         listings=pairs.images.listings(),
+        image_set=pairs.image_set(),
     )
 
 
@@ -138,4 +157,5 @@ def open_composition(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_composition, pairs),
         listings=pairs.images.listings(),
+        image_set=pairs.image_set(),
     )

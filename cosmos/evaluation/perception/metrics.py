@@ -18,6 +18,7 @@ from cosmos.config.figures import (
     Figures,
 )
 from cosmos.errors import InputError
+from cosmos.run.statistics.image_values import AnswerCounts, FloatArray
 
 PREFERENCE_CHANCE = 1 / 2
 """Expected share of `captions_preferred` for random cosines."""
@@ -56,16 +57,17 @@ def images_chosen(images: Tensor, captions: Tensor) -> Tensor:
 
 
 def composition_scores(images: Tensor, captions: Tensor) -> Figures:
-    """Return the shares of pairs (P, 2, D) with right captions, images and both: `text`, `image`, `group`.
+    """Return the shares of pairs (P, 2, D) with right captions, images and both: `text`, `image`, `group`."""
+    return {name: share_of_right(right) for name, right in composed_pairs(images, captions).items()}
+
+
+def composed_pairs(images: Tensor, captions: Tensor) -> dict[str, Tensor]:
+    """Return True, (P,), by score: where captions, images and both of a pair (P, 2, D) are right.
 
     Source: Winoground.
     """
     text, image = captions_chosen(images, captions), images_chosen(images, captions)
-    return {
-        TEXT_SCORE.name: share_of_right(text),
-        IMAGE_SCORE.name: share_of_right(image),
-        GROUP_SCORE.name: share_of_right(text & image),
-    }
+    return {TEXT_SCORE.name: text, IMAGE_SCORE.name: image, GROUP_SCORE.name: text & image}
 
 
 def shares_by_kind(right: Tensor, kinds: Sequence[str]) -> Figures:
@@ -80,6 +82,21 @@ def shares_by_kind(right: Tensor, kinds: Sequence[str]) -> Figures:
         raise InputError("a kind of items is called mean, as the mean over kinds is; rename it")
     shares = {KIND_SCORE.key(kind): share_of_right(right[own]) for kind, own in rows.items()}
     return {**shares, MEAN_OVER_KINDS.name: fmean(shares.values())}
+
+
+def values_by_kind(
+    right: Tensor, kinds: Sequence[str], images: Sequence[int], num_images: int
+) -> dict[str, FloatArray]:
+    """Return the values of the images, (num_images,), of each of the `shares_by_kind` of items (N,).
+
+    `images`: image, or pair, of each item, (N,).
+    """
+    numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    answers = AnswerCounts.of_queries(
+        images, num_images, right.cpu().numpy(), [numbers[kind] for kind in kinds]
+    )
+    by_kind = {KIND_SCORE.key(kind): answers.of_group(number).values() for kind, number in numbers.items()}
+    return {**by_kind, MEAN_OVER_KINDS.name: answers.values()}
 
 
 def chance_by_kind(kinds: Sequence[str], chance: float) -> Figures:

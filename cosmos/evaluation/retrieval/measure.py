@@ -8,13 +8,13 @@ from typing import Self
 
 import torch
 
-from cosmos.config.figures import Figures
 from cosmos.errors import InputError
-from cosmos.evaluation.card import OpenDataset
+from cosmos.evaluation.card import Measurement, OpenDataset
+from cosmos.evaluation.dataset_files import listing_hash
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import Images, image_listings
-from cosmos.evaluation.retrieval.metrics import retrieval_chance, retrieval_metrics
+from cosmos.evaluation.retrieval.metrics import rank_retrieval, retrieval_chance
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,11 @@ class RetrievalDataset:
         return cls(images, tuple(caption for own in captions for caption in own), owners)
 
 
-def measure(dataset: RetrievalDataset, embedder: Embedder) -> Figures:
-    """Return an encoder's recalls and ranks in both directions."""
+def measure(dataset: RetrievalDataset, embedder: Embedder) -> Measurement:
+    """Return an encoder's recalls and ranks in both directions, and the values of images for recalls."""
     images, captions = embedder.images(dataset.images), embedder.texts(dataset.captions)
-    return retrieval_metrics(images, captions, torch.tensor(dataset.caption_to_image))
+    ranks = rank_retrieval(images, captions, torch.tensor(dataset.caption_to_image))
+    return Measurement(ranks.figures(), ranks.image_values())
 
 
 def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDataset:
@@ -52,4 +53,5 @@ def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDatase
         fingerprint=fingerprint_strings([images.collection, *keys, *dataset.captions, *map(str, owners)]),
         measure=partial(measure, dataset),
         listings=image_listings(images, keys),
+        image_set=listing_hash(keys),
     )

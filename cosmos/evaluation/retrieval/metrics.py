@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cosmos.config.figures import IMAGE_TO_TEXT, RECALLS, TEXT_TO_IMAGE, Figures, RetrievalMetrics
 from cosmos.errors import InputError
+from cosmos.run.statistics.image_values import AnswerCounts, FloatArray
 
 SIMILARITIES_AT_ONCE = 4_000_000
 """Number of similarities held at once: 16 MB, so that a chunk and its masks stay in the processor's cache."""
@@ -32,8 +33,40 @@ class QueryRanks:
     """(Q,) bool: True where a candidate that is not its own scores the same as the best own one"""
 
 
+@dataclass(frozen=True)
+class RetrievalRanks:
+    """Ranks of I images among all captions, and of C captions among all images."""
+
+    of_images: QueryRanks
+    of_captions: QueryRanks
+    caption_to_image: Tensor
+    """(C,) index of each caption's image"""
+
+    def figures(self) -> Figures:
+        """Return the metrics of both directions."""
+        return {**_summarise(IMAGE_TO_TEXT, self.of_images), **_summarise(TEXT_TO_IMAGE, self.of_captions)}
+
+    def image_values(self) -> dict[str, FloatArray]:
+        """Return the values of the images, (I,), of each recall: of an image with all its captions."""
+        ranks, owners = self.of_images.ranks.cpu().numpy(), self.caption_to_image.cpu().numpy()
+        of_captions = self.of_captions.ranks.cpu().numpy()
+        by_image = {IMAGE_TO_TEXT.recall(k): AnswerCounts.of_images(ranks < k) for k in RECALLS}
+        by_caption = {
+            TEXT_TO_IMAGE.recall(k): AnswerCounts.of_queries(owners, len(ranks), of_captions < k)
+            for k in RECALLS
+        }
+        return {metric.name: counts.values() for metric, counts in (by_image | by_caption).items()}
+
+
 def retrieval_metrics(image_embeddings: Tensor, text_embeddings: Tensor, caption_to_image: Tensor) -> Figures:
-    """Return metrics of both directions from normalised embeddings (I, D), (C, D).
+    """Return the metrics of `rank_retrieval`."""
+    return rank_retrieval(image_embeddings, text_embeddings, caption_to_image).figures()
+
+
+def rank_retrieval(
+    image_embeddings: Tensor, text_embeddings: Tensor, caption_to_image: Tensor
+) -> RetrievalRanks:
+    """Return ranks in both directions from normalised embeddings (I, D), (C, D).
 
     `caption_to_image`: index of each caption's image, (C,).
     Similarities are computed in chunks and never held together. Source: COSMOS, evaluation of retrieval.
@@ -45,10 +78,11 @@ def retrieval_metrics(image_embeddings: Tensor, text_embeddings: Tensor, caption
     images = torch.arange(len(image_embeddings), device=caption_to_image.device)
     by_image = _similarities(image_embeddings, text_embeddings)
     by_caption = _similarities(text_embeddings, image_embeddings)
-    return {
-        **_summarise(IMAGE_TO_TEXT, _rank_queries(by_image, images, caption_to_image)),
-        **_summarise(TEXT_TO_IMAGE, _rank_queries(by_caption, caption_to_image, images)),
-    }
+    return RetrievalRanks(
+        _rank_queries(by_image, images, caption_to_image),
+        _rank_queries(by_caption, caption_to_image, images),
+        caption_to_image,
+    )
 
 
 def retrieval_chance(num_images: int, caption_to_image: Tensor) -> Figures:

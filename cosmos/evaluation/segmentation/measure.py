@@ -4,10 +4,11 @@ Images are read and resized, their windows encoded, and pixels counted by true a
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,12 +18,12 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
-from cosmos.config.figures import Figures, name_with_attention
+from cosmos.config.figures import MEAN_IOU, PIXEL_ACCURACY, name_with_attention
 from cosmos.data.image_crops import MAX_ASPECT, normalise
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import rank, world_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError
-from cosmos.evaluation.card import SegmentedImage
+from cosmos.evaluation.card import Measurement, SegmentedImage
 from cosmos.evaluation.embed import (
     NOT_FINITE,
     Embedder,
@@ -37,12 +38,16 @@ from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.metrics import (
     confusion,
     cut_windows,
+    hits_and_unions,
     predict,
     segmentation_logits,
     segmentation_metrics,
 )
+from cosmos.run.statistics.image_values import AnswerCounts, FloatArray
 
 logger = logging.getLogger(__name__)
+
+_Value = TypeVar("_Value")
 
 MAX_LONG_SIDE = 2048
 """Largest number of pixels that a long side is resized to."""
@@ -66,7 +71,7 @@ class SegmentationDataset:
     protocol: SegmentationProtocol
 
 
-def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder) -> Figures:
+def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder) -> Measurement:
     """Return <attention>_mIoU, _accuracy and _IoU/<class>, for every kind of attention in one pass.
 
     In a process group each rank takes its share of the images. An image or mask that cannot be read or does
@@ -79,18 +84,54 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
             *(dataset.name, window, short_side),
         )
     queries = _embed_queries(dataset, embedder)
-    counts = torch.stack(on_every_rank(lambda: _count_pixels(dataset, attention, embedder, queries))).sum(
-        dim=0
-    )
+    counts = _PixelCounts.join(on_every_rank(lambda: _count_pixels(dataset, attention, embedder, queries)))
     try:
-        figures = [segmentation_metrics(matrix, dataset.names) for matrix in counts]
+        figures = [segmentation_metrics(matrix, dataset.names) for matrix in counts.confusion]
     except InputError as error:
         raise InputError(f"{dataset.name}: {error}") from None
+    return Measurement(
+        _by_attention(attention, figures),
+        _by_attention(attention, [counts.image_values(number) for number in range(len(attention))]),
+    )
+
+
+def _by_attention(attention: Sequence[Attention], parts: Sequence[Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Return what belongs to metrics, by the names that these have with each kind of attention."""
     return {
         name_with_attention(name, kind): value
-        for kind, figures_of_kind in zip(attention, figures, strict=True)
-        for name, value in figures_of_kind.items()
+        for kind, part in zip(attention, parts, strict=True)
+        for name, value in part.items()
     }
+
+
+@dataclass(frozen=True)
+class _PixelCounts:
+    """Numbers of pixels of N images, for A kinds of attention and C classes, on the CPU."""
+
+    confusion: Tensor
+    """(A, C, C) int64: pixels of each class (row) by predicted class (column), of all images"""
+    by_image: Tensor
+    """(N, A, 2, C) int64: intersections and unions of predicted and true pixels of each image"""
+
+    @classmethod
+    def join(cls, parts: Sequence["_PixelCounts"]) -> "_PixelCounts":
+        """Return the counts of all images from those of ranks, each of which took every n-th image."""
+        by_image = torch.cat([part.by_image for part in parts])  # of the right shape and type
+        for number, part in enumerate(parts):
+            by_image[number :: len(parts)] = part.by_image
+        return cls(torch.stack([part.confusion for part in parts]).sum(dim=0), by_image)
+
+    def image_values(self, attention: int) -> dict[str, FloatArray]:
+        """Return the values of the images, (N,), of mIoU and pixel accuracy by a kind of attention."""
+        hits, unions = self.by_image[:, attention].numpy().swapaxes(0, 1)
+        pixels = (unions + hits).sum(
+            axis=1, keepdims=True
+        ) // 2  # a wrong one is in the unions of two classes
+        accuracy = AnswerCounts.of_table(hits.sum(axis=1, keepdims=True), pixels)
+        return {
+            MEAN_IOU.name: AnswerCounts.of_table(hits, unions).values(),
+            PIXEL_ACCURACY.name: accuracy.values(),
+        }
 
 
 def segment_examples(
@@ -117,18 +158,22 @@ def _embed_queries(dataset: SegmentationDataset, embedder: Embedder) -> Tensor:
 
 def _count_pixels(
     dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder, queries: Tensor
-) -> Tensor:
-    """Return the confusion matrices of this rank's images, (attention, C, C) int64 on the CPU."""
+) -> _PixelCounts:
+    """Return the counts of this rank's images."""
     mine, num_classes = range(len(dataset.images))[rank() :: world_size()], len(dataset.classes)
     device = embedder.encoder.device
     counts = torch.zeros(len(attention), num_classes, num_classes, dtype=torch.long, device=device)
+    by_image = torch.zeros(len(mine), len(attention), 2, num_classes, dtype=torch.long, device=device)
     with progress_bar("images", len(mine), embedder.quiet) as advance:
-        for sample, predictions in _predict_images(dataset, attention, embedder, queries, mine):
+        images = _predict_images(dataset, attention, embedder, queries, mine)
+        for parts, (sample, predictions) in zip(by_image, images, strict=True):
             labels = sample.labels.to(device)
-            for count, predicted in zip(counts, predictions, strict=True):
-                count += confusion(labels, predicted, num_classes)
+            for kind, predicted in enumerate(predictions):
+                matrix = confusion(labels, predicted, num_classes)
+                counts[kind] += matrix
+                parts[kind] = hits_and_unions(matrix)
             advance(1)
-    return counts.cpu()
+    return _PixelCounts(counts.cpu(), by_image.cpu())
 
 
 def _predict_images(

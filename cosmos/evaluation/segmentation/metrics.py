@@ -149,6 +149,12 @@ def confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
     return pairs.bincount(minlength=num_classes**2).view(num_classes, num_classes)
 
 
+def hits_and_unions(confusion: Tensor) -> Tensor:
+    """Return the pixels of each class that are predicted so, and those in either, (2, C), by (C, C)."""
+    hits = confusion.diagonal()
+    return torch.stack([hits, confusion.sum(dim=0) + confusion.sum(dim=1) - hits])
+
+
 def segmentation_metrics(confusion: Tensor, names: Sequence[str]) -> Figures:
     """Return mIoU, pixel accuracy and each class's IoU/<name>, from a (C, C) confusion matrix.
 

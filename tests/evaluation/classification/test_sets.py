@@ -47,7 +47,7 @@ def open_own(described: ClassificationSet, folder: Path) -> OpenDataset:
 
 def test_folders_of_ones_own_are_measured(tmp_path: Path) -> None:
     opened = open_own(write_own(tmp_path), tmp_path)
-    found = opened.measure(embedder(tmp_path, ColourEncoder()))
+    found = opened.measure(embedder(tmp_path, ColourEncoder())).figures
     assert opened.size == {"num_images": 6, "num_classes": 3}
     assert found == pytest.approx(
         {

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -51,7 +52,10 @@ def open_own(folder: Path, layout: str, annotations: str, images: str = "images"
 
 
 def figures(folder: Path, dataset: OpenDataset) -> Figures:
-    return dataset.measure(Embedder(WordEncoder(), machine(folder), NoCache(), quiet=True))
+    measured = dataset.measure(Embedder(WordEncoder(), machine(folder), NoCache(), quiet=True))
+    means = {name: float(np.nanmean(values)) for name, values in measured.values.items()}
+    assert means == pytest.approx(measured.figures)
+    return measured.figures
 
 
 def write_image(path: Path, colour: str, mode: str = "RGB") -> None:

@@ -248,7 +248,7 @@ def test_an_encoder_that_knows_colours_finds_every_image_and_caption(tmp_path: P
     write_split(tmp_path / "data" / "colours" / "heldout", samples)
     card = next(card for card in CARDS if card.name == "heldout")
     opened = card.open(PARAMS, machine(tmp_path))
-    metrics = opened.measure(embedder(tmp_path, ColourEncoder()))
+    metrics = opened.measure(embedder(tmp_path, ColourEncoder())).figures
     assert opened.size == {"num_images": 5, "num_captions": 5}
     assert metrics["image_to_text_R@1"] == metrics["text_to_image_R@1"] == 1
     assert metrics["image_to_text_ties"] == metrics["text_to_image_ties"] == 0

@@ -100,12 +100,16 @@ def stripes(
     return SegmentationDataset("stripes", images, masks, words, names, protocol)
 
 
+def measured(dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder) -> Figures:
+    return measure(dataset, attention, embedder).figures
+
+
 def test_images_are_segmented_by_the_words_of_classes_and_compared_at_the_size_of_their_masks(
     tmp_path: Path,
 ) -> None:
     # Half of blue is labelled green: IoU 1 of red, 0 of green, and 1/2 of blue.
     dataset = stripes(tmp_path, (["red", "blue", "blue", "red"], [0, 2, 1, 0]))
-    assert measure(dataset, ["csa"], embedder()) == {
+    assert measured(dataset, ["csa"], embedder()) == {
         "csa_mIoU": pytest.approx(0.5),
         "csa_accuracy": pytest.approx(0.75),
         "csa_IoU/red": pytest.approx(1),
@@ -116,7 +120,7 @@ def test_images_are_segmented_by_the_words_of_classes_and_compared_at_the_size_o
 
 def test_every_kind_of_attention_has_figures_of_its_own(tmp_path: Path) -> None:
     dataset = stripes(tmp_path, (["red", "blue"], [0, 2]))
-    figures = measure(dataset, ["csa", "plain"], embedder())
+    figures = measured(dataset, ["csa", "plain"], embedder())
     assert {name for name in figures if "/" not in name} == {
         "csa_mIoU",
         "csa_accuracy",
@@ -127,27 +131,27 @@ def test_every_kind_of_attention_has_figures_of_its_own(tmp_path: Path) -> None:
 
 def test_a_class_is_found_by_any_of_its_words_and_named_by_the_first(tmp_path: Path) -> None:
     dataset = stripes(tmp_path, (["red", "yellow", "blue"], [0, 0, 1]), classes=["red,yellow", "blue"])
-    figures = measure(dataset, ["plain"], embedder())
+    figures = measured(dataset, ["plain"], embedder())
     assert figures["plain_IoU/red"] == figures["plain_IoU/blue"] == 1
 
 
 def test_figures_are_of_one_confusion_matrix_over_the_whole_set(tmp_path: Path) -> None:
     # Green: 400 pixels right in the first image, 400 missed in the second.
     dataset = stripes(tmp_path, (["red", "green"], [0, 1]), (["red", "red"], [0, 1]))
-    figures = measure(dataset, ["plain"], embedder())
+    figures = measured(dataset, ["plain"], embedder())
     assert figures["plain_IoU/green"] == pytest.approx(1 / 2)
     assert figures["plain_IoU/red"] == pytest.approx(2 / 3)
 
 
 def test_ignored_pixels_do_not_count(tmp_path: Path) -> None:
     dataset = stripes(tmp_path, (["red", "blue", "green"], [0, 255, 1]))
-    assert measure(dataset, ["plain"], embedder())["plain_accuracy"] == 1
+    assert measured(dataset, ["plain"], embedder())["plain_accuracy"] == 1
 
 
 def test_where_label_0_is_ignored_classes_are_labelled_from_1(tmp_path: Path) -> None:
     protocol = SegmentationProtocol(short_side=16, zero_is_ignored=True)
     dataset = stripes(tmp_path, (["red", "blue", "green"], [1, 0, 2]), protocol=protocol)
-    assert measure(dataset, ["plain"], embedder())["plain_mIoU"] == 1
+    assert measured(dataset, ["plain"], embedder())["plain_mIoU"] == 1
 
 
 MANY = (
@@ -163,8 +167,8 @@ def test_figures_do_not_depend_on_workers_and_batches(
     tmp_path: Path, workers: int, window_batch_size: int
 ) -> None:
     dataset = stripes(tmp_path, *MANY)
-    expected = measure(dataset, ["csa"], embedder())
-    found = measure(dataset, ["csa"], embedder(workers=workers, window_batch_size=window_batch_size))
+    expected = measured(dataset, ["csa"], embedder())
+    found = measured(dataset, ["csa"], embedder(workers=workers, window_batch_size=window_batch_size))
     assert found == pytest.approx(expected)
 
 
@@ -177,20 +181,21 @@ class CountingColours(PromptedColours):
 
 def test_windows_of_several_images_share_a_batch(tmp_path: Path) -> None:
     encoder = CountingColours()
-    measure(stripes(tmp_path, *MANY), ["csa"], embedder(encoder, window_batch_size=16))
+    measured(stripes(tmp_path, *MANY), ["csa"], embedder(encoder, window_batch_size=16))
     # Images are 16 high and 48, 16, 32 and 64 wide: 3 rows of 11, 3, 7 and 15 windows.
     assert [len(batch) for batch in encoder.image_batches] == [16] * 6 + [12]
 
 
 def run_rank(rank: int, folder: str) -> None:
     with process_group("cpu", timedelta(minutes=5)):
-        figures = measure(stripes(Path(folder) / str(rank), *MANY), ["csa"], embedder())
+        whole = measure(stripes(Path(folder) / str(rank), *MANY), ["csa"], embedder())
         one = stripes(Path(folder) / str(rank), MANY[0])
-        alone = measure(one, ["csa"], embedder())
+        alone = measured(one, ["csa"], embedder())
         write_mask(Path(folder) / str(rank) / "0-mask.png", [0, 7, 1])
         with pytest.raises(ValueError, match="label 7"):  # on the rank that has no image as well
-            measure(one, ["csa"], embedder())
-    (Path(folder) / f"{rank}.json").write_text(json.dumps([figures, alone]))
+            measured(one, ["csa"], embedder())
+    values = {name: of_images.tolist() for name, of_images in whole.values.items()}
+    (Path(folder) / f"{rank}.json").write_text(json.dumps([whole.figures, alone, values]))
 
 
 def test_ranks_share_the_images_and_all_get_the_figures_of_the_whole(tmp_path: Path) -> None:
@@ -198,17 +203,19 @@ def test_ranks_share_the_images_and_all_get_the_figures_of_the_whole(tmp_path: P
         (tmp_path / name).mkdir()
     run_ranks(run_rank, str(tmp_path))
     expected: list[Figures] = [
-        measure(stripes(tmp_path / "whole", *pictures), ["csa"], embedder()) for pictures in (MANY, MANY[:1])
+        measured(stripes(tmp_path / "whole", *pictures), ["csa"], embedder()) for pictures in (MANY, MANY[:1])
     ]
+    values = measure(stripes(tmp_path / "whole", *MANY), ["csa"], embedder()).values
     for rank in (0, 1):
-        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        *found, shared = json.loads((tmp_path / f"{rank}.json").read_text())
         assert found == [pytest.approx(figures) for figures in expected]
+        assert shared == {name: pytest.approx(of_images.tolist()) for name, of_images in values.items()}
 
 
 def test_an_image_is_named_by_its_mask_when_its_embedding_is_not_finite(tmp_path: Path) -> None:
     dataset = stripes(tmp_path, (["red"], [0]), (["yellow"], [0]))
     with pytest.raises(ValueError, match=r"the image of .*1-mask\.png is not finite; take a checkpoint"):
-        measure(dataset, ["csa"], embedder(BrokenColours()))
+        measured(dataset, ["csa"], embedder(BrokenColours()))
 
 
 def test_a_gpu_with_too_little_memory_is_an_error_that_names_the_batch_of_windows(
@@ -219,7 +226,7 @@ def test_a_gpu_with_too_little_memory_is_an_error_that_names_the_batch_of_window
 
     monkeypatch.setattr(PromptedColours, "encode_patches", fail)
     with pytest.raises(OutOfMemoryError, match=r"16 at a time .* set COSMOS_WINDOW_BATCH_SIZE to less"):
-        measure(stripes(tmp_path, *MANY), ["csa"], embedder())
+        measured(stripes(tmp_path, *MANY), ["csa"], embedder())
 
 
 def test_images_are_enlarged_to_what_the_model_sees_and_that_is_told(
@@ -228,13 +235,13 @@ def test_images_are_enlarged_to_what_the_model_sees_and_that_is_told(
     small, large = (
         stripes(tmp_path, (["red"], [0]), protocol=SegmentationProtocol(short_side=side)) for side in (7, 8)
     )
-    assert measure(small, ["csa"], embedder()) == measure(large, ["csa"], embedder())
+    assert measured(small, ["csa"], embedder()) == measured(large, ["csa"], embedder())
     assert caplog.text.count("stripes: images are enlarged to the 8 pixels that the model sees") == 1
 
 
 def test_a_set_whose_pixels_are_all_ignored_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="stripes: no pixel has a label; ignore_label"):
-        measure(stripes(tmp_path, (["red"], [255])), ["csa"], embedder())
+        measured(stripes(tmp_path, (["red"], [255])), ["csa"], embedder())
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -245,7 +252,7 @@ def test_a_damaged_image_or_mask_is_named_without_a_traceback(
     dataset = stripes(tmp_path, (["red"], [0]), (["blue"], [2]))
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:50])
     with pytest.raises(ValueError, match=rf"^.*/{name}: .*leaves no image out") as caught:
-        measure(dataset, ["csa"], embedder(workers=workers))
+        measured(dataset, ["csa"], embedder(workers=workers))
     assert "Traceback" not in str(caught.value)
 
 
@@ -253,7 +260,7 @@ def test_an_image_that_is_nearly_a_line_is_refused(tmp_path: Path) -> None:
     dataset = stripes(tmp_path, (["red"], [0]))
     Image.new("RGB", (51, 1)).save(tmp_path / "0.png")
     with pytest.raises(ValueError, match="more than 50 times as long as wide"):
-        measure(dataset, ["csa"], embedder())
+        measured(dataset, ["csa"], embedder())
 
 
 class TestLabels:

@@ -269,7 +269,7 @@ def test_an_opened_dataset_can_be_measured(tmp_path: Path) -> None:
     figures = open_own(tmp_path, short_side=16).measure(
         Embedder(ColourEncoder(), machine(tmp_path), NoCache(), quiet=True)
     )
-    assert {"csa_mIoU", "plain_mIoU"} <= figures.keys()
+    assert {"csa_mIoU", "plain_mIoU"} <= figures.figures.keys()
 
 
 def test_the_fingerprint_differs_once_a_mask_a_class_or_a_setting_does(tmp_path: Path) -> None:
