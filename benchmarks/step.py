@@ -3,11 +3,10 @@
 The straightforward one runs each view through open_clip's blocks by itself, every caption at full length,
 projects the tokens' keys and values for every view, and computes each pair of views and each direction
 separately. Both give the same loss, which is checked. Time is CPU time of one thread, measured in turns in
-one process. Memory is the growth of the peak from a step on half the batch to one on all of it, each in a
-process of its own. The limit is the time that the machine's product of large matrices takes for our
-floating-point operations.
+one process. Memory is the growth of the peak from a step on one sample to one on three, each in a process of
+its own. One product of large matrices, with as many floating-point operations as ours, is the limit.
 
-    python benchmarks/step.py [--architecture ViT-B-16] [--batch 4] [--turns 3] [--json]
+    python benchmarks/step.py [--architecture ViT-B-16] [--batch 2] [--turns 2] [--json]
 """
 
 import json
@@ -15,45 +14,54 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from rows import Row, benchmark_parser, measure_alone, peak_megabytes, print_rows
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
-from torch.utils.flop_counter import FlopCounterMode
 
-from cosmos.config.machine import Machine
+from cosmos.config.machine import ActivationCheckpointing, Machine
 from cosmos.config.params import ModelParams, Params, ViewParams
 from cosmos.data.batch import Batch
 from cosmos.distributed.group import ProcessRank
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
-from cosmos.model.packing import caption_lengths
+from cosmos.model.packing import Lengths, caption_lengths, group_shapes
 from cosmos.model.towers import position_embedding
+from cosmos.training.flops import step_flops
 from cosmos.training.step import Learner
+
+VIEWS = ViewParams(image_size=224, local_size=96, num_local_crops=6, num_captions=8)
 
 GLOBAL_LENGTHS, LOCAL_LENGTHS = (15, 61), (10, 31)
 """Tokens of a global caption, one to five sentences, and of a local one, a sentence: bounds of a range."""
 
 CONTEXT, VOCABULARY = 77, 49408
-SIDE = 2048
-"""Side of the matrices whose product is the limit."""
+SIDE, PRODUCTS = 2048, 4
+"""Side of the matrices whose product is the limit, and times that it is computed in a turn."""
 
 
-def random_batch(params: Params, size: int) -> Batch:
-    views = params.views
-    tokens = torch.zeros(size, views.num_captions, CONTEXT, dtype=torch.long)
+def random_captions(num_captions: int, size: int) -> tuple[Tensor, Lengths]:
+    """Return the tokens of the captions of each sample, and their lengths."""
+    tokens = torch.zeros(size, num_captions, CONTEXT, dtype=torch.long)
     for captions in tokens:
         for i, row in enumerate(captions):
             length = int(torch.randint(*(GLOBAL_LENGTHS if i < 2 else LOCAL_LENGTHS), ()))
             row[:length] = torch.randint(1, VOCABULARY - 1, (length,))
             row[length - 1] = VOCABULARY - 1
+    return tokens, caption_lengths(tokens)
+
+
+def random_batch(params: Params, size: int) -> Batch:
+    views = params.views
     return Batch(
         torch.randn(size, 2, 3, views.image_size, views.image_size),
         torch.randn(size, views.num_local_crops, 3, views.local_size, views.local_size),
-        tokens,
-        caption_lengths(tokens),
+        *random_captions(views.num_captions, size),
         tuple(map(str, range(size))),
     )
 
@@ -112,94 +120,149 @@ def straightforward(student: Cosmos, teacher: Cosmos, batch: Batch) -> Tensor:
     return nce(f, g, student.logit_scale.exp()) + distill
 
 
-VIEWS = ViewParams(image_size=224, local_size=96, num_local_crops=6, num_captions=8)
 KINDS = ("straightforward", "ours", "cheap")
 """The published way; ours; and ours when cheap activations are computed again."""
 
+CAPTIONS_OF = 256
+"""Number of samples whose captions are packed together to count their tokens."""
 
-def seeded_step(kind: str, architecture: str, size: int) -> Callable[[], Tensor]:
-    """Return a step's forward and backward pass, on the same batch for every kind."""
-    params = Params(model=ModelParams(architecture=architecture), views=VIEWS)
+
+def say(text: str) -> None:
+    print(f"benchmarks/step.py: {text} ...", file=sys.stderr, flush=True)
+
+
+def params_of(architecture: str) -> Params:
+    return Params(model=ModelParams(architecture=architecture), views=VIEWS)
+
+
+def make_learner(params: Params) -> Learner:
     process = ProcessRank(0, 1, torch.device("cpu"))
-    machine = Machine(activation_checkpointing="cheap" if kind == "cheap" else "none")
-    learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
-    torch.manual_seed(0)
-    batch = random_batch(params, size)
+    return Learner(ModelConfig.of(params), params.pretrain, Machine(), process)
 
-    def step() -> Tensor:
-        learner.optimizer.zero_grad()
-        if kind != "straightforward":
-            return learner.backward(batch, learner.teach(batch)).total.detach()
+
+def take_step(kind: str, learner: Learner, batch: Batch) -> Tensor:
+    """Return the loss of a step after its forward and backward pass."""
+    if kind == "straightforward":
         loss = straightforward(learner.student, learner.teacher, batch)
         torch.autograd.backward(loss)
         return loss.detach()
+    checkpointing: ActivationCheckpointing = "cheap" if kind == "cheap" else "none"
+    learner.student.run_blocks = replace(learner.student.run_blocks, checkpointing=checkpointing)
+    return learner.backward(batch, learner.teach(batch)).total.detach()
 
-    return step
 
-
-def cpu_seconds(work: Callable[[], Any]) -> float:
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Return the CPU seconds of some work."""
     began = time.process_time()
     work()
     return time.process_time() - began
 
 
-def count_operations(step: Callable[[], Tensor]) -> int:
-    """Return the floating-point operations of a step's products, forward and backward."""
-    with FlopCounterMode(display=False) as counter:
-        step()
-    total: int = counter.get_total_flops()
-    return total
-
-
-def measure_time(architecture: str, size: int, turns: int) -> dict[str, float]:
+def measure_time(learner: Learner, batch: Batch, turns: int) -> dict[str, float]:
     """Return the median CPU seconds of a step by kind, and those of a product with our operations."""
-    steps = {kind: seeded_step(kind, architecture, size) for kind in KINDS}
-    losses = [float(step()) for step in steps.values()]
+    left, right = torch.randn(2, SIDE, SIDE)
+    works: dict[str, Callable[[], Any]] = {kind: partial(take_step, kind, learner, batch) for kind in KINDS}
+    works["product"] = lambda: [left @ right for _ in range(PRODUCTS)]
+    seconds: dict[str, list[float]] = {kind: [] for kind in works}
+    for turn in range(turns):  # in turns, so that a busy moment of the machine hits all
+        for kind, work in works.items():
+            say(f"turn {turn + 1} of {turns}: {kind}")
+            learner.optimizer.zero_grad()
+            seconds[kind].append(seconds_of(work))
+    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
+    operations = step_flops(learner.student, batch, has_teacher=True)
+    return {**medians, "product": medians["product"] * operations / (PRODUCTS * 2 * SIDE**3)}
+
+
+def compare_losses(learner: Learner, batch: Batch) -> None:
+    """Take a first step of each kind, and end the benchmark where their losses differ."""
+    losses = []
+    for kind in KINDS:
+        say(f"first step: {kind}")
+        losses.append(float(take_step(kind, learner, batch)))
     if max(losses) - min(losses) > 1e-4:
         sys.exit(f"the losses differ: {losses}")
-    left, right = torch.randn(2, SIDE, SIDE)
-    operations = count_operations(steps["ours"]) / (2 * SIDE**3)
-    works: dict[str, Callable[[], Any]] = {**steps, "product": lambda: left @ right}
-    seconds: dict[str, list[float]] = {kind: [] for kind in works}
-    for _ in range(turns):  # in turns, so that a busy moment of the machine hits all
-        for kind, work in works.items():
-            seconds[kind].append(cpu_seconds(work))
-    medians = {kind: statistics.median(values) for kind, values in seconds.items()}
-    return {**medians, "product": medians["product"] * operations}
 
 
-def measure_memory(kind: str, architecture: str, size: int) -> float:
-    """Return the megabytes by which a sample raises the peak, with half of them and all of them."""
-    options = ["--architecture", architecture, "--batch"]
-    peaks: list[float] = [measure_alone(__file__, kind, *options, n)["megabytes"] for n in (size // 2, size)]
-    return (peaks[1] - peaks[0]) / (size - size // 2)
+def measure_memory(architecture: str) -> dict[str, float]:
+    """Return the megabytes by which a sample raises the peak of a step, by kind.
+
+    Processes of their own take a step on one sample and on three.
+    """
+    say("memory: steps in processes of their own")
+    tasks = [(kind, "--architecture", architecture, "--batch", n) for kind in KINDS for n in (1, 3)]
+    with ThreadPoolExecutor(2) as pool:
+        peaks = [
+            result["megabytes"] for result in pool.map(lambda task: measure_alone(__file__, *task), tasks)
+        ]
+    return {kind: (peaks[2 * i + 1] - peaks[2 * i]) / 2 for i, kind in enumerate(KINDS)}
+
+
+def peak_of_step(kind: str, params: Params, size: int) -> float:
+    """Return this process's peak of memory after a step, with gradients that are there before it.
+
+    Without them, few samples would not show: their activations are freed before the last gradients come.
+    """
+    learner = make_learner(params)
+    for parameter in learner.student.parameters():
+        parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
+    torch.manual_seed(0)
+    take_step(kind, learner, random_batch(params, size))
+    return peak_megabytes()
+
+
+def count_caption_tokens() -> tuple[float, float]:
+    """Return the tokens a sample of captions that are packed: those that are needed, and those computed."""
+    lengths = random_captions(VIEWS.num_captions, CAPTIONS_OF)[1][
+        :, 1:
+    ]  # global caption 1 keeps all of its states
+    computed = sum(count * length for count, length in group_shapes(lengths.flatten()))
+    return int(lengths.sum()) / CAPTIONS_OF, computed / CAPTIONS_OF
+
+
+def describe_rows(architecture: str, size: int, turns: int) -> list[Row]:
+    params = params_of(architecture)
+    learner = make_learner(params)
+    torch.manual_seed(0)
+    batch = random_batch(params, size)
+    needed, computed = count_caption_tokens()
+    compare_losses(learner, batch)
+    times = {kind: seconds / size for kind, seconds in measure_time(learner, batch, turns).items()}
+    del learner
+    memory = measure_memory(architecture)
+    name, unit, memory_unit = f"step, {architecture}, batch {size}", "s of CPU per sample", "MB per sample"
+    product = f"our operations as one product: {times['product']:.3g} s"
+    return [
+        Row(name, unit, times["straightforward"], times["ours"], 0.84, product),
+        Row(
+            f"{name}, beside one product", unit, times["product"], times["ours"], 1 / 0.85, LIMIT_OF_PRODUCTS
+        ),
+        Row(f"{name}, cheap beside none", unit, times["ours"], times["cheap"], 1.05),
+        Row("step: memory", memory_unit, memory["straightforward"], memory["ours"]),
+        Row("step: memory, cheap", memory_unit, memory["straightforward"], memory["cheap"], 0.6),
+        Row("step: computed caption tokens", "tokens per sample", needed, computed, 1 / 0.95, "5% padding"),
+    ]
+
+
+LIMIT_OF_PRODUCTS = "1; norms, GELU, softmax and sums are no products"
 
 
 def main() -> None:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--architecture", default="ViT-B-16")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--only", choices=KINDS, help="take one step of this kind, and print its memory")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.only:
-        seeded_step(options.only, options.architecture, options.batch)()
-        print(json.dumps({"megabytes": peak_megabytes()}))
+        print(
+            json.dumps(
+                {"megabytes": peak_of_step(options.only, params_of(options.architecture), options.batch)}
+            )
+        )
         return
-    times = measure_time(options.architecture, options.batch, options.turns)
-    share = times["product"] / times["ours"]
-    limit = f"our operations as one product: {times['product'] / options.batch:.3g} s, {share:.0%} of it"
-    times = {kind: seconds / options.batch for kind, seconds in times.items()}
-    memory = {kind: measure_memory(kind, options.architecture, options.batch) for kind in KINDS}
-    name = f"step, {options.architecture}, batch {options.batch}"
-    rows = [
-        Row(name, "s of CPU per sample", times["straightforward"], times["ours"], 0.84, limit),
-        Row(f"{name}, cheap activations again", "s of CPU per sample", times["ours"], times["cheap"], 1.05),
-        Row(f"{name}: memory", "MB per sample", memory["straightforward"], memory["ours"]),
-        Row(f"{name}: memory, cheap", "MB per sample", memory["straightforward"], memory["cheap"], 0.6),
-    ]
-    print_rows(rows, options.json)
+    print_rows(describe_rows(options.architecture, options.batch, options.turns), options.json)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,19 @@ Direction = Literal["min", "max", ""]
 """The better of two values; "" where neither is."""
 
 Unit = Literal[
-    "share", "rank", "nats", "seconds", "bytes", "samples", "samples per second", "steps", "epochs", ""
+    "share",
+    "rank",
+    "nats",
+    "seconds",
+    "bytes",
+    "FLOP",
+    "samples",
+    "samples per second",
+    "steps",
+    "epochs",
+    "",
 ]
-"""Unit of a value: shares lie between 0 and 1, ranks count from 1."""
+"""Unit of a value: shares lie between 0 and 1, ranks count from 1; a FLOP is a floating-point operation."""
 
 Role = Literal["quality", "cost", "caveat", "state"]
 """Use of a metric: quality of a model, its cost, caveat on other figures, or state of the training."""
@@ -106,6 +116,8 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     DEVICE_MEMORY,
     SAMPLES_PER_SECOND,
     Metric("data_wait", "share", "min", "cost"),
+    state_metric("flops_per_sample", "FLOP"),
+    Metric("mfu", "share", "max", "cost"),
     Metric("replaced_samples", "samples", "min", "caveat"),
     Metric("damaged_samples", "samples", "min", "caveat"),
     SAMPLES_LISTED,

@@ -6,7 +6,7 @@ names of parameters are open_clip's.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,9 +33,13 @@ class BlockRunner:
     finish: Callable[[nn.Module, Tensor, Tensor], Tensor]
 
     def compiled(self) -> "BlockRunner":
-        """Return the runner with all but the attention compiled, once for all numbers of tokens."""
+        """Return the runner with all but the attention compiled, once for all numbers of tokens.
+
+        The compiler itself has the backward pass compute again what is cheap.
+        """
         project, finish = (torch.compile(part, dynamic=True) for part in (self.project, self.finish))
-        return replace(self, project=project, finish=finish)
+        checkpointing: ActivationCheckpointing = "all" if self.checkpointing == "all" else "none"
+        return BlockRunner(checkpointing, project, finish)
 
     def __call__(
         self,

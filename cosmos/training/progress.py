@@ -85,6 +85,8 @@ class Lap:
     waited: float = 0.0
     """seconds of these that were spent waiting for data"""
     num_batches: int = 0
+    flops: int = 0
+    """floating-point operations of this rank's parts of these"""
 
 
 class Stopwatch:

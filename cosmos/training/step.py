@@ -20,6 +20,7 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
 from cosmos.model.loss import CosmosLoss, Losses
 from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
+from cosmos.training.flops import step_flops
 from cosmos.training.optimizer import make_optimizer
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -61,6 +62,8 @@ class StepResult:
     """events on any rank"""
     num_replaced: int
     """replaced samples in the parts of all ranks"""
+    flops: int
+    """floating-point operations that this rank's part needs"""
 
 
 class Learner:
@@ -73,9 +76,9 @@ class Learner:
         torch.manual_seed(params.seed)
         self.student: Cosmos = on_each_rank(lambda: config.build().to(process.device))
         self.teacher = make_teacher(self.student)
-        runner = EAGER.compiled() if machine.compile else EAGER
-        self.teacher.run_blocks = runner
-        self.student.run_blocks = replace(runner, checkpointing=machine.activation_checkpointing)
+        runner = replace(EAGER, checkpointing=machine.activation_checkpointing)
+        runner = runner.compiled() if machine.compile else runner
+        self.teacher.run_blocks = self.student.run_blocks = runner
         self.replica = replicate(self.student, process)
         self.optimizer = make_optimizer(self.student, params)
         self.scaler = torch.amp.GradScaler(process.device.type, enabled=params.precision == "fp16")
@@ -95,10 +98,12 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        losses, grad_norm = self.compute_gradients(batch.to(self.process.device))
+        batch = batch.to(self.process.device)
+        losses, grad_norm = self.compute_gradients(batch)
         is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
         answers = self.agree(is_finite, losses.total, raise_flags(), batch.num_replaced)
-        result = StepResult(losses, grad_norm, *answers)
+        flops = step_flops(self.student, batch, has_teacher=self.config.loss.distills)
+        result = StepResult(losses, grad_norm, *answers, flops)
         if result.is_finite:
             self.update(momentum)
         else:
@@ -120,9 +125,12 @@ class Learner:
 
         One exchange and one wait for the device per step answers all questions.
         """
-        rest = torch.tensor([num_replaced, *astuple(flags)], device=self.process.device).float()
-        row = torch.cat([torch.stack([loss.detach().float(), is_finite.float()]), rest]).reshape(1, -1)
-        loss_of_ranks, finite, *counts = gather_rows(row).T.tolist()
+        # filled on the device: numbers that are copied there would be a second wait
+        rest = (
+            torch.full((), value, device=self.process.device) for value in (num_replaced, *astuple(flags))
+        )
+        row = torch.stack([value.detach().float() for value in (loss, is_finite, *rest)])
+        loss_of_ranks, finite, *counts = gather_rows(row[None]).T.tolist()
         replaced, *columns = [[int(value) for value in column] for column in counts]
         mean_loss = sum(loss_of_ranks) / len(loss_of_ranks)
         return mean_loss, all(finite), RankFlags.of_all(columns), sum(replaced)

@@ -1,6 +1,7 @@
 """The training loop: from the step at which a run stands to its last one."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -29,6 +30,7 @@ from cosmos.run.metrics import MetricsWriter
 from cosmos.training import schedules
 from cosmos.training.checkpoint import training_content
 from cosmos.training.feed import BatchFeed
+from cosmos.training.flops import peak_flops
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
 from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import StopRequest, stop_on_signals
@@ -180,6 +182,7 @@ class Trainer:
         with explaining_memory_errors():
             result = self.learner.step(batch, *rates, fetch_next)
         self.stopwatch.lap.num_batches += 1
+        self.stopwatch.lap.flops += result.flops
         self.state.count_step(result.num_replaced, result.is_finite)
         self.state.count_damage(self.next_damage)
         params = self.learner.params
@@ -241,22 +244,32 @@ class Trainer:
             "grad_norm": result.grad_norm.item(),
             "teacher_distance": teacher_distance(learner.teacher, learner.student),
         }
-        lap = self.stopwatch.finish_lap()  # now that the device has finished the step
-        device = learner.process.device
-        waited = torch.tensor(lap.waited / lap.seconds, device=device)
-        memory = torch.tensor(peak_memory(device), device=device)
+        memory = torch.tensor(peak_memory(learner.process.device), device=learner.process.device)
         return {
             "step": self.step,
             "epoch": self.step / self.plan.steps_per_epoch,
             "samples": self.step * learner.params.batch_size,
             **mean_losses(result.losses),
             **state,
-            "samples_per_second": lap.num_batches * num_samples * learner.process.world_size / lap.seconds,
-            "data_wait": mean_over_ranks(waited).item(),
+            **self.speeds(result, num_samples),
             **asdict(self.state.counters),
             "device_memory": max_over_ranks(memory).item(),
             "samples_listed": self.limit.num_samples,
             "samples_used": self.limit.num_used(self.state.counters.damaged_samples),
+        }
+
+    def speeds(self, result: StepResult, num_samples: int) -> dict[str, float]:
+        """Return speeds since the line before, now that the device has finished the step."""
+        process, lap = self.learner.process, self.stopwatch.finish_lap()
+        peak = peak_flops(process.device, self.learner.params.precision)
+        of_rank = [lap.waited / lap.seconds, result.flops / num_samples, lap.flops / lap.seconds / peak]
+        row = torch.tensor(of_rank, dtype=torch.float64, device=process.device)
+        waited, flops, mfu = mean_over_ranks(row).tolist()
+        return {
+            "samples_per_second": lap.num_batches * num_samples * process.world_size / lap.seconds,
+            "data_wait": waited,
+            "flops_per_sample": flops,
+            **({} if math.isnan(mfu) else {"mfu": mfu}),
         }
 
     def is_late(self) -> bool:

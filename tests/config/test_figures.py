@@ -33,6 +33,8 @@ def test_figures_that_never_fall_are_figures_of_training() -> None:
         ("device_seconds", "min", "seconds"),
         ("device_memory", "min", "bytes"),
         ("samples_per_second", "max", "samples per second"),
+        ("flops_per_sample", "", "FLOP"),
+        ("mfu", "max", "share"),
         (f"retrieval/heldout/teacher/{R1}", "max", "share"),
         (f"evaluation/teacher/heldout/{R1}", "max", "share"),
         ("evaluation/student/heldout/text_to_image_median_rank", "min", "rank"),

@@ -18,7 +18,7 @@ STATUSES = {0, 1, 2, 74, 75}
 
 TINY_RUN = ("--experiment", "tiny", "--run")
 
-CLOCKS = {"seconds", "device_seconds", "device_memory", "samples_per_second", "data_wait"}
+CLOCKS = {"seconds", "device_seconds", "device_memory", "samples_per_second", "data_wait", "mfu"}
 """Values of a line of metrics that differ between machines and sessions: times and memory."""
 
 

@@ -2,11 +2,13 @@ import math
 import signal
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cosmos.config.machine import ActivationCheckpointing, Machine
 from cosmos.config.params import (
@@ -28,6 +30,7 @@ from tests.training.examples import (
     tiny_params,
 )
 
+aten = torch.ops.aten
 KINDS: list[Distillation] = ["cross-modal", "no-cross-attention", "image-only", "text-only", "none"]
 
 
@@ -94,7 +97,9 @@ def test_activation_checkpointing_changes_no_bit_of_a_weight(
 def test_compiled_blocks_give_the_weights_of_a_step_for_batches_of_other_lengths() -> None:
     batches = [random_batch(seed=s) for s in range(3)]
     whole = weights_after(tiny_params(), Machine(), batches)
-    assert_same(weights_after(tiny_params(), Machine(compile=True), batches), whole)
+    for checkpointing in ("none", "cheap", "all"):
+        machine = Machine(compile=True, activation_checkpointing=checkpointing)
+        assert_same(weights_after(tiny_params(), machine, batches), whole)
 
 
 def run_rank(rank: int, folder: str, micro_batches: int, loss: LossParams) -> None:
@@ -192,6 +197,46 @@ def test_logit_scales_stay_between_one_and_a_hundred() -> None:
     learner.step(random_batch(), 1e-3, 0.9)
     assert float(learner.student.logit_scale.exp()) == pytest.approx(100)
     assert float(learner.teacher.distill_logit_scale) == 0
+
+
+class HostAccess(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Operations that copy numbers from or to the host, for which a GPU would be waited for."""
+
+    WAITING = (
+        aten._local_scalar_dense.default,
+        aten.nonzero.default,
+        aten.equal.default,
+        aten.lift_fresh.default,
+    )
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.WAITING:
+            self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+@pytest.mark.parametrize("machine", [Machine(), Machine(activation_checkpointing="cheap", micro_batches=2)])
+def test_a_step_waits_for_the_device_once(
+    precision: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = tiny_params(PretrainParams.model_validate({"batch_size": 8, "precision": precision}))
+    learner, batch, access = make_learner(params, machine), random_batch(), HostAccess()
+    learner.step(batch, 1e-2, 0.9)  # the first one makes the optimiser's state
+    tolist = Tensor.tolist  # which is no operation
+
+    def counted(tensor: Tensor) -> Any:
+        access.names.append("tolist")
+        return tolist(tensor)
+
+    monkeypatch.setattr(Tensor, "tolist", counted)
+    with access:
+        learner.step(batch, 1e-2, 0.9)
+    assert access.names == ["tolist"]
 
 
 def test_forward_and_loss_read_no_value_back_from_a_gpu() -> None:

@@ -100,8 +100,10 @@ def test_every_step_is_logged_once_with_what_people_compare(tmp_path: Path) -> N
         "data_wait",
         "samples",
         "device_memory",
+        "flops_per_sample",
     }
     assert expected <= lines[0].keys()
+    assert "mfu" not in lines[0]  # the peak of a CPU is not known
 
 
 def test_student_and_teacher_are_evaluated_every_so_many_epochs(tmp_path: Path) -> None:

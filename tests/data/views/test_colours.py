@@ -10,13 +10,14 @@ import torchvision.transforms.functional as published
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torchvision import transforms
 
 from cosmos.config.params import ViewParams
 from cosmos.data.image_crops import CLIP_MEAN, CLIP_STD
 from cosmos.data.views.changes import hue_turns, mix_coefficients
 from cosmos.data.views.crops import Crops, ImageViews
-from cosmos.data.views.device_colours import ColourChanges, UncolouredCrops, mix_views, turn_hues
+from cosmos.data.views.device_colours import ColourChanges, UncolouredCrops, colour, mix_views, turn_hues
 from cosmos.data.views.worker_colours import colour_in_worker, mix_colours, turn_hue
 from tests.data.views.examples import detailed_picture, unchanged
 
@@ -213,3 +214,13 @@ def test_views_are_distributed_as_the_published_ones(count: int) -> None:
             assert (difference <= 4 * error).all(), (kind, name, difference / error)
             spread = values.std(axis=0), targets.std(axis=0)
             assert np.allclose(*spread, rtol=6 / np.sqrt(count), atol=0.02), (kind, name, spread)
+
+
+def test_colours_of_a_gpu_read_no_value_back() -> None:
+    """A fake GPU has no values: reading one raises DataDependentOutputException."""
+    draws = unchanged(4, is_jittered=[True, True, False, True], sigma=[0, 1, 1, 0], is_solarised=[1, 0, 0, 1])
+    changes = ColourChanges.of(draws)
+    with FakeTensorMode(), torch.device("cuda"):
+        on_gpu = changes.map(lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype))
+        views = colour(torch.empty(4, 3, 16, 16), on_gpu)
+    assert (views.device.type, views.shape) == ("cuda", (4, 3, 16, 16))
