@@ -62,7 +62,7 @@ class PrunerSettings(Section):
     name: Literal["none", "promote", "median", "hyperband", "halving"] = "none"
     rungs: tuple[Positive, ...] = ()
     """epochs after which promote pauses a trial, in ascending order"""
-    keep: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.34
     """share of the trials at a rung, the best ones, that promote has go on"""
     startup_trials: Natural = 5
     """trials that end before median stops any"""

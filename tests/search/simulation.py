@@ -79,7 +79,8 @@ class SimulatedJobs:
     """of each trial that was trained in full: the device-seconds until then, and its value without noise"""
 
     def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
-        run.path.mkdir(parents=True, exist_ok=True)
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        run.checkpoint(1).touch()
         self.params[run.path.name], self.until[run.path.name] = params, until
         return TrialJobState("running", "1", 1)
 
@@ -155,14 +156,13 @@ def simulate(seed: int, trials: int, **changes: Any) -> SearchOutcome:
     return SearchOutcome(seconds, max(value for _, value in finished), finished, is_wrong)
 
 
-PROMOTE = {"pruner": {"name": "promote", "rungs": [1, 2, 4], "keep": 0.25}}
 WAYS: dict[str, tuple[int, dict[str, Any]]] = {
     "random, none": (30, {"sampler": {"name": "random"}}),
     "tpe, none": (30, {}),
     "tpe, median": (30, {"pruner": {"name": "median"}}),
     "tpe, hyperband": (30, {"pruner": {"name": "hyperband"}}),
     "tpe, halving": (30, {"pruner": {"name": "halving"}}),
-    "tpe, promote": (60, PROMOTE),
+    "tpe, promote": (40, {"pruner": {"name": "promote", "rungs": [1, 2, 4]}}),
 }
 """Ways to search: number of trials, and changes of the sweep."""
 
