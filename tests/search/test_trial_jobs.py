@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
 from cosmos.errors import (
     CosmosError,
     DamagedDataError,
@@ -18,7 +20,8 @@ from cosmos.errors import (
 from cosmos.launch import slurm
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.launch.submission import JobSpec
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import RunDir, open_run
+from cosmos.run.sweep_directory import RungResult, TrialRecord
 from cosmos.search import trial_jobs
 from cosmos.search.trial_jobs import (
     TrialJobState,
@@ -28,6 +31,7 @@ from cosmos.search.trial_jobs import (
     wait_for_slurm,
 )
 from cosmos.stages.evaluation_result import EvaluationResult
+from cosmos.stages.jobs import list_jobs
 
 
 @pytest.mark.parametrize(
@@ -111,6 +115,15 @@ def test_a_job_is_submitted_for_each_rung_once_and_one_that_trained_further_is_k
     assert last != second
     assert [submit(until) for until in (0, 4, 9)] == [last] * 3
     assert count_submissions(run) == 3
+
+
+def test_the_list_of_jobs_says_where_a_trial_is_paused(tmp_path: Path) -> None:
+    run = open_run(tmp_path / "small-1a2b3c4d" / "trial-0000", Params())
+    submit_trial(JobSpec([Pause(2)], JobRequest(cpus_per_task=1), "debug", run.job, "trial"), 2)
+    record = TrialRecord("small-1a2b3c4d", 0, 0, {}, "paused", rungs=(RungResult(2, 8, {}),))
+    record.write(run)
+    (job,) = list_jobs(Machine(runs_root=tmp_path), quiet=True)
+    assert (job.state, job.problem) == ("paused at epoch 2 of 8", "")
 
 
 def test_a_job_of_an_earlier_version_has_trained_to_the_end(tmp_path: Path) -> None:
