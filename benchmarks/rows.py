@@ -39,6 +39,16 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "ratio": self.ratio}
 
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Row":
+        """Return the row that `as_json` gave these values."""
+        return cls(**{key: value for key, value in values.items() if key != "ratio"})
+
+    def figures(self) -> tuple[str, str, str, str]:
+        """Return straightforward, ours, ratio and goal as texts."""
+        goal = "" if self.goal is None else f"{self.goal:.3g}"
+        return f"{self.straightforward:.4g}", f"{self.ours:.4g}", f"{self.ratio:.3g}", goal
+
 
 def benchmark_parser(description: str | None) -> argparse.ArgumentParser:
     """Return the parser of a benchmark's arguments, which so far has --json alone."""
@@ -59,11 +69,24 @@ def print_rows(rows: Sequence[Row], as_json: bool) -> None:
         table.add_column(name, justify="right")
     table.add_column("limit")
     for row in rows:
-        ratio = f"{row.ratio:.3g}" if row.meets_goal else f"[red]{row.ratio:.3g}[/red]"
-        goal = "" if row.goal is None else f"{row.goal:.3g}"
-        figures = (f"{row.straightforward:.4g}", f"{row.ours:.4g}", ratio, goal)
-        table.add_row(row.path, row.unit, *figures, row.limit)
+        plain, ours, ratio, goal = row.figures()
+        table.add_row(
+            row.path,
+            row.unit,
+            plain,
+            ours,
+            ratio if row.meets_goal else f"[red]{ratio}[/red]",
+            goal,
+            row.limit,
+        )
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Return rows as a table of a page."""
+    head = ("path", "unit", "straightforward", "ours", "ratio", "goal", "limit")
+    cells = [(row.path, row.unit, *row.figures(), row.limit or "") for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *cells))
 
 
 def measure_alone(script: str, *arguments: object) -> dict[str, Any]:
