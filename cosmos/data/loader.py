@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
@@ -107,6 +108,7 @@ class _Views:
     global_crops: Crops
     local_crops: Crops
     tokens: Tensor
+    lengths: NDArray[np.int64]
     key: str
     damage: tuple[SampleDamage, ...]
 
@@ -156,7 +158,8 @@ class _SampleViews(Dataset[_Views | CosmosError]):
             shard = self._samples.shard_of(index).path
             raise DamagedDataError(f"{shard}: sample {sample.key}: {error}") from None
         global_crops, local_crops = self._image_views.crop(image, rng)
-        return _Views(global_crops, local_crops, self._tokenizer.encode(captions), sample.key, damage)
+        tokens, lengths = self._tokenizer.encode_and_measure(captions)
+        return _Views(global_crops, local_crops, tokens, lengths, sample.key, damage)
 
 
 def _collated(
@@ -187,12 +190,11 @@ def _joined(crops: Sequence[Crops]) -> UncolouredCrops:
 
 
 def _with_crops(views: Sequence[_Views], global_crops: Tensor, local_crops: Tensor) -> Batch:
-    tokens = torch.stack([sample.tokens for sample in views])
     return Batch(
         global_crops,
         local_crops,
-        tokens,
-        tokens.argmax(dim=-1).numpy() + 1,  # the end of text has the largest id
+        torch.stack([sample.tokens for sample in views]),
+        np.stack([sample.lengths for sample in views]),
         tuple(sample.key for sample in views),
         tuple(damage for sample in views for damage in sample.damage),
     )

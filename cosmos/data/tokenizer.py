@@ -35,7 +35,9 @@ MAX_CACHED_WORDS = 200_000
 MAX_CACHED_CHARACTERS = 64
 """Length of the longest word whose ids are remembered, so that strangers' words cannot fill the memory."""
 
-_START, _END = (np.uint16(CLIP_VOCABULARY + place).tobytes() for place in (-2, -1))
+END_OF_TEXT = CLIP_VOCABULARY - 1
+
+_START, _END = (np.uint16(token).tobytes() for token in (END_OF_TEXT - 1, END_OF_TEXT))
 
 
 class Tokenizer:
@@ -62,12 +64,16 @@ class Tokenizer:
 
         A caption that is too long is cut; its last id is the end of text all the same.
         """
+        return self.encode_and_measure(captions)[0]
+
+    def encode_and_measure(self, captions: Sequence[str]) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return the ids of N captions as `encode`, and their lengths, (N,), up to the first end of text."""
         rows = np.zeros((len(captions), self.context_length), np.int64)
         for row, caption in zip(rows, captions, strict=True):
             ids = self._ids(caption[: CHARACTERS_PER_TOKEN * self.context_length])[: self.context_length]
             row[: len(ids)] = ids
-            row[len(ids) - 1] = CLIP_VOCABULARY - 1
-        return torch.from_numpy(rows)
+            row[len(ids) - 1] = END_OF_TEXT
+        return torch.from_numpy(rows), (rows == END_OF_TEXT).argmax(axis=1) + 1
 
     def _ids(self, caption: str) -> NDArray[np.uint16]:
         """Return all ids of a caption, with those of start and end."""

@@ -152,9 +152,9 @@ class Embedder:
     def _encode_texts(self, captions: Sequence[str]) -> Iterable[tuple[Sequence[str], Tensor]]:
         """Yield batches of the captions without their repetitions, each with its embeddings."""
         unique = list(dict.fromkeys(captions))
-        tokens = self._tokenizer.encode(unique)
-        # The end of text has the largest id. Longest first: memory that does not suffice shows at once.
-        order = tokens.argmax(dim=1).argsort(descending=True, stable=True)
+        tokens, lengths = self._tokenizer.encode_and_measure(unique)
+        # Longest first: memory that does not suffice shows at once.
+        order = torch.from_numpy(lengths).argsort(descending=True, stable=True)
         for batch in torch.split(order, self.batch_size):
             yield [unique[i] for i in batch.tolist()], self.encoder.encode_texts(tokens[batch])
 

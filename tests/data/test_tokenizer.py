@@ -19,6 +19,7 @@ from cosmos.data.tokenizer import (
     Tokenizer,
     tokenizer_for,
 )
+from cosmos.model.packing import caption_lengths
 
 START, END = 49406, 49407
 
@@ -79,6 +80,12 @@ def test_a_long_caption_is_cut_and_still_ends_with_the_end_of_text(clip: Tokeniz
     ids = clip.encode(["cat " * 100])
     assert ids.shape == (1, 16)
     assert ids[0].tolist() == [START] + [2368] * 14 + [END]
+
+
+def test_lengths_are_where_the_model_takes_a_caption_to_end(clip: Tokenizer) -> None:
+    ids, lengths = clip.encode_and_measure([*ODD_CAPTIONS, "a photo of a cat", "cat " * 100])
+    assert lengths.tolist() == caption_lengths(ids).tolist()
+    assert lengths[-2:].tolist() == [7, clip.context_length]
 
 
 def test_an_empty_caption_is_start_and_end(clip: Tokenizer) -> None:
