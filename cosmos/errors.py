@@ -2,7 +2,7 @@
 
 | class | exit status | what follows |
 |---|---|---|
-| `InputError`, `OutOfMemoryError` | 2 | never retried; a trial that meets it is given up |
+| `InputError` and its subclasses | 2 | never retried; a trial that meets it is given up |
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
 | `TransientError` | 74 | flows, sweeps and jobs of `pretrain` are tried again, a bounded number of times |
 | `PreemptedError` | 74 | as `TransientError`, but at once, and as often as `slurm.max_requeues` allows |
@@ -28,6 +28,10 @@ class InputError(CosmosError, ValueError):
     """A file, key or value of the user's is wrong; the message names it and the remedy."""
 
     exit_status = 2
+
+
+class NotPermittedError(InputError):
+    """A file or folder may be whole, but this user may not read or write it; the message names it."""
 
 
 class OutOfMemoryError(InputError):
@@ -114,13 +118,15 @@ def convert_os_error(
     """Return the CosmosError with `message` to raise in place of `error`; a CosmosError is returned as it is.
 
     Its class is `permanent`, and the message ends in the remedy, where the same call would fail again; it is
-    TransientError otherwise. Without a remedy, an InputError ends in the one for the error's number.
+    TransientError otherwise. Without a remedy, an InputError ends in the one for the error's number; it is a
+    NotPermittedError where the user lacks the permission.
     """
     if isinstance(error, CosmosError):
         return error
     if is_permanent(error):
         if permanent is InputError:
             remedy = remedy or OS_ERROR_REMEDIES.get(error.errno or 0, "")
+            permanent = NotPermittedError if isinstance(error, PermissionError) else InputError
         return permanent(f"{message}; {remedy}" if remedy else message)
     return TransientError(message)
 

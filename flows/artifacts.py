@@ -23,10 +23,11 @@ from cosmos.config.printable_text import printable
 from cosmos.errors import CosmosError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
+from cosmos.registry.jobs import RunJob, format_duration
 from cosmos.report.markdown import markdown_code, markdown_text
 from cosmos.report.text import parameter_label
 from cosmos.run.sweep_directory import SweepDir, TrialRecord
-from cosmos.stages.jobs import RunJob, format_duration, job_commands
+from cosmos.stages.jobs import job_commands
 from cosmos.tracking.note import MirrorNote
 
 

@@ -14,7 +14,7 @@ class JobsCommand(Command):
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.stages.jobs import list_jobs
+        from cosmos.registry.jobs import list_jobs
 
         self.print_json([asdict(job) for job in list_jobs(machine, quiet=self.as_json)])
 

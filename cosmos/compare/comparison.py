@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import folders_with
 from cosmos.config.figures import (
     DEVICE_SECONDS,
     LOSS,
@@ -234,7 +235,7 @@ def find_run_or_sweep(name: str, machine: Machine) -> RunDir | SweepDir:
 
 def run_and_sweep_names(runs_root: Path) -> list[str]:
     """Return the names of runs, and the ids and names of sweeps, in a folder of runs."""
-    ids = [path.parent.relative_to(runs_root).as_posix() for path in runs_root.glob("*/sweep.yaml")]
+    ids = [folder.name for folder in folders_with(runs_root, "sweep.yaml")]
     names = [sweep_id.rpartition("-")[0] for sweep_id in ids]
     return [*run_names(runs_root), *ids, *dict.fromkeys(names)]
 

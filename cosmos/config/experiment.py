@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.near_names import near_names
@@ -249,7 +250,7 @@ def experiment_names(folder: Path = EXPERIMENTS) -> list[str]:
 
     Hidden files, such as those that editors and other systems leave, are none.
     """
-    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    return [path.stem for path in find_paths(folder, "*.yaml") if not path.name.startswith(".")]
 
 
 def parent_file(path: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from cosmos.config.disk_reading import NO_FILE, IrregularFileError, open_regular
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
 MAX_BYTES = 256 * 1024
@@ -184,12 +185,14 @@ def _naming_syntax_errors(path: Path, text: str) -> Iterator[None]:
 def read_text(path: Path, limit: int = 0) -> str:
     """Return the text of a file; `limit`: bytes that it may have, 0: any number."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(limit + 1 if limit else -1)
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; run from the root of the project, or name another file"
         ) from None
+    except IrregularFileError:
+        raise InputError(f"{path}: {NO_FILE}; put a file there, or name another") from None
     except OSError as error:
         raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
     if limit and len(content) > limit:

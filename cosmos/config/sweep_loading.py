@@ -51,7 +51,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
 def find_sweep_file(name: str) -> Path:
     """Return the file of a sweep: a path, or a name in experiments/sweeps/. InputError lists those names."""
     for path in (expand_home(Path(name)), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
-        if path.is_file():
+        if path.exists() and not path.is_dir():
             return path
     near = near_names(name, experiment_names(SWEEPS_FOLDER))
     raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; {near}")

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from cosmos.data.folders import is_hidden, walk_files
+from cosmos.config.disk_reading import find_paths
+from cosmos.data.folders import walk_files
 from cosmos.errors import DamagedDataError
 from cosmos.run.files import naming_disk_errors
 from cosmos.run.records import read_record
@@ -51,7 +52,8 @@ def find_missing_file(folder: Path, name: str) -> Path | None:
 
 def files_of_sets(folder: Path, name: str = "*") -> list[Path]:
     """Return the files of a set, or of all, in a folder, without hidden ones, which systems leave there."""
-    return sorted(path for path in folder.glob(f"{name}/**/*") if path.is_file() and not is_hidden(path.name))
+    sets = filter(Path.is_dir, find_paths(folder, name))
+    return sorted(path for each in sets for path in walk_files(each) if path.is_file())
 
 
 def hashes_of_sets(folder: Path, name: str = "*") -> dict[str, str]:

@@ -1,14 +1,12 @@
-"""Folders that strangers filled: walks that follow links, names that are no inputs, files that are none."""
+"""Folders that strangers filled: walks that follow links, names that are no inputs."""
 
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from stat import S_ISREG
-from typing import BinaryIO
 
+from cosmos.config.disk_reading import list_folder, listing_error
 from cosmos.config.printable_text import encodable_text
-from cosmos.errors import CosmosError, InputError, convert_os_error
+from cosmos.errors import InputError
 
 SYSTEM_NAMES = frozenset(
     {
@@ -60,30 +58,13 @@ def _walk_without_links(start: Path, seen: set[str], links: list[Path]) -> Itera
 
 
 def _stop(error: OSError) -> None:
-    raise _listing_error(error, error.filename) from None
-
-
-def _listing_error(error: OSError, folder: Path | str) -> CosmosError:
-    message = f"{folder}: cannot be listed ({error.strerror})"
-    return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+    raise listing_error(error, error.filename) from None
 
 
 def check_utf8(where: str, path: str) -> None:
     """Raise InputError, which begins with `where`, for a path that no record can hold: it is not UTF-8."""
     if (text := encodable_text(path)) != path:
         raise InputError(f"{where}: {text} is not UTF-8; rename the file or folder")
-
-
-def open_file(path: Path) -> BinaryIO:
-    """Open a file to read it. Raises OSError for it, also for a pipe or device, which might never end."""
-    if not S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return path.open("rb")
-
-
-def is_broken_link(path: Path) -> bool:
-    """Return True for a link to a file or folder that is not there."""
-    return path.is_symlink() and not path.exists()
 
 
 def is_gone_or_empty(folder: Path) -> bool:
@@ -97,17 +78,12 @@ def is_gone_or_empty(folder: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError as error:
-        raise _listing_error(error, folder) from None
+        raise listing_error(error, folder) from None
 
 
 def list_names(folder: Path) -> list[str]:
     """Return the names in a folder, sorted, without hidden ones; none where there is no such folder.
 
-    Raises InputError for a folder that this user may not list, TransientError when the disk fails.
+    Raises as `list_folder`.
     """
-    try:
-        return sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _listing_error(error, folder) from None
+    return [name for name in list_folder(folder) if not is_hidden(name)]

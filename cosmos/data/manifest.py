@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cosmos.config.disk_reading import folders_with
 from cosmos.config.near_names import close_names
 from cosmos.config.printable_text import encodable_text
 from cosmos.errors import DamagedDataError, InputError, convert_os_error
@@ -152,8 +153,8 @@ class Manifest:
 
 def _near_datasets(folder: Path) -> str:
     """Return the prepared datasets with names near that of `folder`, a split, and the remedy."""
-    prepared = [path.parents[1].name for path in folder.parents[1].glob(f"*/{folder.name}/{MANIFEST_FILE}")]
-    close = close_names(folder.parent.name, prepared)
+    datasets = folders_with(folder.parents[1], f"{folder.name}/{MANIFEST_FILE}")
+    close = close_names(folder.parent.name, [dataset.name for dataset in datasets])
     near = f"near it: {', '.join(close)}; " if close else ""
     remedy = "--data.name names another dataset, COSMOS_DATA_ROOT the folder of all"
     return f"{near}`cosmos prepare` makes it; {remedy}"

@@ -28,6 +28,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
@@ -229,8 +230,8 @@ def _drop_if_other_source(folder: Path, params: DataParams, machine: Machine) ->
     return now.listing
 
 
-def _files_of_shards(folder: Path, params: DataParams, patterns: Sequence[str]) -> list[Path]:
-    return [path for split in _splits(params) for name in patterns for path in (folder / split).glob(name)]
+def _files_of_shards(folder: Path, params: DataParams, names: Sequence[str]) -> list[Path]:
+    return [p for split in _splits(params) for name in names for p in find_paths(folder, f"{split}/{name}")]
 
 
 # The plan.
@@ -345,8 +346,7 @@ def _tidy(plan: _Plan, folder: Path, params: DataParams) -> None:
     """Remove what nobody needs once all shards are there: what killed preparations and other sources left."""
     for path in (*plan.scratch, folder / SKIPPED_FILE):
         path.unlink(missing_ok=True)
-    needed = {path for task in plan.tasks for path in task_files(task)}
-    for path in {*_files_of_shards(folder, params, SHARD_FILES)} - needed:
+    for path in set(_files_of_shards(folder, params, SHARD_FILES)).difference(*map(task_files, plan.tasks)):
         path.unlink()
     for place in (folder, *(folder / split for split in _splits(params))):
         remove_abandoned(place)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cosmos.config.disk_reading import find_paths, open_regular
 from cosmos.data.array_archive import read_arrays
 from cosmos.errors import DamagedDataError
 from cosmos.evaluation.dataset_files import convert_read_error
@@ -62,7 +63,7 @@ class CacheFolder:
         Raises TransientError where the disk fails: what cannot be read for now is not damaged.
         """
         rows: dict[str, Tensor] = {}
-        for path in sorted(self._collection_folder(collection).glob(f"*{PART_SUFFIX}")):
+        for path in find_paths(self._collection_folder(collection), f"*{PART_SUFFIX}"):
             rows |= _read_part_if_whole(path)
         return rows
 
@@ -99,7 +100,8 @@ def read_part(path: Path) -> dict[str, Tensor]:
     Raises DamagedDataError for a damaged one, TransientError where the disk fails, and FileNotFoundError.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cosmos.data.folders import open_file
+from cosmos.config.disk_reading import open_regular
 from cosmos.data.image_decoding import decode_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.data.shards.samples import ShardedSamples
@@ -64,7 +64,7 @@ class ImageFiles:
         try:
             if path.stat().st_size > MAX_IMAGE_BYTES:
                 raise DamagedDataError(f"{path}: more than {MAX_IMAGE_BYTES} bytes")
-            with open_file(path) as file:
+            with open_regular(path) as file:
                 content = file.read()
         except OSError as error:
             raise convert_read_error(error, path) from None

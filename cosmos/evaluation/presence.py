@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.folders import list_names, walk_files
@@ -127,7 +128,7 @@ def check_split(folder: Path) -> None:
 
     A folder of the split that lost its manifest is none of these: whoever reads the manifest names it.
     """
-    others = sorted(path.parent.name for path in folder.parent.glob(f"*/{MANIFEST_FILE}"))
+    others = [path.parent.name for path in find_paths(folder.parent, f"*/{MANIFEST_FILE}")]
     if others and not folder.is_dir():
         raise InputError(
             f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.data.array_archive import read_arrays
 from cosmos.errors import DamagedDataError
-from cosmos.run.files import naming_disk_errors, open_regular, replacing
+from cosmos.run.files import naming_disk_errors, replacing
 from cosmos.run.records import parse_record
 from cosmos.run.statistics.image_values import FloatArray, ImageValues
 

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.errors import CosmosError, DamagedDataError, StoppedError
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import parse_record, read_record
@@ -156,7 +157,7 @@ class CallFiles:
 
     def first_failure(self) -> RankFailure | None:
         """Return the failure that came first in the last start: the other ranks mostly lost a peer."""
-        failures = list(map(read_failure, self.folder.glob(f"failure-{self.index}-*.json")))
+        failures = list(map(read_failure, find_paths(self.folder, f"failure-{self.index}-*.json")))
         starts = [
             *(attempt.requeues for attempt in self.attempts()),
             *(failure.requeues for failure in failures),

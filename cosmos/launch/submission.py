@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, JobCluster
 from cosmos.errors import InputError, PreemptedError
@@ -114,7 +115,7 @@ class Submission(SubmissionRecord):
 
     def num_failures(self) -> int:
         """Return the number of ranks that have left a failure."""
-        return sum(1 for _ in self.folder.glob("failure-*.json"))
+        return len(find_paths(self.folder, "failure-*.json"))
 
     def is_alive(self) -> bool:
         """Return True when a job of it waits or runs. Raises SlurmSilentError where Slurm does not answer."""
@@ -258,7 +259,7 @@ def name_pickled_calls(submission: Submission) -> None:
     ]
     missing = [name for name in names if not (submission.folder / name).exists()]
     unnamed = sorted(
-        (path for path in submission.folder.glob("*.pkl") if len(path.stem) == 32),
+        (path for path in find_paths(submission.folder, "*.pkl") if len(path.stem) == 32),
         key=lambda path: path.stat().st_mtime_ns,
     )
     for name, path in zip(missing, unnamed, strict=False):

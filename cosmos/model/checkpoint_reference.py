@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
+from cosmos.config.disk_reading import find_paths, folders_with, list_folder
 from cosmos.config.near_names import near_names
 from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
@@ -103,9 +104,9 @@ def folder_remedy(folder: Path) -> str:
             f"join its shards: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} "
             f"{folder}.pt"
         )
-    if (folder / "zero_to_fp32.py").exists() or any(folder.glob("mp_rank_*_model_states.pt")):
+    if (folder / "zero_to_fp32.py").exists() or find_paths(folder, "mp_rank_*_model_states.pt"):
         return f"join DeepSpeed's shards: python zero_to_fp32.py {folder} {folder}.pt"
-    files = sorted(path.name for path in folder.iterdir() if path.suffix in WEIGHT_SUFFIXES)
+    files = [name for name in list_folder(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
     return f"give a file of it, as {folder / files[0]}" if files else "there is no checkpoint in it"
 
 
@@ -260,7 +261,7 @@ def checkpoint_to_evaluate(run: RunDir, checkpoint: str) -> CheckpointReference:
         return parse_checkpoint_reference(checkpoint)
     saved = run.saved_checkpoints
     if not saved:
-        trained = [folder.parent.name for folder in run.path.parent.glob("*/checkpoints")]
+        trained = [folder.name for folder in folders_with(run.path.parent, "checkpoints")]
         near = near_names(run.path.name, trained, "`cosmos pretrain` makes one, --checkpoint names another")
         raise InputError(f"{run.path}: no checkpoint; {near}")
     return FileReference(str(saved[0]), saved[0])

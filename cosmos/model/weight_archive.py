@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error, short_reason
 from cosmos.run.directory import RunDir
-from cosmos.run.files import open_regular
 
 BLOCK = 1 << 20
 """Bytes of a member that are read at a time."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.run.directory import RunDir
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -87,4 +88,4 @@ PIPELINE = PipelineDir()
 
 def list_pipelines() -> list[PipelineDir]:
     """Return the pipelines of the workspace that is worked in: that of `dvc repro`, then those of flows."""
-    return [PIPELINE, *(PipelineDir(file.parent) for file in sorted(PIPELINES.glob("*/dvc.yaml")))]
+    return [PIPELINE, *(PipelineDir(file.parent) for file in find_paths(PIPELINES, "*/dvc.yaml"))]

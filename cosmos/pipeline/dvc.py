@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 from filelock import lock_descriptor
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.identity import short_hash
 from cosmos.config.job_request import JobRequest
@@ -23,6 +24,7 @@ from cosmos.config.machine import ClusterName, Machine
 from cosmos.errors import CosmosError, TransientError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
+from cosmos.registry.jobs import RunJob, job_of_run
 from cosmos.run.directory import RunDir
 from cosmos.run.files import file_label
 from cosmos.run.results import Results, interval_columns
@@ -171,10 +173,10 @@ def find_pretraining_run(root: Path, pipeline: PipelineDir) -> RunDir | None:
     return run if name and run.path.is_dir() else None
 
 
-def pretraining_progress(root: Path, pipeline: PipelineDir) -> jobs.RunJob | None:
+def pretraining_progress(root: Path, pipeline: PipelineDir) -> RunJob | None:
     """Return the job and progress of a pipeline's pretraining; None where there is none."""
     run = find_pretraining_run(root, pipeline)
-    return jobs.job_of_run(run, Machine()) if run and run.params.exists() else None
+    return job_of_run(run, Machine()) if run and run.params.exists() else None
 
 
 def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
@@ -182,7 +184,7 @@ def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
     run, machine = find_pretraining_run(root, pipeline), Machine()
     elsewhere = RunDir(root / machine.runs_root / file_label(str(pipeline.checkpoint)))
     folders = [folder.jobs for folder in (elsewhere, run) if folder]
-    records = [record for folder in folders for record in sorted(folder.glob("evaluate-*.json"))]
+    records = [record for folder in folders for record in find_paths(folder, "evaluate-*.json")]
     done = [cancel_evaluations(record) for record in records]
     if run and run.job.exists():
         ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)

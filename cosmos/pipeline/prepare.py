@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -36,7 +37,10 @@ def prepare_into(output: Path, params: Params, machine: Machine, quiet: bool = F
     these prepared for another pipeline is linked; while they are at it there, it is waited for. Raises
     InputError for an `output` with other files than datasets.
     """
-    datasets = {params.data.name, *(path.parents[1].name for path in output.glob(f"*/*/{MANIFEST_FILE}"))}
+    datasets = {
+        params.data.name,
+        *(path.parents[1].name for path in find_paths(output, f"*/*/{MANIFEST_FILE}")),
+    }
     require_own_folder(output, datasets.__contains__)
     state = preparation_state(params)
     final = machine.model_copy(update={"data_root": output})
@@ -115,7 +119,7 @@ def holds_state(data: Path, state: str) -> bool:
 
 def state_of(data: Path, state: str) -> str:
     """Return the state with a hash of the manifests in `data`, which DVC may replace by other versions."""
-    manifests = sorted(data.glob(f"*/*/{MANIFEST_FILE}"))
+    manifests = find_paths(data, f"*/*/{MANIFEST_FILE}")
     contents = "".join(f"{path.relative_to(data)} {file_sha256(path)}\n" for path in manifests)
     return f"{state} {sha256(contents.encode()).hexdigest()}"
 

@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config import figures, identity, settings_file
+from cosmos.config.disk_reading import is_broken_link, list_folder, open_regular
 from cosmos.config.printable_text import error_stream
+from cosmos.errors import CosmosError
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
 from cosmos.run.directory import RunDir
-from cosmos.run.files import open_regular, replacing
+from cosmos.run.files import replacing
 from cosmos.run.records import parse_record
 
 INDEX_FILE = ".index.json.gz"
@@ -68,13 +70,13 @@ def list_runs(root: Path) -> list[RunRecord]:
     """Return the records of all runs below `root`, by name; update the index there if it can be written."""
     index = read_index(root / INDEX_FILE)
     current = dict(find_runs(root, index))
-    unchanged = {name: entry for name, entry in current.items() if entry}
-    changed = dict(read_entries(root, [name for name in current if name not in unchanged]))
-    kept = unchanged | {name: entry for name, entry in changed.items() if is_to_keep(entry)}
+    entries = {name: entry for name, entry in current.items() if entry}
+    unchanged = entries.keys() & index.keys()
+    entries |= read_entries(root, [name for name in current if name not in entries])
+    kept = {name: entry for name, entry in entries.items() if name in unchanged or is_to_keep(entry)}
     if kept != index:
         with suppress(OSError):
             write_index(root / INDEX_FILE, kept.values())
-    entries = unchanged | changed
     return [with_heartbeat(entries[name].record, f"{root}/{name}") for name in sorted(entries)]
 
 
@@ -91,9 +93,8 @@ def with_heartbeat(record: RunRecord, path: str) -> RunRecord:
 def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str, IndexEntry | None]]:
     """Yield the name of each run in `root` and in the folders there, with its entry if that is up to date.
 
-    Raises as `require_listable`.
+    A folder that cannot be listed has an entry that says so. Raises as `list_folder` for `root`.
     """
-    directory.require_listable(root)
 
     def check(name: str) -> Iterator[tuple[str, IndexEntry | None]]:
         path, entry = f"{root}/{name}", index.get(name)
@@ -102,20 +103,21 @@ def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str
         elif is_run_directory(path):
             yield name, None
 
-    for name in visible_names(f"{root}"):
+    for name in visible_names(root):
         run = list(check(name))
         yield from run
-        if not run:
-            for child in visible_names(f"{root}/{name}"):
+        try:
+            children = [] if run or is_broken_link(root / name) else visible_names(root / name)
+        except CosmosError as error:
+            yield name, IndexEntry("", (), RunRecord(name, problem=str(error)))
+        else:
+            for child in children:
                 yield from check(f"{name}/{child}")
 
 
-def visible_names(path: str) -> list[str]:
-    """Return the names in a folder that are not hidden; [] where it is no folder or may not be read."""
-    try:
-        return [name for name in os.listdir(path) if not name.startswith(".")]  # noqa: PTH208 - no paths needed
-    except OSError:
-        return []
+def visible_names(folder: Path) -> list[str]:
+    """Return the names in a folder that are not hidden. Raises as `list_folder`."""
+    return [name for name in list_folder(folder) if not name.startswith(".")]
 
 
 def run_stamp(path: str, watched: Iterable[str]) -> str:
@@ -163,7 +165,8 @@ def watched_paths(run: RunDir) -> Iterator[str]:
     files = (run.params, run.metrics, run.labels, run.trial, run.provenance, run.job)
     folders = (run.checkpoints, run.path / "results")
     yield from (path.name for path in (*files, *folders) if path_stamp(str(path)) != "-")
-    yield from (f"{path.parent.name}/{path.name}" for path in run.result_files)
+    with suppress(CosmosError):  # the record says so
+        yield from (f"{path.parent.name}/{path.name}" for path in run.result_files)
     with suppress(Exception):  # no record of a job, or a damaged one
         with open_regular(run.job) as file:
             token = json.loads(file.read())["token"]
@@ -214,7 +217,7 @@ def index_version() -> int:
 def read_index(path: Path) -> dict[str, IndexEntry]:
     """Return the entries of an index by name; {} where it is missing, damaged or made by other code."""
     try:
-        with gzip.open(path) as file:
+        with open_regular(path) as compressed, gzip.open(compressed) as file:
             content = file.read(MAX_INDEX_BYTES)
         index = parse_record(content, IndexContent)
     except (OSError, EOFError, zlib.error, ValueError):

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
@@ -40,6 +41,7 @@ Value = TypeVar("Value")
 
 PARAMS_FILE = RunDir(Path()).params.name
 PROVENANCE_FILE = RunDir(Path()).provenance.name
+JOB_FILE = RunDir(Path()).job.name
 
 SCHEDULE_METRICS = ("learning_rate", "momentum")
 """Metrics of schedules, left out of records since people mean the parameters of these names."""
@@ -108,9 +110,9 @@ class RunRecord:
 def is_run_directory(path: str | Path) -> bool:
     """Return True for the directory of a run, rather than one of a sweep or of evaluations.
 
-    A run that lost its parameters is one by its provenance.
+    A run that lost its parameters is one by its provenance or its job.
     """
-    names = (PARAMS_FILE, PROVENANCE_FILE)
+    names = (PARAMS_FILE, PROVENANCE_FILE, JOB_FILE)
     return any(os.path.isfile(f"{path}/{name}") for name in names)  # noqa: PTH113 - False if not permitted
 
 
@@ -123,13 +125,12 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     """Return the record of a run, from its files as they are now; files that are missing are left out."""
     reader = TolerantReader()
     params: dict[str, RecordValue] = reader.read(run.params, lambda: read_param_values(run), {})
-    if not run.params.exists():
+    if not os.path.exists(run.params) and not reader.problems:  # noqa: PTH110 - False if not permitted
         reader.problems.append(f"{run.params}: missing; put it back")
     newest = reader.read(run.metrics, lambda: read_newest_metrics(run), NewestMetrics())
     reader.problems += [newest.damage] if newest.damage else []
-    results = [
-        reader.read(file, partial(read_result_summary, file), ResultSummary()) for file in run.result_files
-    ]
+    files: list[Path] = reader.read(run.path, lambda: run.result_files, [])
+    results = [reader.read(file, partial(read_result_summary, file), ResultSummary()) for file in files]
     labels = reader.read(run.labels, lambda: RunLabels.of(run), RunLabels())
     trial = reader.read(run.trial, lambda: read_trial_summary(run), NO_TRIAL)
     job = reader.read(run.job, lambda: read_job_summary(run), JobSummary())
@@ -167,7 +168,7 @@ def read_param_values(run: RunDir) -> dict[str, RecordValue]:
 
     Raises InputError where the file holds none.
     """
-    with run.params.open("rb") as file:
+    with open_regular(run.params) as file:
         content = file.read(MAX_BYTES)
     values = parse_flat(content)
     return flatten_params(with_first_defaults(read_mapping(run.params) if values is None else values))

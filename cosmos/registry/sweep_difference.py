@@ -6,7 +6,7 @@ from typing import Any
 from cosmos.config.identity import changed_values, short_hash
 from cosmos.config.sweep import Sweep
 from cosmos.errors import CosmosError
-from cosmos.run.sweep_directory import SweepDir
+from cosmos.run.sweep_directory import SweepDir, sweeps_of_name
 
 MAX_CHANGES = 20
 """Largest number of changes that are listed."""
@@ -37,10 +37,7 @@ def explain_new_sweep(sweep: Sweep, folder: SweepDir) -> str:
 
 def newest_of_name(name: str, folder: SweepDir) -> SweepDir | None:
     """Return the directory of the newest sweep of a name beside `folder`; None where there is none."""
-    definitions = folder.path.parent.glob("*/sweep.yaml")
-    same = [path for path in definitions if path.parent.name.rpartition("-")[0] == name]
-    newest = max(same, key=lambda path: path.stat().st_mtime, default=None)
-    return SweepDir(newest.parent) if newest else None
+    return next(iter(sweeps_of_name(name, folder.path.parent)), None)
 
 
 def sweep_changes(old: Sweep, new: Sweep) -> Iterator[str]:

@@ -5,19 +5,19 @@ runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import find_paths, folders_with
 from cosmos.config.experiment import Experiment, load_recorded_params
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
 from cosmos.config.settings_file import dump_settings
-from cosmos.errors import InputError, convert_os_error
+from cosmos.errors import InputError
 from cosmos.run.files import file_label, write_text
 
 CHECKPOINT_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})\.pt")
@@ -119,8 +119,8 @@ class RunDir:
 
     @property
     def result_files(self) -> list[Path]:
-        """Paths of the results files on disk."""
-        return sorted((self.path / "results").glob("*.json"))
+        """Paths of the results files on disk. Raises as `find_paths`."""
+        return find_paths(self.path / "results", "*.json")
 
     @property
     def image_value_files(self) -> list[Path]:
@@ -138,14 +138,13 @@ class RunDir:
         return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
 
 
-def require_listable(runs_root: Path) -> None:
-    """Raise InputError or TransientError for a folder of runs that cannot be listed, as if it had none."""
-    try:
-        os.scandir(runs_root).close()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
-    except OSError as error:
-        raise convert_os_error(error, f"{runs_root}: cannot be listed ({error.strerror})") from None
+def job_records(runs_root: Path) -> list[Path]:
+    """Return the files of the records of jobs: of runs, and of runs that lie together in a folder.
+
+    Raises as `folders_with`.
+    """
+    groups = [runs_root, *folders_with(runs_root, "*/job.json")]
+    return [folder / "job.json" for group in groups for folder in folders_with(group, "job.json")]
 
 
 MAX_NAME_BYTES = 255

@@ -8,16 +8,15 @@ import os
 import re
 import shutil
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from filelock import lock_descriptor
+from filelock import lock_descriptor, unlock_descriptor
 
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, describe_os_error
+from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
 
 logger = logging.getLogger(__name__)
 
@@ -243,11 +242,15 @@ def holding_lock(path: Path) -> Iterator[None]:
     """
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w")
+        file = path.open("a")
     with file:
         with suppress(OSError):
             lock_descriptor(file.fileno())
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # closing does not suffice where a process was forked meanwhile
+                unlock_descriptor(file.fileno())
 
 
 def _temporary_path(path: Path, kind: str = "tmp") -> Path:
@@ -332,15 +335,3 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, SURROGATE.sub(lambda match: rf"\\u{ord(match[0]):04x}", text) + "\n")
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading. Raises DamagedDataError for a pipe or a device, which may never answer."""
-    descriptor = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise DamagedDataError(f"{path}: a pipe or a device in place of a file; delete it")

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, FiniteFloat
 
-from cosmos.run.files import naming_disk_errors, open_regular, write_text
+from cosmos.config.disk_reading import open_regular
+from cosmos.run.files import naming_disk_errors, write_text
 from cosmos.run.records import parse_record
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from cosmos.config.disk_reading import NO_FILE, IrregularFileError, open_regular
 from cosmos.errors import DamagedDataError, cut_reason
-from cosmos.run.files import naming_disk_errors, open_regular
+from cosmos.run.files import naming_disk_errors
 
 Record = TypeVar("Record")
 
@@ -23,10 +24,12 @@ def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Reco
     Raises DamagedDataError ("PATH: not a KIND (reason); REMEDY") for other contents, whatever they are,
     FileNotFoundError where there is no file, and TransientError where the disk fails.
     """
-    with naming_disk_errors(path), open_regular(path) as file:
-        content = file.read()
     try:
+        with naming_disk_errors(path), open_regular(path) as file:
+            content = file.read()
         return parse_record(content, shape)
+    except IrregularFileError:
+        raise DamagedDataError(f"{path}: not a {kind} ({NO_FILE}); {remedy}") from None
     except ValueError as error:
         raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
 

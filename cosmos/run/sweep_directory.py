@@ -9,18 +9,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from glob import escape
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError
 
+from cosmos.config.disk_reading import find_paths, folders_with, list_folder
 from cosmos.config.near_names import near_names
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError, SupersededError, convert_os_error
-from cosmos.run.directory import RunDir, require_listable
+from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import first_problem, read_record
 
@@ -209,7 +209,7 @@ class SweepDir:
     @property
     def trial_runs(self) -> list[RunDir]:
         """Run directories of trials that were begun, by name."""
-        runs = (RunDir(path) for path in sorted(self.path.glob("trial-*")))
+        runs = (RunDir(path) for path in find_paths(self.path, "trial-*"))
         return [run for run in runs if run.trial.exists() or run.params.exists()]
 
     def _read_trial(self, run: RunDir) -> TrialRecord:
@@ -285,16 +285,15 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
 def sweeps_of_name(name: str, runs_root: Path) -> list[SweepDir]:
     """Return the directories of the sweeps of a name ("": of any), the newest first.
 
-    Raises as `require_listable`.
+    Raises as `folders_with`.
     """
-    require_listable(runs_root)
-    definitions = sorted(runs_root.glob("*/sweep.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    folders = [SweepDir(path.parent) for path in definitions]
-    return [folder for folder in folders if name in ("", folder.path.name.rpartition("-")[0])]
+    sweeps = [SweepDir(folder) for folder in folders_with(runs_root, "sweep.yaml")]
+    named = [sweep for sweep in sweeps if name in ("", sweep.path.name.rpartition("-")[0])]
+    return sorted(named, key=lambda sweep: sweep.definition.stat().st_mtime, reverse=True)
 
 
 def lost_definition(name: str, runs_root: Path) -> Path | None:
     """Return the path of the definition of a sweep that has trials and no definition; None without one."""
-    folders = [path for path in runs_root.glob(f"{escape(name)}*") if path.name.rpartition("-")[0] == name]
-    trials = (trial for folder in [runs_root / name, *folders] for trial in folder.glob("trial-*/trial.json"))
+    ids = [name, *(child for child in list_folder(runs_root) if child.rpartition("-")[0] == name)]
+    trials = (trial for each in ids for trial in find_paths(runs_root / each, "trial-*/trial.json"))
     return next((SweepDir(trial.parents[1]).definition for trial in trials), None)

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.job_request import JobRequest
@@ -200,7 +201,7 @@ def evaluation_identity(call: Evaluation) -> list[str]:
     """Return texts that differ where the figures of a call may, without opening large files."""
     subject = call.subject
     stat = subject.path.stat() if isinstance(subject, FileReference) and subject.path.is_file() else None
-    manifests = sorted((call.machine.data_root / call.params.data.name).glob(f"*/{MANIFEST_FILE}"))
+    manifests = find_paths(call.machine.data_root / call.params.data.name, f"*/{MANIFEST_FILE}")
     return [
         *call.suites,
         call.params.model_dump_json(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+from cosmos.config.disk_reading import folders_with
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.figures import Figures
@@ -133,7 +134,7 @@ def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
             return path, ""
     reference = parse_checkpoint_reference(name)
     if isinstance(reference, FileReference) and not reference.path.is_file():
-        runs = sorted(folder.parent.name for folder in machine.runs_root.glob("*/checkpoints"))
+        runs = [folder.name for folder in folders_with(machine.runs_root, "checkpoints")]
         near = near_names(name, runs)
         raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}; {near}")
     return run_of_results(name, machine)

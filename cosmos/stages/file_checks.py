@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.figures import EPOCH, STEP
 from cosmos.config.machine import Machine
@@ -54,6 +55,18 @@ class FileCheck:
         return cls(file.stat().st_size if file.is_file() else 0, read)
 
 
+def naming_unlisted(checks: Iterator[FileCheck]) -> Iterator[FileCheck]:
+    """Yield checks, and one that fails in place of those in a folder that cannot be listed."""
+    try:
+        yield from checks
+    except (CosmosError, OSError) as error:
+        yield FileCheck(0, partial(_raise, error))
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
     """Yield the checks of a prepared dataset: parameters, listing of the source, manifests and shards."""
     params, listing = folder / DATASET_PARAMS_FILE, folder / LISTING_FILE
@@ -64,7 +77,7 @@ def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
         yield FileCheck.of(listing, lambda: SourceListing.read(folder))
     if (sets := folder / "evaluation").exists():
         yield FileCheck(0, lambda: _check_sets(sets))
-    prepared = [path.parent.name for path in sorted(folder.glob(f"*/{MANIFEST_FILE}"))]
+    prepared = [path.parent.name for path in find_paths(folder, f"*/{MANIFEST_FILE}")]
     begun = [split for split in SPLITS if split == "train" or (folder / split).exists()]
     for split in dict.fromkeys([*begun, *prepared]):
         yield from checks_of_split(folder / split, machine)
@@ -87,9 +100,9 @@ def checks_of_run(run: RunDir) -> Iterator[FileCheck]:
     yield FileCheck.of(run.params, lambda: _check_params(run))
     yield from checks_of_records(run)
     yield FileCheck(0, lambda: _check_last_checkpoint(run))
-    for path in (*run.saved_checkpoints, *run.path.glob("*.pt")):
+    for path in (*run.saved_checkpoints, *find_paths(run.path, "*.pt")):
         yield FileCheck.of(path, partial(_check_checkpoint, path))
-    for path in run.embeddings.glob(f"*/*/*{PART_SUFFIX}"):
+    for path in find_paths(run.embeddings, f"*/*/*{PART_SUFFIX}"):
         yield FileCheck.of(path, partial(_check_embeddings, path))
 
 
@@ -114,13 +127,17 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
 
 def checks_of_sweep(folder: Path) -> Iterator[FileCheck]:
     """Yield the checks of a sweep: definition, records, conclusion, and the runs of its trials."""
-    sweep = SweepDir(folder)
+    yield from naming_unlisted(checks_of_study(SweepDir(folder)))
+    for path in filter(Path.is_dir, find_paths(folder, "trial-*")):
+        yield from naming_unlisted(checks_of_run(RunDir(path)))
+
+
+def checks_of_study(sweep: SweepDir) -> Iterator[FileCheck]:
+    """Yield the checks of a sweep's own files."""
     yield FileCheck.of(sweep.definition, sweep.sweep)
     yield from checks_of_records(sweep.own)
     if sweep.best.exists():
         yield FileCheck.of(sweep.best, lambda: _read_object(sweep.best, "conclusion of a sweep", "delete it"))
-    for path in sorted(folder.glob("trial-*/")):
-        yield from checks_of_run(RunDir(path))
 
 
 def _read_object(path: Path, kind: str, remedy: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Verification: every byte of datasets, runs and sweeps is read, and checked where it has a checksum."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,13 +14,21 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cosmos.config.disk_reading import find_paths, list_folder
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import print_text, printable
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.preparation import DATASET_PARAMS_FILE
 from cosmos.distributed.cores import usable_cores
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    NotPermittedError,
+    TransientError,
+    convert_os_error,
+)
 from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir
 from cosmos.run.sweep_directory import SweepDir, sweeps_of_name
@@ -28,9 +37,13 @@ from cosmos.stages.file_checks import (
     checks_of_dataset,
     checks_of_run,
     checks_of_sweep,
+    naming_unlisted,
 )
 
 SubjectKind = Literal["dataset", "run", "sweep"]
+
+UNREAD = (TransientError, NotPermittedError)
+"""Classes of errors after which a file may still be whole."""
 
 MAX_THREADS = 8
 """Files that are read at a time, where there are as many cores."""
@@ -46,9 +59,12 @@ class Subject:
 
     def checks(self, machine: Machine) -> list[FileCheck]:
         """Return the checks of its files."""
-        if self.kind == "dataset":
-            return list(checks_of_dataset(self.path, machine))
-        return list(checks_of_sweep(self.path) if self.kind == "sweep" else checks_of_run(RunDir(self.path)))
+        checks = {
+            "dataset": lambda: checks_of_dataset(self.path, machine),
+            "run": lambda: checks_of_run(RunDir(self.path)),
+            "sweep": lambda: checks_of_sweep(self.path),
+        }
+        return list(naming_unlisted(checks[self.kind]()))
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Verification:
     problems: tuple[str, ...]
     """files that are damaged, missing or not to be used"""
     unread: tuple[str, ...]
-    """files that a disk or the network kept back"""
+    """files that the disk or the network kept back, or that this user may not read"""
 
     @property
     def state(self) -> str:
@@ -102,9 +118,10 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     subjects = [Subject(name, kind, path) for path, kind in by_place.values() if kind]
     if subjects:
         return subjects
-    datasets = (path.name for path in machine.data_root.glob("*/") if kind_of(path))
-    runs = (path.name for path in machine.runs_root.glob("*/") if kind_of(path))
-    raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, [*datasets, *runs])}")
+    roots = machine.data_root, machine.runs_root
+    folders = [root / child for root in roots for child in list_folder(root)]
+    names = [folder.name for folder in folders if os.access(folder, os.X_OK) and kind_of(folder)]
+    raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, names)}")
 
 
 def kind_of(folder: Path) -> SubjectKind | None:
@@ -115,7 +132,7 @@ def kind_of(folder: Path) -> SubjectKind | None:
     records = (run.provenance, run.metrics, run.checkpoints, run.lease, run.job, run.labels)
     if any(path.exists() for path in records):
         return "run"
-    is_dataset = (folder / DATASET_PARAMS_FILE).is_file() or any(folder.glob(f"*/{MANIFEST_FILE}"))
+    is_dataset = (folder / DATASET_PARAMS_FILE).is_file() or bool(find_paths(folder, f"*/{MANIFEST_FILE}"))
     return "dataset" if is_dataset else None
 
 
@@ -164,8 +181,8 @@ def summarize(
         str(subject.path),
         len(checks),
         sum(check.num_bytes for check in checks),
-        tuple(line for error, line in lines if not isinstance(error, TransientError)),
-        tuple(line for error, line in lines if isinstance(error, TransientError)),
+        tuple(line for error, line in lines if not isinstance(error, UNREAD)),
+        tuple(line for error, line in lines if isinstance(error, UNREAD)),
     )
 
 
@@ -189,6 +206,10 @@ def raise_problems(verified: Sequence[Verification]) -> None:
         (TransientError, {item.name: item.unread for item in verified}),
     ):
         if number := sum(map(len, lists.values())):
-            state = "are damaged" if error is DamagedDataError else "could not be read; try again"
+            state = (
+                "are damaged"
+                if error is DamagedDataError
+                else "could not be read; mend what is named, and try again"
+            )
             names = ", ".join(name for name, problems in lists.items() if problems)
             raise error(f"{names}: {number} of {sum(item.num_files for item in verified)} files {state}")

@@ -18,7 +18,7 @@ from cosmos.data.sources.caption_tables import locate_rows
 from cosmos.data.sources.img2dataset import find_downloads
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.data.sources.openers import open_source
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import InputError, NotPermittedError, TransientError
 from tests.data.examples import machine, samples, write_images
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -49,7 +49,6 @@ def test_a_reader_names_the_file(
     (tmp_path / name).touch()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", failing(number))
-        patch.setattr("cosmos.run.files.os.open", failing(number))
         with pytest.raises(TransientError, match=rf"{name}.*it failed"):
             READERS[name](tmp_path / name)
 
@@ -78,8 +77,9 @@ def test_a_shard_that_cannot_be_opened_is_no_damage(
 def test_an_index_that_this_user_may_not_read_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "a.npz").touch()
     monkeypatch.setattr(Path, "open", failing(errno.EACCES))
-    with pytest.raises(InputError, match=r"a.npz: this user may not read it; change its permissions"):
+    with pytest.raises(NotPermittedError, match=r"a.npz: this user may not read it; change its permissions"):
         ShardIndex.read(tmp_path / "a.npz")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.data.folders import is_broken_link, is_hidden, list_names, open_file, walk_files
+from cosmos.config.disk_reading import is_broken_link
+from cosmos.data.folders import is_hidden, list_names, walk_files
 from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.errors import DamagedDataError, InputError, TransientError
@@ -84,9 +85,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_leaves_no_file_out(
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
-    with pytest.raises(OSError, match="not a regular file"):
-        open_file(tmp_path / "a.jpg")
-    with pytest.raises(DamagedDataError, match=r"a\.jpg: not a regular file"):
+    with pytest.raises(DamagedDataError, match=r"a\.jpg: a pipe or a device"):
         ByteSpan(str(tmp_path / "a.jpg")).read(9)
-    with pytest.raises(DamagedDataError, match=r"a\.jpg: cannot be read \(.*not a regular file"):
+    with pytest.raises(DamagedDataError, match=r"a\.jpg: cannot be read \(.*a pipe or a device"):
         list(scan_tar(tmp_path / "a.jpg"))

@@ -37,7 +37,7 @@ def stopped_at_import(module: str, number: int, *arguments: str) -> list[str]:
         ("yaml", signal.SIGUSR1, "sweep", 75),
         ("cosmos.cli.runs", signal.SIGTERM, "runs", 75),
         ("cosmos.stages.pretrain_job", signal.SIGINT, "pretrain", 75),
-        ("cosmos.stages.jobs", signal.SIGINT, "jobs", 130),
+        ("cosmos.registry.jobs", signal.SIGINT, "jobs", 130),
         ("cosmos.cli", signal.SIGINT, "prepare", 75),
         ("cosmos.cli", signal.SIGHUP, "pretrain", 75),
     ],

@@ -1,6 +1,7 @@
 import errno
 import pickle
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -61,10 +62,10 @@ def test_a_part_that_a_failing_disk_keeps_back_is_not_damaged(
     cache = CacheFolder(tmp_path)
     cache.add("photos", ["a"], torch.zeros(1, 1))
 
-    def fail(path: Path) -> bytes:
+    def fail(*_: object) -> BinaryIO:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(Path, "read_bytes", fail)
+    monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(TransientError, match=r"\.npz: cannot be read"):
         cache.read("photos")
 

@@ -50,7 +50,7 @@ def test_an_image_that_a_failing_disk_keeps_back_is_not_damaged(
     def fail(path: Path) -> BinaryIO:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("cosmos.evaluation.images.open_file", fail)
+    monkeypatch.setattr("cosmos.evaluation.images.open_regular", fail)
     with pytest.raises(TransientError, match=r"1\.png: cannot be read: Input/output error"):
         images.read(0)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.stages.jobs import RunJob
+from cosmos.registry.jobs import RunJob
 from flows.artifacts import describe_pace, percent_done, pretraining_markdown, table_value
 from tests.hostile_texts import HOSTILE_TEXTS
 

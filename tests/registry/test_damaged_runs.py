@@ -16,15 +16,16 @@ from hypothesis import strategies as st
 from cosmos.compare import page
 from cosmos.compare.comparison import compare_named
 from cosmos.compare.page import render_comparison
+from cosmos.config.disk_reading import IrregularFileError
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError
 from cosmos.registry.commands import RunQuery, print_best_runs, print_run, print_runs
+from cosmos.registry.jobs import list_jobs
 from cosmos.registry.record import read_run_record
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import RunDir, load_saved_params, open_run
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.model_card import ModelCard
-from cosmos.stages.jobs import list_jobs
 from cosmos.tracking.description import RunDescription
 from cosmos.tracking.note import MirrorNote
 from tests.registry.run_files import live, make_run, measure, start_job, submit, take_part, train_to
@@ -77,7 +78,7 @@ def resume(run: RunDir) -> None:
         lambda: open_run(run.path, load_saved_params(run)),
     ]
     for read in reads:
-        with suppress(CosmosError, IsADirectoryError):
+        with suppress(CosmosError, IsADirectoryError, IrregularFileError):
             read()
 
 

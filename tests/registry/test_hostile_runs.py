@@ -12,10 +12,10 @@ import pytest
 from cosmos.compare.commands import write_comparison
 from cosmos.config.machine import Machine
 from cosmos.registry.commands import RunQuery, export_runs, print_best_runs, print_run, print_runs
+from cosmos.registry.jobs import list_jobs
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
-from cosmos.stages.jobs import list_jobs
 from tests.hostile_texts import HOSTILE_NAMES, HOSTILE_TEXTS
 from tests.registry.run_files import make_run, measure, submit
 

@@ -1,3 +1,4 @@
+import errno
 import gzip
 import json
 import os
@@ -11,16 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosmos.config.machine import Machine
 from cosmos.errors import InputError
 from cosmos.launch.outcome import CallFiles
 from cosmos.registry import index as run_index
 from cosmos.registry.index import INDEX_FILE, list_runs
 from cosmos.registry.record import RunRecord, read_run_record
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import RunDir, job_records
 from cosmos.run.labels import RunLabels
 from cosmos.run.sweep_directory import sweeps_of_name
-from cosmos.stages.jobs import job_records
 from tests.registry.run_files import (
     fail_job,
     fall_silent,
@@ -372,7 +371,7 @@ def test_a_folder_of_runs_that_cannot_be_listed_does_not_seem_to_be_empty(tmp_pa
     runs_root = tmp_path / "runs"
     looks: list[Callable[[], object]] = [
         lambda: list_runs(runs_root),
-        lambda: job_records(Machine(runs_root=runs_root)),
+        lambda: job_records(runs_root),
         lambda: sweeps_of_name("", runs_root),
     ]
     assert [look() for look in looks] == [[], [], []]
@@ -380,3 +379,23 @@ def test_a_folder_of_runs_that_cannot_be_listed_does_not_seem_to_be_empty(tmp_pa
     for look in looks:
         with pytest.raises(InputError, match=r"runs: cannot be listed \(Too many levels of symbolic links\)"):
             look()
+
+
+def test_a_folder_in_it_that_cannot_be_listed_is_named_in_a_line_of_the_list(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_runs(root)
+    (root / "private").mkdir()
+    listdir = os.listdir
+
+    def fail(path: Any) -> list[str]:
+        if Path(path) == root / "private":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+    for _ in range(2):
+        records = {record.name: record.problem for record in list_runs(root)}
+        assert "private: cannot be listed (Permission denied)" in records.pop("private")
+        assert set(records.values()) == {""}
+    assert "private" not in run_index.read_index(root / INDEX_FILE)

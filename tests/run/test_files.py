@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import InputError, TransientError
 from cosmos.run.files import (
     link_or_copy,
-    open_regular,
     remove_abandoned,
     replacing,
     replacing_folder,
@@ -211,11 +210,3 @@ def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="missing"):
         copy_what_is_missing()
-
-
-def test_a_folder_or_a_pipe_is_not_opened_as_a_file(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
-        open_regular(tmp_path)
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DamagedDataError, match="pipe: a pipe or a device in place of a file"):
-        open_regular(tmp_path / "pipe")

@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_other_contents_are_refused_in_a_line_with_file_reason_and_remedy(
     assert message.endswith("; delete it")
     assert reason in message
     assert "\n" not in message
+
+
+def test_a_pipe_in_the_place_of_a_record_is_damage_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(
+        DamagedDataError, match=r"record.json: not a record \(a pipe or a device.*; delete it"
+    ):
+        read_record(tmp_path / "record.json", Example, "record", "delete it")
 
 
 @given(

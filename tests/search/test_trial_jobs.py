@@ -20,6 +20,7 @@ from cosmos.errors import (
 from cosmos.launch import slurm
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.launch.submission import JobSpec
+from cosmos.registry.jobs import list_jobs
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.sweep_directory import RungResult, TrialRecord
 from cosmos.search import trial_jobs
@@ -31,7 +32,6 @@ from cosmos.search.trial_jobs import (
     wait_for_slurm,
 )
 from cosmos.stages.evaluation_result import EvaluationResult
-from cosmos.stages.jobs import list_jobs
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cosmos.data.folders import open_file
+from cosmos.config.disk_reading import open_regular
 from cosmos.errors import CosmosError, TransientError
 from cosmos.evaluation.value_file import read_image_values
 from cosmos.model import checkpoints
@@ -162,9 +162,9 @@ def test_a_disk_that_fails_keeps_no_other_dataset_back_and_ends_in_an_error_to_r
     def fail(path: Path) -> BinaryIO:
         if path.parts[-2:] == ("red", "1.png"):
             raise OSError(errno.EIO, "Input/output error", str(path))
-        return open_file(path)
+        return open_regular(path)
 
-    monkeypatch.setattr("cosmos.evaluation.images.open_file", fail)
+    monkeypatch.setattr("cosmos.evaluation.images.open_regular", fail)
     outcome = run(place, "retrieval", "classification")
     assert outcome.results.keys() == {"retrieval"}
     assert "red/1.png: cannot be read: Input/output error" in outcome.problems[0]

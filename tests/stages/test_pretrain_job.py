@@ -13,7 +13,7 @@ import pytest
 
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
-from cosmos.stages.jobs import find_submission, format_duration
+from cosmos.stages.jobs import find_submission
 from tests.launch.test_submission import WRITTEN
 from tests.stages.examples import ROOT, command, cosmos, environment
 
@@ -150,12 +150,3 @@ def test_ctrl_c_leaves_the_job_and_attach_and_cancel_find_it(place: Path) -> Non
     assert not record.is_alive()
     steps = [line["step"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
     assert (run / "checkpoints" / f"step-{steps[-1]:08}.pt").is_file()
-
-
-def test_durations_are_told_as_people_would() -> None:
-    assert [format_duration(s) for s in (5, 130, 7200 + 300, 50 * 3600)] == [
-        "5 s",
-        "2 min",
-        "2 h 05 min",
-        "2 d 2 h",
-    ]

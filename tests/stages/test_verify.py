@@ -1,8 +1,11 @@
 """Verification of datasets, runs and sweeps, each file of which is damaged in turn."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -176,8 +179,50 @@ def test_an_unknown_name_is_the_users_and_damage_is_told_from_a_failing_disk(pla
     with pytest.raises(DamagedDataError, match="a: 1 of 3 files are damaged"):
         raise_problems([damaged])
     unread = Verification("a", "run", "runs/a", 3, 10, (), ("b: Input/output error",))
-    with pytest.raises(TransientError, match="a: 1 of 3 files could not be read; try again"):
+    with pytest.raises(
+        TransientError, match="a: 1 of 3 files could not be read; mend what is named, and try again"
+    ):
         raise_problems([unread])
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    place: Path, monkeypatch: pytest.MonkeyPatch, file: str, number: int
+) -> None:
+    def failing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def fail(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path == place / file:
+                raise OSError(number, os.strerror(number), str(path))
+            return call(path, *arguments, **options)
+
+        return fail
+
+    monkeypatch.setattr(Path, "open", failing(Path.open))
+    monkeypatch.setattr(os, "open", failing(os.open))
+    found = verified(place, "things" if file.startswith("data") else "mine")
+    assert found.problems == ()
+    assert all(Path(file).name in line for line in found.unread)
+    with pytest.raises(TransientError, match=r"files could not be read; mend what is named"):
+        raise_problems([found])
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_the_rest_is_read(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, listdir, hidden = verified(place, "mine"), os.listdir, place / "runs" / "mine" / "embeddings"
+
+    def fail(path: Any) -> list[str]:
+        if Path(path) == hidden:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+    found = verified(place, "mine")
+    assert (found.problems, found.num_files) == ((), whole.num_files)
+    assert found.unread == (
+        f"{hidden}: cannot be listed (Permission denied); let this user read the folder, or remove it",
+    )
 
 
 @pytest.mark.parametrize("name", ["checkpoints/step-00000015.pt", "labels.json", "metrics.jsonl"])

@@ -11,7 +11,13 @@ from cosmos.config.machine import Machine
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.shards.index import index_path
 from cosmos.data.shards.remote import copied_size, is_remote, listed_sizes, stored_size
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, convert_os_error
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    NotPermittedError,
+    TransientError,
+    convert_os_error,
+)
 
 NO_SUCH_SHARD = "no such file"
 
@@ -137,5 +143,5 @@ def unreadable_shard(shard: ShardInfo, error: OSError) -> CosmosError:
     """Return the error of a shard that cannot be opened: the user's, of the disk, or damage."""
     message = f"{shard.path}: cannot be opened ({error.strerror})"
     if isinstance(error, PermissionError):
-        return InputError(f"{message}; let this user read it")
+        return NotPermittedError(f"{message}; let this user read it")
     return convert_os_error(error, message, DamagedDataError, "run `cosmos prepare` again")

@@ -13,8 +13,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.data.array_archive import read_arrays
-from cosmos.errors import DamagedDataError, InputError, convert_os_error
+from cosmos.errors import DamagedDataError, InputError, NotPermittedError, convert_os_error
 from cosmos.run.files import replacing
 
 MAX_IMAGE_BYTES = 256 * 2**20
@@ -96,13 +97,14 @@ class ShardIndex:
     def read(cls, path: Path) -> Self:
         """Return the index in the file `path`.
 
-        Raises DamagedDataError when it is missing or broken, InputError when this user may not read it,
-        TransientError when the disk fails.
+        Raises DamagedDataError when it is missing or broken, NotPermittedError when this user may not read
+        it, TransientError when the disk fails.
         """
         try:
-            content = path.read_bytes()
+            with open_regular(path) as file:
+                content = file.read()
         except PermissionError:
-            raise InputError(f"{path}: this user may not read it; change its permissions") from None
+            raise NotPermittedError(f"{path}: this user may not read it; change its permissions") from None
         except OSError as error:
             message = _broken_index(path, error.strerror or error)
             raise convert_os_error(error, message, DamagedDataError) from None

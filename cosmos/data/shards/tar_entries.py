@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos.data.folders import is_hidden, open_file
+from cosmos.config.disk_reading import open_regular
+from cosmos.data.folders import is_hidden
 from cosmos.errors import DamagedDataError, convert_os_error, short_reason
 
 MAX_NAMED_EXTENSIONS = 10
@@ -85,7 +86,7 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     places: dict[str, tuple[int, int] | None] = {}
     try:
         end = path.stat().st_size
-        with open_file(path) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
+        with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
             while (member := tar.next()) is not None:
                 if member.offset_data + member.size > end:
                     raise tarfile.ReadError("it ends in the middle of a file")
@@ -101,7 +102,8 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
             if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
                 raise tarfile.ReadError(f"no header at byte {tar.offset}")
     except OSError as error:
-        raise convert_os_error(error, f"{path}: cannot be read ({error})", DamagedDataError) from None
+        message = f"{path}: cannot be read ({error.strerror or error})"
+        raise convert_os_error(error, message, DamagedDataError) from None
     except (tarfile.TarError, ValueError) as error:
         raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({short_reason(error)})") from None
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.data.captions import clean_captions
-from cosmos.data.folders import open_file
 from cosmos.data.sources.csv_rows import csv_rows, decoded_lines
 from cosmos.errors import CosmosError, InputError, convert_os_error
 
@@ -183,7 +183,7 @@ def load_text_file(path: Path) -> str:
 
 def _load_text(path: Path, limit: int, remedy_of_size: str, problem: str, remedy: str) -> str:
     try:
-        with open_file(path) as file:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size <= limit:
                 return io.TextIOWrapper(file, encoding="utf-8-sig").read()
     except OSError as error:
@@ -203,7 +203,7 @@ def unreadable_file(path: Path, error: OSError, remedy: str = "correct the path"
 def _csv_rows(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield (line, image, caption) of the rows below the header `image,caption`, without blank lines."""
     try:
-        with open_file(path) as file:
+        with open_regular(path) as file:
             rows = csv_rows(path, decoded_lines(path, file))
             header = [name.strip() for name in next(rows, (1, []))[1]]
             if header != ["image", "caption"]:

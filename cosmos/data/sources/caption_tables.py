@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
 from cosmos.data.captions import DREAMLIP_KEYS
-from cosmos.data.folders import open_file
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, unique_keys
@@ -171,7 +171,7 @@ def _join(
 
 def _locate_csv_rows(table: Path, schema: CaptionSchema) -> LocatedRows:
     located = LocatedRows()
-    with open_file(table) as file:
+    with open_regular(table) as file:
         rows = enumerate(_csv_places(table, file))
         _, (header, _) = next(rows, (0, ([], None)))
         column = header.index(_location_column(table, header, schema))
@@ -198,7 +198,7 @@ def _csv_places(table: Path, file: BinaryIO) -> Iterator[tuple[list[str], ByteSp
 
 def _locate_json_lines(table: Path, schema: CaptionSchema) -> LocatedRows:
     located = LocatedRows()
-    with open_file(table) as file:
+    with open_regular(table) as file:
         for number, (offset, size, line) in enumerate(_lines(table, file), 1):
             if line.strip():
                 row = _json_row(f"{table}, line {number}", line)
@@ -260,7 +260,7 @@ def _parser(table: Path) -> ParseAnnotation:
     """Return the function that parses a row of the table, cut out of it."""
     if table.suffix == ".jsonl":
         return _parse_json_row
-    with open_file(table) as file:
+    with open_regular(table) as file:
         return partial(_parse_csv_row, next(_csv_places(table, file))[0])
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from cosmos.config.disk_reading import is_broken_link
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
-from cosmos.data.folders import is_broken_link, walk_files
+from cosmos.data.folders import walk_files
 from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.shards.index import unique_keys

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.config.params import DataParams
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.folders import open_file
 from cosmos.data.manifest import CaptionSchema, Skipped
 from cosmos.data.sample import Sample
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES, MAX_IMAGE_BYTES
@@ -58,7 +58,7 @@ class ByteSpan:
         TransientError when the disk fails.
         """
         try:
-            with open_file(Path(self.path)) as file:
+            with open_regular(Path(self.path)) as file:
                 file.seek(self.offset)
                 content = file.read(limit + 1 if self.size < 0 else min(self.size, limit + 1))
         except OSError as error:

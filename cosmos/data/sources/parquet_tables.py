@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cosmos.data.folders import open_file, walk_files
+from cosmos.config.disk_reading import open_regular
+from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
 from cosmos.errors import InputError, convert_os_error, short_reason
@@ -103,7 +104,7 @@ def _json_lines(path: Path, choose_columns: ChooseColumns) -> Iterator[str]:
 def _rows(path: Path, choose_columns: ChooseColumns) -> Iterator[dict[str, Any]]:
     """Yield the chosen columns of each row."""
     try:
-        with open_file(path) as file:
+        with open_regular(path) as file:
             table = parquet.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
             columns = choose_columns(path, table.schema_arrow.names)
             _check_text(path, table.schema_arrow, columns)

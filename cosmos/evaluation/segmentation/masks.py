@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.config.evaluate_params import SegmentationProtocol
-from cosmos.data.folders import open_file
 from cosmos.data.image_decoding import open_image
 from cosmos.data.shards.index import MAX_IMAGE_BYTES
 from cosmos.errors import DamagedDataError
@@ -52,7 +52,7 @@ def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray[tuple[int, int],
     try:
         if path.stat().st_size > MAX_IMAGE_BYTES:
             raise DamagedDataError(f"{path}: mask of more than {MAX_IMAGE_BYTES} bytes")
-        with open_file(path) as file:
+        with open_regular(path) as file:
             content = file.read()
     except OSError as error:
         raise convert_read_error(error, path, "mask cannot be used") from None

@@ -268,6 +268,6 @@ def test_a_pipe_or_a_device_is_not_read_for_ever(read: Callable[[Path], object],
     (tmp_path / "zeros").symlink_to("/dev/zero")
     for name in ("captions", "zeros"):
         with pytest.raises(
-            InputError, match=rf"{name}: cannot be read \(not a regular file\); correct the path"
+            InputError, match=rf"{name}: cannot be read \(a pipe or a device, not a file\); correct"
         ):
             read(tmp_path / name)

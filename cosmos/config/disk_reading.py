@@ -1,0 +1,93 @@
+"""Files and folders as others left them: pipes are not waited for, and errors not taken for empty folders."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from fnmatch import filter as matching
+from pathlib import Path
+from typing import BinaryIO
+
+from cosmos.errors import CosmosError, InputError, convert_os_error
+
+NO_FILE = "a pipe or a device, not a file"
+
+
+class IrregularFileError(OSError):
+    """A pipe, a socket or a device in the place of a file, which may never answer."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading. Raises IrregularFileError for a pipe or a device, and does not open it."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise IrregularFileError(errno.EINVAL, NO_FILE, str(path))
+    return path.open("rb")
+
+
+def is_broken_link(path: Path) -> bool:
+    """Return True for a link to a file or folder that is not there."""
+    return path.is_symlink() and not path.exists()
+
+
+def list_folder(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted; none where there is no such folder.
+
+    Raises InputError for a folder that this user may not list, TransientError when the disk fails.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - no paths needed
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise listing_error(error, folder) from None
+
+
+def find_paths(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths below a folder that match a pattern such as `*/job.json`, sorted.
+
+    Raises as `list_folder` for each folder on the way: pathlib's `glob` leaves out what it may not list.
+    """
+    first, *others = pattern.split("/")
+    paths = [folder / name for name in _names_like(first, folder)]
+    for part in others:
+        folders = [path for path in paths if not is_broken_link(path)]
+        paths = [path / name for path in folders for name in _names_like(part, path)]
+    return paths
+
+
+def _names_like(pattern: str, folder: Path) -> list[str]:
+    if set("*?[") & set(pattern):
+        return matching(list_folder(folder), pattern)
+    try:
+        os.lstat(folder / pattern)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise listing_error(error, folder) from None
+    return [pattern]
+
+
+def listing_error(error: OSError, folder: Path | str) -> CosmosError:
+    """Return the error of a folder that cannot be listed: the user's, or of the disk."""
+    message = f"{folder}: cannot be listed ({error.strerror})"
+    return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+
+
+def folders_with(root: Path, name: str) -> list[Path]:
+    """Return the folders in `root` that hold something of this name, or pattern as of `find_paths`, in order.
+
+    A folder that this user may not enter is another's, and passed over. Raises as `list_folder` for `root`,
+    and TransientError when the disk fails.
+    """
+    folders: list[Path] = []
+    for folder in (root / child for child in list_folder(root)):
+        with suppress(InputError):
+            if find_paths(folder, name):
+                folders.append(folder)
+    return folders

@@ -1,0 +1,87 @@
+"""Files and folders as others left them."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cosmos.config.disk_reading import IrregularFileError, find_paths, list_folder, open_regular
+from cosmos.config.experiment import load_experiment
+from cosmos.config.machine import Machine
+from cosmos.config.sweep_loading import load_sweep
+from cosmos.errors import InputError, TransientError
+
+
+def test_a_pipe_a_socket_or_a_device_is_never_opened_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        for name in ("pipe", "zeros", "socket"):
+            with pytest.raises(IrregularFileError, match=f"{name}: a pipe or a device, not a file"):
+                open_regular(tmp_path / name)
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+        open_regular(tmp_path)
+
+
+READERS: dict[str, Callable[[], object]] = {
+    "params.yaml": lambda: load_experiment(""),
+    "machine.yaml": Machine,
+    ".env": Machine,
+    "experiment.yaml": lambda: load_experiment("experiment.yaml"),
+    "sweep.yaml": lambda: load_sweep("sweep.yaml"),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_settings_are_not_awaited_from_a_pipe(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(name)
+    with pytest.raises(InputError, match=f"{name}: a pipe or a device, not a file; put a file there"):
+        READERS[name]()
+
+
+def touched(folder: Path, *names: str) -> list[Path]:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return [folder / name for name in sorted(names)]
+
+
+def test_paths_are_those_that_glob_finds_in_folders_that_can_be_listed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    touched(tmp_path, "b/job.json", "a/c/job.json", "a/job.json", ".hidden/job.json", "file", "a/other.json")
+    for pattern in ("*/job.json", "*/*/job.json", "*", "a/*.json", "no/*", "[ab]", "file/*"):
+        assert find_paths(tmp_path, pattern) == sorted(tmp_path.glob(pattern))
+    assert (find_paths(tmp_path / "nothing", "*"), list_folder(tmp_path / "nothing")) == ([], [])
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, InputError), (errno.EIO, TransientError)])
+@pytest.mark.parametrize("pattern", ["*/*/job.json", "a/c/job.json", "*/c/job.json", "a/*/job.json"])
+def test_a_folder_that_cannot_be_listed_is_named_and_not_taken_for_an_empty_one(
+    number: int, kind: type[Exception], pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = touched(tmp_path, "a/c/job.json")
+    assert find_paths(tmp_path, pattern) == files
+
+    def failing_at(place: Path, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def fail(path: Any) -> Any:
+            if Path(path) == place:
+                raise OSError(number, os.strerror(number), str(path))
+            return call(path)
+
+        return fail
+
+    monkeypatch.setattr(os, "listdir", failing_at(files[0].parent, os.listdir))
+    monkeypatch.setattr(os, "lstat", failing_at(files[0], os.lstat))
+    with pytest.raises(kind, match="a/c: cannot be listed"):
+        find_paths(tmp_path, pattern)
