@@ -23,6 +23,7 @@ from cosmos.errors import (
     convert_os_error,
     is_permanent,
 )
+from cosmos.run.files import holding_lock
 
 logger = logging.getLogger(__name__)
 
@@ -133,20 +134,54 @@ def _list_folder(url: str, machine: Machine) -> dict[str, int]:
 
 
 def cached_copy(url: str, machine: Machine) -> Path:
-    """Return a local copy of the shard at `url`, made when there is none.
+    """Return a local copy of the shard at `url`, made when there is none, by one process of all that want it.
 
     Of all copies in `machine.cache_root`, the `machine.cached_shards` used last are kept. Raises as
     `temporary_copy`.
     """
     copy = _copy_path(url, machine)
     with _cache_errors(url, copy.parent):
-        try:
-            os.utime(copy)  # the time of its last use
-        except FileNotFoundError:
-            with temporary_copy(url, machine) as temporary:
-                temporary.rename(copy)
-            _evict(copy.parent, machine.cached_shards)
+        if not _is_there_to_use(copy):
+            with _turn_to_copy(url, copy):
+                if not _is_there_to_use(copy):
+                    with temporary_copy(url, machine) as temporary:
+                        temporary.rename(copy)
+                    _evict(copy.parent, machine.cached_shards)
     return copy
+
+
+def _is_there_to_use(copy: Path) -> bool:
+    """Return True where a copy is there, of which this becomes the last use."""
+    try:
+        os.utime(copy)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+@contextmanager
+def _turn_to_copy(url: str, copy: Path) -> Iterator[None]:
+    """Wait while another process makes a copy; inside, the others wait for this one, while it lives.
+
+    Raises TransientError where the storage failed the process that was waited for: one after the other, all
+    would wait for it. The lock's file has a byte for each such failure, and is removed with the next success.
+    """
+    lock = copy.with_suffix(".lock")
+    failures = _size(lock)
+    with holding_lock(lock):
+        if _size(lock) > failures:
+            raise TransientError(f"{url}: cannot be copied (another process that needs it just failed to)")
+        try:
+            yield
+        except TransientError:
+            with suppress(OSError), lock.open("ab") as file:
+                file.write(b".")
+            raise
+        lock.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def forget_copy(url: str, machine: Machine) -> None:
@@ -299,7 +334,8 @@ def _copy_path(url: str, machine: Machine) -> Path:
 def _evict(folder: Path, keep: int) -> None:
     """Remove all but the `keep` copies used last, and what killed processes left half copied."""
     copies = sorted(folder.glob("*.tar"), key=_last_use, reverse=True)
-    abandoned = (part for part in folder.glob("*.part") if _last_use(part) < time.time() - ABANDONED_SECONDS)
+    begun = (*folder.glob("*.part"), *folder.glob("*.lock"))
+    abandoned = (part for part in begun if _last_use(part) < time.time() - ABANDONED_SECONDS)
     for path in (*copies[keep:], *abandoned):
         path.unlink(missing_ok=True)
 
