@@ -6,7 +6,9 @@ import io
 import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from cosmos.search import trial_retries
 from tests.faults.tries import Try, check_answer
 from tests.faults.works import EVALUATE, PREPARE, PRETRAIN, SWEEP, Work
 
@@ -52,6 +54,7 @@ def attempt(attempt: Try) -> None:
 def fail_writing(name: str, number: int, first: int, times: int) -> None:
     """Have this process fail to write files with a part of a name, from an opening on, a number of times."""
     original, openings = io.open, 0
+    patch.object(trial_retries, "RETRY_SECONDS", (0.1, 0.1)).start()
     FullFile.number = number
 
     def open_or_fail(file: Any, mode: str = "r", buffering: int = -1, *arguments: Any, **options: Any) -> Any:
