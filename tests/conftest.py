@@ -1,11 +1,16 @@
+import gc
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from cosmos.launch import slurm
+
+# Of what is imported and collected nothing is garbage: looking for some takes a third of the time.
+gc.disable()
 
 # Tests share two cores with each other; one thread each also makes float sums the same on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,6 +26,9 @@ if "COSMOS_PARITY_DIR" in os.environ:  # of the tests, no setting
 os.environ["COSMOS_CLUSTER"] = "debug"
 os.environ["COSMOS_WANDB__MODE"] = "disabled"
 
+# Each command of DVC would start another process, which tells its makers of it.
+os.environ["DVC_NO_ANALYTICS"] = "1"
+
 # The machine may be busy with other things.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -28,6 +36,23 @@ settings.load_profile("patient")
 # A shell starts what runs in its background with Ctrl-C ignored, which children would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):  # a process of xdist's, which imports everything to collect its tests
+        from tests.forks import fork_server_here  # imports torch, after the variables above are set
+
+        fork_server_here()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+        gc.set_threshold(20_000)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups

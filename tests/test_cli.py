@@ -10,18 +10,18 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from cosmos.__main__ import main
 from cosmos.cli import run_command
 from cosmos.cli.commands import COMMANDS
 from cosmos.errors import InputError
+from tests.forks import run_forked
 from tests.registry.run_files import make_run
 
 ROOT = Path(__file__).parent.parent
 
 
 def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cosmos", *arguments], capture_output=True, text=True, cwd=cwd
-    )
+    return run_forked(main, arguments, cwd, os.environ)
 
 
 HELPED = (

@@ -5,26 +5,32 @@ import statistics
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import grimp
 
 ROOT = Path(__file__).parent.parent
-MODULES = {
-    str(path.relative_to(ROOT)): ast.parse(path.read_text())
-    for package in ("cosmos", "flows")
-    for path in sorted((ROOT / package).rglob("*.py"))
-}
 FIRST_WORDS = {"What", "Whether", "How", "Where", "Why", "Of", "Its", "Which", "One"}
 VAGUE_NAMES = {"one", "found", "known", "what"}
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Return the modules of both packages, by their paths."""
+    return {
+        str(path.relative_to(ROOT)): ast.parse(path.read_text())
+        for package in ("cosmos", "flows")
+        for path in sorted((ROOT / package).rglob("*.py"))
+    }
+
+
 def nodes(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
     """Yield each node of these kinds, with its file and line."""
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         for node in ast.walk(tree):
             if isinstance(node, kinds):
                 yield f"{path}:{getattr(node, 'lineno', 1)}", node
@@ -84,7 +90,7 @@ def top_level_names(tree: ast.Module) -> Iterator[str]:
 
 def test_a_public_name_means_one_thing() -> None:
     places = defaultdict(set)
-    for path, tree in MODULES.items():
+    for path, tree in modules().items():
         if path.startswith("cosmos/"):
             for name in top_level_names(tree):
                 places[name].add(path)
@@ -174,7 +180,7 @@ def test_what_is_printed_passes_the_places_that_show_control_characters() -> Non
 
 
 def test_no_module_is_long() -> None:
-    lines = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in modules()}
     assert not {path: count for path, count in lines.items() if count > 400}
 
 

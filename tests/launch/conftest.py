@@ -21,8 +21,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a job wrote last is seen at once: nothing is waited for, and ends are noticed soon."""
     monkeypatch.setattr(watch, "GRACE", 1.0)
-    monkeypatch.setattr(watch, "FILE_POLL", 0.1)
-    monkeypatch.setattr(watch, "SHORTEST_POLL", 0.4)
+    monkeypatch.setattr(watch, "FILE_POLL", 0.05)
+    monkeypatch.setattr(watch, "SHORTEST_POLL", 0.2)
 
 
 @pytest.fixture(params=["debug", "local", ON_SLURM])

@@ -127,6 +127,17 @@ def wait_for(file: Path) -> str:
     return file.read_text()
 
 
+@dataclass(frozen=True)
+class Wait:
+    """Call that says that it has begun, and waits for a file."""
+
+    file: Path
+
+    def __call__(self) -> str:
+        self.file.with_name("begun").touch()
+        return wait_for(self.file)
+
+
 def mark_and_wait(folder: Path, index: int, seconds: float) -> int:
     """Leaves a file while it runs, and returns how many files there were."""
     mine = folder / f"running-{index}"

@@ -1,8 +1,6 @@
 """A dataset for a pipeline: when it is made, resumed and replaced."""
 
 import shutil
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from cosmos.pipeline.prepare import prepare_into
 from tests.crash_points import killed_at_each_operation
 from tests.data.examples import flickr8k, machine
 from tests.data.test_interrupted_preparation import contents
+from tests.forks import run_dvc
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +106,8 @@ def test_a_dataset_that_dvc_could_not_take_over_is_not_made_again_and_one_that_i
     inode = shard.stat().st_ino
     prepare_into(output, params, here, quiet=True)
     assert shard.stat().st_ino == inode
-    for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "pipeline/data"]):
-        subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
+    run_dvc(tmp_path, "init", "--no-scm", "--quiet")
+    run_dvc(tmp_path, "add", "--quiet", "pipeline/data")
     inode = shard.stat().st_ino
     prepare_into(output, params, here, quiet=True)
     assert shard.stat().st_ino != inode

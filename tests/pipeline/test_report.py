@@ -16,6 +16,7 @@ from PIL import Image
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.errors import InputError
 from cosmos.pipeline.report import write_report
+from tests.forks import run_dvc
 
 SUITES = get_args(SuiteName)
 FIGURES = {
@@ -138,12 +139,8 @@ def test_dvc_shows_names_with_dots_apart_from_paths_with_dots(folder: Path, tmp_
     path = write_report(folder, quiet=True)["metrics"]
     assert list(metrics_of(folder)["classification"]) == ["x", "x%2Ey", "x%252Ey"]
 
-    def dvc(*arguments: str) -> str:
-        command = [sys.executable, "-m", "dvc", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-
-    dvc("init", "--quiet", "--no-scm")
-    shown = dvc("metrics", "show", path, "--md")
+    run_dvc(tmp_path, "init", "--quiet", "--no-scm")
+    shown = run_dvc(tmp_path, "metrics", "show", path, "--md")
     assert "classification.x.y.top1" in shown
     assert "classification.x%2Ey.top1.a%2Eb" in shown
 

@@ -1,6 +1,5 @@
 """Versions of files in a real DVC repository: what is on record, and files as they were."""
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import s3fs
-from dvc.cli import main as dvc_command
 from dvc.exceptions import DownloadError, DvcException
 from dvc.lock import LockError
 from dvc_objects.fs.errors import AuthError
@@ -16,17 +14,9 @@ from moto.server import ThreadedMotoServer
 
 from cosmos.errors import InputError, TransientError
 from cosmos.run.dvc_versions import fetch_version, recorded_versions
-from tests.forks import run_forked
+from tests.forks import run_dvc
 from tests.stages.examples import ROOT
 from tests.workspaces import commit, git
-
-QUIET = {"DVC_NO_ANALYTICS": "1"}
-
-
-def dvc(folder: Path, *arguments: str, **env: str) -> str:
-    done = run_forked(dvc_command, arguments, folder, {**os.environ, **QUIET, **env})
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +46,10 @@ stages:
     for version in ("1", "2"):
         (folder / "params.yaml").write_text(f"seed: {version}\n")
         (folder / "raw" / "captions.json").write_text(f"[{version}]")
-        dvc(folder, "repro", "--quiet")
-        dvc(folder, "add", "--quiet", "raw")
+        run_dvc(folder, "repro", "--quiet")
+        run_dvc(folder, "add", "--quiet", "raw")
         commit(folder)
-        dvc(folder, "push", "--quiet")
+        run_dvc(folder, "push", "--quiet")
     git(folder, "tag", "second")
     return folder
 
@@ -110,7 +100,7 @@ def test_what_dvc_does_not_have_or_cannot_say_is_not_claimed(repository: Path, t
 
 def test_versions_are_found_in_a_cache_elsewhere(repository: Path, tmp_path: Path) -> None:
     (repository / ".dvc" / "cache").rename(tmp_path / "shared")
-    dvc(repository, "cache", "dir", "--local", str(tmp_path / "shared"))
+    run_dvc(repository, "cache", "dir", "--local", str(tmp_path / "shared"))
     assert recorded_versions(repository / "made" / "data" / "manifest.json")
 
 
@@ -147,7 +137,7 @@ Path("seen").write_text(old + str(recorded_versions(Path("made/data/manifest.jso
 """)
     with (repository / "dvc.yaml").open("a") as file:
         file.write(f"  look: {{cmd: {sys.executable} look.py, deps: [made/model.pt], outs: [seen]}}\n")
-    dvc(repository, "repro", "look", PYTHONPATH=str(ROOT))
+    run_dvc(repository, "repro", "look", PYTHONPATH=str(ROOT))
     version = {"made/data": on_record(repository, "made/data")}
     assert (repository / "seen").read_text() == f"seed: 1\n{version}"
 
@@ -223,15 +213,15 @@ def test_versions_travel_through_object_storage(
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
-    dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", bucket)
+    run_dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
+    run_dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", bucket)
     before = recorded_versions(repository / "made" / "data" / "manifest.json")
-    dvc(repository, "push", "--all-commits")
+    run_dvc(repository, "push", "--all-commits")
     for path in (".dvc/cache", "made", "raw"):
         shutil.rmtree(repository / path)
     assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept").read_text() == "seed: 1\n"
-    dvc(repository, "pull")
-    assert "up to date" in dvc(repository, "status")
+    run_dvc(repository, "pull")
+    assert "up to date" in run_dvc(repository, "status")
     assert recorded_versions(repository / "made" / "data" / "manifest.json") == before
 
 
@@ -241,8 +231,8 @@ def test_object_storage_that_is_gone_is_named(
 ) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
-    dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", "http://127.0.0.1:9")
+    run_dvc(repository, "remote", "modify", "--local", "storage", "url", "s3://bucket/storage")
+    run_dvc(repository, "remote", "modify", "--local", "storage", "endpointurl", "http://127.0.0.1:9")
     shutil.rmtree(repository / ".dvc" / "cache")
     for path in ("made/model.pt", "made/data/manifest.json"):
         with pytest.raises(TransientError, match=r"to be had from a remote \(.*127\.0\.0\.1:9"):
@@ -271,9 +261,9 @@ def test_an_error_of_dvc_or_of_a_storage_is_of_the_class_that_its_type_stands_fo
 
 @pytest.mark.slow
 def test_commands_tell_which_version_is_where(repository: Path) -> None:
-    changed = dvc(repository, "diff", "HEAD~1", "HEAD")
+    changed = run_dvc(repository, "diff", "HEAD~1", "HEAD")
     assert "Modified:" in changed
     assert "made/data/" in changed
-    assert "made/model.pt" in dvc(repository, "list", "-R", "--dvc-only", ".", "--rev", "second")
-    dvc(repository, "get", ".", "made/model.pt", "--rev", "HEAD~1", "--out", "old.pt")
+    assert "made/model.pt" in run_dvc(repository, "list", "-R", "--dvc-only", ".", "--rev", "second")
+    run_dvc(repository, "get", ".", "made/model.pt", "--rev", "HEAD~1", "--out", "old.pt")
     assert (repository / "old.pt").read_text() == "seed: 1\n"

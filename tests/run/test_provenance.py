@@ -24,6 +24,7 @@ from cosmos.run.provenance import (
     source_digest,
 )
 from cosmos.run.session_history import describe_sessions
+from tests.forks import run_dvc
 from tests.run.examples import dataset_version, git
 
 SAY = """
@@ -222,8 +223,8 @@ def test_the_record_names_the_versions_that_dvc_has_of_the_data(tmp_path: Path) 
     (tmp_path / "data").mkdir()
     manifest = tmp_path / "data" / "manifest.json"
     manifest.write_text("{}")
-    for call in (["init", "--no-scm", "--quiet"], ["add", "--quiet", "data"]):
-        subprocess.run([sys.executable, "-m", "dvc", *call], cwd=tmp_path, check=True)
+    run_dvc(tmp_path, "init", "--no-scm", "--quiet")
+    run_dvc(tmp_path, "add", "--quiet", "data")
     record_session(tmp_path / "provenance.json", dataset_version(manifest), {}, {"device": "cpu"})
     content = json.loads((tmp_path / "provenance.json").read_text())
     assert content["dvc"]["data"].endswith(".dir")

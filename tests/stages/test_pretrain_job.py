@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.__main__ import main
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
 from cosmos.stages.jobs import find_submission
+from tests.forks import run_forked
 from tests.launch.test_submission import WRITTEN
 from tests.stages.examples import ROOT, command, cosmos, environment
 
@@ -22,9 +24,7 @@ LOCAL = {"CLUSTER": "local", "SLURM__TASKS_PER_NODE": "2", "SLURM__MINUTES": "10
 
 def about_jobs(place: Path, *arguments: str, **machine: str) -> subprocess.CompletedProcess[str]:
     """A command that takes no experiment."""
-    env = environment(place, **machine)
-    call = [sys.executable, "-m", "cosmos", *arguments]
-    return subprocess.run(call, cwd=ROOT, env=env, capture_output=True, text=True)
+    return run_forked(main, arguments, ROOT, environment(place, **machine))
 
 
 @contextmanager

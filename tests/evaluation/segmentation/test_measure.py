@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,11 +35,14 @@ from cosmos.evaluation.segmentation.metrics import IGNORED_CLASS
 from tests.evaluation.examples import COLOURS, ColourEncoder
 from tests.forks import run_ranks
 
-NAMES = Tokenizer(CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY).encode(list(COLOURS))[:, 1]
-"""The token of each colour's name."""
-
 PROTOCOL = SegmentationProtocol(short_side=16)
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "segmentation.py"
+
+
+@cache
+def name_tokens() -> Tensor:
+    """Return the token of each colour's name."""
+    return Tokenizer(CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY).encode(list(COLOURS))[:, 1]
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class PromptedColours(ColourEncoder):
     """Embeds a caption as the colour that it names."""
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        which = (tokens[:, None] == NAMES[:, None]).any(dim=2).double().argmax(dim=1)
+        which = (tokens[:, None] == name_tokens()[:, None]).any(dim=2).double().argmax(dim=1)
         colours = torch.tensor(list(COLOURS.values()))[which] / 255
         return normalize(colours - 0.5, dim=-1)
 
