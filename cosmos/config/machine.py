@@ -109,8 +109,8 @@ class Machine(Section, BaseSettings):
     """activations that the backward pass computes again to save memory: none, the cheap ones (norms, GELU),
     or all of a block (least memory, most time); true means all"""
     compile: bool = False
-    """compile the blocks of the transformers with torch.compile, all but their attention; what is cheap is
-    computed again then in any case"""
+    """compile the blocks of the transformers with torch.compile, all but their attention;
+    activation_checkpointing cheap means all then"""
     checkpoint_every_steps: Natural = 0
     """steps between checkpoints; 0: by time alone"""
     checkpoint_every_minutes: Annotated[float, Field(gt=0)] = 10.0

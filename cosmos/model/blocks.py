@@ -35,10 +35,10 @@ class BlockRunner:
     def compiled(self) -> "BlockRunner":
         """Return the runner with all but the attention compiled, once for all numbers of tokens.
 
-        The compiler itself has the backward pass compute again what is cheap.
+        What is cheap cannot be told apart in compiled parts: the backward pass computes all of them again.
         """
         project, finish = (torch.compile(part, dynamic=True) for part in (self.project, self.finish))
-        checkpointing: ActivationCheckpointing = "all" if self.checkpointing == "all" else "none"
+        checkpointing: ActivationCheckpointing = "none" if self.checkpointing == "none" else "all"
         return BlockRunner(checkpointing, project, finish)
 
     def __call__(

@@ -137,7 +137,7 @@ def test_autocast_trains_close_to_float32(precision: str) -> None:
     pretrain = PretrainParams.model_validate({"batch_size": 8, "precision": precision})
     exact = weights_after(tiny_params(), Machine(), [random_batch()])
     rough = weights_after(tiny_params(pretrain), Machine(), [random_batch()])
-    assert math.isclose(float(rough["loss"]), float(exact["loss"]), rel_tol=0.05)
+    assert math.isclose(float(rough["loss"]), float(exact["loss"]), rel_tol=0.002)  # docs/speed.md: 0.0006
     assert all(value.dtype == torch.float32 for value in rough.values())
 
 
