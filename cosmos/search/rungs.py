@@ -14,6 +14,7 @@ from cosmos.config.sweep import Objective, Sweep
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import RungResult, TrialRecord
+from cosmos.search.objectives import intermediate_value
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,6 @@ class RungReader:
         measured = {
             objective.figure: values_up_to(objective, lines, record.until)
             for objective in self.sweep.file.objectives
-            if objective.suite in ("", "retrieval")
         }
         missing = [figure for figure, values in measured.items() if not values]
         if missing and self.waits(record, missing[0]):
@@ -125,12 +125,10 @@ class RungReader:
 def values_up_to(objective: Objective, lines: Sequence[Mapping[str, Any]], epochs: int) -> list[float | None]:
     """Return the values of an objective in lines of metrics.jsonl up to a rung, in order.
 
-    Of retrieval, those that were measured right there. None stands for a value that is not finite.
+    Of suites, those that were measured right there. None stands for a value of training that is not finite.
     """
     if not objective.suite:
         earlier = (line for line in lines if (line.get("epoch") or 0) <= epochs)
         return [line[objective.figure] for line in earlier if objective.figure in line]
-    _, dataset, model, metric = objective.figure.split("/", 3)
-    key = f"{model}/{dataset}/{metric}"
-    there = (line.get("evaluation", {}) for line in lines if line.get("epoch") == epochs)
-    return [evaluation[key] for evaluation in there if key in evaluation]
+    reports = (intermediate_value(objective, line) for line in lines if line.get("epoch") == epochs)
+    return [report[1] for report in reports if report]

@@ -135,7 +135,8 @@ def test_an_evaluation_that_comes_after_the_job_has_ended_is_waited_for(
     assert "at epoch 3: not measured; the trial falls behind all others there" in caplog.text
 
 
-def test_a_value_that_is_not_finite_is_none(tmp_path: Path) -> None:
+def test_a_value_that_is_not_finite_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rungs, "EVALUATION_SECONDS", 0.0)
     sweep, run = sweep_of(tmp_path), RunDir(tmp_path / "run")
     run.path.mkdir()
     evaluation = {"student/heldout/text_to_image_R@1": None}
