@@ -87,6 +87,7 @@ def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
         **trial.values,
         **{parameter_label(path): value for path, value in trial.asked.items()},
         "job": trial.job,
+        **({"breaches": ", ".join(trial.breaches)} if trial.breaches else {}),
         "W&B": MirrorNote.of(folder.run(trial)).url,
     }
     return {printable(key): table_value(value) for key, value in row.items()}

@@ -43,7 +43,7 @@ def cancel_trials(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """End the jobs of a sweep that was cancelled, unless they were to go on."""
     parameters = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
     if parameters.pop("cancel_jobs"):
-        ended = cancel_sweep(prepare_sweep(**parameters).folder, quiet=True)
+        ended = cancel_sweep(prepare_sweep(**{**parameters, "like": ""}).folder, quiet=True)
         flow_run_logger(flow_run, flow).info(f"jobs cancelled: {', '.join(ended['jobs']) or 'none'}")
 
 
@@ -55,10 +55,11 @@ def prepare_sweep(
     data_root: Path,
     cluster: ClusterName,
     slurm: dict[str, Any],
+    like: str,
 ) -> SweepRun:
     """Return the sweep, with the machine and the numbers that the parameters ask for."""
     machine = Machine(data_root=data_root, cluster=cluster, slurm=slurm)
-    return prepare_sweep_run(load_sweep(sweep, experiment), machine, trials, parallel)
+    return prepare_sweep_run(load_sweep(sweep, experiment), machine, trials, parallel, like)
 
 
 @task(name="trial", task_run_name="{name}, job {job}", cache_policy=NO_CACHE)
@@ -71,6 +72,7 @@ def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
         record.problem,
         record.standing if record.state == "paused" else "",
         format_values(record.values),
+        f"breaks {', '.join(record.breaches)}" if record.breaches else "",
         f"job {record.job}",
         MirrorNote.of(RunDir(run)).url,
     ]
@@ -91,6 +93,7 @@ def pretrain_sweep(
     data_root: Path = PIPELINE.data,
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
+    like: str = "",
 ) -> State[Any]:
     """Search parameters as a sweep's file says: trials as jobs, the best repeated with further seeds.
 
@@ -106,11 +109,12 @@ def pretrain_sweep(
         cluster: where trials run: as Slurm jobs, or as processes of their own on the worker's machine
             (local); auto: Slurm where one answers, or else local
         slurm: resources that a job asks for
+        like: an earlier sweep, by its id, name or path, whose best trials are tried first, where they fit
 
     """
 
     def conclude_sweep() -> SweepConclusion:
-        sweep_run = prepare_sweep(sweep, trials, experiment, parallel, data_root, cluster, slurm)
+        sweep_run = prepare_sweep(sweep, trials, experiment, parallel, data_root, cluster, slurm, like)
         get_run_logger().info(sweep_run.introduction())
         lead_sweep(sweep_run)
         return sweep_run.conclude()

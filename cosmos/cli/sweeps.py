@@ -21,6 +21,8 @@ class SweepCommand(Command):
     """trials in all that are to be begun, without those that fail; 0: as the file says"""
     parallel: NonNegativeInt = 0
     """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as many as the cores allow"""
+    like: str = ""
+    """an earlier sweep, by its id, name or path: its best trials are tried first, where their values fit"""
     dry_run: bool = Field(default=False, alias="dry-run")
     """check the search space, print it, and start no trial"""
 
@@ -40,7 +42,7 @@ class SweepCommand(Command):
         from cosmos.search.sweep_run import prepare_sweep_run
         from cosmos.search.terminal_progress import run_sweep_in_terminal
 
-        sweep_run = prepare_sweep_run(sweep, machine, self.trials, self.parallel)
+        sweep_run = prepare_sweep_run(sweep, machine, self.trials, self.parallel, self.like)
         self.print_json(run_sweep_in_terminal(sweep_run, quiet=self.as_json).as_json())
 
 

@@ -64,6 +64,8 @@ class Contender:
     """True when it is the best of its sweep, or one of the Pareto front"""
     data: Mapping[str, str] = field(default_factory=dict)
     """hashes of the data that figures are of, by figure; of seeds on different data all of them"""
+    breaches: tuple[str, ...] = ()
+    """constraints of its sweep that a trial breaks, in words"""
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,10 @@ class Comparison:
     def leads(self) -> dict[str, Lead]:
         """Verdict on the contenders by each figure that has a better direction, and is of the same data.
 
-        Only finished contenders are compared, where there are any.
+        Only finished contenders that break no constraint are compared, or any where none has finished.
         """
-        eligible = [c for c in self.contenders if c.state == "finished"] or self.contenders
+        finished = [c for c in self.contenders if c.state == "finished"]
+        eligible = [c for c in finished or self.contenders if not c.breaches]
         return {
             name: judge_lead(samples, 1 if direction == "max" else -1)
             for name, direction in self.directions.items()
@@ -152,6 +155,7 @@ class Comparison:
                     "state": contender.state,
                     "seeds": len(contender.runs),
                     "winner": contender.is_winner,
+                    "breaches": list(contender.breaches),
                     "params": {path: contender.params.get(path) for path in self.params},
                     "figures": {name: figure.as_json() for name, figure in contender.figures.items()},
                     "data": {name: data_hash for name, data_hash in contender.data.items() if data_hash},
@@ -306,7 +310,8 @@ def contender_of_trial(
     records = [record_below(machine.runs_root, run) for run in runs]
     figures = [compared_figures(record) | seed.values for record, seed in zip(records, counted, strict=True)]
     state = records[0].status if first.state == "running" else first.standing
-    return make_contender(runs, records, figures, state, is_winner)
+    breaches = tuple(dict.fromkeys(limit for record in records for limit in record.breaches))
+    return replace(make_contender(runs, records, figures, state, is_winner), breaches=breaches)
 
 
 def compared_figures(record: RunRecord) -> dict[str, float]:

@@ -78,10 +78,15 @@ def comparison_table(comparison: Comparison) -> ComparisonTable:
     return contenders_as_columns(comparison) if is_wide else contenders_as_rows(comparison)
 
 
+def state_cell(contender: Contender) -> ComparisonCell:
+    """Return the cell of a contender's state, with a mark where it breaks a constraint."""
+    return ComparisonCell(f"{contender.state} !" if contender.breaches else contender.state)
+
+
 def contenders_as_columns(comparison: Comparison) -> ComparisonTable:
     """Return a table with a column for each contender: parameters that differ, and all figures."""
     contenders = comparison.contenders
-    states = ComparisonRow("state", tuple(ComparisonCell(contender.state) for contender in contenders))
+    states = ComparisonRow("state", tuple(map(state_cell, contenders)))
     params = tuple(
         ComparisonRow(path, tuple(parameter_cell(contender, path) for contender in contenders))
         for path in comparison.params
@@ -114,7 +119,7 @@ def contenders_as_rows(comparison: Comparison) -> ComparisonTable:
         ComparisonRow(
             contender.label,
             (
-                ComparisonCell(contender.state),
+                state_cell(contender),
                 *([seeds.cells[number]] if seeds else []),
                 *(figure_cell(comparison, contender, name) for name in figures),
                 *(parameter_cell(contender, path) for path in comparison.params),
@@ -290,6 +295,7 @@ def comparison_remarks(comparison: Comparison) -> Iterator[str]:
     yield from lead_remarks(comparison)
     if comparison.mixed:
         yield "@ the data that a figure is of; figures of different data do not compare, and none is the best"
+    yield from (f"! {c.name} breaks {', '.join(c.breaches)}" for c in contenders if c.breaches)
     yield from (f"{contender.name}: {contender.problem}" for contender in contenders if contender.problem)
     yield from (problem for sweep in comparison.sweeps for problem in sweep.read_trials().problems.values())
     if not comparison.params and len(contenders) > 1:

@@ -1,5 +1,6 @@
 """Search spaces: a distribution for each parameter that is searched, by the parameter's path."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -214,6 +215,30 @@ def is_drawn(distribution: Distribution, value: SearchValue) -> bool:
     if isinstance(distribution, CategoricalChoices):
         return value in distribution.choices
     return not isinstance(value, str) and distribution.low <= value <= distribution.high
+
+
+def fits(distribution: Distribution, value: Any) -> bool:
+    """Return True for a value that may be drawn: one of the choices, or a number on the steps of a range."""
+    if isinstance(distribution, CategoricalChoices):
+        return any(value == choice and type(value) is type(choice) for choice in distribution.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_drawn(distribution, value):
+        return False
+    step = getattr(distribution, "step", 0)
+    return not step or abs(math.remainder(value - distribution.low, step)) <= 1e-9 * step
+
+
+def split_values(
+    space: SearchSpace, values: Mapping[str, Any], base: Mapping[str, Any]
+) -> tuple[TrialValues, TrialValues]:
+    """Return the values by path that a trial of the space may try, and those that it may not.
+
+    Of neither are parameters that are not in the space, and those whose condition does not hold.
+    """
+    fitting, left_out = TrialValues(), TrialValues()
+    for path, distribution in space.items():
+        if path in values and is_searched(distribution, {**base, **fitting}):
+            (fitting if fits(distribution, values[path]) else left_out)[path] = values[path]
+    return fitting, left_out
 
 
 def nest_sections(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -18,11 +18,25 @@ from cosmos.config.section import Natural, Positive, Section
 from cosmos.errors import InputError
 
 
-class Objective(Section):
-    """Figure that the search maximises or minimises."""
+class TrialFigure(Section):
+    """Figure that is measured of every trial."""
 
+    key: ClassVar[str]
+    """key of the sweep's file that lists such figures"""
     figure: str
     """<suite>/<dataset>/<model>/<metric>, device_seconds, or a value of metrics.jsonl such as loss"""
+
+    @property
+    def suite(self) -> str:
+        """Evaluation suite that measures the figure; "" for figures of training."""
+        name = self.figure.partition("/")[0]
+        return name if name in get_args(SuiteName) else ""
+
+
+class Objective(TrialFigure):
+    """Figure that the search maximises or minimises."""
+
+    key = "objectives"
     goal: Literal["maximize", "minimize", ""] = ""
     """default: the better direction of the figure's metric; "" if it has none, which `load_sweep` refuses"""
 
@@ -41,11 +55,48 @@ class Objective(Section):
         assert self.goal, f"{self.figure} has no goal"
         return self.goal
 
+    def loss(self, value: float) -> float:
+        """Return a value with its sign changed where it is maximised: less is better."""
+        return -value if self.goal == "maximize" else value
+
+
+class Constraint(TrialFigure):
+    """Limits of a figure: a trial beyond one of them never wins."""
+
+    key = "constraints"
+    min: float | None = None
+    """smallest value that is allowed; none: any"""
+    max: float | None = None
+    """largest value that is allowed; none: any"""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Self:
+        if self.min is None and self.max is None:
+            raise InputError("states no limit; add `max`, `min` or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise InputError(f"min: {self.min:g} is above max: {self.max:g}")
+        return self
+
     @property
-    def suite(self) -> str:
-        """Evaluation suite that measures the figure; "" for figures of training."""
-        name = self.figure.partition("/")[0]
-        return name if name in get_args(SuiteName) else ""
+    def limits(self) -> list[float]:
+        """Limits that are stated."""
+        return [limit for limit in (self.min, self.max) if limit is not None]
+
+    def is_exceeded(self, value: float) -> bool:
+        """Return True for a value above the largest one that is allowed."""
+        return self.max is not None and value > self.max
+
+    def excesses(self, value: float) -> dict[str, float]:
+        """Return how far a value lies beyond each limit, as a share of it, by the limit in words.
+
+        A value breaks the limits whose excess is above 0.
+        """
+        stated = ((">=", self.min, -1.0), ("<=", self.max, 1.0))
+        return {
+            f"{self.figure} {sign} {limit:.15g}": outward * (value - limit) / (abs(limit) or 1.0)
+            for sign, limit, outward in stated
+            if limit is not None
+        }
 
 
 class SamplerSettings(Section):
@@ -79,12 +130,14 @@ class PrunerSettings(Section):
 
 
 class RepeatSettings(Section):
-    """Repetitions: the best configurations are trained again with further seeds."""
+    """Repetitions: the best configurations are trained again with further seeds, once the search is over."""
 
     best: Natural = 3
     """number of configurations that are repeated"""
     seeds: Natural = 2
     """number of further seeds of each"""
+    every: Natural = 0
+    """number of trials that end between repetitions while the search goes on; 0: none"""
 
 
 class SweepFile(Section):
@@ -101,6 +154,8 @@ class SweepFile(Section):
     space: Annotated[dict[str, Distribution], Field(min_length=1)]
     """distributions by the path of the parameter"""
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
+    constraints: tuple[Constraint, ...] = ()
+    """limits of figures, which the winner keeps"""
     trials: Positive = 20
     """number of trials that are to be begun, in all, without those that fail"""
     sampler: SamplerSettings = SamplerSettings()
@@ -125,11 +180,11 @@ class Sweep:
 
     @property
     def identity(self) -> str:
-        """Eight hex digits, the same for sweeps of one search space, objectives, base and data.
+        """Eight hex digits, the same for sweeps of one search space, objectives, constraints, base and data.
 
         The number of trials, the sampler and the pruner may change while the sweep runs.
         """
-        kept = self.file.model_dump(mode="json", include={"space", "objectives"})
+        kept = self.file.model_dump(mode="json", include={"space", "objectives", "constraints"})
         base = identifying_values(self.base.model_dump(mode="json"))
         text = json.dumps([identifying_values(kept, "sweep"), base, self.data])
         return hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -141,9 +196,31 @@ class Sweep:
 
     @property
     def suites(self) -> list[SuiteName]:
-        """Evaluation suites that measure the objectives."""
-        wanted = {objective.suite for objective in self.file.objectives}
+        """Evaluation suites that measure objectives and constraints."""
+        wanted = {figure.suite for figure in self.figures}
         return [suite for suite in get_args(SuiteName) if suite in wanted]
+
+    @property
+    def figures(self) -> list[TrialFigure]:
+        """Objectives and constraints: what is measured of each trial."""
+        return [*self.file.objectives, *self.file.constraints]
+
+    @property
+    def prunes_by_dominance(self) -> bool:
+        """True where a pruner compares several values, or within constraints, which Optuna's do not."""
+        return len(self.file.objectives) > 1 or bool(self.file.constraints)
+
+    def excesses(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Return the excess over each constraint of a trial's values by figure, by the limit in words."""
+        excesses = dict[str, float]()
+        for constraint in self.file.constraints:
+            if constraint.figure in values:
+                excesses |= constraint.excesses(values[constraint.figure])
+        return excesses
+
+    def breaches(self, values: Mapping[str, float]) -> list[str]:
+        """Return the limits that a trial's values by figure break, in words."""
+        return [limit for limit, excess in self.excesses(values).items() if excess > 0]
 
     def suggest(self, trial: Suggester) -> TrialValues:
         """Draw the values that a trial tries."""

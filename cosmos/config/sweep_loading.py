@@ -16,7 +16,7 @@ from cosmos.config.near_names import close_names, near_names
 from cosmos.config.search_space import SearchValue, condition_problems
 from cosmos.config.section import expand_home
 from cosmos.config.settings_file import read_settings
-from cosmos.config.sweep import Objective, Sweep, SweepFile
+from cosmos.config.sweep import Constraint, Objective, Sweep, SweepFile, TrialFigure
 from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError
 
@@ -152,21 +152,31 @@ class RandomSuggester:
 
 
 def objective_problems(sweep: Sweep) -> Iterator[str]:
-    """Yield a message for each objective whose figure no trial measures."""
-    figures = [objective.figure for objective in sweep.file.objectives]
-    if len(set(figures)) < len(figures):
-        yield "objectives: a figure is named twice"
-    for objective in sweep.file.objectives:
-        problems = (
-            suite_problems(sweep, objective) if "/" in objective.figure else training_problems(objective)
-        )
-        yield from (f"objectives: {objective.figure}: {problem}" for problem in problems)
+    """Yield a message for each objective or constraint that no trial measures, or that could not decide."""
+    names = [f"{figure.key}: {figure.figure}" for figure in sweep.figures]
+    yield from (f"{name} is named twice" for name in dict.fromkeys(names) if names.count(name) > 1)
+    for figure in sweep.figures:
+        problems = list(measurement_problems(sweep, figure))
+        if not problems and isinstance(figure, Objective):
+            problems = list(goal_problems(figure))
+        elif not problems and isinstance(figure, Constraint):
+            problems = list(limit_problems(figure))
+        yield from (f"{figure.key}: {figure.figure}: {problem}" for problem in problems)
 
 
-def suite_problems(sweep: Sweep, objective: Objective) -> Iterator[str]:
+def measurement_problems(sweep: Sweep, figure: TrialFigure) -> Iterator[str]:
+    """Yield the reasons for which no trial of a sweep measures a figure."""
+    if "/" in figure.figure:
+        yield from suite_problems(sweep, figure)
+    elif not metric_of(figure.figure):
+        near = near_names(figure.figure, [metric.name for metric in TRAINING_METRICS])
+        yield f"no such figure of training; {near}"
+
+
+def suite_problems(sweep: Sweep, figure: TrialFigure) -> Iterator[str]:
     """Yield a message for each part of a suite's figure that no evaluation of the sweep has."""
-    suite, *parts = objective.figure.split("/", 3)
-    if not objective.suite:
+    suite, *parts = figure.figure.split("/", 3)
+    if not figure.suite:
         yield f"{suite} is no suite; take {', '.join(get_args(SuiteName))}"
         return
     if len(parts) < 3:
@@ -179,38 +189,39 @@ def suite_problems(sweep: Sweep, objective: Objective) -> Iterator[str]:
         yield f"{dataset} is not among evaluate.{suite}.datasets ({', '.join(datasets)})"
     if model not in evaluate.models:
         yield f"{model} is not among evaluate.models ({', '.join(evaluate.models)})"
-    yield from metric_problems(sweep, objective, metric)
+    yield from metric_problems(sweep, figure, metric)
 
 
-def metric_problems(sweep: Sweep, objective: Objective, metric: str) -> Iterator[str]:
-    """Yield a message for a metric that the objective's suite does not have, or that lacks a goal.
+def metric_problems(sweep: Sweep, figure: TrialFigure, metric: str) -> Iterator[str]:
+    """Yield a message for a metric that the figure's suite does not have.
 
     The kinds of perception are those of the dataset, which is opened later.
     """
-    names = suite_metric_names(sweep, objective.suite)
+    names = suite_metric_names(sweep, figure)
     if "/" in metric:
         yield "trials have no figures of single classes; take one of the whole dataset"
-    elif metric not in names and objective.suite != "perception":
+    elif metric not in names and figure.suite != "perception":
         near = close_names(metric, names) or names
-        yield f"no metric {metric}; {objective.suite} has {', '.join(near)}"
-    else:
-        yield from goal_problems(objective)
+        yield f"no metric {metric}; {figure.suite} has {', '.join(near)}"
 
 
-def suite_metric_names(sweep: Sweep, suite: str) -> list[str]:
-    """Return the metrics of whole datasets that a suite measures for a sweep, and that may be objectives."""
-    attentions = sweep.base.evaluate.segmentation.attention if suite == "segmentation" else ("",)
-    metrics = [metric for metric in SUITE_METRICS[suite] if metric.direction and not metric.is_family]
-    return [metric.name for metric in metrics if metric.name.startswith(tuple(attentions))]
+def suite_metric_names(sweep: Sweep, figure: TrialFigure) -> list[str]:
+    """Return the metrics that a figure of a suite may be of: for an objective those that have a direction."""
+    attentions = sweep.base.evaluate.segmentation.attention if figure.suite == "segmentation" else ("",)
+    names = [
+        metric.name
+        for metric in SUITE_METRICS[figure.suite]
+        if not metric.is_family and (metric.direction or isinstance(figure, Constraint))
+    ]
+    return [name for name in names if name.startswith(tuple(attentions))]
 
 
-def training_problems(objective: Objective) -> Iterator[str]:
-    """Yield a message for an objective that is no figure of training, or lacks a goal."""
-    if metric_of(objective.figure):
-        yield from goal_problems(objective)
-        return
-    near = near_names(objective.figure, [metric.name for metric in TRAINING_METRICS])
-    yield f"no such figure of training; {near}"
+def limit_problems(constraint: Constraint) -> Iterator[str]:
+    """Yield a message for a limit of a share that is not between 0 and 1, such as one in percent."""
+    metric = metric_of(constraint.figure)
+    if metric and metric.unit == "share" and not all(0 <= limit <= 1 for limit in constraint.limits):
+        limits = ", ".join(f"{limit:g}" for limit in constraint.limits)
+        yield f"a share lies between 0 and 1, and the limit is {limits}; 20% is 0.2"
 
 
 def goal_problems(objective: Objective) -> Iterator[str]:
@@ -228,17 +239,17 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
         return
     where = f"pruner: {sweep.file.pruner.name}"
     yield from rung_problems(sweep)
-    if len(sweep.file.objectives) > 1:
-        yield f"{where} stops trials by one objective, and there are several; take none"
-        return
-    (objective,) = sweep.file.objectives
-    pretrain = sweep.base.pretrain
-    if objective.suite not in ("", "retrieval"):
-        yield f"{where} needs figures while training, which {objective.suite} has none of; take none"
-    elif objective.figure == DEVICE_SECONDS.name:
-        yield f"{where} needs figures while training, and {objective.figure} is none; take none, or seconds"
-    elif objective.suite and not pretrain.evaluate_every_epochs:
+    suites = {objective.suite for objective in sweep.file.objectives}
+    costs_alone = all(objective.figure == DEVICE_SECONDS.name for objective in sweep.file.objectives)
+    if unmeasured := suites - {"", "retrieval"}:
+        suite = min(unmeasured)
+        yield f"{where} needs figures while training, which {suite} has none of; take none"
+    elif costs_alone:
+        yield f"{where} needs figures while training, and device_seconds is none; take none, or seconds"
+    elif "retrieval" in suites and not sweep.base.pretrain.evaluate_every_epochs:
         yield f"{where} needs figures while training; fixed: pretrain: evaluate_every_epochs: 1 measures them"
+    elif sweep.prunes_by_dominance and sweep.file.pruner.name == "hyperband":
+        yield f"{where} knows one objective without constraints; take median, halving or promote"
 
 
 def rung_problems(sweep: Sweep) -> Iterator[str]:

@@ -53,6 +53,8 @@ class Candidate:
     """statistics of the objectives, by figure"""
     is_best: bool = False
     """True for the winner, or for one of the Pareto front: none beats it, equals it or is near it"""
+    breaches: tuple[str, ...] = ()
+    """constraints that it breaks with any of its seeds, in words: it never wins"""
 
     def equals(self, other: "Candidate") -> bool:
         """Return True when all objectives have the same means."""
@@ -157,28 +159,30 @@ def rank_candidates(
 ) -> list[Candidate]:
     """Return the configurations that finished, the best first; `trials` are in order of their numbers.
 
-    Only those with the most seeds may be best, since one lucky seed is no better than three.
+    Only those with the most seeds may be best, since one lucky seed is no better than three. Those that break
+    a constraint come last, by their objectives.
     """
     measured = (trial for trial in trials if is_measured(sweep, trial))
     repetitions = groupby(measured, key=lambda trial: trial.number)
-    field = CandidateField(
-        sweep, [candidate_of_seeds(sweep, list(seeds), statistics) for _, seeds in repetitions]
-    )
+    everyone = [candidate_of_seeds(sweep, list(seeds), statistics) for _, seeds in repetitions]
+    field = CandidateField(sweep, [candidate for candidate in everyone if not candidate.breaches])
+    broken = [candidate for candidate in everyone if candidate.breaches]
     best = {candidate.number for candidate in field.front if field.stands_out(candidate)}
-    ordered = sorted(field.candidates, key=field.order)
+    ordered = [*sorted(field.candidates, key=field.order), *sorted(broken, key=field.order)]
     return [replace(candidate, is_best=candidate.number in best) for candidate in ordered]
 
 
 def is_measured(sweep: Sweep, trial: TrialRecord) -> bool:
-    """Return True for a trial that finished with a finite value of each objective."""
-    values = [trial.values.get(objective.figure) for objective in sweep.file.objectives]
+    """Return True for a trial that finished with a finite value of each objective and limited figure."""
+    values = [trial.values.get(figure.figure) for figure in sweep.figures]
     return trial.state == "finished" and all(v is not None and math.isfinite(v) for v in values)
 
 
 def candidate_of_seeds(sweep: Sweep, seeds: Sequence[TrialRecord], statistics: StatisticsReader) -> Candidate:
     """Return the candidate of finished runs of one configuration, one per seed."""
     figures = {objective.figure: statistics(seeds, objective.figure) for objective in sweep.file.objectives}
-    return Candidate(seeds[0].number, seeds[0].asked, len(seeds), figures)
+    breaches = tuple(dict.fromkeys(limit for seed in seeds for limit in seed.breaches))
+    return Candidate(seeds[0].number, seeds[0].asked, len(seeds), figures, breaches=breaches)
 
 
 def objective_loss(objective: Objective, candidate: Candidate) -> float:
@@ -201,13 +205,18 @@ class SweepVerdict:
 
 def judge_candidates(sweep: Sweep, ranked: Sequence[Candidate]) -> SweepVerdict:
     """Return the verdict on ranked candidates; among equal ones nothing leads."""
-    if not ranked:
-        return SweepVerdict(None, "no winner: no trial finished", {})
-    first, *others = ranked
+    eligible = [candidate for candidate in ranked if not candidate.breaches]
+    if not eligible:
+        reason = "every trial that finished breaks a constraint" if ranked else "no trial finished"
+        return SweepVerdict(None, f"no winner: {reason}", {})
+    first, *others = eligible
+    field = CandidateField(sweep, eligible)
+    if not others and len(ranked) > 1:
+        alone = f"no winner: trial {first.number} alone keeps the constraints"
+        return SweepVerdict(first, alone, field.lead.as_json())
     equal = [first, *filter(first.equals, others)]
     if len(equal) > 1:
         return SweepVerdict(None, f"no winner: {len(equal)} trials are equal", {})
-    field = CandidateField(sweep, ranked)
     return SweepVerdict(first, describe_candidates(field, first, others), field.lead.as_json())
 
 

@@ -57,6 +57,9 @@ HELD_OUT_METRICS = (
 
 MIXED_NOTE = "@: figures of different data, which do not compare; `cosmos runs show RUN` has the hashes"
 
+NOTE_COLUMNS = ("tags", "started", "breaches", "problem")
+"""Last of the columns that a table shows unless others are asked for."""
+
 MAX_TERMINAL_RUNS = 50
 """Largest number of runs that a terminal shows, unless more are asked for."""
 
@@ -164,7 +167,7 @@ def usual_columns(rows: Sequence[RunRow]) -> list[str]:
     held_out = (next((key for key in keys if has_key(rows, key)), "") for keys in HELD_OUT_METRICS)
     is_incomplete = any(map(describe_missing_data, rows))
     data = (SAMPLES_USED.name, SAMPLES_LISTED.name) if is_incomplete else ()
-    columns = ("name", "status", "heartbeat", "step", "loss", *held_out, *data, "tags", "started", "problem")
+    columns = ("name", "status", "heartbeat", "step", "loss", *held_out, *data, *NOTE_COLUMNS)
     return [key for key in columns if has_key(rows, key)]
 
 

@@ -23,7 +23,7 @@ RunRow = Mapping[str, RowValue]
 
 RUN_KEYS = (
     "name", "status", "alive", "heartbeat", "started", "tags", "group", "job_type", "trial", "trial_seed",
-    "commit", "job", "problem",
+    "commit", "job", "breaches", "problem",
 )  # fmt: skip
 """Keys beside parameters and metrics."""
 
@@ -62,6 +62,7 @@ def run_row(record: RunRecord) -> RunRow:
         "trial_seed": record.trial_seed,
         "commit": record.commit or None,
         "job": record.job or None,
+        "breaches": record.breaches or None,
         "problem": record.problem or None,
     }
     present = {key: value for key, value in values.items() if value is not None}

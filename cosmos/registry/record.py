@@ -79,6 +79,8 @@ class RunRecord:
     """hash of the manifest and size of the training data, by dataset.manifest and the like"""
     data: Mapping[str, str] = field(default_factory=dict)
     """hashes of the data that results are of, by <suite>/<dataset>, and of that measured while training"""
+    breaches: tuple[str, ...] = ()
+    """constraints of its sweep that a trial breaks, in words"""
 
     @property
     def is_over(self) -> bool:
@@ -152,6 +154,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         {**trial.figures, **newest.as_metrics(), **joined(part.figures for part in results)},
         sessions.dataset,
         joined([sessions.evaluated, *(part.data for part in results)]),
+        trial.breaches,
     )
 
 
@@ -254,6 +257,8 @@ class TrialSummary:
     state: str
     values: Mapping[str, float | None]
     """objectives by figure; of a trial that has not finished no results"""
+    breaches: tuple[str, ...] = ()
+    """constraints that it breaks, in words"""
 
     @property
     def figures(self) -> dict[str, float]:

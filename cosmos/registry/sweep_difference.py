@@ -1,4 +1,4 @@
-"""Difference between a new sweep and the one of its name that exists: base, data, space and objectives."""
+"""Difference between a new sweep and the one of its name: base, data, space, objectives, constraints."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -55,11 +55,12 @@ def base_values(sweep: Sweep) -> dict[str, Any]:
 
 
 def search_values(sweep: Sweep) -> dict[str, Any]:
-    """Return space and objectives of a sweep, by parameter and by figure."""
+    """Return space, objectives and constraints of a sweep, by parameter and by figure."""
     values = sweep.file.model_dump(mode="json", include={"space"})
     goals = {objective.figure: objective.goal for objective in sweep.file.objectives}
     order = list(goals) if len(goals) > 1 else []
-    return {**values, "objectives": goals, "order of objectives": order}
+    limits = {limit.figure: {"min": limit.min, "max": limit.max} for limit in sweep.file.constraints}
+    return {**values, "objectives": goals, "order of objectives": order, "constraints": limits}
 
 
 def running_trials(other: SweepDir) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Directory of a sweep: its definition, its study, and the run directories of its trials.
 
-runs/<sweep>-<identity>/sweep.yaml, study.journal, labels.json, metrics.jsonl, writer.json,
+runs/<sweep>-<identity>/sweep.yaml, like.json, study.journal, labels.json, metrics.jsonl, writer.json,
                         trial-0003/, trial-0003-seed-1/ (run directories), best.json
 """
 
@@ -59,7 +59,7 @@ class TrialRecord:
     attempts: int = 0
     """number of jobs that were submitted for it"""
     values: dict[str, FiniteFloat] = field(default_factory=dict)
-    """objectives by figure, of a finished trial; of a pruned or paused one the last that was reported"""
+    """objectives and limited figures, of a finished trial; of a pruned or paused one the last reported"""
     problem: str = ""
     """reason of its failure, in a line"""
     job: str = ""
@@ -72,6 +72,10 @@ class TrialRecord:
     """epochs after which its newest job pauses; 0: none, it trains to its end"""
     rungs: tuple[RungResult, ...] = ()
     """results at the rungs that it has reached, in order"""
+    breaches: list[str] = field(default_factory=list)
+    """constraints that it breaks, in words, once it has ended; it never wins"""
+    origin: str = ""
+    """trial of an earlier sweep whose values it tries, <sweep>/<trial>; "" where all values were drawn"""
 
     @property
     def name(self) -> str:
@@ -178,6 +182,11 @@ class SweepDir:
     def best(self) -> Path:
         """File of the sweep's conclusion: candidates, importances, the best run."""
         return self.path / "best.json"
+
+    @property
+    def like(self) -> Path:
+        """File of the trials of earlier sweeps that this one begins with."""
+        return self.path / "like.json"
 
     @property
     def own(self) -> RunDir:

@@ -21,16 +21,18 @@ from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputErr
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import MetricsTail
+from cosmos.run.metrics import MetricsTail, read_metrics
 from cosmos.run.sweep_directory import SweepDir, TrialRecord
+from cosmos.search.dominance_pruning import DominancePruner
+from cosmos.search.earlier_sweep import enqueue_earlier, origin_of
 from cosmos.search.ended_trials import EndedTrialsLog
 from cosmos.search.objectives import (
     check_same_data,
-    read_objective_data,
+    read_measured_data,
     read_trial_figures,
-    select_objectives,
+    select_figures,
 )
-from cosmos.search.repetitions import remaining_repetitions
+from cosmos.search.repetitions import due_repetitions, ended_runs, remaining_repetitions
 from cosmos.search.rungs import RungReader, Rungs
 from cosmos.search.study import make_sampler, report_metrics, trial_values
 from cosmos.search.study_of_records import ask_study, tell_end
@@ -75,6 +77,7 @@ class Controller:
         self.sweep, self.folder, self.study = sweep, folder, study
         self.runner, self.parallel, self.lease = runner, parallel, lease
         self.ended = EndedTrialsLog(folder.own.metrics)
+        self.dominance = DominancePruner(sweep)
         self.running: dict[str, RunningTrial] = {}
         self.failures = TrialFailures()
         self.retries = TrialRetries()
@@ -95,7 +98,9 @@ class Controller:
         yield from self.run_trials(lambda: self.next_of_search(num_trials))
 
     def next_of_search(self, num_trials: int) -> tuple[TrialRecord, Trial | None] | None:
-        """Return the next trial: a paused one that may go on, or a new one, or None for none for now."""
+        """Return the next trial: a repetition that is due, a paused one that may go on, or a new one."""
+        if repetition := self.next_repetition():
+            return repetition, None
         if record := self.rungs.next_promotion():
             return self.promote(record)
         if self.count_spent() < num_trials:
@@ -103,6 +108,13 @@ class Controller:
         self.is_closing |= not self.running
         last = self.rungs.final_promotion(len(self.running)) if self.is_closing else None
         return self.promote(last) if last else None
+
+    def next_repetition(self) -> TrialRecord | None:
+        """Return a repetition that is due while the search goes on; None where there is none."""
+        if not self.sweep.file.repeats.every:
+            return None
+        excluded = {*ended_runs(self.folder), *self.running, *self.failures.parked}
+        return next(iter(due_repetitions(self.sweep, self.study, self.ended.numbers, excluded)), None)
 
     def has_trials_left(self, num_trials: int) -> bool:
         """Return True unless `num_trials` trials have ended or must wait, and so have their repetitions."""
@@ -148,15 +160,18 @@ class Controller:
     def ask(self) -> tuple[TrialRecord, Trial]:
         """Return a new trial, whose values are in the study.
 
-        The sampler is seeded by the trial's number, so that it draws the same whatever was killed before.
+        The sampler is seeded by the trial's number, so that it draws the same whatever was killed before. The
+        values of earlier sweeps come first.
         """
-        self.study.sampler = make_sampler(self.sweep, len(self.study.get_trials(deepcopy=False)))
+        number = enqueue_earlier(self.study, self.sweep, self.folder)
+        self.study.sampler = make_sampler(self.sweep, number)
         trial, values = ask_study(self.study, self.sweep)
-        return self.first_record(trial.number, values), trial
+        return self.first_record(trial, values), trial
 
-    def first_record(self, number: int, values: TrialValues) -> TrialRecord:
+    def first_record(self, trial: Trial | FrozenTrial, values: TrialValues) -> TrialRecord:
         """Return the record of a trial that trains to its first rung, if there is any."""
-        return TrialRecord(self.sweep.id, number, 0, values, until=self.sweep.next_rung(values, 0))
+        until = self.sweep.next_rung(values, 0)
+        return TrialRecord(self.sweep.id, trial.number, 0, values, until=until, origin=origin_of(trial))
 
     def promote(self, record: TrialRecord) -> tuple[TrialRecord, Trial]:
         """Return a paused trial, which is to train from its checkpoint to the next rung, or to its end."""
@@ -191,9 +206,14 @@ class Controller:
         for record in trials.records:
             if record.has_ended:
                 self.ended.add(record)
+            if record.has_ended and not record.seed and self.sweep.prunes_by_dominance:
+                self.dominance.restore(record, read_metrics(self.folder.run(record).metrics))
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state == TrialState.RUNNING:
                 yield from self.go_on(frozen, trials.firsts.get(frozen.number))
+        for record in trials.records:
+            if record.seed and record.state == "running":
+                yield self.begin(record, None)
 
     def go_on(self, frozen: FrozenTrial, record: TrialRecord | None) -> Iterator[TrialRecord]:
         """Begin a trial that runs as far as the study knows; tell the study its end where `record` has it."""
@@ -204,7 +224,7 @@ class Controller:
         elif record:
             return  # it is paused
         elif values := trial_values(frozen):
-            record = self.first_record(frozen.number, values)
+            record = self.first_record(frozen, values)
             yield self.begin(record, Trial(self.study, frozen._trial_id))
         else:
             self.study.tell(frozen.number, state=TrialState.FAIL)  # killed while it was asked for
@@ -214,28 +234,32 @@ class Controller:
         if record.state == "pruned":
             self.runner.stop(self.folder.run(record))
         if not record.seed:
+            self.dominance.end(record)
             tell_end(self.study, self.sweep, record)
 
     def poll(self, running: RunningTrial) -> Iterator[TrialRecord]:
         """Report a running trial's new values; finish, pause, prune, restart or fail it where that is due."""
         state = self.runner.state(running.run)
         falls_behind = self.report(running)
-        if state.state == "finished" and running.record.until:
-            yield from self.pause(running)
-        elif state.state == "finished":
+        if state.state == "finished" and not running.record.until:
             yield self.finish(running)
         elif falls_behind:
             yield self.prune(running)
+        elif state.state == "finished":
+            yield from self.pause(running)
         elif state.state == "dead":
             yield from self.revive_or_fail(running, state)
 
     def report(self, running: RunningTrial) -> bool:
-        """Report a trial's new values to the study; return True if the trial should be pruned."""
+        """Report a trial's new values; return True if the trial should be pruned."""
         lines = running.metrics.new_lines()
         if running.trial is None or not lines:
             return False
         epochs = self.sweep.params(running.record.asked, 0).pretrain.epochs
-        return report_metrics(running.trial, self.sweep.file.objectives, lines, epochs)
+        falls_behind = report_metrics(running.trial, self.sweep.file.objectives, lines, epochs)
+        if self.sweep.prunes_by_dominance:
+            return self.dominance.report(running.record.number, lines, epochs)
+        return falls_behind
 
     def pause(self, running: RunningTrial) -> Iterator[TrialRecord]:
         """Record that a trial waits at its rung, once its objectives there are measured."""
@@ -251,26 +275,35 @@ class Controller:
             yield record
 
     def prune(self, running: RunningTrial) -> TrialRecord:
-        """End a trial that has fallen behind, and its job."""
+        """End a trial that has fallen behind, or breaks a constraint for good, and its job."""
+        exceeded = self.dominance.exceeded(running.record.number)
+        last = {**self.last_reported(running.record.number), **exceeded}
+        values = {figure: value for figure, value in last.items() if math.isfinite(value)}
+        breaches = self.sweep.breaches(exceeded)
+        record = replace(running.record, state="pruned", values=values, breaches=breaches)
+        return self.close(running, record)
+
+    def last_reported(self, number: int) -> dict[str, float]:
+        """Return the last values of the objectives that a trial reported, by figure."""
+        if self.sweep.prunes_by_dominance:
+            return self.dominance.curve(number).last_values
         (objective,) = self.sweep.file.objectives
-        reported = self.study.get_trials(deepcopy=False)[running.record.number].intermediate_values
-        last = reported[max(reported)]
-        values = {objective.figure: last} if math.isfinite(last) else {}
-        return self.close(running, replace(running.record, state="pruned", values=values))
+        reported = self.study.get_trials(deepcopy=False)[number].intermediate_values
+        return {objective.figure: reported[max(reported)]}
 
     def finish(self, running: RunningTrial) -> TrialRecord:
-        """Record a finished trial's objectives; fail the trial where one is not finite.
+        """Record a finished trial's objectives and limited figures; fail it where one is not finite.
 
         InputError where its run has no such figure, or was measured on other data than other trials.
         """
-        objectives = self.sweep.file.objectives
-        figures = read_trial_figures(running.run, self.runner.num_ranks)
-        values = select_objectives(objectives, figures)
-        record = replace(running.record, data=read_objective_data(running.run, objectives))
+        wanted = self.sweep.figures
+        values = select_figures(wanted, read_trial_figures(running.run, self.runner.num_ranks))
+        record = replace(running.record, data=read_measured_data(running.run, wanted))
         check_same_data(record, self.folder.trials, running.run)
         if not all(map(math.isfinite, values.values())):
-            return self.fail(running, f"an objective is not finite: {values}")
-        return self.close(running, replace(record, state="finished", values=values))
+            return self.fail(running, f"an objective or constraint is not finite: {values}")
+        breaches = self.sweep.breaches(values)
+        return self.close(running, replace(record, state="finished", values=values, breaches=breaches))
 
     def revive_or_fail(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
         """Submit a trial whose job died once more, to continue from its last save; or fail it.

@@ -13,6 +13,8 @@ class EndedTrialsLog:
         """Open the file at `path`. Raises TransientError where the disk is full or fails."""
         lines = read_metrics(path)
         self.logged = {(str(line.get("trial")), str(line.get("seed"))) for line in lines}
+        self.numbers = [line["trial"] for line in lines if line.get("seed") == 0 and "trial" in line]
+        """numbers of the trials that ended, without repetitions, in the order of their ends"""
         steps = (line.get("step") for line in lines)
         self.num_ended = max((step for step in steps if isinstance(step, int)), default=0)
         self.metrics = MetricsWriter(path, self.num_ended)
@@ -23,6 +25,8 @@ class EndedTrialsLog:
         if key not in self.logged:
             self.logged.add(key)
             self.num_ended += 1
+            self.numbers += [] if record.seed else [record.number]
+            broken = {"broken_constraints": len(record.breaches)} if record.breaches else {}
             self.metrics.log(
-                {"step": self.num_ended, "trial": record.number, "seed": record.seed, **record.values}
+                {"step": self.num_ended, "trial": record.number, "seed": record.seed} | record.values | broken
             )

@@ -1,4 +1,4 @@
-"""Objectives of a sweep: whether its data can give them, and their values in the run directory of a trial."""
+"""Objectives and constraints of a sweep: whether its data has their figures, and their values of a trial."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from cosmos.config.figures import metric_of
 from cosmos.config.identity import short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
-from cosmos.config.sweep import Objective, Sweep
+from cosmos.config.sweep import Objective, Sweep, TrialFigure
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
@@ -17,30 +17,30 @@ from cosmos.run.sweep_directory import TrialRecord
 
 
 def check_objectives(sweep: Sweep, machine: Machine) -> None:
-    """Raise InputError for an objective whose dataset is missing, or has no such figure.
+    """Raise InputError for an objective or constraint whose dataset is missing, or has no such figure.
 
     Opens the datasets; raises DamagedDataError and TransientError as that does.
     """
-    measured = [objective for objective in sweep.file.objectives if objective.suite]
+    measured = [figure for figure in sweep.figures if figure.suite]
     if not measured:
         return
     from cosmos.evaluation.suite import suites  # imports torch
 
     by_name = suites(sweep.base.evaluate)
-    for objective in measured:
-        suite, dataset, _, metric = objective.figure.split("/", 3)
+    for figure in measured:
+        suite, dataset, _, metric = figure.figure.split("/", 3)
         by_name[suite].requested()
         scored = by_name[suite].cards[dataset].open(sweep.base, machine).chance
-        check_scored(objective, metric, list(scored))
+        check_scored(figure, metric, list(scored))
 
 
-def check_scored(objective: Objective, metric: str, scored: list[str]) -> None:
+def check_scored(figure: TrialFigure, metric: str, scored: list[str]) -> None:
     """Raise InputError for a metric that guessing has a score of, where the dataset's are without it."""
-    declared = metric_of(objective.figure)
+    declared = metric_of(figure.figure)
     if declared and declared.has_chance and metric not in scored:
         near = close_names(metric, scored) or scored
         raise InputError(
-            f"objectives: {objective.figure}: the dataset has no {metric}; it has {', '.join(near)}"
+            f"{figure.key}: {figure.figure}: the dataset has no {metric}; it has {', '.join(near)}"
         )
 
 
@@ -58,23 +58,24 @@ def read_trial_figures(run: RunDir, num_ranks: int) -> dict[str, float]:
     }
 
 
-def select_objectives(objectives: Iterable[Objective], figures: Mapping[str, float]) -> dict[str, float]:
-    """Return the objectives among figures. InputError names one that is missing, and lists the figures."""
+def select_figures(wanted: Iterable[TrialFigure], figures: Mapping[str, float]) -> dict[str, float]:
+    """Return the wanted ones among figures. InputError names one that is missing, and lists the figures."""
     values = {}
-    for objective in objectives:
-        if objective.figure not in figures:
+    for figure in wanted:
+        if figure.figure not in figures:
             names = "\n  ".join(figures)
-            raise InputError(f"objectives: {objective.figure}: a trial has no such figure; it has\n  {names}")
-        values[objective.figure] = figures[objective.figure]
+            problem = f"{figure.key}: {figure.figure}: a trial has no such figure"
+            raise InputError(f"{problem}; it has\n  {names}")
+        values[figure.figure] = figures[figure.figure]
     return values
 
 
-def read_objective_data(run: RunDir, objectives: Iterable[Objective]) -> dict[str, str]:
-    """Return the hash of the data that the objectives of a run were measured on, by <suite>/<dataset>."""
+def read_measured_data(run: RunDir, figures: Iterable[TrialFigure]) -> dict[str, str]:
+    """Return the hash of the data that figures of a run were measured on, by <suite>/<dataset>."""
     hashes: dict[str, str] = {}
     for file in run.result_files:
         hashes |= Results(file, file.stem).data_hashes()
-    datasets = ["/".join(objective.figure.split("/")[:2]) for objective in objectives if objective.suite]
+    datasets = ["/".join(figure.figure.split("/")[:2]) for figure in figures if figure.suite]
     return {dataset: hashes[dataset] for dataset in datasets if dataset in hashes}
 
 

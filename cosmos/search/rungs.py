@@ -14,15 +14,13 @@ from cosmos.config.sweep import Objective, Sweep
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import RungResult, TrialRecord
+from cosmos.search.dominance import order_by_dominance
 from cosmos.search.objectives import intermediate_value
 
 logger = logging.getLogger(__name__)
 
 EVALUATION_SECONDS = 120.0
 """Seconds by which the evaluation at a rung may be seen after the end of its trial's job, on shared disks."""
-
-RungPlace = tuple[float, int]
-"""Key by which trials at a rung are sorted: a loss, and the trial's number among equal ones."""
 
 
 class Rungs:
@@ -43,16 +41,26 @@ class Rungs:
     def paused(self) -> list[TrialRecord]:
         """Trials that are paused: those at the furthest rung first, and of a rung the best first."""
         waiting = [record for record in self.records.values() if record.state == "paused"]
-        return sorted(waiting, key=lambda r: (-r.epochs_reached, self.place(r, r.epochs_reached)))
+        places = {epochs: self.places(epochs) for epochs in {record.epochs_reached for record in waiting}}
+        return sorted(waiting, key=lambda r: (-r.epochs_reached, places[r.epochs_reached].get(r.number, -1)))
 
-    def place(self, record: TrialRecord, epochs: int) -> RungPlace:
-        """Return the sort key of a trial at the rung after so many epochs, infinite without a value."""
-        objective = self.sweep.file.objectives[0]
-        values = (result.values.get(objective.figure) for result in record.rungs if result.epochs == epochs)
-        value = next(values, None)
-        if value is None:
-            return math.inf, record.number
-        return -value if objective.goal == "maximize" else value, record.number
+    def places(self, epochs: int) -> dict[int, int]:
+        """Return the place of each trial at the rung after so many epochs, from 0 on, by number.
+
+        Trials are in order of dominance; equal ones in that of their numbers.
+        """
+        rivals = [record for _, record in sorted(self.records.items()) if has_reached(record, epochs)]
+        order = order_by_dominance([self.losses(record, epochs) for record in rivals])
+        return {rivals[index].number: place for place, index in enumerate(order)}
+
+    def losses(self, record: TrialRecord, epochs: int) -> list[float]:
+        """Return the objectives of a trial at a rung, of each of which less is better; NaN for no value."""
+        values = next((result.values for result in record.rungs if result.epochs == epochs), {})
+        return [loss_of(objective, values) for objective in self.sweep.file.objectives]
+
+    def has_value(self, record: TrialRecord) -> bool:
+        """Return True for a trial with a finite value of the first objective at its rung."""
+        return math.isfinite(self.losses(record, record.epochs_reached)[0])
 
     def next_promotion(self) -> TrialRecord | None:
         """Return the paused trial that goes on next; None where all of them must wait."""
@@ -63,11 +71,9 @@ class Rungs:
         pruner, epochs = self.sweep.file.pruner, record.epochs_reached
         if epochs not in pruner.rungs:
             return True
-        rivals = [other for other in self.records.values() if has_reached(other, epochs)]
-        num_kept = int(pruner.keep * len(rivals) + 1e-9)  # 0.1 of 30 is 3
-        place = self.place(record, epochs)
-        num_ahead = sum(self.place(other, epochs) < place for other in rivals)
-        return num_ahead < num_kept and math.isfinite(place[0])
+        places = self.places(epochs)
+        num_kept = int(pruner.keep * len(places) + 1e-9)  # 0.1 of 30 is 3
+        return places[record.number] < num_kept and self.has_value(record)
 
     def final_promotion(self, num_running: int) -> TrialRecord | None:
         """Return the paused trial to go on where no other trial may begin; None where enough of them finish.
@@ -77,12 +83,19 @@ class Rungs:
         num_finished = sum(record.state == "finished" for record in self.records.values())
         if num_finished + num_running >= max(1, self.sweep.file.repeats.best):
             return None
-        return next((r for r in self.paused if math.isfinite(self.place(r, r.epochs_reached)[0])), None)
+        return next(filter(self.has_value, self.paused), None)
 
 
 def has_reached(record: TrialRecord, epochs: int) -> bool:
-    """Return True for a trial that has paused after so many epochs, and has not failed since."""
-    return record.state != "failed" and any(result.epochs == epochs for result in record.rungs)
+    """Return True for a trial that has paused after so many epochs, and may win as far as is known."""
+    may_win = record.state != "failed" and not record.breaches
+    return may_win and any(result.epochs == epochs for result in record.rungs)
+
+
+def loss_of(objective: Objective, values: Mapping[str, float | None]) -> float:
+    """Return an objective among values, of which less is better; NaN where it has none."""
+    value = values.get(objective.figure)
+    return math.nan if value is None else objective.loss(value)
 
 
 class RungReader:

@@ -117,12 +117,23 @@ def tell_end(study: optuna.Study, sweep: Sweep, record: TrialRecord) -> None:
 
     One that finished without a value of each objective has failed, as far as the sampler is concerned.
     """
+    frozen = study.get_trials(deepcopy=False)[record.number]
+    if not frozen.state.is_finished():
+        set_constraints(Trial(study, frozen._trial_id), sweep, record)
     if is_measured(sweep, record):
         values = [record.values[objective.figure] for objective in sweep.file.objectives]
         study.tell(record.number, values, skip_if_finished=True)
     else:
         state = TrialState.PRUNED if record.state == "pruned" else TrialState.FAIL
         study.tell(record.number, state=state, skip_if_finished=True)
+
+
+def set_constraints(trial: Trial, sweep: Sweep, record: TrialRecord) -> None:
+    """Set how far a trial is beyond each constraint: of one that was pruned, where it breaks it for good."""
+    stated = trial.constraints
+    for limit, excess in sweep.excesses(record.values).items():
+        if (record.state == "finished" or limit in record.breaches) and limit not in stated:
+            trial.set_constraint(limit, excess)
 
 
 def add_missing_trials(study: optuna.Study, recorded: optuna.Study) -> None:
@@ -155,9 +166,12 @@ def agrees(stored: FrozenTrial, record: FrozenTrial | None) -> bool:
         return False
     if stored.state != TrialState.COMPLETE:
         return stored.state in (TrialState.RUNNING, record.state)
-    return record.state == stored.state and are_close(
-        dict(enumerate(stored.values)), dict(enumerate(record.values))
-    )
+    return record.state == stored.state and are_close(ended_values(stored), ended_values(record))
+
+
+def ended_values(trial: FrozenTrial) -> dict[Any, SearchValue]:
+    """Return the objectives of a finished trial by their number, and its constraints."""
+    return {**dict(enumerate(trial.values)), **trial.constraints}
 
 
 def are_close(values: dict[Any, SearchValue], others: dict[Any, SearchValue]) -> bool:

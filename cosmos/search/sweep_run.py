@@ -15,12 +15,14 @@ from cosmos.launch.clusters import resolve_cluster
 from cosmos.registry.sweep_difference import describe_origin, explain_new_sweep, newest_of_name
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import run_path
+from cosmos.run.earlier_trials import EarlierTrials
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.search.conclusion import SweepConclusion, conclude_sweep
 from cosmos.search.controller import Controller
+from cosmos.search.earlier_sweep import describe_earlier, read_earlier_trials
 from cosmos.search.objectives import check_objectives
 from cosmos.search.study import parameter_importances
 from cosmos.search.study_of_records import study_of_records
@@ -41,11 +43,14 @@ class SweepRun:
     """number of trials at a time"""
     num_trials: int
     """number of trials that are to be begun, without those that fail"""
+    earlier: EarlierTrials
+    """trials of earlier sweeps to begin with"""
 
     def introduction(self) -> str:
-        """Return lines on the sweep's directory, base and data, and on the sweep that it is not."""
+        """Return lines on a sweep's directory, base, data and first trials, and on what sweep it is not."""
         head = f"{self.folder.path}: {describe_origin(self.sweep)}; {self.parallel} at a time"
-        return "\n".join(filter(None, [head, explain_new_sweep(self.sweep, self.folder)]))
+        lines = [head, *describe_earlier(self.earlier), explain_new_sweep(self.sweep, self.folder)]
+        return "\n".join(filter(None, lines))
 
     def trials(self) -> Iterator[TrialRecord]:
         """Search, then repeat the best with further seeds; yield each trial as it begins, pauses and ends.
@@ -66,6 +71,8 @@ class SweepRun:
             storage_errors_explained(self.folder.path.name),
         ):
             lease = Lease.take(self.folder.own)  # before the study is opened: another one writes no more
+            if self.earlier.trials:
+                self.earlier.write(self.folder.like)
             study = open_study(self.sweep, self.folder, self.machine)
             controller = Controller(self.sweep, self.folder, study, self.jobs, self.parallel, lease)
             if not is_new and controller.has_trials_left(self.num_trials):
@@ -82,10 +89,13 @@ class SweepRun:
         return conclusion
 
 
-def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel: int) -> SweepRun:
+def prepare_sweep_run(
+    sweep: Sweep, machine: Machine, num_trials: int, parallel: int, like: str = ""
+) -> SweepRun:
     """Return a sweep ready to run; 0 trials: as many as its file has, 0 in parallel: as many as cores allow.
 
-    InputError where the data is not prepared, or a trial does not fit the job that is asked for.
+    `like`: an earlier sweep, with whose best trials it begins. InputError where there is no such sweep, the
+    data is not prepared, or a trial does not fit the job that is asked for.
     """
     request = machine.slurm.over(sweep.needs)
     dataset = read_dataset_of_sweep(sweep, machine)
@@ -97,13 +107,15 @@ def prepare_sweep_run(sweep: Sweep, machine: Machine, num_trials: int, parallel:
     else:
         at_a_time = parallel or num_parallel_trials(request.cpus_per_task)
         request = share_cores(request, at_a_time)
+    folder = SweepDir(run_path(machine.runs_root.absolute(), sweep.id, "the name of the sweep's file"))
     return SweepRun(
         sweep,
-        SweepDir(run_path(machine.runs_root.absolute(), sweep.id, "the name of the sweep's file")),
+        folder,
         machine,
         TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites), dataset),
         at_a_time,
         num_trials or sweep.file.trials,
+        read_earlier_trials(sweep, folder, like),
     )
 
 

@@ -1,6 +1,6 @@
 """Tables and lines about sweeps for the terminal: the search space, trials, the conclusion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -38,10 +38,17 @@ def print_search_space(sweep: Sweep, trials: int) -> None:
     console.print(table)
     goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
     file = sweep.file
+    if limits := describe_limits(sweep):
+        console.print(f"within {limits}", soft_wrap=True)
     console.print(
         f"{goals}\n{trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
         f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
     )
+
+
+def describe_limits(sweep: Sweep) -> str:
+    """Return the limits of a sweep's constraints in a line."""
+    return ", ".join(words for constraint in sweep.file.constraints for words in constraint.excesses(0.0))
 
 
 def describe_distribution(distribution: Distribution) -> str:
@@ -65,7 +72,9 @@ def describe_trial(trial: TrialRecord) -> str:
         "running": format_values({parameter_label(path): value for path, value in trial.asked.items()}),
         "failed": trial.problem,
     }.get(trial.state, format_values(trial.values))
-    return f"{trial.name}: {state}{job}: {details}"
+    origin = f", as {trial.origin}" if trial.origin and trial.state == "running" else ""
+    broken = f"; breaks {', '.join(trial.breaches)}" if trial.breaches else ""
+    return f"{trial.name}: {state}{job}: {details}{origin}{broken}"
 
 
 def format_values(values: Mapping[str, Any]) -> str:
@@ -92,7 +101,7 @@ def candidate_cells(candidate: Candidate, searched: list[str]) -> list[str]:
     """Return a candidate's row of the table; `searched`: the parameters that have a column."""
     figures = [str(figure) for figure in candidate.figures.values()]
     values = [format_parameter(candidate.asked[path]) if path in candidate.asked else "" for path in searched]
-    mark = "*" if candidate.is_best else ""
+    mark = "*" if candidate.is_best else "!" if candidate.breaches else ""
     return [mark, str(candidate.number), str(candidate.num_seeds), *figures, *map(printable, values)]
 
 
@@ -104,12 +113,23 @@ def conclusion_remarks(conclusion: SweepConclusion) -> Iterator[str]:
         yield "± is the standard deviation over seeds; * marks a winner"
     if any(figure.interval and not figure.is_repeated for figure in figures):
         yield f"in brackets: the {LEVEL_TEXT} interval over images, by one seed"
+    if any(candidate.breaches for candidate in conclusion.candidates):
+        yield f"! breaks a constraint: {describe_breaches(conclusion.candidates)}"
     yield conclusion.verdict
     for objective, importances in conclusion.importances.items():
         yield f"importance for {objective}: {describe_importances(importances)}"
     yield from (*conclusion.kept, *conclusion.problems)
     if conclusion.run:
         yield f"experiment: {conclusion.overlay or 'not written'}\nrun: {conclusion.run}"
+
+
+def describe_breaches(candidates: Iterable[Candidate]) -> str:
+    """Return the constraints that candidates break, each with their numbers."""
+    numbers: dict[str, list[str]] = {}
+    for candidate in candidates:
+        for limit in candidate.breaches:
+            numbers.setdefault(limit, []).append(str(candidate.number))
+    return "; ".join(f"{limit}: {', '.join(broken_by)}" for limit, broken_by in numbers.items())
 
 
 def describe_importances(importances: Importances) -> str:

@@ -26,6 +26,7 @@ from cosmos.evaluation.value_file import read_image_values
 from cosmos.launch.submission import read_submission
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, load_saved_params
+from cosmos.run.earlier_trials import EarlierTrials
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import read_holder
 from cosmos.run.metrics import MetricsLines, last_line_with
@@ -136,6 +137,8 @@ def checks_of_study(sweep: SweepDir) -> Iterator[FileCheck]:
     """Yield the checks of a sweep's own files."""
     yield FileCheck.of(sweep.definition, sweep.sweep)
     yield from checks_of_records(sweep.own)
+    if sweep.like.exists():
+        yield FileCheck.of(sweep.like, lambda: EarlierTrials.of(sweep.like))
     if sweep.best.exists():
         yield FileCheck.of(sweep.best, lambda: _read_object(sweep.best, "conclusion of a sweep", "delete it"))
 

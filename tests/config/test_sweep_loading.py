@@ -27,6 +27,11 @@ def toward(*figures: str, **changes: Any) -> dict[str, Any]:
     return {"objectives": [{"figure": figure} for figure in figures], **changes}
 
 
+def within(figure: str, **limits: Any) -> dict[str, Any]:
+    others = {key: limits.pop(key) for key in list(limits) if key in ("pruner", "fixed")}
+    return {"constraints": [{"figure": figure, **limits}], **others}
+
+
 def promote(*rungs: int, **changes: Any) -> dict[str, Any]:
     return {"pruner": {"name": "promote", "rungs": list(rungs)}, **changes}
 
@@ -103,7 +108,7 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             r"no metric csa_mIoU; segmentation has plain_mIoU",
         ),
         (toward("detection/coco/student/mAP"), r"detection is no suite"),
-        (toward(RECALL, RECALL), r"a figure is named twice"),
+        (toward(RECALL, RECALL), r"objectives: retrieval/\S+ is named twice"),
         (toward("los"), r"objectives: los: no such figure of training; near it: loss"),
         (toward("grad_norm"), r"objectives: grad_norm: .*add `goal: maximize` or `goal: minimize`"),
         (toward("classification/demo/student/top_one"), r"no metric top_one; classification has .*top1"),
@@ -112,7 +117,37 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             r"no metric top_one; classification has .*top1",
         ),
         (toward("classification/demo/student/accuracy/red"), r"trials have no figures of single classes"),
-        (toward(RECALL, TIME, pruner={"name": "median"}), r"pruner: median stops trials by one objective"),
+        (
+            toward(RECALL, TIME, pruner={"name": "hyperband"}),
+            r"hyperband knows one objective .*; take median",
+        ),
+        (within("device_memory", max=4e10, pruner={"name": "hyperband"}), r"hyperband knows one objective"),
+        (
+            toward(RECALL, "classification/demo/student/top1", pruner={"name": "halving"}),
+            r"halving needs figures while training, which classification has none of",
+        ),
+        (
+            within("device_memry", max=1),
+            r"constraints: device_memry: no such figure .*near it: device_memory",
+        ),
+        (within("device_memory"), r"constraints\.0: states no limit; add `max`, `min` or both"),
+        (within("device_memory", min=2, max=1), r"constraints\.0: min: 2 is above max: 1"),
+        (within("device_memory", max="40 GB"), r"constraints\.0\.max: .*valid number"),
+        (within("device_memory", max=float("inf")), r"constraints\.0\.max: expected a finite number"),
+        (within("device_memory", most=1), r"constraints\.0\.most: no such key"),
+        (
+            within(RECALL, min=20),
+            r"constraints: retrieval/\S+: a share lies between 0 and 1, .* 20; 20% is 0\.2",
+        ),
+        (within(RECALL.replace("_R", "-R"), min=0.2), r"no metric text_to_image-R@1; .*text_to_image_R@1"),
+        (
+            within(
+                "classification/demo/student/top1",
+                min=0.2,
+                fixed={"evaluate": {"classification": {"datasets": ["cifar10"]}}},
+            ),
+            r"demo is not among",
+        ),
         (
             toward("classification/demo/student/top1", pruner={"name": "median"}),
             r"classification has none of",
@@ -158,16 +193,41 @@ def test_a_sweep_of_other_values_is_another_and_one_of_more_trials_is_not(tmp_pa
         small_sweep(tmp_path, fixed={"pretrain": {"evaluate_every_epochs": 1, "beta1": 0.8}}).id,
         small_sweep(tmp_path, **on(MOMENTUM, "log-one-minus", **RANGE)).id,
         small_sweep(tmp_path, objectives=[{"figure": RECALL, "goal": "minimize"}]).id,
+        small_sweep(tmp_path, constraints=[{"figure": TIME, "max": 3}]).id,
         load_sweep(str(write_sweep(tmp_path / "other.yaml"))).id,
     ]
-    assert len({sweep.id, *others}) == 6
+    assert len({sweep.id, *others}) == 7
+    assert small_sweep(tmp_path, constraints=[]).id == sweep.id
 
 
 def test_a_sweep_is_read_as_it_was_dumped(tmp_path: Path) -> None:
     sweep = small_sweep(tmp_path)
     assert Sweep.load(sweep.dump()) == sweep
+    limits = [{"figure": "device_memory", "max": "40e9"}, {"figure": RECALL, "min": 0.2, "max": 0.9}]
+    limited = small_sweep(tmp_path, constraints=limits)
+    assert limited.file.constraints[0].max == 40e9
+    assert Sweep.load(limited.dump()) == limited
     sweep = small_sweep(tmp_path, **promote(1, 2))
     assert Sweep.load(sweep.dump()) == sweep
+
+
+def test_a_constraint_says_how_far_beyond_its_limit_a_value_is_as_a_share_of_it(tmp_path: Path) -> None:
+    limits = [
+        {"figure": "device_memory", "max": 40e9},
+        {"figure": RECALL, "min": 0.2},
+        {"figure": "loss", "max": 0},
+    ]
+    sweep = small_sweep(tmp_path, constraints=limits)
+    values = {"device_memory": 50e9, RECALL: 0.2, "loss": 3.0, TIME: 5.0}
+    assert sweep.excesses(values) == {
+        "device_memory <= 40000000000": 0.25,
+        f"{RECALL} >= 0.2": 0.0,
+        "loss <= 0": 3.0,
+    }
+    assert sweep.breaches(values) == ["device_memory <= 40000000000", "loss <= 0"]
+    assert sweep.breaches({"device_memory": 40e9}) == []
+    ties = {"figure": "retrieval/heldout/student/text_to_image_ties", "max": 0.1}
+    assert small_sweep(tmp_path, constraints=[ties]).suites == ["retrieval"]
 
 
 def test_a_rung_is_one_of_the_longest_trials_that_there_may_be(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def test_of_several_objectives_the_best_are_those_that_none_beats_in_all(tmp_pat
         finished(3, 0, 0.4, 5),
     ]
     assert best(tmp_path, trials, objectives=BOTH) == [1, 0, 3]
+
+
+def test_what_breaks_a_constraint_with_any_seed_comes_last_and_never_wins(tmp_path: Path) -> None:
+    broken = [*seeds(0, 0.9, 0.9), replace(finished(0, 2, 0.9), breaches=["device_memory <= 4e10"])]
+    good, bad = seeds(2, 0.60, 0.61, 0.62), seeds(1, 0.50, 0.51, 0.52)
+    ranked = rank_candidates(small_sweep(tmp_path), [*broken, *bad, *good])
+    assert [(c.number, c.is_best, c.breaches) for c in ranked] == [
+        (2, True, ()),
+        (1, False, ()),
+        (0, False, ("device_memory <= 4e10",)),
+    ]
+    assert judge(tmp_path, [*broken, *bad, *good]).words == judge(tmp_path, [*bad, *good]).words
+    assert judge(tmp_path, [*broken, *bad]).words == "no winner: trial 1 alone keeps the constraints"
+    alone = judge(tmp_path, broken)
+    assert (alone.leader, alone.words) == (None, "no winner: every trial that finished breaks a constraint")
 
 
 def seeds(number: int, *values: float) -> list[TrialRecord]:

@@ -55,7 +55,7 @@ def write_trial(folder: Path, name: str, content: object) -> RunDir:
         ({**RECORD, "number": "3"}, "number: Input should be a valid integer"),
         ({**RECORD, "number": 100_000}, "number: Input should be less than 100000"),
         ({**RECORD, "seed": -1}, "seed: Input should be greater than or equal to 0); restore it, or delete"),
-        ({**RECORD, "state": "paused"}, "state: Input should be 'running'"),
+        ({**RECORD, "state": "halted"}, "state: Input should be 'running'"),
         ({**RECORD, "values": {RECALL: "0.5"}}, "Input should be a valid number"),
         (json.dumps({**RECORD, "values": {RECALL: math.inf}}).encode(), "finite number"),
         (json.dumps({**RECORD, "values": {RECALL: math.nan}}).encode(), "finite number"),

@@ -1,7 +1,7 @@
 """Sweeps that tests run, and a runner whose trials take no time: it writes the files that jobs leave."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,14 @@ def rising(params: Params) -> list[float]:
     return [best * epoch / params.pretrain.epochs for epoch in range(1, params.pretrain.epochs + 1)]
 
 
+Extra = Callable[[Params, int], dict[str, float]]
+"""Further figures of training after an epoch, of a pretraining with these parameters."""
+
+
+def nothing_more(params: Params, epoch: int) -> dict[str, float]:
+    return {}
+
+
 @dataclass
 class Bench:
     """Runner of trials that writes their files; `dies` has the number of times that a trial dies first."""
@@ -74,6 +82,7 @@ class Bench:
     """True when a trial trains an epoch at each poll, rather than all at once"""
     data: Mapping[str, str] = field(default_factory=dict)
     """hash of the data that trials are measured on, where it is not the same"""
+    extra: Extra = nothing_more
     started: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     params: dict[str, Params] = field(default_factory=dict)
@@ -97,7 +106,8 @@ class Bench:
         curve = self.curve(self.params[name])[: self.until[name] or None]
         done = min(self.shown.get(name, 0) + 1, len(curve)) if self.slow else len(curve)
         self.shown[name] = done
-        write_metrics(run, curve[:done])
+        extra = [self.extra(self.params[name], epoch) for epoch in range(1, done + 1)]
+        write_metrics(run, curve[:done], extra)
         if done < len(curve):
             return TrialJobState("running", "1", attempts)
         if math.isfinite(curve[-1]) and not self.until[name]:
@@ -111,12 +121,14 @@ class Bench:
         return True
 
 
-def write_metrics(run: RunDir, curve: list[float]) -> None:
+def write_metrics(run: RunDir, curve: list[float], extra: Sequence[Mapping[str, float]] = ()) -> None:
+    more = dict(enumerate(extra, 1))
     lines = [
         line
         for epoch, recall in enumerate(curve, 1)
         for line in (
-            {"step": 10 * epoch, "epoch": float(epoch), "loss": 2 - recall, "seconds": 5.0 * epoch},
+            {"step": 10 * epoch, "epoch": float(epoch), "loss": 2 - recall, "seconds": 5.0 * epoch}
+            | dict(more.get(epoch, {})),
             {"step": 10 * epoch, "epoch": epoch, "evaluation": {"student/heldout/text_to_image_R@1": recall}},
         )
     ]

@@ -306,7 +306,7 @@ def test_a_loss_that_is_not_finite_fails_its_trial(tmp_path: Path) -> None:
 
     sweep = small_sweep(tmp_path, objectives=[{"figure": "loss", "goal": "minimize"}])
     lead = controller(sweep, tmp_path, Bench(broken), parallel=1)
-    with pytest.raises(CosmosError, match="an objective is not finite"):
+    with pytest.raises(CosmosError, match="an objective or constraint is not finite"):
         list(lead.search(1))
 
 

@@ -1,6 +1,7 @@
 """Rungs: the order in which paused trials go on, and the values that they have there."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def stands(
     figure = sweep.file.objectives[0].figure
     results = tuple(RungResult(epochs, 4, {figure: value}) for epochs, value in enumerate(values, 1))
     return TrialRecord(sweep.id, number, seed, {}, state, rungs=results)
+
+
+def stands_at(sweep: Sweep, number: int, recall: float, seconds: float) -> TrialRecord:
+    """A trial that paused after an epoch with these values of two objectives."""
+    result = RungResult(1, 4, {RECALL: recall, "device_seconds": seconds})
+    return TrialRecord(sweep.id, number, 0, {}, "paused", rungs=(result,))
 
 
 def numbers_in_order(sweep: Sweep, *records: TrialRecord) -> list[int]:
@@ -66,6 +73,19 @@ def test_the_best_share_of_a_rung_goes_on(
 def test_small_losses_are_the_best(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, objectives=[{"figure": "loss"}])
     assert numbers_in_order(sweep, stands(sweep, 0, 3.0), stands(sweep, 1, 2.0)) == [1]
+
+
+def test_several_objectives_go_on_in_order_of_dominance_but_for_those_that_break_a_constraint(
+    tmp_path: Path,
+) -> None:
+    objectives = [{"figure": RECALL}, {"figure": "device_seconds"}]
+    sweep = sweep_of(tmp_path, objectives=objectives, pruner={**PROMOTE, "keep": 0.6})
+    points = [(0.4, 9.0), (0.3, 1.0), (0.35, 9.5), (0.5, 20.0), (0.2, 8.0)]
+    records = [stands_at(sweep, number, *point) for number, point in enumerate(points)]
+    broken = replace(stands_at(sweep, 9, 0.9, 0.5), state="pruned", breaches=["device_memory <= 1"])
+    standings = Rungs(sweep, [*records, broken])
+    assert [record.number for record in standings.paused] == [3, 0, 1, 2, 4]
+    assert [record.number for record in filter(standings.is_promotable, standings.paused)] == [3, 0, 1]
 
 
 def test_the_furthest_rung_comes_first_and_who_went_on_counts_at_the_rungs_before(tmp_path: Path) -> None:
