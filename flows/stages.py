@@ -1,17 +1,23 @@
 """Tasks of the flows: one for each stage of a pipeline, in the DVC workspace worked in."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
 
 from cosmos.config.experiment import load_params
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName
+from cosmos.errors import Interrupted
+from cosmos.launch.clusters import resolve_cluster
 from cosmos.pipeline.directory import PipelineDir
-from cosmos.pipeline.dvc import list_results, machine_environment, pipeline_lock, reproduce
+from cosmos.pipeline.dvc import SINGLE_STAGE, list_results, machine_environment, pipeline_lock, reproduce
 from cosmos.pipeline.flow_pipeline import open_pipeline, require_parameters
 from cosmos.run.results import overall_figures
 from flows.artifacts import PretrainingProgress, create_data_link, create_report_link, create_results_table
@@ -19,6 +25,9 @@ from flows.labels import label_flow_run
 from flows.retries import RETRYING, call_with_retries
 
 WORKSPACE = Path()
+
+NEVER = Event()
+"""Event that is never set."""
 
 StageEnvironment = Mapping[str, str]
 """Environment variables by which a stage's command chooses its cluster, and the resources of its job."""
@@ -31,7 +40,10 @@ def run_stages(
     cluster: ClusterName,
     slurm: Mapping[str, Any],
 ) -> None:
-    """Run stages one after the other, in the pipeline of an experiment and the overrides that were set."""
+    """Run stages in their order, in the pipeline of an experiment and the overrides that were set.
+
+    On Slurm the suites of `evaluate` run at once, each as a job.
+    """
     environment = machine_environment(cluster, JobRequest.model_validate(slurm))
     chosen, logger = {key: value for key, value in overrides.items() if value}, get_run_logger()
     pipeline, promised = call_with_retries(
@@ -41,9 +53,39 @@ def run_stages(
     call_with_retries(lambda: label_flow_run(pipeline), logger.warning)
     logger.info("the pipeline's folder: %s", pipeline.folder)
     with pipeline_lock(WORKSPACE, pipeline):
-        for stage in stages:
+        for group in groups_of_stages(stages, resolve_cluster(cluster) == "slurm"):
             call_with_retries(lambda: require_parameters(WORKSPACE, pipeline, promised), logger.warning)
-            TASKS[stage.partition("@")[0]](stage, pipeline, environment)
+            if len(group) > 1:
+                evaluate_at_once(group, pipeline, environment)
+            else:
+                TASKS[group[0].partition("@")[0]](group[0], pipeline, environment)
+
+
+def groups_of_stages(stages: Sequence[str], has_jobs: bool) -> list[list[str]]:
+    """Return stages in the groups that run one after the other: all suites are one where they are jobs."""
+    names = groupby(stages, lambda stage: stage.partition("@")[0] if has_jobs else stage)
+    return [list(group) for _, group in names]
+
+
+def evaluate_at_once(stages: Sequence[str], pipeline: PipelineDir, environment: StageEnvironment) -> None:
+    """Run stages of `evaluate` beside each other; raise the first error once all have ended.
+
+    Where this thread is stopped, DVC is stopped in each of them.
+    """
+    is_stopped = Event()
+    running = [evaluate.submit(stage, pipeline, environment, is_stopped, SINGLE_STAGE) for stage in stages]
+    try:
+        wait(running)
+    finally:
+        is_stopped.set()
+    for future in running:
+        future.result()
+
+
+def stop_where_set(is_stopped: Event) -> None:
+    """Raise Interrupted once the event is set."""
+    if is_stopped.is_set():
+        raise Interrupted("the flow was stopped")
 
 
 def run_stage(
@@ -51,9 +93,10 @@ def run_stage(
     pipeline: PipelineDir,
     environment: StageEnvironment,
     on_tick: Callable[[], None] = lambda: None,
+    options: Sequence[str] = (),
 ) -> None:
     """Have DVC run a stage, with its output in the run's log."""
-    reproduce(WORKSPACE, pipeline.target(stage), environment, get_run_logger().info, on_tick)
+    reproduce(WORKSPACE, pipeline.target(stage), environment, get_run_logger().info, on_tick, options)
 
 
 @task(name="prepare", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
@@ -74,9 +117,15 @@ def pretrain(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -
 
 
 @task(name="evaluate", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
-def evaluate(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
-    """Measure the model by one suite, and show the figures."""
-    run_stage(stage, pipeline, environment)
+def evaluate(
+    stage: str,
+    pipeline: PipelineDir,
+    environment: StageEnvironment,
+    is_stopped: Event = NEVER,
+    options: Sequence[str] = (),
+) -> None:
+    """Measure the model by one suite, unless `is_stopped` meanwhile, and show the figures."""
+    run_stage(stage, pipeline, environment, partial(stop_where_set, is_stopped), options)
     suite = stage.partition("@")[2]
     rows = [overall_figures(row) for row in list_results(WORKSPACE, pipeline) if row["suite"] == suite]
     create_results_table(f"results-{suite}", rows, f"{suite}: the model of {pipeline.folder}")

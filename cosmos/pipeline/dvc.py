@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +38,12 @@ STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(Sui
 
 DVC_TMP = Path(".dvc/tmp")
 """Folder of DVC's own locks, in a workspace, which git ignores."""
+
+SINGLE_STAGE = ("--single-item",)
+"""Option of `dvc repro`, for a stage whose dependencies are up to date: DVC does not look at their stages.
+
+It would need their outputs for itself, and stages beside each other that read these would wait.
+"""
 
 DVC_TICK_SECONDS = 5.0
 NUM_MESSAGE_LINES = 20
@@ -92,15 +98,18 @@ def reproduce(
     environment: Mapping[str, str],
     on_line: Callable[[str], None],
     on_tick: Callable[[], None],
+    options: Sequence[str] = (),
 ) -> None:
     """Run `dvc repro STAGE` with further variables in its environment.
+
+    `options`: SINGLE_STAGE, or none.
 
     Each line that it prints is passed to `on_line`, and `on_tick` is called every few seconds, in the calling
     thread. An exception in either stops DVC as Ctrl-C does: a pretraining saves, or leaves its job running.
     Another DVC process that has what the stage needs is waited for.
     Raises StageFailedError; TransientStageError where a second try may succeed with nothing mended.
     """
-    process = start_dvc(root, stage, environment)
+    process = start_dvc(root, [*options, stage], environment)
     lines = list[str]()
     try:
         for line in lines_and_ticks(process, on_tick):
@@ -113,11 +122,13 @@ def reproduce(
         raise stage_failure(stage, [line for line in lines if line.strip()], status)
 
 
-def start_dvc(root: Path, stage: str, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    """Start `dvc repro STAGE` in a process group of its own, which holds the pipeline's lock, too."""
+def start_dvc(
+    root: Path, arguments: Sequence[str], environment: Mapping[str, str]
+) -> "subprocess.Popen[str]":
+    """Start `dvc repro` in a process group of its own, which holds the pipeline's lock, too."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return subprocess.Popen(
-        [sys.executable, "-m", "cosmos.run.dvc_command", "repro", stage],
+        [sys.executable, "-m", "cosmos.run.dvc_command", "repro", *arguments],
         cwd=root,
         env={**os.environ, **environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ from prefect.states import Failed
 from cosmos.errors import InputError, Interrupted, TransientError
 from cosmos.pipeline.dvc import STAGES, StageFailedError, stage_failure
 from flows.retries import RETRIES, is_transient_failure
-from flows.stages import TASKS
+from flows.stages import TASKS, groups_of_stages
 
 
 def stage_failed(status: int) -> StageFailedError:
@@ -20,6 +20,12 @@ def stage_failed(status: int) -> StageFailedError:
 
 def test_every_stage_has_a_task() -> None:
     assert {stage.partition("@")[0] for stage in STAGES} == set(TASKS)
+
+
+def test_all_suites_are_one_group_where_they_are_jobs() -> None:
+    suites = ["evaluate@retrieval", "evaluate@classification", "evaluate@segmentation", "evaluate@perception"]
+    assert groups_of_stages(STAGES, has_jobs=True) == [["prepare"], ["pretrain"], suites, ["report"]]
+    assert groups_of_stages(STAGES, has_jobs=False) == [[stage] for stage in STAGES]
 
 
 @pytest.mark.parametrize(

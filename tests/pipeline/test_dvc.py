@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.errors import TransientError
 from cosmos.pipeline.directory import PIPELINE, PipelineDir
 from cosmos.pipeline.dvc import (
+    SINGLE_STAGE,
     StageFailedError,
     find_pretraining_run,
     machine_environment,
@@ -35,6 +37,9 @@ stages:
   fail: {cmd: 'echo "cosmos: the network is down"; exit 74', outs: [failed]}
   mistake: {cmd: 'echo "cosmos: no such key, exited with 74"; exit 2', outs: [mistaken]}
   meet: {cmd: sh meet.sh first second met, outs: [met]}
+  made: {cmd: touch model, outs: [model]}
+  left: {cmd: sh meet.sh on-left on-right left, deps: [model], outs: [left]}
+  right: {cmd: sh meet.sh on-right on-left right, deps: [model], outs: [right]}
   last: {cmd: 'trap "touch saved; exit 75" INT; echo begun; sleep 60 & wait', outs: [never]}
 """)
     (tmp_path / "meet.sh").write_text(MEET)
@@ -55,9 +60,9 @@ def ignore(*_: object) -> None:
     pass
 
 
-def run(workspace: Path, stage: str) -> list[str]:
+def run(workspace: Path, stage: str, options: Sequence[str] = ()) -> list[str]:
     lines = list[str]()
-    reproduce(workspace, stage, {"COSMOS_CLUSTER": "debug"}, lines.append, ignore)
+    reproduce(workspace, stage, {"COSMOS_CLUSTER": "debug"}, lines.append, ignore, options)
     return lines
 
 
@@ -126,6 +131,13 @@ def test_stages_run_beside_each_other_and_what_is_busy_is_waited_for(workspace: 
     assert sum("met" in lines for lines in outputs) == 2
     assert sum("waiting for it" in lines for lines in outputs[1:]) == 1
     assert sum("Stage 'folder/dvc.yaml:meet' didn't change, skipping" in lines for lines in outputs[1:]) == 1
+
+
+def test_stages_of_one_model_run_beside_each_other_once_it_is_there(workspace: Path) -> None:
+    (workspace / "model").touch()
+    with ThreadPoolExecutor() as pool:
+        begun = [pool.submit(run, workspace, stage, SINGLE_STAGE) for stage in ("left", "right")]
+        assert all("met" in future.result() for future in begun)
 
 
 def test_an_interruption_reaches_the_command_as_ctrl_c_and_is_waited_for(workspace: Path) -> None:
