@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
-from cosmos.config.figures import is_caveat, is_cost
+from cosmos.config.figures import is_caveat, is_cost, repeated_result
 from cosmos.config.printable_text import printable
 from cosmos.registry.sweep_difference import describe_origin
 from cosmos.report.terminal import Terminal, plain_text
@@ -138,16 +138,8 @@ def shown_figures(comparison: Comparison) -> list[str]:
     return [
         name
         for name in comparison.figures
-        if not is_caveat(name) and final_result(name) not in comparison.figures
+        if not is_caveat(name) and repeated_result(name) not in comparison.figures
     ]
-
-
-def final_result(name: str) -> str:
-    """Return the result, measured after training, that repeats an evaluation while training; "" of others."""
-    if not name.startswith("evaluation/") or name.count("/") < 3:
-        return ""
-    _, model, dataset, metric = name.split("/", 3)
-    return f"retrieval/{dataset}/{model}/{metric}"
 
 
 def headline_columns(comparison: Comparison) -> list[str]:

@@ -134,6 +134,8 @@ class EvaluateParams(Section):
     """arithmetic of the encoders: float32, or autocast to bf16 (bfloat16) or fp16 (float16)"""
     published: str = ""
     """published checkpoint whose figures are set beside the results; without one, the checkpoint itself"""
+    while_training: Annotated[tuple[SuiteName, ...], Field(min_length=1)] = ("retrieval",)
+    """suites that measure the models every pretrain.evaluate_every_epochs"""
     retrieval: RetrievalParams = RetrievalParams()
     """image-text retrieval"""
     classification: ClassificationParams = ClassificationParams()

@@ -219,18 +219,43 @@ SUITE_METRICS: dict[str, tuple[Metric, ...]] = {
 """Metrics of each suite."""
 
 
+EVALUATION = "evaluation"
+"""Key of the figures that are measured while training, in a line of metrics.jsonl."""
+
+
+def training_figure(suite: str, dataset: str, model: str, metric: str) -> str:
+    """Return the name of a figure among those that are measured while training.
+
+    It is <model>/<dataset>/<metric> of retrieval, and that of the result for other suites.
+    """
+    return f"{model}/{dataset}/{metric}" if suite == "retrieval" else f"{suite}/{dataset}/{model}/{metric}"
+
+
+def repeated_result(figure: str) -> str:
+    """Return the result that repeats a figure which was measured while training; "" for other figures.
+
+    The figure is named evaluation/ and what `training_figure` returns, the result
+    <suite>/<dataset>/<model>/<metric>.
+    """
+    key, *path = figure.split("/", 3)
+    if key != EVALUATION or len(path) < 3:
+        return ""
+    model, dataset, metric = path
+    is_whole = model in SUITE_METRICS
+    return figure.partition("/")[2] if is_whole else f"retrieval/{dataset}/{model}/{metric}"
+
+
 @cache
 def metric_of(figure: str) -> Metric | None:
     """Return the metric of a figure; None for a figure that is not declared.
 
     Figures are named by their key in metrics.jsonl, or <suite>/<dataset>/<model>/<metric>, or, measured while
-    training, evaluation/<model>/<dataset>/<metric>.
+    training, evaluation/ and what `training_figure` returns.
     """
-    suite, *path = figure.split("/", 3)
-    measured = {**SUITE_METRICS, "evaluation": SUITE_METRICS["retrieval"]}
-    if suite not in measured:
+    suite, *path = (repeated_result(figure) or figure).split("/", 3)
+    if suite not in SUITE_METRICS:
         return _named(figure, TRAINING_METRICS)
-    return _named(path[-1], measured[suite]) if len(path) == 3 else None
+    return _named(path[-1], SUITE_METRICS[suite]) if len(path) == 3 else None
 
 
 def direction_of(figure: str) -> Direction:
@@ -247,11 +272,13 @@ def data_of_figure(figure: str) -> str:
     """Return the name of the data that a figure, named as `metric_of` takes it, is of.
 
     It is <suite>/<dataset> for a result, and TRAINING_DATA for losses and, while training, for evaluations on
-    splits of the prepared dataset; evaluation/<dataset> for those on others. "" stands for no data, as of
-    seconds.
+    splits of the prepared dataset; evaluation/<dataset> or, of other suites than retrieval,
+    evaluation/<suite>/<dataset> for those on others. "" stands for no data, as of seconds.
     """
     suite, *path = figure.split("/", 3)
-    if suite == "evaluation":
+    if suite == EVALUATION:
+        if path[:1] and path[0] in SUITE_METRICS:
+            return "/".join([suite, *path[:2]])
         dataset = path[1] if len(path) > 1 else ""
         return TRAINING_DATA if dataset in PREPARED_SPLITS else dataset and f"{suite}/{dataset}"
     if len(path) == 3:

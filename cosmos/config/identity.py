@@ -13,7 +13,11 @@ from typing import Any
 
 from cosmos.config.params import Params
 
-ADDED_KNOBS: Mapping[str, Any] = {"pretrain.max_damaged": 0.001, "sweep.constraints": []}
+ADDED_KNOBS: Mapping[str, Any] = {
+    "pretrain.max_damaged": 0.001,
+    "sweep.constraints": [],
+    "evaluate.while_training": ["retrieval"],
+}
 """Knobs added since the first release: path -> default at introduction, as JSON has it.
 
 A new knob gets an entry in the same commit, such as "pretrain.layer_decay": 1.0 or, for a key of each set of

@@ -121,11 +121,17 @@ class Machine(Section, BaseSettings):
     """images or captions that are encoded at a time; 0: 32 on a CPU, 256 on a GPU"""
     window_batch_size: Natural = 0
     """windows of images that are encoded at a time in segmentation; 0: 4 on a CPU, 64 on a GPU"""
+    evaluate_in: Literal["training", "job"] = "training"
+    """place of evaluations while training: the training itself, which waits meanwhile, or a job of its own
+    beside it, which measures the checkpoint (job): on Slurm with one process, here at low priority"""
     cluster: ClusterName = "auto"
     """place of pretraining and evaluation: a Slurm job (slurm), processes of their own on this machine
     (local), or the command itself (debug); auto: Slurm where one answers, or else the command itself"""
     slurm: JobRequest = JobRequest()
     """resources that a job requests, on Slurm and (as far as they apply) locally"""
+    evaluation_slurm: JobRequest = JobRequest()
+    """resources that the job beside a training requests (evaluate_in), where they are not those of one
+    process of the training: another partition, a shorter limit"""
     study_storage: SecretStr = SecretStr("")
     """URL of the database that keeps the studies of sweeps (postgresql://...); empty: a file in each one's
     folder"""

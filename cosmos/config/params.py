@@ -193,7 +193,7 @@ class PretrainParams(Section):
     max_damaged: Share = 0.001
     """share of the samples that may be missing or damaged before training stops"""
     evaluate_every_epochs: Natural = 0
-    """epochs between evaluations on the held-out split; 0: none while training"""
+    """epochs between evaluations by evaluate.while_training; 0: none while training"""
     log_every_steps: Positive = 10
     """steps between lines of metrics.jsonl"""
     seed: Natural = 0

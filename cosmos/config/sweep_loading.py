@@ -241,12 +241,13 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
     yield from rung_problems(sweep)
     suites = {objective.suite for objective in sweep.file.objectives}
     costs_alone = all(objective.figure == DEVICE_SECONDS.name for objective in sweep.file.objectives)
-    if unmeasured := suites - {"", "retrieval"}:
+    if unmeasured := suites - {"", *sweep.base.evaluate.while_training}:
         suite = min(unmeasured)
-        yield f"{where} needs figures while training, which {suite} has none of; take none"
+        add = f"fixed: evaluate: while_training: [{suite}] measures them"
+        yield f"{where} needs figures while training, which {suite} has none of; {add}"
     elif costs_alone:
         yield f"{where} needs figures while training, and device_seconds is none; take none, or seconds"
-    elif "retrieval" in suites and not sweep.base.pretrain.evaluate_every_epochs:
+    elif suites - {""} and not sweep.base.pretrain.evaluate_every_epochs:
         yield f"{where} needs figures while training; fixed: pretrain: evaluate_every_epochs: 1 measures them"
     elif sweep.prunes_by_dominance and sweep.file.pruner.name == "hyperband":
         yield f"{where} knows one objective without constraints; take median, halving or promote"

@@ -1,7 +1,7 @@
 """Paths inside a run directory.
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
-            checkpoints/step-00001234.pt, results/<suite>.json, embeddings/,
+            checkpoints/step-00001234.pt, evaluations/, results/<suite>.json, embeddings/,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
@@ -105,12 +105,22 @@ class RunDir:
 
         Raises OSError where the folder cannot be listed: a run must not seem to have none.
         """
-        try:
-            names = [path.name for path in self.checkpoints.iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        steps = [int(step[1]) for step in map(CHECKPOINT_NAME.fullmatch, names) if step]
-        return [self.checkpoint(step) for step in sorted(steps, reverse=True)]
+        return [self.checkpoint(step) for step in reversed(_saved_steps(self.checkpoints))]
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of the checkpoints that wait to be evaluated beside training, and of the job for that."""
+        return self.path / "evaluations"
+
+    @property
+    def evaluation_job(self) -> Path:
+        """Record of the job that evaluates a checkpoint beside training: the first of those that wait."""
+        return self.evaluations / "submission.json"
+
+    @property
+    def unevaluated_checkpoints(self) -> list[Path]:
+        """Paths of the checkpoints that wait to be evaluated beside training, the oldest first."""
+        return [self.evaluations / self.checkpoint(step).name for step in _saved_steps(self.evaluations)]
 
     @property
     def embeddings(self) -> Path:
@@ -136,6 +146,22 @@ class RunDir:
         """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
         own = not checkpoint or file_label(checkpoint) == self.path.name
         return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
+
+
+def step_of_checkpoint(path: Path) -> int:
+    """Return the number of steps after which a checkpoint was saved, by its name."""
+    named = CHECKPOINT_NAME.fullmatch(path.name)
+    assert named
+    return int(named[1])
+
+
+def _saved_steps(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints in a folder, in their order; [] without the folder."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(int(step[1]) for step in map(CHECKPOINT_NAME.fullmatch, names) if step)
 
 
 def job_records(runs_root: Path) -> list[Path]:

@@ -2,6 +2,9 @@
 
 A line has a step, and finite numbers or nulls by name; `evaluation` is an object of these. Any other line is
 damaged: readers leave it out, a list of runs names its file, and a resume drops it and says so.
+
+The figures of an evaluation beside training come when later steps are logged already; `read_metrics` returns
+all lines in the order of their steps.
 """
 
 import json
@@ -56,9 +59,8 @@ class MetricsWriter:
 
         Raises TransientError where the disk is full or fails.
         """
-        clean = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
         with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(clean) + "\n")
+            file.write(json.dumps(_with_nulls(values)) + "\n")
 
 
 class MetricsTail:
@@ -90,6 +92,7 @@ class MetricsLines:
     """Lines of a metrics file, and the damage among them."""
 
     lines: list[dict[str, Any]]
+    """in the order in which they were logged"""
     damage: str
     """file and number of the damaged lines; "" where there are none"""
 
@@ -107,8 +110,8 @@ class MetricsLines:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a metrics file; [] where there is none. Damaged lines are left out."""
-    return MetricsLines.of(path).lines
+    """Return the lines of a metrics file by their steps; [] without a file. Damaged ones are left out."""
+    return sorted(MetricsLines.of(path).lines, key=lambda line: int(line["step"]))
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,13 @@ def last_lines_with(keys: Iterable[str], path: Path) -> LastLines:
         if not wanted:
             break
     return LastLines(lines, damage)
+
+
+def _with_nulls(value: Any) -> Any:
+    """Return values by name with nulls in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _with_nulls(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _looks_whole(raw: bytes) -> bool:

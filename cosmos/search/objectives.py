@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cosmos.config.figures import metric_of
+from cosmos.config.figures import metric_of, training_figure
 from cosmos.config.identity import short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
@@ -95,13 +95,13 @@ def check_same_data(record: TrialRecord, others: Iterable[TrialRecord], run: Run
 def intermediate_value(objective: Objective, line: Mapping[str, Any]) -> tuple[int, float] | None:
     """Return the step and value to report to the study of a line of metrics.jsonl; None if it has no value.
 
-    Figures of retrieval are reported by epoch, which is the same for trials of other batch sizes; those of
+    Figures of suites are reported by epoch, which is the same for trials of other batch sizes; those of
     training by optimisation step.
     """
     if objective.suite:
-        _, dataset, model, metric = objective.figure.split("/", 3)
         evaluation, step = line.get("evaluation"), line.get("epoch")
-        value = evaluation.get(f"{model}/{dataset}/{metric}") if isinstance(evaluation, dict) else None
+        figure = training_figure(*objective.figure.split("/", 3))
+        value = evaluation.get(figure) if isinstance(evaluation, dict) else None
     else:
         value, step = line.get(objective.figure), line.get("step")
     if not isinstance(value, int | float) or not isinstance(step, int | float):

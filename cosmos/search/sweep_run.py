@@ -112,7 +112,7 @@ def prepare_sweep_run(
         sweep,
         folder,
         machine,
-        TrialJobs(trial_machine(machine), cluster, request, tuple(sweep.suites), dataset),
+        TrialJobs(trial_machine(machine, request), cluster, request, tuple(sweep.suites), dataset),
         at_a_time,
         num_trials or sweep.file.trials,
         read_earlier_trials(sweep, folder, like),
@@ -154,10 +154,11 @@ def share_cores(request: JobRequest, parallel: int) -> JobRequest:
     return request.model_copy(update={"cpus_per_task": min(request.cpus_per_task, share)})
 
 
-def trial_machine(machine: Machine) -> Machine:
-    """Return the machine settings of a trial's job: without the study's password, one checkpoint kept."""
+def trial_machine(machine: Machine, request: JobRequest) -> Machine:
+    """Return the settings of a trial's job with a request: no password of the study, one checkpoint kept."""
     return machine.model_copy(
         update={
+            "slurm": request,
             "study_storage": SecretStr(""),
             "keep_checkpoints": 1,
             "runs_root": machine.runs_root.absolute(),

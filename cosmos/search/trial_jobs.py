@@ -19,7 +19,7 @@ from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir
 from cosmos.stages.evaluation_result import EvaluationResult
-from cosmos.stages.jobs import attachable_job, end_submission
+from cosmos.stages.jobs import attachable_job, end_evaluation, end_submission
 from cosmos.stages.run_opening import open_submitted_run
 
 logger = logging.getLogger(__name__)
@@ -197,9 +197,14 @@ def has_paused_before(submission: Submission, until: int) -> bool:
 
 
 def end_run_job(run: RunDir) -> str:
-    """End the job of a run; return its id, "" where none was alive. TransientError where Slurm is silent."""
+    """End the jobs of a run; return the id of its own, "" where that was not alive.
+
+    TransientError where Slurm is silent.
+    """
     submission = attachable_job(run)
-    return submission.job_id if submission and end_submission(submission) else ""
+    was_alive = submission is not None and end_submission(submission)
+    end_evaluation(run)
+    return submission.job_id if submission and was_alive else ""
 
 
 def wait_for_slurm() -> None:

@@ -26,13 +26,21 @@ def attach_to_job(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
 
 
 def cancel_run(name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
-    """End the job of the run `name`. What is saved stays."""
+    """End the job of the run `name`, and the one that evaluates it beside. What is saved stays."""
     submission = submission_of_run(name, machine)
     was_alive = end_submission(submission)
+    end_evaluation(RunDir(machine.runs_root / name))
     if not quiet:
         done = "cancelled; the same pretrain command goes on from the last save"
         print_text(f"job {submission.job_id}: {done if was_alive else 'had ended already'}")
     return {"run": name, "job": submission.job_id, "cancelled": was_alive}
+
+
+def end_evaluation(run: RunDir) -> None:
+    """End the job that evaluates a run beside its training, if there is one; raises as `end_submission`."""
+    submission = read_submission(run.evaluation_job)
+    if submission and submission.job_id:
+        end_submission(submission)
 
 
 def end_submission(submission: Submission) -> bool:

@@ -1,18 +1,15 @@
 """The pretrain stage: trains a run, from the start or its newest checkpoint, to its last step."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.machine import Machine
-from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
 from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
@@ -20,21 +17,15 @@ from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier, process_group
 from cosmos.distributed.threads import computing_threads
-from cosmos.evaluation.card import OpenDataset
-from cosmos.evaluation.embed import Embedder
-from cosmos.evaluation.embedding_cache import NoCache
-from cosmos.evaluation.suite import suites
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.model.cosmos import Cosmos
-from cosmos.model.encoders import CosmosEncoder
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.lease import Lease
-from cosmos.run.results import hash_data
-from cosmos.stages.evaluate import data_files
+from cosmos.stages.evaluate_beside import evaluation_beside
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.stages.run_opening import open_submitted_run
+from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
@@ -70,10 +61,11 @@ def pretrain(
         with logging_to_run(run, process):
             data = open_data(run, samples, params, machine)
             plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs, until)
-            evaluate = on_each_rank(lambda: RetrievalEvaluation.open(params, machine, process))
+            evaluate = on_each_rank(lambda: TrainingEvaluation.open(params, machine, process))
             with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):
                 learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
-            trainer = open_training(run, learner, plan, machine, evaluate, data.limit)
+            job_of = partial(evaluation_beside, params, machine, run)
+            trainer = open_training(run, learner, plan, machine, evaluate, job_of, data.limit)
             rest = "; nothing is left to do" if trainer.is_complete else ""
             print_on_first_rank(
                 f"{run.path}: step {trainer.step} of {plan.total_steps}{rest}", process, quiet
@@ -97,7 +89,7 @@ def pretrain(
 
 
 def record_training(
-    lease: Lease, dataset: DatasetVersion, evaluate: "RetrievalEvaluation", process: ProcessRank
+    lease: Lease, dataset: DatasetVersion, evaluate: TrainingEvaluation, process: ProcessRank
 ) -> None:
     """Record a session of training in the run's provenance; raises as `record_session` and `Lease.check`."""
     hardware, hashes = describe_hardware(process), evaluate.data_hashes()
@@ -114,67 +106,3 @@ def describe_hardware(process: ProcessRank) -> dict[str, Any]:
         "ranks": process.world_size,
         "threads": torch.get_num_threads(),
     }
-
-
-@dataclass(frozen=True)
-class RetrievalEvaluation:
-    """Retrieval by the models of a training as they are, measured by all ranks together."""
-
-    datasets: dict[str, OpenDataset]
-    settings: EvaluateParams
-    image_size: int
-    machine: Machine
-    process: ProcessRank
-
-    @classmethod
-    def open(cls, params: Params, machine: Machine, process: ProcessRank) -> "RetrievalEvaluation":
-        """Open the datasets that the parameters name; none where training does not evaluate.
-
-        Raises InputError for a dataset with missing files, before the first step.
-        """
-        cards = (
-            suites(params.evaluate)["retrieval"].requested() if params.pretrain.evaluate_every_epochs else []
-        )
-        datasets = {card.name: card.open(params, machine) for card in cards}
-        return cls(datasets, params.evaluate, params.views.image_size, machine, process)
-
-    def __call__(self, models: dict[str, Cosmos]) -> dict[str, float]:
-        """Measure the models that the settings name; return figures by `<model>/<dataset>/<metric>`."""
-        figures: dict[str, float] = {}
-        for which in self.settings.models:
-            with evaluation_mode(models[which]) as model:
-                figures |= self.measure(which, model)
-        if self.process.is_first:
-            first = (
-                f"{name} {format_share(value)}" for name, value in figures.items() if name.endswith("R@1")
-            )
-            logger.info("retrieval: %s", ", ".join(first))
-        return figures
-
-    def data_hashes(self) -> dict[str, str]:
-        """Return the hash of each dataset's files, as results have it."""
-        return {
-            name: hash_data({"data": data_files(dataset), **dataset.size})
-            for name, dataset in self.datasets.items()
-        }
-
-    def measure(self, which: str, model: Cosmos) -> dict[str, float]:
-        """Measure one model on every dataset."""
-        encoder = CosmosEncoder(model, self.image_size, self.process.device, self.settings.precision)
-        embedder = Embedder(encoder, self.machine, NoCache(), quiet=True)
-        return {
-            f"{which}/{name}/{metric}": value
-            for name, dataset in self.datasets.items()
-            for metric, value in dataset.measure(embedder).figures.items()
-        }
-
-
-@contextmanager
-def evaluation_mode(model: Cosmos) -> Iterator[Cosmos]:
-    """Put a model into evaluation mode, and afterwards back into the mode that it was in."""
-    training = model.training
-    model.eval()
-    try:
-        yield model
-    finally:
-        model.train(training)

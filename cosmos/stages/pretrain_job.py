@@ -66,10 +66,11 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     path = path.absolute()
     run, cluster = RunDir(path), resolve_cluster(machine.cluster)
     dataset = read_dataset_version(experiment.params, machine)
+    request = machine.slurm.over(experiment.needs)
+    machine = machine.model_copy(update={"slurm": request})
     if cluster == "debug":
         refuse_beside_job(run, machine)
         return Pretraining(experiment.params, machine, path, dataset, quiet)()
-    request = machine.slurm.over(experiment.needs)
     call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, f"cosmos-{path.name}")
 

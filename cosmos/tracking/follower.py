@@ -86,10 +86,11 @@ def follow_run(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
         session.show_rows(rows.new_rows())
         session.expect(rows.held)
         session.show_results()
-    if rows.held and (order == COMPLETE or not CurveAxis.of(run).owes_evaluation(rows.held)):
-        session.show_rows([rows.held])
     if order == COMPLETE:
+        session.show_rows(rows.last_rows())
         session.show_checkpoint()
+    elif rows.held and not CurveAxis.of(run).owes_evaluation(rows.held):
+        session.show_rows([rows.joined()])
     return session.close()
 
 

@@ -15,7 +15,15 @@ from cosmos.config.wandb import WandbSettings
 from cosmos.errors import DamagedDataError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.results import Results
-from cosmos.tracking.curves import BestValues, CurveAxis, CurveRow, curve_direction, update_best
+from cosmos.tracking.curves import (
+    EVALUATED_SAMPLES,
+    BestValues,
+    CurveAxis,
+    CurveRow,
+    curve_direction,
+    is_evaluated,
+    update_best,
+)
 from cosmos.tracking.description import RunDescription, result_table
 from cosmos.tracking.note import MirrorNote
 from cosmos.tracking.recording import WandbRecording
@@ -67,11 +75,13 @@ class MirrorSession:
                 self.note = replace(self.note, step=row["step"])
 
     def define_summaries(self, row: CurveRow) -> None:
-        """Define, for curves not seen before, the best value that their summary keeps."""
-        step = "samples" if self.axis.batch_size else None
+        """Define, for curves not seen before, their axis and the best value that their summary keeps."""
         for key in row.keys() - self.defined:
-            if direction := curve_direction(key):
-                self.open().define_metric(key, step_metric=step, summary=f"{direction},last")
+            direction, axis = curve_direction(key), self.axis.axis_of(key)
+            if direction:
+                self.open().define_metric(key, step_metric=axis, summary=f"{direction},last")
+            elif is_evaluated(key):
+                self.open().define_metric(key, step_metric=axis)
         self.defined |= row.keys()
 
     def show_results(self) -> None:
@@ -143,6 +153,7 @@ class MirrorSession:
             self.note.write(self.run)
             if self.axis.batch_size:
                 self.wandb_run.define_metric("samples")
+                self.wandb_run.define_metric(EVALUATED_SAMPLES)
                 self.wandb_run.define_metric("*", step_metric="samples")
         return self.wandb_run
 

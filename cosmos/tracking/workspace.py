@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from cosmos.config.figures import direction_of
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError, TransientError, error_class
-from cosmos.tracking.curves import SUITES, curve_direction
+from cosmos.tracking.curves import EVALUATED_SAMPLES, SUITES, curve_direction
 from cosmos.tracking.session import has_wandb_key
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def curve_panels() -> "list[PanelTypes]":
 
     return [
         v2.LinePlot(title="loss", x="samples", y=["loss"], log_y=True),
-        v2.LinePlot(title="evaluations in training", x="samples", metric_regex="evaluation/.*R@1"),
+        v2.LinePlot(title="evaluations in training", x=EVALUATED_SAMPLES, metric_regex="evaluation/.*R@1"),
     ]
 
 

@@ -11,7 +11,7 @@ from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model.checkpoints import Checkpoint
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import RunDir, step_of_checkpoint
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.training.checkpoint import (
@@ -22,6 +22,7 @@ from cosmos.training.checkpoint import (
     refuse_file,
     remove_leftovers,
 )
+from cosmos.training.evaluation_queue import EvaluationQueue, JobOfCheckpoint
 from cosmos.training.progress import StepPlan, TrainingState
 from cosmos.training.saved_state import resume_learner
 from cosmos.training.saving import CheckpointWriter
@@ -41,6 +42,8 @@ class Standing:
     """the newest whole one, where there is one"""
     evaluated_steps: frozenset[int]
     """steps whose evaluation is in the metrics"""
+    waiting_steps: frozenset[int]
+    """steps whose checkpoint waits to be evaluated beside training"""
 
 
 def open_training(
@@ -49,9 +52,12 @@ def open_training(
     plan: StepPlan,
     machine: Machine,
     evaluate: ModelEvaluation,
+    job_of: JobOfCheckpoint,
     limit: DamageLimit,
 ) -> Trainer:
     """Take a run over, resume `learner` from its newest checkpoint, and return the trainer of the rest.
+
+    It evaluates its models by `evaluate`, or has the job that `job_of` returns measure a checkpoint.
 
     All ranks open it together; a process that trains the run already stops at its next check of the lease.
     A checkpoint that cannot be read for now is waited for, as data is. Raises InputError for one of another
@@ -63,11 +69,23 @@ def open_training(
     if path := standing.checkpoint:
         state = on_every_rank(lambda: resume_from(path, learner, plan, machine))[0]
         retention.checked[path] = True
+    is_beside, evaluated = machine.evaluate_in == "job", standing.evaluated_steps
+    queue = EvaluationQueue(standing.lease, job_of, is_beside, evaluated)
     is_due = plan.is_evaluation_due(state.step, learner.params.evaluate_every_epochs)
-    owes_evaluation = is_due and state.step not in standing.evaluated_steps
-    writer = CheckpointWriter(standing.lease, retention, learner.process.device)
+    cared_for = evaluated | (standing.waiting_steps if is_beside else frozenset())
     return Trainer(
-        standing.lease, learner, plan, machine, evaluate, state, owes_evaluation, state.step, limit, writer
+        standing.lease,
+        learner,
+        plan,
+        machine,
+        evaluate,
+        queue,
+        state,
+        owes_evaluation=is_due and state.step not in cared_for,
+        has_waiting=bool(standing.waiting_steps),
+        saved_step=state.step,
+        limit=limit,
+        writer=CheckpointWriter(standing.lease, retention, learner.process.device),
     )
 
 
@@ -83,7 +101,8 @@ def take_over(run: RunDir, machine: Machine) -> Standing:
     if listed and newest is None:
         raise gone(listed[0])
     evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)
-    return Standing(lease, newest.path if newest else None, evaluated)
+    waiting = frozenset(map(step_of_checkpoint, run.unevaluated_checkpoints))
+    return Standing(lease, newest.path if newest else None, evaluated, waiting)
 
 
 def resume_from(path: Path, learner: Learner, plan: StepPlan, machine: Machine) -> TrainingState:

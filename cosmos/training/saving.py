@@ -3,7 +3,7 @@
 import copy
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,7 +84,7 @@ class CheckpointWriter:
         self._copy = HostCopy(device)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._work: Future[Any] | None = None
-        """the thread's newest save, or preparation, until `finish` has waited for it"""
+        """the thread's newest save, preparation or task after a save, until `finish` has waited for it"""
         self.is_prepared = False
         """True once `prepare` was called"""
 
@@ -121,6 +121,20 @@ class CheckpointWriter:
             )
         copied = self._copy.take(content)
         self._work = self._thread.submit(write_checkpoint, self._lease, copied, self._retention)
+
+    def then(self, task: Callable[[], None]) -> None:
+        """Have the thread do `task` once the newest save is on disk, and before it begins the next one.
+
+        `finish` waits for the task, too. It is not done where the save failed.
+        """
+        save = self._work
+
+        def follow() -> None:
+            if save:
+                save.result()
+            task()
+
+        self._work = self._thread.submit(follow)
 
     def finish(self) -> None:
         """Wait until the newest save is on disk; raise its error, once, as `write_checkpoint` does.

@@ -4,7 +4,9 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
 from cosmos.training import schedules
 from cosmos.training.checkpoint import training_content
+from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
 from cosmos.training.feed import BatchFeed
 from cosmos.training.flops import peak_flops
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
@@ -54,9 +57,13 @@ class Trainer:
     plan: StepPlan
     machine: Machine
     evaluate: ModelEvaluation
+    queue: EvaluationQueue
+    """queue of the checkpoints that are evaluated beside training, which the first rank uses"""
     state: TrainingState
     owes_evaluation: bool
-    """the step at which the run stands ends in an evaluation that is not in its metrics yet"""
+    """the step at which the run stands ends in an evaluation that is not in its metrics or the queue yet"""
+    has_waiting: bool
+    """checkpoints wait in the queue as training begins"""
     saved_step: int
     """step of the newest checkpoint, on disk or on its way"""
     limit: DamageLimit
@@ -85,7 +92,8 @@ class Trainer:
     @property
     def is_complete(self) -> bool:
         """True when nothing is left to do in this session."""
-        return self.step >= self.plan.last_step and not self.owes_evaluation
+        is_left = self.owes_evaluation or self.has_waiting
+        return self.step >= self.plan.last_step and not is_left
 
     def train(self, batches: Iterable[Batch]) -> Path:
         """Train on `batches`, of which the first is for the next step; return the last checkpoint's path.
@@ -99,13 +107,18 @@ class Trainer:
         metrics = self.open_metrics()
         forget_peak_memory(self.learner.process.device)
         self.stopwatch.restart()
-        with stop_on_signals() as stop, self.progress_bar() as bar, self.writer.finishing():
+        with (
+            stop_on_signals() as stop,
+            self.progress_bar() as bar,
+            self.evaluating_beside(),
+            self.writer.finishing(),
+        ):
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
-            if self.owes_evaluation:  # a save comes before its step's evaluation
-                self.evaluate_models(metrics, stop)
             feed = BatchFeed(batches, stop, self.stopwatch)
             feed.fetch()
             self.heed(self.learner.agree_on_flags(self.raise_flags(feed)), feed)
+            if self.owes_evaluation:  # a save comes before its step's evaluation
+                self.measure_step(metrics, stop, feed)
             while batch := feed.batch:
                 result = self.take_step(batch, feed)
                 self.prepare_saves()
@@ -115,9 +128,16 @@ class Trainer:
                     self.begin_save()
                 self.heed(result.flags, feed)
                 if self.owes_evaluation:
-                    self.evaluate_models(metrics, stop)
+                    self.measure_step(metrics, stop, feed)
             self.save()
+            self.settle_evaluations(metrics, stop)
         return self.run.checkpoint(self.step)
+
+    def evaluating_beside(self) -> AbstractContextManager[None]:
+        """Return the context in which checkpoints of the queue are evaluated beside training."""
+        if not self.learner.process.is_first:
+            return nullcontext()
+        return self.queue.following(self.step)
 
     def open_metrics(self) -> MetricsWriter:
         """Return the writer of the run's metrics, which the first rank uses, and drop lines of later steps.
@@ -215,12 +235,27 @@ class Trainer:
 
     def log_line(self, metrics: MetricsWriter, line: dict[str, Any]) -> None:
         """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""
+        on_first_rank(lambda: self.append(metrics, line))
 
-        def append() -> None:
-            with self.lease.writing():
+    def append(self, metrics: MetricsWriter, *lines: dict[str, Any]) -> None:
+        """Append lines of metrics, after the figures that were measured beside training meanwhile."""
+        with self.lease.writing():
+            self.queue.hand_over(lambda measured: metrics.log(self.evaluation_line(measured)))
+            for line in lines:
                 metrics.log(line)
 
-        on_first_rank(append)
+    def evaluation_line(self, measured: StepFigures) -> dict[str, Any]:
+        """Return the line of metrics with the figures of a step's models."""
+        epoch = self.plan.epoch(measured.step)
+        return {"step": measured.step, "epoch": epoch, "evaluation": measured.figures}
+
+    def measure_step(self, metrics: MetricsWriter, stop: StopRequest, feed: BatchFeed) -> None:
+        """Evaluate the models of this step: beside training or, where that waits or has ended, here."""
+        if not self.queue.is_used or feed.batch is None:
+            self.evaluate_models(metrics, stop)
+        elif self.learner.process.is_first:
+            self.writer.then(partial(self.queue.add, self.run.checkpoint(self.step)))
+        self.owes_evaluation = False
 
     def evaluate_models(self, metrics: MetricsWriter, stop: StopRequest) -> None:
         """Evaluate student and teacher, all ranks together, and log the figures, once the step is on disk."""
@@ -228,9 +263,18 @@ class Trainer:
         message = f"stopped in the evaluation after step {self.step}, which is saved"
         with self.stopwatch.paused(), stop.obeyed_at_once(message):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
-        epoch = self.plan.epoch(self.step)
-        self.log_line(metrics, {"step": self.step, "epoch": epoch, "evaluation": figures})
-        self.owes_evaluation = False
+        self.settle_evaluations(metrics, stop)  # so that figures are logged in the order of their steps
+        self.log_line(metrics, self.evaluation_line(StepFigures(self.step, {**figures})))
+
+    def settle_evaluations(self, metrics: MetricsWriter, stop: StopRequest) -> None:
+        """Log the figures of the evaluations that are left beside training, for which a while is waited."""
+        if on_first_rank(lambda: bool(self.run.unevaluated_checkpoints)):
+            message = (
+                f"stopped after step {self.step}, which is saved, with an evaluation beside training left"
+            )
+            with self.stopwatch.paused(), stop.obeyed_at_once(message):
+                on_first_rank(lambda: self.queue.settle(lambda: self.append(metrics)))
+        self.has_waiting = False
 
     def metrics_line(self, result: StepResult, num_samples: int) -> dict[str, Any]:
         """Return the values of a line of metrics.jsonl, averaged over the ranks where they differ."""

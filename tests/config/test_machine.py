@@ -61,7 +61,7 @@ def machine_from(
     [
         ("\nworkers: many", r"\n  workers: .*integer.*\(given: 'many', in machine\.yaml, line 2\)"),
         ("wrokers: 1", r"wrokers: no such key; near it: workers; machine\.example\.yaml lists them all"),
-        ("partition: gpu", r"partition: no such key; near it: slurm\.partition;"),
+        ("partition: gpu", r"partition: no such key; near it: slurm\.partition, "),
         ("slurm: {nodez: 2}", r"slurm\.nodez: no such key; near it: nodes; .*line 1"),
         ("wandb: {projekt: x}", r"wandb\.projekt: no such key; near it: project;"),
         ("Workers: 1", r"Workers: no such key; near it: workers;"),

@@ -54,9 +54,10 @@ def numbers(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "infinity", [1]])
 def test_no_number_is_a_boolean_or_infinite(model: type[BaseModel], value: object) -> None:
     paths = list(numbers(model))
-    with pytest.raises(ValueError, match=r"valid|Boolean|finite") as refused:
-        model(**nest_sections(dict.fromkeys(paths, value)))
-    assert [path for path in paths if f"{path}" not in str(refused.value)] == []
+    for some in (paths[::2], paths[1::2]):  # of many problems, a message names the first ones
+        with pytest.raises(ValueError, match=r"valid|Boolean|finite") as refused:
+            model(**nest_sections(dict.fromkeys(some, value)))
+        assert [path for path in some if f"{path}" not in str(refused.value)] == []
 
 
 def test_the_size_of_local_crops_is_free_where_there_are_none() -> None:

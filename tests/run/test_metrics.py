@@ -25,6 +25,20 @@ def test_lines_come_back_in_order(tmp_path: Path) -> None:
     assert read_metrics(tmp_path / "m.jsonl") == [{"step": 10, "loss": 1.5}, {"step": 20, "loss": 1.5}]
 
 
+def test_figures_that_come_later_stand_at_their_step(tmp_path: Path) -> None:
+    log = MetricsWriter(tmp_path / "m.jsonl")
+    for line in (
+        {"step": 10, "loss": 2},
+        {"step": 20, "loss": 1},
+        {"step": 10, "evaluation": {"a/b/c": 0.5}},
+    ):
+        log.log(line)
+    kinds = [(line["step"], "loss" in line) for line in read_metrics(tmp_path / "m.jsonl")]
+    assert kinds == [(10, True), (10, False), (20, True)]
+    MetricsWriter(tmp_path / "m.jsonl", resume_step=20)  # which keeps the order in which they came
+    assert [line["step"] for line in MetricsLines.of(tmp_path / "m.jsonl").lines] == [10, 20, 10]
+
+
 def test_a_resumed_run_logs_no_step_twice(tmp_path: Path) -> None:
     log = MetricsWriter(tmp_path / "m.jsonl")
     for step in (10, 20, 30):
@@ -49,8 +63,11 @@ def test_the_last_line_with_a_key_is_found_past_others_and_a_half_one(tmp_path: 
 
 
 def test_values_without_a_word_in_json_become_null(tmp_path: Path) -> None:
-    MetricsWriter(tmp_path / "m.jsonl").log({"step": 1, "loss": math.nan})
-    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1, "loss": None}]
+    values = {"step": 1, "loss": math.nan, "evaluation": {"a/b": math.inf, "a/c": 0.5}}
+    MetricsWriter(tmp_path / "m.jsonl").log(values)
+    assert read_metrics(tmp_path / "m.jsonl") == [
+        {"step": 1, "loss": None, "evaluation": {"a/b": None, "a/c": 0.5}}
+    ]
 
 
 lines = st.one_of(

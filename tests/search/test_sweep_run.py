@@ -40,8 +40,9 @@ def test_trials_leave_the_leading_process_unless_it_is_asked_for(monkeypatch: py
 
 def test_jobs_are_not_told_where_the_study_is_kept() -> None:
     machine = Machine.model_validate({"study_storage": "postgresql://optuna:secret@host/optuna"})
-    assert "secret" not in trial_machine(machine).model_dump_json()
-    assert trial_machine(machine).study_storage.get_secret_value() == ""
+    there = trial_machine(machine, JobRequest(cpus_per_task=2))
+    assert "secret" not in there.model_dump_json()
+    assert (there.study_storage.get_secret_value(), there.slurm.cpus_per_task) == ("", 2)
 
 
 def test_where_the_data_is_gone_the_results_of_the_sweep_are_named(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.training.opening import open_training
 from tests.data.examples import samples
 from tests.forks import run_ranks
-from tests.training.examples import CPU, LIMIT, PLAN, make_learner, no_figures, params, random_batch
+from tests.training.examples import CPU, LIMIT, PLAN, make_learner, no_figures, no_job, params, random_batch
 
 DOING_WITHOUT = Params(pretrain=PretrainParams(batch_size=2, max_damaged=0.4))
 
@@ -161,7 +161,7 @@ def meet_absence(rank: int, folder: Path) -> None:
 
         learner = make_learner(params(), Machine(), process)
         run = RunDir(folder / "trained")
-        trainer = open_training(run, learner, PLAN, Machine(), no_figures, LIMIT)
+        trainer = open_training(run, learner, PLAN, Machine(), no_figures, no_job, LIMIT)
         note(folder / f"loader-{rank}.txt", lambda: trainer.train(failing()))
         assert on_each_rank(lambda: run.checkpoint(2).exists())
 

@@ -49,6 +49,38 @@ def test_a_file_that_a_resume_wrote_anew_is_read_again(tmp_path: Path) -> None:
     assert rows.held == {"step": 30}
 
 
+def late(*lines: tuple[int, float]) -> str:
+    """Lines of losses (1.0) and of evaluations that come after later steps (below 1.0)."""
+    values = (
+        {"step": step, "loss": value} if value == 1 else {"step": step, "epoch": 1, "evaluation": {R1: value}}
+        for step, value in lines
+    )
+    return "".join(json.dumps(line) + "\n" for line in values)
+
+
+def test_a_late_evaluation_joins_the_next_row_without_one_at_its_own_step(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(late((10, 1), (20, 1), (10, 0.1), (20, 0.2), (30, 1), (40, 1)))
+    rows = CurveRows(path)
+    assert [
+        (row["step"], row.get("evaluation/step"), row.get(f"evaluation/{R1}")) for row in rows.new_rows()
+    ] == [
+        (10, None, None),
+        (20, 20, 0.2),
+        (30, 10, 0.1),
+    ]
+    assert CurveAxis(32, 1).with_samples({"step": 30, "evaluation/step": 10})["evaluation/samples"] == 320
+
+
+def test_late_evaluations_of_a_run_that_ended_have_rows_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(late((30, 1), (10, 0.1), (20, 0.2), (30, 0.3)))
+    rows = CurveRows(path)
+    assert rows.new_rows() == []
+    shown = [(row["step"], row["evaluation/step"], row[f"evaluation/{R1}"]) for row in rows.last_rows()]
+    assert shown == [(30, 30, 0.3), (31, 10, 0.1), (32, 20, 0.2)]
+
+
 def test_a_run_without_metrics_has_no_rows(tmp_path: Path) -> None:
     assert CurveRows(tmp_path / "metrics.jsonl").new_rows() == []
 
@@ -77,6 +109,7 @@ def test_values_that_were_not_finite_are_left_out() -> None:
     assert flatten_line({"step": 1, "loss": None, "evaluation": {"a/b": None, "a/c": 1.0}}) == {
         "step": 1,
         "evaluation/a/c": 1.0,
+        "evaluation/step": 1,
     }
 
 

@@ -37,9 +37,9 @@ def test_parameters_stand_beside_the_objective() -> None:
     assert panels(built())["Parameter Importance"]["targetKey"] == OBJECTIVE
 
 
-def test_curves_are_by_samples_seen() -> None:
+def test_curves_are_by_samples_seen_by_the_model_that_was_measured() -> None:
     curves = built()["panelBankConfig"]["sections"][1]["panels"]
-    assert [panel["config"]["xAxis"] for panel in curves] == ["samples", "samples"]
+    assert [panel["config"]["xAxis"] for panel in curves] == ["samples", "evaluation/samples"]
     assert curves[0]["config"]["metrics"] == ["loss"]
 
 

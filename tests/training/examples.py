@@ -19,11 +19,13 @@ from cosmos.config.params import (
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DamageLimit
 from cosmos.distributed.group import ProcessRank
+from cosmos.launch.submission import JobSpec
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.packing import caption_lengths
 from cosmos.run.directory import RunDir
+from cosmos.training.evaluation_queue import JobOfCheckpoint
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
@@ -76,15 +78,21 @@ def no_figures(models: dict[str, Cosmos]) -> dict[str, float]:
     return {f"{name}/scale": float(model.logit_scale.detach()) for name, model in models.items()}
 
 
+def no_job(checkpoint: Path) -> JobSpec:
+    raise AssertionError(f"a job for {checkpoint}")
+
+
 def make_trainer(
     folder: Path,
     p: Params,
     machine: Machine | None = None,
     evaluate: ModelEvaluation = no_figures,
     plan: StepPlan = PLAN,
+    job_of: JobOfCheckpoint = no_job,
 ) -> Trainer:
     machine = machine or Machine(checkpoint_every_steps=2, data_wait_minutes=0)
-    return open_training(RunDir(folder), make_learner(p, machine), plan, machine, evaluate, LIMIT)
+    learner = make_learner(p, machine)
+    return open_training(RunDir(folder), learner, plan, machine, evaluate, job_of, LIMIT)
 
 
 def batches(start: int, stop: int = 6) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ from tests.training.examples import (
     PLAN,
     make_learner,
     no_figures,
+    no_job,
     params,
     random_batch,
     weights,
@@ -28,9 +29,8 @@ from tests.training.examples import (
 
 def open_on(process: ProcessRank, run: Path) -> Trainer:
     machine = Machine(data_wait_minutes=0)
-    return open_training(
-        RunDir(run), make_learner(params(), machine, process), PLAN, machine, no_figures, LIMIT
-    )
+    learner = make_learner(params(), machine, process)
+    return open_training(RunDir(run), learner, PLAN, machine, no_figures, no_job, LIMIT)
 
 
 def train_and_resume(rank: int, folder: str) -> None:

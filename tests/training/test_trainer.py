@@ -40,6 +40,7 @@ from tests.training.examples import (
     make_learner,
     make_trainer,
     no_figures,
+    no_job,
     params,
     random_batch,
     weights,
@@ -308,7 +309,7 @@ def train_one_of_two(rank: int, folder: str) -> None:
                 yield replace(batch.split(2)[rank], damage=damaged[: 1 + rank])
 
         try:
-            open_training(run, learner, PLAN, machine, no_figures, LIMIT).train(mine())
+            open_training(run, learner, PLAN, machine, no_figures, no_job, LIMIT).train(mine())
         except CosmosError as error:
             (Path(folder) / f"{rank}.txt").write_text(f"{type(error).__name__} {time.monotonic()}")
 

@@ -1,0 +1,104 @@
+"""Evaluations beside a training on a real Slurm: a job on another node that disturbs no step."""
+
+import json
+import statistics
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cosmos.launch.submission import read_submission
+from cosmos.run.metrics import read_metrics
+from tests.slurm.test_pretraining import OnSlurm, slurm, weights
+from tests.stages.examples import ROOT, TINY, command, environment
+
+pytestmark = pytest.mark.slurm
+
+EPOCHS, EVERY = 120, 30
+STEPS, DUE = 5 * EPOCHS, [150, 300, 450, 600]
+"""Steps of a run, and those that end in an evaluation."""
+
+ONE_NODE = {"SLURM__NODES": "1", "SLURM__CPUS_PER_TASK": "1"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a prepared dataset, and a folder for each experiment: with and without evaluations."""
+    folder = tmp_path_factory.mktemp("beside")
+    for name, every in {"evaluated": EVERY, "unevaluated": 0}.items():
+        (folder / name).mkdir()
+        described = TINY.replace("epochs: 3,", f"epochs: {EPOCHS},")
+        (folder / name / "tiny.yaml").write_text(
+            described.replace("every_epochs: 3", f"every_epochs: {every}")
+        )
+    prepare = command(folder / "evaluated", "prepare")
+    subprocess.run(prepare, cwd=ROOT, env=environment(folder), check=True)
+    return folder
+
+
+def lines(run: OnSlurm) -> list[dict[str, Any]]:
+    return read_metrics(run.path / "metrics.jsonl")
+
+
+def step_times(run: OnSlurm) -> list[float]:
+    """Seconds of each step but the first ones, which warm up."""
+    seconds = [line["seconds"] for line in lines(run) if "loss" in line]
+    return [after - before for before, after in pairwise(seconds)][20:]
+
+
+def figures(run: OnSlurm) -> dict[int, dict[str, float]]:
+    return {line["step"]: line["evaluation"] for line in lines(run) if "evaluation" in line}
+
+
+def trained(place: Path, name: str, experiment: str, **machine: str) -> OnSlurm:
+    run = OnSlurm(place, name, experiment, **ONE_NODE, **machine)
+    said = run.finish()
+    assert run.process.returncode == 0, said
+    return run
+
+
+def jobs_of_evaluations(run: OnSlurm) -> list[str]:
+    """The states of the jobs that measured checkpoints of a run."""
+    asked = slurm("sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "JobName,State")
+    named = (line.split("|") for line in asked.splitlines())
+    return [state.split()[0] for name, state in named if name.startswith(f"evaluate-{run.run}-")]
+
+
+def test_steps_take_their_time_and_figures_are_those_measured_inside(place: Path) -> None:
+    alone = trained(place, "alone", "unevaluated")
+    inside = trained(place, "inside", "evaluated")
+    beside = trained(place, "beside", "evaluated", EVALUATE_IN="job")
+    undisturbed, disturbed = sorted(step_times(alone)), sorted(step_times(beside))
+    low, _, high = statistics.quantiles(undisturbed, n=4)
+    alone_s, beside_s = map(statistics.median, (undisturbed, disturbed))
+    print(f"\nmedian step: {alone_s:.4f} s alone, {beside_s:.4f} s beside; quartiles {low:.4f}, {high:.4f}")
+    assert beside_s - alone_s < high - low
+    expected, measured = figures(inside), figures(beside)
+    assert list(expected) == DUE
+    assert measured
+    assert set(measured) <= set(expected)
+    assert DUE[-1] in measured
+    assert all(measured[step] == pytest.approx(expected[step], rel=1e-6) for step in measured)
+    assert set(jobs_of_evaluations(beside)) == {"COMPLETED"}
+    first, second = weights(place, "inside", STEPS), weights(place, "beside", STEPS)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    steps = [line["step"] for line in lines(beside)]
+    assert steps == sorted(steps)
+
+
+def test_a_requeued_training_finds_its_evaluation_and_a_cancelled_one_ends_it(place: Path) -> None:
+    run = OnSlurm(place, "stopped", "evaluated", EVALUATE_IN="job", **ONE_NODE)
+    record = run.path / "evaluations" / "submission.json"
+    run.wait_for(lambda: record.exists() and bool(json.loads(record.read_text())["job_id"]))
+    slurm("scontrol", "requeue", run.submission.job_id)
+    run.wait_for(lambda: bool(figures(run)))
+    run.wait_for(record.exists)
+    env = environment(place, **{**run.settings})
+    subprocess.run(command(place, "cancel", "stopped")[:-2], cwd=ROOT, env=env, check=True)
+    run.finish()
+    submission = read_submission(record)
+    assert submission is None or not submission.is_alive()
+    assert "RUNNING" not in jobs_of_evaluations(run)
