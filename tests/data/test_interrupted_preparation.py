@@ -67,7 +67,7 @@ def prepared(params: DataParams, here: Machine) -> list[str]:
 
 
 def test_of_processes_that_prepare_the_same_dataset_one_does_and_the_others_wait(tmp_path: Path) -> None:
-    here, params = machine(tmp_path), flickr8k(tmp_path, number=100)
+    here, params = machine(tmp_path), flickr8k(tmp_path, number=400)
     with ProcessPoolExecutor(3, multiprocessing.get_context("fork")) as pool:
         logged = [line for lines in pool.map(prepared, [params] * 3, [here] * 3) for line in lines]
     assert logged

@@ -238,7 +238,8 @@ def test_a_model_larger_than_its_file_is_refused_before_it_is_made(
 
 
 def delete(run: RunDir) -> None:
-    shutil.rmtree(run.path)
+    while run.path.exists():  # training may write into the folder while it is being emptied
+        shutil.rmtree(run.path, ignore_errors=True)
 
 
 def rename(run: RunDir) -> None:
