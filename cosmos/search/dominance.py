@@ -4,7 +4,9 @@ A point is the values of a trial, each with a sign by which less is better; NaN 
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from functools import partial
 
 Losses = Sequence[float]
 """Values of a point, of each of which less is better."""
@@ -23,15 +25,19 @@ def number_fronts(points: Sequence[Losses]) -> list[int]:
     """Return the number of each point's front: 0 where nothing beats it, 1 where only front 0 does, etc.
 
     Source: efficient non-dominated sorting, https://doi.org/10.1109/TEVC.2014.2308305: in order of their
-    losses, points are beaten by earlier ones alone.
+    losses, points are beaten by earlier ones alone, and by one of each front before their own.
     """
     fronts, numbers = list[list[Losses]](), dict[int, int]()
     for index in sorted(range(len(points)), key=lambda index: with_worst(points[index])):
-        beaten = [any(beats(other, points[index]) for other in front) for front in fronts]
-        numbers[index] = [*beaten, False].index(False)
+        numbers[index] = bisect_left(fronts, True, key=partial(is_unbeaten, points[index]))
         fronts += [[]] * (numbers[index] == len(fronts))
         fronts[numbers[index]].append(points[index])
     return [numbers[index] for index in range(len(points))]
+
+
+def is_unbeaten(point: Losses, front: Sequence[Losses]) -> bool:
+    """Return True where no point of a front beats this one."""
+    return not any(beats(other, point) for other in front)
 
 
 def beats(losses: Losses, others: Losses) -> bool:

@@ -29,6 +29,8 @@ class Rungs:
     def __init__(self, sweep: Sweep, records: Iterable[TrialRecord]) -> None:
         self.sweep = sweep
         self.records = dict[int, TrialRecord]()
+        self._places = dict[int, dict[int, int]]()
+        """places by rung, until a record changes: they are asked for at each poll, of each paused trial"""
         for record in records:
             self.update(record)
 
@@ -36,6 +38,7 @@ class Rungs:
         """Take over the record of a trial as it is now; repetitions stand at no rung."""
         if not record.seed:
             self.records[record.number] = record
+            self._places.clear()
 
     @property
     def paused(self) -> list[TrialRecord]:
@@ -49,9 +52,11 @@ class Rungs:
 
         Trials are in order of dominance; equal ones in that of their numbers.
         """
-        rivals = [record for _, record in sorted(self.records.items()) if has_reached(record, epochs)]
-        order = order_by_dominance([self.losses(record, epochs) for record in rivals])
-        return {rivals[index].number: place for place, index in enumerate(order)}
+        if epochs not in self._places:
+            rivals = [record for _, record in sorted(self.records.items()) if has_reached(record, epochs)]
+            order = order_by_dominance([self.losses(record, epochs) for record in rivals])
+            self._places[epochs] = {rivals[index].number: place for place, index in enumerate(order)}
+        return self._places[epochs]
 
     def losses(self, record: TrialRecord, epochs: int) -> list[float]:
         """Return the objectives of a trial at a rung, of each of which less is better; NaN for no value."""

@@ -42,7 +42,7 @@ def replay_trial(study: optuna.Study, sweep: Sweep, record: TrialRecord, run: Ru
     drawn = drawn_trial(sweep, record)
     if drawn is None:
         return False
-    study.add_trial(running_trial(drawn, {ASKED: record.asked}))
+    study.add_trial(copied_trial(drawn, TrialState.RUNNING, {ASKED: record.asked}))
     trial = Trial(study, study.get_trials(deepcopy=False)[-1]._trial_id)
     _ = trial.relative_params  # nsga2 keeps the generation in a trial that it draws for
     epochs = sweep.params(record.asked, 0).pretrain.epochs
@@ -76,10 +76,14 @@ def ask_study(study: optuna.Study, sweep: Sweep) -> tuple[Trial, TrialValues]:
         trial.set_user_attr(ASKED, values)
         return trial, values
     copy = optuna.create_study(directions=study.directions, sampler=study.sampler)
-    copy.add_trials([as_pruned(trial) if is_reported(trial) else trial for trial in trials])
+    copy.add_trials(
+        copied_trial(trial, TrialState.PRUNED, trial.user_attrs) if is_reported(trial) else trial
+        for trial in trials
+    )
     drawn = copy.ask()
     values = sweep.suggest(drawn)
-    study.add_trial(running_trial(copy.get_trials(deepcopy=False)[drawn.number], {ASKED: values}))
+    asked = copy.get_trials(deepcopy=False)[drawn.number]
+    study.add_trial(copied_trial(asked, TrialState.RUNNING, {ASKED: values}))
     return Trial(study, study.get_trials(deepcopy=False)[drawn.number]._trial_id), values
 
 
@@ -88,27 +92,17 @@ def is_reported(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.RUNNING and bool(trial.intermediate_values)
 
 
-def as_pruned(trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial as if it were pruned at its last report."""
+def copied_trial(
+    trial: FixedTrial | FrozenTrial, state: TrialState, attributes: dict[str, Any]
+) -> FrozenTrial:
+    """Return a trial in another state, with the parameters and what was reported of this one."""
     return create_trial(
-        state=TrialState.PRUNED,
+        state=state,
         params=trial.params,
         distributions=trial.distributions,
-        user_attrs=trial.user_attrs,
+        user_attrs=attributes,
         system_attrs=trial.system_attrs,
-        intermediate_values=trial.intermediate_values,
-    )
-
-
-def running_trial(drawn: FixedTrial | FrozenTrial, asked: dict[str, Any]) -> FrozenTrial:
-    """Return a trial that runs, with the parameters and what was reported of another one."""
-    return create_trial(
-        state=TrialState.RUNNING,
-        params=drawn.params,
-        distributions=drawn.distributions,
-        user_attrs=asked,
-        system_attrs=drawn.system_attrs,
-        intermediate_values=getattr(drawn, "intermediate_values", {}),
+        intermediate_values=getattr(trial, "intermediate_values", {}),
     )
 
 
@@ -140,7 +134,7 @@ def add_missing_trials(study: optuna.Study, recorded: optuna.Study) -> None:
     """Add the trials to a study that come after its last one, as if they ran: their ends are told later."""
     for trial in recorded.get_trials(deepcopy=False)[len(study.get_trials(deepcopy=False)) :]:
         values = trial_values(trial)
-        study.add_trial(running_trial(trial, {ASKED: values}) if values else trial)
+        study.add_trial(copied_trial(trial, TrialState.RUNNING, {ASKED: values}) if values else trial)
 
 
 def contradiction(study: optuna.Study, recorded: optuna.Study) -> str:
