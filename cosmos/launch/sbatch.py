@@ -157,12 +157,12 @@ def threads_setup(request: JobRequest) -> str:
 def requeue_script(folder: Path, max_requeues: int) -> list[str]:
     """Return shell lines after srun that requeue a job that stopped early, or failed for no fault of its own.
 
-    Ranks that were warned or terminated save and end with status 0, but leave no value. Before they have
-    handlers they die of the signal (status 138, 140, 143), as they do where another rank failed, which then
-    left its failure in the folder. When a node is lost, ranks on the others end with errors, so that the job
-    would fail before Slurm notices the node: a step of one process on every node that cannot start within a
-    minute is taken for a lost node. A job that Slurm has requeued itself, or that was cancelled, is not in
-    state RUNNING, and is left alone.
+    Ranks that were warned or terminated save and end with status 0, but leave no value; where the folder is
+    gone, its run was deleted, and nothing is left to do. Before they have handlers they die of the signal
+    (status 138, 140, 143), as they do where another rank failed, which then left its failure in the folder.
+    When a node is lost, ranks on the others end with errors, so that the job would fail before Slurm notices
+    the node: a step of one process on every node that cannot start within a minute is taken for a lost node.
+    A job that Slurm has requeued itself, or that was cancelled, is not in state RUNNING, and is left alone.
 
     One start more than `max_requeues` is allowed, in which the job fails with a message about the limit.
     """
@@ -184,7 +184,7 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
         '  echo "$1: requeued"',
         '  until scontrol requeue "$job" || [ $((try += 1)) -gt 20 ]; do sleep 6; done',
         "}",
-        'if [ "$status" -eq 0 ] && [ ! -e "$folder/value-$index.json" ]; then',
+        'if [ "$status" -eq 0 ] && [ -d "$folder" ] && [ ! -e "$folder/value-$index.json" ]; then',
         '  again "stopped early"',
         'elif [ "$status" -eq 138 ] || [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
         '  failures="$folder/failure-$index-$restarts-*.json"',

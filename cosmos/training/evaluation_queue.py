@@ -16,7 +16,8 @@ from threading import Event, Lock, Thread
 
 from cosmos.errors import CosmosError, summarize_error
 from cosmos.launch.once import submit_once
-from cosmos.launch.submission import JobSpec, read_submission
+from cosmos.launch.outcome import CallFiles
+from cosmos.launch.submission import JobSpec, Submission, read_submission
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.directory import step_of_checkpoint
 from cosmos.run.files import link_or_copy, replacing
@@ -140,6 +141,7 @@ class EvaluationQueue:
         elif checkpoint := self._choose():
             self.lease.check()
             submission, _ = submit_once(self.job_of(checkpoint))
+            self._remove_folders(submission)
             self._watcher = SubmissionWatcher(submission)
 
     def _choose(self) -> Path | None:
@@ -164,13 +166,20 @@ class EvaluationQueue:
         return figures
 
     def _forget(self) -> None:
-        """Remove the measured checkpoint and its job; the folder of a job that failed stays, with its log."""
-        if self._watcher and self._watcher.submission.is_finished():
-            shutil.rmtree(self._watcher.submission.folder, ignore_errors=True)
+        """Remove the measured checkpoint and the record of its job."""
         self.run.evaluation_job.unlink(missing_ok=True)
         if self._measured:
             self._measured.unlink(missing_ok=True)
         self._measured, self._watcher, self._problem, self._has_ended = None, None, "", False
+
+    def _remove_folders(self, current: Submission) -> None:
+        """Remove the folders of the jobs before that left figures; of jobs that failed, the logs stay.
+
+        A job goes on for a moment after its figures are there: its own folder stays until the next one.
+        """
+        for folder in current.folder.parent.iterdir():
+            if folder != current.folder and CallFiles(folder, 0).has_value():
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _pass_over(self, waiting: Iterable[Path], reason: str) -> None:
         """Remove checkpoints that wait, and say that they are not measured."""

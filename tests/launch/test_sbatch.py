@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
-from cosmos.launch.sbatch import privacy_check, sbatch_script
+from cosmos.launch.sbatch import privacy_check, requeue_script, sbatch_script
 
 
 def script(folder: Path, **request: object) -> list[str]:
@@ -30,6 +30,22 @@ def test_a_job_ends_where_its_folder_is_no_longer_its_own(tmp_path: Path) -> Non
     folder.rmdir()
     folder.symlink_to(other)
     assert check()[0] == 2
+
+
+def test_a_job_that_left_no_value_is_requeued_unless_its_folder_was_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "a'b c"
+
+    def requeued() -> bool:
+        ending = "\n".join(["squeue() { echo RUNNING; }", "scontrol() { :; }", *requeue_script(folder, 3)])
+        done = subprocess.run(["bash", "-c", ending], env={}, capture_output=True, text=True)
+        assert done.returncode == 0
+        return "stopped early: requeued" in done.stdout
+
+    assert not requeued()
+    folder.mkdir()
+    assert requeued()
+    (folder / "value-0.json").touch()
+    assert not requeued()
 
 
 def test_what_is_asked_for_is_in_the_script(tmp_path: Path) -> None:

@@ -27,12 +27,15 @@ await() { # await SECONDS WHAT COMMAND...
     local deadline=$((SECONDS + $1)) what=$2
     shift 2
     until "$@" >/dev/null 2>&1; do
-        if ((SECONDS >= deadline)); then
-            tail -n 15 "$STATE"/log/*.log >&2 || true
-            fail "gave up waiting for $what; the ends of the logs in $STATE/log are above."
-        fi
+        ((SECONDS < deadline)) || give_up "$what"
         sleep 0.2
     done
+}
+
+give_up() { # give_up WHAT
+    tail -n 15 "$STATE"/log/*.log >&2 || true
+    timeout 5 sinfo --Node --format="%N %T %E" >&2 || true
+    fail "gave up waiting for $1; the ends of the logs in $STATE/log and the states of nodes are above."
 }
 
 require_root() {
@@ -186,7 +189,7 @@ register_cluster() { # root comes with it as a user, and sacct shows the jobs of
 
 usable() { # usable NODE...
     [[ $(sinfo --noheader --partition=main --nodes="$(IFS=, && echo "$*")" --Node --format=%T |
-        grep -cxE 'idle|mixed|allocated|completing') == "$#" ]]
+        grep -cxE '(idle|mixed|allocated|completing|planned)[-+]?') == "$#" ]]
 }
 
 stop() {
