@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,9 @@ def trained(place: Path, name: str, experiment: str, **machine: str) -> OnSlurm:
 
 def jobs_of_evaluations(run: OnSlurm) -> list[str]:
     """The states of the jobs that measured checkpoints of a run."""
-    asked = slurm("sacct", "-X", "-n", "-P", "-S", "now-1hour", "-o", "JobName,State")
+    submitted = datetime.fromisoformat(run.submission.submitted).astimezone()
+    since = submitted.strftime("%Y-%m-%dT%H:%M:%S")
+    asked = slurm("sacct", "-X", "-n", "-P", "-S", since, "-o", "JobName,State")
     named = (line.split("|") for line in asked.splitlines())
     return [state.split()[0] for name, state in named if name.startswith(f"evaluate-{run.run}-")]
 
