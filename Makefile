@@ -72,4 +72,4 @@ slurm-down: ## take that Slurm away again, with its jobs and accounts
 	bash tests/slurm/cluster.sh down
 
 clean: ## remove what was made here: environment, data, runs, caches
-	rm -rf $(VENV) data runs build .prefect .dvc/cache .dvc/tmp $(addprefix pipeline/,data .data-* model model.run results report curves.csv) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) data runs build dvc_plots .prefect .dvc/cache .dvc/tmp $(addprefix pipeline/,data .data-* model model.run results report curves.csv) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -1,5 +1,7 @@
 """dvc.yaml, params.yaml, the commands and the code say the same."""
 
+import configparser
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any, get_args
 import grimp
 import pytest
 import yaml
+from dvc_render import render_html
+from dvc_render.vega import VegaRenderer
 
 from cosmos.cli.commands import COMMANDS
 from cosmos.config.evaluate_params import SuiteName
@@ -120,3 +124,15 @@ def test_files_that_dvc_does_not_cache_are_left_to_git_and_outlive_a_failure() -
     assert "pipeline/identity.yaml" in outputs
     ignored = subprocess.run(["git", "check-ignore", *outputs], cwd=ROOT, capture_output=True, text=True)
     assert (ignored.returncode, ignored.stdout) == (1, "")
+
+
+def test_plots_are_drawn_without_a_network_and_are_no_files_of_git(tmp_path: Path) -> None:
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".dvc" / "config")
+    template = ROOT / ".dvc" / config["plots"]["html_template"]
+    points = [{"step": i, "loss": 1 / i, "rev": rev} for rev in ("v1", "v2") for i in range(1, 9)]
+    drawn = VegaRenderer(points, "loss", x="step", y="loss", title="Loss")
+    page = Path(render_html([drawn], tmp_path / "plots" / "index.html", template)).read_text()
+    outside_scripts = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert "src=" not in "".join(re.findall(r"<script[^>]*>", page)) + outside_scripts
+    subprocess.run(["git", "check-ignore", "dvc_plots/index.html"], cwd=ROOT, check=True)
