@@ -26,6 +26,17 @@ class WandbSettings(Section):
     """seconds that a command may take longer, at its end, because W&B does"""
 
     @property
+    def own_mode(self) -> str:
+        """Mode by the setting or, in mode auto, by WANDB_MODE; auto where neither says."""
+        return self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or "auto"
+
+    @property
     def is_disabled(self) -> bool:
-        """True when W&B is disabled, by the setting or, in mode auto, by WANDB_MODE."""
-        return self.mode == "disabled" or (self.mode == "auto" and os.environ.get("WANDB_MODE") == "disabled")
+        """True when W&B is disabled."""
+        return self.own_mode == "disabled"
+
+    @property
+    def is_asked_for(self) -> bool:
+        """True when the settings or the environment ask for W&B; else nothing is said of it offline."""
+        has_key = self.own_mode == "auto" and bool(os.environ.get("WANDB_API_KEY"))
+        return self.mode != "auto" or has_key or self.own_mode in ("online", "run")

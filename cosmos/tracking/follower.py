@@ -1,8 +1,8 @@
 """Process that shows a run in Weights & Biases: it follows the run directory until it is ordered to end.
 
 `python -m cosmos.tracking.follower RUN_DIR SETTINGS` (JSON). It ends by an order on its standard input, or
-with the process that started it. Its status is not 0, and its last line gives the reason, where W&B is not
-shown everything.
+with the process that started it. Where W&B is asked for, and is not shown everything, its status is
+INCOMPLETE, and its last line gives the reason.
 """
 
 import math
@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from filelock import lock_descriptor
 
@@ -23,7 +23,7 @@ from cosmos.config.wandb import WandbSettings
 from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
 from cosmos.tracking.curves import CurveAxis, CurveRows
-from cosmos.tracking.mirror import COMPLETE, STOP, STOP_SECONDS
+from cosmos.tracking.mirror import COMPLETE, INCOMPLETE, STOP, STOP_SECONDS
 from cosmos.tracking.session import MirrorSession
 
 POLL_SECONDS = 2.0
@@ -77,12 +77,25 @@ def take_mirror_lock(path: Path) -> IO[bytes] | None:
 
 
 def follow_run(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
-    """Show a run as it grows, until the parent orders the end; return the exit status."""
-    rows, session, order = CurveRows(run.metrics), MirrorSession(run, settings), ""
+    """Show a run as it grows, until the parent orders the end; return the exit status.
+
+    Where W&B records offline without being asked to, problems are in the log alone, and the status is 0.
+    """
+    session = MirrorSession(run, settings)
+    failed = INCOMPLETE if session.is_asked_for else 0
+    try:
+        return 0 if follow_in_session(session, parent) else failed
+    except Exception as error:
+        end_by_error(error, failed)
+
+
+def follow_in_session(session: MirrorSession, parent: Parent) -> bool:
+    """Show a run in a session, until the parent orders the end; return True where W&B has everything."""
+    run, rows, order = session.run, CurveRows(session.run.metrics), ""
     while not order:
         order = parent.await_order(POLL_SECONDS)
         if order:
-            end_process_within(settings.patience_seconds if order == COMPLETE else STOP_SECONDS)
+            end_process_within(session.settings.patience_seconds if order == COMPLETE else STOP_SECONDS)
         session.show_rows(rows.new_rows())
         session.expect(rows.held)
         session.show_results()
@@ -92,6 +105,13 @@ def follow_run(run: RunDir, settings: WandbSettings, parent: Parent) -> int:
     elif rows.held and not CurveAxis.of(run).owes_evaluation(rows.held):
         session.show_rows([rows.joined()])
     return session.close()
+
+
+def end_by_error(error: Exception, status: int) -> NoReturn:
+    """Log an error, and end this process with an exit status."""
+    traceback.print_exception(error)
+    print_text(" ".join(summarize_error(error).split()), to_errors=True)
+    os._exit(status)  # not by way of W&B, which would wait for its own process
 
 
 def end_process_within(seconds: float) -> None:
@@ -104,7 +124,5 @@ if __name__ == "__main__":
     try:
         status = main(sys.argv[1:])
     except Exception as error:
-        traceback.print_exc()
-        print_text(" ".join(summarize_error(error).split()), to_errors=True)
-        os._exit(1)  # not by way of W&B, which would wait for its own process
+        end_by_error(error, 1)
     sys.exit(status)

@@ -14,12 +14,17 @@ from pathlib import Path
 
 from cosmos.config.wandb import WandbSettings
 from cosmos.distributed.environment import is_first_process
+from cosmos.errors import CosmosError
 from cosmos.run.directory import RunDir
+from cosmos.tracking.note import MirrorNote
 
 logger = logging.getLogger(__name__)
 
 COMPLETE, STOP = "complete", "stop"
 """Orders to the process: show all and end, since the work is done; or end soon, since time is scarce."""
+
+INCOMPLETE = 3
+"""Exit status of the process where W&B, which was asked for, is not shown everything."""
 
 STOP_SECONDS = 5.0
 """Wait for the process after an interruption: seconds before a kill are scarce."""
@@ -35,7 +40,8 @@ def mirroring(run: RunDir, settings: WandbSettings) -> Iterator[None]:
     """Show the run in W&B, from the first rank, as it grows inside the block; nested uses do nothing more.
 
     At the end, wait until all is sent, at most for the settings' patience (or STOP_SECONDS, where the work
-    was interrupted). No error of W&B is raised here: one warning names it.
+    was interrupted). No error of W&B is raised here: one warning names it, unless W&B records offline
+    without being asked to.
     """
     path = run.path.absolute()
     if settings.is_disabled or not is_first_process() or path in _mirrored:
@@ -76,8 +82,18 @@ def start_follower(path: Path, settings: WandbSettings) -> "subprocess.Popen[byt
                 start_new_session=True,  # Ctrl-C in the terminal is not for it
             )
     except OSError as error:
-        logger.warning("W&B is not shown %s: %s; %s", path, error, MIRROR_REMEDY)
+        if is_shown_online(path, settings):
+            logger.warning("W&B is not shown %s: %s; %s", path, error, MIRROR_REMEDY)
         return None
+
+
+def is_shown_online(path: Path, settings: WandbSettings) -> bool:
+    """Return True when W&B is asked for, or has shown the run by a login; else nothing is said of it."""
+    if settings.is_asked_for or settings.own_mode != "auto":
+        return settings.is_asked_for
+    with suppress(OSError, CosmosError):
+        return MirrorNote.of(RunDir(path)).mode == "online"
+    return False
 
 
 def follower_log(path: Path) -> Path:
@@ -115,11 +131,12 @@ def end_follower(process: "subprocess.Popen[bytes]", path: Path, order: str, set
         with suppress(OSError), process.stdin:
             process.stdin.write(order.encode())
         status = process.wait(patience)
-        if status:
+        if status == INCOMPLETE or (status and is_shown_online(path, settings)):
             reason = last_log_line(follower_log(path)) or f"its process ended with status {status}"
             logger.warning("W&B is not shown all of %s: %s; %s", path, reason, MIRROR_REMEDY)
     except subprocess.TimeoutExpired:
-        logger.warning("W&B is not shown all of %s within %g s; %s", path, patience, MIRROR_REMEDY)
+        if is_shown_online(path, settings):
+            logger.warning("W&B is not shown all of %s within %g s; %s", path, patience, MIRROR_REMEDY)
     finally:
         process.kill()
         process.wait()

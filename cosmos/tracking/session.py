@@ -47,6 +47,7 @@ class MirrorSession:
     def __init__(self, run: RunDir, settings: WandbSettings) -> None:
         self.run, self.settings = run, settings
         self.note, self.mode, self.problem = MirrorNote.of(run), choose_wandb_mode(settings), ""
+        self.is_asked_for = settings.is_asked_for or self.mode == "online"
         if not self.note.finished or self.note.mode != self.mode:
             # the state of W&B is known only once the run is opened there
             self.note = MirrorNote(self.note.id, url=self.note.url, mode=self.note.mode)
@@ -121,14 +122,14 @@ class MirrorSession:
         self.open().log_artifact(artifact)
         self.note = replace(self.note, checkpoint=path.name)
 
-    def close(self) -> int:
-        """End the session; return the exit status.
+    def close(self) -> bool:
+        """End the session; return True where W&B has everything, or else log the problem.
 
         Raises TimeoutError where not all is uploaded in time, TransientError where an offline recording is
         not whole.
         """
         if self.wandb_run is None:
-            return 0
+            return True
         self.wandb_run.summary.update(self.best)  # W&B's own, offline, is of this session's rows alone
         self.note.write(self.run)
         self.wandb_run.finish()
@@ -138,7 +139,7 @@ class MirrorSession:
         replace(self.note, finished=True).write(self.run)
         if self.problem:
             print_text(self.problem)
-        return 1 if self.problem else 0
+        return not self.problem
 
     def open(self) -> "wandb.Run":
         """Return the run in W&B, opened if need be; files for `wandb sync` where W&B does not answer."""
@@ -220,10 +221,9 @@ def quiet_wandb_settings(patience: float) -> "wandb.Settings":
 
 def choose_wandb_mode(settings: WandbSettings) -> str:
     """Return online or offline: by the settings; in mode auto by WANDB_MODE, or online where a key is set."""
-    mode = settings.mode if settings.mode != "auto" else os.environ.get("WANDB_MODE", "auto")
-    if mode == "auto":
+    if settings.own_mode == "auto":
         return "online" if has_wandb_key() else "offline"
-    return "online" if mode in ("online", "run") else "offline"
+    return "online" if settings.own_mode in ("online", "run") else "offline"
 
 
 def has_wandb_key() -> bool:

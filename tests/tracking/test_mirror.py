@@ -83,10 +83,12 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
 def test_what_is_damaged_is_left_out_and_named_in_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = RunDir(tmp_path / "run")
-    begun(run.path)
-    run.labels.write_text('{"tags": [3]}')
-    with mirroring(run, OFFLINE):
+    run, unasked = RunDir(tmp_path / "run"), RunDir(tmp_path / "unasked")
+    for each in (run, unasked):
+        begun(each.path)
+        each.labels.write_text('{"tags": [3]}')
+    with mirroring(run, OFFLINE), mirroring(unasked, WandbSettings()):
+        log(unasked, 1, 2)
         log(run, 1, 2)
         with run.metrics.open("ab") as file:
             file.write(b'null\n{"loss": 1}\n{"step": "30"}\n\xff\n')
@@ -95,6 +97,9 @@ def test_what_is_damaged_is_left_out_and_named_in_a_warning(
         run.result_file("retrieval").write_text('{"datasets": 3}')
     assert read_offline(run.path).steps == [10, 20, 30]
     assert "retrieval.json: not a file of results" in caplog.text
+    assert read_offline(unasked.path).steps == [10, 20]
+    assert "labels.json: not" in (unasked.path / "wandb" / "mirror.log").read_text()
+    assert "unasked" not in caplog.text
 
 
 def until_its_evaluation(run: RunDir) -> None:
@@ -291,26 +296,55 @@ def test_where_there_is_no_home_the_folder_of_the_run_is_one(
     assert follower_environment(tmp_path)["HOME"] == str(tmp_path)
 
 
-def test_a_process_that_cannot_be_started_is_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("mode", "environment", "warnings"),
+    [
+        ("offline", {}, 1),
+        ("auto", {"WANDB_API_KEY": KEY}, 1),
+        ("auto", {"WANDB_MODE": "online"}, 1),
+        ("auto", {}, 0),
+        ("auto", {"WANDB_API_KEY": KEY, "WANDB_MODE": "offline"}, 0),
+    ],
+)
+def test_a_process_that_cannot_be_started_is_one_warning_to_who_asked_for_it(
+    mode: str,
+    environment: dict[str, str],
+    warnings: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
-    with mirroring(RunDir(tmp_path / "run"), OFFLINE):
+    run = RunDir(tmp_path / "run")
+    with mirroring(run, WandbSettings.model_validate({"mode": mode})):
         pass
-    assert ["no-python" in record.getMessage() for record in caplog.records] == [True]
+    assert ["no-python" in record.getMessage() for record in caplog.records] == [True] * warnings
+    if not environment:  # where nobody is logged in any more, a run may have been shown online
+        MirrorNote("run-1a2b", mode="online").write(run)
+        with mirroring(run, WandbSettings.model_validate({"mode": mode})):
+            pass
+        assert len(caplog.records) == warnings + 1
 
 
-def test_a_process_that_is_stuck_is_killed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("mode", "warnings"), [("offline", 1), ("auto", 0)])
+def test_a_process_that_is_stuck_is_killed_and_named_to_who_asked_for_it(
+    mode: str,
+    warnings: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     stuck = tmp_path / "stuck"
     stuck.write_text("#!/bin/sh\ntrap '' TERM\necho $$ > pid\nexec sleep 60\n")
     stuck.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(stuck))
-    with mirroring(RunDir(tmp_path / "run"), WandbSettings(mode="offline", patience_seconds=0.5)):
+    settings = WandbSettings.model_validate({"mode": mode, "patience_seconds": 0.5})
+    with mirroring(RunDir(tmp_path / "run"), settings):
         while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
             time.sleep(0.01)
     with pytest.raises(ProcessLookupError):
         os.kill(json.loads((tmp_path / "pid").read_text()), 0)
-    assert ["within 0.5 s" in record.getMessage() for record in caplog.records] == [True]
+    assert ["within 0.5 s" in record.getMessage() for record in caplog.records] == [True] * warnings
