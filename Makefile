@@ -51,7 +51,7 @@ check: setup ## format, lint, types, import contracts, fast tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow and not slurm"
+	$(BIN)/pytest -q -n 2 --dist worksteal --in-memory -m "not slow and not slurm"
 
 bench: setup ## one table of time and memory, ours beside the straightforward implementation (docs/speed.md)
 	$(BIN)/python benchmarks/table.py --json build/bench.json $(ARGS)

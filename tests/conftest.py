@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from cosmos.launch import slurm
+from tests.memory import memory_with_room
 
 # Of what is imported and collected nothing is garbage: looking for some takes a third of the time.
 gc.disable()
@@ -33,12 +34,21 @@ os.environ["DVC_NO_ANALYTICS"] = "1"
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+NEEDED_ROOM = 2 << 30
+"""Bytes of free memory from which on it has the files of tests, 0.3 GB; their processes need some, too."""
+
 # A shell starts what runs in its background with Ctrl-C ignored, which children would inherit.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--in-memory", action="store_true", help="keep files of tests in memory, if it has room")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.in_memory and (memory := memory_with_room(NEEDED_ROOM)):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
     if hasattr(config, "workerinput"):  # a process of xdist's, which imports everything to collect its tests
         from tests.forks import fork_server_here  # imports torch, after the variables above are set
 

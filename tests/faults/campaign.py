@@ -37,6 +37,7 @@ from tests.faults.kinds import (
 )
 from tests.faults.tries import SkippedTry, Try, remove
 from tests.faults.world import World, make_world
+from tests.memory import memory_with_room
 
 KINDS: dict[str, tuple[ModuleType, int]] = {
     "files": (files, 40),
@@ -211,9 +212,7 @@ def draw_plans(tries: int, seed: int, kinds: Sequence[str]) -> list[Plan]:
 
 def new_folder() -> Path:
     """Return a new folder for a campaign, in memory if there is enough: commands sync their files."""
-    memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > NEEDED_ROOM
-    return Path(tempfile.mkdtemp(prefix="faults-", dir=memory if has_room else None)).resolve()
+    return Path(tempfile.mkdtemp(prefix="faults-", dir=memory_with_room(NEEDED_ROOM))).resolve()
 
 
 def free(folder: Path) -> None:

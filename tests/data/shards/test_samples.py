@@ -3,7 +3,6 @@ import os
 import pickle
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,13 +145,11 @@ def test_a_file_that_is_stale_is_opened_again(tmp_path: Path, monkeypatch: pytes
 
 def test_a_shard_that_cannot_be_read_is_damaged(tmp_path: Path) -> None:
     read = write_split(tmp_path, samples(1))
-    shard = tmp_path / "shard-00000.tar"
-    shard.unlink()
-    shard.mkdir()  # it opens, and every read of it fails
-    info = replace(read.manifest.shards[0], num_bytes=shard.stat().st_size)
-    write_manifest(tmp_path, [info])
+    opened, folder = read._open(read.manifest.shards[0]), os.open(tmp_path, os.O_RDONLY)
+    os.dup2(folder, opened._descriptor)  # of a folder every read fails
+    os.close(folder)
     with pytest.raises(DamagedDataError, match="sample s0: cannot be read"):
-        ShardedSamples(tmp_path, machine(tmp_path)).read(0)
+        read.read(0)
 
 
 @pytest.mark.parametrize("content", [b'{"captions":"', b"\xff" * 20, b'{"captions":[]}     '])
