@@ -64,7 +64,7 @@ def test_a_process_that_another_command_is_starting_has_no_id_yet(sleeper: Daemo
     sleeper.file.write_text(text)
 
 
-@pytest.mark.parametrize("text", ["no id", "9" * 6000, "-1 x"])
+@pytest.mark.parametrize("text", ["no id", pytest.param("9" * 6000, id="a large one"), "-1 x"])
 def test_a_file_that_holds_no_id_is_named(sleeper: Daemon, text: str) -> None:
     sleeper.start()
     right = sleeper.file.read_text()

@@ -288,7 +288,7 @@ class Busy(BaseHTTPRequestHandler):
 def busy_storage() -> Iterator[dict[str, Any]]:
     """Options of fsspec for a storage that answers 503 to everything."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Busy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     yield {
         "endpoint_url": f"http://127.0.0.1:{server.server_port}",
         "key": "test",
