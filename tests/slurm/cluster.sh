@@ -285,8 +285,8 @@ kill_controller() {
 
 start_controller() {
     start slurmctld
-    await 30 "slurmctld to answer" scontrol ping
-    await 30 "both nodes to be usable" usable "${NODES[@]}"
+    await 60 "slurmctld to answer" scontrol ping
+    await 60 "both nodes to be usable" usable "${NODES[@]}"
 }
 
 case ${1:-} in

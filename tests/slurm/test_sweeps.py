@@ -30,7 +30,7 @@ ON_SLURM = {"COSMOS_CLUSTER": "slurm", "COSMOS_SLURM__MINUTES": "10"}
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "experiments" / "sweeps").mkdir(parents=True)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "experiments" / "tiny.yaml").write_text(TINY)
@@ -40,11 +40,22 @@ def project(tmp_path: Path) -> Path:
         yaml.safe_dump({**sweep, "repeats": {"best": 0}})
     )
     assert command(tmp_path, "prepare", "--experiment", "tiny").wait() == 0
-    return tmp_path
+    yield tmp_path
+    for controller in controllers:  # of a test that failed, so that the next one has the cluster to itself
+        controller.kill()
+    controllers.clear()
+    for job in queue("running,pending"):
+        subprocess.run(["scancel", job], check=True)
+
+
+controllers: list["subprocess.Popen[str]"] = []
+"""Controllers that the present test has begun."""
 
 
 def begin(project: Path) -> "subprocess.Popen[str]":
-    return command(project, "sweep", "small", "--parallel", str(PARALLEL), "--json", **ON_SLURM)
+    arguments = "sweep", "small", "--parallel", str(PARALLEL), "--json"
+    controllers.append(command(project, *arguments, **ON_SLURM))
+    return controllers[-1]
 
 
 def states(project: Path) -> list[str]:
