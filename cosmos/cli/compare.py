@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
@@ -27,6 +28,8 @@ class CompareCommand(Command):
     """runs, ids of sweeps, or names of sweeps (the newest)"""
     output: AnyPath | None = None
     """file of the page; without one: compare/<names>.html in the folder of runs"""
+    merge_seeds: bool = Field(default=False, alias="merge-seeds")
+    """make one of runs that differ in pretrain.seed alone: mean and deviation over their seeds"""
     wandb: bool = False
     """save a workspace of the sweep in Weights & Biases, too"""
 
@@ -35,6 +38,8 @@ class CompareCommand(Command):
         machine = Machine()
         from cosmos.compare.commands import save_workspace, write_comparison
 
-        compared = write_comparison(self.names, machine, self.output, plot_study, quiet=self.as_json)
+        compared = write_comparison(
+            self.names, machine, self.output, plot_study, self.as_json, self.merge_seeds
+        )
         urls = save_workspace(self.names, machine, quiet=self.as_json) if self.wandb else []
         self.print_json({**compared, "workspaces": urls})

@@ -24,13 +24,18 @@ MAX_PAGE_NAME = 80
 
 
 def write_comparison(
-    names: Sequence[str], machine: Machine, output: Path | None, study_plots: StudyPlots, quiet: bool
+    names: Sequence[str],
+    machine: Machine,
+    output: Path | None,
+    study_plots: StudyPlots,
+    quiet: bool,
+    merges_seeds: bool = False,
 ) -> dict[str, Any]:
     """Print runs and sweeps side by side, and write them as a page; return the table and the page's path.
 
-    `output`: None for a page below the folder of runs. Raises InputError for a name of neither.
+    `output`: None for a page below the folder of runs. Raises as `compare_named`.
     """
-    comparison = compare_named(names, machine)
+    comparison = compare_named(names, machine, merges_seeds)
     path = output or default_page_path(names, machine)
     studies = {folder.path.name: study_plots(folder) for folder in comparison.sweeps}
     write_text(path, render_comparison(comparison, names, studies))

@@ -38,6 +38,9 @@ TRAINING_FIGURES = tuple(
 )
 """Figures of training that are compared, beside results and evaluations."""
 
+SEED = "pretrain.seed"
+"""Path of the parameter in which the seeds of a configuration differ."""
+
 DIRECTION_OF_GOAL: dict[str, Direction] = {"maximize": "max", "minimize": "min"}
 """Direction of a sweep's objective by its goal."""
 
@@ -183,21 +186,50 @@ def samples_of(figure: str, contenders: Iterable[Contender]) -> dict[str, SeedSt
     return {name: sample for name, sample in samples.items() if math.isfinite(sample.mean)}
 
 
-def compare_named(names: Sequence[str], machine: Machine) -> Comparison:
-    """Return the comparison of named runs and sweeps. InputError for a name of neither."""
+def compare_named(names: Sequence[str], machine: Machine, merges_seeds: bool = False) -> Comparison:
+    """Return the comparison of named runs and sweeps. InputError for a name of neither.
+
+    `merges_seeds`: runs that differ in their seed alone are one contender, as the seeds of a trial are.
+    InputError for two of the same seed.
+    """
     if not names:
         raise InputError("name runs or sweeps to compare; `cosmos runs list` lists them")
+    directories = [find_run_or_sweep(name, machine) for name in names]
+    seeds = group_seeds(directories, machine) if merges_seeds else {}
     contenders, sweeps = dict[str, Contender](), dict[Path, SweepDir]()
-    for name in names:
-        directory = find_run_or_sweep(name, machine)
+    for directory in directories:
+        path = directory.path.resolve()
         if isinstance(directory, SweepDir):
-            sweeps[directory.path.resolve()] = directory
+            sweeps[path] = directory
             parts = contenders_of_sweep(directory, machine)
         else:
-            parts = [contender_of_run(directory, machine)]
+            parts = [contender_of_runs(seeds.get(path, (directory,)), machine)]
         contenders |= {contender.name: contender for contender in parts}
     named = with_labels(tuple(contenders.values()))
     return Comparison(with_shared_figures(named), tuple(sweeps.values()))
+
+
+def group_seeds(directories: Iterable[RunDir | SweepDir], machine: Machine) -> dict[Path, tuple[RunDir, ...]]:
+    """Return, by the path of each run, the runs of its parameters and data with any seed, in their order.
+
+    InputError for two of them with the same seed, which are no sample of two.
+    """
+    runs = {each.path.resolve(): each for each in directories if isinstance(each, RunDir)}
+    groups, group_of = dict[str, dict[Any, RunDir]](), dict[Path, dict[Any, RunDir]]()
+    for path, run in runs.items():
+        settings, seed = split_seed(record_below(machine.runs_root, run))
+        group = group_of[path] = groups.setdefault(settings, {})
+        if seed in group:
+            raise InputError(f"{group[seed].path} and {run.path}: the same parameters and seed; name one")
+        group[seed] = run
+    return {path: tuple(group.values()) for path, group in group_of.items()}
+
+
+def split_seed(record: RunRecord) -> tuple[str, Any]:
+    """Return a run's parameters and data but for the seed, as a text, and the seed."""
+    settings = {**record.params, **record.dataset}
+    seed = settings.pop(SEED, None)
+    return repr(sorted(settings.items())), seed
 
 
 def with_shared_figures(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
@@ -244,10 +276,14 @@ def run_and_sweep_names(runs_root: Path) -> list[str]:
     return [*run_names(runs_root), *ids, *dict.fromkeys(names)]
 
 
-def contender_of_run(run: RunDir, machine: Machine) -> Contender:
-    """Return the contender of a run that is named by itself."""
-    record = record_below(machine.runs_root, run)
-    return make_contender((run,), [record], [compared_figures(record)], record.status)
+def contender_of_runs(runs: Sequence[RunDir], machine: Machine) -> Contender:
+    """Return the contender of a run that is named by itself, or of its seeds: of those that have finished."""
+    records = [record_below(machine.runs_root, run) for run in runs]
+    seeds = list(zip(runs, records, strict=True))
+    counted = [(run, record) for run, record in seeds if record.status == "finished"] or seeds[:1]
+    figures = [compared_figures(record) for _, record in counted]
+    used, kept = zip(*counted, strict=True)
+    return make_contender(used, kept, figures, kept[0].status)
 
 
 def make_contender(

@@ -179,6 +179,32 @@ def test_contenders_in_one_folder_are_called_without_it(tmp_path: Path) -> None:
     assert [entry.label for entry in compared.contenders] == ["a", "b"]
 
 
+def test_runs_that_differ_in_their_seed_alone_are_one_where_that_is_asked_for(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        make_run(tmp_path, f"slow-{seed}", 0.6 + seed / 100, momentum=0.99, seed=seed)
+        make_run(tmp_path, f"fast-{seed}", 0.4, momentum=0.9, seed=seed, done=seed < 3)
+    names = [f"{name}-{seed}" for seed in (1, 2, 3) for name in ("slow", "fast")]
+    compared = compare_named(names, machine(tmp_path), merges_seeds=True)
+    slow, fast = compared.contenders
+    assert (slow.name, fast.name) == ("slow-1", "fast-1")
+    assert slow.figures[RESULT].by_seed == (0.61, 0.62, 0.63)
+    assert [run.path.name for run in fast.runs] == ["fast-1", "fast-2"]  # the third has not finished
+    assert compared.params == ["pretrain.momentum"]
+    assert compared.best[RESULT] == {"slow-1"}
+    assert len(compare_named(names, machine(tmp_path)).contenders) == 6
+
+
+def test_seeds_on_other_data_are_not_merged_and_two_runs_of_one_seed_are_refused(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        train_on(make_run(tmp_path, f"run-{number}", seed=number), ("a" if number < 3 else "b") * 64)
+    names = ["run-1", "run-2", "run-3", "run-1"]
+    compared = compare_named(names, machine(tmp_path), merges_seeds=True)
+    assert [len(entry.runs) for entry in compared.contenders] == [2, 1]
+    train_on(make_run(tmp_path, "again", seed=2), "a" * 64)
+    with pytest.raises(ValueError, match=r"run-2 and .*again: the same parameters and seed; name one"):
+        compare_named([*names, "again"], machine(tmp_path), merges_seeds=True)
+
+
 def test_results_of_the_same_data_stand_together_whosever_data_it_is(tmp_path: Path) -> None:
     mine, other = make_run(tmp_path, "mine", done=False), make_run(tmp_path, "other", done=False)
     measure(mine, {R1: 0.2}, data="a" * 64)
