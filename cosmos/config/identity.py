@@ -17,6 +17,7 @@ ADDED_KNOBS: Mapping[str, Any] = {
     "pretrain.max_damaged": 0.001,
     "sweep.constraints": [],
     "evaluate.while_training": ["retrieval"],
+    "loss.siglip_bias": -10.0,
 }
 """Knobs added since the first release: path -> default at introduction, as JSON has it.
 

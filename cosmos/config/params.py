@@ -150,6 +150,8 @@ class LossParams(Section):
     """weight of the contrastive loss"""
     distill_weight: Weight = 1.0
     """weight of the distillation loss"""
+    siglip_bias: Annotated[float, Field(le=0)] = -10.0
+    """bias of SigLIP's logits before training: published for batches of 32,000; -ln(batch size) elsewhere"""
     distill_terms: DistillTermParams = DistillTermParams()
     """weights inside the distillation loss"""
 

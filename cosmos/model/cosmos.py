@@ -26,9 +26,6 @@ from cosmos.model.towers import (
 NUM_GLOBAL = 2
 """Number of global views of a sample, in each modality; the other modality attends to the first's tokens."""
 
-INITIAL_SIGLIP_BIAS = -10.0
-"""Bias of SigLIP's logits before training. Source: SigLIP, arXiv 2303.15343."""
-
 
 @dataclass(frozen=True)
 class StudentViews:
@@ -77,7 +74,7 @@ class Cosmos(CLIP):  # type: ignore[misc]  # open_clip is not typed
     def __init__(self, model: ModelParams, loss: LossParams, image_size: int) -> None:
         arch = architecture(model, image_size)
         siglip = (
-            {"init_logit_scale": math.log(10), "init_logit_bias": INITIAL_SIGLIP_BIAS}
+            {"init_logit_scale": math.log(10), "init_logit_bias": loss.siglip_bias}
             if loss.contrastive == "siglip"
             else {}
         )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cosmos.errors import InputError
 from cosmos.model.checkpoints import MODELS, ModelConfig, replacing_checkpoint
-from cosmos.model.cosmos import INITIAL_SIGLIP_BIAS, Cosmos
+from cosmos.model.cosmos import Cosmos
 from cosmos.model.state_dicts import (
     check_finite_state,
     check_state,
@@ -74,7 +74,7 @@ def clip_description(config: ModelConfig) -> dict[str, Any]:
     description = inline_config(model) if model.architecture == "inline" else named_config(model.architecture)
     description["vision_cfg"]["image_size"] = config.image_size
     if config.loss.contrastive == "siglip":
-        description["init_logit_bias"] = INITIAL_SIGLIP_BIAS
+        description["init_logit_bias"] = config.loss.siglip_bias
     return description
 
 

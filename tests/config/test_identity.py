@@ -82,7 +82,7 @@ def test_the_defaults_of_the_release_have_the_name_that_they_always_had() -> Non
     ("experiment", "fingerprint"),
     [
         ("clip", "f1db8a17"),
-        ("siglip", "22c4f4ba"),
+        ("siglip", "06a86219"),
         ("no-local-crops", "a4259851"),
         ("vitb16-cc3m", "54bbf6ec"),
         ("vitb32-merged30m", "c0d82f37"),

@@ -128,3 +128,10 @@ def test_a_file_with_no_plain_clip_or_several_models_is_refused(
         InputError, match=r"c\.pt: a checkpoint of COSMOS, which is named without `open_clip:`"
     ):
         load_plain_clip(plain_clip(), written(tmp_path))
+
+
+def test_siglip_begins_with_the_bias_of_the_parameters() -> None:
+    config = ModelConfig(CONFIG.model, LossParams(contrastive="siglip", siglip_bias=-3.5), 32)
+    model = config.build()
+    assert model.logit_bias.item() == -3.5
+    assert clip_description(config)["init_logit_bias"] == -3.5
