@@ -254,13 +254,16 @@ def pruner_problems(sweep: Sweep) -> Iterator[str]:
 
 
 def rung_problems(sweep: Sweep) -> Iterator[str]:
-    """Yield a message for each rung that no trial pauses at, or at which nothing is measured."""
+    """Yield a message where no trial comes to a rung, and for each rung at which nothing is measured.
+
+    Rungs beyond the budget are left out, so that a sweep fits bases of any length.
+    """
     searched = sweep.file.space.get("pretrain.epochs")
     epochs = max([sweep.base.pretrain.epochs] if searched is None else map(int, searched.extremes))
     every = sweep.base.pretrain.evaluate_every_epochs
     is_evaluated = any(objective.suite for objective in sweep.file.objectives)
+    if min(sweep.file.pruner.rungs, default=0) >= epochs:
+        yield f"pruner.rungs: {min(sweep.file.pruner.rungs)}: a trial has {epochs} epochs; name fewer"
     for rung in sweep.file.pruner.rungs:
-        if rung >= epochs:
-            yield f"pruner.rungs: {rung}: a trial has {epochs} epochs; name fewer"
-        elif is_evaluated and every and rung % every:
+        if is_evaluated and every and rung % every and rung < epochs:
             yield f"pruner.rungs: {rung}: evaluations are every {every} epochs; name a multiple of that"

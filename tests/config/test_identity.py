@@ -93,7 +93,7 @@ def test_runs_of_experiments_have_the_names_that_they_always_had(experiment: str
     assert params_fingerprint(loaded.params) == fingerprint
 
 
-@pytest.mark.parametrize("sweep_id", ["demo-1ed118dc", "lr-098bfe03", "ema-crops-weights-dc3a17e3"])
+@pytest.mark.parametrize("sweep_id", ["demo-1ed118dc", "lr-098bfe03", "ema-crops-weights-b08c23eb"])
 def test_sweeps_have_the_ids_that_they_always_had(sweep_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert load_sweep(sweep_id.rpartition("-")[0]).id == sweep_id

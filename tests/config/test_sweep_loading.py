@@ -160,7 +160,7 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         ({"pruner": {"name": "promote"}}, r"pruner: rungs: promote needs them, such as \[1, 2, 4\]"),
         ({"pruner": {"name": "median", "rungs": [1]}}, r"pruner: rungs: .* no other pruner has any"),
         ({"pruner": {"name": "promote", "rungs": [2, 1]}}, r"pruner: rungs: expected each once, in asc"),
-        (promote(1, 3), r"pruner\.rungs: 3: a trial has 3 epochs; name fewer"),
+        (promote(3, 5), r"pruner\.rungs: 3: a trial has 3 epochs; name fewer"),
         (promote(0, 1), r"pruner\.rungs\.0: .*greater than 0"),
         (
             promote(1, fixed={"pretrain": {"evaluate_every_epochs": 2}}),

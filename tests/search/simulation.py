@@ -121,6 +121,8 @@ class SearchOutcome:
 
 def simulated_sweep(folder: Path, seed: int, **changes: Any) -> Sweep:
     values = yaml.safe_load((SWEEPS_FOLDER / "ema-crops-weights.yaml").read_text())
+    values["space"]["pretrain.momentum"]["low"] = 0.9
+    values["pruner"] = {"name": "none"}
     fixed = {"pretrain": {"evaluate_every_epochs": 1, "seed": seed}}
     path = folder / "simulated.yaml"
     path.write_text(
