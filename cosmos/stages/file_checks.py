@@ -1,8 +1,7 @@
 """Checks of the files of datasets, runs and sweeps: each reads a file, and raises what is wrong with it."""
 
-import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,7 @@ from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.earlier_trials import EarlierTrials
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import read_holder
-from cosmos.run.metrics import MetricsLines, last_line_with
+from cosmos.run.metrics import MetricsLines, read_metrics
 from cosmos.run.model_card import ModelCard
 from cosmos.run.provenance import file_sha256
 from cosmos.run.provenance_record import read_provenance
@@ -175,17 +174,30 @@ def _refuse_link(path: Path) -> None:
 
 
 def _check_last_checkpoint(run: RunDir) -> None:
-    """Raise DamagedDataError for a run that was trained to its end, and has no checkpoint of that."""
-    last = last_line_with(EPOCH.name, run.metrics) if run.metrics.is_file() else {}
-    epochs = math.inf
-    with suppress(CosmosError, OSError):  # the check of the parameters says so
-        epochs = load_saved_params(run).pretrain.epochs
-    if (last.get(EPOCH.name) or 0) < epochs:
+    """Raise DamagedDataError for a run that was trained to its end or a rung, and lacks its checkpoint."""
+    written = read_metrics(run.metrics) if run.metrics.is_file() else []
+    lines = [line for line in written if line.get(EPOCH.name)]
+    epochs, place = _trained_epochs(run, lines[-1] if lines else {})
+    if not epochs or not lines:
         return
-    path = run.checkpoint(last[STEP.name])
+    path = run.checkpoint(round(lines[-1][STEP.name] / lines[-1][EPOCH.name] * epochs))
     if not os.path.lexists(path):
         remedy = "put it back, or train again: the same command goes on from the newest save that is left"
-        raise DamagedDataError(f"{path}: missing, though the run was trained to its end; {remedy}")
+        raise DamagedDataError(f"{path}: missing, though the run was trained to its {place}; {remedy}")
+
+
+def _trained_epochs(run: RunDir, last: Mapping[str, Any]) -> tuple[int, str]:
+    """Return the epochs of the end or the rung that a run was trained to, and its name; 0: neither.
+
+    `last`: the last line of its metrics.
+    """
+    with suppress(CosmosError, OSError):  # the check of the record says so
+        if run.trial.exists() and (record := TrialRecord.of(run)).state == "paused":
+            return record.epochs_reached, "rung"
+    with suppress(CosmosError, OSError):  # the check of the parameters says so
+        epochs = load_saved_params(run).pretrain.epochs
+        return (epochs, "end") if last.get(EPOCH.name, 0) >= epochs else (0, "")
+    return 0, ""
 
 
 def _check_checkpoint(path: Path) -> None:

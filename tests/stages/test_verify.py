@@ -17,6 +17,8 @@ from cosmos.evaluation.embedding_cache import CacheFolder
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
+from cosmos.run.metrics import MetricsWriter
+from cosmos.run.sweep_directory import RungResult, TrialRecord
 from cosmos.stages.verify import Verification, raise_problems, verify
 from cosmos.tracking.note import MirrorNote
 from tests.data.examples import flickr8k, flip_bit
@@ -146,6 +148,27 @@ def test_a_run_that_was_trained_to_its_end_has_the_checkpoint_of_that(place: Pat
         (place / "away.pt").rename(run.checkpoint(15))
         if older:
             older.unlink()
+
+
+def test_a_paused_trial_has_the_checkpoint_of_its_rung(place: Path) -> None:
+    run = make_run(place / "runs" / "paused", epochs=1.4)  # the last line that was due before the rung
+    rung = RungResult(epochs=2, total_epochs=3, values={})
+    record = TrialRecord("small-1a2b3c4d", 0, 0, {}, "paused", rungs=(rung,))
+    record.write(run)
+    run.checkpoint(7).unlink()
+    shutil.copyfile(RunDir(place / "runs" / "mine").checkpoint(15), run.checkpoint(10))
+    assert verified(place, "paused").state == "whole"
+    run.checkpoint(10).unlink()
+    [problem] = verified(place, "paused").problems
+    assert "step-00000010.pt: missing, though the run was trained to its rung" in problem
+
+
+def test_figures_that_were_measured_late_do_not_hide_that_a_run_was_trained_to_its_end(place: Path) -> None:
+    run = RunDir(place / "runs" / "mine")
+    MetricsWriter(run.metrics, 15).log({"step": 10, "epoch": 2.0, "evaluation": {"a": 0.5}})
+    run.checkpoint(15).unlink()
+    [problem] = verified(place, "mine").problems
+    assert "step-00000015.pt: missing, though the run was trained to its end" in problem
 
 
 def test_a_run_that_is_not_at_its_end_may_have_no_checkpoint_yet(place: Path) -> None:
