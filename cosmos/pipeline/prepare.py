@@ -12,8 +12,10 @@ from cosmos.config.disk_reading import find_paths
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.data.folders import walk_files
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.preparation import find_prepared, find_source_difference
+from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINES, list_pipelines
 from cosmos.pipeline.identity import STAGE_CODE
 from cosmos.run.dvc_versions import recorded_versions
@@ -93,7 +95,8 @@ def link_prepared(output: Path, state: str, params: Params, machine: Machine) ->
     """Link the data of this state that another pipeline has, if one has, into the machine's data root.
 
     Where `output` has such data, it is to be prepared anew, as by `dvc repro --force`. The links are given up
-    where the other pipeline replaces its data meanwhile.
+    where the other pipeline replaces its data meanwhile. Raises InputError or TransientError where a folder
+    of that cannot be listed: its files would be left out.
     """
     work = machine.data_root
     folders = (pipeline.data for pipeline in list_pipelines())
@@ -102,13 +105,22 @@ def link_prepared(output: Path, state: str, params: Params, machine: Machine) ->
         return
     if find_source_difference(params.data, machine.model_copy(update={"data_root": source})):
         return
-    with suppress(FileNotFoundError), replacing_folder(work) as folder:
-        for file in (path for path in source.rglob("*") if path.is_file()):
-            target = folder / file.relative_to(source)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(file.resolve(), target)
-        if not holds_state(source, state):
-            raise FileNotFoundError(source)
+    try:
+        with suppress(FileNotFoundError), replacing_folder(work) as folder:
+            link_files(source, folder)
+            if not holds_state(source, state):
+                raise FileNotFoundError(source)
+    except InputError:
+        if holds_state(source, state):
+            raise
+
+
+def link_files(source: Path, folder: Path) -> None:
+    """Link the files below `source` into a folder. Raises as `walk_files`, and OSError for dead links."""
+    for file in walk_files(source):
+        target = folder / file.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(file.resolve(strict=True), target)
 
 
 def holds_state(data: Path, state: str) -> bool:

@@ -134,8 +134,8 @@ class RunDir:
 
     @property
     def image_value_files(self) -> list[Path]:
-        """Paths of the files on disk that have the values of images beside results."""
-        return sorted((self.path / "results").glob("*.npz"))
+        """Paths of the files that have the values of images beside results. Raises as `find_paths`."""
+        return find_paths(self.path / "results", "*.npz")
 
     @property
     def results_lock(self) -> Path:

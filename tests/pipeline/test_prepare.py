@@ -1,14 +1,18 @@
 """A dataset for a pipeline: when it is made, resumed and replaced."""
 
+import errno
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest
+from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINE, list_pipelines
 from cosmos.pipeline.prepare import prepare_into
 from tests.crash_points import killed_at_each_operation
@@ -142,3 +146,28 @@ def test_data_that_dvc_has_replaced_since_is_not_linked(tmp_path: Path, pipeline
     shutil.copytree(second, first)
     prepare_into(pipelines[2], params, here, quiet=True)
     assert Manifest.read(pipelines[2] / "things" / "train").source["seed"] == params.data.seed
+
+
+def test_data_of_another_pipeline_is_linked_whole_or_not_at_all(
+    tmp_path: Path, pipelines: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params, scandir = Params(data=flickr8k(tmp_path)), os.scandir
+    first, second, _ = pipelines
+    prepare_into(first, params, machine(tmp_path), quiet=True)
+    hidden = first / "things" / "train"
+
+    def fail(path: Any = ".") -> Any:
+        if str(path) == str(hidden):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", fail)
+        with pytest.raises(InputError, match="things/train: cannot be listed"):
+            prepare_into(second, params, machine(tmp_path), quiet=True)
+    shutil.move(first / "things", tmp_path / "elsewhere")
+    (first / "things").symlink_to(tmp_path / "elsewhere")
+    prepare_into(second, params, machine(tmp_path), quiet=True)
+    assert contents(second / "things") == contents(tmp_path / "elsewhere")
+    shards = [path / "train" / "shard-00000.tar" for path in (second / "things", tmp_path / "elsewhere")]
+    assert shards[0].samefile(shards[1])
