@@ -1,14 +1,21 @@
 """Jobs on Slurm, through submitit: the script that sbatch gets, and its submission."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import submitit
-from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.helpers import clean_env, environment_variables
+from submitit.core.utils import (
+    CommandFunction,
+    DelayedSubmission,
+    FailedJobError,
+    FailedSubmissionError,
+    JobPaths,
+)
 
 from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
@@ -40,11 +47,8 @@ class SlurmCluster:
         if not slurm.answers():
             raise SlurmSilentError("no Slurm answers here (`scontrol ping`); try again once it does")
         executor = _Executor.of(request, name, folder)
-        # variables of a job around us, and SBATCH_*, would come before what the script says
-        kept = {name: os.environ[name] for name in ("SLURM_CONF",) if name in os.environ}
         try:
-            with clean_env(), environment_variables(**kept, **environment):
-                return _submit(executor, tasks)
+            return executor.submit_tasks(tasks, {**environment_of_jobs(), **environment})
         except (FailedJobError, FailedSubmissionError) as error:
             raise slurm.refused("sbatch refused the job", f"{error}\n--dry-run shows the script") from None
 
@@ -62,7 +66,11 @@ class SlurmCluster:
 
 
 class _Executor(submitit.SlurmExecutor):
-    """submitit's executor, made to write scripts also where there is no Slurm."""
+    """submitit's executor, made to write scripts also where there is no Slurm.
+
+    Submissions leave the environment of this process as it is, which submitit would change for a moment: in a
+    training, threads and the processes that they fork read it meanwhile.
+    """
 
     @classmethod
     def affinity(cls) -> int:
@@ -77,14 +85,44 @@ class _Executor(submitit.SlurmExecutor):
     def script(self) -> str:
         return self._make_submission_file_text(self._submitit_command_str, "")
 
+    def submit_tasks(self, tasks: Sequence[Task], environment: Mapping[str, str]) -> str:
+        """Submit a job for one task, an array for several, in this environment; return its id."""
+        if len(tasks) > 1:
+            self.parameters["map_count"] = len(tasks)
+        pickles = [self.pickle_task(task) for task in tasks]
+        script = self.folder / "submission.sh"
+        script.write_text(self.script(), encoding="utf-8")
+        run_sbatch = CommandFunction(["sbatch", str(script)], verbose=False, env=dict(environment))
+        job_id = self._get_job_id_from_submission_command(run_sbatch())
+        JobPaths(self.folder, job_id).move_temporary_file(script, "submission_file")
+        ids = [f"{job_id}_{index}" for index in range(len(tasks))] if len(tasks) > 1 else [job_id]
+        for file, task_id in zip(pickles, ids, strict=True):
+            JobPaths(self.folder, task_id).move_temporary_file(file, "submitted_pickle")
+        return job_id
 
-def _submit(executor: Any, tasks: Sequence[Task]) -> str:
-    """Submit one job for one task, an array for several, and return its id."""
-    if len(tasks) == 1:
-        return str(executor.submit(tasks[0]).job_id)
-    with executor.batch():
-        jobs = [executor.submit(task) for task in tasks]
-    return str(jobs[0].job_id).partition("_")[0]
+    def pickle_task(self, task: Task) -> Path:
+        """Write a task into the folder, under a name that stands until the job has an id; return the file."""
+        submission, file = DelayedSubmission(task), self.folder / f"{uuid4().hex}.pkl"
+        submission.set_timeout(self.parameters["time"], self.max_num_timeout)
+        submission.dump(file)
+        return file
+
+
+OUTER_JOB = re.compile(
+    "(SLURM|SLURMD|SRUN|SBATCH|SUBMITIT)_.*|MASTER_ADDR|MASTER_PORT|(LOCAL_)?(RANK|WORLD_SIZE)"
+)
+"""Variables of a job around this process, and SBATCH_*, which would come before what a script says."""
+
+
+def environment_of_jobs() -> dict[str, str]:
+    """Return the environment in which jobs are submitted: this process's, without that of a job around it."""
+    # as `threads_setup` of the job around this process has set it
+    outer_threads = ("OMP_NUM_THREADS", os.environ.get("SLURM_CPUS_PER_TASK"))
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name == "SLURM_CONF" or not (OUTER_JOB.fullmatch(name) or (name, value) == outer_threads)
+    }
 
 
 def sbatch_script(request: JobRequest, name: str, folder: Path) -> str:

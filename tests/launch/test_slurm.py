@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError, TransientError
 from cosmos.launch import slurm
 from cosmos.launch.clusters import resolve_cluster
+from cosmos.launch.outcome import CallFiles
+from cosmos.launch.pickled_call import JOB_SECRETS
 from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.slurm import JobState
+from cosmos.launch.task import Task
 
 RUNNING = (
     "JobId=12 JobName=cosmos-JobState=odd UserId=root(0) JobState=RUNNING Reason=None Dependency=(null) "
@@ -166,3 +170,32 @@ def test_a_program_that_hangs_is_a_silent_slurm(tmp_path: Path, monkeypatch: pyt
         with pytest.raises(slurm.SlurmSilentError, match=r"nothing in 0\.1 s"):
             question()
     assert not slurm.answers()
+
+
+@pytest.mark.parametrize("num_tasks", [1, 2])
+def test_a_submission_leaves_the_environment_of_its_process_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_tasks: int
+) -> None:
+    programs(tmp_path, monkeypatch, scontrol="", sbatch="")
+    (tmp_path / "sbatch").write_text(
+        f"#!/bin/sh\n/usr/bin/env >{tmp_path}/seen.txt\n/bin/sleep 0.2\necho Submitted batch job 12\n"
+    )
+    outer = {"RANK", "SLURM_JOB_ID", "SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS", "SBATCH_PARTITION"}
+    for name in (*outer, "SLURM_CONF"):
+        monkeypatch.setenv(name, "6")
+    (folder := tmp_path / "job").mkdir()
+    before, observed = dict(os.environ), list[dict[str, str]]()
+    files, secrets = CallFiles(folder, 0), {JOB_SECRETS: "[]"}
+    tasks = [Task(b"", files, folder / "job.json", "1a2b3c4d", 1)] * num_tasks
+    with ThreadPoolExecutor() as pool:
+        submission = pool.submit(SlurmCluster().submit, tasks, JobRequest(), "name", folder, secrets)
+        while not submission.done():
+            observed.append(dict(os.environ))
+    assert submission.result() == "12"
+    assert all(environment == before for environment in observed)
+    seen = dict(line.split("=", 1) for line in (tmp_path / "seen.txt").read_text().splitlines())
+    assert (seen["SLURM_CONF"], seen[JOB_SECRETS]) == ("6", "[]")
+    assert outer.isdisjoint(seen)
+    names = ["12_submitted.pkl"] if num_tasks == 1 else ["12_0_submitted.pkl", "12_1_submitted.pkl"]
+    assert sorted(path.name for path in folder.glob("*.pkl")) == names
+    assert ("#SBATCH --array=0-1%" in (folder / "12_submission.sh").read_text()) == (num_tasks > 1)
