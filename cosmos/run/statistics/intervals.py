@@ -52,10 +52,11 @@ def variance_of_mean(values: FloatArray) -> float:
 def wilson_interval(share: float, variance: float, num_images: int, freedom: float) -> Interval:
     """Return the interval of a share with this variance, which is estimated with these degrees of freedom.
 
-    Without a variance, as where all images are right, each image counts as an answer.
+    Without a variance, as where all images are right, each image counts as an answer; without images, or a
+    degree of freedom, any share is possible.
     """
     spread, quantile = share * (1 - share), student_quantile((1 - LEVEL) / 2, freedom)
-    if math.isinf(quantile):
+    if math.isinf(quantile) or not num_images:
         return Interval(0.0, 1.0)
     count: float = num_images
     if variance > 0 and spread > 0:  # by the variance of a sample, which has one image less

@@ -34,6 +34,11 @@ def test_it_has_a_width_even_where_all_images_are_alike(values: list[float]) -> 
     assert high - low > 0.003
 
 
+def test_images_that_count_for_no_seed_together_leave_every_share_possible() -> None:
+    images = SeedImages("set", np.array([[1.0, np.nan], [np.nan, 0.0]]))
+    assert SeedStatistics.over([1.0, 0.0], images).interval == Interval(0.0, 1.0)
+
+
 def coverage(draw: Callable[[], FloatArray], truth: float) -> float:
     intervals = [share_interval(draw()) for _ in range(NUM_SAMPLES)]
     return sum(interval.low <= truth <= interval.high for interval in intervals) / NUM_SAMPLES
