@@ -261,6 +261,8 @@ def rung_problems(sweep: Sweep) -> Iterator[str]:
     searched = sweep.file.space.get("pretrain.epochs")
     epochs = max([sweep.base.pretrain.epochs] if searched is None else map(int, searched.extremes))
     every = sweep.base.pretrain.evaluate_every_epochs
+    if "pretrain.evaluate_every_epochs" in sweep.file.space and sweep.file.pruner.rungs:
+        yield "space.pretrain.evaluate_every_epochs: trials with rungs are measured alike; set it in `fixed`"
     is_evaluated = any(objective.suite for objective in sweep.file.objectives)
     if min(sweep.file.pruner.rungs, default=0) >= epochs:
         yield f"pruner.rungs: {min(sweep.file.pruner.rungs)}: a trial has {epochs} epochs; name fewer"

@@ -166,6 +166,10 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
             promote(1, fixed={"pretrain": {"evaluate_every_epochs": 2}}),
             r"pruner\.rungs: 1: evaluations are every 2 epochs; name a multiple of that",
         ),
+        (
+            promote(1, fixed={}, **on("pretrain.evaluate_every_epochs", "int", low=1, high=2)),
+            r"evaluate_every_epochs: trials with rungs are measured alike; set it in `fixed`",
+        ),
         (promote(1, fixed={}), r"promote needs figures while training; .*evaluate_every_epochs: 1"),
         ({"fixed": {"pretrain": {"epoch": 1}}}, r"pretrain\.epoch: no such key"),
         ({"sampler": {"name": "grid"}}, r"sampler\.name: .*'tpe'"),
