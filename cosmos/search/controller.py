@@ -187,13 +187,18 @@ class Controller:
         run = self.folder.run(record)
         record = replace(record, interruptions=count_interruptions(run))
         RunLabels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
-        record.write(run)
+        self.write(record)
         state = self.runner.start(run, self.sweep.params(record.asked, record.seed), record.until)
         record = replace(record, attempts=state.attempts, job=state.job)
-        record.write(run)
+        self.write(record)
         self.rungs.update(record)
         self.running[record.name] = RunningTrial(record, run, trial, MetricsTail(run.metrics))
         return record
+
+    def write(self, record: TrialRecord) -> None:
+        """Write the record of a trial. SupersededError where another process leads: nobody does meanwhile."""
+        with self.lease.writing():
+            record.write(self.folder.run(record))
 
     def take_over(self) -> Iterator[TrialRecord]:
         """Continue after the last controller: begin trials that run, tell ends that only the records have.
@@ -267,8 +272,7 @@ class Controller:
             values = {figure: value for figure, value in result.values.items() if value is not None}
             rungs = (*running.record.rungs, result)
             record = replace(running.record, state="paused", values=values, rungs=rungs)
-            self.lease.check()
-            record.write(running.run)
+            self.write(record)
             self.rungs.update(record)
             self.failures.count_success()
             del self.running[record.name]
@@ -329,7 +333,7 @@ class Controller:
         record = running.record
         if not self.retries.waits(record.name):
             record = replace(record, interruptions=record.interruptions + 1)
-            record.write(running.run)
+            self.write(record)
             self.running[record.name] = replace(running, record=record)
             if not self.retries.schedule(record.name, state):
                 del self.running[record.name]
@@ -347,8 +351,7 @@ class Controller:
 
     def close(self, running: RunningTrial, record: TrialRecord) -> TrialRecord:
         """Write the record of a trial that ended, log it as a line of the sweep's metrics, tell the study."""
-        self.lease.check()
-        record.write(running.run)
+        self.write(record)
         self.rungs.update(record)
         self.ended.add(record)
         self.settle(record)

@@ -4,6 +4,7 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from cosmos.errors import (
     TransientError,
 )
 from cosmos.run.directory import RunDir
+from cosmos.run.lease import Lease
 from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search import trial_retries
 from cosmos.search.study import trial_values
@@ -380,3 +382,28 @@ def test_a_storage_that_does_not_answer_is_named_by_its_setting(
     monkeypatch.setenv("COSMOS_STUDY_STORAGE", "sqlite:////no/such/folder/studies.db")
     with pytest.raises(TransientError, match=r"^[^\n]+; see COSMOS_STUDY_STORAGE$"):
         controller(small_sweep(tmp_path), tmp_path, Bench())
+
+
+def test_nobody_takes_over_between_the_check_of_the_lease_and_the_record_of_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    lead = controller(small_sweep(tmp_path), tmp_path, bench)
+    taker, write, start = Thread(target=Lease.take, args=(lead.folder.own,)), TrialRecord.write, bench.start
+    had_to_wait = list[bool]()
+
+    def write_while_another_takes_over(record: TrialRecord, run: RunDir) -> None:
+        taker.start()
+        taker.join(0.1)
+        had_to_wait.append(taker.is_alive())
+        write(record, run)
+
+    def start_once_it_did(*arguments: Any) -> Any:
+        taker.join()
+        return start(*arguments)
+
+    monkeypatch.setattr(TrialRecord, "write", write_while_another_takes_over)
+    monkeypatch.setattr(bench, "start", start_once_it_did)
+    with pytest.raises(SupersededError, match="took over this run"):
+        list(lead.search(1))
+    assert had_to_wait == [True]
