@@ -211,10 +211,11 @@ def condition_problems(space: SearchSpace) -> Iterator[str]:
 
 
 def is_drawn(distribution: Distribution, value: SearchValue) -> bool:
-    """Return True for one of the choices of a distribution, or a number within its range."""
+    """Return True for one of the choices of a distribution, or a number in its range to 9 digits."""
     if isinstance(distribution, CategoricalChoices):
         return value in distribution.choices
-    return not isinstance(value, str) and distribution.low <= value <= distribution.high
+    slack = 1e-9 * max(abs(distribution.low), abs(distribution.high))
+    return not isinstance(value, str) and distribution.low - slack <= value <= distribution.high + slack
 
 
 def fits(distribution: Distribution, value: Any) -> bool:
@@ -239,6 +240,15 @@ def split_values(
         if path in values and is_searched(distribution, {**base, **fitting}):
             (fitting if fits(distribution, values[path]) else left_out)[path] = values[path]
     return fitting, left_out
+
+
+def are_drawn(space: SearchSpace, values: Mapping[str, Any], base: Mapping[str, Any]) -> bool:
+    """Return True for what a trial of the space may try: a value of each parameter whose condition holds."""
+    fitting, _ = split_values(space, values, base)
+    searched = {
+        path for path, distribution in space.items() if is_searched(distribution, {**base, **fitting})
+    }
+    return fitting.keys() == values.keys() == searched
 
 
 def nest_sections(values: Mapping[str, Any]) -> dict[str, Any]:

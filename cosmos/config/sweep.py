@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -13,7 +14,14 @@ from cosmos.config.experiment import merge_sections
 from cosmos.config.figures import direction_of
 from cosmos.config.identity import flatten_sections, identifying_values, with_first_defaults
 from cosmos.config.params import Params
-from cosmos.config.search_space import Distribution, Suggester, TrialValues, nest_sections, suggest_values
+from cosmos.config.search_space import (
+    Distribution,
+    Suggester,
+    TrialValues,
+    are_drawn,
+    nest_sections,
+    suggest_values,
+)
 from cosmos.config.section import Natural, Positive, Section
 from cosmos.errors import InputError
 
@@ -222,9 +230,18 @@ class Sweep:
         """Return the limits that a trial's values by figure break, in words."""
         return [limit for limit, excess in self.excesses(values).items() if excess > 0]
 
+    @cached_property
+    def base_by_path(self) -> dict[str, Any]:
+        """Parameters of the base by path."""
+        return flatten_sections(self.base.model_dump(mode="json"))
+
     def suggest(self, trial: Suggester) -> TrialValues:
         """Draw the values that a trial tries."""
-        return suggest_values(self.file.space, trial, flatten_sections(self.base.model_dump(mode="json")))
+        return suggest_values(self.file.space, trial, self.base_by_path)
+
+    def draws(self, asked: Mapping[str, Any]) -> bool:
+        """Return True for values that `suggest` may return."""
+        return are_drawn(self.file.space, asked, self.base_by_path)
 
     def next_rung(self, asked: Mapping[str, Any], epochs: int) -> int:
         """Return the first rung after `epochs` of a trial that tries `asked`; 0: it trains to its end."""

@@ -222,26 +222,31 @@ class SweepDir:
         return [run for run in runs if run.trial.exists() or run.params.exists()]
 
     def _read_trial(self, run: RunDir) -> TrialRecord:
-        """Return the record of a trial. InputError where it is of another one, or in another folder."""
+        """Return the record of a trial. Raises InputError for another trial's, and as `TrialRecord.of`."""
         record = TrialRecord.of(run)
         if record.name != run.path.name or not TRIAL_FOLDER.fullmatch(record.name):
             raise InputError(
                 f"{run.trial}: the record of {record.name}, in a folder of another name; "
                 "rename the folder, or move it out of the sweep"
             )
-        if record.sweep != self.path.name and self.sweep_id not in ("", record.sweep):
+        if (sweep := self.defined_sweep) is None:
+            return record
+        if record.sweep not in (self.path.name, sweep.id):
             raise InputError(
                 f"{run.trial}: the record of a trial of {record.sweep}; move the folder out of the sweep"
             )
+        if not sweep.draws(record.asked):
+            remedy = f"put it back, or delete {run.path}: another trial takes its place"
+            raise DamagedDataError(f"{run.trial}: asked: not values of the search space; {remedy}")
         return record
 
     @cached_property
-    def sweep_id(self) -> str:
-        """Id of the sweep by its definition; "" where that is damaged."""
+    def defined_sweep(self) -> Sweep | None:
+        """Sweep by its definition; None where that is missing or damaged."""
         try:
-            return self.sweep().id
+            return self.sweep()
         except (DamagedDataError, InputError, FileNotFoundError):
-            return ""
+            return None
 
     def write_definition(self, sweep: Sweep) -> None:
         """Write the definition of a sweep, which makes this its directory."""

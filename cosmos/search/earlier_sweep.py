@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -31,7 +32,7 @@ def read_earlier_trials(sweep: Sweep, folder: SweepDir, like: str) -> EarlierTri
     `like`: id, name or path of an earlier sweep; "": none. InputError where there is none such, none of its
     trials finished within its constraints, or none of their values fits; errors of its files otherwise.
     """
-    recorded = read_recorded_trials(folder)
+    recorded = read_recorded_trials(sweep, folder)
     if not like or recorded.has_asked(like):
         return recorded
     earlier = find_earlier_sweep(like, folder)
@@ -39,13 +40,24 @@ def read_earlier_trials(sweep: Sweep, folder: SweepDir, like: str) -> EarlierTri
     return EarlierTrials((*recorded.sweeps, earlier.path.name), (*recorded.trials, *trials))
 
 
-def read_recorded_trials(folder: SweepDir) -> EarlierTrials:
+def read_recorded_trials(sweep: Sweep, folder: SweepDir) -> EarlierTrials:
     """Return the trials on record in a sweep's directory; a damaged record is renamed, with a warning."""
     try:
-        return EarlierTrials.of(folder.like)
+        recorded = EarlierTrials.of(folder.like)
+        refuse_other_values(recorded, sweep, folder.like)
+        return recorded
     except DamagedDataError as error:
         logger.warning("%s; kept as %s", error, set_aside(folder.like).name)
         return EarlierTrials()
+
+
+def refuse_other_values(recorded: EarlierTrials, sweep: Sweep, file: Path) -> None:
+    """Raise DamagedDataError for a record in `file` with values that are not of the sweep's space."""
+    try:
+        for trial in recorded.trials:
+            study_params(sweep.file.space, trial.values)
+    except ValueError as error:
+        raise DamagedDataError(f"{file}: {error}; delete it, and give `--like` again") from None
 
 
 def find_earlier_sweep(name: str, folder: SweepDir) -> SweepDir:
@@ -109,7 +121,7 @@ def describe_earlier(earlier: EarlierTrials) -> Iterator[str]:
 
 def enqueue_earlier(study: optuna.Study, sweep: Sweep, folder: SweepDir) -> int:
     """Put the next earlier trial first in a study's queue, unless one is there; return the next number."""
-    earlier = read_recorded_trials(folder)
+    earlier = read_recorded_trials(sweep, folder)
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if earlier.trials and not waiting:
         trial = earlier.next_after({record.origin for record in folder.trials})

@@ -33,7 +33,8 @@ def test_records_of_the_first_release_are_read(tmp_path: Path) -> None:
     )
 
 
-RECORD = {"sweep": "small-1a2b3c4d", "number": 3, "seed": 0, "asked": {"pretrain.momentum": 0.99}}
+ASKED = {"pretrain.momentum": 0.99, "loss.distill_weight": 1.0}
+RECORD = {"sweep": "small-1a2b3c4d", "number": 3, "seed": 0, "asked": ASKED}
 
 
 def write_trial(folder: Path, name: str, content: object) -> RunDir:
@@ -60,6 +61,9 @@ def write_trial(folder: Path, name: str, content: object) -> RunDir:
         (json.dumps({**RECORD, "values": {RECALL: math.inf}}).encode(), "finite number"),
         (json.dumps({**RECORD, "values": {RECALL: math.nan}}).encode(), "finite number"),
         ({**RECORD, "asked": [1]}, "asked: Input should be"),
+        ({**RECORD, "asked": {**ASKED, "pretrain.momentum": 7.0}}, "asked: not values of the search space"),
+        ({**RECORD, "asked": {**ASKED, "pretrain.momentum": True}}, "asked: not values of the search space"),
+        ({**RECORD, "asked": {"pretrain.momentum": 0.99}}, "asked: not values of the search space"),
         ({**RECORD, "number": 4}, "the record of trial-0004, in a folder of another name"),
         ({**RECORD, "seed": 2}, "the record of trial-0003-seed-2, in a folder of another name"),
         ({**RECORD, "sweep": "small-5e6f7a8b"}, "the record of a trial of small-5e6f7a8b"),

@@ -101,6 +101,19 @@ def test_killed_at_any_moment_each_earlier_trial_is_begun_once(earlier: Controll
     assert origins == [f"{earlier.sweep.id}/{record.name}" for record in best_of(earlier, 5)]
 
 
+def test_a_record_of_values_that_the_space_does_not_have_is_damaged(
+    earlier: Controller, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lead = begin(other_sweep(tmp_path), tmp_path, "small")
+    record = EarlierTrials.of(lead.folder.like)
+    first = replace(record.trials[0], values={WEIGHT: 1e9})
+    replace(record, trials=(first, *record.trials[1:])).write(lead.folder.like)
+    list(lead.search(2))
+    assert [trial.origin for trial in lead.folder.trials] == ["", ""]
+    assert f"{lead.folder.like}: {WEIGHT}: 1000000000.0 is not of the search space" in caplog.text
+    assert lead.folder.like.with_name("like.json.damaged-1").exists()
+
+
 def test_a_sweep_asked_later_adds_its_trials_to_those_on_record(earlier: Controller, tmp_path: Path) -> None:
     sweep = other_sweep(tmp_path)
     list(begin(sweep, tmp_path, "small").search(6))

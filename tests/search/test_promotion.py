@@ -135,6 +135,31 @@ def test_with_further_trials_those_that_waited_may_go_on(tmp_path: Path) -> None
     assert list(controller(sweep, tmp_path, bench).search(30)) == []
 
 
+@pytest.mark.parametrize("is_study_lost", [False, True])
+def test_a_waiting_trial_whose_record_has_other_values_is_named_and_never_goes_on_with_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, is_study_lost: bool
+) -> None:
+    sweep, bench = sweep_of(tmp_path), PausingBench()
+    first = controller(sweep, tmp_path, bench)
+    list(first.search(4))
+    damaged = next(record for record in first.folder.trials if record.state == "paused")
+    file = first.folder.run(damaged).trial
+    file.write_text(json.dumps({**json.loads(file.read_text()), "asked": {"pretrain.momentum": 7.0}}))
+    if is_study_lost:
+        first.folder.journal.unlink()
+    all_go_on = sweep_of(tmp_path, pruner={"name": "promote", "rungs": [1], "keep": 0.99})
+    again = controller(all_go_on, tmp_path, bench)
+    list(again.search(4))
+    assert f"{file}: asked: not values of the search space; put it back" in caplog.text
+    trials = again.folder.read_trials()
+    if is_study_lost:  # another one takes its place
+        assert (len(trials.records), list(trials.problems)) == (4, [damaged.name])
+    else:
+        assert [record.asked for record in trials.records if record.number == damaged.number] == [
+            damaged.asked
+        ]
+
+
 def test_a_larger_share_or_other_rungs_take_waiting_trials_further(tmp_path: Path) -> None:
     bench = PausingBench()
     first = controller(sweep_of(tmp_path), tmp_path, bench)
