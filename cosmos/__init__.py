@@ -2,6 +2,6 @@
 
 import sys
 
-from cosmos.hidden_packages import OpenClipFinder
+from cosmos.hidden_packages import HidingFinder
 
-sys.meta_path.insert(0, OpenClipFinder)
+sys.meta_path.insert(0, HidingFinder)

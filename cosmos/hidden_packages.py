@@ -1,7 +1,8 @@
-"""Packages that open_clip or timm import where they are installed, and that nothing here needs of them.
+"""Packages that others import where they are installed, and that nothing here needs of them.
 
-One that hangs or fails when it is imported would stop training, so open_clip is loaded as if they were not
-installed. Weights & Biases is for the process of the mirror alone (`cosmos.tracking`).
+One that hangs or fails when it is imported would stop training, and each costs every command its time. So
+those others are loaded as if they were not installed. Weights & Biases is for the process of the mirror
+alone (`cosmos.tracking`).
 """
 
 import sys
@@ -10,29 +11,34 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-HIDDEN = ("wandb", "horovod", "apex", "inplace_abn", "transformers")
+HIDDEN = {
+    "open_clip": ("wandb", "horovod", "apex", "inplace_abn", "transformers"),
+    "optuna": ("redis",),
+    "optuna.visualization": ("matplotlib",),
+}
+"""Packages by the one that they are hidden from, and from what it imports, such as timm."""
 
 
-class OpenClipLoader(SourceFileLoader):
-    """Loader of open_clip, and with it of timm, that hides packages from them."""
+class HidingLoader(SourceFileLoader):
+    """Loader of a package that hides others from it."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Load the package without the hidden ones."""
-        with hiding(HIDDEN):
+        with hiding(HIDDEN[self.name]):
             super().exec_module(module)
 
 
-class OpenClipFinder:
-    """Finder for `sys.meta_path` that has open_clip loaded by OpenClipLoader, and finds nothing else."""
+class HidingFinder:
+    """Finder for `sys.meta_path` that has packages in HIDDEN loaded by HidingLoader, and finds no other."""
 
     @staticmethod
     def find_spec(
         name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return the specification of open_clip; None for any other module."""
-        spec = PathFinder.find_spec(name, path, target) if name == "open_clip" else None
+        """Return the specification of a package in HIDDEN; None for any other module."""
+        spec = PathFinder.find_spec(name, path, target) if name in HIDDEN else None
         if spec and spec.origin:
-            spec.loader = OpenClipLoader(name, spec.origin)
+            spec.loader = HidingLoader(name, spec.origin)
         return spec
 
 

@@ -60,6 +60,8 @@ for command in ("runs list", "jobs", "datasets", "compare one"):
         run_arguments(command.split())
     heavy = {"torch", "pandas", "matplotlib", "plotly", "optuna", "wandb", "pyarrow", "scipy", "prefect"}
     assert heavy.isdisjoint(sys.modules), (command, heavy & sys.modules.keys())
+import cosmos.search.study_plots, optuna.visualization  # for `compare` of a sweep
+assert {"torch", "pandas", "matplotlib", "redis", "wandb", "pyarrow", "prefect"}.isdisjoint(sys.modules)
 """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)

@@ -8,7 +8,7 @@ import pytest
 from cosmos.hidden_packages import HIDDEN, hiding
 from tests.stages.examples import ROOT
 
-BROKEN = (*HIDDEN, "tensorboard", "tensorflow", "optuna", "dvc", "boto3", "s3fs", "plotly")
+BROKEN = (*HIDDEN["open_clip"], "tensorboard", "tensorflow", "optuna", "dvc", "boto3", "s3fs", "plotly")
 """Packages whose installed copies may be broken: they fail as soon as they are imported."""
 
 USED = (
