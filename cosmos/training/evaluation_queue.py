@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
 
-from cosmos.errors import CosmosError, summarize_error
+from cosmos.errors import CosmosError, TransientError, summarize_error
 from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFiles
 from cosmos.launch.submission import JobSpec, Submission, read_submission
@@ -61,6 +61,8 @@ class EvaluationQueue:
         self._problem = ""
         """reason for which the job of the measured checkpoint was not submitted"""
         self._has_ended = False
+        self._delayed: Path | None = None
+        """the newest checkpoint whose job a scheduler or a disk kept from being submitted"""
 
     @contextmanager
     def following(self, step: int) -> Iterator[None]:
@@ -128,9 +130,17 @@ class EvaluationQueue:
         while not self._closing.wait(POLL_SECONDS):
             try:
                 self._advance()
+            except TransientError as error:  # a scheduler that is silent, or a disk: it is tried again
+                self._tell_delay(error)
             except Exception as error:  # whatever it is, training goes on
                 logger.debug("an evaluation beside training failed", exc_info=error)
                 self._problem, self._has_ended = summarize_error(error), True
+
+    def _tell_delay(self, error: TransientError) -> None:
+        """Log, once for each checkpoint, that its job is submitted later."""
+        if self._measured and self._measured != self._delayed:
+            self._delayed = self._measured
+            logger.warning("step %d is evaluated later: %s", step_of_checkpoint(self._measured), error)
 
     def _advance(self) -> None:
         """Do what is due: begin with a checkpoint that waits, or note that its job has ended."""

@@ -13,7 +13,7 @@ import torch
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
-from cosmos.errors import InputError, SupersededError
+from cosmos.errors import InputError, SupersededError, TransientError
 from cosmos.launch.submission import JobSpec, read_submission
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run import provenance
@@ -251,6 +251,25 @@ def test_a_job_that_cannot_be_submitted_stops_nothing(
         run.queue.settle(run.take)
     assert "step 1 is not evaluated: sbatch refused the job" in caplog.text
     assert (run.figures, run.waiting) == ([], [])
+
+
+def test_a_job_that_a_silent_scheduler_does_not_take_is_submitted_once_it_does(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers = iter([TransientError("Slurm does not answer"), TransientError("Slurm does not answer")])
+
+    def refuse_twice(checkpoint: Path) -> JobSpec:
+        for error in answers:
+            raise error
+        return job(named, checkpoint)
+
+    run = Run(tmp_path, named)
+    run.queue.job_of = refuse_twice
+    with run.queue.following(0):
+        run.save(1)
+        run.queue.settle(run.take)
+    assert run.figures == [1]
+    assert caplog.text.count("step 1 is evaluated later: Slurm does not answer") == 1
 
 
 def test_a_training_that_has_ended_waits_for_a_limited_time(
