@@ -52,6 +52,9 @@ SWEEP = {
     "repeats": {"best": 0},
 }
 
+RUNGS = {**SWEEP, "pruner": {"name": "promote", "rungs": [1], "keep": 0.5}}
+"""Sweep of which a trial pauses after the first epoch, and waits."""
+
 PHOTOS = (
     *("--experiment", "tiny", "--data.name", "photos", "--data.source", "folder", "--data.images", "photos"),
     *("--data.num_heldout", "4", "--data.samples_per_shard", "8"),
@@ -112,7 +115,8 @@ def write_settings(folder: Path) -> None:
     shutil.copyfile(ROOT / "params.yaml", folder / "params.yaml")
     (folder / "experiments" / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     (folder / "experiments" / "long.yaml").write_text(yaml.safe_dump({"pretrain": {"epochs": 100}}))
-    (folder / "experiments" / "sweeps" / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    for name, sweep in (("small", SWEEP), ("rungs", RUNGS)):
+        (folder / "experiments" / "sweeps" / f"{name}.yaml").write_text(yaml.safe_dump(sweep))
     rng = Random(0)
     for number in range(24):
         Image.frombytes("RGB", (24, 24), rng.randbytes(24 * 24 * 3)).save(
@@ -134,13 +138,14 @@ def make_repository(folder: Path) -> None:
 
 
 def make_runs(folder: Path) -> None:
-    """Make runs: a whole one, one that was stopped, one by a job, and a sweep of two trials."""
+    """Make runs: a whole one, one that was stopped, one by a job, and two sweeps of two trials."""
     tiny = ("--experiment", "tiny")
     run(folder, "pretrain", *tiny, "--run", "whole", keep_checkpoints="9")
     run(folder, "pretrain", *tiny, "--run", "half", meddle=lambda: stop_after_line(7), status=75)
     run(folder, "pretrain", *tiny, "--run", "mine", cluster="local")
     run(folder, "evaluate", *tiny, "--run", "mine")
     run(folder, "sweep", "small")
+    run(folder, "sweep", "rungs", "--like", "small")
 
 
 def make_pipeline(folder: Path) -> None:

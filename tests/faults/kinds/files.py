@@ -1,5 +1,6 @@
 """Damaged files: a command goes on as if nothing had been, or names the file; with it back, it goes on."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -60,9 +61,9 @@ def lists_all_runs(attempt: Try, ended: Ended) -> None:
 
 def kept_ended_trials(attempt: Try, ended: Ended) -> None:
     """Check that the records of trials that had ended are as they were."""
-    for record in attempt.world.path.glob("runs/small-*/trial-*/trial.json"):
+    for record in attempt.world.path.glob("runs/*/trial-*/trial.json"):
         ours = attempt.place / record.relative_to(attempt.world.path)
-        if ours != attempt.damaged:
+        if ours != attempt.damaged and json.loads(record.read_bytes())["state"] != "paused":
             assert ours.read_bytes() == record.read_bytes(), f"{ours} was rewritten\n{ended.describe()}"
 
 
@@ -72,7 +73,8 @@ def noticed(attempt: Try, ended: Ended) -> None:
     if path is None or path.suffix not in CHECKED:
         return
     original = attempt.world.path / path.relative_to(attempt.place)
-    if not path.exists() and path.name != f"step-{LAST_STEP:08}.pt" and path.suffix in MAY_BE_GONE:
+    is_newest = path.name == f"step-{LAST_STEP:08}.pt" or "trial-" in str(path)
+    if not path.exists() and not (path.suffix == ".pt" and is_newest) and path.suffix in MAY_BE_GONE:
         return
     is_whole = path.is_file() and path.read_bytes() == original.read_bytes()
     assert is_whole, f"{path.name} is damaged, and taken for whole\n{ended.describe()}"
@@ -94,14 +96,20 @@ LISTS = [
     Use(("jobs",), is_list=True),
     Use(("compare", *RUNS)),
 ]
-SWEEP = [
-    Use(("sweep", "small"), kept_ended_trials),
-    Use(("sweep", "small", "--trials", "3"), kept_ended_trials),
-    Use(("compare", "small")),
-    Use(("verify", "small"), noticed),
-    Use(("jobs",), is_list=True),
-    Use(("runs", "list"), lists_all_runs, is_list=True),
-]
+
+
+def uses_of_sweep(name: str, *begun: str) -> list[Use]:
+    """Return the commands that read a sweep; `begun`: the options that it was begun with."""
+    return [
+        Use(("sweep", name, *begun), kept_ended_trials),
+        Use(("sweep", name, *begun, "--trials", "3"), kept_ended_trials),
+        Use(("compare", name)),
+        Use(("verify", name), noticed),
+        Use(("jobs",), is_list=True),
+        Use(("runs", "list"), lists_all_runs, is_list=True),
+    ]
+
+
 PIPELINE = ("--experiment", "pipeline/experiment.yaml")
 USES: dict[str, list[Use]] = {
     "data/demo": [
@@ -130,7 +138,8 @@ USES: dict[str, list[Use]] = {
         Use(("runs", "show", "mine")),
         Use(("export", "runs/mine/checkpoints/step-00000012.pt", "clip.pt")),
     ],
-    "runs/small": SWEEP,
+    "runs/small": uses_of_sweep("small"),
+    "runs/rungs": uses_of_sweep("rungs", "--like", "small"),
     "pipeline": [
         Use(("report", "pipeline")),
         Use(("pretrain", *PIPELINE, "--output", "pipeline/model"), data_root="pipeline/data"),

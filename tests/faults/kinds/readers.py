@@ -21,10 +21,12 @@ from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.data.sources.caption_files import load_json_file, load_text_file, read_captions_csv
 from cosmos.errors import CosmosError
 from cosmos.evaluation.embedding_cache import read_part
+from cosmos.evaluation.value_file import read_image_values
 from cosmos.launch.submission import read_submission
 from cosmos.model.weight_files import read_weight_file
 from cosmos.registry.record import read_run_record
 from cosmos.run.directory import RunDir
+from cosmos.run.earlier_trials import EarlierTrials
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import last_lines_with, read_metrics
@@ -72,8 +74,10 @@ READERS: tuple[tuple[str, Callable[[Path], Any]], ...] = (
     ("runs/*/results/*.json", tolerant),
     ("runs/*/checkpoints/*.pt", read_weight_file),
     ("runs/*/embeddings/**/*", read_part),
-    ("runs/small-*/trial-*/trial.json", of_run(TrialRecord.of)),
-    ("runs/small-*/sweep.yaml", lambda path: SweepDir(path.parent).sweep()),
+    ("runs/*/trial-*/trial.json", of_run(TrialRecord.of)),
+    ("runs/*/like.json", EarlierTrials.of),
+    ("runs/*/results/*.npz", read_image_values),
+    ("runs/*/sweep.yaml", lambda path: SweepDir(path.parent).sweep()),
     ("pipeline/model/card.json", lambda path: ModelCard.read(path.parent)),
     ("experiments/*.yaml", read_overlay),
     ("experiments/sweeps/*.yaml", read_sweep_file),
