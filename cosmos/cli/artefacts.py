@@ -1,6 +1,7 @@
 """Commands about what stages read and leave: experiments, damaged files, the report, exported weights."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Literal
 
 from pydantic_settings import CliPositionalArg
@@ -9,6 +10,7 @@ from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import print_text
 from cosmos.config.section import AnyPath
+from cosmos.errors import InputError
 
 
 class ExperimentsCommand(Command):
@@ -44,16 +46,40 @@ class VerifyCommand(Command):
 
 
 class ReportCommand(Command):
-    """Write the report of a pipeline: a page to look at, and the figures and curves that DVC shows."""
+    """Write the page of a run, of a sweep's winner, of a pair, or of the pipeline: one file, for a browser.
 
-    folder: CliPositionalArg[AnyPath]
-    """folder that `dvc repro` fills: pipeline"""
+    It says what was trained and how good it is, what the model sees, where it fails, and how to get it again.
+    Of the pipeline, it also writes the figures and curves that DVC shows.
+    """
+
+    name: CliPositionalArg[str]
+    """run, id or name of a sweep (the newest), or the folder that `dvc repro` fills: pipeline"""
+    against: str = ""
+    """run or sweep to set it against"""
+    output: AnyPath | None = None
+    """file of the page; without one: report.html in the folder of the run, sweep or pipeline"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
+        machine = Machine()
+        from cosmos.pipeline.directory import PipelineDir
+
+        if PipelineDir(Path(self.name)).is_filled:
+            self.print_json(self.report_pipeline())
+            return
+        from cosmos.compare.run_report import write_run_report
+
+        self.print_json(write_run_report(self.name, self.against, machine, self.output, quiet=self.as_json))
+
+    def report_pipeline(self) -> dict[str, str]:
+        """Write the page of a pipeline, and what DVC shows. Raises InputError for a pair."""
         from cosmos.pipeline.report import write_report
 
-        self.print_json(write_report(self.folder, quiet=self.as_json))
+        if self.against:
+            raise InputError(
+                f"--against: {self.name} is a pipeline; name its run instead, which model/card.json has"
+            )
+        return write_report(Path(self.name), self.output, quiet=self.as_json)
 
 
 class ExportCommand(Command):

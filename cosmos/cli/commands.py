@@ -51,7 +51,9 @@ COMMANDS = {
     "evaluate": CommandEntry("stages", "EvaluateCommand", "measure a checkpoint, zero-shot"),
     "datasets": CommandEntry("stages", "DatasetsCommand", "list the datasets of evaluation"),
     "verify": CommandEntry("artefacts", "VerifyCommand", "find damaged files of datasets, runs and sweeps"),
-    "report": CommandEntry("artefacts", "ReportCommand", "write the report of a pipeline"),
+    "report": CommandEntry(
+        "artefacts", "ReportCommand", "write the page of a run, a pair of runs, or the pipeline"
+    ),
     "export": CommandEntry("artefacts", "ExportCommand", "write the plain CLIP inside a checkpoint"),
 }
 """Commands by name, in the order of `cosmos --help`."""

@@ -9,6 +9,7 @@ from cosmos.compare.comparison import Contender, is_mixed, mark_of_data
 from cosmos.config.figures import LOSS, is_caveat
 from cosmos.errors import DamagedDataError
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
+from cosmos.report.training_plots import PLOTTED_METRICS
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 
@@ -17,6 +18,9 @@ PALETTE = ("#3b82f6", "#d97706", "#16a34a", "#db2777", "#7c3aed", "#0891b2", "#a
 
 MAX_POINTS = 400
 """Largest number of points of a curve: a plot has room for no more."""
+
+TRAINING_CURVES = tuple(name for names in PLOTTED_METRICS.values() for name in names)
+"""Metrics of training that have a plot."""
 
 HEADLINE_METRIC = "R@1"
 """Ending of the metrics that are shown first."""
@@ -35,19 +39,19 @@ RunCurves = dict[str, LearningCurve]
 
 
 def curve_colours(number: int) -> list[str]:
-    """Return `number` colours; of many a scale from violet to yellow, the first (the best) darkest."""
+    """Return `number` colours; of many a scale from violet to orange, none of them faint."""
     if number <= len(PALETTE):
         return list(PALETTE[:number])
     return [
-        f"hsl({265 - 215 * place:.0f}, 65%, {38 + 22 * place:.0f}%)"
+        f"hsl({265 - 225 * place:.0f}, 70%, {42 + 6 * place:.0f}%)"
         for place in (i / (number - 1) for i in range(number))
     ]
 
 
 def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
-    """Return a plot of the loss and one of each evaluation: a line per run, repetitions in one colour."""
+    """Return a plot of each metric and evaluation: a line per run, repetitions in one colour."""
     curves = [[read_curves(run, batch_size(c)) for run in c.runs] for c in contenders]
-    names = dict.fromkeys(name for runs in curves for run in runs for name in run)
+    names = drawn_names([run for runs in curves for run in runs], len(contenders))
     colours, labels = curve_colours(len(contenders)), curve_labels(contenders)
     return [
         curve_plot(
@@ -61,6 +65,17 @@ def learning_curves(contenders: Sequence[Contender]) -> list[PlotlyFigure]:
         )
         for name in sorted(names, key=plot_order)
     ]
+
+
+def drawn_names(curves: Sequence[RunCurves], num_contenders: int) -> list[str]:
+    """Return the figures that have a plot: of training the loss alone where there are many contenders.
+
+    Other metrics of training have none where they are always zero.
+    """
+    training = TRAINING_CURVES if num_contenders <= len(PALETTE) else (LOSS.name,)
+    names = dict.fromkeys(name for run in curves for name in run)
+    moving = {name for run in curves for name, curve in run.items() if any(curve.values)}
+    return [name for name in names if name not in TRAINING_CURVES or (name in training and name in moving)]
 
 
 def curve_labels(contenders: Sequence[Contender]) -> list[str]:
@@ -105,8 +120,8 @@ def read_curves(run: RunDir, per_step: int) -> RunCurves:
 
 
 def plotted_values(line: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the loss, or the figures of an evaluation, in a line of metrics.jsonl."""
-    figures = {"loss": line.get("loss")} | line.get("evaluation", {})
+    """Yield the metrics of training that have a plot, and the figures of an evaluation, of a line."""
+    figures = {name: line[name] for name in TRAINING_CURVES if name in line} | line.get("evaluation", {})
     for name, value in figures.items():
         if value is not None and not is_caveat(f"evaluation/{name}"):
             yield name, value
@@ -130,9 +145,8 @@ def curve_traces(name: str, label: str, runs: Iterable[RunCurves], colour: str) 
             "showlegend": number == 0,
             "x": curve.samples,
             "y": curve.values,
-            "line": {"color": colour, "width": 1.5},
+            "line": {"color": colour, "width": 1.5, "dash": "dot" if number else "solid"},
             "marker": {"color": colour, "size": 4},
-            "opacity": 1 if number == 0 else 0.5,
         }
 
 
@@ -143,4 +157,4 @@ def curve_plot(name: str, lines: list[dict[str, Any]], num_contenders: int) -> P
         "showlegend": 1 < num_contenders <= len(PALETTE),
         "hovermode": "closest",
     }
-    return PlotlyFigure(name, {"data": lines, "layout": layout})
+    return PlotlyFigure(name, {"data": lines, "layout": layout}, is_headline=is_headline(name))

@@ -47,3 +47,9 @@ def normalise(pixels: Tensor) -> Tensor:
     """Scale (..., 3, H, W) float32 between 0 and 255 to [0, 1] and normalise it, in place."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return pixels.div_(255).sub_(mean).div_(std)
+
+
+def denormalise(pixels: Tensor) -> Tensor:
+    """Return normalised pixels (..., 3, H, W) scaled to [0, 1] again."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return pixels.mul(std).add(mean).clamp(0, 1)

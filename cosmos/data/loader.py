@@ -91,6 +91,19 @@ def make_loader(
     return batches
 
 
+def draw_first_samples(data: ReadableSamples, params: Params, number: int) -> Batch:
+    """Return the first `number` samples of a run's first step, as workers on a CPU make them.
+
+    Raises DamagedDataError, InputError or TransientError for samples that cannot be read.
+    """
+    views = _SampleViews(data.samples, params, data.order.shards)
+    batch = _collated(_coloured, [views[where] for where in data.order.part(0, 0, 1)[:number]])
+    if isinstance(batch, CosmosError):
+        raise batch
+    assert isinstance(batch, Batch)
+    return batch
+
+
 def num_local_crops(params: Params) -> int:
     """Return the number of local image crops that the objective uses: 0 unless it distils image views."""
     return 0 if params.loss.distillation in ("none", "text-only") else params.views.num_local_crops

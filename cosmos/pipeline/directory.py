@@ -20,6 +20,11 @@ class PipelineDir:
     folder: Path = Path("pipeline")
 
     @property
+    def is_filled(self) -> bool:
+        """True where stages have written into the folder, or it is the root's: no run or sweep looks so."""
+        return self.folder == PIPELINE.folder or self.experiment.is_file() or self.identity.is_file()
+
+    @property
     def parameters(self) -> Path:
         """File of the parameters of a flow, whole, as an experiment's file."""
         return self.folder / "params.yaml"

@@ -32,6 +32,12 @@ DECIDES_NO_RESULT = (
 )
 """Modules and packages that the fingerprint of no stage covers."""
 
+PAGE_TEMPLATES = (
+    *("frame.html", "page.css", "page.js", "parts.html"),
+    *("headline.html", "training.html", "results.html", "pictures.html", "provenance.html"),
+)
+"""Templates of the page of a pipeline."""
+
 STAGE_CODE: Mapping[str, ImportedCode] = {
     "prepare": ImportedCode("cosmos.stages.prepare", DECIDES_NO_RESULT),
     # evaluations while training change no weight
@@ -47,8 +53,7 @@ STAGE_CODE: Mapping[str, ImportedCode] = {
         DECIDES_NO_RESULT,
         (
             "cosmos/report/published.json",
-            "cosmos/report/templates/report.css",
-            "cosmos/report/templates/report.html",
+            *(f"cosmos/report/templates/{name}" for name in PAGE_TEMPLATES),
         ),
     ),
 }

@@ -23,7 +23,7 @@ from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text, printable
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model.weight_archive import verify_checkpoint
-from cosmos.pipeline.report import data_versions, describe_code, escape_dots, figures_by_model
+from cosmos.pipeline.report import data_versions, escape_dots, figures_by_model
 from cosmos.registry.index import run_names
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.run import dvc_versions, provenance
@@ -35,6 +35,7 @@ from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import ResultEntry, Results, label_entries
 from cosmos.stages.evaluation_result import copy_evidence, entries_markdown
+from cosmos.stages.report_facts import describe_code
 
 MODELS = "models"
 """Folder of artefacts, at the root of the DVC workspace."""

@@ -1,26 +1,29 @@
-"""Report as one HTML page that needs nothing beside itself: no network, no script.
+"""Page for people: one HTML file that needs nothing beside itself, no network, and runs no foreign script.
 
-Names of datasets, checkpoints and models may come from strangers: they are never read as markup, and control
-characters in them are shown.
+Names of runs, datasets and captions may come from strangers: they are never read as markup, and control
+characters in them are shown. Only the page's own two scripts run, which its policy names by their hashes.
 """
 
 import base64
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from cosmos.config.printable_text import printable
-
-if TYPE_CHECKING:  # a page without charts is written without matplotlib
-    from cosmos.report.curves import LossChart
-    from cosmos.report.tables import ScoreTable
+from cosmos.config.printable_text import printable, printable_lines
+from cosmos.report.plotly import plotly_library, script_json
+from cosmos.report.section import ReportSection
 
 TEMPLATES = Path(__file__).with_name("templates")
+
+PAGE_SCRIPT = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+"""Script that draws the page's plots, and turns what is stepped through."""
 
 
 @dataclass(frozen=True)
@@ -41,46 +44,49 @@ class PagePicture:
     @property
     def uri(self) -> str:
         """Data URI of the file's bytes."""
-        return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}"
+        return data_uri(self.path.read_bytes(), "png")
 
 
-@dataclass(frozen=True)
-class SuiteSection:
-    """Section of a suite: tables, sources and pictures."""
-
-    name: str
-    tables: "Sequence[ScoreTable]"
-    sources: Sequence[Fact]
-    """datasets, settings and code that the figures come from"""
-    pictures: Sequence[PagePicture]
+def data_uri(content: bytes, image_format: str) -> str:
+    """Return the data URI of a picture: `png`, `webp`."""
+    return f"data:image/{image_format};base64,{base64.b64encode(content).decode()}"
 
 
-@dataclass(frozen=True)
-class ReportPage:
-    """Content of the page."""
+def render_page(title: str, lead: Sequence[str], sections: Sequence[ReportSection]) -> str:
+    """Return a page as HTML: title, lines below it, sections. The same parts are the same text."""
+    scripts = plotly_library(), PAGE_SCRIPT
+    policy = " ".join(f"'sha256-{script_hash(script)}'" for script in scripts)
+    return str(
+        render_part(
+            "frame.html",
+            title=title,
+            lead=lead,
+            sections=sections,
+            scripts=[Markup(script) for script in scripts],
+            policy=Markup(policy),
+        )
+    )
 
-    title: str
-    about: Sequence[Fact]
-    suites: Sequence[SuiteSection]
-    training: str
-    """summary of the pretraining, in a line"""
-    charts: "Sequence[LossChart]"
-    parameters: Sequence[Fact]
-    """parameters that differ from the defaults"""
-    provenance: Sequence[Fact]
-    previews: Sequence[PagePicture]
-    """samples of the data"""
+
+def render_section(anchor: str, title: str, template: str, **values: Any) -> ReportSection:
+    """Return a section whose content a template renders from these values."""
+    return ReportSection(anchor, title, render_part(template, **values))
 
 
-def render_report(page: ReportPage) -> str:
-    """Return the page as HTML. The same page is the same text."""
-    return template_environment().get_template("report.html").render(page=page)
+def render_part(template: str, **values: Any) -> Markup:
+    """Return the HTML of a template, in which the values are escaped."""
+    return Markup(template_environment().get_template(template).render(**values))
+
+
+def script_hash(script: str) -> str:
+    """Return the SHA-256 of a script in base64, as a content security policy names it."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache
 def template_environment() -> Environment:
     """Return the environment of templates that escape values, and show their control characters."""
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         finalize=_finalise,
@@ -88,6 +94,17 @@ def template_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {
+        "breakable": breakable,
+        "printable_lines": lambda text: escape(printable_lines(text)),
+        "script_json": script_json,
+    }
+    return environment
+
+
+def breakable(text: str) -> Markup:
+    """Return a name that a line may break in, after its slashes, dots and underscores alone."""
+    return Markup(re.sub(r"([/_.])(?=.)", r"\1<wbr>", str(escape(printable(text)))))
 
 
 def _finalise(value: Any) -> Any:

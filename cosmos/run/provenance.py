@@ -42,17 +42,21 @@ FROZEN = "frozen.json"
 
 
 def record_session(
-    path: Path, dataset: DatasetVersion, evaluated: Mapping[str, str], hardware: Mapping[str, Any]
+    path: Path,
+    dataset: DatasetVersion,
+    evaluated: Mapping[str, str],
+    hardware: Mapping[str, Any],
+    step: int = 0,
 ) -> None:
     """Append this session to the provenance file at `path`, and record the data that the run is trained on.
 
-    `evaluated`: hashes of the datasets that are measured while training, by name.
+    `evaluated`: hashes of the datasets that are measured while training, by name; `step`: steps taken before.
     Warns where the commit of the code is unknown, and where code, packages or hardware are others than those
     of the session before. Raises DamagedDataError for a damaged file, InputError for a wrong COSMOS_JOB.
     """
     before = read_sessions(path)
     data = {"train": dataset.sha256, **evaluated}
-    session = {**describe_session(hardware), "data": data}
+    session = {**describe_session(hardware), "data": data, "step": step}
     write_json(
         path,
         {

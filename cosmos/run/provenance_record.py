@@ -28,6 +28,9 @@ class RunSession:
     python: str | None = None
     hardware: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+    step: int | None = None
+    """steps that had been taken when it began; older versions did not record it"""
 
     @property
     def changes_sha256(self) -> str:

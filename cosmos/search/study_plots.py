@@ -20,6 +20,9 @@ from cosmos.search.study_of_records import study_of_records
 COLUMN_WIDTH = 150
 """Pixels per parameter in a plot that shows them side by side."""
 
+VISIBLE_COLOURS = [[0.0, "#f59e0b"], [0.5, "#db2777"], [1.0, "#4f46e5"]]
+"""Scale of colours, all of which are visible on white and on black."""
+
 StudyPlot = Callable[..., Any]
 """Function of Optuna that draws a plot of a study."""
 
@@ -151,4 +154,11 @@ def plotly_figure(title: str, draw: Callable[[], Any], min_width: int = 0) -> It
                 for key, value in figure["layout"].items()
                 if key not in ("title", "template", "width", "height")
             }
-            yield PlotlyFigure(title, {"data": figure["data"], "layout": kept}, min_width)
+            traces = [with_visible_colours(trace) for trace in figure["data"]]
+            yield PlotlyFigure(title, {"data": traces, "layout": kept}, min_width)
+
+
+def with_visible_colours(trace: dict[str, Any]) -> dict[str, Any]:
+    """Return a trace in which scales of colour that begin with white are others; the page may be white."""
+    coloured = {key: trace[key] for key in ("line", "marker") if "colorscale" in trace.get(key, {})}
+    return trace | {key: {**style, "colorscale": VISIBLE_COLOURS} for key, style in coloured.items()}

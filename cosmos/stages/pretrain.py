@@ -20,7 +20,6 @@ from cosmos.distributed.threads import computing_threads
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
-from cosmos.run.lease import Lease
 from cosmos.stages.evaluate_beside import evaluation_beside
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
@@ -29,6 +28,7 @@ from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
+from cosmos.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def pretrain(
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
                     confirm_data(data, process, machine)
-                    on_first_rank(lambda: record_training(trainer.lease, dataset, evaluate, process))
+                    on_first_rank(lambda: record_training(trainer, dataset, evaluate))
                     left = max(0, plan.last_step - trainer.step)
                     batches = on_each_rank(
                         lambda: make_loader(
@@ -88,13 +88,11 @@ def pretrain(
     return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": trainer.step}
 
 
-def record_training(
-    lease: Lease, dataset: DatasetVersion, evaluate: TrainingEvaluation, process: ProcessRank
-) -> None:
+def record_training(trainer: Trainer, dataset: DatasetVersion, evaluate: TrainingEvaluation) -> None:
     """Record a session of training in the run's provenance; raises as `record_session` and `Lease.check`."""
-    hardware, hashes = describe_hardware(process), evaluate.data_hashes()
-    with lease.writing():
-        provenance.record_session(lease.run.provenance, dataset, hashes, hardware)
+    hardware, hashes = describe_hardware(trainer.learner.process), evaluate.data_hashes()
+    with trainer.lease.writing():
+        provenance.record_session(trainer.run.provenance, dataset, hashes, hardware, trainer.step)
 
 
 def describe_hardware(process: ProcessRank) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def test_seeds_of_a_trial_share_a_colour_and_a_name(tmp_path: Path) -> None:
     loss = learning_curves(compared.contenders)[0]
     first, again, *_ = loss.figure["data"]
     assert first["name"] == again["name"]
-    assert first["line"] == again["line"]
+    assert first["line"]["color"] == again["line"]["color"]
+    assert [trace["line"]["dash"] for trace in (first, again)] == ["solid", "dot"]
     assert (first["showlegend"], again["showlegend"]) == (True, False)
     assert len(loss.figure["data"]) == 8
 

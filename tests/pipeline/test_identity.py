@@ -57,7 +57,7 @@ def test_prompts_and_templates_are_code_too(package: Path) -> None:
     before = fingerprints()
     for file, stages in {
         "evaluation/prompts.json": {"evaluate"},
-        "report/templates/report.css": {"report"},
+        "report/templates/page.css": {"report"},
         "report/published.json": {"evaluate", "report"},
     }.items():
         (package / file).write_text("{}")

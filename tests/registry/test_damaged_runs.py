@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosmos.compare import page
 from cosmos.compare.comparison import compare_named
 from cosmos.compare.page import render_comparison
 from cosmos.config.disk_reading import IrregularFileError
@@ -22,6 +21,7 @@ from cosmos.errors import CosmosError
 from cosmos.registry.commands import RunQuery, print_best_runs, print_run, print_runs
 from cosmos.registry.jobs import list_jobs
 from cosmos.registry.record import read_run_record
+from cosmos.report import page
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import RunDir, load_saved_params, open_run
 from cosmos.run.metrics import MetricsWriter

@@ -1,0 +1,53 @@
+"""Section of a page on a training: its curves, and a few samples as the model got them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cosmos.report.page import data_uri, render_section
+from cosmos.report.section import ReportSection
+from cosmos.report.training_plots import RunTraining, training_plots
+
+
+@dataclass(frozen=True)
+class SampleViews:
+    """Views and captions of a sample, as the model got them."""
+
+    key: str
+    crops: Sequence[bytes]
+    """global crops, then local ones, as WebP"""
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class BatchPictures:
+    """Samples of a batch, or the reason why they cannot be shown."""
+
+    samples: Sequence[SampleViews] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ShownSample:
+    """Sample as the page shows it."""
+
+    key: str
+    views: Sequence[str]
+    """data URIs"""
+    captions: Sequence[str]
+
+
+def training_section(runs: Sequence[RunTraining], summary: str, remarks: Sequence[str] = ()) -> ReportSection:
+    """Return the section on a run's training, and on that of another beside it."""
+    figures = training_plots(runs)
+    values = {"summary": summary, "remarks": remarks, "figures": figures}
+    return render_section("training", "How it trained", "training.html", **values)
+
+
+def batch_section(batch: BatchPictures) -> ReportSection:
+    """Return the section on samples of a batch."""
+    samples = [
+        ShownSample(sample.key, [data_uri(crop, "webp") for crop in sample.crops], sample.captions)
+        for sample in batch.samples
+    ]
+    values = {"samples": samples, "reason": batch.reason}
+    return render_section("batch", "What a batch looks like", "batch.html", **values)
