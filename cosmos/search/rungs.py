@@ -83,10 +83,12 @@ class Rungs:
     def final_promotion(self, num_running: int) -> TrialRecord | None:
         """Return the paused trial to go on where no other trial may begin; None where enough of them finish.
 
-        As many train to their end as are to be repeated, and at least one: those that came furthest.
+        As many train to their end within the constraints as are to be repeated, and at least one: those that
+        came furthest first.
         """
-        num_finished = sum(record.state == "finished" for record in self.records.values())
-        if num_finished + num_running >= max(1, self.sweep.file.repeats.best):
+        finished = [record for record in self.records.values() if record.state == "finished"]
+        num_eligible = sum(not record.breaches for record in finished)
+        if num_eligible + num_running >= max(1, self.sweep.file.repeats.best):
             return None
         return next(filter(self.has_value, self.paused), None)
 

@@ -111,15 +111,20 @@ def test_where_a_rung_is_taken_out_of_the_file_its_trials_go_on(
 
 
 @pytest.mark.parametrize(
-    ("repeated", "finished", "number"), [(0, 0, 1), (0, 1, None), (3, 2, 1), (3, 3, None)]
+    ("repeated", "finished", "broken", "number"),
+    [(0, 0, 0, 1), (0, 1, 0, None), (3, 2, 0, 1), (3, 3, 0, None), (0, 0, 2, 1), (2, 1, 1, 1)],
 )
 def test_where_nothing_else_is_left_enough_trials_finish_from_the_furthest_rung(
-    tmp_path: Path, repeated: int, finished: int, number: int | None
+    tmp_path: Path, repeated: int, finished: int, broken: int, number: int | None
 ) -> None:
     sweep = sweep_of(tmp_path, repeats={"best": repeated})
     ended = [stands(sweep, 10 + n, 0.9, 0.9, state="finished") for n in range(finished)]
+    beyond = [
+        replace(stands(sweep, 20 + n, 0.9, 0.9, state="finished"), breaches=["loss <= 1"])
+        for n in range(broken)
+    ]
     waiting = [stands(sweep, 0, 0.8), stands(sweep, 1, 0.1, 0.1), stands(sweep, 2, 0.2, None)]
-    last = Rungs(sweep, [*ended, *waiting]).final_promotion(num_running=0)
+    last = Rungs(sweep, [*ended, *beyond, *waiting]).final_promotion(num_running=0)
     assert (last and last.number) == number
 
 
