@@ -75,10 +75,25 @@ class Tokenizer:
             row[len(ids) - 1] = END_OF_TEXT
         return torch.from_numpy(rows), (rows == END_OF_TEXT).argmax(axis=1) + 1
 
+    def words(self, caption: str) -> list[tuple[str, slice]]:
+        """Return the words of a caption as they are encoded, each with the places of its ids.
+
+        Words without an id, as the caption is cut before them, are left out.
+        """
+        read = self._read(caption[: CHARACTERS_PER_TOKEN * self.context_length])
+        ends = np.cumsum([1, *(len(self._words[word]) // 2 for word in read)])  # ids have two bytes each
+        ends = ends.clip(max=self.context_length - 1).tolist()
+        places = zip(read, ends, ends[1:], strict=False)
+        return [(word, slice(start, end)) for word, start, end in places if start < end]
+
     def _ids(self, caption: str) -> NDArray[np.uint16]:
         """Return all ids of a caption, with those of start and end."""
-        text = caption.lower() if _is_clean(caption) else self._clean(caption)
-        return np.frombuffer(b"".join([_START, *map(self._words.__getitem__, text.split()), _END]), np.uint16)
+        words = map(self._words.__getitem__, self._read(caption))
+        return np.frombuffer(b"".join([_START, *words, _END]), np.uint16)
+
+    def _read(self, caption: str) -> list[str]:
+        """Return the words of a caption, in lower case, without what the cleaning removes."""
+        return (caption.lower() if _is_clean(caption) else self._clean(caption)).split()
 
 
 def _is_clean(caption: str) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
@@ -18,8 +18,16 @@ if TYPE_CHECKING:  # torch takes seconds, and a list of datasets needs none
     from PIL import Image
     from torch import Tensor
 
+    from cosmos.evaluation.classification.measure import ClassificationDataset
     from cosmos.evaluation.embed import Embedder
+    from cosmos.evaluation.perception.measure import CaptionedPairs, HardNegatives
+    from cosmos.evaluation.retrieval.measure import RetrievalDataset
+    from cosmos.evaluation.segmentation.measure import SegmentationDataset
     from cosmos.run.statistics.image_values import FloatArray
+
+    DatasetContent: TypeAlias = (
+        RetrievalDataset | ClassificationDataset | SegmentationDataset | HardNegatives | CaptionedPairs
+    )
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,8 @@ class OpenDataset:
     """returns some of an encoder's answers as pictures"""
     listings: Mapping[Path, str] = field(default_factory=dict)
     """hashes of the names and sizes of image files, by the folder that they lie in"""
+    content: "DatasetContent | None" = None
+    """images, and what is true of them"""
     image_set: str = ""
     """hash of the names of the images, or pairs, that values are of, in their order"""
 

@@ -1,5 +1,6 @@
 """Embeddings of many images and captions: computed in batches, once, by all processes together."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -86,6 +87,8 @@ class Embedder:
     cache: EmbeddingCache
     quiet: bool
     """True: no progress is shown"""
+    max_new: int = sys.maxsize
+    """largest number of images or captions that are embedded, as the cache lacks them"""
 
     @property
     def batch_size(self) -> int:
@@ -185,6 +188,11 @@ class Embedder:
         # Keys that any rank lacks are computed: some hosts see a new part of the cache before others.
         lists = on_every_rank(lambda: [key for key in dict.fromkeys(keys) if key not in rows])
         missing = list(dict.fromkeys(key for keys_of_rank in lists for key in keys_of_rank))
+        if len(missing) > self.max_new:
+            raise InputError(
+                f"embeddings of {len(missing):,} {noun} are not kept, as code or precision changed since the"
+                " evaluation, or they were deleted; evaluate again"
+            )
         mine = missing[rank() :: world_size()]
         for new_keys, new_rows in on_every_rank(lambda: self._compute_rows(collection, mine, compute, noun)):
             rows |= zip(new_keys, new_rows, strict=True)

@@ -20,3 +20,9 @@ class CrossAttentionPool(nn.Module):
         keys = self.ln_k(tokens)
         pooled: Tensor = self.attn(self.ln_q(queries).transpose(0, 1), keys, keys, need_weights=False)[0]
         return pooled.transpose(0, 1)
+
+    def weights(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        """Return the weights of the tokens as `forward` pools them, means over heads: -> (V, B, L)."""
+        keys = self.ln_k(tokens)
+        weights: Tensor = self.attn(self.ln_q(queries).transpose(0, 1), keys, keys)[1]
+        return weights.transpose(0, 1)

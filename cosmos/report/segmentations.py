@@ -170,8 +170,8 @@ def _panels(sample: SegmentationSample) -> Image.Image:
     colours = sample.colours()
     pictures = [
         _fitted(sample.image.convert("RGB"), Image.Resampling.LANCZOS),
-        _fitted(_coloured(sample.label, colours), Image.Resampling.NEAREST),
-        _fitted(_coloured(sample.prediction, colours), Image.Resampling.NEAREST),
+        _fitted(colour_labels(sample.label, colours), Image.Resampling.NEAREST),
+        _fitted(colour_labels(sample.prediction, colours), Image.Resampling.NEAREST),
     ]
     strip = Image.new("RGB", (_WIDTH, pictures[0].height), "white")
     for left, picture in zip(_lefts(), pictures, strict=True):
@@ -186,7 +186,7 @@ def _fitted(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
     return picture.resize((width, height), resampling)
 
 
-def _coloured(labels: LabelMap, colours: Sequence[RgbColour]) -> Image.Image:
+def colour_labels(labels: LabelMap, colours: Sequence[RgbColour]) -> Image.Image:
     """Return labels (H, W) as an RGB picture."""
     return Image.fromarray(np.array(colours, np.uint8)[np.asarray(labels)])
 

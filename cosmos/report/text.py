@@ -13,3 +13,12 @@ def format_parameter(value: Any) -> str:
 def parameter_label(path: str) -> str:
     """Return a parameter's name without its section: `momentum` of `pretrain.momentum`."""
     return path.rpartition(".")[2]
+
+
+MAX_SHOWN_CAPTION = 300
+"""Largest number of characters of a caption on a page, which is cut after them."""
+
+
+def cut_text(text: str, length: int = MAX_SHOWN_CAPTION) -> str:
+    """Return a text of at most `length` characters; an ellipsis stands for the rest."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"

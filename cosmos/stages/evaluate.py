@@ -24,7 +24,6 @@ from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, Segmen
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import CacheFolder
-from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.suite import suites
 from cosmos.evaluation.value_file import write_image_values
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
@@ -80,8 +79,7 @@ class EvaluationSession:
 
     def identity(self, *parts: str) -> str:
         """Return a hash of the checkpoint, the precision, the code and the parts."""
-        subject, precision = self.subject.identity(self.params), self.params.evaluate.precision
-        return fingerprint_strings([subject, precision, provenance.source_digest(), *parts])
+        return self.subject.fingerprint(self.params, *parts)
 
 
 def evaluate(

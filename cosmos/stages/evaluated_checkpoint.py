@@ -12,6 +12,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.distributed.group import rank
 from cosmos.evaluation.embed import Encoder
+from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import (
     CheckpointReference,
@@ -78,6 +79,11 @@ class EvaluatedCheckpoint:
     def identity(self, params: Params) -> str:
         """Return a text that differs once the weights or the architecture do."""
         return f"{self.sha256} {self.config(params)}"
+
+    def fingerprint(self, params: Params, *parts: str) -> str:
+        """Return a hash of its models, the precision, the code and the parts."""
+        precision = params.evaluate.precision
+        return fingerprint_strings([self.identity(params), precision, provenance.source_digest(), *parts])
 
 
 @dataclass(frozen=True)

@@ -177,3 +177,23 @@ def test_the_tokenizer_of_a_named_architecture_has_its_context_length() -> None:
 def test_an_unknown_architecture_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.architecture: .*'ViT-Z-1'"):
         tokenizer_for(ModelParams(architecture="ViT-Z-1"))
+
+
+def test_words_have_the_places_of_their_ids() -> None:
+    tokens = Tokenizer(CLIP_CONTEXT_LENGTH, CLIP_VOCABULARY)
+    caption = "A red-hot  circle, &amp; unbelievabilities"
+    ids = tokens.encode([caption])[0]
+    words = tokens.words(caption)
+    assert [word for word, _ in words] == ["a", "red-hot", "circle,", "&", "unbelievabilities"]
+    for word, places in words:
+        alone = tokens.encode([word])[0]
+        assert ids[places].tolist() == alone[1 : alone.argmax()].tolist()
+    assert [places.start for _, places in words[1:]] == [places.stop for _, places in words[:-1]]
+    assert words[-1][1].stop == ids.argmax()
+
+
+def test_words_behind_the_end_are_left_out() -> None:
+    tokens = Tokenizer(6, CLIP_VOCABULARY)
+    words = tokens.words("red green blue black white yellow")
+    assert [word for word, _ in words] == ["red", "green", "blue", "black"]
+    assert tokens.words("") == []

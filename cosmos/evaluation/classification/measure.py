@@ -49,5 +49,6 @@ def open_labelled_images(dataset: ClassificationDataset, sources: tuple[Path, ..
         fingerprint=fingerprint_strings([images.collection, *keys, *map(str, dataset.labels), *words]),
         measure=partial(measure, dataset),
         listings=image_listings(images, keys),
+        content=dataset,
         image_set=listing_hash(keys),
     )

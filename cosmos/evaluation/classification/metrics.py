@@ -52,7 +52,7 @@ class ClassifiedImages:
         """Return the metrics, as `classification_metrics` names them."""
         right = self.ranks.within(1)
         occurring, accuracies = _per_class(right, self.labels, len(self.class_names))
-        unique_names = _unique_names(self.class_names)
+        names = unique_names(self.class_names)
         has_top5 = len(self.class_names) >= TOP
         return {
             TOP1.name: right.mean().item(),
@@ -60,7 +60,7 @@ class ClassifiedImages:
             MEAN_PER_CLASS.name: accuracies.mean().item(),
             TIES.name: (self.ranks.tied > 0).double().mean().item(),
             **{
-                CLASS_ACCURACY.key(unique_names[i]): value
+                CLASS_ACCURACY.key(names[i]): value
                 for i, value in zip(occurring.tolist(), accuracies.tolist(), strict=True)
             },
         }
@@ -127,7 +127,7 @@ def _per_class(right: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor,
     return occurring, sums[occurring] / counts[occurring]
 
 
-def _unique_names(class_names: Sequence[str]) -> list[str]:
+def unique_names(class_names: Sequence[str]) -> list[str]:
     """Return the class names, with their labels where several classes have the same name."""
     counts = Counter(class_names)
     return [name if counts[name] == 1 else f"{name} ({label})" for label, name in enumerate(class_names)]

@@ -76,7 +76,7 @@ def load_statements(file: Path, folder: ImageFolder) -> "CaptionedPairs":
     names = [f"{statement.kind}/{statement.number}.jpg" for statement in statements]
     captions = tuple(f"a photo of {statement.text}" for statement in statements)
     kinds = tuple(first.kind for first, _ in pairs)
-    return CaptionedPairs(folder.share(folder.locate(file, names)), captions, kinds)
+    return CaptionedPairs(folder.share(folder.locate(file, names)), captions, kinds, images_choose=False)
 
 
 def load_examples(file: Path, folder: ImageFolder) -> "CaptionedPairs":

@@ -80,6 +80,8 @@ class CaptionedPairs:
     """(2 P,)"""
     kinds: tuple[str, ...]
     """kind of each pair, (P,)"""
+    images_choose: bool = True
+    """True where an image must choose its caption, too, for its pair to be right"""
 
     def embed(self, embedder: Embedder) -> tuple[Tensor, Tensor]:
         """Return embeddings of the images (P, 2, D) and of the captions (P, 2, D)."""
@@ -131,6 +133,7 @@ def open_hard_negatives(dataset: HardNegatives, sources: Sequence[Path]) -> Open
         fingerprint=fingerprint_strings([*dataset.images.keys(), *texts]),
         measure=partial(measure_hard_negatives, dataset),
         listings=dataset.images.listings(),
+        content=dataset,
         image_set=dataset.images.image_set(),
     )
 
@@ -144,6 +147,7 @@ def open_statements(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_statements, pairs),
         listings=pairs.images.listings(),
+        content=pairs,
         image_set=pairs.image_set(),
     )
 
@@ -157,5 +161,6 @@ def open_composition(pairs: CaptionedPairs, source: Path) -> OpenDataset:
         fingerprint=pairs.fingerprint(),
         measure=partial(measure_composition, pairs),
         listings=pairs.images.listings(),
+        content=pairs,
         image_set=pairs.image_set(),
     )

@@ -53,5 +53,6 @@ def open_captioned_images(dataset: RetrievalDataset, source: Path) -> OpenDatase
         fingerprint=fingerprint_strings([images.collection, *keys, *dataset.captions, *map(str, owners)]),
         measure=partial(measure, dataset),
         listings=image_listings(images, keys),
+        content=dataset,
         image_set=listing_hash(keys),
     )

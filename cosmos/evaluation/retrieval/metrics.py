@@ -105,10 +105,10 @@ def retrieval_chance(num_images: int, caption_to_image: Tensor) -> Figures:
 
 def _similarities(queries: Tensor, candidates: Tensor) -> Iterable[Tensor]:
     """Return chunks of rows of queries x candidates."""
-    return (chunk @ candidates.T for chunk in _split_rows(queries, len(candidates)))
+    return (chunk @ candidates.T for chunk in split_rows(queries, len(candidates)))
 
 
-def _split_rows(rows: Tensor, num_candidates: int) -> tuple[Tensor, ...]:
+def split_rows(rows: Tensor, num_candidates: int) -> tuple[Tensor, ...]:
     """Return the rows in chunks of the same size, give or take one.
 
     No lone row is left at the end: other kernels multiply it, which round otherwise and would hide ties.

@@ -115,6 +115,7 @@ def open_masked_images(source: SegmentationSource, stems: Sequence[str], params:
         measure=partial(measure, dataset, attention),
         pictures=partial(segment_examples, dataset, attention),
         listings={folders.images: listing_hash([*keys, *mask_keys])},
+        content=dataset,
         image_set=listing_hash(keys),
     )
 

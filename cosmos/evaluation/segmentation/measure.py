@@ -36,6 +36,7 @@ from cosmos.evaluation.images import Images
 from cosmos.evaluation.prompts import IMAGENET_TEMPLATES
 from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.metrics import (
+    IGNORED_CLASS,
     confusion,
     cut_windows,
     hits_and_unions,
@@ -54,6 +55,9 @@ MAX_LONG_SIDE = 2048
 
 NUM_PICTURES = 8
 """Number of images that are shown of a dataset."""
+
+MAX_SEARCHED = 200
+"""Largest number of images that are searched for classes to show."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,13 @@ def segment_examples(
 ) -> list[SegmentedImage]:
     """Return some images of a dataset, with their pixels' classes by the first kind of attention."""
     numbers = range(0, len(dataset.images), max(1, len(dataset.images) // NUM_PICTURES))[:NUM_PICTURES]
+    return segment_images(dataset, attention, embedder, numbers)
+
+
+def segment_images(
+    dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder, numbers: Sequence[int]
+) -> list[SegmentedImage]:
+    """Return the images at these places, with their pixels' classes by the first kind of attention."""
     queries = _embed_queries(dataset, embedder)
 
     def segmented() -> list[SegmentedImage]:
@@ -149,6 +160,25 @@ def segment_examples(
         ]
 
     return on_every_rank(segmented)[0]
+
+
+def find_class_images(dataset: SegmentationDataset, classes: Sequence[int]) -> dict[int, int]:
+    """Return an image of each of these classes: the place of the one with most pixels of it.
+
+    No more than the first MAX_SEARCHED images are read; classes that have no pixel in them are left out.
+    Raises as `measure`.
+    """
+    most: dict[int, tuple[int, int]] = {}
+    for number in range(min(len(dataset.images), MAX_SEARCHED)):
+        labels = read_labels(dataset, number, dataset.images.read(number).size)
+        counts = labels[labels != IGNORED_CLASS].bincount(minlength=len(dataset.classes)).tolist()
+        most |= {label: max(most.get(label, (0, 0)), (counts[label], number)) for label in classes}
+    return {label: number for label, (pixels, number) in most.items() if pixels}
+
+
+def read_labels(dataset: SegmentationDataset, number: int, size: tuple[int, int]) -> Tensor:
+    """Return the classes of the pixels of an image of `size` (width, height); see `read_mask_labels`."""
+    return read_mask_labels(dataset.masks[number], size, len(dataset.classes), dataset.protocol)
 
 
 def _embed_queries(dataset: SegmentationDataset, embedder: Embedder) -> Tensor:
@@ -273,7 +303,7 @@ class _LabelledImages(Dataset[_LabelledImage | CosmosError]):
             image = dataset.images.read(number)
             if max(image.size) > MAX_ASPECT * min(image.size):
                 raise DamagedDataError(f"the image of {mask} is more than {MAX_ASPECT} times as long as wide")
-            labels = read_mask_labels(mask, image.size, len(dataset.classes), dataset.protocol)
+            labels = read_labels(dataset, number, image.size)
         except CosmosError as error:
             return error
         pixels = resize_image(image, resized_size(image.size, dataset.protocol.short_side, self._window))

@@ -27,9 +27,11 @@ from cosmos.evaluation.images import ImageFiles
 from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.measure import (
     SegmentationDataset,
+    find_class_images,
     measure,
     resize_image,
     resized_size,
+    segment_images,
 )
 from cosmos.evaluation.segmentation.metrics import IGNORED_CLASS
 from tests.evaluation.examples import COLOURS, ColourEncoder
@@ -356,3 +358,15 @@ def test_an_image_of_coco_object_takes_less_than_one_and_a_half_gigabytes_with_a
     command = [sys.executable, str(BENCHMARK), "--only", "ours", "--images", "1"]
     done = subprocess.run(command, check=True, capture_output=True)
     assert json.loads(done.stdout.splitlines()[-1])["peak_megabytes"] < 1500
+
+
+def test_each_class_is_found_in_the_image_that_has_most_of_it(tmp_path: Path) -> None:
+    dataset = stripes(tmp_path, (["red", "blue"], [0, 2]), (["red", "red"], [0, 0]), (["red"], [255]))
+    assert find_class_images(dataset, [2, 1, 0]) == {2: 0, 0: 1}
+
+
+def test_chosen_images_are_segmented_in_their_order(tmp_path: Path) -> None:
+    dataset = stripes(tmp_path, (["red"], [0]), (["green"], [1]), (["blue"], [2]))
+    pictures = segment_images(dataset, ["csa"], embedder(), [2, 0])
+    assert [int(picture.predicted[0, 0]) for picture in pictures] == [2, 0]
+    assert [picture.class_names for picture in pictures] == [("red", "green", "blue")] * 2

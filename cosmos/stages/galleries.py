@@ -1,0 +1,254 @@
+"""Galleries of a run: answers on single samples, from the embeddings that its evaluations kept."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain
+from typing import get_args
+
+import torch
+
+from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.figures import Figures
+from cosmos.config.machine import Machine
+from cosmos.config.params import Params
+from cosmos.distributed.group import process_group
+from cosmos.distributed.threads import computing_threads
+from cosmos.errors import CosmosError
+from cosmos.evaluation.answers import sample_answers
+from cosmos.evaluation.card import OpenDataset
+from cosmos.evaluation.embed import Embedder, Encoder
+from cosmos.evaluation.embedding_cache import CacheFolder
+from cosmos.evaluation.retrieval.measure import RetrievalDataset
+from cosmos.evaluation.segmentation.measure import (
+    SegmentationDataset,
+    find_class_images,
+    segment_examples,
+    segment_images,
+)
+from cosmos.evaluation.suite import suites
+from cosmos.report.galleries.classes import class_family
+from cosmos.report.galleries.content import (
+    Answers,
+    DatasetGallery,
+    Galleries,
+    Missing,
+    ModelSight,
+    SegmentationAnswers,
+    SightExample,
+)
+from cosmos.report.segmentations import IGNORED_LABEL
+from cosmos.run.directory import RunDir
+from cosmos.run.results import ResultEntry, Results, complete_entry, supersedes
+from cosmos.stages.evaluate import (
+    MEASURING_TIMEOUT,
+    data_files,
+    open_on_every_rank,
+    segmentation_sample,
+)
+from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
+from cosmos.stages.gallery_sights import SightInput, see, sight_examples, sight_inputs
+
+NUM_WORST_CLASSES = 5
+"""Number of the classes that are segmented worst, of which an image each is shown."""
+
+MAX_NEW_EMBEDDINGS = 20_000
+"""Largest number of embeddings of a kind that are computed, where evaluations did not keep them."""
+
+
+@dataclass(frozen=True)
+class MeasuredDataset:
+    """Dataset that a run was measured on, as far as it can be opened now."""
+
+    suite: str
+    label: str
+    entry: ResultEntry
+    opened: OpenDataset | Missing
+
+    def gallery(self, model: str, answers: Answers | Missing) -> DatasetGallery:
+        """Return the gallery of a model's answers, or of the reason why there are none."""
+        return DatasetGallery(
+            self.suite, self.label, self.entry["data_hash"], self.entry["models"], model, answers
+        )
+
+
+@dataclass(frozen=True)
+class GallerySession:
+    """Run whose galleries are made: its checkpoint, its parameters, and where they are computed."""
+
+    run: RunDir
+    params: Params
+    machine: Machine
+    device: torch.device
+    quiet: bool
+
+    @cached_property
+    def subject(self) -> EvaluatedCheckpoint:
+        """Newest checkpoint of the run. Raises InputError where there is none."""
+        return find_evaluated_checkpoint(self.run, "", self.machine)
+
+    @property
+    def model(self) -> str:
+        """Model whose answers are shown: the teacher, if it is evaluated."""
+        models = self.params.evaluate.models
+        return "teacher" if "teacher" in models else models[-1]
+
+    def embedder(self, model: str, encoder: Encoder) -> Embedder:
+        """Return the embedder that evaluations of the run use, with what they kept."""
+        identity = self.subject.fingerprint(self.params, model, str(encoder.image_size))
+        cache = CacheFolder(self.run.embeddings / identity)
+        return Embedder(encoder, self.machine, cache, self.quiet, MAX_NEW_EMBEDDINGS)
+
+
+def measure_galleries(run: RunDir, params: Params, machine: Machine, quiet: bool = True) -> Galleries:
+    """Return what the models of a run's newest checkpoint see, and where one of them fails.
+
+    Samples are answered from the embeddings that evaluations kept; what these lack is computed. A part that
+    cannot be shown has its reason in its place: no error of ours is raised.
+    """
+    with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
+        session = GallerySession(run, params, machine, ranks.device, quiet)
+        measured, missing = measured_datasets(session)
+        galleries = Galleries(run.path.name, Missing("No photographs were looked at."), (), tuple(missing))
+        try:
+            return measure_models(session, measured, galleries)
+        except CosmosError as error:
+            shown = tuple(dataset.gallery(session.model, Missing(str(error))) for dataset in measured)
+            return replace(galleries, sights=Missing(str(error)), datasets=shown)
+
+
+def measured_datasets(session: GallerySession) -> tuple[list[MeasuredDataset], list[Missing]]:
+    """Return the datasets that the run was measured on, and reasons why suites have none."""
+    measured: list[MeasuredDataset] = []
+    missing: list[Missing] = []
+    for suite in get_args(SuiteName):
+        try:
+            entries = Results(session.run.result_file(suite), suite).entries()
+        except CosmosError as error:
+            missing.append(Missing(str(error)))
+            continue
+        if not entries:
+            remedy = f"`cosmos evaluate {suite} --run {session.run.path.name}` measures it"
+            missing.append(Missing(f"{suite}: the run was not measured; {remedy}."))
+        measured += [open_measured(session, suite, label, entry) for label, entry in entries.items()]
+    return measured, missing
+
+
+def open_measured(session: GallerySession, suite: str, label: str, entry: ResultEntry) -> MeasuredDataset:
+    """Return a dataset that was measured, opened if it is there, and if the results are of it."""
+    try:
+        opened: OpenDataset | Missing = open_same_data(session, suite, entry)
+    except CosmosError as error:
+        opened = Missing(f"{label} cannot be shown: {error}")
+    return MeasuredDataset(suite, label, entry, opened)
+
+
+def open_same_data(session: GallerySession, suite: str, entry: ResultEntry) -> OpenDataset | Missing:
+    """Return a dataset that was measured, or why it is not the same. Raises as cards open it."""
+    name, cards = entry["dataset"], suites(session.params.evaluate)[suite].cards
+    if entry["checkpoint_sha256"] != session.subject.sha256:
+        return Missing(f"The results are of another checkpoint, {entry['checkpoint']}, than the newest.")
+    if session.model not in entry["models"]:
+        return Missing(f"The {session.model} was not measured on it.")
+    if name not in cards:
+        return Missing(f"The parameters describe no dataset {name}.")
+    dataset = open_on_every_rank(cards[name], session.params, session.machine)
+    now = complete_entry(name, {"data": data_files(dataset), **dataset.size})
+    if not supersedes(now, entry):
+        return Missing("The data on this machine is other than what was measured.")
+    return dataset
+
+
+def measure_models(
+    session: GallerySession, measured: Sequence[MeasuredDataset], galleries: Galleries
+) -> Galleries:
+    """Return galleries with what each model sees and the answers of one. Raises errors of checkpoints."""
+    inputs: list[SightInput] | Missing | None = None
+    seen: dict[str, list[ModelSight]] = {}
+    for model, encoder in session.subject.encoders(session.params, session.device):
+        inputs = choose_photographs(session, measured, encoder) if inputs is None else inputs
+        if not isinstance(inputs, Missing):
+            seen[model] = see(encoder, inputs, session.params.evaluate.segmentation.attention[0])
+        if model == session.model:
+            embedder = session.embedder(model, encoder)
+            shown = tuple(dataset.gallery(model, answer(session, dataset, embedder)) for dataset in measured)
+            galleries = replace(galleries, datasets=shown)
+    return replace(galleries, sights=sights_of(inputs, seen))
+
+
+def sights_of(
+    inputs: list[SightInput] | Missing | None, seen: Mapping[str, Sequence[ModelSight]]
+) -> tuple[SightExample, ...] | Missing:
+    """Return photographs with maps, or the reason why there are none."""
+    if isinstance(inputs, Missing):
+        return inputs
+    return sight_examples(inputs or [], seen)
+
+
+def choose_photographs(
+    session: GallerySession, measured: Sequence[MeasuredDataset], encoder: Encoder
+) -> list[SightInput] | Missing:
+    """Return photographs with captions of the first dataset of retrieval that there is, or a reason."""
+    try:
+        dataset = next(captioned_photographs(session, measured), None)
+        return (
+            sight_inputs(dataset, encoder)
+            if dataset
+            else Missing("No dataset has photographs with captions.")
+        )
+    except CosmosError as error:
+        return Missing(f"No photographs with captions: {error}")
+
+
+def captioned_photographs(
+    session: GallerySession, measured: Sequence[MeasuredDataset]
+) -> Iterator[RetrievalDataset]:
+    """Yield datasets of retrieval: those that were measured, then those that the parameters ask for."""
+    opened = (dataset.opened for dataset in measured)
+    contents = (dataset.content for dataset in opened if isinstance(dataset, OpenDataset))
+    requested = (
+        open_on_every_rank(card, session.params, session.machine).content
+        for card in suites(session.params.evaluate)["retrieval"].requested()
+    )
+    for content in chain(contents, requested):
+        if isinstance(content, RetrievalDataset):
+            yield content
+
+
+def answer(session: GallerySession, measured: MeasuredDataset, embedder: Embedder) -> Answers | Missing:
+    """Return a model's answers on a dataset, or the reason why there are none."""
+    if isinstance(measured.opened, Missing):
+        return measured.opened
+    content = measured.opened.content
+    try:
+        if isinstance(content, SegmentationDataset):
+            figures = measured.entry["models"][session.model]
+            return segmentation_answers(session, content, figures, embedder)
+        return sample_answers(content, embedder)
+    except CosmosError as error:
+        return Missing(str(error))
+
+
+def segmentation_answers(
+    session: GallerySession, dataset: SegmentationDataset, figures: Figures, embedder: Embedder
+) -> SegmentationAnswers | Missing:
+    """Return segmentations of some images, and of one of each of the classes that are segmented worst."""
+    names, attention = dataset.names, session.params.evaluate.segmentation.attention
+    if len(names) > IGNORED_LABEL:
+        return Missing(f"{len(names):,} classes are more than a picture has colours for.")
+    places = find_class_images(dataset, worst_classes(names, figures))
+    numbers = list(dict.fromkeys(places.values()))
+    segmented = segment_images(dataset, attention, embedder, numbers) if numbers else []
+    samples = dict(zip(numbers, map(segmentation_sample, segmented), strict=True))
+    return SegmentationAnswers(
+        names,
+        tuple(map(segmentation_sample, segment_examples(dataset, attention, embedder))),
+        {names[label]: samples[number] for label, number in places.items()},
+    )
+
+
+def worst_classes(names: Sequence[str], figures: Figures) -> list[int]:
+    """Return the classes with the lowest figures, the lowest first."""
+    family = class_family(figures)
+    measured = [label for label, name in enumerate(names) if f"{family}{name}" in figures]
+    return sorted(measured, key=lambda label: figures[f"{family}{names[label]}"])[:NUM_WORST_CLASSES]
