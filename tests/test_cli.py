@@ -217,6 +217,13 @@ def test_resolved_parameters_are_printed_or_written_down(tmp_path: Path) -> None
     assert (params["name"], params["pretrain"]["epochs"]) == ("clip", 5)
 
 
+def test_experiments_without_names_are_a_table_and_names_are_whole() -> None:
+    lines = cosmos("experiments").stdout.splitlines()
+    assert lines[0].split() == ["experiment", "data", "model", "GPUs", "per", "GPU"]
+    assert any(line.startswith("vitb16-cc3m ") for line in lines)
+    assert not any(line.endswith(" ") for line in lines[1:])
+
+
 def test_a_dry_run_of_a_sweep_has_the_number_of_trials_that_is_asked_for() -> None:
     assert "\n5 trials of " in cosmos("sweep", "demo", "--trials", "5", "--dry-run").stdout
 

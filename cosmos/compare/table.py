@@ -13,8 +13,9 @@ from rich.text import Text
 
 from cosmos.compare.comparison import Comparison, Contender, mark_of_data
 from cosmos.config.figures import is_caveat, is_cost, repeated_result
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import UNLIMITED_WIDTH, printable
 from cosmos.registry.sweep_difference import describe_origin
+from cosmos.report.columns import text_width
 from cosmos.report.terminal import Terminal, plain_text
 from cosmos.report.text import format_parameter, parameter_label
 from cosmos.run.statistics.intervals import LEVEL_TEXT
@@ -70,6 +71,8 @@ class ComparisonTable:
 
     headings: tuple[str, ...]
     blocks: tuple[RowBlock, ...]
+    has_contender_rows: bool = False
+    """rows are contenders; otherwise the columns are"""
 
 
 def comparison_table(comparison: Comparison) -> ComparisonTable:
@@ -130,7 +133,7 @@ def contenders_as_rows(comparison: Comparison) -> ComparisonTable:
     )
     labels = unique_parameter_labels(comparison.params)
     headings = ("state", *(["seeds"] if seeds else []), *figures, *labels)
-    return ComparisonTable(headings, (RowBlock("", rows),))
+    return ComparisonTable(headings, (RowBlock("", rows),), has_contender_rows=True)
 
 
 def shown_figures(comparison: Comparison) -> list[str]:
@@ -185,15 +188,16 @@ def print_comparison(comparison: Comparison) -> None:
     """Print the table as far as there is room in the terminal, and remarks below it."""
     console, table = Terminal(), comparison_table(comparison)
     num_columns = count_fitting_columns(table, console.width)
-    console.print(rich_table(table, num_columns, console.width))
-    for line in [*omission_remarks(table, num_columns), *comparison_remarks(comparison)]:
+    max_rows = MAX_TERMINAL_ROWS if console.width < UNLIMITED_WIDTH else None
+    console.print(rich_table(table, num_columns, console.width, max_rows), crop=False)
+    for line in [*omission_remarks(table, num_columns, max_rows), *comparison_remarks(comparison)]:
         console.print(plain_text(printable(line)))
 
 
 def count_fitting_columns(table: ComparisonTable, width: int) -> int:
-    """Return the number of columns to show: all of a few, or as many as fit into `width` characters."""
+    """Return the number of columns to show: all contenders, or as many as fit into `width` beside them."""
     total = len(table.headings)
-    if total <= MAX_COLUMN_CONTENDERS:
+    if not table.has_contender_rows:
         return total
     return max(1, sum(table_width(table, number + 1) <= width for number in range(total)))
 
@@ -207,30 +211,47 @@ def table_width(table: ComparisonTable, num_columns: int) -> int:
 def column_width(table: ComparisonTable, column: int) -> int:
     """Return the characters of a column that has room for its values and for a part of its heading."""
     values = [row.cells[column].text for block in table.blocks for row in block.rows]
-    widest = min(max(map(len, values)), MAX_CELL_WIDTH) + len(BEST_MARK)
-    return max(widest, min(len(table.headings[column]), MAX_HEADING_WIDTH))
+    widest = min(max(map(text_width, values)), MAX_CELL_WIDTH) + len(BEST_MARK)
+    return max(widest, min(text_width(table.headings[column]), MAX_HEADING_WIDTH))
+
+
+def natural_column_width(table: ComparisonTable, column: int) -> int:
+    """Return the characters of a column in which nothing is folded."""
+    values = [row.cells[column].text for block in table.blocks for row in block.rows]
+    return max(max(map(text_width, values)) + len(BEST_MARK), text_width(table.headings[column]))
 
 
 def name_width(table: ComparisonTable) -> int:
-    """Return the characters that the names of the rows take at least, with the gap after them."""
-    longest = max(len(row.name) for block in table.blocks for row in block.rows)
-    return min(longest, MAX_CELL_WIDTH) + COLUMN_GAP
+    """Return the characters that the names of the rows take at least, with the gap after them.
+
+    Those of contenders are not folded.
+    """
+    longest = max(text_width(row.name) for block in table.blocks for row in block.rows)
+    return (longest if table.has_contender_rows else min(longest, MAX_CELL_WIDTH)) + COLUMN_GAP
 
 
-def rich_table(table: ComparisonTable, num_columns: int, width: int) -> Table:
+def column_widths(table: ComparisonTable, num_columns: int, width: int) -> list[int]:
+    """Return the characters of the first columns, which are folded where lines of `width` have no room."""
+    natural = [natural_column_width(table, number) for number in range(num_columns)]
+    if name_width(table) + sum(fit + COLUMN_GAP for fit in natural) <= width:
+        return natural
+    share = max(1, (width - name_width(table)) // num_columns - COLUMN_GAP)
+    room = share if table_width(table, num_columns) > width else width
+    return [min(column_width(table, number), room) for number in range(num_columns)]
+
+
+def rich_table(table: ComparisonTable, num_columns: int, width: int, max_rows: int | None) -> Table:
     """Return the first columns as a table of Rich; the best values are marked, and green."""
     rich = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     rich.add_column("", overflow="fold", min_width=name_width(table) - COLUMN_GAP)
-    share = max(1, (width - name_width(table)) // num_columns - COLUMN_GAP)
-    room = share if table_width(table, num_columns) > width else width
-    widths = [min(column_width(table, number), room) for number in range(num_columns)]
+    widths = column_widths(table, num_columns, width)
     for heading, fit in zip(table.headings, widths, strict=False):
         rich.add_column(plain_text(printable(heading)), justify="right", overflow="fold", width=fit)
     left = width - sum(fit + COLUMN_GAP for fit in widths)
     for block in table.blocks:
         if block.title:
             rich.add_row(plain_text(block.title, style="bold"))
-        for row in block.rows[:MAX_TERMINAL_ROWS]:
+        for row in block.rows[:max_rows]:
             name = plain_text(fold_name(printable(row.name), left), style="bold" if row.is_winner else "")
             rich.add_row(name, *map(rich_cell, row.cells[:num_columns]))
         rich.add_section()
@@ -254,9 +275,9 @@ def rich_cell(cell: ComparisonCell) -> Text:
     return plain_text(f"{printable(cell.text)}{' ' * len(BEST_MARK)}")
 
 
-def omission_remarks(table: ComparisonTable, num_columns: int) -> Iterator[str]:
+def omission_remarks(table: ComparisonTable, num_columns: int, max_rows: int | None) -> Iterator[str]:
     """Yield lines on the rows and columns that only the page shows."""
-    hidden = sum(len(block.rows[MAX_TERMINAL_ROWS:]) for block in table.blocks)
+    hidden = sum(len(block.rows) - len(block.rows[:max_rows]) for block in table.blocks)
     if hidden:
         yield f"and {hidden} more rows, which the page has"
     if table.headings[num_columns:]:

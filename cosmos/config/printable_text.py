@@ -7,6 +7,8 @@ colours, `cosmos.report.terminal`; none of them interprets markup.
 """
 
 import logging
+import os
+import shutil
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -50,6 +52,25 @@ def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:
     print(printable_lines(text), file=stream, end=end, flush=True)
 
 
+UNLIMITED_WIDTH = 1_000_000
+"""Characters of a line that is cut nowhere."""
+
+
+def output_width() -> int:
+    """Return the characters of a line of the output: those of a terminal, or COLUMNS; otherwise any number.
+
+    `watch` reads from a pipe, and sets COLUMNS.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    is_limited = is_terminal(sys.stdout) or (columns.isdecimal() and int(columns) > 0)
+    return shutil.get_terminal_size().columns if is_limited else UNLIMITED_WIDTH
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Return True for a stream that a person sees; False for a pipe or a file, and where there is none."""
+    return stream is not None and stream.isatty()
+
+
 def escape_unencodable() -> None:
     """Have output show as escapes what its encoding lacks: Latin-1, or the ASCII of a locale, lacks much."""
     for stream in (sys.stdout, sys.stderr):
@@ -84,6 +105,18 @@ class ErrorStream:
 def error_stream() -> IO[str]:
     """Return the stream of progress bars."""
     return cast(IO[str], ErrorStream())
+
+
+class NewestErrorStream:
+    """Error stream for messages: the one of each moment, which a progress bar replaces to be below them."""
+
+    def write(self, text: str) -> None:
+        """Write a text."""
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Show what was written."""
+        sys.stderr.flush()
 
 
 class PrintableFormatter(logging.Formatter):

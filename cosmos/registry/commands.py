@@ -13,7 +13,7 @@ from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
-from cosmos.config.printable_text import print_text, printable
+from cosmos.config.printable_text import UNLIMITED_WIDTH, is_terminal, output_width, print_text, printable
 from cosmos.errors import InputError
 from cosmos.registry.index import list_runs, run_names
 from cosmos.registry.query import (
@@ -59,6 +59,9 @@ MIXED_NOTE = "@: figures of different data, which do not compare; `cosmos runs s
 
 NOTE_COLUMNS = ("tags", "started", "breaches", "problem")
 """Last of the columns that a table shows unless others are asked for."""
+
+KEPT_COLUMNS = 2
+"""Number of columns that a table has in any terminal: name and status."""
 
 MAX_TERMINAL_RUNS = 50
 """Largest number of runs that a terminal shows, unless more are asked for."""
@@ -113,13 +116,14 @@ class QueriedRuns:
         return [{key: row[key] for key in columns if key in row} for row in rows]
 
     def print_table(self, rows: Sequence[RunRow], columns: Sequence[str], sorted_by: str = "name") -> None:
-        """Print rows as a table with the query's columns, or else with `columns`."""
+        """Print rows as a table with the query's columns, or else those of `columns` that have room."""
         if not rows:
             print_text(f"none of {len(self.records)} runs matches")
             return
-        shown = self.columns or columns
+        shown, width = (self.columns, UNLIMITED_WIDTH) if self.columns else (columns, output_width())
         mixed = mixed_figures(rows, [*shown, sorted_by])
-        print_text("\n".join([*table_lines(rows, shown), *([MIXED_NOTE] if mixed else [])]))
+        lines = table_lines(rows, shown, width, KEPT_COLUMNS)
+        print_text("\n".join([*lines, *([MIXED_NOTE] if mixed else [])]))
 
 
 def query_runs(query: RunQuery, machine: Machine) -> QueriedRuns:
@@ -153,7 +157,7 @@ def print_runs(
     answer = QueriedRuns(query, records)
     key = answer.resolve(sort.removeprefix("-"))
     rows = sort_rows(answer.rows, key, descending=sort.startswith("-"))
-    in_terminal = not quiet and sys.stdout.isatty()
+    in_terminal = not quiet and is_terminal(sys.stdout)
     shown = rows[: limit or (MAX_TERMINAL_RUNS if in_terminal else None)]
     if not quiet:
         answer.print_table(shown, usual_columns(shown), sorted_by=key)

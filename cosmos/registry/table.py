@@ -3,19 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cosmos.config.number_text import format_number
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import UNLIMITED_WIDTH, printable
 from cosmos.registry.query import RowValue, RunRow, data_mark, data_version, mixed_figures, value_text
+from cosmos.report.columns import COLUMN_GAP, fitting_columns, gaps_to_widest, no_room_remark, text_width
 
 ABSENT = "-"
 MAX_CELL = 400
 """Characters of a cell; `cosmos runs show` has all of them."""
-COLUMN_SEPARATOR = "  "
+COLUMN_SEPARATOR = " " * COLUMN_GAP
 
 
-def table_lines(rows: Sequence[RunRow], columns: Sequence[str]) -> list[str]:
+def table_lines(
+    rows: Sequence[RunRow], columns: Sequence[str], width: int = UNLIMITED_WIDTH, kept: int = 0
+) -> list[str]:
     """Return the lines of a table: headings, with a line for each part of a path, then rows.
 
-    Figures of a column that are of different data are marked with it.
+    Figures of a column that are of different data are marked with it. A column, but of the first `kept`, for
+    which lines of `width` characters have no room is left out, and named in a last line.
     """
     mixed = mixed_figures(rows, columns)
     headings = [heading_parts(column) for column in columns]
@@ -24,7 +28,11 @@ def table_lines(rows: Sequence[RunRow], columns: Sequence[str]) -> list[str]:
         column_texts([""] * (height - len(heading)) + heading, column, rows, is_mixed=column in mixed)
         for column, heading in zip(columns, headings, strict=True)
     ]
-    return [COLUMN_SEPARATOR.join(line).rstrip() for line in zip(*texts, strict=True)]
+    fitting = fitting_columns([text_width(column[0]) for column in texts], width, kept)
+    left_out = [columns[number] for number in range(len(columns)) if number not in fitting]
+    lines = zip(*(texts[number] for number in fitting), strict=True)
+    remark = [no_room_remark(left_out)] if left_out else []
+    return [*(COLUMN_SEPARATOR.join(line).rstrip() for line in lines), *remark]
 
 
 def heading_parts(key: str) -> list[str]:
@@ -42,9 +50,9 @@ def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow], *,
         width = max(map(len, marks))
         cells = [f"{cell} {mark:{width}}" for cell, mark in zip(cells, marks, strict=True)]
     texts = [*heading, *cells]
-    width = max(map(len, texts))
+    gaps = gaps_to_widest(texts)
     is_text = any(isinstance(row.get(column), str | tuple | bool) for row in rows)
-    return [text.ljust(width) if is_text else text.rjust(width) for text in texts]
+    return [text + gap if is_text else gap + text for text, gap in zip(texts, gaps, strict=True)]
 
 
 def format_cell_value(value: RowValue) -> str:

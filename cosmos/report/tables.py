@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from rich import box
-from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from cosmos.config.figures import (
     IMAGE_TO_TEXT,
@@ -35,7 +33,7 @@ from cosmos.config.number_text import format_share
 from cosmos.config.printable_text import printable
 from cosmos.report.markdown import markdown_text
 from cosmos.report.published import differences_to_published
-from cosmos.report.terminal import plain_text
+from cosmos.report.terminal import Terminal, plain_text
 from cosmos.run.results import overall_figures
 from cosmos.run.statistics.intervals import LEVEL_TEXT, interval_of
 
@@ -107,8 +105,8 @@ class ScoreTable:
 
 _ABSENT = "-"
 
-_NAMES_WIDTH = 15
-"""Number of characters of a line of names in the terminal: those that retrieval leaves of eighty."""
+_HEADING_WIDTH = 4
+"""Characters of a line of a heading in the terminal, at least."""
 
 _SIGNED = "+z"
 """Sign of a format: always a plus or minus, and no minus before what rounds to zero."""
@@ -153,33 +151,29 @@ _MIN_SHARE_OF_TIES = 0.0005
 """Smallest share of ties that is noted: among many candidates, a few floats are equal by accident."""
 
 
-def results_table(title: str, suite: str, measured: Sequence[DatasetScores]) -> Group:
-    """Return results of a suite as tables for the terminal, one for each checkpoint and set of metrics.
+def print_results(title: str, suite: str, measured: Sequence[DatasetScores], terminal: Terminal) -> None:
+    """Print results of a suite as tables, one for each checkpoint and set of metrics.
 
     A dataset has a row for each model and one for the margins of its intervals, one for published figures,
     one for the difference of the teacher (or baseline) to them, and one for guessing. Shares are in percent;
     ranks count from 1; `-`: no value.
     """
-    parts: list[Text | Table] = []
     for (checkpoint, columns), part in _group_by_table(suite, measured).items():
-        notes = map(plain_text, _notes(part, printable))
-        parts += [
-            plain_text(printable(f"{title}: {checkpoint}")),
-            _table(columns, part),
-            *notes,
-            plain_text(""),
-        ]
-    return Group(*parts)
+        terminal.print(plain_text(printable(f"{title}: {checkpoint}")), soft_wrap=True)
+        terminal.print_table(_table(columns, part))
+        for note in _notes(part, printable):
+            terminal.print(plain_text(note))
+        terminal.print()
 
 
 def results_markdown(title: str, suite: str, measured: Sequence[DatasetScores]) -> str:
-    """Return the tables of `results_table` in Markdown, each with the title above it and its notes below."""
+    """Return the tables of `print_results` in Markdown, each with the title above it and its notes below."""
     tables = _group_by_table(suite, measured).items()
     return "\n".join(_markdown(f"{title}: {name}", columns, part) for (name, columns), part in tables)
 
 
 def score_tables(suite: str, measured: Sequence[DatasetScores]) -> list[ScoreTable]:
-    """Return the tables of `results_table` as plain text, in which names are as they were given."""
+    """Return the tables of `print_results` as plain text, in which names are as they were given."""
     return [
         ScoreTable(
             checkpoint=checkpoint,
@@ -211,28 +205,20 @@ def _own_columns(scores: DatasetScores) -> tuple[MetricColumn, ...]:
 
 
 def _table(columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> Table:
-    """Return a table that folds headings and names where there is no room for them, but no figure."""
-    blocks = [
-        (plain_text(_folded(scores.dataset), style="bold"), _rows(scores, columns)) for scores in measured
-    ]
+    """Return a table that folds headings where there is no room for them, but no name and no figure."""
+    blocks = [(scores.dataset, _rows(scores, columns)) for scores in measured]
     rows = [row for _, block in blocks for row in block]
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
-    table.add_column("", overflow="fold", width=_NAMES_WIDTH)
+    table.add_column("")
     for number, column in enumerate(columns):
         heading = plain_text(re.sub("[ _]", "\n", printable(column.heading)))
         widest = max(len(row.cells[number]) for row in rows)
-        table.add_column(heading, justify="right", overflow="fold", min_width=widest)
+        table.add_column(heading, justify="right", overflow="fold", min_width=max(widest, _HEADING_WIDTH))
     for dataset, block in blocks:
-        table.add_row(dataset)
+        table.add_row(plain_text(printable(dataset), style="bold"))
         for row in block:
             table.add_row(plain_text(f"  {printable(row.name)}"), *row.cells, style=row.style)
     return table
-
-
-def _folded(dataset: str) -> str:
-    """Return a dataset's name for the terminal, with the hash of its data whole in a line."""
-    name = printable(dataset)
-    return name if len(name) <= _NAMES_WIDTH else name.replace("@", "\n@")
 
 
 def _markdown(title: str, columns: Sequence[MetricColumn], measured: Sequence[DatasetScores]) -> str:

@@ -35,7 +35,7 @@ def print_search_space(sweep: Sweep, trials: int) -> None:
         table.add_row(*map(printable, cells))
     console = Terminal()
     console.print(f"{sweep.name}: {sweep.file.about}")
-    console.print(table)
+    console.print_table(table, kept=2)
     goals = ", ".join(f"{objective.goal} {objective.figure}" for objective in sweep.file.objectives)
     file = sweep.file
     if limits := describe_limits(sweep):
@@ -92,7 +92,7 @@ def print_conclusion(conclusion: SweepConclusion, sweep: Sweep) -> None:
     for candidate in conclusion.candidates[:MAX_CANDIDATES]:
         table.add_row(*candidate_cells(candidate, searched), style="bold" if candidate.is_best else "")
     console.print(f"{conclusion.sweep}: {', '.join(figures)}")
-    console.print(table)
+    console.print_table(table, kept=3 + len(figures))
     for line in conclusion_remarks(conclusion):
         console.print(line, soft_wrap=True)
 

@@ -132,7 +132,7 @@ def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: M
         for item in listed:
             console.print(plain_text(f"{item.suite}: {item.name}", "bold"), dataset_details(item), "")
         return
-    console.print(datasets_table(listed))
+    console.print_table(datasets_table(listed), kept=2)
     console.print(
         f"below {machine.datasets_root}; `cosmos datasets NAME` shows the layout of one", style="dim"
     )
@@ -141,8 +141,10 @@ def print_datasets(listed: Sequence[DatasetListing], in_detail: bool, machine: M
 def datasets_table(listed: Sequence[DatasetListing]) -> Table:
     """Return a table with a row for each dataset, suite by suite."""
     rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for heading in ("dataset", "here", "size", "licence"):
-        rows.add_column(heading, overflow="fold")
+    rows.add_column("dataset")
+    rows.add_column("here")
+    rows.add_column("size", overflow="fold")
+    rows.add_column("licence", overflow="fold")
     for suite, items in groupby(listed, key=lambda item: item.suite):
         rows.add_row(plain_text(suite, "bold"))
         for item in items:

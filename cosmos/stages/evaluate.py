@@ -28,7 +28,7 @@ from cosmos.evaluation.suite import suites
 from cosmos.evaluation.value_file import write_image_values
 from cosmos.report.published import PUBLISHED_CHECKPOINTS
 from cosmos.report.segmentations import IGNORED_LABEL, SegmentationSample, segmentation_sheet
-from cosmos.report.tables import results_table
+from cosmos.report.tables import print_results
 from cosmos.report.terminal import Terminal
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
@@ -326,7 +326,7 @@ def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, 
         hashes = {name: entry["data_hash"] for name, entry in measured.items()}
         now = {k: entry for k, entry in entries.items() if hashes.get(entry["dataset"]) == entry["data_hash"]}
         rows = [dataset_scores(suite, label, entry) for label, entry in now.items()]
-        Terminal().print(results_table(suite, suite, rows))
+        print_results(suite, suite, rows, Terminal())
         print_text(f"results: {results.path}")
 
 

@@ -24,6 +24,7 @@ from cosmos.config.number_text import format_share
 from cosmos.config.printable_text import printable
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
+from cosmos.report.columns import fitting_columns, gaps_to_widest, text_width
 from cosmos.report.published import published_figures
 from cosmos.report.terminal import Terminal, plain_text
 
@@ -77,10 +78,10 @@ def list_experiments(names: Sequence[str], machine: Machine, quiet: bool = False
     They are printed, too, unless `quiet`. An experiment whose file is wrong or missing is listed with its
     problem; `refuse_invalid_experiments` makes an error of it.
     """
-    names = names or experiment_names()
-    if not names:
+    chosen = names or experiment_names()
+    if not chosen:
         raise InputError(f"{EXPERIMENTS}: holds no experiments; run from the root of the project")
-    listed = [inspect_experiment(name, machine) for name in names]
+    listed = [inspect_experiment(name, machine) for name in chosen]
     if not quiet:
         print_experiments(listed, bool(names))
     return listed
@@ -166,7 +167,7 @@ def print_experiments(listed: Sequence[ExperimentListing], in_detail: bool) -> N
         for item in listed:
             console.print(plain_text(printable(item.name), "bold"), experiment_details(item), "")
         return
-    console.print(experiments_table(listed))
+    console.print(experiments_table(listed, console.width))
     console.print(
         "GPUs: nodes x GPUs of each; per GPU: samples of a step; figures in percent. "
         "`cosmos experiments NAME` shows all of one",
@@ -174,18 +175,22 @@ def print_experiments(listed: Sequence[ExperimentListing], in_detail: bool) -> N
     )
 
 
-def experiments_table(listed: Sequence[ExperimentListing]) -> Group:
-    """Return an aligned line for each experiment, with its description and expectation below."""
+def experiments_table(listed: Sequence[ExperimentListing], width: int) -> Group:
+    """Return a line for each experiment, of columns that have room, with what it is and expects below."""
     rows = [_HEADINGS, *(experiment_cells(item) for item in listed)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    columns = [
+        [cell + gap for cell, gap in zip(column, gaps_to_widest(column), strict=True)]
+        for column in zip(*rows, strict=True)
+    ]
+    fitting = fitting_columns([text_width(column[0]) for column in columns], width, kept=1)
     heading, *lines = (
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        "  ".join(row).rstrip() for row in zip(*(columns[number] for number in fitting), strict=True)
     )
     parts: list[RenderableType] = [plain_text(heading, "underline")]
     for item, line in zip(listed, lines, strict=True):
         parts += [
             plain_text(line, "bold"),
-            *(Padding(words, (0, 0, 0, 2)) for words in experiment_remarks(item)),
+            *(Padding(words, (0, 0, 0, 2), expand=False) for words in experiment_remarks(item)),
         ]
     return Group(*parts)
 
