@@ -14,7 +14,13 @@ from typing import NoReturn
 from cosmos.cli.commands import COMMANDS, DESCRIPTION
 from cosmos.cli.output import discard_output, flush_output, is_output_closed
 from cosmos.cli.parser import CommandParser
-from cosmos.config.printable_text import PrintableFormatter, escape_unencodable, print_text
+from cosmos.config.printable_text import (
+    NewestErrorStream,
+    PrintableFormatter,
+    escape_unencodable,
+    is_terminal,
+    print_text,
+)
 from cosmos.distributed.stop_signals import ctrl_c_outcome, heed_stop_signals, was_stopped
 from cosmos.errors import CosmosError, InputError, Interrupted, error_class, summarize_error
 
@@ -97,8 +103,8 @@ def parse_command(arguments: Sequence[str]) -> str:
 def set_up_logging() -> None:
     """Send log messages of the library to the error stream."""
     # a terminal has the progress bar; a job's log has a line where metrics.jsonl has one
-    level = logging.WARNING if sys.stderr and sys.stderr.isatty() else logging.INFO
-    logging.basicConfig(stream=sys.stderr)
+    level = logging.WARNING if is_terminal(sys.stderr) else logging.INFO
+    logging.basicConfig(stream=NewestErrorStream())
     handler = logging.getLogger().handlers[0]
     handler.setFormatter(PrintableFormatter("%(message)s"))
     handler.setLevel(level)

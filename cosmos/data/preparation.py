@@ -25,15 +25,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from cosmos.config.disk_reading import find_paths
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
-from cosmos.config.printable_text import error_stream, printable
+from cosmos.config.printable_text import printable
+from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.demo_world import are_evaluation_sets_written, write_evaluation_sets
 from cosmos.data.folders import check_utf8, list_names
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
@@ -289,7 +289,7 @@ def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
     }
     to_do = {number: task for number, task in enumerate(plan.tasks) if number not in outcomes}
     columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TextColumn(plan.unit, markup=False))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(file=error_stream())) as progress:
+    with ProgressBar(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("prepare", total=sum(task.num_inputs for task in plan.tasks))
         progress.advance(bar, sum(plan.tasks[number].num_inputs for number in outcomes))
         with _telling_what_is_kept(outcomes, len(plan.tasks)):

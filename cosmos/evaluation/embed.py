@@ -9,15 +9,15 @@ from functools import cached_property
 from typing import Protocol, TypeVar
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.nn.functional import normalize
 from torch.utils.data import DataLoader, Dataset
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.machine import Machine
-from cosmos.config.printable_text import error_stream, printable
+from cosmos.config.printable_text import printable
+from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.device_memory import explaining_full_gpus
@@ -234,9 +234,7 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(file=error_stream())
-    hidden = quiet or rank() > 0 or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with ProgressBar(*columns, is_shown=not quiet and rank() == 0, transient=True) as bar:
         task = bar.add_task(printable(noun), total=total)
         yield lambda count: bar.advance(task, count)
 

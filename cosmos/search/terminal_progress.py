@@ -1,12 +1,10 @@
 """Progress of a sweep in a terminal: a bar, a line for each trial that begins or ends, the conclusion."""
 
-import sys
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
 from cosmos.config.printable_text import print_text
+from cosmos.config.progress_bar import ProgressBar
 from cosmos.errors import Interrupted
-from cosmos.report.terminal import Terminal
 from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun
@@ -21,11 +19,10 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
 
     Raises the errors of `SweepRun.trials`.
     """
-    console = Terminal(stderr=quiet)
-    console.print(sweep_run.introduction(), soft_wrap=True)
+    print_text(sweep_run.introduction(), to_errors=quiet)
     try:
         with trial_progress_bar() as bar:
-            run_trials_with_progress(sweep_run, bar, console)
+            run_trials_with_progress(sweep_run, bar, quiet)
     except (KeyboardInterrupt, Interrupted):
         name = sweep_run.sweep.id
         print_text(
@@ -39,25 +36,23 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
     return conclusion
 
 
-def run_trials_with_progress(sweep_run: SweepRun, bar: Progress, console: Terminal) -> None:
+def run_trials_with_progress(sweep_run: SweepRun, bar: ProgressBar, quiet: bool) -> None:
     """Run the trials of a sweep; print a line for each that begins or ends, and advance the bar."""
     task = bar.add_task("trials", total=sweep_run.num_trials)
     records: dict[str, TrialRecord] = {trial.name: trial for trial in sweep_run.folder.trials}
     for trial in sweep_run.trials():
         records[trial.name] = trial
-        console.print(describe_trial(trial), soft_wrap=True)
+        print_text(describe_trial(trial), to_errors=quiet)
         ended = sum(1 for record in records.values() if record.state in COUNTED_STATES)
         repeats = sum(1 for record in records.values() if record.seed)
         bar.update(task, completed=ended, total=sweep_run.num_trials + repeats)
 
 
-def trial_progress_bar() -> Progress:
-    """Return a progress bar of trials, which shows on a terminal only."""
-    return Progress(
+def trial_progress_bar() -> ProgressBar:
+    """Return a progress bar of trials."""
+    return ProgressBar(
         TextColumn("{task.description}", "bold", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Terminal(stderr=True),
-        disable=not sys.stderr.isatty(),
     )

@@ -11,13 +11,14 @@ from typing import Literal
 
 from rich import box
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from cosmos.config.disk_reading import find_paths, list_folder
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import print_text, printable
+from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.preparation import DATASET_PARAMS_FILE
 from cosmos.distributed.cores import usable_cores
@@ -149,10 +150,8 @@ def reading_threads() -> Iterator[ThreadPoolExecutor]:
 @contextmanager
 def reading_progress(num_bytes: int, quiet: bool) -> Iterator[Callable[[int], None]]:
     """Show a progress bar of bytes on a terminal, unless `quiet`; yield its function `advance`."""
-    console = Terminal(stderr=True)
     columns = TextColumn("verify"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+    with ProgressBar(*columns, is_shown=not quiet, transient=True) as bar:
         task = bar.add_task("", total=num_bytes)
         yield lambda count: bar.advance(task, count)
 
@@ -190,11 +189,11 @@ def print_verified(verified: Sequence[Verification]) -> None:
     """Print a table with a line for each result, and below it the problems."""
     rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for heading in ("name", "kind", "files", "size", "state"):
-        rows.add_column(heading, overflow="fold", justify="right" if heading in ("files", "size") else "left")
+        rows.add_column(heading, justify="right" if heading in ("files", "size") else "left")
     for item in verified:
         cells = item.name, item.kind, f"{item.num_files:,}", decimal(item.num_bytes), item.state
         rows.add_row(*map(printable, cells))
-    Terminal().print(rows)
+    Terminal().print_table(rows)
     for problem in (line for item in verified for line in (*item.problems, *item.unread)):
         print_text(problem)
 
