@@ -26,7 +26,7 @@ from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.stages.run_opening import open_submitted_run
 from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
-from cosmos.training.progress import StepPlan
+from cosmos.training.progress import StepPlan, describe_plan, plan_warnings
 from cosmos.training.step import Learner
 from cosmos.training.trainer import Trainer
 
@@ -72,6 +72,7 @@ def pretrain(
             )
             with trainer.lease.beating() if process.is_first else nullcontext():
                 if not trainer.is_complete:
+                    tell_plan(plan, data.order.num_samples, params, process, quiet)
                     confirm_data(data, process, machine)
                     on_first_rank(lambda: record_training(trainer, dataset, evaluate))
                     left = max(0, plan.last_step - trainer.step)
@@ -86,6 +87,13 @@ def pretrain(
     checkpoint = run.checkpoint(trainer.step)
     print_on_first_rank(f"checkpoint: {checkpoint}\nmetrics: {run.metrics}", process, quiet)
     return {"run": str(run.path), "checkpoint": str(checkpoint), "steps": trainer.step}
+
+
+def tell_plan(plan: StepPlan, num_samples: int, params: Params, process: ProcessRank, quiet: bool) -> None:
+    """Print the plan of a run before its first step, and log what hardly anybody means of it."""
+    print_on_first_rank(describe_plan(plan, num_samples, params.pretrain), process, quiet)
+    for warning in plan_warnings(plan, num_samples, params.pretrain) if process.is_first else ():
+        logger.warning(warning)
 
 
 def record_training(trainer: Trainer, dataset: DatasetVersion, evaluate: TrainingEvaluation) -> None:

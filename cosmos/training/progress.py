@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
+from cosmos.config.number_text import format_duration, format_number, format_share
+from cosmos.config.params import PretrainParams
 from cosmos.data.shards.damage import SampleDamage
+
+MEASURED_STEPS, MEASURED_SECONDS, FEWEST_STEPS = 20, 30.0, 3
+"""Steps, without a session's first one, by which the time that is left is estimated; or seconds, of a few."""
+
+MUCH = 0.1
+"""Share of the samples from which on it is worth a remark that an epoch leaves them out."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,75 @@ class StepPlan:
         """Return True when `step` ends an epoch after which models are evaluated; 0 epochs: never."""
         is_due = every_epochs > 0 and self.ends_epoch(step) and self.epoch(step) % every_epochs == 0
         return step > 0 and is_due
+
+
+def describe_plan(plan: StepPlan, num_samples: int, params: PretrainParams) -> str:
+    """Return a line on the steps of a run, its warm-up, and the samples that its epochs leave out."""
+    epochs, left_out = plan.total_steps // plan.steps_per_epoch, left_out_samples(plan, num_samples, params)
+    of_all = f"{left_out:,} of {num_samples:,} samples"
+    unseen = f"no step sees {of_all}" if epochs == 1 else f"each epoch leaves out {of_all}, others each time"
+    parts = [
+        f"{count_of(plan.total_steps, 'step')} of {count_of(params.batch_size, 'sample')}",
+        f"{count_of(epochs, 'epoch')} of {count_of(plan.steps_per_epoch, 'step')}",
+        f"warm-up: {count_of(params.warmup_steps, 'step')}",
+        *([unseen] if left_out else []),
+    ]
+    return "; ".join(parts)
+
+
+def left_out_samples(plan: StepPlan, num_samples: int, params: PretrainParams) -> int:
+    """Return the number of samples that an epoch does not see: they are less than a batch."""
+    return num_samples - plan.steps_per_epoch * params.batch_size
+
+
+def plan_warnings(plan: StepPlan, num_samples: int, params: PretrainParams) -> Iterator[str]:
+    """Yield remarks on a plan that hardly anybody means: a long warm-up, many samples that are left out."""
+    steps, warmup = plan.total_steps, params.warmup_steps
+    if warmup >= steps:
+        yield (
+            f"pretrain.warmup_steps: {warmup}, and the run has {count_of(steps, 'step')}: the learning rate "
+            f"ends at {format_share(steps / warmup)} of pretrain.learning_rate, and never falls; lower "
+            "it, or train longer"
+        )
+    left_out = left_out_samples(plan, num_samples, params)
+    if left_out > MUCH * num_samples:
+        smaller, rest = divmod(num_samples, plan.steps_per_epoch + 1)
+        yield (
+            f"pretrain.batch_size: {params.batch_size} leaves out {left_out:,} of {num_samples:,} samples in "
+            f"each epoch; {smaller} would leave out {rest or 'none'}"
+        )
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+class PaceEstimate:
+    """Estimate of the time that a session takes, from its first steps, but for the very first one."""
+
+    def __init__(self) -> None:
+        self.seconds_per_step = 0.0
+        """0 until enough steps have ended"""
+        self._ends: list[float] = []
+
+    @property
+    def is_known(self) -> bool:
+        """True once enough steps have ended."""
+        return self.seconds_per_step > 0
+
+    def add_step(self, seconds: float) -> None:
+        """Take in a step that ended after so many seconds of training."""
+        self._ends.append(seconds)
+        number, passed = len(self._ends) - 1, seconds - self._ends[0]
+        if number >= MEASURED_STEPS or (number >= FEWEST_STEPS and passed >= MEASURED_SECONDS):
+            self.seconds_per_step = passed / number
+
+    def describe(self, num_steps: int) -> str:
+        """Return a line on the time that a number of further steps takes."""
+        time_left = format_duration(num_steps * self.seconds_per_step)
+        pace = format_number(self.seconds_per_step)
+        return f"about {time_left} left: {count_of(num_steps, 'step')} at {pace} s each, without evaluations"
 
 
 @dataclass
@@ -95,6 +172,15 @@ class Stopwatch:
     def __init__(self, counters: Counters, num_ranks: int) -> None:
         self.counters, self.num_ranks = counters, num_ranks
         self.lap, self.read_at = Lap(), time.perf_counter()
+        self.pace = PaceEstimate()
+
+    def measure_pace(self) -> bool:
+        """Count a step that has ended towards the pace; return True for the one that makes it known."""
+        if self.pace.is_known:
+            return False
+        self.read()
+        self.pace.add_step(self.counters.seconds)
+        return self.pace.is_known
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

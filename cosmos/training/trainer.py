@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_number
-from cosmos.config.printable_text import error_stream
+from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
 from cosmos.data.shards.damage import SampleDamage
@@ -124,6 +123,7 @@ class Trainer:
                 self.prepare_saves()
                 bar.update(task, completed=self.step, loss=f"loss {format_number(result.mean_loss)}")
                 self.report(metrics, result, len(batch))
+                self.estimate_time()
                 if self.is_save_due(result):
                     self.begin_save()
                 self.heed(result.flags, feed)
@@ -233,6 +233,12 @@ class Trainer:
             loss, rate = format_number(line["loss"]), format_number(line["samples_per_second"])
             logger.info("step %d of %d: loss %s, %s samples/s", self.step, total, loss, rate)
 
+    def estimate_time(self) -> None:
+        """Log, once enough steps were taken, an estimate of the time that the rest takes."""
+        left, is_first = self.plan.last_step - self.step, self.learner.process.is_first
+        if self.stopwatch.measure_pace() and left and is_first:
+            logger.info(self.stopwatch.pace.describe(left))
+
     def log_line(self, metrics: MetricsWriter, line: dict[str, Any]) -> None:
         """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""
         on_first_rank(lambda: self.append(metrics, line))
@@ -294,6 +300,7 @@ class Trainer:
             "epoch": self.step / self.plan.steps_per_epoch,
             "samples": self.step * learner.params.batch_size,
             **mean_losses(result.losses),
+            "loss": result.mean_loss,
             **state,
             **self.speeds(result, num_samples),
             **asdict(self.state.counters),
@@ -368,16 +375,15 @@ class Trainer:
         with self.stopwatch.paused():
             on_first_rank(self.writer.finish)
 
-    def progress_bar(self) -> Progress:
+    def progress_bar(self) -> ProgressBar:
         """Return a bar with the time left, which shows on the first rank's terminal."""
-        return Progress(
+        return ProgressBar(
             TextColumn("{task.description}", "bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[loss]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(file=error_stream()),
-            disable=not self.learner.process.is_first,
+            is_shown=self.learner.process.is_first,
         )
 
 
