@@ -18,12 +18,12 @@ from prefect.artifacts import (
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 
-from cosmos.config.number_text import format_number
+from cosmos.config.number_text import format_duration, format_number
 from cosmos.config.printable_text import printable
 from cosmos.errors import CosmosError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
-from cosmos.registry.jobs import RunJob, format_duration
+from cosmos.registry.jobs import RunJob
 from cosmos.report.markdown import markdown_code, markdown_text
 from cosmos.report.text import parameter_label
 from cosmos.run.sweep_directory import SweepDir, TrialRecord

@@ -36,7 +36,7 @@ COMMANDS = {
         "stages", "PretrainCommand", "pretrain a model, here or as a Slurm job, or continue"
     ),
     "runs": CommandEntry("runs", "RunsCommand", "list, filter, rank and export the runs"),
-    "jobs": CommandEntry("jobs", "JobsCommand", "list the jobs of runs"),
+    "jobs": CommandEntry("jobs", "JobsCommand", "list the jobs of runs and evaluations"),
     "attach": CommandEntry("jobs", "AttachCommand", "follow a run's job"),
     "cancel": CommandEntry("jobs", "CancelCommand", "end a run's job"),
     "sweep": CommandEntry("sweeps", "SweepCommand", "search parameters"),

@@ -1,7 +1,9 @@
 """Commands about the jobs of runs."""
 
 from dataclasses import asdict
+from typing import Literal
 
+from pydantic import NonNegativeInt
 from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
@@ -9,14 +11,25 @@ from cosmos.config.machine import Machine
 
 
 class JobsCommand(Command):
-    """List the jobs of runs: state, nodes, step, samples per second, time left."""
+    """List the jobs of runs and of evaluations, the running ones first: state, step, time left, nodes."""
+
+    names: CliPositionalArg[list[str]] = []
+    """runs, sweeps, or patterns such as 'ema*'; without one: all"""
+    state: list[str] = []
+    """states of the jobs to list (running,pending); without one: all"""
+    kind: list[Literal["pretrain", "trial", "evaluate"]] = []
+    """kinds of the jobs to list; without one: all"""
+    limit: NonNegativeInt = 0
+    """jobs to list; 0: all, or 50 in a terminal"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.registry.jobs import list_jobs
+        from cosmos.registry.job_table import list_jobs
+        from cosmos.registry.jobs import JobQuery
 
-        self.print_json([asdict(job) for job in list_jobs(machine, quiet=self.as_json)])
+        query = JobQuery(self.names, self.state, self.kind)
+        self.print_json([asdict(job) for job in list_jobs(query, self.limit, machine, quiet=self.as_json)])
 
 
 class AttachCommand(Command):

@@ -18,7 +18,7 @@ from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
 from cosmos.launch.local_controller import holding_signals
 from cosmos.launch.slurm import JobState
-from cosmos.launch.task import Task, code_folder
+from cosmos.launch.task import SUBMITIT_LOG_LEVEL, Task, code_folder
 
 MAX_REQUEUES = 5
 """Requeues at most: submitit's local controller starts a job six times."""
@@ -123,6 +123,7 @@ class _DetachedExecutor(submitit.LocalExecutor):
             process = subprocess.Popen(
                 [sys.executable, "-m", CONTROLLER, str(self.folder)],
                 env={
+                    **SUBMITIT_LOG_LEVEL,
                     **os.environ,
                     **self.environment,
                     **self._settings_of_job(),

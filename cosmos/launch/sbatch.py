@@ -21,7 +21,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.slurm import JobState, SlurmSilentError
-from cosmos.launch.task import Task, code_folder
+from cosmos.launch.task import SUBMITIT_LOG_LEVEL, Task, code_folder
 
 
 class SlurmCluster:
@@ -155,7 +155,7 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
             "requeue": True,
             "signal": f"USR2@{request.warning_seconds}",
         },
-        "setup": [privacy_check(folder), *request.setup, *code_setup(folder), threads_setup(request)],
+        "setup": [privacy_check(folder), *request.setup, *code_setup(folder), *default_variables(request)],
         "srun_args": [
             f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
@@ -187,9 +187,10 @@ def code_setup(folder: Path) -> list[str]:
     return ["export PYTHONSAFEPATH=1", f'export PYTHONPATH={path}"${{PYTHONPATH:+:$PYTHONPATH}}"']
 
 
-def threads_setup(request: JobRequest) -> str:
-    """Return a shell line that keeps a process's arithmetic on its own cores, not on all of the node's."""
-    return f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{request.cpus_per_task}}}"'
+def default_variables(request: JobRequest) -> list[str]:
+    """Return shell lines for variables that are not set: arithmetic keeps to a process's own cores."""
+    values = {"OMP_NUM_THREADS": str(request.cpus_per_task), **SUBMITIT_LOG_LEVEL}
+    return [f'export {name}="${{{name}:-{value}}}"' for name, value in values.items()]
 
 
 def requeue_script(folder: Path, max_requeues: int) -> list[str]:

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -48,6 +48,8 @@ class JobSpec:
     """file of the submission: one record stands for one set of calls"""
     label: str
     """beginning of the job's name in the queue; the token follows"""
+    subject: str = ""
+    """suites, checkpoints or step that it evaluates, for people; "" of other jobs"""
 
     def after(self, ended: CallFailure | None) -> Self:
         """Return this job, to follow one that ended; after a preemption, with the requeues that are left."""
@@ -80,6 +82,8 @@ class SubmissionRecord:
     """the machine that submitted it"""
     job_id: Annotated[str, StringConstraints(pattern=r"^([^\W_][\w.-]*)?$")]
     """"" from before it is submitted until its id is known"""
+    subject: str = field(default="", kw_only=True)
+    """suites, checkpoints or step that it evaluates, for people; "" of other jobs, and in older records"""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ def new_submission(spec: JobSpec) -> Submission:
         socket.gethostname(),
         "",
         folder,
+        subject=spec.subject,
     )
 
 

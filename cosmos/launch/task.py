@@ -35,6 +35,9 @@ from cosmos.launch.rendezvous import meet_ranks
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
 
+SUBMITIT_LOG_LEVEL = {"SUBMITIT_LOG_LEVEL": "CRITICAL"}
+"""Variable of jobs, unless it is set: submitit's own lines in a log would say nothing to a reader."""
+
 LOCAL_REQUEUE = 144
 """Exit status that makes submitit's local controller start a job again."""
 

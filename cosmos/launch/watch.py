@@ -102,10 +102,15 @@ class SubmissionWatcher:
         job = f"job {self.submission.job_id}"
         if self.silent:
             return f"{job}: Slurm does not answer; it may well go on, and so does this command"
-        if len(self.states) == 1:
-            return f"{job}: {describe_job_state(self.states[0], self.submission.max_requeues)}"
-        counted = Counter(state.state.lower() for state in self.states)
-        return f"{job}: {', '.join(f'{count} {state}' for state, count in sorted(counted.items()))}"
+        return f"{job}: {describe_job_states(self.states, self.submission.max_requeues)}"
+
+
+def describe_job_states(states: Sequence[JobState], max_requeues: int) -> str:
+    """Return the state of a job in words; of an array, the number of calls in each state."""
+    if len(states) == 1:
+        return describe_job_state(states[0], max_requeues)
+    counted = Counter(state.state.lower() for state in states)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
 
 
 def describe_job_state(state: JobState, max_requeues: int) -> str:

@@ -1,47 +1,53 @@
-"""List of the jobs of runs: state, and progress from the records of runs, which the index mostly has.
+"""List of jobs: of runs, with progress from their records, which the index mostly has, and of evaluations.
 
 Nothing here imports torch, so that a list takes no longer than the scheduler's answers.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
-from rich import box
-from rich.table import Table
-
+from cosmos.config.disk_reading import find_paths
 from cosmos.config.figures import EPOCH, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
-from cosmos.config.number_text import format_number
-from cosmos.config.printable_text import print_text, printable
-from cosmos.launch.slurm import JobState, SlurmSilentError, states_of_jobs
+from cosmos.errors import InputError
+from cosmos.launch.slurm import FINAL_STATES, JobState, SlurmSilentError, states_of_jobs
 from cosmos.launch.submission import Submission, read_submission
-from cosmos.launch.watch import describe_job_state
-from cosmos.registry.index import list_runs
+from cosmos.launch.watch import describe_job_states
+from cosmos.registry.index import list_runs, visible_names
 from cosmos.registry.record import JOB_FILE, RunRecord, read_run_record
-from cosmos.report.terminal import Terminal
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import EVALUATIONS_FOLDER, RunDir
 from cosmos.run.records import describe_problem
 from cosmos.run.sweep_directory import TrialRecord
 
-COLUMNS = ("run", "job", "state", "step", "samples/s", "left", "limit", "last line")
-"""Headings of the table of jobs."""
+JobKind = Literal["pretrain", "trial", "evaluate"]
+"""Kind of a job: a pretraining, that of a trial of a sweep, or an evaluation."""
 
 SILENT = JobState("UNKNOWN", "Slurm does not answer")
 """State of jobs on a Slurm that does not answer."""
 
-NONE_ASKED: Mapping[str, JobState] = MappingProxyType({})
+ENDED_STATUSES = frozenset(["finished", "paused", *map(str.lower, FINAL_STATES)])
+"""Statuses of jobs of which nothing waits or runs."""
+
+JobStates = Mapping[str, Sequence[JobState]]
+"""States of jobs on Slurm by their id: one for each call."""
+
+NONE_ASKED: JobStates = MappingProxyType({})
 """States of no job."""
 
 
 @dataclass(frozen=True)
 class RunJob:
-    """Job of a run, and progress of the run."""
+    """Job of a run, and progress of the run; or a job that evaluates."""
 
     run: str
+    """name of the run; of evaluations of several runs, that of their record"""
     job_id: str
     cluster: str
     state: str
@@ -61,22 +67,102 @@ class RunJob:
     """samples used of those listed, such as "393 of 400", where some are missing or damaged"""
     problem: str = ""
     """files of the run that cannot be read, and why"""
+    kind: JobKind = "pretrain"
+    subject: str = ""
+    """suites, checkpoints or step that an evaluation measures"""
+    status: str = ""
+    """state in a word: running, pending, finished, failed, ..."""
+
+    @property
+    def has_ended(self) -> bool:
+        """True when nothing of the job waits or runs."""
+        return self.status in ENDED_STATUSES
 
 
-def list_jobs(machine: Machine, quiet: bool) -> list[RunJob]:
-    """Return the jobs of all runs, the newest first, and print them unless `quiet`.
+@dataclass(frozen=True)
+class JobQuery:
+    """Conditions that select jobs."""
+
+    names: Sequence[str] = ()
+    """runs, folders of runs such as sweeps, or patterns such as `ema*`; empty: all"""
+    statuses: Sequence[str] = ()
+    """words such as running; empty: all"""
+    kinds: Sequence[str] = ()
+    """kinds of jobs; empty: all"""
+
+    def may_select(self, entry: "JobEntry") -> bool:
+        """Return True for a job whose name and kind are asked for."""
+        is_named = not self.names or any(is_name_like(entry.name, pattern) for pattern in self.names)
+        return is_named and (not self.kinds or entry.kind in self.kinds)
+
+    def selects(self, job: RunJob) -> bool:
+        """Return True for a job, of those that may be selected, whose status is asked for."""
+        return not self.statuses or job.status in map(str.lower, self.statuses)
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """Job on record, before any scheduler is asked."""
+
+    name: str
+    kind: JobKind
+    record: Path
+    """file of its submission"""
+    submission: Submission | Exception | None
+    """submission on record; None without one, or the error of a record that cannot be read"""
+    describe: Callable[["JobEntry", JobStates], RunJob]
+    """function that returns the job, by the states that were asked for"""
+
+
+def query_jobs(query: JobQuery, machine: Machine) -> tuple[list[RunJob], int]:
+    """Return the jobs that a query selects, and the number of all; those that wait or run, then the newest.
 
     Raises as `index.list_runs`.
     """
-    root = machine.runs_root
-    with_job = [record for record in list_runs(root) if os.path.lexists(root / record.name / JOB_FILE)]
-    newest = sorted(with_job, key=lambda record: time_of_change(root / record.name / JOB_FILE), reverse=True)
-    jobs = [(record, RunDir(root / record.name), read_job(RunDir(root / record.name))) for record in newest]
-    states = states_on_slurm([job for _, _, job in jobs if isinstance(job, Submission)])
-    rows = [job_of_record(record, run, job, states) for record, run, job in jobs]
-    if not quiet:
-        print_jobs(rows, machine)
-    return rows
+    entries = list(job_entries(machine.runs_root))
+    asked = [entry for entry in entries if query.may_select(entry)]
+    asked.sort(key=lambda entry: time_of_change(entry.record), reverse=True)
+    states = states_on_slurm([e.submission for e in asked if isinstance(e.submission, Submission)])
+    jobs = [job for entry in asked if query.selects(job := entry.describe(entry, states))]
+    return sorted(jobs, key=lambda job: job.has_ended), len(entries)
+
+
+def job_entries(root: Path) -> Iterator[JobEntry]:
+    """Yield the jobs on record below a folder of runs: of runs, then of evaluations."""
+    runs = list_runs(root)
+    for record in runs:
+        run = RunDir(root / record.name)
+        if os.path.lexists(root / record.name / JOB_FILE):
+            kind: JobKind = "trial" if os.path.lexists(run.trial) else "pretrain"
+            yield JobEntry(record.name, kind, run.job, read_job(run.job), describe_with(record, run))
+    for name, file in evaluation_records(root, [record.name for record in runs]):
+        yield JobEntry(name, "evaluate", file, read_job(file), describe_evaluation)
+
+
+def evaluation_records(root: Path, runs: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the records of jobs that evaluate, each with the name of the run that it is of.
+
+    Results of a checkpoint from elsewhere have a folder among the runs, too. A folder that this user may not
+    list is another's, and passed over.
+    """
+    for name in dict.fromkeys([*runs, *visible_names(root)]):
+        with suppress(InputError):
+            yield from ((name, file) for file in RunDir(root / name).evaluation_jobs)
+    for file in find_paths(root, f"{EVALUATIONS_FOLDER}/*.json"):
+        yield f"{EVALUATIONS_FOLDER}/{file.stem}", file
+
+
+def describe_with(record: RunRecord, run: RunDir) -> Callable[[JobEntry, JobStates], RunJob]:
+    """Return the function that describes the job of a run of which there is this record."""
+    return lambda entry, states: replace(
+        job_of_record(record, run, entry.submission, states), kind=entry.kind
+    )
+
+
+def is_name_like(name: str, pattern: str) -> bool:
+    """Return True for a name that is `pattern`, lies in the folder of that name, or is like that pattern."""
+    folder = pattern.rstrip("/")
+    return name == folder or name.startswith(f"{folder}/") or fnmatchcase(name, pattern)
 
 
 def time_of_change(path: Path) -> float:
@@ -87,45 +173,91 @@ def time_of_change(path: Path) -> float:
         return 0.0
 
 
-def read_job(run: RunDir) -> Submission | Exception | None:
-    """Return the submission of a run, None without one, or the error of a record that cannot be read."""
+def read_job(record: Path) -> Submission | Exception | None:
+    """Return the submission on record, None without one, or the error of a record that cannot be read."""
     try:
-        return read_submission(run.job)
+        return read_submission(record)
     except Exception as error:  # a damaged file may raise any error in its reader
         return error
 
 
-def states_on_slurm(submissions: Sequence[Submission]) -> dict[str, JobState]:
+def states_on_slurm(submissions: Sequence[Submission]) -> dict[str, list[JobState]]:
     """Return the states of jobs on Slurm by their id, which is asked once for all of them."""
     jobs = {job.job_id: job.num_calls for job in submissions if job.cluster == "slurm" and job.job_id}
     try:
-        return {job_id: states[0] for job_id, states in states_of_jobs(jobs).items()} if jobs else {}
+        return states_of_jobs(jobs) if jobs else {}
     except SlurmSilentError:
-        return dict.fromkeys(jobs, SILENT)
+        return {job_id: [SILENT] for job_id in jobs}
 
 
 def job_of_run(run: RunDir, machine: Machine) -> RunJob:
     """Return the job of one run; what of its files cannot be read is the job's problem."""
     record = read_run_record(run, os.path.relpath(run.path, machine.runs_root))
-    return job_of_record(record, run, read_job(run), NONE_ASKED)
+    return job_of_record(record, run, read_job(run.job), NONE_ASKED)
 
 
 def job_of_record(
-    record: RunRecord, run: RunDir, job: Submission | Exception | None, states: Mapping[str, JobState]
+    record: RunRecord, run: RunDir, job: Submission | Exception | None, states: JobStates
 ) -> RunJob:
     """Return the job of the run of a record; `states`: those of jobs on Slurm that were asked for, by id."""
     try:
         if isinstance(job, Exception):
             raise job
         if job is None:
-            return progress(record, run, "", "debug", "in the command itself", JobState(""))
-        asked = states.get(job.job_id) if job.cluster == "slurm" else None
-        state = asked or current_job_state(job)
-        words = standing_of(run) if job.is_finished() else describe_job_state(state, job.max_requeues)
+            own = progress(record, run, "", "debug", "in the command itself", JobState(""))
+            return replace(own, status=record.status)
+        words, state = describe_submission(job, states)
+        words = standing_of(run) if job.is_finished() else words
         return progress(record, run, job.job_id, job.cluster, words, state)
     except Exception as error:  # of a damaged file, or of a job of another machine
         problem = record.problem or describe_problem(run.path, error)
         return replace(progress(record, run, "", "", "unknown", JobState("")), problem=problem)
+
+
+def describe_evaluation(entry: JobEntry, states: JobStates) -> RunJob:
+    """Return a job that evaluates; what of its files cannot be read is its problem."""
+    unknown = RunJob(entry.name, "", "", "unknown", "", 0, 0, 0, 0.0, 0.0, "", 0.0, kind="evaluate")
+    job = entry.submission
+    try:
+        if isinstance(job, Exception):
+            raise job
+        if job is None:  # it was removed meanwhile
+            return replace(unknown, state="finished", status="finished")
+        words, state = describe_submission(job, states)
+        words = "finished" if job.is_finished() else words
+    except Exception as error:  # of a damaged file, or of a job of another machine
+        return replace(unknown, status="unknown", problem=describe_problem(entry.record.parent, error))
+    return replace(
+        unknown,
+        job_id=job.job_id,
+        cluster=job.cluster,
+        state=words,
+        status=status_word(words, state),
+        nodes=state.nodes,
+        requeues=state.requeues,
+        time_left=state.time_left,
+        subject=job.subject,
+    )
+
+
+def describe_submission(job: Submission, states: JobStates) -> tuple[str, JobState]:
+    """Return the states of a job in words, and the state that tells most of an array."""
+    asked = states.get(job.job_id) if job.cluster == "slurm" else None
+    of_calls = asked or current_job_states(job)
+    return describe_job_states(of_calls, job.max_requeues), leading_state(of_calls)
+
+
+def leading_state(states: Sequence[JobState]) -> JobState:
+    """Return the state of a call that runs, or else of one that waits or did not complete."""
+    return min(
+        states, key=lambda state: (state.state != "RUNNING", state.is_final, state.state == "COMPLETED")
+    )
+
+
+def status_word(words: str, state: JobState) -> str:
+    """Return the status of a job: the first of the words about it, or else that of the state that leads."""
+    first = words.partition(" ")[0]
+    return first if first.isalpha() else state.state.lower()
 
 
 def standing_of(run: RunDir) -> str:
@@ -160,6 +292,7 @@ def progress(
         time.time() - written if written else 0.0,
         describe_missing_data(metrics),
         record.problem,
+        status=status_word(words, state),
     )
 
 
@@ -169,51 +302,11 @@ def number_in(record: RunRecord, key: str) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-def current_job_state(submission: Submission) -> JobState:
-    """Return the state of a run's job; UNKNOWN where Slurm does not answer."""
+def current_job_states(submission: Submission) -> Sequence[JobState]:
+    """Return the states of a job's calls; UNKNOWN where Slurm does not answer."""
     if not submission.job_id:
-        return JobState("SUBMITTING")
+        return [JobState("SUBMITTING")]
     try:
-        return submission.states()[0]
+        return submission.states()
     except SlurmSilentError:
-        return SILENT
-
-
-def print_jobs(rows: list[RunJob], machine: Machine) -> None:
-    """Print the table of jobs."""
-    if not rows:
-        print_text(f"no jobs in {machine.runs_root}; `COSMOS_CLUSTER=slurm cosmos pretrain` submits one")
-        return
-    table = Table(*COLUMNS, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*map(printable, job_cells(row)))
-    Terminal().print(table)
-    for problem in (row.problem for row in rows if row.problem):
-        print_text(printable(problem))
-
-
-def job_cells(row: RunJob) -> tuple[str, ...]:
-    """Return the texts of a job's row, below COLUMNS."""
-    alive = row.state.startswith(("running", "completing"))
-    return (
-        row.run,
-        row.job_id,
-        row.state,
-        f"{row.step}/{row.total_steps}" if row.total_steps else "",
-        format_number(row.samples_per_second) if row.samples_per_second else "",
-        format_duration(row.seconds_left) if alive and row.total_steps else "",
-        row.time_left,
-        f"{format_duration(row.seconds_silent)} ago" if row.step else "",
-    )
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time to read: 42 s, 12 min, 3 h 05 min, 2 d 4 h."""
-    minutes, hours = seconds / 60, seconds / 3600
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    if hours < 2:
-        return f"{minutes:.0f} min"
-    if hours < 48:
-        return f"{int(hours)} h {int(minutes % 60):02} min"
-    return f"{int(hours // 24)} d {int(hours % 24)} h"
+        return [SILENT]

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,7 +28,10 @@ from cosmos.run.provenance_record import Provenance, read_provenance
 from cosmos.run.records import TolerantReader, read_record
 from cosmos.run.results import Results
 
-RunStatus = Literal["finished", "running", "stopped", "failed", "pruned", "paused", "waiting"]
+RunStatus = Literal["finished", "running", "starting", "stopped", "failed", "pruned", "paused", "waiting"]
+STARTING_SECONDS = 900.0
+"""Time that a job may take until it trains: it imports packages, looks at the data, and waits for a disk."""
+
 RecordValue = str | int | float | bool | None
 """Value of a parameter in a record."""
 
@@ -81,6 +85,8 @@ class RunRecord:
     """hashes of the data that results are of, by <suite>/<dataset>, and of that measured while training"""
     breaches: tuple[str, ...] = ()
     """constraints of its sweep that a trial breaks, in words"""
+    job_started: float = 0.0
+    """time at which the newest job began, in seconds since the epoch; 0: none, or it has come to training"""
 
     @property
     def is_over(self) -> bool:
@@ -93,9 +99,16 @@ class RunRecord:
         return not self.is_over and self.seconds_silent < ALIVE_SECONDS
 
     @property
+    def is_starting(self) -> bool:
+        """True when its job has begun, a while ago at most, and does not train yet."""
+        return self.resting_status == "stopped" and time.time() - self.job_started < STARTING_SECONDS
+
+    @property
     def status(self) -> RunStatus:
         """Status of the run: running while a process trains it."""
-        return "running" if self.is_alive else self.resting_status
+        if self.is_alive:
+            return "running"
+        return "starting" if self.is_starting else self.resting_status
 
     def data_hash(self, figure: str) -> str:
         """Return the hash of the data that a figure is of; "" for no data, and where it is not recorded."""
@@ -155,6 +168,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         sessions.dataset,
         joined([sessions.evaluated, *(part.data for part in results)]),
         trial.breaches,
+        job.started if job.started > sessions.last_start + 1 else 0.0,
     )
 
 
@@ -283,6 +297,8 @@ class JobSummary:
     job_id: str = ""
     waits: bool = False
     failed: bool = False
+    started: float = 0.0
+    """time of its last start, unless that has left an outcome"""
 
 
 def read_job_summary(run: RunDir) -> JobSummary:
@@ -298,11 +314,12 @@ def read_job_summary(run: RunDir) -> JobSummary:
     call = CallFiles(run.jobs / submission.token, 0)
     if not call.folder.is_dir():
         return JobSummary(submission.job_id)
-    is_over, failure = call.has_value(), call.first_failure()
+    is_over, failure, attempts = call.has_value(), call.first_failure(), call.attempts()
     return JobSummary(
         submission.job_id,
-        waits=not is_over and not call.attempts(),
+        waits=not is_over and not attempts,
         failed=not is_over and failure is not None and class_of_kind(failure.kind) is not StoppedError,
+        started=attempts[-1].time if attempts and not is_over and failure is None else 0.0,
     )
 
 
@@ -318,6 +335,8 @@ class SessionSummary:
     """hash and size of the training data, as in a record"""
     evaluated: Mapping[str, str] = field(default_factory=dict)
     """hashes of the data that is measured while training, by evaluation/<dataset>"""
+    last_start: float = 0.0
+    """time of the last start, in seconds since the epoch, without their fraction"""
 
 
 def read_session_summary(run: RunDir) -> SessionSummary:
@@ -325,8 +344,17 @@ def read_session_summary(run: RunDir) -> SessionSummary:
     recorded = read_provenance(run.provenance)
     if not recorded.sessions:
         return SessionSummary()
-    started, commit = recorded.sessions[0].started, recorded.sessions[-1].commit
-    return SessionSummary(started, commit, dataset_values(recorded), evaluated_data(recorded))
+    first, last = recorded.sessions[0], recorded.sessions[-1]
+    dataset, evaluated = dataset_values(recorded), evaluated_data(recorded)
+    return SessionSummary(first.started, last.commit, dataset, evaluated, seconds_of_time(last.started))
+
+
+def seconds_of_time(text: str) -> float:
+    """Return a time in ISO format as seconds since the epoch; 0 for a text that is none."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def evaluated_data(recorded: Provenance) -> dict[str, str]:

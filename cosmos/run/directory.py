@@ -20,6 +20,9 @@ from cosmos.config.settings_file import dump_settings
 from cosmos.errors import InputError
 from cosmos.run.files import file_label, write_text
 
+EVALUATIONS_FOLDER = "evaluations"
+"""Folder of runs_root for evaluations of several runs: the records of their jobs, and the jobs' files."""
+
 CHECKPOINT_NAME = re.compile(r"step-([0-9]{8}|[1-9][0-9]{8,17})\.pt")
 """Pattern of the names of checkpoints: the step, in eight digits or more."""
 
@@ -116,6 +119,17 @@ class RunDir:
     def evaluation_job(self) -> Path:
         """Record of the job that evaluates a checkpoint beside training: the first of those that wait."""
         return self.evaluations / "submission.json"
+
+    @property
+    def evaluation_jobs(self) -> list[Path]:
+        """Records of the jobs that evaluate checkpoints: those of suites, and the one beside training.
+
+        Raises as `find_paths`.
+        """
+        return [
+            *find_paths(self.jobs, "evaluate-*.json"),
+            *find_paths(self.path, "evaluations/submission.json"),
+        ]
 
     @property
     def unevaluated_checkpoints(self) -> list[Path]:

@@ -15,7 +15,7 @@ from cosmos.config.params import Params
 from cosmos.distributed.cores import usable_cores
 from cosmos.launch.submission import JobSpec
 from cosmos.run import provenance
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import RunDir, step_of_checkpoint
 
 NICENESS = 19
 """Lowest priority, of an evaluation on the machine that trains."""
@@ -62,7 +62,8 @@ def evaluation_beside(params: Params, machine: Machine, run: RunDir, checkpoint:
         machine = machine.model_copy(update={"device": "cpu", "threads": max(1, usable_cores() // 2)})
     call = CheckpointEvaluation(params, machine, checkpoint.absolute(), is_shared)
     request = share_of_request(machine, is_shared)
-    return JobSpec([call], request, cluster, run.evaluation_job, f"evaluate-{run.path.name}")
+    label, subject = f"evaluate-{run.path.name}", f"step {step_of_checkpoint(checkpoint)}"
+    return JobSpec([call], request, cluster, run.evaluation_job, label, subject)
 
 
 def share_of_request(machine: Machine, is_shared: bool) -> JobRequest:

@@ -91,6 +91,7 @@ def launch_evaluation(
         cluster,
         RunDir(path).jobs / f"evaluate-{evaluation_digest([call])}.json",
         f"evaluate-{path.name}",
+        subject=", ".join([*names, *filter(None, [checkpoint])]),
     )
     (outcome,) = launch_evaluations(spec, partial(print_job_log, quiet=quiet))
     return outcome.result_as(EvaluationResult)

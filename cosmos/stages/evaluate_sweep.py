@@ -18,7 +18,7 @@ from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import ShowText
 from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
-from cosmos.run.directory import RunDir
+from cosmos.run.directory import EVALUATIONS_FOLDER, RunDir
 from cosmos.run.results import overall_figures, overall_intervals
 from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
 from cosmos.stages.evaluate_job import (
@@ -32,9 +32,6 @@ from cosmos.stages.evaluate_job import (
 from cosmos.stages.evaluation_result import EvaluationResult
 
 logger = logging.getLogger(__name__)
-
-EVALUATIONS_FOLDER = "evaluations"
-"""Folder of runs_root for evaluations of several runs: the records of their jobs, and the jobs' files."""
 
 CheckpointAndSuite = tuple[str, SuiteName]
 """Checkpoint, by the name that the caller gave, and the suite that measures it."""
@@ -152,13 +149,20 @@ def evaluate_in_jobs(
     if not calls:
         return []
     record, request = record_of_evaluations(calls, machine), evaluation_request(experiment, machine)
-    spec = JobSpec(calls, request, machine.cluster, record, "evaluate")
+    spec = JobSpec(calls, request, machine.cluster, record, "evaluate", subject_of(calls))
     return [
         outcome.failure.error(outcome.failure.summary)
         if outcome.failure
         else outcome.result_as(EvaluationResult)
         for outcome in launch_evaluations(spec, show)
     ]
+
+
+def subject_of(calls: Sequence[Evaluation]) -> str:
+    """Return the suites and checkpoints of calls in a line."""
+    suites = dict.fromkeys(suite for call in calls for suite in call.suites)
+    checkpoints = dict.fromkeys(call.checkpoint or call.path.name for call in calls)
+    return " of ".join(", ".join(names) for names in (suites, checkpoints))
 
 
 def evaluate_in_this_process(call: Evaluation, show: ShowText) -> EvaluationOutcome:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cosmos.config.number_text import format_number, format_share
+from cosmos.config.number_text import format_duration, format_number, format_share
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,12 @@ def test_nothing_but_zero_is_shown_as_zero(size: float, sign: int) -> None:
     assert float(format_number(sign * size)) == pytest.approx(sign * size, rel=1e-3)
     if size <= 1:
         assert float(format_share(sign * size).removesuffix("%")) != 0
+
+
+def test_durations_are_told_as_people_would() -> None:
+    assert [format_duration(s) for s in (5, 130, 7200 + 300, 50 * 3600)] == [
+        "5 s",
+        "2 min",
+        "2 h 05 min",
+        "2 d 2 h",
+    ]

@@ -92,8 +92,19 @@ def submit(run: RunDir, job_id: str = "12") -> CallFiles:
     return CallFiles(folder, 0)
 
 
-def start_job(call: CallFiles, requeues: int = 0) -> None:
-    call.begin(Attempt("12", requeues, "node1", call.folder / "log.txt", 0.0))
+def record_evaluation(record: Path, job_id: str, subject: str, num_calls: int = 1) -> None:
+    """Leave the record of jobs that evaluate."""
+    record.parent.mkdir(parents=True, exist_ok=True)
+    folder = record.parent / "1a2b3c4d"
+    submitted = "2026-07-20T09:00:00+00:00"
+    job = Submission(
+        "slurm", folder.name, "evaluate", num_calls, 5, submitted, "login", job_id, folder, subject=subject
+    )
+    write_submission(record, job)
+
+
+def start_job(call: CallFiles, requeues: int = 0, moment: float = 0.0) -> None:
+    call.begin(Attempt("12", requeues, "node1", call.folder / "log.txt", moment))
 
 
 def fail_job(call: CallFiles) -> None:

@@ -19,7 +19,8 @@ from cosmos.config.disk_reading import IrregularFileError
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError
 from cosmos.registry.commands import RunQuery, print_best_runs, print_run, print_runs
-from cosmos.registry.jobs import list_jobs
+from cosmos.registry.job_table import list_jobs
+from cosmos.registry.jobs import JobQuery
 from cosmos.registry.record import read_run_record
 from cosmos.report import page
 from cosmos.run.dataset_version import RecordedVersion
@@ -62,7 +63,7 @@ def use(run: RunDir) -> str:
     print_run("mine", machine, quiet=False)
     with suppress(CosmosError):  # no run may have the metric any more
         print_best_runs("loss", RunQuery(), 0, False, machine, quiet=False)
-    assert len(list_jobs(machine, quiet=False)) == run.job.exists()
+    assert len(list_jobs(JobQuery(), 0, machine, quiet=False)) == run.job.exists()
     render_comparison(compare_named(["mine"], machine), ["mine"], {})
     return str(listed[0].get("problem", ""))
 

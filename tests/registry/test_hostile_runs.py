@@ -12,7 +12,8 @@ import pytest
 from cosmos.compare.commands import write_comparison
 from cosmos.config.machine import Machine
 from cosmos.registry.commands import RunQuery, export_runs, print_best_runs, print_run, print_runs
-from cosmos.registry.jobs import list_jobs
+from cosmos.registry.job_table import list_jobs
+from cosmos.registry.jobs import JobQuery
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
 from cosmos.run.labels import RunLabels
@@ -80,7 +81,7 @@ def test_each_run_is_shown(machine: Machine, capsys: pytest.CaptureFixture[str])
 def test_jobs_are_listed_and_broken_records_named_in_a_line(
     machine: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    jobs = list_jobs(machine, quiet=False)
+    jobs = list_jobs(JobQuery(), 0, machine, quiet=False)
     shown = capsys.readouterr().out
     assert_harmless(shown)
     assert len(jobs) == len(HOSTILE_NAMES)

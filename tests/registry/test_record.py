@@ -1,5 +1,7 @@
 import json
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +20,7 @@ from tests.registry.run_files import (
     live,
     make_run,
     measure,
+    provenance,
     start_job,
     submit,
     take_part,
@@ -121,6 +124,21 @@ class TestStatus:
         call = submit(run, job_id="4711")
         assert (record(run).status, record(run).job) == ("waiting", "4711")
         start_job(call)
+        assert record(run).status == "stopped"
+
+    def test_once_its_job_has_begun_it_is_starting_until_it_trains(self, tmp_path: Path) -> None:
+        run, now = make_run(tmp_path, epochs=1.0), time.time()
+        call = submit(run)
+        start_job(call, moment=now)
+        assert record(run).status == "starting"
+        live(run)
+        assert record(run).status == "running"
+        provenance(run, started=datetime.fromtimestamp(int(now), UTC).isoformat())
+        fall_silent(run, 100)
+        assert record(run).status == "stopped"
+        start_job(call, requeues=1, moment=now + 2)
+        assert record(run).status == "starting"
+        start_job(call, requeues=2, moment=now - 3600)
         assert record(run).status == "stopped"
 
     def test_a_failed_job_fails_it_until_a_later_start(self, tmp_path: Path) -> None:

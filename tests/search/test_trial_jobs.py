@@ -20,7 +20,8 @@ from cosmos.errors import (
 from cosmos.launch import slurm
 from cosmos.launch.slurm import SlurmSilentError
 from cosmos.launch.submission import JobSpec
-from cosmos.registry.jobs import list_jobs
+from cosmos.registry.job_table import list_jobs
+from cosmos.registry.jobs import JobQuery
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.sweep_directory import RungResult, TrialRecord
 from cosmos.search import trial_jobs
@@ -122,7 +123,7 @@ def test_the_list_of_jobs_says_where_a_trial_is_paused(tmp_path: Path) -> None:
     submit_trial(JobSpec([Pause(2)], JobRequest(cpus_per_task=1), "debug", run.job, "trial"), 2)
     record = TrialRecord("small-1a2b3c4d", 0, 0, {}, "paused", rungs=(RungResult(2, 8, {}),))
     record.write(run)
-    (job,) = list_jobs(Machine(runs_root=tmp_path), quiet=True)
+    (job,) = list_jobs(JobQuery(), 0, Machine(runs_root=tmp_path), quiet=True)
     assert (job.state, job.problem) == ("paused at epoch 2 of 8", "")
 
 
