@@ -59,7 +59,7 @@ class FigureDifference:
     by_images: float
     """variance from images; NaN where no images are paired"""
     by_seeds: float
-    """variance from seeds; NaN where nothing was repeated"""
+    """variance from seeds; NaN where nothing was repeated, or all seeds are equal and no images are paired"""
     freedom: float
     """degrees of freedom of the variance"""
     num_images: int
@@ -90,14 +90,17 @@ class FigureDifference:
 
 
 def compare_samples(first: SeedStatistics, second: SeedStatistics, spread: SeedSpread) -> FigureDifference:
-    """Return first minus second; images of different sets are never paired."""
+    """Return first minus second; images of different sets are never paired.
+
+    Seeds that are all equal, as recalls over few images are by chance, show no spread by themselves.
+    """
     differences = paired_differences(first, second)
     by_images = float((differences**2).sum()) / len(differences) ** 2 if len(differences) else math.nan
     raw = by_seeds = math.nan
     if spread.freedom:
         raw = sum(spread.variance_of(sample) / len(sample.by_seed) for sample in (first, second))
         counted = sum(spread.noise / len(sample.by_seed) for sample in (first, second))
-        by_seeds = max(0.0, raw - counted) if len(differences) else raw
+        by_seeds = max(0.0, raw - counted) if len(differences) else raw or math.nan
     freedom = _freedom(by_images, effective_number(differences), by_seeds, raw, spread.freedom)
     value = 0.0 if first.equals(second) else first.mean - second.mean
     return FigureDifference(value, by_images, by_seeds, freedom, len(differences))

@@ -113,7 +113,8 @@ class Lead:
             return f"no winner: {join_names([name, *map(label, equal)])} are equal"
         lead = f"no winner at {LEVEL_TEXT}: {name} leads"
         if self.is_blind:
-            return f"{lead}, by one seed: nothing shows the spread over seeds or images"
+            seeds = ", by one seed" if self.num_seeds == 1 else f", whose {self.num_seeds} seeds are equal"
+            return f"{lead}{seeds}: nothing shows the spread over seeds or images"
         return f"{lead}, {join_names([*map(label, self.ties)])} may be as good; {self._remedy()}"
 
     def _basis(self) -> str:

@@ -70,6 +70,15 @@ def test_a_better_one_wins(seeds: int, skill: float) -> None:
     assert judge_lead(drawn[0], -1).leader == "b"
 
 
+def test_seeds_that_are_equal_by_chance_make_no_winner_of_figures_without_images() -> None:
+    samples = {"a": SeedStatistics.over([0.5, 0.5]), "b": SeedStatistics.over([0.4, 0.4])}
+    lead = judge_lead(samples, 1)
+    assert not lead.is_won
+    assert lead.describe() == (
+        "no winner at 95%: a leads, whose 2 seeds are equal: nothing shows the spread over seeds or images"
+    )
+
+
 def test_images_of_different_sets_are_never_paired() -> None:
     rng = np.random.default_rng(6)
     first, other = draw(rng, [0.0, 0.0]), draw(rng, [0.0], image_set="another")
