@@ -1,4 +1,4 @@
-"""Commands about what stages read and leave: experiments, damaged files, the report, exported weights."""
+"""Commands about what stages read and leave: experiments, damaged files, the report, exported models."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +8,6 @@ from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
-from cosmos.config.printable_text import print_text
 from cosmos.config.section import AnyPath
 from cosmos.errors import InputError
 
@@ -83,21 +82,24 @@ class ReportCommand(Command):
 
 
 class ExportCommand(Command):
-    """Write the plain CLIP inside a checkpoint, for open_clip to load."""
+    """Write a model as a folder that open_clip and the Hugging Face hub load, with a model card."""
 
-    checkpoint: CliPositionalArg[str]
-    """a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
-    output: CliPositionalArg[AnyPath]
-    """file to write; safetensors where it ends in .safetensors"""
+    source: CliPositionalArg[str]
+    """a run, a checkpoint file, published:cosmos_vitb16_cc3m, or dvc:REVISION:PATH"""
+    to: AnyPath
+    """folder to write; an exported model that is there is replaced"""
     which: Literal["student", "teacher"] = "teacher"
     """model of the checkpoint: student or teacher"""
+    license: str = "unknown"
+    """licence of the weights, for the model card: an identifier of the hub's list, as cc-by-nc-4.0"""
+    push: str = ""
+    """repository of the hub to upload the folder to, USER/NAME; one that is not there yet is made, private"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
-        from cosmos.stages.export import export_plain_clip
+        from cosmos.stages.export import Publication, export_model
 
-        exported = export_plain_clip(self.checkpoint, self.output, self.which, machine)
-        if not self.as_json:
-            print_text(exported.code)
+        publication = Publication(self.which, self.license, self.push)
+        exported = export_model(self.source, self.to, publication, machine, quiet=self.as_json)
         self.print_json(asdict(exported))

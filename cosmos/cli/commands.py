@@ -54,6 +54,6 @@ COMMANDS = {
     "report": CommandEntry(
         "artefacts", "ReportCommand", "write the page of a run, a pair of runs, or the pipeline"
     ),
-    "export": CommandEntry("artefacts", "ExportCommand", "write the plain CLIP inside a checkpoint"),
+    "export": CommandEntry("artefacts", "ExportCommand", "write a model as open_clip and the hub load it"),
 }
 """Commands by name, in the order of `cosmos --help`."""

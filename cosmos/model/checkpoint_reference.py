@@ -1,6 +1,6 @@
 """Checkpoint references: names of checkpoints in commands, each parsed into an object that fetches its file.
 
-    runs/a/checkpoints/step-00000100.pt       a file
+    runs/a/checkpoints/step-00000100.pt       a file, or the folder of an exported model
     published:cosmos_vitb16_cc3m              a checkpoint that the authors of COSMOS published on the hub
     open_clip:ViT-B-32:openai                 a baseline, whose weights open_clip downloads and keeps
     dvc:HEAD~1:pipeline/model/checkpoint.pt   a file as it was at a revision of git
@@ -19,6 +19,7 @@ from cosmos.config.disk_reading import find_paths, folders_with, list_folder
 from cosmos.config.near_names import near_names
 from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
+from cosmos.model.export_format import CLIP_FILE, is_exported
 from cosmos.run import dvc_versions
 from cosmos.run.directory import RunDir
 from cosmos.run.files import file_label
@@ -66,7 +67,7 @@ class CheckpointReference(ABC):
 
 @dataclass(frozen=True)
 class FileReference(CheckpointReference):
-    """A file on this machine."""
+    """A file on this machine, or the folder of an exported model."""
 
     path: Path
 
@@ -75,8 +76,15 @@ class FileReference(CheckpointReference):
         """Return the reference to the file at `text`, whether or not it exists."""
         return cls(text, expand_home(Path(text)))
 
+    @property
+    def exists(self) -> bool:
+        """True for a file, and for the folder of an exported model."""
+        return self.path.is_file() or is_exported(self.path)
+
     def fetch(self, cache: Path) -> Path:
-        """Return the file. Raises InputError where there is none."""
+        """Return the file, of an exported model that of its plain CLIP. InputError where there is none."""
+        if is_exported(self.path):
+            return self.path / CLIP_FILE
         if self.path.is_dir():
             raise InputError(f"{self.path}: a folder, not a file; {folder_remedy(self.path)}")
         if not self.path.exists():

@@ -16,9 +16,24 @@ from torch import Tensor
 
 from cosmos.config.params import LossParams, ModelParams, Params
 from cosmos.config.validation import explain_validation
-from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error, is_permanent
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    TransientError,
+    describe_os_error,
+    is_permanent,
+)
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.cosmos import Cosmos
+from cosmos.model.export_format import (
+    CLIP_FILE,
+    EXPORT_FILE,
+    PARTS_FILE,
+    RE_EXPORT,
+    ExportRecord,
+    is_exported,
+)
 from cosmos.model.state_dicts import (
     check_finite_state,
     check_state,
@@ -28,6 +43,7 @@ from cosmos.model.state_dicts import (
 )
 from cosmos.model.weight_files import join_names, read_weight_file
 from cosmos.run.files import replacing
+from cosmos.run.provenance import file_sha256
 
 MODELS = {"student", "teacher"}
 """Keys of a checkpoint below which the weights of its models are."""
@@ -48,6 +64,14 @@ class ModelConfig:
     def of(cls, params: Params) -> Self:
         """Return the configuration that parameters describe."""
         return cls(params.model, params.loss, params.views.image_size)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the configuration as checkpoints hold it: plain values, by key."""
+        return {
+            "model": self.model.model_dump(),
+            "loss": self.loss.model_dump(),
+            "image_size": self.image_size,
+        }
 
     def build(self) -> Cosmos:
         """Return a freshly initialised model."""
@@ -126,10 +150,11 @@ def published_config(name: str) -> ModelConfig | None:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the tensors and plain values of a checkpoint's file; nothing in it is ever executed.
 
-    Raises InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for
-    broken bytes, and TransientError where the disk fails.
+    The file of the plain CLIP of an exported model stands for the model, with all its parts. Raises
+    InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for broken
+    bytes, and TransientError where the disk fails.
     """
-    content = read_weight_file(path)
+    content = read_exported(path) if is_exported_clip(path) else read_weight_file(path)
     if not isinstance(content, dict) or not MODELS & set(state_dict_keys(content)):
         raise InputError(
             f"{path}: a checkpoint holds weights of `student` and `teacher`; "
@@ -140,6 +165,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path}: its `student` and `teacher` are not both weights by name")
     plain = {which: plain_names(state, f"{path}: {which}") for which, state in models.items()}
     return Checkpoint(path, plain["student"], plain["teacher"], content)
+
+
+def is_exported_clip(path: Path) -> bool:
+    """Return True for the file of the plain CLIP of an exported model."""
+    return path.name == CLIP_FILE and is_exported(path.parent)
+
+
+def read_exported(path: Path) -> dict[str, Any]:
+    """Return an exported model in the form of a checkpoint's content, from the file of its plain CLIP.
+
+    Raises DamagedDataError for other weights than those of its record; other errors as `read_weight_file`.
+    """
+    record = ExportRecord.read(path.parent)
+    clip, parts = (_read_recorded(file, record) for file in (path, path.with_name(PARTS_FILE)))
+    progress = {"epoch": record.origin.epoch, "step": record.origin.step}
+    return {record.which: {**clip, **parts}, "config": dict(record.config), **progress}
+
+
+def _read_recorded(file: Path, record: ExportRecord) -> dict[str, Tensor]:
+    """Return the weights in a file of an exported model."""
+    state = read_weight_file(file)
+    if record.files.get(file.name) != file_sha256(file) or not is_state_dict(state):
+        raise DamagedDataError(f"{file}: not the file that {EXPORT_FILE} beside it is of; {RE_EXPORT}")
+    return dict(state)
 
 
 def describe_content(path: Path, content: object) -> str:
@@ -161,12 +210,8 @@ def load_state(model: Cosmos, state: dict[str, Tensor], source: str) -> None:
 
 def checkpoint_content(student: Cosmos, teacher: Cosmos, config: ModelConfig, **extra: Any) -> dict[str, Any]:
     """Return the content of a checkpoint in the published format; `extra` goes beside the weights."""
-    values = {
-        "model": config.model.model_dump(),
-        "loss": config.loss.model_dump(),
-        "image_size": config.image_size,
-    }
-    return {"student": student.state_dict(), "teacher": teacher.state_dict(), "config": values, **extra}
+    models = {"student": student.state_dict(), "teacher": teacher.state_dict()}
+    return {**models, "config": config.as_json(), **extra}
 
 
 @contextmanager

@@ -1,28 +1,17 @@
-"""Plain CLIPs in files: the CLIP inside a model of COSMOS written for open_clip, and baselines read."""
+"""Plain CLIPs: the one inside a model of COSMOS, as open_clip describes it, and baselines read from files."""
 
-import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import safetensors.torch
-import torch
 from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import Tensor, nn
 
 from cosmos.errors import InputError
-from cosmos.model.checkpoints import MODELS, ModelConfig, replacing_checkpoint
-from cosmos.model.cosmos import Cosmos
-from cosmos.model.state_dicts import (
-    check_finite_state,
-    check_state,
-    is_state_dict,
-    plain_names,
-    state_dict_keys,
-)
+from cosmos.model.checkpoints import MODELS, ModelConfig
+from cosmos.model.state_dicts import check_state, is_state_dict, plain_names, state_dict_keys
 from cosmos.model.towers import inline_config, named_config
 from cosmos.model.weight_files import join_names, read_weight_file
-from cosmos.run.files import write_json
 
 BEYOND_CLIP = (
     "visual.attn_cross_pool.",
@@ -34,38 +23,9 @@ BEYOND_CLIP = (
 """Beginnings of the names of weights that a plain CLIP does not have."""
 
 
-def export_clip(model: Cosmos, config: ModelConfig, path: Path) -> Path | None:
-    """Write the CLIP inside `model` as a state dict that open_clip loads (`pretrained=path`).
-
-    The format is safetensors where `path` ends in `.safetensors`, and torch.save's otherwise. A model that
-    open_clip has no name for is described in `<stem>.json` beside it (`open_clip.add_model_config`): returns
-    its path, or None. Raises InputError for weights that are not finite, and TransientError where the disk
-    is full or fails; both files then stay as they were.
-    """
-    state = {name: value for name, value in model.state_dict().items() if not name.startswith(BEYOND_CLIP)}
-    check_finite_state(state, f"{path}: not written: the model")
-    description = None if has_open_clip_name(config) else path.with_suffix(".json")
-    with replacing_checkpoint(path) as file:
-        save_state(state, file, path.suffix)
-        if description:
-            write_json(description, clip_description(config))
-    return description
-
-
-def save_state(state: dict[str, Tensor], file: BinaryIO, suffix: str) -> None:
-    """Write a state dict to the disk, in the format that the suffix of its file's name means."""
-    if suffix == ".safetensors":
-        file.write(safetensors.torch.save({name: value.contiguous() for name, value in state.items()}))
-    else:
-        torch.save(state, file)
-    file.flush()
-    os.fsync(file.fileno())  # now, so that a full disk shows before anything else is written
-
-
-def has_open_clip_name(config: ModelConfig) -> bool:
-    """Return True where open_clip builds the plain CLIP from the name of its architecture alone."""
-    name = config.model.architecture
-    return name != "inline" and clip_description(config) == named_config(name)
+def is_beyond_clip(name: str) -> bool:
+    """Return True for the name of a weight that a plain CLIP does not have."""
+    return name.startswith(BEYOND_CLIP)
 
 
 def clip_description(config: ModelConfig) -> dict[str, Any]:

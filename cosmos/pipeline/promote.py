@@ -2,6 +2,7 @@
 
 models/<name>/model.pt, params.yaml, metrics.json, metrics.jsonl, provenance.json, results/, card.json,
                README.md, and labels.json and trial.json of a run that has them
+              open_clip/   the teacher as `cosmos export` writes it
 """
 
 import json
@@ -33,13 +34,17 @@ from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_t
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance_record import read_provenance
-from cosmos.run.results import ResultEntry, Results, label_entries
-from cosmos.stages.evaluation_result import copy_evidence, entries_markdown
+from cosmos.run.results import ResultEntry, Results
+from cosmos.stages.evaluation_result import checkpoint_results, copy_evidence, entries_markdown
+from cosmos.stages.export import ExportSource, Publication, write_export
 from cosmos.stages.report_facts import describe_code
 
 MODELS = "models"
 """Folder of artefacts, at the root of the DVC workspace."""
 MODEL_FILE = "model.pt"
+
+OPEN_CLIP_FOLDER = "open_clip"
+"""Folder of an artefact with the exported teacher, which `cosmos export` would write the same."""
 
 ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -163,7 +168,7 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     for file in (run.params, run.provenance, run.metrics, run.labels, run.trial):
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
-    measured = checkpoint_results(run, card.sha256)
+    measured = checkpoint_results([run], card.sha256)
     kept = RunDir(folder)
     for suite, entries in measured.items():
         for entry in entries.values():
@@ -172,21 +177,8 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     write_json(folder / "metrics.json", metrics_summary(run, measured))
     card.write(folder)
     write_text(folder / "README.md", model_readme(run, measured, card))
-
-
-def checkpoint_results(run: RunDir, sha256: str) -> dict[str, dict[str, ResultEntry]]:
-    """Return the results of this checkpoint, and of no earlier one, by suite and dataset."""
-    own = {
-        suite: label_entries(
-            [
-                entry
-                for entry in Results(run.result_file(suite), suite).entries().values()
-                if entry["checkpoint_sha256"] == sha256
-            ]
-        )
-        for suite in get_args(SuiteName)
-    }
-    return {suite: entries for suite, entries in own.items() if entries}
+    (folder / OPEN_CLIP_FOLDER).mkdir()
+    write_export(folder / OPEN_CLIP_FOLDER, ExportSource.of_run(run, checkpoint, card.run), Publication())
 
 
 def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:

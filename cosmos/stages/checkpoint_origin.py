@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.config.disk_reading import folders_with
 from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment, load_recorded_params, merge_sections
 from cosmos.config.machine import Machine
+from cosmos.config.near_names import near_names
 from cosmos.config.params import DataParams, Params
+from cosmos.config.section import expand_home
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.errors import InputError
 from cosmos.model.checkpoint_reference import (
@@ -80,6 +83,23 @@ def run_of_results(checkpoint: str, machine: Machine) -> tuple[Path, str]:
     if run:
         return run.path, ""
     return run_path(machine.runs_root, reference.label, "--checkpoint without --run"), checkpoint
+
+
+def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
+    """Return the run directory for results of the checkpoint `name`, and the checkpoint ("": its newest).
+
+    A run is named, or its directory is. Raises InputError for a name that is neither a file, nor a run, nor a
+    reference such as `published:NAME`.
+    """
+    for path in (expand_home(Path(name)), machine.runs_root / name):
+        if RunDir(path).checkpoints.is_dir():
+            return path, ""
+    reference = parse_checkpoint_reference(name)
+    if isinstance(reference, FileReference) and not reference.exists:
+        runs = [folder.name for folder in folders_with(machine.runs_root, "checkpoints")]
+        near = near_names(name, runs)
+        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}; {near}")
+    return run_of_results(name, machine)
 
 
 def on_own_data(

@@ -6,21 +6,17 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-from cosmos.config.disk_reading import folders_with
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
-from cosmos.config.near_names import near_names
-from cosmos.config.section import expand_home
-from cosmos.errors import CosmosError, InputError, TransientError, error_class, summarize_error
+from cosmos.errors import CosmosError, TransientError, error_class, summarize_error
 from cosmos.launch.clusters import resolve_cluster
 from cosmos.launch.submission import JobSpec
 from cosmos.launch.watch import ShowText
-from cosmos.model.checkpoint_reference import FileReference, parse_checkpoint_reference
 from cosmos.run.directory import EVALUATIONS_FOLDER, RunDir
 from cosmos.run.results import overall_figures, overall_intervals
-from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
+from cosmos.stages.checkpoint_origin import on_own_data, run_of_checkpoint
 from cosmos.stages.evaluate_job import (
     Evaluation,
     cancel_evaluations,
@@ -119,22 +115,6 @@ def checked_evaluation(pair: CheckpointAndSuite, experiment: Experiment, machine
     call = Evaluation((suite,), params, machine, path, name, quiet=True)
     check_evaluation(call)
     return call
-
-
-def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
-    """Return the run directory for results of the checkpoint `name`, and the checkpoint ("": its newest).
-
-    Raises InputError for a name that is neither a file, nor a run, nor a reference such as `published:NAME`.
-    """
-    for path in (expand_home(Path(name)), machine.runs_root / name):
-        if RunDir(path).checkpoints.is_dir():
-            return path, ""
-    reference = parse_checkpoint_reference(name)
-    if isinstance(reference, FileReference) and not reference.path.is_file():
-        runs = [folder.name for folder in folders_with(machine.runs_root, "checkpoints")]
-        near = near_names(name, runs)
-        raise InputError(f"{name}: no checkpoint's file, and no run in {machine.runs_root}; {near}")
-    return run_of_results(name, machine)
 
 
 def record_of_evaluations(calls: Sequence[Evaluation], machine: Machine) -> Path:

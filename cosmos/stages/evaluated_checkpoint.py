@@ -19,7 +19,7 @@ from cosmos.model.checkpoint_reference import (
     OpenClipReference,
     checkpoint_to_evaluate,
 )
-from cosmos.model.checkpoints import Checkpoint, ModelConfig
+from cosmos.model.checkpoints import Checkpoint, ModelConfig, is_exported_clip
 from cosmos.model.encoders import make_encoder, open_clip_baseline
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
@@ -50,7 +50,9 @@ class EvaluatedCheckpoint:
         return checkpoints.read_checkpoint(self.path)
 
     def models(self, params: Params) -> tuple[str, ...]:
-        """Return the names of its models that are to be evaluated."""
+        """Return the names of its models that are to be evaluated; an exported model is a single one."""
+        if is_exported_clip(self.path):
+            return ("teacher",) if self.checkpoint.teacher else ("student",)
         return params.evaluate.models
 
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:

@@ -18,7 +18,7 @@ from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import ResultEntry, Results, data_label, image_values_path
+from cosmos.run.results import ResultEntry, Results, data_label, image_values_path, label_entries
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,25 @@ def entries_markdown(suite: str, entries: Mapping[str, ResultEntry]) -> str:
     """Return the tables of a suite's entries, by label, in Markdown."""
     scores = [dataset_scores(suite, label, entry) for label, entry in entries.items()]
     return results_markdown(suite, suite, scores)
+
+
+def checkpoint_results(runs: Sequence[RunDir], sha256: str) -> dict[str, dict[str, ResultEntry]]:
+    """Return the results of the checkpoint with this hash, and of no other, by suite and dataset.
+
+    `runs`: folders with results. Raises DamagedDataError for a damaged file.
+    """
+    own: dict[str, dict[str, ResultEntry]] = {}
+    for suite in get_args(SuiteName):
+        entries = [entry for run in runs for entry in suite_entries(run, suite)]
+        of_checkpoint = [entry for entry in entries if entry["checkpoint_sha256"] == sha256]
+        own |= {suite: label_entries(of_checkpoint)} if of_checkpoint else {}
+    return own
+
+
+def suite_entries(run: RunDir, suite: str) -> list[ResultEntry]:
+    """Return the entries of a suite in a run: a checkpoint other than the newest has a file of its own."""
+    files = [file for file in run.result_files if re.fullmatch(rf"{suite}(-.*)?\.json", file.name)]
+    return [entry for file in files for entry in Results(file, suite).entries().values()]
 
 
 def picture_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:

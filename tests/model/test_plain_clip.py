@@ -1,81 +1,18 @@
-"""Plain CLIPs in files: what is exported, and what is read as a baseline."""
+"""Plain CLIPs in files, which are read as baselines."""
 
-import resource
 from pathlib import Path
-from typing import Any
 
-import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
 from torch import Tensor
 
-from cosmos.config.params import LossParams, ModelParams
-from cosmos.errors import InputError, TransientError
+from cosmos.config.params import LossParams
+from cosmos.errors import InputError
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.model.packing import caption_lengths
-from cosmos.model.plain_clip import clip_description, export_clip, has_open_clip_name, load_plain_clip
-from cosmos.model.towers import encode_image, encode_text, inline_config
+from cosmos.model.plain_clip import clip_description, is_beyond_clip, load_plain_clip
+from cosmos.model.towers import inline_config
 from tests.model.examples import CONFIG, written
-
-SIGLIP = ModelConfig(CONFIG.model, LossParams(contrastive="siglip"), 32)
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("config", [CONFIG, SIGLIP], ids=["clip", "siglip"])
-def test_an_exported_clip_is_loaded_by_open_clip_and_gives_the_same_embeddings(
-    tmp_path: Path, config: ModelConfig, suffix: str
-) -> None:
-    model = config.build()
-    path = tmp_path / f"exported-{config.loss.contrastive}{suffix}"
-    description = export_clip(model, config, path)
-    assert description == path.with_suffix(".json")
-    open_clip.add_model_config(description)
-    loaded = open_clip.create_model(path.stem, pretrained=str(path))
-    loaded.eval()
-    images, tokens = torch.randn(2, 3, 32, 32), torch.tensor([[62, 5, 63] + [0] * 9, [62, 63] + [0] * 10])
-    with torch.no_grad():
-        torch.testing.assert_close(loaded.encode_image(images), encode_image(model, images))
-        torch.testing.assert_close(
-            loaded.encode_text(tokens), encode_text(model, tokens, caption_lengths(tokens))
-        )
-
-
-def named(image_size: int, **loss: Any) -> ModelConfig:
-    return ModelConfig(ModelParams(architecture="ViT-B-32"), LossParams(**loss), image_size)
-
-
-def test_a_model_that_open_clips_name_does_not_tell_is_described_beside_its_weights() -> None:
-    assert has_open_clip_name(named(224))
-    assert not has_open_clip_name(named(96))  # open_clip would resize the positions in silence
-    assert clip_description(named(96))["vision_cfg"]["image_size"] == 96
-    assert not has_open_clip_name(named(224, contrastive="siglip"))
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-@pytest.mark.parametrize("share", [0.0, 0.9])
-def test_a_full_disk_leaves_the_export_before_whole_and_is_named(
-    tmp_path: Path, suffix: str, share: float
-) -> None:
-    path = tmp_path / f"clip{suffix}"
-    export_clip(CONFIG.build(), CONFIG, path)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * path.stat().st_size), hard))
-    try:
-        with pytest.raises(TransientError, match=rf"clip\{suffix}: cannot be written .*; allow larger files"):
-            export_clip(CONFIG.build(), CONFIG, path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
-
-
-def test_a_model_that_diverged_is_not_exported(tmp_path: Path) -> None:
-    model = CONFIG.build()
-    torch.nn.init.constant_(model.visual.proj, torch.nan)
-    with pytest.raises(InputError, match=r"clip\.pt: not written: .* not finite \(visual\.proj\)"):
-        export_clip(model, CONFIG, tmp_path / "clip.pt")
-    assert not any(tmp_path.iterdir())
 
 
 def plain_clip() -> CLIP:
@@ -84,10 +21,8 @@ def plain_clip() -> CLIP:
 
 
 @pytest.fixture
-def weights(tmp_path: Path) -> dict[str, Tensor]:
-    export_clip(CONFIG.build(), CONFIG, tmp_path / "clip.pt")
-    state: dict[str, Tensor] = torch.load(tmp_path / "clip.pt", weights_only=True)
-    return state
+def weights() -> dict[str, Tensor]:
+    return {name: value for name, value in CONFIG.build().state_dict().items() if not is_beyond_clip(name)}
 
 
 @pytest.mark.parametrize("key", ["", "state_dict", "model", "module", "ema", "model_state_dict"])

@@ -10,6 +10,9 @@ import yaml
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
 from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.model import checkpoints
+from cosmos.model.checkpoint_reference import parse_checkpoint_reference
+from cosmos.model.checkpoints import ModelConfig
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir, open_run
@@ -17,7 +20,9 @@ from cosmos.run.files import remove_abandoned
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
+from cosmos.stages.export import Publication, export_model
 from tests.crash_points import killed_at_each_operation
+from tests.model.examples import write_checkpoint
 from tests.stages.examples import ROOT, TINY
 from tests.test_repro import small_disk
 from tests.workspaces import commit, dvc, git
@@ -44,6 +49,14 @@ def make_run(folder: Path, name: str = "one", epochs: float = 3.0, content: byte
     session = {"commit": "abc123", "diff": "", "packages": {}}
     run.provenance.write_text(json.dumps({"data": {"train": "d" * 64}, "sessions": [session]}))
     return run
+
+
+def write_model(run: RunDir) -> ModelConfig:
+    """A model in the place of the run's checkpoint."""
+    config = ModelConfig.of(load_params(base=run.params))
+    path = run.checkpoint(STEPS)
+    write_checkpoint(path, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
+    return config
 
 
 def measure(run: RunDir, sha256: str, recall: float) -> None:
@@ -156,17 +169,10 @@ def test_without_dvc_or_git_nothing_is_promoted(tmp_path: Path, monkeypatch: pyt
 def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from cosmos.model import checkpoints
-    from cosmos.model.checkpoint_reference import parse_checkpoint_reference
-    from cosmos.model.checkpoints import ModelConfig
-    from tests.model.examples import write_checkpoint
-
     shutil.rmtree(place / ".dvc")
     assert dvc(place, "init", "--quiet").returncode == 0
     run = make_run(place, "sweep/trial-0003")
-    config = ModelConfig.of(load_params(base=run.params))
-    checkpoint = run.checkpoint(STEPS)
-    write_checkpoint(checkpoint, config.build(), config.build(), config, name="one", epoch=3, step=STEPS)
+    config, checkpoint = write_model(run), run.checkpoint(STEPS)
     weights, sha256 = checkpoint.read_bytes(), provenance.file_sha256(checkpoint)
     RunLabels("sweep", "pretrain", ("cc3m",)).write(run)
     measure(run, "0" * 64, recall=0.1)  # of a checkpoint before
@@ -177,6 +183,10 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     record = yaml.safe_load(folder.with_suffix(".dvc").read_text())
     assert record["outs"][0]["md5"] == made["version"]
     assert (folder / "model.pt").read_bytes() == weights
+    export_model(str(folder / "model.pt"), place / "exported", Publication(), machine(place), quiet=True)
+    exported = {path.name: path.read_bytes() for path in (place / "exported").iterdir()}
+    assert {path.name: path.read_bytes() for path in (folder / "open_clip").iterdir()} == exported
+    shutil.rmtree(place / "exported")
     for file in (run.params, run.metrics, run.provenance, run.labels):
         assert (folder / file.name).read_bytes() == file.read_bytes()
     figures = json.loads((folder / "metrics.json").read_text())
@@ -207,7 +217,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
 def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
     shutil.rmtree(place / ".dvc")
     assert dvc(place, "init", "--quiet").returncode == 0
-    make_run(place, content=bytes(3_000_000))
+    write_model(make_run(place))
     with small_disk(place / "cache", "size=1m"):
         assert dvc(place, "cache", "dir", "--local", "cache").returncode == 0
         with pytest.raises(CosmosError, match=r"dvc add models/one` failed:\n.*No space left"):
@@ -220,6 +230,7 @@ def test_a_promotion_that_is_killed_at_any_moment_leaves_a_whole_model_and_is_do
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cosmos.pipeline.promote.dvc_add", lambda artefact: artefact.record.touch())
+    monkeypatch.setattr("cosmos.pipeline.promote.write_export", lambda folder, *_: (folder / "file").touch())
     run = make_run(place)
     promoted(place)
     models = place / "models"

@@ -13,8 +13,9 @@ from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
 from cosmos.errors import TransientError
+from cosmos.stages.checkpoint_origin import run_of_checkpoint
 from cosmos.stages.evaluate_job import Evaluation
-from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many, run_of_checkpoint
+from cosmos.stages.evaluate_sweep import EvaluationRow, cancel_many, evaluate_many
 from tests.launch.examples import SMALL
 from tests.stages.colours import experiment, here, make_place, write_run
 from tests.stages.sweeps import job_ids, sweep
@@ -86,6 +87,7 @@ def test_a_problem_beside_figures_is_marked_as_its_result_is(
 
 def test_a_second_call_measures_nothing_twice(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     first = many(place, "tiny")
+    caplog.clear()  # another test may have had a command set the level of logs
     with caplog.at_level(logging.INFO, logger="cosmos"):
         assert many(place, "tiny") == first
     assert "measured in" not in caplog.text

@@ -1,61 +1,297 @@
-"""`cosmos export`: its output for people and programs, and outputs that it refuses."""
+"""`cosmos export`: the folder, its model card, and folders and checkpoints that are refused."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from huggingface_hub import ModelCard as HubCard
+from open_clip.model import CLIP
 
-from cosmos.cli import main
+from cosmos.__main__ import main
 from cosmos.config.machine import Machine
-from cosmos.errors import InputError
-from cosmos.run.files import remove_abandoned
-from cosmos.stages.export import export_plain_clip
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.model.checkpoints import read_checkpoint
+from cosmos.model.export_format import EXPORTED_FILES, TOKENIZER_FILES
+from cosmos.run.directory import RunDir, write_params
+from cosmos.run.files import remove_abandoned, write_json
+from cosmos.run.metrics import MetricsWriter
+from cosmos.stages.checkpoint_origin import run_of_results
+from cosmos.stages.evaluate import evaluate
+from cosmos.stages.export import ExportedModel, Publication, export_model
 from tests.crash_points import killed_at_each_operation
-from tests.model.examples import written
+from tests.forks import run_forked
+from tests.hostile_texts import HOSTILE_TEXTS
+from tests.model.examples import CONFIG, write_checkpoint, written
+from tests.stages.colours import here, make_place, params
+
+COMMIT = "ab12" * 10
 
 
-def test_the_files_and_the_code_that_loads_them_are_printed_for_programs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    checkpoint, output = written(tmp_path), tmp_path / "clip.pt"
-    monkeypatch.setattr("sys.argv", ["cosmos", "export", str(checkpoint), str(output), "--json"])
-    main()
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["output"], printed["which"]) == (str(output), "teacher")
-    assert printed["config"] == str(tmp_path / "clip.json")
-    assert printed["code"].splitlines()[-1] == f"open_clip.create_model('clip', pretrained='{output}')"
-    assert output.exists()
+def record_training(run: RunDir, **data: str) -> None:
+    """The records of a finished training, of which paths and names of machines are nobody's business."""
+    trained_with = params().model_copy(update={"data": params().data.model_copy(update=data)})
+    write_params(run, trained_with)
+    MetricsWriter(run.metrics).log(
+        {"step": 3, "epoch": 3.0, "samples_used": 38, "samples_listed": 40, "loss": 2.5}
+    )
+    session = {
+        "command": ["/home/me/secret/cosmos", "pretrain"],
+        "commit": COMMIT,
+        "diff": "",
+        "python": "3.11",
+        "packages": {"torch": "2.14"},
+        "hardware": {"device": "cpu", "ranks": 2, "host": "node-17"},
+    }
+    recorded = {"data": {"train": "d" * 64}, "dataset": {"num_samples": 40}, "sessions": [session]}
+    run.provenance.write_text(json.dumps(recorded))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    make_place(tmp_path)
+    record_training(RunDir(tmp_path / "runs" / "tiny"), images="/home/me/photographs")
+    return tmp_path
+
+
+def export(folder: Path, name: str = "tiny", to: str = "out", **publication: Any) -> ExportedModel:
+    return export_model(name, folder / to, Publication(**publication), here(folder), quiet=True)
+
+
+def card(folder: Path) -> Any:
+    """The model card, as the hub's library reads it."""
+    return HubCard((folder / "README.md").read_text())
+
+
+def test_a_run_is_exported_with_its_figures_data_recipe_and_provenance(place: Path) -> None:
+    evaluate(["retrieval", "classification"], params(), here(place), place / "runs" / "tiny", "", quiet=True)
+    exported = export(place, licence="cc-by-nc-4.0")
+    assert (exported.run, exported.checkpoint, exported.which) == ("tiny", "step-00000003.pt", "teacher")
+    assert {path.name for path in (place / "out").iterdir()} == EXPORTED_FILES
+    about = card(place / "out")
+    assert about.data.license == "cc-by-nc-4.0"
+    assert (about.data.library_name, about.data.pipeline_tag) == (
+        "open_clip",
+        "zero-shot-image-classification",
+    )
+    results = {(r.dataset_type, r.metric_type): r.metric_value for r in about.data.eval_results or ()}
+    measured = json.loads((place / "runs" / "tiny" / "results" / "classification.json").read_text())
+    entry = measured["datasets"]["colours"]
+    assert results["colours", "top1"] == entry["models"]["teacher"]["top1"]
+    assert ("heldout", "image_to_text_R@1") in results
+    assert ("colours", "ties") not in results
+    for text in (
+        "| colours | teacher |",
+        r"| ± 95\% |",
+        "| chance |",
+        "40 samples (manifest dddddddd)",
+        "trained on 38 of 40",
+        "with these parameters:",
+        "batch_size: 32",
+        COMMIT,
+        "Not measured: segmentation, perception.",
+        "step-00000003.pt, sha256 `",
+    ):
+        assert text.replace("`", "") in about.text.replace("`", ""), text
+    assert "student |" not in about.text
+    for secret in ("/home/me", str(place), "node-17"):
+        assert secret not in about.content
+
+
+def test_published_figures_stand_beside_ones_own(place: Path) -> None:
+    results = place / "runs" / "tiny" / "results" / "retrieval.json"
+    results.parent.mkdir()
+    sha256 = export(place) and json.loads((place / "out" / "cosmos.json").read_text())["origin"]["sha256"]
+    entry = {
+        "checkpoint": "x",
+        "checkpoint_sha256": sha256,
+        "data": {"a": "b"},
+        "models": {"teacher": {"image_to_text_R@1": 0.5}, "student": {"image_to_text_R@1": 0.4}},
+        "published": {"checkpoint": "cosmos_vitb16_cc3m"},
+    }
+    other = {**entry, "checkpoint_sha256": "0" * 64, "models": {"teacher": {"image_to_text_R@1": 0.1}}}
+    results.write_text(json.dumps({"datasets": {"coco-val2017": entry, "flickr30k-test": other}}))
+    export(place)
+    text = card(place / "out").text
+    assert r"| coco\-val2017 | teacher | 50.0 |" in text
+    assert r"| coco\-val2017 | published | " in text
+    assert "flickr30k" not in text
+
+
+def test_what_an_exported_model_is_measured_at_is_what_the_run_is(place: Path) -> None:
+    own = evaluate(["classification"], params(), here(place), place / "runs" / "tiny", "", quiet=True)
+    for which in ("teacher", "student"):
+        export(place, which=which)
+        path, name = run_of_results(str(place / "out"), here(place))
+        measured = evaluate(["classification"], params(), here(place), path, name, quiet=True)
+        figures = measured.results["classification"]["colours"]["models"]
+        assert figures == {which: own.results["classification"]["colours"]["models"][which]}
+
+
+def test_a_file_without_records_of_its_training_is_exported_as_well(tmp_path: Path) -> None:
+    exported = export(tmp_path, str(written(tmp_path)))
+    assert (exported.run, exported.checkpoint) == ("", "c.pt")
+    assert not {path.name for path in (tmp_path / "out").iterdir()} & set(TOKENIZER_FILES)
+    about = card(tmp_path / "out")
+    assert about.data.license == "unknown"
+    assert "Not stated." in about.text
+    assert "Nothing of this model was measured." in about.text
+    assert about.text.count("Not recorded in the checkpoint.") == 2
+    assert about.data.eval_results is None
+
+
+def test_a_training_that_has_not_ended_is_said(place: Path) -> None:
+    run = RunDir(place / "runs" / "tiny")
+    state = torch.load(run.checkpoint(3), weights_only=True)
+    torch.save({**state, "epoch": 1.5}, run.checkpoint(3))
+    export(place)
+    assert "The training had come to 1.5 of its 3 epochs." in card(place / "out").text
+
+
+def test_names_of_strangers_are_shown_and_change_nothing_else_in_the_card(place: Path) -> None:
+    run = RunDir(place / "runs" / "tiny")
+    export(place)
+    plain_data = card(place / "out").data.to_dict()
+    recorded = json.loads(run.provenance.read_text())
+    recorded["sessions"] = [{"commit": text, "packages": {text: text}} for text in HOSTILE_TEXTS]
+    write_json(run.provenance, recorded)
+    export(place)
+    plain = (place / "out" / "README.md").read_text()
+    assert "<script>" not in plain
+    assert "](javascript" not in plain
+    assert plain.isprintable() or all(c.isprintable() or c == "\n" for c in plain)
+    assert card(place / "out").data.to_dict() == plain_data
+
+
+def test_the_command_prints_the_code_that_loads_the_model(place: Path) -> None:
+    environment, folder = {**os.environ, "COSMOS_RUNS_ROOT": str(place / "runs")}, str(place / "out")
+    command = ["export", "tiny", "--to", folder, "--which", "student"]
+    said = run_forked(main, command, place, environment).stdout
+    assert said.splitlines()[0] == (
+        f"model, _, preprocess = open_clip.create_model_and_transforms('local-dir:{folder}')"
+    )
+    assert "licence: unknown; --license states it" in said
+    printed = json.loads(run_forked(main, [*command, "--json"], place, environment).stdout)
+    assert (printed["folder"], printed["which"], printed["commit"]) == (folder, "student", "")
 
 
 @pytest.mark.parametrize(
-    ("output", "message"),
+    ("name", "to", "message"),
     [
-        ("c.pt", "the checkpoint itself, which would be lost"),
-        ("clip.json", r"\.json is the config's suffix"),
-        (".", "a folder; give the file to write"),
+        (
+            "c.pt",
+            "mine",
+            r"mine/notes\.txt: would be deleted, since .*mine is replaced; name an empty folder",
+        ),
+        ("c.pt", "readme", r"readme/README\.md: would be deleted"),
+        ("c.pt", "c.pt", r"c\.pt: a file; name the folder to write"),
+        ("out", "out", "out: the model itself; name another folder"),
+        ("nowhere", "new", "nowhere: no checkpoint's file, and no run in"),
+        ("plain.pt", "new", r"plain\.pt: does not say its architecture"),
+        ("student.pt", "new", r"student\.pt: holds no weights of the teacher, .*export --which student"),
     ],
 )
-def test_an_output_that_is_in_use_or_no_file_is_refused(tmp_path: Path, output: str, message: str) -> None:
-    checkpoint = written(tmp_path)
-    before = checkpoint.read_bytes()
-    with pytest.raises(InputError, match=message):
-        export_plain_clip(str(checkpoint), tmp_path / output, "teacher", Machine())
-    assert checkpoint.read_bytes() == before
-
-
-def test_an_export_that_is_killed_at_any_moment_leaves_whole_files_and_is_done_by_the_same_command(
-    tmp_path: Path,
+def test_what_cannot_be_exported_or_would_be_lost_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, to: str, message: str
 ) -> None:
-    checkpoint, output = written(tmp_path), tmp_path / "out" / "clip.pt"
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(written(tmp_path), weights_only=True)
+    torch.save({k: v for k, v in content.items() if k != "config"}, tmp_path / "plain.pt")
+    torch.save({k: v for k, v in content.items() if k != "teacher"}, tmp_path / "student.pt")
+    for file in ("mine/notes.txt", "readme/README.md"):
+        Path(file).parent.mkdir()
+        Path(file).write_text("mine")
+    export(tmp_path, "c.pt")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    with pytest.raises(InputError, match=message):
+        export(tmp_path, name, to)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
 
-    def export() -> None:
-        export_plain_clip(str(checkpoint), output, "teacher", Machine())
 
-    export()
-    whole = {path: path.read_bytes() for path in output.parent.iterdir()}
-    for _ in killed_at_each_operation(export, output.parent):
-        assert all(whole[path] == path.read_bytes() for path in output.parent.glob("clip.*"))
-        export()
-        remove_abandoned(output.parent)  # which a process does by itself when it first writes there
-        assert {path: path.read_bytes() for path in output.parent.iterdir()} == whole
-        output.unlink()
+def test_a_licence_is_an_identifier_of_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--license: 'Apache 2' is no identifier .*as apache-2\.0, cc-by"):
+        export(tmp_path, str(written(tmp_path)), licence="Apache 2")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_record_of_the_run_is_named_and_nothing_is_written(place: Path) -> None:
+    (place / "runs" / "tiny" / "provenance.json").write_text("{")
+    with pytest.raises(DamagedDataError, match=r"provenance\.json: not a provenance"):
+        export(place)
+    assert not (place / "out").exists()
+
+
+def test_an_export_that_is_killed_at_any_moment_is_whole_or_not_there(tmp_path: Path) -> None:
+    checkpoint, output = str(written(tmp_path)), tmp_path / "there" / "out"
+    export(tmp_path, checkpoint, "there/out")
+    whole = {path.name: path.read_bytes() for path in output.iterdir()}
+    student = Publication(which="student")
+    for _ in killed_at_each_operation(
+        lambda: export_model(checkpoint, output, student, Machine(), quiet=True), output.parent
+    ):
+        remove_abandoned(output.parent)
+        assert list(output.parent.iterdir()) == [output]
+        kept = {path.name: path.read_bytes() for path in output.iterdir()}
+        if kept != whole:
+            assert kept.keys() == whole.keys()
+            assert read_checkpoint(output / "open_clip_model.safetensors").student
+            export(tmp_path, checkpoint, "there/out")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_a_full_disk_leaves_the_export_before_whole_and_is_named(tmp_path: Path, share: float) -> None:
+    checkpoint = str(written(tmp_path))
+    export(tmp_path, checkpoint)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
+    size = (tmp_path / "out" / "open_clip_model.safetensors").stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * size), hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: '.*/out/open_clip_model\.safetensors'"):
+            export(tmp_path, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+sys.path.append(sys.argv[1])
+import importlib.util
+assert importlib.util.find_spec("cosmos") is None
+import open_clip, torch
+for folder in sys.argv[3:]:
+    model, _, preprocess = open_clip.create_model_and_transforms(folder)
+    inputs = torch.load(f"{sys.argv[2]}/inputs.pt")
+    with torch.no_grad():
+        embeddings = [model.eval().encode_image(inputs["images"]), model.encode_text(inputs["tokens"])]
+    torch.save(embeddings, f"{sys.argv[2]}/{folder.replace('/', '-')}.pt")
+assert not any(name.split(".")[0] == "cosmos" for name in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_a_fresh_process_without_this_software_computes_the_same_embeddings(tmp_path: Path) -> None:
+    checkpoint = written(tmp_path)
+    model = CONFIG.build().eval()
+    write_checkpoint(checkpoint, model, CONFIG.build(), CONFIG)
+    export(tmp_path, str(checkpoint), which="student")
+    inputs = {"images": torch.randn(2, 3, 32, 32), "tokens": torch.tensor([[62, 5, 63] + [0] * 9])}
+    torch.save(inputs, tmp_path / "inputs.pt")
+    site = sysconfig.get_path("purelib")
+    subprocess.run(
+        [sys.executable, "-I", "-S", "-c", IN_A_FRESH_PROCESS, site, tmp_path, f"local-dir:{tmp_path}/out"],
+        check=True,
+        cwd=tmp_path,
+    )
+    (saved,) = tmp_path.glob("local-dir*.pt")
+    images, texts = torch.load(saved, weights_only=True)
+    with torch.no_grad():
+        assert torch.equal(images, CLIP.encode_image(model, inputs["images"]))
+        assert torch.equal(texts, CLIP.encode_text(model, inputs["tokens"]))
