@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from huggingface_hub import EvalResult, ModelCardData
 
 from cosmos.config.figures import is_caveat
-from cosmos.config.identity import short_hash
 from cosmos.config.number_text import format_number
 from cosmos.config.params import LossParams, Params
 from cosmos.config.settings_file import dump_settings
@@ -23,6 +22,7 @@ from cosmos.run.provenance_record import Provenance, RunSession
 from cosmos.run.results import ResultEntry, overall_figures
 from cosmos.run.statistics.intervals import LEVEL_TEXT
 from cosmos.stages.evaluation_result import entries_markdown, entry_of_models
+from cosmos.stages.report_facts import describe_code, describe_device, describe_packages
 
 PAPER = "https://arxiv.org/abs/2412.01814"
 
@@ -247,13 +247,7 @@ def provenance_lines_of(facts: CardFacts) -> Iterator[str]:
 
 def session_lines(session: RunSession) -> Iterator[str]:
     """Yield the code, packages and device of a session of training."""
-    changes = session.changes_sha256
-    changed = f", with changes that are in no commit ({short_hash(changes)})" if changes else ""
-    yield f"code {markdown_text(session.commit or session.version or 'not recorded')}{changed}"
-    versions = {"python": session.python, **session.packages}
-    yield ", ".join(markdown_text(f"{name} {version}") for name, version in versions.items() if version)
-    hardware = [
-        f"{name} {session.hardware[name]}" for name in ("device", "ranks") if name in session.hardware
-    ]
-    if hardware:
-        yield markdown_text(", ".join(hardware))
+    yield markdown_text(f"code {describe_code(session)}")
+    yield markdown_text(describe_packages(session))
+    if device := describe_device(session):
+        yield markdown_text(f"device {device}")
