@@ -100,6 +100,11 @@ def load_params(
 def load_experiment(
     experiment: str, overrides: dict[str, Any] | None = None, base: Path = PARAMS_YAML
 ) -> Experiment:
+    """Return the experiment of a name or path, overridden by the command line; see `override_experiment`."""
+    return override_experiment(experiment, Layer(COMMAND_LINE, overrides or {}), base)
+
+
+def override_experiment(experiment: str, overrides: Layer, base: Path = PARAMS_YAML) -> Experiment:
     """Return the experiment of this name below experiments/ or path; "" for the one that `base` names.
 
     Its parameters are those of `base`, then of what it extends, then its own, then `overrides`. Where its
@@ -120,7 +125,7 @@ def load_experiment(
         layer,
         *(overlay.sections for overlay in overlays),
         layer.below(OVERRIDES_KEY, overrides_in_force),
-        Layer(COMMAND_LINE, overrides or {}),
+        overrides,
     ]
     return Experiment(
         name=overlays[-1].name if overlays else "default",

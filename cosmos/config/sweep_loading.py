@@ -9,13 +9,13 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from cosmos.config.evaluate_params import SuiteName
-from cosmos.config.experiment import EXPERIMENTS, experiment_names, load_experiment, merge_sections
+from cosmos.config.experiment import EXPERIMENTS, experiment_names, merge_sections, override_experiment
 from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRICS, metric_of
 from cosmos.config.identity import flatten_sections
 from cosmos.config.near_names import close_names, near_names
 from cosmos.config.search_space import SearchValue, condition_problems
 from cosmos.config.section import expand_home
-from cosmos.config.settings_file import read_settings
+from cosmos.config.settings_file import Layer, read_settings
 from cosmos.config.sweep import Constraint, Objective, Sweep, SweepFile, TrialFigure
 from cosmos.config.validation import explain_validation
 from cosmos.errors import InputError
@@ -32,14 +32,15 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
     Raises InputError that names the file, each wrong key and the remedy.
     """
     path = find_sweep_file(name)
-    file = read_sweep_file(path)
+    layer = read_settings(path)
+    file = validate_sweep_file(layer)
     if experiment:
         file = file.model_copy(update={"experiment": experiment})
     budget = {"pretrain": {"epochs": file.epochs}} if file.epochs else {}
     if budget and "pretrain.epochs" in flatten_sections(file.fixed):
         raise InputError(f"{path}: epochs and fixed.pretrain.epochs set the same; take one of them out")
     try:
-        base = load_experiment(file.experiment, merge_sections(file.fixed, budget))
+        base = override_experiment(file.experiment, layer.below("fixed", merge_sections(file.fixed, budget)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     sweep = Sweep(path.stem, file, base.params, base.needs)
@@ -57,14 +58,13 @@ def find_sweep_file(name: str) -> Path:
     raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; {near}")
 
 
-def read_sweep_file(path: Path) -> SweepFile:
+def validate_sweep_file(layer: Layer) -> SweepFile:
     """Return the settings in a sweep's file. Raises InputError that names each wrong key."""
-    layer = read_settings(path)
     try:
         return SweepFile.model_validate(layer.values)
     except ValidationError as error:
         problems = explain_validation(error, SweepFile, "docs/sweeps.md", [layer])
-        raise InputError(f"{path}:\n{problems}") from None
+        raise InputError(f"{layer.name}:\n{problems}") from None
 
 
 def sweep_problems(sweep: Sweep) -> list[str]:

@@ -287,6 +287,13 @@ def test_wrong_parameters_are_refused_with_the_file_and_line_that_they_come_from
         load_params(str(child), base=ROOT / "params.yaml")
 
 
+def test_a_wrong_item_is_told_once_and_not_as_a_list_without_items(tmp_path: Path) -> None:
+    child = write(tmp_path, child={"evaluate": {"models": ["studnt"]}})
+    with pytest.raises(ValueError, match=r"evaluate\.models\.0: .*'student' or 'teacher'") as refused:
+        load_params(str(child), base=ROOT / "params.yaml")
+    assert str(refused.value).count("\n") == 1
+
+
 def test_of_a_value_that_several_sources_give_the_last_is_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("pretrain:\n  epochs: 0\noverrides:\n  pretrain:\n    epochs: -1\n")
     base, child = tmp_path / "params.yaml", write(tmp_path, child={"pretrain": {"epochs": -2}})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cosmos.config.experiment import load_params, load_recorded_params
 from cosmos.config.settings_file import MAX_BYTES, SettingsLoader, dump_settings, read_mapping, read_settings
-from cosmos.config.sweep_loading import read_sweep_file
+from cosmos.config.sweep_loading import load_sweep
 from cosmos.errors import InputError
 from tests.stages.examples import ROOT
 
@@ -75,6 +75,10 @@ def mangled(text: bytes) -> st.SearchStrategy[bytes]:
     return st.builds(lambda a, b, c: text[:a] + c + text[max(a, b) :], place, place, inserted)
 
 
+def load_sweep_at(path: Path) -> object:
+    return load_sweep(str(path))
+
+
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.binary(max_size=200), mangled((ROOT / "params.yaml").read_bytes())))
 def test_any_bytes_are_settings_or_refused_in_lines_that_name_the_file(
@@ -83,7 +87,7 @@ def test_any_bytes_are_settings_or_refused_in_lines_that_name_the_file(
     path = tmp_path / "file.yaml"
     path.write_bytes(content)
     messages = []
-    for read_file in (partial(load_params, "", {}), load_recorded_params, read_sweep_file):
+    for read_file in (partial(load_params, "", {}), load_recorded_params, load_sweep_at):
         try:
             read_file(path)
         except InputError as error:

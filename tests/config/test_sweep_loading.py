@@ -2,10 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cosmos.config.figures import SUITE_METRICS, TRAINING_METRICS, Metric
 from cosmos.config.sweep import Objective, Sweep
 from cosmos.config.sweep_loading import SWEEPS_FOLDER, load_sweep
+from cosmos.errors import InputError
 from tests.search.examples import RECALL, SMALL, TIME, small_sweep, write_sweep
 
 MOMENTUM, CAPTIONS = "pretrain.momentum", "views.num_captions"
@@ -63,7 +65,7 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         (on("loss.contrastive", "categorical", choices=["clip", "cloob"]), r"'cloob': .*'clip' or 'siglip'"),
         (on(MOMENTUM, "categorical", choices=[0.9, "0.99"]), r"'0\.99': is taken for 0\.99; write it so"),
         (on(MOMENTUM, "categorical", choices=[True, 0.9]), r"True: expected a number, not a Boolean"),
-        (on(MOMENTUM, "float", low="0.9", high=True), r"float\.high: expected a number, not a Boolean"),
+        (on(MOMENTUM, "float", low="0.9", high=True), r"momentum\.high: expected a number, not a Boolean"),
         (on(MOMENTUM, "floaat", **RANGE), r"momentum: distribution: expected float, .* categorical"),
         (
             {"space": {MOMENTUM: {"distribution": "float", "lo": 0, "high": 1}}},
@@ -181,6 +183,36 @@ def test_what_cannot_run_is_refused_by_its_key(tmp_path: Path, changes: dict[str
     with pytest.raises(ValueError, match=message) as refused:
         small_sweep(tmp_path, **changes)
     assert str(refused.value).startswith(str(tmp_path / "small.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("objectives:", "objctives:", r"objctives: no such key; near it: objectives; .*line 17\)"),
+        ("figure:", "figur:", r"objectives\.0\.figur: no such key; near it: figure; .*line 18\)"),
+        ("low:", "lo:", r"space\.pretrain\.momentum\.lo: no such key; near it: low, log; .*line 10\)"),
+        ("distribution:", "distrbution:", r"momentum: distrbution: no such key; near it: distribution "),
+        ("low: 0.1", "low: [0.1]", r"distill_weight\.low: Input should be a valid number .*line 14\)"),
+        (
+            "low: 0.1",
+            "low: 0.1\n    when: {a: {b: 1}}",
+            r"when\.a: expected a Boolean, a number, a text or a list",
+        ),
+        (
+            "  pretrain:",
+            "  pretain:",
+            r"pretain: no such key; near it: pretrain; .*\(in \S+small\.yaml, line 2\)",
+        ),
+    ],
+)
+def test_a_typo_is_told_once_with_its_line_and_the_near_key(
+    tmp_path: Path, before: str, after: str, told: str
+) -> None:
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(SMALL, sort_keys=False).replace(before, after, 1))
+    with pytest.raises(InputError, match=told) as refused:
+        load_sweep(str(file))
+    assert str(refused.value).count("\n") == 1
 
 
 def test_a_name_that_is_none_lists_those_that_there_are() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cosmos.config.experiment import load_recorded_params, read_overlay
 from cosmos.config.machine import Machine
-from cosmos.config.sweep_loading import read_sweep_file
+from cosmos.config.sweep_loading import load_sweep
 from cosmos.data.manifest import Manifest
 from cosmos.data.shards.index import ShardIndex
 from cosmos.data.shards.tar_entries import scan_tar
@@ -80,7 +80,7 @@ READERS: tuple[tuple[str, Callable[[Path], Any]], ...] = (
     ("runs/*/sweep.yaml", lambda path: SweepDir(path.parent).sweep()),
     ("pipeline/model/card.json", lambda path: ModelCard.read(path.parent)),
     ("experiments/*.yaml", read_overlay),
-    ("experiments/sweeps/*.yaml", read_sweep_file),
+    ("experiments/sweeps/*.yaml", lambda path: load_sweep(str(path))),
     ("photos/*.txt", load_text_file),
     ("pipeline/experiment.yaml", read_overlay),
     ("data/demo/*/*.json", load_json_file),
