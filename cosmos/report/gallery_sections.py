@@ -35,7 +35,7 @@ from cosmos.report.galleries.content import DatasetGallery, Galleries, Missing, 
 from cosmos.report.galleries.pairs import ShownItem, failed_items, failures_by_kind
 from cosmos.report.galleries.pictures import EmbeddedPicture, SegmentationPanels, segmentation_panels
 from cosmos.report.galleries.retrieval import QueryStep, directions, query_steps
-from cosmos.report.galleries.sights import sight_step
+from cosmos.report.galleries.sights import beside_baseline, sight_step
 from cosmos.report.page import template_environment
 from cosmos.report.section import ReportSection
 from cosmos.run.statistics.answers import ClassAnswers, PairAnswers, RetrievalAnswers
@@ -53,7 +53,7 @@ def gallery_sections(galleries: Galleries, against: Galleries | None) -> list[Re
     Pictures are read and drawn here; one that cannot be read leaves its reason in its place.
     """
     sections = [
-        _section("sees", "What it sees", sights_content(galleries)),
+        _section("sees", "What it sees", sights_content(galleries, against)),
         _section("fails", "Where it fails", failures_content(galleries)),
     ]
     if against:
@@ -68,10 +68,12 @@ def _section(name: str, title: str, content: Mapping[str, Any]) -> ReportSection
     return ReportSection(name, title, Markup(html))
 
 
-def sights_content(galleries: Galleries) -> dict[str, Any]:
-    """Return the content of what the models see."""
+def sights_content(galleries: Galleries, against: Galleries | None) -> dict[str, Any]:
+    """Return the content of what the models see, and of what a baseline sees in the same photographs."""
     sights = galleries.sights
     reason, examples = (sights.reason, ()) if isinstance(sights, Missing) else ("", sights)
+    if against and not isinstance(against.sights, Missing):
+        examples = beside_baseline(examples, against.name, against.sights)
     return {
         "reason": reason,
         "steps": list(map(sight_step, examples)),

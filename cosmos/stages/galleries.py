@@ -56,6 +56,10 @@ MAX_NEW_EMBEDDINGS = 20_000
 """Largest number of embeddings of a kind that are computed, where evaluations did not keep them."""
 
 
+NOTHING_SEEN = Missing("No model was asked.")
+"""Part of which nothing was computed."""
+
+
 @dataclass(frozen=True)
 class MeasuredDataset:
     """Dataset that a run was measured on, as far as it can be opened now."""
@@ -63,23 +67,29 @@ class MeasuredDataset:
     suite: str
     label: str
     entry: ResultEntry
+    model: str
+    """model whose answers are shown"""
     opened: OpenDataset | Missing
 
-    def gallery(self, model: str, answers: Answers | Missing) -> DatasetGallery:
-        """Return the gallery of a model's answers, or of the reason why there are none."""
-        return DatasetGallery(
-            self.suite, self.label, self.entry["data_hash"], self.entry["models"], model, answers
-        )
+    @property
+    def figures(self) -> Figures:
+        """Figures of the model."""
+        figures: Figures = self.entry["models"].get(self.model, {})
+        return figures
+
+    def gallery(self, answers: Answers | Missing) -> DatasetGallery:
+        """Return the gallery of the model's answers, or of the reason why there are none."""
+        data_hash, figures = self.entry["data_hash"], self.entry["models"]
+        return DatasetGallery(self.suite, self.label, data_hash, figures, self.model, answers)
 
 
 @dataclass(frozen=True)
 class GallerySession:
-    """Run whose galleries are made: its checkpoint, its parameters, and where they are computed."""
+    """Run whose galleries are made: its checkpoint and its parameters."""
 
     run: RunDir
     params: Params
     machine: Machine
-    device: torch.device
     quiet: bool
 
     @cached_property
@@ -87,11 +97,10 @@ class GallerySession:
         """Newest checkpoint of the run. Raises InputError where there is none."""
         return find_evaluated_checkpoint(self.run, "", self.machine)
 
-    @property
-    def model(self) -> str:
-        """Model whose answers are shown: the teacher, if it is evaluated."""
-        models = self.params.evaluate.models
-        return "teacher" if "teacher" in models else models[-1]
+    def choose_model(self, entry: ResultEntry) -> str:
+        """Return the model whose answers are shown of a dataset: the teacher, if it was measured."""
+        models = [model for model in self.params.evaluate.models if model in entry["models"]]
+        return "teacher" if "teacher" in models or not models else models[0]
 
     def embedder(self, model: str, encoder: Encoder) -> Embedder:
         """Return the embedder that evaluations of the run use, with what they kept."""
@@ -106,15 +115,15 @@ def measure_galleries(run: RunDir, params: Params, machine: Machine, quiet: bool
     Samples are answered from the embeddings that evaluations kept; what these lack is computed. A part that
     cannot be shown has its reason in its place: no error of ours is raised.
     """
-    with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
-        session = GallerySession(run, params, machine, ranks.device, quiet)
-        measured, missing = measured_datasets(session)
-        galleries = Galleries(run.path.name, Missing("No photographs were looked at."), (), tuple(missing))
-        try:
-            return measure_models(session, measured, galleries)
-        except CosmosError as error:
-            shown = tuple(dataset.gallery(session.model, Missing(str(error))) for dataset in measured)
-            return replace(galleries, sights=Missing(str(error)), datasets=shown)
+    session = GallerySession(run, params, machine, quiet)
+    measured, missing = measured_datasets(session)
+    galleries = Galleries(run.path.name, NOTHING_SEEN, (), tuple(missing))
+    try:
+        with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
+            return measure_models(session, measured, galleries, ranks.device)
+    except CosmosError as error:
+        reason = Missing(str(error))
+        return replace(galleries, sights=reason, datasets=tuple(part.gallery(reason) for part in measured))
 
 
 def measured_datasets(session: GallerySession) -> tuple[list[MeasuredDataset], list[Missing]]:
@@ -136,11 +145,14 @@ def measured_datasets(session: GallerySession) -> tuple[list[MeasuredDataset], l
 
 def open_measured(session: GallerySession, suite: str, label: str, entry: ResultEntry) -> MeasuredDataset:
     """Return a dataset that was measured, opened if it is there, and if the results are of it."""
+    model = session.choose_model(entry)
     try:
         opened: OpenDataset | Missing = open_same_data(session, suite, entry)
     except CosmosError as error:
         opened = Missing(f"{label} cannot be shown: {error}")
-    return MeasuredDataset(suite, label, entry, opened)
+    if model not in entry["models"]:
+        opened = Missing(f"No model was measured on {label} that evaluate.models names.")
+    return MeasuredDataset(suite, label, entry, model, opened)
 
 
 def open_same_data(session: GallerySession, suite: str, entry: ResultEntry) -> OpenDataset | Missing:
@@ -148,8 +160,6 @@ def open_same_data(session: GallerySession, suite: str, entry: ResultEntry) -> O
     name, cards = entry["dataset"], suites(session.params.evaluate)[suite].cards
     if entry["checkpoint_sha256"] != session.subject.sha256:
         return Missing(f"The results are of another checkpoint, {entry['checkpoint']}, than the newest.")
-    if session.model not in entry["models"]:
-        return Missing(f"The {session.model} was not measured on it.")
     if name not in cards:
         return Missing(f"The parameters describe no dataset {name}.")
     dataset = open_on_every_rank(cards[name], session.params, session.machine)
@@ -160,20 +170,25 @@ def open_same_data(session: GallerySession, suite: str, entry: ResultEntry) -> O
 
 
 def measure_models(
-    session: GallerySession, measured: Sequence[MeasuredDataset], galleries: Galleries
+    session: GallerySession, measured: Sequence[MeasuredDataset], galleries: Galleries, device: torch.device
 ) -> Galleries:
-    """Return galleries with what each model sees and the answers of one. Raises errors of checkpoints."""
+    """Return galleries with what each model sees, and the answers. Raises errors of checkpoints."""
     inputs: list[SightInput] | Missing | None = None
     seen: dict[str, list[ModelSight]] = {}
-    for model, encoder in session.subject.encoders(session.params, session.device):
+    shown = [
+        dataset.gallery(dataset.opened if isinstance(dataset.opened, Missing) else NOTHING_SEEN)
+        for dataset in measured
+    ]
+    for model, encoder in session.subject.encoders(session.params, device):
         inputs = choose_photographs(session, measured, encoder) if inputs is None else inputs
         if not isinstance(inputs, Missing):
             seen[model] = see(encoder, inputs, session.params.evaluate.segmentation.attention[0])
-        if model == session.model:
-            embedder = session.embedder(model, encoder)
-            shown = tuple(dataset.gallery(model, answer(session, dataset, embedder)) for dataset in measured)
-            galleries = replace(galleries, datasets=shown)
-    return replace(galleries, sights=sights_of(inputs, seen))
+        embedder = session.embedder(model, encoder)
+        shown = [
+            part if dataset.model != model else dataset.gallery(answer(session, dataset, embedder))
+            for part, dataset in zip(shown, measured, strict=True)
+        ]
+    return replace(galleries, sights=sights_of(inputs, seen), datasets=tuple(shown))
 
 
 def sights_of(
@@ -222,8 +237,7 @@ def answer(session: GallerySession, measured: MeasuredDataset, embedder: Embedde
     content = measured.opened.content
     try:
         if isinstance(content, SegmentationDataset):
-            figures = measured.entry["models"][session.model]
-            return segmentation_answers(session, content, figures, embedder)
+            return segmentation_answers(session, content, measured.figures, embedder)
         return sample_answers(content, embedder)
     except CosmosError as error:
         return Missing(str(error))

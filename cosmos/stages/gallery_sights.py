@@ -3,6 +3,7 @@
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from PIL import Image
 from torch import Tensor
@@ -59,10 +60,18 @@ def sight_inputs(dataset: RetrievalDataset, encoder: Encoder) -> list[SightInput
     tokenizer = Tokenizer(encoder.context_length, encoder.vocab_size)
     transform = evaluation_transform(encoder.image_size)
     return [
-        sight_input(dataset.images.read(number), dataset.captions[owned], tokenizer, transform)
+        sight_input(dataset.images.read(number), caption, tokenizer, transform)
         for number in spread_numbers(len(dataset.images), NUM_SIGHTS)
-        for owned in [dataset.caption_to_image.index(number)]
+        for caption in first_captions(dataset, number)
     ]
+
+
+def first_captions(dataset: RetrievalDataset, image: int) -> list[str]:
+    """Return the first caption of an image; [] for an image without one."""
+    own = (
+        text for text, owner in zip(dataset.captions, dataset.caption_to_image, strict=True) if owner == image
+    )
+    return list(islice(own, 1))
 
 
 def sight_input(

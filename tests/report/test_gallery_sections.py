@@ -16,9 +16,11 @@ from cosmos.report.galleries.content import (
 )
 from cosmos.report.gallery_sections import gallery_sections
 from cosmos.report.segmentations import SegmentationSample
+from cosmos.run.statistics.answers import PairAnswers
 from tests.hostile_texts import HOSTILE_TEXTS
 from tests.report.galleries.examples import (
     NO_SIGHTS,
+    GreyPictures,
     accuracies,
     at_ranks,
     classified,
@@ -108,7 +110,7 @@ def test_models_without_cross_attention_have_a_reason_in_place_of_maps() -> None
 def test_student_and_teacher_are_shown_below_each_other() -> None:
     shown = sections(Galleries("mine", (sight("student", "teacher"),) * 2, (), ()))["sees"]
     assert shown.count('class="step"') == 2
-    assert text_of(shown).index("Student") < text_of(shown).index("Teacher")
+    assert text_of(shown).index("student") < text_of(shown).index("teacher")
     assert 'title="30.0%">red<' in shown
 
 
@@ -119,6 +121,26 @@ def test_texts_of_strangers_are_shown_and_never_read_as_markup(text: str) -> Non
         assert not re.search(r"<script|<img src=x|onerror=\"|<b>", html)
         assert not {"\0", "\x1b", "\u202e", "\x9b"} & set(html)
         html.encode("utf-8")
+
+
+def test_a_baseline_is_shown_in_the_same_photographs() -> None:
+    example, other = sight("student", "teacher"), sight("teacher", caption="another")
+    now, before = (Galleries(name, (example,), (), ()) for name in ("now", "before"))
+    assert "teacher of before" in text_of(sections(now, before)["sees"])
+    unlike = Galleries("before", (other,), (), ())
+    assert "teacher of before" not in text_of(sections(now, unlike)["sees"])
+
+
+def test_both_images_of_a_failed_pair_are_shown_with_all_scores() -> None:
+    scores = np.array([[[0.4, 0.5], [0.3, 0.2]]])
+    pair = PairAnswers(
+        GreyPictures(2), np.array([[0, 1]]), (("a on b", "b on a"),), ("",), scores, np.array([-0.1])
+    )
+    html = sections(galleries(gallery(pair, "perception")))["fails"]
+    assert html.count("<img") == 2
+    text = text_of(html)
+    assert "pair : wrong by 0.100" in text
+    assert "of image 1 0.400 0.300 a on b of image 2 0.500 0.200 b on a" in text
 
 
 def test_a_pair_of_runs_has_a_section_of_what_changed() -> None:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from cosmos.config.params import Params
+from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.report.galleries.content import Galleries, Missing, SegmentationAnswers
 from cosmos.report.gallery_sections import gallery_sections
@@ -18,7 +19,8 @@ from cosmos.run.statistics.answers import ClassAnswers, RetrievalAnswers
 from cosmos.stages import galleries
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.galleries import measure_galleries
-from tests.evaluation.examples import COLOURS, write_images
+from cosmos.stages.gallery_sights import choose_words, sight_inputs
+from tests.evaluation.examples import COLOURS, ColourEncoder, ImagesInMemory, image_bytes, write_images
 from tests.model.examples import write_checkpoint
 from tests.stages.colours import here, make_place, params, write_flags
 
@@ -139,11 +141,30 @@ def test_a_picture_that_cannot_be_read_leaves_its_reason_in_the_page(place: Path
     assert "1.png: image cannot be decoded" in html
 
 
-def test_the_student_is_shown_where_it_alone_is_evaluated(place: Path) -> None:
-    (dataset,) = measured(place, "classification", models=["student"]).datasets
+def test_the_student_is_shown_where_it_alone_was_measured(place: Path) -> None:
+    measured(place, "classification", models=["student"])
+    (dataset,) = measured(place).datasets
     assert dataset.model == "student"
     assert isinstance(dataset.answers, ClassAnswers)
-    assert "teacher was not measured" in reasons(measured(place))[0]
+    assert "No model was measured" in reasons(measured(place, models=["teacher"]))[0]
+
+
+def test_a_device_that_is_not_there_is_a_reason(place: Path) -> None:
+    run = RunDir(place / "runs" / "tiny")
+    shown = measure_galleries(run, params(), here(place).model_copy(update={"device": "cuda:7"}))
+    assert isinstance(shown.sights, Missing)
+    assert "cuda" in shown.sights.reason
+
+
+def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:
+    images = ImagesInMemory([image_bytes(colour) for colour in ("red", "blue")])
+    inputs = sight_inputs(RetrievalDataset(images, ("blue",), (1,)), ColourEncoder())
+    assert [item.caption for item in inputs] == ["blue"]
+
+
+def test_maps_are_drawn_of_words_with_a_meaning_of_their_own() -> None:
+    assert choose_words(["a", "photo", "of", "the", "red", "star,", "red"]) == ("red", "star")
+    assert len(choose_words([f"word{number}" for number in range(20)])) == 6
 
 
 def test_photographs_are_as_models_see_them(place: Path) -> None:

@@ -16,7 +16,7 @@ from cosmos.report.galleries.pictures import (
     thumbnail,
 )
 from cosmos.report.galleries.retrieval import Direction, ShownSample, directions
-from cosmos.report.text import cut_text
+from cosmos.report.text import cut_name
 from cosmos.run.statistics.answers import ClassAnswers, IntArray, PairAnswers, RetrievalAnswers
 
 NUM_CHANGES = 4
@@ -135,8 +135,8 @@ def classification_changes(own: ClassAnswers, other: ClassAnswers) -> Changes:
 
 
 def _changed_image(own: ClassAnswers, other: ClassAnswers, image: int) -> ChangedSample:
-    names = [cut_text(own.class_names[answers.predicted[image]]) for answers in (other, own)]
-    label = cut_text(own.class_names[own.labels[image]])
+    names = [cut_name(own.class_names[answers.predicted[image]]) for answers in (other, own)]
+    label = cut_name(own.class_names[own.labels[image]])
     picture = ShownSample("", thumbnail(own.images, image, f"image {image}"))
     return ChangedSample(f"{label}: {names[0]} → {names[1]}", picture, [])
 
@@ -156,7 +156,7 @@ def changed_classes(own: DatasetGallery, other: DatasetGallery, family: str) -> 
     """
     before = other.figures[other.model]
     classes = [
-        ChangedClass(cut_text(key.removeprefix(family)), share, before[key])
+        ChangedClass(cut_name(key.removeprefix(family)), share, before[key])
         for key, share in own.figures[own.model].items()
         if key.startswith(family) and key in before
     ]

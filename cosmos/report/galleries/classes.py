@@ -9,7 +9,7 @@ import numpy as np
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.figures import CLASS_ACCURACY, CLASS_IOU, Figures, name_with_attention
 from cosmos.report.galleries.pictures import EmbeddedPicture, thumbnail
-from cosmos.report.text import cut_text
+from cosmos.report.text import cut_name
 from cosmos.run.statistics.answers import ClassAnswers
 
 MAX_BARS = 30
@@ -92,7 +92,7 @@ def class_bars(figures: Mapping[str, Figures], family: str, heading: str, first:
         key.removeprefix(family): share for key, share in figures[first].items() if key.startswith(family)
     }
     bars = [
-        ClassBar(cut_text(name), [figures[model].get(f"{family}{name}") for model in models])
+        ClassBar(cut_name(name), [figures[model].get(f"{family}{name}") for model in models])
         for name in sorted(shares, key=lambda name: shares[name])
     ]
     if not bars:
@@ -104,12 +104,12 @@ def class_bars(figures: Mapping[str, Figures], family: str, heading: str, first:
 
 def classes_without_images(answers: ClassAnswers) -> list[str]:
     """Return the names of the classes that have no image."""
-    return [cut_text(answers.class_names[label]) for label in np.flatnonzero(answers.class_counts() == 0)]
+    return [cut_name(answers.class_names[label]) for label in np.flatnonzero(answers.class_counts() == 0)]
 
 
 def confusion_rows(answers: ClassAnswers) -> list[ConfusionRow]:
     """Return the largest confusions, the largest first, each with its clearest images."""
-    names, totals = [*map(cut_text, answers.class_names)], answers.class_counts()
+    names, totals = [*map(cut_name, answers.class_names)], answers.class_counts()
     return [
         ConfusionRow(
             names[own], names[predicted], count, int(totals[own]), confused_pictures(answers, own, predicted)
@@ -130,7 +130,7 @@ def confused_pictures(answers: ClassAnswers, own: int, predicted: int) -> list[E
 
 def confusion_matrix(answers: ClassAnswers) -> ConfusionMatrix:
     """Return the matrix of all classes, or of those of the largest confusions where there are too many."""
-    num_classes, names = len(answers.class_names), [*map(cut_text, answers.class_names)]
+    num_classes, names = len(answers.class_names), [*map(cut_name, answers.class_names)]
     labels = range(num_classes) if num_classes <= MAX_MATRIX else _most_confused(answers)
     rows = []
     for own in labels:

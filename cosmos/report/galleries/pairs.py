@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cosmos.report.galleries.pictures import EmbeddedPicture, thumbnail
-from cosmos.report.text import cut_text
+from cosmos.report.text import cut_name, cut_text
 from cosmos.run.statistics.answers import PairAnswers
 
 NUM_ITEMS = 8
@@ -42,7 +42,7 @@ def show_item(answers: PairAnswers, item: int) -> ShownItem:
     scores = answers.scores[item]
     pictures = [thumbnail(answers.images, int(place), f"image {place}") for place in answers.places[item]]
     captions = zip(map(cut_text, answers.captions[item]), scores.T.tolist(), strict=True)
-    return ShownItem(cut_text(answers.kinds[item]), pictures, list(captions), float(answers.margins[item]))
+    return ShownItem(cut_name(answers.kinds[item]), pictures, list(captions), float(answers.margins[item]))
 
 
 def failures_by_kind(answers: PairAnswers) -> list[tuple[str, int, int]]:
@@ -51,4 +51,4 @@ def failures_by_kind(answers: PairAnswers) -> list[tuple[str, int, int]]:
     wrong = np.bincount(numbers, answers.margins <= 0, minlength=len(kinds)).astype(int)
     totals = np.bincount(numbers, minlength=len(kinds))
     order = np.argsort(-wrong / totals, kind="stable")
-    return [(cut_text(str(kinds[i])), int(wrong[i]), int(totals[i])) for i in order]
+    return [(cut_name(str(kinds[i])), int(wrong[i]), int(totals[i])) for i in order]

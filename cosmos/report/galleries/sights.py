@@ -1,7 +1,7 @@
 """Maps of what models see in photographs, as pictures, and the words that photographs attend to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cosmos.report.galleries.content import AttentionOfModel, Missing, ModelSight, SightExample
 from cosmos.report.galleries.pictures import (
@@ -46,6 +46,11 @@ class SightRow:
     elsewhere: float
     similarities: Sequence[ShownMap] | Missing
 
+    @property
+    def strongest(self) -> ShownWord | None:
+        """Word with most weight; None without words."""
+        return max(self.words, key=lambda word: word.share, default=None)
+
 
 @dataclass(frozen=True)
 class SightStep:
@@ -61,6 +66,33 @@ def sight_step(example: SightExample) -> SightStep:
     photograph = crop_square(example.image, LARGE_SIDE)
     rows = [_sight_row(example, model, sight) for model, sight in example.by_model.items()]
     return SightStep(embed_picture(photograph, "photograph"), cut_text(example.caption), rows)
+
+
+def beside_baseline(
+    examples: Sequence[SightExample], name: str, others: Sequence[SightExample]
+) -> list[SightExample]:
+    """Return examples with the maps of a baseline's teacher, or last model, where it saw the same photograph."""
+    return [
+        replace(example, by_model={**example.by_model, **_last_sight(example, name, others)})
+        for example in examples
+    ]
+
+
+def _last_sight(example: SightExample, name: str, others: Sequence[SightExample]) -> dict[str, ModelSight]:
+    for other in others:
+        if other.by_model and is_same_photograph(example, other):
+            model, sight = list(other.by_model.items())[-1]
+            return {f"{model} of {name}": sight}
+    return {}
+
+
+def is_same_photograph(first: SightExample, second: SightExample) -> bool:
+    """Return True for examples of the same photograph with the same caption and words."""
+    return (
+        first.caption == second.caption
+        and first.chosen == second.chosen
+        and first.image.tobytes() == second.image.tobytes()
+    )
 
 
 def _sight_row(example: SightExample, model: str, sight: ModelSight) -> SightRow:
