@@ -1,5 +1,7 @@
 """A model whose weights are set by hand, so that a patch and a word of one colour attend to each other."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -32,28 +34,43 @@ def planted_model() -> Cosmos:
 
     A text is the mean of its words; an image, whatever is in it, is blue.
     """
+    model = naming_model(CHANNELS)
+    with torch.no_grad():
+        _keep_apart(model.visual.transformer)
+        model.visual.class_embedding[CHANNELS["blue"]] = 1
+    return model
+
+
+def naming_model(channels: Mapping[str, int]) -> Cosmos:
+    """An image is the mean of its patches' directions, and a text that of its words; these have channels."""
     model = PLANTED.build()
     model.eval()
     with torch.no_grad():
         _reset(model)
         for channel in range(3):
             model.visual.conv1.weight[channel, channel] = 1 / PATCH**2  # mean of a channel
-        for word, channel in CHANNELS.items():
+        for word, channel in channels.items():
             model.token_embedding.weight[_token(word), channel] = 1
-        model.visual.class_embedding[CHANNELS["blue"]] = 1
-        (block,) = model.transformer.resblocks
-        block.attn.in_proj_weight[2 * WIDTH :] = torch.eye(WIDTH)  # a token sees the mean of those before it
-        block.attn.out_proj.weight.copy_(torch.eye(WIDTH))
     return model
 
 
+def _keep_apart(transformer: nn.Module) -> None:
+    """Tokens no longer see the mean of those that they attend to."""
+    for block in transformer.resblocks:  # type: ignore[union-attr]
+        block.attn.out_proj.weight.zero_()
+
+
 def _reset(model: Cosmos) -> None:
-    """Blocks change nothing, projections keep all, and pools compare queries and tokens as they are."""
+    """Blocks add the mean of tokens, projections keep all, pools compare queries and tokens as they are."""
     for parameter in model.parameters():
         parameter.zero_()
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.weight.fill_(1)
+    for transformer in (model.visual.transformer, model.transformer):
+        for block in transformer.resblocks:
+            block.attn.in_proj_weight[2 * WIDTH :] = torch.eye(WIDTH)
+            block.attn.out_proj.weight.copy_(torch.eye(WIDTH))
     mappings = model.image_token_mapping.weight, model.text_token_mapping.weight
     for matrix in (model.visual.proj, model.text_projection, *mappings):
         matrix.copy_(torch.eye(WIDTH))

@@ -22,6 +22,8 @@ from cosmos.stages.galleries import measure_galleries
 from cosmos.stages.gallery_sights import choose_words, sight_inputs
 from tests.evaluation.examples import COLOURS, ColourEncoder, ImagesInMemory, image_bytes, write_images
 from tests.model.examples import write_checkpoint
+from tests.model.planted import PLANTED, naming_model
+from tests.report.test_gallery_sections import text_of
 from tests.stages.colours import here, make_place, params, write_flags
 
 
@@ -63,6 +65,18 @@ def test_each_suite_that_was_measured_has_the_answers_that_its_figures_are_made_
         "perception: the run was not measured; `cosmos evaluate perception --run tiny` measures it."
     ]
     assert gallery_sections(shown, shown)
+
+
+def test_the_page_of_a_teacher_that_confuses_two_colours_says_so_first(place: Path) -> None:
+    channels = {"red": 0, "green": 1, "blue": 2}
+    student, teacher = naming_model(channels), naming_model({**channels, "red": 1, "green": 0})
+    write_checkpoint(RunDir(place / "runs" / "tiny").checkpoint(3), student, teacher, PLANTED, epoch=1)
+    shutil.rmtree(place / "classes")
+    write_images(place / "classes", {f"{c}/{n}.png": c for c in channels for n in range(3 - channels[c])})
+    shown = measured(place, "classification")
+    text = text_of(str(gallery_sections(shown, None)[1].html))
+    assert "red green 3 100.0% green red 2 100.0% confusion matrix" in text
+    assert "green 0.0% 100.0% red 0.0% 100.0% blue 100.0% 100.0%" in text
 
 
 def test_embeddings_that_evaluations_kept_are_not_computed_again(
@@ -153,7 +167,7 @@ def test_a_device_that_is_not_there_is_a_reason(place: Path) -> None:
     run = RunDir(place / "runs" / "tiny")
     shown = measure_galleries(run, params(), here(place).model_copy(update={"device": "cuda:7"}))
     assert isinstance(shown.sights, Missing)
-    assert "cuda" in shown.sights.reason
+    assert "no GPU 7 here" in shown.sights.reason
 
 
 def test_an_image_without_captions_is_left_out(tmp_path: Path) -> None:

@@ -70,12 +70,12 @@ def sight_step(example: SightExample) -> SightStep:
 
 def beside_baseline(
     examples: Sequence[SightExample], name: str, others: Sequence[SightExample]
-) -> list[SightExample]:
-    """Return examples with the maps of a baseline's teacher, or last model, where it saw the same photograph."""
-    return [
+) -> tuple[SightExample, ...]:
+    """Return examples with the maps of a baseline's last model, where it saw the same photograph."""
+    return tuple(
         replace(example, by_model={**example.by_model, **_last_sight(example, name, others)})
         for example in examples
-    ]
+    )
 
 
 def _last_sight(example: SightExample, name: str, others: Sequence[SightExample]) -> dict[str, ModelSight]:
