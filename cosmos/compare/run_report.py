@@ -152,11 +152,11 @@ def run_facts(run: ReportedRun) -> Iterator[Fact]:
     yield Fact("state", describe_state(run))
     sessions = run.provenance.sessions
     if sessions and sessions[0].started:
-        yield Fact("trained", sessions[0].started.replace("T", " "))
+        yield Fact("trained", date_text(sessions[0].started))
     files = [run.run.result_file(suite) for suite, entries in run.results.items() if entries]
     if files:
         latest = datetime.fromtimestamp(max(file.stat().st_mtime for file in files), UTC)
-        yield Fact("measured", latest.isoformat(" ", "seconds"))
+        yield Fact("measured", date_text(latest.isoformat()))
     if len(run.contender.runs) > 1:
         yield Fact("seeds", f"{len(run.contender.runs)}; curves and pictures are of the first")
     if run.params:
@@ -164,6 +164,11 @@ def run_facts(run: ReportedRun) -> Iterator[Fact]:
         version = describe_version(recorded.data.get("train", ""), recorded.dataset.num_samples)
         yield Fact("data", f"{run.params.data.name}, {version}")
     yield from (Fact("data health", text) for text in describe_health(run))
+
+
+def date_text(time: str) -> str:
+    """Return a time in UTC and ISO format, for people: to the minute."""
+    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 def describe_state(run: ReportedRun) -> str:

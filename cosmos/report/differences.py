@@ -7,6 +7,9 @@ from typing import Any
 from cosmos.report.page import render_section
 from cosmos.report.section import ReportSection
 
+NUM_SHOWN_CHANGES = 12
+"""Figures of a list that are not folded away."""
+
 
 @dataclass(frozen=True)
 class FigureChange:
@@ -48,9 +51,11 @@ def differences_section(differences: RunDifferences) -> ReportSection:
     values: dict[str, Any] = {
         "run": differences.run,
         "against": differences.against,
-        "rows": differences.changes,
-        "better": [change for change in differences.changes if change.is_better],
-        "worse": [change for change in differences.changes if not change.is_better],
+        "lists": [
+            ("Better", [change for change in differences.changes if change.is_better]),
+            ("Worse", [change for change in differences.changes if not change.is_better]),
+        ],
+        "num_shown": NUM_SHOWN_CHANGES,
         "parameters": differences.parameters,
         "remarks": differences.remarks,
     }

@@ -73,8 +73,12 @@ class HeadlineFigure:
     def place(self) -> str:
         """Dataset and model, and the moment where it is one while training."""
         _, dataset, model, _ = self.path
-        moment = ["while training"] if self.name.startswith(f"{EVALUATION}/") else []
-        return ", ".join([dataset, model, *moment])
+        return ", ".join([dataset, model, *(["while training"] if self.is_meanwhile else [])])
+
+    @property
+    def is_meanwhile(self) -> bool:
+        """True for an evaluation while training."""
+        return self.name.startswith(f"{EVALUATION}/")
 
     @property
     def is_guess(self) -> bool:
@@ -207,19 +211,29 @@ def describe_verdict(label: str, figures: Sequence[HeadlineFigure], baseline: st
     """Return the verdict on a model in a sentence or two."""
     if not figures:
         return f"{label} has not been measured."
-    return " ".join(filter(None, [describe_quality(label, figures), describe_advantages(figures, baseline)]))
+    sentences = (
+        describe_quality(label, figures),
+        describe_guesses(figures),
+        describe_advantages(figures, baseline),
+    )
+    return " ".join(filter(None, sentences))
 
 
 def describe_quality(label: str, figures: Sequence[HeadlineFigure]) -> str:
-    """Return the first figure, set against guessing, in a sentence."""
+    """Return the first figure, and what guessing has, in a sentence."""
     first = figures[0]
-    reached = f"{label}: {first.title} {describe_sample(first.sample)} on {first.place}"
-    if first.chance is None:
-        return f"{reached}."
-    guessing = f"guessing has {format_share(first.chance)}"
-    return (
-        f"{reached}, no better than guessing ({guessing})." if first.is_guess else f"{reached}; {guessing}."
-    )
+    _, dataset, model, _ = first.path
+    interval = f" ({describe_interval(first.interval)})" if first.interval else ""
+    moment = " while training" if first.is_meanwhile else ""
+    guessing = f"; guessing has {format_share(first.chance)}" if first.chance is not None else ""
+    reached = f"{first.title} {describe_sample(first.sample)}{interval} on {dataset}"
+    return f"The {model} of {label} has {reached}{moment}{guessing}."
+
+
+def describe_guesses(figures: Sequence[HeadlineFigure]) -> str:
+    """Return the figures that are no better than guessing in a sentence; "" for none."""
+    guesses = [f"{figure.title} on {figure.path[1]}" for figure in figures if figure.is_guess]
+    return f"No better than guessing: {', '.join(guesses)}." if guesses else ""
 
 
 def describe_advantages(figures: Sequence[HeadlineFigure], baseline: str) -> str:

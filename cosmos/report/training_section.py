@@ -13,8 +13,9 @@ class SampleViews:
     """Views and captions of a sample, as the model got them."""
 
     key: str
-    crops: Sequence[bytes]
-    """global crops, then local ones, as WebP"""
+    global_crops: Sequence[bytes]
+    """WebP"""
+    local_crops: Sequence[bytes]
     captions: Sequence[str]
 
 
@@ -31,8 +32,9 @@ class ShownSample:
     """Sample as the page shows it."""
 
     key: str
-    views: Sequence[str]
+    global_views: Sequence[str]
     """data URIs"""
+    local_views: Sequence[str]
     captions: Sequence[str]
 
 
@@ -45,9 +47,13 @@ def training_section(runs: Sequence[RunTraining], summary: str, remarks: Sequenc
 
 def batch_section(batch: BatchPictures) -> ReportSection:
     """Return the section on samples of a batch."""
-    samples = [
-        ShownSample(sample.key, [data_uri(crop, "webp") for crop in sample.crops], sample.captions)
-        for sample in batch.samples
-    ]
-    values = {"samples": samples, "reason": batch.reason}
+    values = {"samples": [shown_sample(sample) for sample in batch.samples], "reason": batch.reason}
     return render_section("batch", "What a batch looks like", "batch.html", **values)
+
+
+def shown_sample(sample: SampleViews) -> ShownSample:
+    """Return a sample as the page shows it."""
+    views = (
+        [data_uri(crop, "webp") for crop in crops] for crops in (sample.global_crops, sample.local_crops)
+    )
+    return ShownSample(sample.key, *views, sample.captions)

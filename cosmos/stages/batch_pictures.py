@@ -46,7 +46,8 @@ def views_of_samples(batch: Batch) -> list[SampleViews]:
     return [
         SampleViews(
             key,
-            [encode_view(crop) for crops in (batch.global_crops, batch.local_crops) for crop in crops[place]],
+            [encode_view(crop) for crop in batch.global_crops[place]],
+            [encode_view(crop) for crop in batch.local_crops[place]],
             [read_tokens(tokens) for tokens in batch.tokens[place]],
         )
         for place, key in enumerate(batch.keys)

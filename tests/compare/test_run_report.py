@@ -51,9 +51,9 @@ def test_a_page_has_a_verdict_the_figures_and_the_way_to_get_it_again(tmp_path: 
     run.provenance.write_text(json.dumps({"data": {"train": "da7a5e7"}, "sessions": [session]}))
     html = page_of(tmp_path, "mine")
     words = words_of(html)
-    assert "mine: top-1 60.0% on colours, teacher; guessing has 10.0%." in words
+    assert "The teacher of mine has top-1 60.0% (50.2% to 69.1%) on colours; guessing has 10.0%." in words
     assert "50.2% to 69.1%" in words
-    assert "2026-07-20 10:00:00+00:00" in words
+    assert "2026-07-20 10:00 UTC" in words
     assert "git checkout c0ffee" in words
     assert "cosmos pretrain --experiment again.yaml --run mine-again" in words
     assert "pretrain.momentum 0.96 -> 0.9" in words
