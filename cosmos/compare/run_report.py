@@ -88,6 +88,7 @@ class RunReport:
         yield headline_section(self.headline())
         if self.pair:
             yield differences_section(self.pair.differences())
+        yield from sample_sections(self.run, self.against, machine)
         summary, remarks = describe_curves(self.run), list(session_remarks(self.run))
         yield training_section([run.training for run in runs], summary, remarks)
         yield batch_section(batch_pictures(self.run, machine))
@@ -212,6 +213,20 @@ def session_remarks(run: ReportedRun) -> Iterator[str]:
     unknown = [session for session in run.provenance.sessions[1:] if session.step is None]
     if unknown:
         yield f"{len(unknown)} later sessions are not marked: their first step was not recorded then."
+
+
+def sample_sections(run: ReportedRun, against: ReportedRun | None, machine: Machine) -> list[ReportSection]:
+    """Return the sections on single samples: what the models see, where they fail, what changed.
+
+    There are none where nothing was measured, or parameters cannot be read; torch is imported for them.
+    """
+    if run.params is None or not any(run.results.values()):
+        return []
+    from cosmos.report.gallery_sections import gallery_sections
+    from cosmos.stages.galleries import measure_galleries
+
+    other = measure_galleries(against.run, against.params, machine) if against and against.params else None
+    return gallery_sections(measure_galleries(run.run, run.params, machine), other)
 
 
 def batch_pictures(run: ReportedRun, machine: Machine) -> BatchPictures:

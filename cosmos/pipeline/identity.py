@@ -33,7 +33,7 @@ DECIDES_NO_RESULT = (
 """Modules and packages that the fingerprint of no stage covers."""
 
 PAGE_TEMPLATES = (
-    *("frame.html", "page.css", "page.js", "parts.html"),
+    *("frame.html", "page.css", "galleries.css", "page.js", "parts.html"),
     *("headline.html", "training.html", "results.html", "pictures.html", "provenance.html"),
 )
 """Templates of the page of a pipeline."""
