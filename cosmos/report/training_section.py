@@ -53,7 +53,11 @@ def batch_section(batch: BatchPictures) -> ReportSection:
 
 def shown_sample(sample: SampleViews) -> ShownSample:
     """Return a sample as the page shows it."""
-    views = (
-        [data_uri(crop, "webp") for crop in crops] for crops in (sample.global_crops, sample.local_crops)
+    return ShownSample(
+        sample.key, webp_uris(sample.global_crops), webp_uris(sample.local_crops), sample.captions
     )
-    return ShownSample(sample.key, *views, sample.captions)
+
+
+def webp_uris(pictures: Sequence[bytes]) -> list[str]:
+    """Return the data URIs of WebP pictures."""
+    return [data_uri(picture, "webp") for picture in pictures]
