@@ -1,7 +1,7 @@
 """Artifacts of flow runs in the UI: progress of a pretraining, tables of trials and results."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,9 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
 from cosmos.config.number_text import format_duration, format_number
 from cosmos.config.printable_text import printable
@@ -24,11 +25,24 @@ from cosmos.errors import CosmosError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
 from cosmos.registry.jobs import RunJob
+from cosmos.report.loss_picture import LossFollower
 from cosmos.report.markdown import markdown_code, markdown_text
 from cosmos.report.text import parameter_label
+from cosmos.run.directory import RunDir
 from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.stages.jobs import job_commands
 from cosmos.tracking.note import MirrorNote
+
+PROGRESS_BAR, PROGRESS_PAGE, TRIALS = "pretraining-progress", "pretraining", "trials"
+"""Keys of artifacts that follow what they show."""
+
+
+def find_artifact(client: SyncPrefectClient, flow_run_id: UUID, key: str) -> UUID | None:
+    """Return the artifact of a key that a flow run has made; None where it has made none."""
+    wanted = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key])
+    )
+    return next((artifact.id for artifact in client.read_artifacts(artifact_filter=wanted)), None)
 
 
 class PretrainingProgress:
@@ -37,6 +51,7 @@ class PretrainingProgress:
     def __init__(self, workspace: Path, pipeline: PipelineDir) -> None:
         self.workspace, self.pipeline = workspace, pipeline
         self.artifacts: tuple[UUID, UUID] | None = None
+        self.loss: LossFollower | None = None
         self.update()
 
     def update(self) -> None:
@@ -47,14 +62,32 @@ class PretrainingProgress:
             run = find_pretraining_run(self.workspace, self.pipeline)
             if job and run:
                 update_progress_artifact(bar, percent_done(job), description=describe_pace(job))
-                client.update_artifact(page, ArtifactUpdate(data=pretraining_markdown(job, run.path)))
+                client.update_artifact(page, ArtifactUpdate(data=self.page(job, run)))
+
+    def page(self, job: RunJob, run: RunDir) -> str:
+        """Return the facts of the pretraining, and the curve of its loss, as Markdown."""
+        if self.loss is None or self.loss.tail.path != run.metrics:
+            self.loss = LossFollower(run.metrics)
+        self.loss.update()
+        return pretraining_markdown(job, run.path, self.loss)
 
 
 def create_progress_artifacts() -> tuple[UUID, UUID]:
     """Create the progress bar and the page of a pretraining that has not begun."""
-    bar = create_progress_artifact(0.0, key="pretraining-progress", description="not begun")
-    page = create_markdown_artifact("not begun", key="pretraining")
+    bar = create_progress_artifact(0.0, key=PROGRESS_BAR, description="not begun")
+    page = create_markdown_artifact("not begun", key=PROGRESS_PAGE)
     return cast(UUID, bar), cast(UUID, page)
+
+
+def show_cancelled_pretraining(flow_run_id: UUID, workspace: Path, pipeline: PipelineDir) -> None:
+    """Show the state of a pretraining whose job was cancelled, on the page of the flow run that began it."""
+    job, run = pretraining_progress(workspace, pipeline), find_pretraining_run(workspace, pipeline)
+    with get_client(sync_client=True) as client:
+        page = find_artifact(client, flow_run_id, PROGRESS_PAGE)
+        if job and run and page:
+            loss = LossFollower(run.metrics)
+            loss.update()
+            client.update_artifact(page, ArtifactUpdate(data=pretraining_markdown(job, run.path, loss)))
 
 
 class TrialTable:
@@ -68,29 +101,42 @@ class TrialTable:
     def update(self) -> None:
         """Show the trials' present states. A server or a file that cannot be read must not stop a sweep."""
         with suppress(httpx.HTTPError, OSError, CosmosError), get_client(sync_client=True) as client:
-            trials = self.folder.read_trials()
-            rows = [trial_row(trial, self.folder) for trial in trials.records]
-            rows += [{"trial": name, "state": printable(text)} for name, text in trials.problems.items()]
+            rows = trial_rows(self.folder)
             self.table = self.table or self.create()
             client.update_artifact(self.table, ArtifactUpdate(data=json.dumps(rows)))
 
     def create(self) -> UUID:
         """Create the artifact, of a sweep without trials."""
-        return cast(UUID, create_table_artifact([], key="trials", description=self.folder.path.name))
+        return cast(UUID, create_table_artifact([], key=TRIALS, description=self.folder.path.name))
 
 
-def trial_row(trial: TrialRecord, folder: SweepDir) -> dict[str, Any]:
+def show_cancelled_trials(flow_run_id: UUID, folder: SweepDir) -> None:
+    """Show that trials were cancelled in the table of the flow run that began or followed them."""
+    with get_client(sync_client=True) as client:
+        if table := find_artifact(client, flow_run_id, TRIALS):
+            rows = trial_rows(folder, "cancelled; the same sweep goes on with it")
+            client.update_artifact(table, ArtifactUpdate(data=json.dumps(rows)))
+
+
+def trial_rows(folder: SweepDir, running: str = "running") -> list[dict[str, Any]]:
+    """Return the rows of a table of a sweep's trials; `running`: the state of those that have not ended."""
+    trials = folder.read_trials()
+    rows = [trial_row(trial, folder, running) for trial in trials.records]
+    return fill_table([*rows, *({"trial": name, "state": text} for name, text in trials.problems.items())])
+
+
+def trial_row(trial: TrialRecord, folder: SweepDir, running: str = "running") -> dict[str, Any]:
     """Return a trial's row of a table: state, figures, parameters, job, address of its page in W&B."""
-    row = {
+    url = MirrorNote.of(folder.run(trial)).url
+    return {
         "trial": trial.name,
-        "state": trial.standing,
+        "state": running if trial.state == "running" else trial.standing,
         **trial.values,
         **{parameter_label(path): value for path, value in trial.asked.items()},
         "job": trial.job,
         **({"breaches": ", ".join(trial.breaches)} if trial.breaches else {}),
-        "W&B": MirrorNote.of(folder.run(trial)).url,
+        **({"W&B": url} if url else {}),
     }
-    return {printable(key): table_value(value) for key, value in row.items()}
 
 
 def percent_done(job: RunJob) -> float:
@@ -106,15 +152,21 @@ def describe_pace(job: RunJob) -> str:
     return f"{done}, {format_duration(job.seconds_left)} left" if job.step < job.total_steps else done
 
 
-def pretraining_markdown(job: RunJob, run: Path) -> str:
-    """Return the facts of a pretraining, as Markdown."""
+def describe_state(job: RunJob) -> str:
+    """Return the state of a job; of a pretraining in the flow itself, which has none, "" until it is done."""
+    return job.state if job.job_id else "finished" if percent_done(job) == 100 else ""
+
+
+def pretraining_markdown(job: RunJob, run: Path, loss: LossFollower) -> str:
+    """Return the facts of a pretraining, and the curve of its loss, as Markdown."""
     rows = {
         "run": markdown_code(str(run)),
         "cluster": markdown_text(job.cluster),
         "job": markdown_text(job.job_id),
-        "state": markdown_text(job.state),
+        "state": markdown_text(describe_state(job)),
         "problem": markdown_text(job.problem),
         "progress": describe_pace(job),
+        "loss": loss.last,
         "samples that can be used": job.missing_data,
         "until the job's limit": job.time_left,
         "as of": f"{datetime.now():%H:%M:%S}",
@@ -123,14 +175,18 @@ def pretraining_markdown(job: RunJob, run: Path) -> str:
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items() if value)
     attach, cancel = map(markdown_code, job_commands(job.run))
     commands = f"\n{attach} shows it, {cancel} ends it\n" if job.job_id else ""
-    return f"| pretraining | |\n|---|---|\n{table}\n{commands}"
+    return f"| pretraining | |\n|---|---|\n{table}\n{commands}\n{loss.picture}\n"
 
 
-def create_results_table(key: str, rows: Sequence[dict[str, Any]], description: str) -> None:
-    """Create a table artifact of figures; a figure that a row does not have stays empty."""
+def create_results_table(key: str, rows: Sequence[Mapping[str, Any]], description: str) -> None:
+    """Create a table artifact of figures."""
+    create_table_artifact(fill_table(rows), key=key, description=description)
+
+
+def fill_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a table, each with all columns: a value that a row does not have stays empty."""
     columns = dict.fromkeys(column for row in rows for column in row)
-    table = [{printable(column): table_value(row.get(column, "")) for column in columns} for row in rows]
-    create_table_artifact(table, key=key, description=description)
+    return [{printable(column): table_value(row.get(column, "")) for column in columns} for row in rows]
 
 
 def table_value(value: Any) -> Any:
@@ -146,13 +202,4 @@ def create_data_link(folder: Path) -> None:
         f"{markdown_code(str(folder))}: for a sweep, {markdown_code(f'-p data_root={folder}')}; "
         f"for `cosmos`, {markdown_code(f'COSMOS_DATA_ROOT={folder}')}.",
         key="data",
-    )
-
-
-def create_report_link(page: Path) -> None:
-    """Create an artifact that names the path of the report."""
-    create_markdown_artifact(
-        f"Open {markdown_code(str(page.absolute()))} in a browser. "
-        "`dvc metrics show` and `dvc metrics diff` have the figures.",
-        key="report",
     )

@@ -33,10 +33,10 @@ from cosmos.stages.evaluate_sweep import (
     evaluation_rows,
 )
 from flows.artifacts import create_results_table
-from flows.parameters import UNSET, Evaluate, ExperimentName, Slurm, current_run_title
+from flows.parameters import UNSET, Checkpoint, Evaluate, ExperimentName, Slurm, current_run_title
 from flows.retries import call_with_retries
 
-Checkpoints = Annotated[list[str], Field(min_length=1)]
+Checkpoints = Annotated[list[Checkpoint], Field(min_length=1)]
 Suites = Annotated[list[SuiteName], Field(min_length=1)]
 
 ALL_SUITES: list[SuiteName] = list(get_args(SuiteName))
@@ -74,10 +74,11 @@ def evaluate_sweep(
     Parameters left empty are those of the experiment, of params.yaml and of the machine.
 
     Args:
-        checkpoints: files, runs (their newest), `published:NAME`: all that `cosmos evaluate` takes
+        checkpoints: files, runs (their newest), `published:NAME`: all that `cosmos evaluate` takes; offered:
+            the newest runs, as of the last flow or `prefect deploy`
         suites: the suites that measure them
-        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
-            one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last flow or `prefect deploy`; empty:
+            the one that params.yaml names
         evaluate: zero-shot evaluation
         data_root: folder of prepared datasets; a flow that prepares some names it in its artifact `data`
         cluster: where it runs: as Slurm jobs, as processes of their own on the worker's machine (local), or

@@ -1,6 +1,7 @@
 """Parameters of flows: the values of Params and of a job request that a person sets; titles of flow runs."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,14 +10,20 @@ from prefect.runtime import flow_run as this_run
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from cosmos.config.disk_reading import folders_with
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.experiment import EXPERIMENTS, experiment_names
 from cosmos.config.job_request import JobRequest
+from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, LossParams, ModelParams, PretrainParams, ViewParams
 from cosmos.config.section import Section
 from cosmos.config.sweep_loading import SWEEPS_FOLDER
+from cosmos.errors import CosmosError
 
 MAX_TITLE = 100
+
+MAX_OFFERED = 100
+"""Largest number of runs or sweeps that a form offers."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,38 @@ class Names:
         return {**handler(core), **({"enum": offered} if names else {})}
 
 
+@dataclass(frozen=True)
+class Offered:
+    """Annotation of a text for which a form offers names, beside a field for any other text.
+
+    The names are those that there are when the flow is deployed. The server takes any text.
+    """
+
+    title: str
+    """heading of the names in the form"""
+    folders_file: str
+    """file by which a folder of the machine's runs is one that is offered"""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return the schema of any text, with the names apart where there are some."""
+        names = newest_folders(self.folders_file)
+        named = {"title": self.title, "type": "string", "enum": names}
+        other = {**handler(core), "title": "another"}
+        return {"anyOf": [named, other]} if names else handler(core)
+
+
+def newest_folders(file: str) -> list[str]:
+    """Return the names of the folders of runs that have a file, the newest first, at most MAX_OFFERED.
+
+    None where the folder of runs cannot be read: a form without names is better than no flow.
+    """
+    with suppress(CosmosError, OSError):
+        folders = folders_with(Machine().runs_root, file)
+        newest = sorted(folders, key=lambda folder: (folder / file).stat().st_mtime, reverse=True)
+        return [folder.name for folder in newest[:MAX_OFFERED]]
+    return []
+
+
 def values_set(section: Section) -> dict[str, Any]:
     """Return the values that were set, as JSON has them, without sections in which none was."""
     return without_empty(section.model_dump(mode="json", exclude_unset=True))
@@ -88,6 +127,8 @@ def format_value(value: Any) -> str:
 
 ExperimentName = Annotated[str, Names(EXPERIMENTS)]
 SweepName = Annotated[str, Names(SWEEPS_FOLDER, is_optional=False), Field(min_length=1)]
+Checkpoint = Annotated[str, Offered("a run", "checkpoints")]
+EarlierSweep = Annotated[str, Offered("a sweep", "sweep.yaml")]
 
 Data = Annotated[dict[str, Any], Overrides(DataParams)]
 Views = Annotated[dict[str, Any], Overrides(ViewParams)]

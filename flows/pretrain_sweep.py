@@ -4,6 +4,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun, State
@@ -16,6 +17,7 @@ from pydantic import NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.sweep_loading import load_sweep
+from cosmos.errors import CosmosError, summarize_error
 from cosmos.pipeline.directory import PIPELINE
 from cosmos.run.directory import RunDir
 from cosmos.run.sweep_directory import TrialRecord
@@ -24,9 +26,11 @@ from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.sweep_run import SweepRun, prepare_sweep_run
 from cosmos.search.terminal_tables import describe_trial, format_values
 from cosmos.tracking.note import MirrorNote
-from flows.artifacts import TrialTable
-from flows.parameters import UNSET, ExperimentName, Slurm, SweepName
+from flows.artifacts import TrialTable, show_cancelled_trials
+from flows.forms import refresh_forms
+from flows.parameters import UNSET, EarlierSweep, ExperimentName, Slurm, SweepName
 from flows.retries import call_with_retries
+from flows.sweep_report import create_sweep_report
 
 Ending = SimpleQueue[TrialRecord | None]
 """Queue of one record: that of a trial which ended, or None where the sweep stopped before it did."""
@@ -43,8 +47,10 @@ def cancel_trials(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) ->
     """End the jobs of a sweep that was cancelled, unless they were to go on."""
     parameters = flow.validate_parameters(get_call_parameters(flow.fn, (), flow_run.parameters))
     if parameters.pop("cancel_jobs"):
-        ended = cancel_sweep(prepare_sweep(**{**parameters, "like": ""}).folder, quiet=True)
+        folder = prepare_sweep(**{**parameters, "like": ""}).folder
+        ended = cancel_sweep(folder, quiet=True)
         flow_run_logger(flow_run, flow).info(f"jobs cancelled: {', '.join(ended['jobs']) or 'none'}")
+        show_cancelled_trials(flow_run.id, folder)
 
 
 def prepare_sweep(
@@ -93,14 +99,14 @@ def pretrain_sweep(
     data_root: Path = PIPELINE.data,
     cluster: ClusterName = "auto",
     slurm: Slurm = UNSET,
-    like: str = "",
+    like: EarlierSweep = "",
 ) -> State[Any]:
     """Search parameters as a sweep's file says: trials as jobs, the best repeated with further seeds.
 
     Another run of the same sweep goes on from where it stands, and takes on trials that run.
 
     Args:
-        sweep: the name of a file in experiments/sweeps/, as of the last `prefect deploy`
+        sweep: the name of a file in experiments/sweeps/, as of the last flow or `prefect deploy`
         trials: trials in all that are to be begun, without those that fail; 0: as the file says
         experiment: the base, in place of the one that the file names
         parallel: trials at a time; 0: on Slurm as slurm.array_parallelism, here as the cores bear
@@ -109,7 +115,8 @@ def pretrain_sweep(
         cluster: where trials run: as Slurm jobs, or as processes of their own on the worker's machine
             (local); auto: Slurm where one answers, or else local
         slurm: resources that a job asks for
-        like: an earlier sweep, by its id, name or path, whose best trials are tried first, where they fit
+        like: an earlier sweep, by its id, name or path, whose best trials are tried first, where they fit;
+            offered: those as of the last flow or `prefect deploy`
 
     """
 
@@ -117,11 +124,22 @@ def pretrain_sweep(
         sweep_run = prepare_sweep(sweep, trials, experiment, parallel, data_root, cluster, slurm, like)
         get_run_logger().info(sweep_run.introduction())
         lead_sweep(sweep_run)
-        return sweep_run.conclude()
+        conclusion = sweep_run.conclude()
+        report_sweep(sweep_run, conclusion)
+        return conclusion
 
     conclusion = call_with_retries(conclude_sweep, get_run_logger().warning)
+    refresh_forms()
     message = describe_conclusion(conclusion)
     return Completed(message=message) if conclusion.candidates else Failed(message=message)
+
+
+def report_sweep(sweep_run: SweepRun, conclusion: SweepConclusion) -> None:
+    """Show the report of a sweep; one that cannot be written fails no sweep that is done."""
+    try:
+        create_sweep_report(sweep_run, conclusion)
+    except (httpx.HTTPError, CosmosError, OSError) as error:
+        get_run_logger().warning("no report of the sweep: %s", summarize_error(error))
 
 
 def describe_conclusion(conclusion: SweepConclusion) -> str:

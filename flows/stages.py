@@ -20,8 +20,10 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import SINGLE_STAGE, list_results, machine_environment, pipeline_lock, reproduce
 from cosmos.pipeline.flow_pipeline import open_pipeline, require_parameters
 from cosmos.run.results import overall_figures
-from flows.artifacts import PretrainingProgress, create_data_link, create_report_link, create_results_table
+from flows.artifacts import PretrainingProgress, create_data_link, create_results_table
+from flows.forms import refresh_forms
 from flows.labels import label_flow_run
+from flows.reports import create_pipeline_report
 from flows.retries import RETRYING, call_with_retries
 
 WORKSPACE = Path()
@@ -59,6 +61,7 @@ def run_stages(
                 evaluate_at_once(group, pipeline, environment)
             else:
                 TASKS[group[0].partition("@")[0]](group[0], pipeline, environment)
+    refresh_forms()
 
 
 def groups_of_stages(stages: Sequence[str], has_jobs: bool) -> list[list[str]]:
@@ -133,9 +136,9 @@ def evaluate(
 
 @task(name="report", task_run_name="{stage}", cache_policy=NO_CACHE, **RETRYING)
 def report(stage: str, pipeline: PipelineDir, environment: StageEnvironment) -> None:
-    """Write the report, and show its path."""
+    """Write the report, and show its figures and its path."""
     run_stage(stage, pipeline, environment)
-    create_report_link(WORKSPACE / pipeline.page)
+    create_pipeline_report(WORKSPACE, pipeline)
 
 
 TASKS = {task.name: task for task in (prepare, pretrain, evaluate, report)}

@@ -11,6 +11,7 @@ from prefect.logging.loggers import flow_run_logger
 
 from cosmos.config.machine import ClusterName
 from cosmos.pipeline.dvc import STAGES, cancel_jobs
+from flows.artifacts import show_cancelled_pretraining
 from flows.labels import labelled_pipeline
 from flows.parameters import (
     UNSET,
@@ -36,6 +37,7 @@ def cancel_job(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> No
     pipeline = labelled_pipeline(flow_run.id)
     if begun and pipeline:
         flow_run_logger(flow_run, flow).info(cancel_jobs(WORKSPACE, pipeline))
+        show_cancelled_pretraining(flow_run.id, WORKSPACE, pipeline)
 
 
 @flow(name="prepare-data", flow_run_name=current_run_title)
@@ -46,8 +48,8 @@ def prepare_data(experiment: ExperimentName = "", data: Data = UNSET) -> None:
     is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
-            one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last flow or `prefect deploy`; empty:
+            the one that params.yaml names
         data: source of image-caption pairs
 
     """
@@ -72,8 +74,8 @@ def pretrain(
     experiment's is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
-            one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last flow or `prefect deploy`; empty:
+            the one that params.yaml names
         data: source of image-caption pairs
         views: image and text crops
         model: architecture
@@ -107,8 +109,8 @@ def pipeline(
     experiment's is set, the folder is pipeline/, or else one below pipelines/.
 
     Args:
-        experiment: an overlay, by its name in experiments/, as of the last `prefect deploy`; empty: the
-            one that params.yaml names
+        experiment: an overlay, by its name in experiments/, as of the last flow or `prefect deploy`; empty:
+            the one that params.yaml names
         data: source of image-caption pairs
         views: image and text crops
         model: architecture

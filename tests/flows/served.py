@@ -55,14 +55,20 @@ class Served:
             time.sleep(2)
         return answer.raise_for_status().json()
 
-    def deployment(self, name: str) -> str:
+    def deployment(self, name: str) -> dict[str, Any]:
         answer = httpx.get(f"{self.api}/deployments/name/{name}", timeout=30)
-        return str(answer.raise_for_status().json()["id"])
+        deployment: dict[str, Any] = answer.raise_for_status().json()
+        return deployment
+
+    def form(self, name: str) -> dict[str, Any]:
+        """Fields of the form of a deployment, by name."""
+        fields: dict[str, Any] = self.deployment(name)["parameter_openapi_schema"]["properties"]
+        return fields
 
     def begin(self, name: str, **parameters: Any) -> str:
         """A new flow run of a deployment."""
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
-        return str(self.post(f"/deployments/{self.deployment(name)}/create_flow_run", body)["id"])
+        return str(self.post(f"/deployments/{self.deployment(name)['id']}/create_flow_run", body)["id"])
 
     def flow_run(self, run: str) -> dict[str, Any]:
         answer = httpx.get(f"{self.api}/flow_runs/{run}", timeout=30)

@@ -1,5 +1,6 @@
 """Artifacts of a pretraining, and figures in tables."""
 
+import base64
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cosmos.registry.jobs import RunJob
+from cosmos.report.loss_picture import LossFollower
+from cosmos.run.metrics import MetricsWriter
 from flows.artifacts import describe_pace, percent_done, pretraining_markdown, table_value
 from tests.hostile_texts import HOSTILE_TEXTS
 
@@ -19,6 +22,7 @@ RUNNING = replace(
     samples_per_second=50.0,
     seconds_left=90.0,
 )
+NO_LOSS = LossFollower(Path("no-such"))
 
 
 def test_figures_of_tables_are_short_and_none_becomes_zero() -> None:
@@ -41,7 +45,7 @@ def test_a_running_job_says_how_far_it_is_and_how_long_it_will_take() -> None:
 
 
 def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
-    said = pretraining_markdown(RUNNING, Path("runs/clip-1a"))
+    said = pretraining_markdown(RUNNING, Path("runs/clip-1a"), NO_LOSS)
     for row in ("| job | 812 |", r"| state | running on node\[0\-1\] |", "| log | `runs/clip-1a/jobs` |"):
         assert row in said
     assert "cosmos attach clip-1a" in said
@@ -49,23 +53,52 @@ def test_a_job_is_named_with_its_log_and_what_can_be_done_about_it() -> None:
 
 
 def test_a_pretraining_that_does_without_samples_says_so() -> None:
-    assert "samples that can be used" not in pretraining_markdown(RUNNING, Path("runs/clip-1a"))
-    said = pretraining_markdown(replace(RUNNING, missing_data="393 of 400"), Path("runs/clip-1a"))
+    assert "samples that can be used" not in pretraining_markdown(RUNNING, Path("runs/clip-1a"), NO_LOSS)
+    said = pretraining_markdown(replace(RUNNING, missing_data="393 of 400"), Path("runs/clip-1a"), NO_LOSS)
     assert "| samples that can be used | 393 of 400 |" in said
 
 
 def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> None:
-    said = pretraining_markdown(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"))
+    said = pretraining_markdown(replace(RUNNING, job_id="", cluster="debug"), Path("runs/clip-1a"), NO_LOSS)
     assert "| log | `runs/clip-1a/log.txt` |" in said
     assert "attach" not in said
+    assert "| state |" not in said
+    done = replace(RUNNING, job_id="", cluster="debug", state="in the command itself", step=1000)
+    assert "| state | finished |" in pretraining_markdown(done, Path("runs/clip-1a"), NO_LOSS)
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
 def test_no_name_is_markdown_html_or_more_than_a_row(text: str) -> None:
-    said = pretraining_markdown(replace(RUNNING, run=text, job_id=text, state=text, problem=text), Path(text))
+    hostile = replace(RUNNING, run=text, job_id=text, state=text, problem=text)
+    said = pretraining_markdown(hostile, Path(text), NO_LOSS)
     rows = said.splitlines()
     assert all(row.isprintable() for row in rows)
-    assert len(rows) == len(pretraining_markdown(replace(RUNNING, problem="x"), Path("x")).splitlines())
+    assert len(rows) == len(
+        pretraining_markdown(replace(RUNNING, problem="x"), Path("x"), NO_LOSS).splitlines()
+    )
     outside_code = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", said))
     assert not re.search(r"[<\[*]", outside_code)
     assert all(re.sub(r"\\.", "", row).count("|") == 3 for row in rows if row.startswith("|"))
+
+
+def test_a_pretraining_shows_its_loss_and_the_curve_of_it_in_any_ui(tmp_path: Path) -> None:
+    loss, metrics = LossFollower(tmp_path / "metrics.jsonl"), MetricsWriter(tmp_path / "metrics.jsonl")
+    loss.update()
+    metrics.log({"step": 10, "loss": 3.25})
+    loss.update()
+    first = pretraining_markdown(RUNNING, Path("runs/clip-1a"), loss)
+    assert "| loss | 3.25 |" in first
+    assert "![" not in first
+    for step in range(20, 5000, 10):
+        metrics.log({"step": step, "loss": 3 - step / 5000})
+    metrics.log({"step": 4990, "evaluation": {"student/heldout/image_to_text_R@1": 0.5}})
+    loss.update()
+    page = pretraining_markdown(RUNNING, Path("runs/clip-1a"), loss)
+    (picture,) = re.findall(
+        r"!\[loss by step\]\(data:image/svg\+xml;base64,([\w+/=]+)\)$", page, re.MULTILINE
+    )
+    assert b"<svg" in base64.b64decode(picture)
+    assert len(picture) < 40_000
+    MetricsWriter(tmp_path / "metrics.jsonl", resume_step=20)
+    loss.update()
+    assert "| loss | 2.996 |" in pretraining_markdown(RUNNING, Path("runs/clip-1a"), loss)

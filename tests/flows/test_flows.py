@@ -71,9 +71,15 @@ def test_it_shows_how_far_pretraining_is_the_figures_and_the_report(served: Serv
     assert set(shown) >= {"pretraining-progress", "pretraining", *suites, "report"}
     assert shown["pretraining-progress"] == 100
     assert "step 15 of 15" in shown["pretraining"]
+    assert "| state | finished |" in shown["pretraining"]
+    assert "![loss by step](data:image/svg+xml;base64," in shown["pretraining"]
     assert '"dataset": "train"' in shown["results-retrieval"]
     folder = served.pipeline(whole)
     assert str(folder / "report" / "report.html") in shown["report"]
+    for text in ("I2T R\\@1", "top\\-1", "plain mIoU", "replace\\_att", "![loss by step](data:"):
+        assert text in shown["report"]
+    offered = served.form("evaluate-sweep/local")["checkpoints"]["items"]["anyOf"][0]["enum"]
+    assert Path((folder / "model.run").read_text().strip()).name in offered
     assert f"data_root={folder.relative_to(served.folder) / 'data'}" in shown["data"]
 
 

@@ -1,5 +1,6 @@
 """Parameters of flows: those of the experiment's sections, and only as far as they were set."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,32 @@ def test_a_form_offers_the_experiments_that_there_are_and_a_run_takes_those_that
     (tmp_path / "experiments" / "sweeps" / "s.yaml").unlink()
     assert "enum" not in schema(pretrain_sweep)["properties"]["sweep"]
     assert pipeline.validate_parameters({"experiment": "later"})["experiment"] == "later"
+
+
+def test_a_form_offers_the_newest_runs_and_sweeps_and_takes_any_other_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def checkpoints() -> Any:
+        return schema(evaluate_sweep)["properties"]["checkpoints"]["items"]
+
+    assert checkpoints() == {"type": "string"}
+    for number, path in enumerate(
+        ("old/checkpoints", "mine/checkpoints", "lr-1a2b/sweep.yaml", "begun/log.txt")
+    ):
+        (tmp_path / "runs" / path).mkdir(parents=True)
+        os.utime(tmp_path / "runs" / path, (number, number))
+    named, other = checkpoints()["anyOf"]
+    assert named == {"title": "a run", "type": "string", "enum": ["mine", "old"]}
+    assert other == {"title": "another", "type": "string"}
+    like = schema(pretrain_sweep)["properties"]["like"]
+    assert like["anyOf"][0]["enum"] == ["lr-1a2b"]
+    assert like["default"] == ""
+    asked = ["mine", "runs/new", "published:cosmos_vitb16_cc3m"]
+    assert evaluate_sweep.validate_parameters({"checkpoints": asked})["checkpoints"] == asked
+    monkeypatch.setenv("COSMOS_RUNS_ROOT", "/proc/none")
+    assert checkpoints() == {"type": "string"}
 
 
 def test_a_sweep_needs_a_checkpoint_and_knows_the_suites() -> None:

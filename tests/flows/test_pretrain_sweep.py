@@ -19,6 +19,12 @@ def sweep_of(served: Served, name: str) -> SweepDir:
     return find_sweep_dir(name, served.folder / "runs")
 
 
+def shown_trials(served: Served, run: str) -> str:
+    """The table of trials that a flow run shows."""
+    (table,) = (shown["data"] for shown in served.of(run, "artifacts") if shown["key"] == "trials")
+    return str(table)
+
+
 @pytest.mark.slow
 def test_each_trial_is_a_task_and_a_row_of_a_table(served: Served) -> None:
     data = served.begin("prepare-data/local")
@@ -29,11 +35,17 @@ def test_each_trial_is_a_task_and_a_row_of_a_table(served: Served) -> None:
     tasks = {task["name"]: task["state"]["name"] for task in served.of(run, "task_runs")}
     assert tasks == {f"{trial.name}, job {trial.job}": "Completed" for trial in folder.trials}
     assert len(tasks) == 4
-    (table,) = (shown for shown in served.of(run, "artifacts") if shown["key"] == "trials")
+    shown = {artifact["key"]: artifact["data"] for artifact in served.of(run, "artifacts")}
     for trial in folder.trials:
-        assert f'"trial": "{trial.name}", "state": "finished", "{RECALL}": ' in table["data"]
-    verdict = json.loads(folder.best.read_text())["verdict"]
-    assert served.flow_run(run)["state"]["message"].startswith(verdict)
+        assert f'"trial": "{trial.name}", "state": "finished", "{RECALL}": ' in shown["trials"]
+    assert "W&B" not in shown["trials"]
+    best = json.loads(folder.best.read_text())
+    assert served.flow_run(run)["state"]["message"].startswith(best["verdict"])
+    page = served.folder / "runs" / "compare" / f"{folder.path.name}.html"
+    assert f"`{page}`" in shown["report"]
+    assert page.exists()
+    assert "small-best" in served.form("pipeline/local")["experiment"]["enum"]
+    assert served.form("pretrain-sweep/local")["like"]["anyOf"][0]["enum"] == [folder.path.name]
 
 
 @pytest.mark.slow
@@ -46,6 +58,9 @@ def test_cancelling_stops_asking_and_ends_jobs_unless_they_are_to_go_on(served: 
         folder = sweep_of(served, "lasting")
         (trial,) = folder.trials
     served.wait_for(lambda: f"jobs cancelled: {trial.job}" in served.log(run))
+    served.wait_for(lambda: "cancelled; the same sweep" in shown_trials(served, run))
+    assert '"running"' not in shown_trials(served, run)
+    assert {task["state"]["name"] for task in served.of(run, "task_runs")} == {"Cancelled"}
     assert len([path for path in folder.run(trial).jobs.iterdir() if path.is_dir()]) == 1
 
 
