@@ -214,17 +214,28 @@ def judge_candidates(sweep: Sweep, ranked: Sequence[Candidate]) -> SweepVerdict:
     if not others and len(ranked) > 1:
         alone = f"no winner: trial {first.number} alone keeps the constraints"
         return SweepVerdict(first, alone, field.lead.as_json())
-    equal = [first, *filter(first.equals, others)]
-    if len(equal) > 1:
-        return SweepVerdict(None, f"no winner: {len(equal)} trials are equal", {})
+    if equal := find_equals(first, others):
+        return SweepVerdict(None, f"no winner: {1 + len(equal)} trials are equal", {})
     return SweepVerdict(first, describe_candidates(field, first, others), field.lead.as_json())
 
 
+def find_equals(first: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
+    """Return those that equal the first with as many seeds; with any number, where all of them do.
+
+    Of discrete figures, one of fewer seeds equals the first by chance now and then.
+    """
+    equal = [*filter(first.equals, others)]
+    return equal if len(equal) == len(others) else [o for o in equal if o.num_seeds == first.num_seeds]
+
+
 def describe_candidates(field: CandidateField, first: Candidate, others: Sequence[Candidate]) -> str:
-    """Return the verdict on a leader that no other equals."""
+    """Return the verdict on a leader that no other of as many seeds equals."""
     name = f"trial {first.number}"
     if not others:
         return f"no winner: {name} alone finished"
+    if (equal := [*filter(first.equals, others)]) and not field.lead.ahead:
+        lead = f"no winner: {name} leads those with {first.num_seeds} seeds"
+        return f"{lead}; with fewer, {list_trials(equal)} did as well, and would need as many"
     if len(field.objectives) == 1:
         return field.lead.describe("trial {}".format)
     if near := [other for other in others if field.is_near(first, other)]:

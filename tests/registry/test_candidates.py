@@ -119,6 +119,13 @@ def judge(tmp_path: Path, trials: list[TrialRecord], **changes: Any) -> SweepVer
             "and would need as many",
         ),
         (
+            [*seeds(0, 0.50, 0.60), *seeds(1, 0.40, 0.42), *seeds(2, 0.55)],
+            0,
+            [],
+            "no winner: trial 0 leads those with 2 seeds; with fewer, trial 2 did as well, "
+            "and would need as many",
+        ),
+        (
             [*seeds(0, 0.50, 0.60), *seeds(1, 0.52, 0.54), *seeds(2, 0.1, 0.1)],
             0,
             [],
