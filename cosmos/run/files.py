@@ -187,9 +187,7 @@ def replace_folder(folder: Path, path: Path) -> None:
     folder of a process that was killed between them its name again.
     """
     replaced = folder
-    if not os.path.lexists(path):
-        folder.rename(path)
-    elif not _exchange(folder, path):
+    if not _take_free_name(folder, path) and not _exchange(folder, path):
         replaced = _temporary_path(path, "old")
         path.rename(replaced)
         try:
@@ -199,6 +197,19 @@ def replace_folder(folder: Path, path: Path) -> None:
             raise
     _sync_name(path)
     _discard(replaced)
+
+
+def _take_free_name(folder: Path, path: Path) -> bool:
+    """Rename `folder` to `path`; return False where something has the name, if only since a moment ago."""
+    if os.path.lexists(path):
+        return False
+    try:
+        folder.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _exchange(folder: Path, path: Path) -> bool:

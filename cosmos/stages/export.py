@@ -107,7 +107,7 @@ class ExportSource:
             reference.name,
             name_of_run(records, machine) if records else "",
             records,
-            tuple(dict.fromkeys([records or run, run])),
+            tuple({folder.path.resolve(): folder for folder in (records or run, run)}.values()),
         )
 
     @classmethod

@@ -247,7 +247,7 @@ def provenance_lines_of(facts: CardFacts) -> Iterator[str]:
 
 def session_lines(session: RunSession) -> Iterator[str]:
     """Yield the code, packages and device of a session of training."""
-    yield markdown_text(f"code {describe_code(session)}")
-    yield markdown_text(describe_packages(session))
+    yield f"code {markdown_code(describe_code(session))}"
+    yield f"packages {markdown_code(describe_packages(session))}"
     if device := describe_device(session):
-        yield markdown_text(f"device {device}")
+        yield f"device {markdown_code(device)}"

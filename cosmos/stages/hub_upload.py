@@ -42,13 +42,12 @@ def upload_folder(folder: Path, repository: str, message: str) -> str:
         hub.create_repo(repository, private=True, exist_ok=True)
         commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
     except Exception as error:  # the client has no base class of errors
-        raise upload_error(repository, error) from error
+        raise upload_error(f"{repository}: not uploaded to {hub.endpoint}", error) from error
     return str(commit.commit_url)
 
 
-def upload_error(repository: str, error: Exception) -> CosmosError:
+def upload_error(failed: str, error: Exception) -> CosmosError:
     """Return the error of ours for an upload that failed: by the hub's answer, or by what came before it."""
-    failed = f"{repository}: not uploaded"
     if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
         return InputError(f"{failed}: {short_reason(error)}")  # as the hub's list of problems of a card
     for reason in error_chain(error):

@@ -164,6 +164,18 @@ def test_a_folder_that_is_replaced_is_there_whenever_the_process_is_killed(
         assert [p.name for p in path.parent.iterdir()] == ["folder"]
 
 
+def test_a_folder_that_another_process_made_meanwhile_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("of the other")
+    monkeypatch.setattr("os.path.lexists", lambda path: False)  # as it was a moment ago
+    with replacing_folder(tmp_path / "folder") as folder:
+        (folder / "file").write_text("ours")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert (tmp_path / "folder" / "file").read_text() == "ours"
+
+
 def test_only_folders_are_replaced_and_none_that_holds_the_working_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ def test_an_export_is_uploaded_to_a_private_repository_as_it_lies_on_the_disk(
 
 @pytest.mark.parametrize(
     ("licence", "message"),
-    [("apache-3.0", r"group/tiny: not uploaded: Invalid metadata.*apache-3\.0"), ("mit", "")],
+    [("apache-3.0", r"group/tiny: not uploaded to http.*: Invalid metadata.*apache-3\.0"), ("mit", "")],
 )
 def test_a_model_card_that_the_hub_refuses_is_refused_with_its_reason_before_weights_are_uploaded(
     tmp_path: Path, hub: Hub, licence: str, message: str
@@ -73,7 +73,7 @@ def test_a_token_that_is_refused_is_the_users_to_mend_and_is_not_shown(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
     message = (
-        r"^group/tiny: not uploaded: the hub refuses the token \(401: Invalid user token\.\); `hf auth login`"
+        r"^group/tiny: not uploaded to http.*: the hub refuses the token \(401: Invalid user token\.\); `hf"
     )
     with pytest.raises(InputError, match=message) as refused:
         upload_folder(tmp_path, REPOSITORY, "Upload")
@@ -84,13 +84,13 @@ def test_a_token_that_is_refused_is_the_users_to_mend_and_is_not_shown(
 def test_a_hub_that_is_busy_or_does_not_answer_is_to_be_tried_again(tmp_path: Path, hub: Hub) -> None:
     hub.status = 503
     with pytest.raises(
-        TransientError, match=r"group/tiny: not uploaded: .*503.*; the same command uploads it"
+        TransientError, match=r"group/tiny: not uploaded to http.*: .*503.*; the same command uploads it"
     ):
         upload_folder(tmp_path, REPOSITORY, "Upload")
     hub.shutdown()
     hub.server_close()
     with pytest.raises(
-        TransientError, match=r"group/tiny: not uploaded: .*; the same command uploads it again"
+        TransientError, match=r"group/tiny: not uploaded to http.*: .*; the same command uploads it again"
     ):
         upload_folder(tmp_path, REPOSITORY, "Upload")
 
