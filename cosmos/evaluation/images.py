@@ -74,6 +74,11 @@ class ImageFiles:
             raise DamagedDataError(f"{path}: {error}") from None
 
 
+def spread_numbers(total: int, count: int) -> range:
+    """Return `count` numbers below `total` at equal distances, or all of fewer."""
+    return range(0, total, max(1, total // count))[:count]
+
+
 def image_listings(images: Images, keys: Sequence[str]) -> dict[Path, str]:
     """Return the hash of the names and sizes of image files by their folder; {} of other images."""
     return {images.folder: listing_hash(keys)} if isinstance(images, ImageFiles) else {}

@@ -88,6 +88,10 @@ def _segmentations(galleries: Galleries) -> Iterator[tuple[str, str, list[Segmen
             yield dataset.title, "", list(map(segmentation_panels, dataset.answers.samples))
 
 
+ShownDirection = tuple[str, int, int, list[QueryStep]]
+"""Title, numbers of misses and of queries, and the queries to look at of a direction of retrieval."""
+
+
 @dataclass(frozen=True)
 class FailureGallery:
     """Failures on a dataset; parts that its suite does not have are empty."""
@@ -95,8 +99,7 @@ class FailureGallery:
     title: str
     reason: str = ""
     """reason why there is no more than figures"""
-    directions: Sequence[tuple[str, int, int, list[QueryStep]]] = ()
-    """title, numbers of misses and of queries, and queries of each direction of retrieval"""
+    directions: Sequence[ShownDirection] = ()
     bars: ClassBars | None = None
     is_classification: bool = False
     without_images: Sequence[str] = ()
@@ -111,40 +114,40 @@ class FailureGallery:
 def failures_content(galleries: Galleries) -> dict[str, Any]:
     """Return the content of where a model fails."""
     return {
-        "datasets": list(map(failure_gallery, galleries.datasets)),
+        "datasets": [failure_gallery(part, galleries.num_shown(part.suite)) for part in galleries.datasets],
         "missing": [part.reason for part in galleries.missing],
     }
 
 
-def failure_gallery(dataset: DatasetGallery) -> FailureGallery:
+def failure_gallery(dataset: DatasetGallery, num_datasets: int = 1) -> FailureGallery:
     """Return the failures on a dataset; of one without answers, the bars of its classes and the reason."""
     match dataset.answers:
         case RetrievalAnswers() as answers:
-            return FailureGallery(dataset.title, directions=_shown_directions(answers))
+            return FailureGallery(dataset.title, directions=_shown_directions(answers, num_datasets))
         case ClassAnswers() as answers:
-            return _class_failures(dataset, answers)
+            return _class_failures(dataset, answers, num_datasets)
         case PairAnswers() as answers:
             kinds = failures_by_kind(answers)[:MAX_KINDS]
-            return FailureGallery(dataset.title, kinds=kinds, items=failed_items(answers))
+            return FailureGallery(dataset.title, kinds=kinds, items=failed_items(answers, num_datasets))
         case SegmentationAnswers() as answers:
             return _segmentation_failures(dataset, answers)
         case Missing(reason):
             return FailureGallery(dataset.title, reason, bars=dataset_bars(dataset))
 
 
-def _shown_directions(answers: RetrievalAnswers) -> list[tuple[str, int, int, list[QueryStep]]]:
+def _shown_directions(answers: RetrievalAnswers, num_datasets: int) -> list[ShownDirection]:
     return [
         (
             direction.title,
             int(np.count_nonzero(direction.ranked.ranks)),
             len(direction.ranked.ranks),
-            query_steps(direction),
+            query_steps(direction, num_datasets),
         )
         for direction in directions(answers)
     ]
 
 
-def _class_failures(dataset: DatasetGallery, answers: ClassAnswers) -> FailureGallery:
+def _class_failures(dataset: DatasetGallery, answers: ClassAnswers, num_datasets: int) -> FailureGallery:
     without = classes_without_images(answers)
     return FailureGallery(
         dataset.title,
@@ -152,7 +155,7 @@ def _class_failures(dataset: DatasetGallery, answers: ClassAnswers) -> FailureGa
         is_classification=True,
         without_images=without[:MAX_NAMES],
         num_without=len(without),
-        confusions=confusion_rows(answers),
+        confusions=confusion_rows(answers, num_datasets),
         matrix=confusion_matrix(answers),
     )
 

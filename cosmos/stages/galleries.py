@@ -1,5 +1,6 @@
 """Galleries of a run: answers on single samples, from the embeddings that its evaluations kept."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import get_args
 
 import torch
 
-from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.evaluate_params import Attention, SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -19,11 +20,12 @@ from cosmos.evaluation.answers import sample_answers
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.embedding_cache import CacheFolder
+from cosmos.evaluation.images import spread_numbers
 from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.evaluation.segmentation.measure import (
+    NUM_PICTURES,
     SegmentationDataset,
     find_class_images,
-    segment_examples,
     segment_images,
 )
 from cosmos.evaluation.suite import suites
@@ -36,6 +38,7 @@ from cosmos.report.galleries.content import (
     ModelSight,
     SegmentationAnswers,
     SightExample,
+    divide_room,
 )
 from cosmos.report.segmentations import IGNORED_LABEL
 from cosmos.run.directory import RunDir
@@ -179,13 +182,16 @@ def measure_models(
         dataset.gallery(dataset.opened if isinstance(dataset.opened, Missing) else NOTHING_SEEN)
         for dataset in measured
     ]
+    room = Counter(dataset.suite for dataset in measured if not isinstance(dataset.opened, Missing))
     for model, encoder in session.subject.encoders(session.params, device):
         inputs = choose_photographs(session, measured, encoder) if inputs is None else inputs
         if not isinstance(inputs, Missing):
             seen[model] = see(encoder, inputs, session.params.evaluate.segmentation.attention[0])
         embedder = session.embedder(model, encoder)
         shown = [
-            part if dataset.model != model else dataset.gallery(answer(session, dataset, embedder))
+            part
+            if dataset.model != model
+            else dataset.gallery(answer(session, dataset, embedder, room[part.suite]))
             for part, dataset in zip(shown, measured, strict=True)
         ]
     return replace(galleries, sights=sights_of(inputs, seen), datasets=tuple(shown))
@@ -230,39 +236,52 @@ def captioned_photographs(
             yield content
 
 
-def answer(session: GallerySession, measured: MeasuredDataset, embedder: Embedder) -> Answers | Missing:
-    """Return a model's answers on a dataset, or the reason why there are none."""
+def answer(
+    session: GallerySession, measured: MeasuredDataset, embedder: Embedder, room: int
+) -> Answers | Missing:
+    """Return a model's answers on a dataset, or the reason why there are none.
+
+    `room`: number of datasets of the suite, which share the page.
+    """
     if isinstance(measured.opened, Missing):
         return measured.opened
     content = measured.opened.content
     try:
         if isinstance(content, SegmentationDataset):
-            return segmentation_answers(session, content, measured.figures, embedder)
+            attention = session.params.evaluate.segmentation.attention
+            return segmentation_answers(content, attention, measured.figures, embedder, room)
         return sample_answers(content, embedder)
     except CosmosError as error:
         return Missing(str(error))
 
 
 def segmentation_answers(
-    session: GallerySession, dataset: SegmentationDataset, figures: Figures, embedder: Embedder
+    dataset: SegmentationDataset,
+    attention: Sequence[Attention],
+    figures: Figures,
+    embedder: Embedder,
+    room: int,
 ) -> SegmentationAnswers | Missing:
-    """Return segmentations of some images, and of one of each of the classes that are segmented worst."""
-    names, attention = dataset.names, session.params.evaluate.segmentation.attention
+    """Return segmentations of images over the dataset, and of one of each class that is segmented worst.
+
+    `room`: number of datasets that share the page.
+    """
+    names = dataset.names
     if len(names) > IGNORED_LABEL:
         return Missing(f"{len(names):,} classes are more than a picture has colours for.")
-    places = find_class_images(dataset, worst_classes(names, figures))
-    numbers = list(dict.fromkeys(places.values()))
-    segmented = segment_images(dataset, attention, embedder, numbers) if numbers else []
-    samples = dict(zip(numbers, map(segmentation_sample, segmented), strict=True))
-    return SegmentationAnswers(
-        names,
-        tuple(map(segmentation_sample, segment_examples(dataset, attention, embedder))),
-        {names[label]: samples[number] for label, number in places.items()},
-    )
+    spread = spread_numbers(len(dataset.images), divide_room(NUM_PICTURES, room))
+    places = find_worst_classes(dataset, figures, divide_room(NUM_WORST_CLASSES, room))
+    numbers = list(dict.fromkeys([*spread, *places.values()]))
+    segmented = map(segmentation_sample, segment_images(dataset, attention, embedder, numbers))
+    samples = dict(zip(numbers, segmented, strict=True))
+    of_classes = {names[label]: samples[number] for label, number in places.items()}
+    return SegmentationAnswers(names, tuple(samples[number] for number in spread), of_classes)
 
 
-def worst_classes(names: Sequence[str], figures: Figures) -> list[int]:
-    """Return the classes with the lowest figures, the lowest first."""
+def find_worst_classes(dataset: SegmentationDataset, figures: Figures, count: int) -> dict[int, int]:
+    """Return the place of an image of each of the classes with the lowest figures, the lowest first."""
     family = class_family(figures)
-    measured = [label for label, name in enumerate(names) if f"{family}{name}" in figures]
-    return sorted(measured, key=lambda label: figures[f"{family}{names[label]}"])[:NUM_WORST_CLASSES]
+    measured = [label for label, name in enumerate(dataset.names) if f"{family}{name}" in figures]
+    ordered = sorted(measured, key=lambda label: figures[f"{family}{dataset.names[label]}"])
+    places = find_class_images(dataset, ordered)
+    return {label: places[label] for label in [label for label in ordered if label in places][:count]}

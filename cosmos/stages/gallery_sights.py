@@ -13,6 +13,7 @@ from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.errors import InputError
 from cosmos.evaluation.embed import Encoder
+from cosmos.evaluation.images import spread_numbers
 from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.model.attention_maps import attention_maps
 from cosmos.model.encoders import CosmosEncoder, encoder_autocast
@@ -27,10 +28,10 @@ MAX_CHOSEN = 6
 
 _WORDS = """
 a an the this that these those there here and or but nor so as than of in on at by to from with without into
-onto over under above below between behind near next beside through during for about is are was were be been
-being has have had do does did will would can could may might must it its he she they them his her their our
-your my we you i which who whom whose when where while if then also very some any no not all both each every
-other another such more most one two three four image picture photo photograph
+onto over under above below between behind near next beside up down out off through during for about is are
+was were be been being has have had do does did will would can could may might must it its he she they them
+his her their our your my we you i which who whom whose when where while if then also very some any no not all
+both each every other another such more most one two three four image picture photo photograph
 """
 
 FUNCTION_WORDS = frozenset(_WORDS.split())
@@ -82,11 +83,6 @@ def sight_input(
     chosen = choose_words([word for word, _ in words])
     tokens = tokenizer.encode([caption, *chosen])
     return SightInput(crop_square(image, LARGE_SIDE), transform(image), caption, words, chosen, tokens)
-
-
-def spread_numbers(total: int, count: int) -> range:
-    """Return `count` numbers below `total` at equal distances, or all of fewer."""
-    return range(0, total, max(1, total // count))[:count]
 
 
 def choose_words(words: Sequence[str]) -> tuple[str, ...]:

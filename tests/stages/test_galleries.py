@@ -189,3 +189,14 @@ def test_photographs_are_as_models_see_them(place: Path) -> None:
         assert example.chosen == (colour,)
         assert isinstance(example.image, Image.Image)
         assert example.image.getpixel((0, 0)) == pixel
+
+
+def test_of_the_worst_classes_those_are_shown_that_have_an_image(place: Path) -> None:
+    described = write_flags(place)
+    (place / "masks" / "red.png").write_bytes((place / "masks" / "blue.png").read_bytes())
+    (dataset,) = measured(place, "segmentation", segmentation=described).datasets
+    assert isinstance(dataset.answers, SegmentationAnswers)
+    assert "red" not in dataset.answers.of_classes
+    assert len(dataset.answers.of_classes) == len(COLOURS) - 1
+    shares = [dataset.figures["teacher"][f"csa_IoU/{name}"] for name in dataset.answers.of_classes]
+    assert shares == sorted(shares)

@@ -32,7 +32,7 @@ from cosmos.evaluation.embed import (
     raise_read_errors,
     suggesting_smaller_batches,
 )
-from cosmos.evaluation.images import Images
+from cosmos.evaluation.images import Images, spread_numbers
 from cosmos.evaluation.prompts import IMAGENET_TEMPLATES
 from cosmos.evaluation.segmentation.masks import read_mask_labels
 from cosmos.evaluation.segmentation.metrics import (
@@ -142,8 +142,7 @@ def segment_examples(
     dataset: SegmentationDataset, attention: Sequence[Attention], embedder: Embedder
 ) -> list[SegmentedImage]:
     """Return some images of a dataset, with their pixels' classes by the first kind of attention."""
-    numbers = range(0, len(dataset.images), max(1, len(dataset.images) // NUM_PICTURES))[:NUM_PICTURES]
-    return segment_images(dataset, attention, embedder, numbers)
+    return segment_images(dataset, attention, embedder, spread_numbers(len(dataset.images), NUM_PICTURES))
 
 
 def segment_images(

@@ -8,6 +8,7 @@ import numpy as np
 
 from cosmos.config.evaluate_params import Attention
 from cosmos.config.figures import CLASS_ACCURACY, CLASS_IOU, Figures, name_with_attention
+from cosmos.report.galleries.content import divide_room
 from cosmos.report.galleries.pictures import EmbeddedPicture, thumbnail
 from cosmos.report.text import cut_name
 from cosmos.run.statistics.answers import ClassAnswers
@@ -18,6 +19,7 @@ NUM_WORST, NUM_BEST = 20, 5
 """Numbers of these."""
 NUM_CONFUSIONS = 12
 """Number of confusions that are listed."""
+MIN_CONFUSIONS = 4
 NUM_PICTURES_OF_CONFUSION = 3
 """Number of images that are shown of a confusion."""
 MAX_MATRIX = 20
@@ -107,14 +109,18 @@ def classes_without_images(answers: ClassAnswers) -> list[str]:
     return [cut_name(answers.class_names[label]) for label in np.flatnonzero(answers.class_counts() == 0)]
 
 
-def confusion_rows(answers: ClassAnswers) -> list[ConfusionRow]:
-    """Return the largest confusions, the largest first, each with its clearest images."""
+def confusion_rows(answers: ClassAnswers, num_datasets: int = 1) -> list[ConfusionRow]:
+    """Return the largest confusions, the largest first, each with its clearest images.
+
+    There are fewer where several datasets share the room, but MIN_CONFUSIONS at least.
+    """
     names, totals = [*map(cut_name, answers.class_names)], answers.class_counts()
+    num_rows = max(MIN_CONFUSIONS, divide_room(NUM_CONFUSIONS, num_datasets))
     return [
         ConfusionRow(
             names[own], names[predicted], count, int(totals[own]), confused_pictures(answers, own, predicted)
         )
-        for own, predicted, count in answers.confusions()[:NUM_CONFUSIONS]
+        for own, predicted, count in answers.confusions()[:num_rows]
     ]
 
 

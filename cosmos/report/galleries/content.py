@@ -89,6 +89,11 @@ class DatasetGallery:
         return f"{self.suite.capitalize()} on {self.dataset}, {self.model}"
 
 
+def divide_room(count: int, num_datasets: int) -> int:
+    """Return the number of samples to show of each of several datasets: of one `count`, of many two."""
+    return max(min(count, 2), -(-count // max(1, num_datasets)))
+
+
 @dataclass(frozen=True)
 class Galleries:
     """Galleries of a run."""
@@ -100,3 +105,9 @@ class Galleries:
     """by suite, those of each as they were measured"""
     missing: tuple[Missing, ...]
     """reasons why suites have no dataset here"""
+
+    def num_shown(self, suite: str) -> int:
+        """Return the number of datasets of a suite that have answers: they share the room of a page."""
+        return sum(
+            dataset.suite == suite and not isinstance(dataset.answers, Missing) for dataset in self.datasets
+        )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosmos.report.galleries.content import divide_room
 from cosmos.report.galleries.pictures import EmbeddedPicture, thumbnail
 from cosmos.report.text import cut_name, cut_text
 from cosmos.run.statistics.answers import PairAnswers
@@ -30,11 +31,11 @@ class ShownItem:
         return len(self.pictures) > 1
 
 
-def failed_items(answers: PairAnswers) -> list[ShownItem]:
+def failed_items(answers: PairAnswers, num_datasets: int = 1) -> list[ShownItem]:
     """Return the items that are wrong, those with the largest lead of a false score first."""
     worst_first = np.argsort(answers.margins, kind="stable")
     failed = worst_first[answers.margins[worst_first] <= 0]
-    return [show_item(answers, int(item)) for item in failed[:NUM_ITEMS]]
+    return [show_item(answers, int(item)) for item in failed[: divide_room(NUM_ITEMS, num_datasets)]]
 
 
 def show_item(answers: PairAnswers, item: int) -> ShownItem:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cosmos.report.galleries.content import divide_room
 from cosmos.report.galleries.pictures import LARGE_SIDE, EmbeddedPicture, thumbnail
 from cosmos.report.text import cut_text
 from cosmos.run.statistics.answers import IntArray, RankedAnswers, RetrievalAnswers
@@ -110,15 +111,15 @@ def directions(answers: RetrievalAnswers) -> tuple[Direction, Direction]:
     return of_images, of_captions
 
 
-def query_steps(direction: Direction) -> list[QueryStep]:
-    """Return the queries to look at, with their candidates."""
+def query_steps(direction: Direction, num_datasets: int = 1) -> list[QueryStep]:
+    """Return the queries to look at, with their candidates: fewer where several datasets share the room."""
     return [
         QueryStep(title, direction.place_of_own(query), direction.show_query(query), direction.rows(query))
-        for title, query in choose_queries(direction.ranked)
+        for title, query in choose_queries(direction.ranked, num_datasets)
     ]
 
 
-def choose_queries(ranked: RankedAnswers) -> list[tuple[str, int]]:
+def choose_queries(ranked: RankedAnswers, num_datasets: int = 1) -> list[tuple[str, int]]:
     """Return queries to look at, each with its kind: misses from the worst on, then the narrowest hits.
 
     A miss has a candidate before its own; the worst has most of them. Typical ones are in the middle.
@@ -126,11 +127,12 @@ def choose_queries(ranked: RankedAnswers) -> list[tuple[str, int]]:
     worst_first = np.lexsort((ranked.margins, -ranked.ranks))
     is_miss = ranked.ranks[worst_first] > 0
     misses, hits = worst_first[is_miss], worst_first[~is_miss]
+    num_misses, num_hits = (divide_room(count, num_datasets) for count in (NUM_MISSES, NUM_HITS))
     kinds = (
-        ("Worst miss", misses[:NUM_MISSES]),
-        ("Typical miss", middle_of(misses[NUM_MISSES:], NUM_MISSES)),
-        ("Narrowest hit", hits[:NUM_HITS]),
-        ("Typical hit", middle_of(hits[NUM_HITS:], NUM_HITS)),
+        ("Worst miss", misses[:num_misses]),
+        ("Typical miss", middle_of(misses[num_misses:], num_misses)),
+        ("Narrowest hit", hits[:num_hits]),
+        ("Typical hit", middle_of(hits[num_hits:], num_hits)),
     )
     return [(title, int(query)) for title, queries in kinds for query in queries]
 

@@ -46,3 +46,8 @@ def test_the_middle_of_few_is_all_of_them() -> None:
     ranks = at_ranks(3, 2, 1, 0).ranks
     assert middle_of(ranks, 2).tolist() == [2, 1]
     assert middle_of(ranks, 9).tolist() == [3, 2, 1, 0]
+
+
+def test_several_datasets_share_the_room() -> None:
+    ranked = at_ranks(*range(20, 0, -1), 0)
+    assert [len(choose_queries(ranked, num_datasets)) for num_datasets in (1, 2, 9)] == [7, 5, 5]
