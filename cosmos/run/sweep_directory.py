@@ -67,7 +67,8 @@ class TrialRecord:
     interruptions: int = 0
     """number of its jobs that a disk, the network or the scheduler ended"""
     data: dict[str, str] = field(default_factory=dict)
-    """hash of the data that its objectives were measured on, by <suite>/<dataset>; {} in older records"""
+    """hash of the data that its objectives were measured on, by <suite>/<dataset>, or while training by
+    evaluation/<dataset>; {} in older records"""
     until: NonNegativeInt = 0
     """epochs after which its newest job pauses; 0: none, it trains to its end"""
     rungs: tuple[RungResult, ...] = ()

@@ -28,6 +28,7 @@ from cosmos.search.earlier_sweep import enqueue_earlier, origin_of
 from cosmos.search.ended_trials import EndedTrialsLog
 from cosmos.search.objectives import (
     check_same_data,
+    read_evaluated_data,
     read_measured_data,
     read_trial_figures,
     select_figures,
@@ -267,11 +268,16 @@ class Controller:
         return falls_behind
 
     def pause(self, running: RunningTrial) -> Iterator[TrialRecord]:
-        """Record that a trial waits at its rung, once its objectives there are measured."""
+        """Record that a trial waits at its rung, once its objectives there are measured.
+
+        InputError where that was on other data than other trials.
+        """
         if result := self.rung_reader.read(running.record, running.run):
             values = {figure: value for figure, value in result.values.items() if value is not None}
             rungs = (*running.record.rungs, result)
-            record = replace(running.record, state="paused", values=values, rungs=rungs)
+            data = read_evaluated_data(running.run, self.sweep.file.objectives)
+            record = replace(running.record, state="paused", values=values, rungs=rungs, data=data)
+            check_same_data(record, self.folder.trials, running.run)
             self.write(record)
             self.rungs.update(record)
             self.failures.count_success()
@@ -302,7 +308,8 @@ class Controller:
         """
         wanted = self.sweep.figures
         values = select_figures(wanted, read_trial_figures(running.run, self.runner.num_ranks))
-        record = replace(running.record, data=read_measured_data(running.run, wanted))
+        data = running.record.data | read_measured_data(running.run, wanted)
+        record = replace(running.record, data=data)
         check_same_data(record, self.folder.trials, running.run)
         if not all(map(math.isfinite, values.values())):
             return self.fail(running, f"an objective or constraint is not finite: {values}")

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from cosmos.config.figures import metric_of, training_figure
+from cosmos.config.figures import EVALUATION, data_of_figure, metric_of, training_figure
 from cosmos.config.identity import short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.sweep import Objective, Sweep, TrialFigure
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError
+from cosmos.registry.record import read_session_summary
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results, read_result_figures
@@ -77,6 +79,19 @@ def read_measured_data(run: RunDir, figures: Iterable[TrialFigure]) -> dict[str,
         hashes |= Results(file, file.stem).data_hashes()
     datasets = ["/".join(figure.figure.split("/")[:2]) for figure in figures if figure.suite]
     return {dataset: hashes[dataset] for dataset in datasets if dataset in hashes}
+
+
+def read_evaluated_data(run: RunDir, objectives: Iterable[Objective]) -> dict[str, str]:
+    """Return the hash of the data that objectives were measured on while training, by `data_of_figure`.
+
+    Splits of the training data, which trials share, have none here, nor have runs without provenance.
+    """
+    paths = (objective.figure.split("/", 3) for objective in objectives if objective.suite)
+    names = {data_of_figure(f"{EVALUATION}/{training_figure(*path)}") for path in paths}
+    with suppress(FileNotFoundError, DamagedDataError):
+        hashes = read_session_summary(run).evaluated
+        return {name: hashes[name] for name in names if name in hashes}
+    return {}
 
 
 def check_same_data(record: TrialRecord, others: Iterable[TrialRecord], run: RunDir) -> None:

@@ -1,5 +1,6 @@
 """Objectives that the data of a sweep cannot give, refused before anything runs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 from PIL import Image
 
 from cosmos.config.machine import Machine
-from cosmos.config.sweep import Sweep
+from cosmos.config.sweep import Objective, Sweep
 from cosmos.errors import InputError
-from cosmos.search.objectives import check_objectives
+from cosmos.run.directory import RunDir
+from cosmos.search.objectives import check_objectives, read_evaluated_data
 from tests.search.examples import RECALL, small_sweep
 
 
@@ -38,3 +40,14 @@ def test_a_dataset_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_figures_of_training_need_no_dataset(tmp_path: Path) -> None:
     check_objectives(small_sweep(tmp_path, objectives=[{"figure": "loss"}]), Machine(data_root=tmp_path))
+
+
+def test_data_that_is_measured_while_training_goes_by_the_name_that_its_figures_have(tmp_path: Path) -> None:
+    sweep = classifying(tmp_path, "classification/mine/student/top1")
+    run, objectives = RunDir(tmp_path), [*sweep.file.objectives, Objective(figure=RECALL)]
+    assert read_evaluated_data(run, objectives) == {}
+    data = {"train": "aa", "heldout": "bb", "classification/mine": "cc", "classification/other": "dd"}
+    run.provenance.write_text(
+        json.dumps({"data": data, "sessions": [{"started": "2026-07-20T10:00:00+00:00"}]})
+    )
+    assert read_evaluated_data(run, objectives) == {"evaluation/classification/mine": "cc"}

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
-from cosmos.errors import CosmosError, DamagedDataError, SupersededError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, SupersededError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import SweepDir
@@ -158,6 +158,22 @@ def test_a_waiting_trial_whose_record_has_other_values_is_named_and_never_goes_o
         assert [record.asked for record in trials.records if record.number == damaged.number] == [
             damaged.asked
         ]
+
+
+def test_a_trial_that_was_measured_on_other_data_at_its_rung_stops_the_sweep_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluated_data(run: RunDir, objectives: Any) -> dict[str, str]:
+        return {"evaluation/mine": ("ff" if run.path.name == "trial-0001" else "dd") * 32}
+
+    monkeypatch.setattr("cosmos.search.controller.read_evaluated_data", evaluated_data)
+    lead = controller(sweep_of(tmp_path), tmp_path, PausingBench(), parallel=1)
+    message = (
+        r"evaluation/mine: trial-0001 was measured on other data \(sha256 ffffffff, and dddddddd of trial"
+    )
+    with pytest.raises(InputError, match=message):
+        list(lead.search(3))
+    assert states(lead.folder) == ["paused", "running"]
 
 
 def test_a_larger_share_or_other_rungs_take_waiting_trials_further(tmp_path: Path) -> None:
