@@ -4,16 +4,12 @@ import json
 import os
 import re
 import resource
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import ModelCard as HubCard
-from open_clip.model import CLIP
 
 from cosmos.__main__ import main
 from cosmos.config.machine import Machine
@@ -29,7 +25,7 @@ from cosmos.stages.export import ExportedModel, Publication, export_model
 from tests.crash_points import killed_at_each_operation
 from tests.forks import run_forked
 from tests.hostile_texts import HOSTILE_TEXTS
-from tests.model.examples import CONFIG, write_checkpoint, written
+from tests.model.examples import written
 from tests.stages.colours import here, make_place, params
 
 COMMIT = "ab12" * 10
@@ -272,40 +268,3 @@ def test_a_full_disk_leaves_the_export_before_whole_and_is_named(tmp_path: Path,
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()} == before
-
-
-IN_A_FRESH_PROCESS = """
-import sys
-sys.path.append(sys.argv[1])
-import importlib.util
-assert importlib.util.find_spec("cosmos") is None
-import open_clip, torch
-for folder in sys.argv[3:]:
-    model, _, preprocess = open_clip.create_model_and_transforms(folder)
-    inputs = torch.load(f"{sys.argv[2]}/inputs.pt")
-    with torch.no_grad():
-        embeddings = [model.eval().encode_image(inputs["images"]), model.encode_text(inputs["tokens"])]
-    torch.save(embeddings, f"{sys.argv[2]}/{folder.replace('/', '-')}.pt")
-assert not any(name.split(".")[0] == "cosmos" for name in sys.modules)
-"""
-
-
-@pytest.mark.slow
-def test_a_fresh_process_without_this_software_computes_the_same_embeddings(tmp_path: Path) -> None:
-    checkpoint = written(tmp_path)
-    model = CONFIG.build().eval()
-    write_checkpoint(checkpoint, model, CONFIG.build(), CONFIG)
-    export(tmp_path, str(checkpoint), which="student")
-    inputs = {"images": torch.randn(2, 3, 32, 32), "tokens": torch.tensor([[62, 5, 63] + [0] * 9])}
-    torch.save(inputs, tmp_path / "inputs.pt")
-    site = sysconfig.get_path("purelib")
-    subprocess.run(
-        [sys.executable, "-I", "-S", "-c", IN_A_FRESH_PROCESS, site, tmp_path, f"local-dir:{tmp_path}/out"],
-        check=True,
-        cwd=tmp_path,
-    )
-    (saved,) = tmp_path.glob("local-dir*.pt")
-    images, texts = torch.load(saved, weights_only=True)
-    with torch.no_grad():
-        assert torch.equal(images, CLIP.encode_image(model, inputs["images"]))
-        assert torch.equal(texts, CLIP.encode_text(model, inputs["tokens"]))

@@ -1,16 +1,22 @@
 """Uploads to a server that speaks the hub's API: what arrives there, and what is said where nothing does."""
 
+import os
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
+from open_clip.model import CLIP
 
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError, TransientError
 from cosmos.stages.export import Publication, export_model
 from cosmos.stages.hub_upload import check_repository, upload_folder
-from tests.model.examples import written
+from tests.model.examples import CONFIG, write_checkpoint, written
 from tests.stages.hub_server import TOKEN, Hub, serving_hub
 
 REPOSITORY = "group/tiny"
@@ -109,3 +115,43 @@ def test_what_cannot_be_uploaded_is_said_before_anything_is_written(
     with pytest.raises(InputError, match="--push: HF_HUB_OFFLINE is set"):
         exported(tmp_path)
     assert not (tmp_path / "out").exists()
+
+
+IN_A_FRESH_PROCESS = """
+import sys
+sys.path.append(sys.argv[1])
+import importlib.util
+assert importlib.util.find_spec("cosmos") is None
+import open_clip, torch
+images, tokens = torch.load(sys.argv[2])
+embeddings = []
+for address in sys.argv[4:]:
+    model, _, preprocess = open_clip.create_model_and_transforms(address)
+    with torch.no_grad():
+        embeddings.append([model.eval().encode_image(images), model.encode_text(tokens)])
+torch.save(embeddings, sys.argv[3])
+assert not any(name.split(".")[0] == "cosmos" for name in sys.modules)
+"""
+"""Program of somebody who has open_clip, and not this software."""
+
+
+@pytest.mark.slow
+def test_whoever_has_open_clip_alone_computes_the_same_embeddings_from_the_folder_and_from_the_hub(
+    tmp_path: Path, hub: Hub
+) -> None:
+    student, teacher = CONFIG.build(), CONFIG.build()
+    write_checkpoint(tmp_path / "c.pt", student, teacher, CONFIG)
+    folder = exported(tmp_path)
+    export_model(str(tmp_path / "c.pt"), tmp_path / "student", Publication("student"), Machine(), quiet=True)
+    images, tokens = torch.randn(2, 3, 32, 32), torch.tensor([[62, 5, 63] + [0] * 9])
+    torch.save([images, tokens], tmp_path / "inputs.pt")
+    addresses = [f"local-dir:{tmp_path / 'student'}", f"local-dir:{folder}", f"hf-hub:{REPOSITORY}"]
+    packages, files = sysconfig.get_path("purelib"), [tmp_path / "inputs.pt", tmp_path / "outputs.pt"]
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    program = [sys.executable, "-I", "-S", "-c", IN_A_FRESH_PROCESS]
+    subprocess.run([*program, packages, *files, *addresses], check=True, cwd=tmp_path, env=environment)
+    for model, outputs in zip((student, teacher, teacher), torch.load(files[1]), strict=True):
+        model.eval()
+        with torch.no_grad():
+            assert torch.equal(outputs[0], CLIP.encode_image(model, images))
+            assert torch.equal(outputs[1], CLIP.encode_text(model, tokens))
