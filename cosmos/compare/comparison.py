@@ -333,7 +333,21 @@ def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
     winners = {candidate.number for candidate in candidates if candidate.is_best}
     grouped = {number: list(seeds) for number, seeds in groupby(trials, key=lambda trial: trial.number)}
     order = sorted(grouped, key=lambda number: (ranks.get(number, len(ranks)), number))
-    return [contender_of_trial(folder, grouped[number], number in winners, machine) for number in order]
+    contenders = [contender_of_trial(folder, grouped[n], n in winners, machine) for n in order]
+    return with_data_of_finished(contenders)
+
+
+def with_data_of_finished(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return trials of a sweep, those that pause or were pruned with the data of figures of finished ones.
+
+    A sweep measures all its trials on the same data, and refuses others; only results record its hash.
+    """
+    finished = (contender for contender in contenders if contender.state == "finished")
+    recorded = {name: data for contender in finished for name, data in contender.data.items() if data}
+    return [
+        replace(c, data={name: data or recorded.get(name, "") for name, data in c.data.items()})
+        for c in contenders
+    ]
 
 
 def contender_of_trial(

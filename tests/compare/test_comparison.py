@@ -139,6 +139,14 @@ def test_paused_trials_stand_below_those_that_finished_with_their_epoch(tmp_path
     folder = make_sweep(tmp_path, Bench(), trials=2, repeat=False, pruner=promote, repeats={"best": 0})
     compared = compare_named([folder.path.name], machine(tmp_path))
     assert [entry.state for entry in compared.contenders] == ["finished", "paused at epoch 1 of 3"]
+    finished = compared.contenders[0].runs[0]
+    value = compared.contenders[0].figures[RECALL].mean
+    suite, dataset, model, metric = RECALL.split("/")
+    entry = {"models": {model: {metric: value}}, "data_hash": "a" * 64, "own_data": True}
+    Results(finished.result_file(suite), suite).put(dataset, entry)
+    again = compare_named([folder.path.name], machine(tmp_path))
+    assert [c.data[RECALL] for c in again.contenders] == ["a" * 64] * 2  # a sweep measures on one version
+    assert RECALL not in again.mixed
 
 
 def test_a_sweep_goes_by_its_name_and_a_run_may_stand_beside_it(tmp_path: Path) -> None:
