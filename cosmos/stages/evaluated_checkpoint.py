@@ -50,10 +50,12 @@ class EvaluatedCheckpoint:
         return checkpoints.read_checkpoint(self.path)
 
     def models(self, params: Params) -> tuple[str, ...]:
-        """Return the names of its models that are to be evaluated; an exported model is a single one."""
-        if is_exported_clip(self.path):
-            return ("teacher",) if self.checkpoint.teacher else ("student",)
-        return params.evaluate.models
+        """Return the names of its models that are to be evaluated: of an exported model the only one."""
+        requested = params.evaluate.models
+        if not is_exported_clip(self.path):
+            return requested
+        held = "teacher" if self.checkpoint.teacher else "student"
+        return (held,) if held in requested else requested  # which it does not hold
 
     def encoders(self, params: Params, device: torch.device) -> Iterator[tuple[str, Encoder]]:
         """Yield its models that are to be evaluated, by name, one in memory at a time."""

@@ -22,7 +22,7 @@ NEEDS_LOGIN = "`hf auth login` or HF_TOKEN gives one that may write"
 
 def check_repository(repository: str) -> None:
     """Raise InputError for a text that is no repository's name, and without a token or the network."""
-    if constants.is_offline_mode():
+    if constants.HF_HUB_OFFLINE:
         raise InputError("--push: HF_HUB_OFFLINE is set, so that nothing is uploaded; unset it")
     if not REPOSITORY.fullmatch(repository):
         raise InputError(f"--push: {repository!r} is no repository of the hub; give USER/NAME")

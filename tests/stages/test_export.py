@@ -129,6 +129,8 @@ def test_what_an_exported_model_is_measured_at_is_what_the_run_is(place: Path) -
         measured = evaluate(["classification"], params(), here(place), path, name, quiet=True)
         figures = measured.results["classification"]["colours"]["models"]
         assert figures == {which: own.results["classification"]["colours"]["models"][which]}
+    with pytest.raises(InputError, match="holds no weights of the teacher, only of the student"):
+        evaluate(["classification"], params(models=["teacher"]), here(place), path, name, quiet=True)
 
 
 def test_a_file_without_records_of_its_training_is_exported_as_well(tmp_path: Path) -> None:
