@@ -171,6 +171,9 @@ def pretraining_markdown(job: RunJob, run: Path, loss: LossFollower) -> str:
         "until the job's limit": job.time_left,
         "as of": f"{datetime.now():%H:%M:%S}",
         "log": markdown_code(str(run / ("jobs" if job.job_id else "log.txt"))),
+        "report": f"{markdown_code(f'cosmos report {job.run}')} writes it"
+        if percent_done(job) == 100
+        else "",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items() if value)
     attach, cancel = map(markdown_code, job_commands(job.run))

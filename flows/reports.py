@@ -55,7 +55,7 @@ def figures_markdown(headings: Sequence[str], rows: Sequence[ScoreRow]) -> str:
 
 def name_page(page: Path) -> str:
     """Return a sentence that names the file of a page, as Markdown."""
-    return f"The whole report, with pictures: open {markdown_code(str(page.absolute()))} in a browser."
+    return f"The whole report: open {markdown_code(str(page.absolute()))} in a browser."
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -29,6 +29,8 @@ def sweep_markdown(conclusion: SweepConclusion, page: Path) -> str:
     names = [figure.rpartition("/")[2] for figure in figures]
     headings = ["", "trial", "seeds", *names, *map(parameter_label, searched)]
     rows = [candidate_cells(candidate, searched) for candidate in conclusion.candidates[:MAX_CANDIDATES]]
+    command = markdown_code(f"cosmos report {conclusion.sweep}")
+    best = [f"{command} writes a page of the best trial."] if conclusion.run else []
     kept = markdown_code(conclusion.overlay) if conclusion.overlay else "no experiment was written"
-    parts = [markdown_text(conclusion.verdict), name_page(page), f"Parameters of the best: {kept}"]
+    parts = [markdown_text(conclusion.verdict), name_page(page), *best, f"Parameters of the best: {kept}"]
     return "\n\n".join([*parts, markdown_table(headings, rows)])

@@ -224,9 +224,12 @@ def sample_sections(run: ReportedRun, against: ReportedRun | None, machine: Mach
         return []
     from cosmos.report.gallery_sections import gallery_sections
     from cosmos.stages.galleries import measure_galleries
+    from cosmos.stages.gallery_mirror import mirror_galleries
 
     other = measure_galleries(against.run, against.params, machine) if against and against.params else None
-    return gallery_sections(measure_galleries(run.run, run.params, machine), other)
+    galleries = measure_galleries(run.run, run.params, machine)
+    mirror_galleries(run.run, galleries, machine)
+    return gallery_sections(galleries, other)
 
 
 def batch_pictures(run: ReportedRun, machine: Machine) -> BatchPictures:

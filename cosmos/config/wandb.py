@@ -22,6 +22,8 @@ class WandbSettings(Section):
     """team or user that the project belongs to; empty: the default of your account"""
     upload_checkpoints: bool = False
     """upload a run's last checkpoint, instead of recording its path alone"""
+    upload_galleries: bool = False
+    """upload the galleries that `cosmos report` shows: photographs, captions, and answers on them"""
     patience_seconds: Annotated[float, Field(gt=0)] = 30.0
     """seconds that a command may take longer, at its end, because W&B does"""
 

@@ -1,7 +1,7 @@
 """Paths inside a run directory.
 
 runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
-            checkpoints/step-00001234.pt, evaluations/, results/<suite>.json, embeddings/,
+            checkpoints/step-00001234.pt, evaluations/, results/<suite>.json, embeddings/, galleries.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
 
@@ -92,6 +92,11 @@ class RunDir:
     def wandb(self) -> Path:
         """File that names the run of Weights & Biases that mirrors this one, and how far it does."""
         return self.path / "wandb.json"
+
+    @property
+    def galleries(self) -> Path:
+        """File of answers on single samples, with pictures, for Weights & Biases."""
+        return self.path / "galleries.json"
 
     @property
     def checkpoints(self) -> Path:

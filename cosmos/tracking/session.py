@@ -1,19 +1,22 @@
 """A session in a run of Weights & Biases, which is opened once there is something to show in it."""
 
+import base64
 import glob
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import DamagedDataError, TransientError
 from cosmos.run.directory import RunDir
+from cosmos.run.gallery_tables import GalleryCell, GalleryPicture, read_gallery_tables
 from cosmos.run.results import Results
 from cosmos.tracking.curves import (
     EVALUATED_SAMPLES,
@@ -86,18 +89,25 @@ class MirrorSession:
         self.defined |= row.keys()
 
     def show_results(self) -> None:
-        """Show results that have changed: their figures, and a table of each suite."""
+        """Show results that have changed, and galleries where the settings ask for them."""
         for file in self.run.result_files:
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-            if self.note.results.get(file.name) != digest:
-                try:
-                    self.show_result(file)
-                except DamagedDataError as error:  # until it is mended, when it has another digest
-                    self.problem = str(error)
-                self.note = replace(self.note, results={**self.note.results, file.name: digest})
+            self.show_changed(file, partial(self.show_result, file))
+        if self.settings.upload_galleries and self.run.galleries.is_file():
+            self.show_changed(self.run.galleries, self.show_galleries)
+
+    def show_changed(self, file: Path, show: Callable[[], None]) -> None:
+        """Show a file by `show`, unless W&B has it as it is now; one that is damaged is the problem."""
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+        if self.note.results.get(file.name) == digest:
+            return
+        try:
+            show()
+        except DamagedDataError as error:  # until it is mended, when it has another digest
+            self.problem = str(error)
+        self.note = replace(self.note, results={**self.note.results, file.name: digest})
 
     def show_result(self, file: Path) -> None:
-        """Show the results of one suite, which are of a checkpoint, not of a step."""
+        """Show the results of one suite, which are of a checkpoint, not of a step: figures and a table."""
         import wandb
 
         columns, rows = result_table(file)
@@ -105,6 +115,15 @@ class MirrorSession:
         results = Results(file, file.stem)
         data = {f"data/{name}": digest for name, digest in results.data_hashes().items()}
         self.open().summary.update({**results.figures(), **data, f"tables/{file.stem}": table})
+
+    def show_galleries(self) -> None:
+        """Show a table of single samples, with pictures, for each dataset."""
+        import wandb
+
+        for name, table in read_gallery_tables(self.run).items():
+            rows: list[Iterable[Any]] = [[wandb_cell(cell) for cell in row] for row in table.rows]
+            shown = wandb.Table(columns=list(table.columns), data=rows, allow_mixed_types=True)
+            self.open().summary.update({f"galleries/{name}": shown})
 
     def show_checkpoint(self) -> None:
         """Show the path of the last checkpoint, or upload it where the settings ask for that."""
@@ -175,6 +194,19 @@ class MirrorSession:
         started = start_wandb_run(self.run, description, self.settings, self.note, self.mode)
         self.problem = f"it is recorded in {started.settings.sync_dir}, since W&B did not answer ({reason})"
         return started
+
+
+def wandb_cell(cell: GalleryCell) -> Any:
+    """Return a cell of a gallery's table as W&B takes it."""
+    import wandb
+    from PIL import Image
+
+    if not isinstance(cell, GalleryPicture):
+        return cell
+    if not cell.uri:  # it could not be read, as its text says
+        return None
+    content = base64.b64decode(cell.uri.partition(",")[2])
+    return wandb.Image(Image.open(BytesIO(content)), caption=cell.text)
 
 
 def start_wandb_run(

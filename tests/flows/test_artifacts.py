@@ -64,7 +64,9 @@ def test_a_pretraining_without_a_job_has_its_log_and_nothing_to_attach_to() -> N
     assert "attach" not in said
     assert "| state |" not in said
     done = replace(RUNNING, job_id="", cluster="debug", state="in the command itself", step=1000)
-    assert "| state | finished |" in pretraining_markdown(done, Path("runs/clip-1a"), NO_LOSS)
+    page = pretraining_markdown(done, Path("runs/clip-1a"), NO_LOSS)
+    assert "| state | finished |" in page
+    assert "| report | `cosmos report clip-1a` writes it |" in page
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))

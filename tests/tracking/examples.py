@@ -1,10 +1,15 @@
 """Run directories written by hand."""
 
+import base64
+import io
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from cosmos.config.experiment import load_params
 from cosmos.run.directory import RunDir, open_run
+from cosmos.run.gallery_tables import GalleryCell, GalleryPicture, GalleryTable, write_gallery_tables
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
@@ -52,3 +57,14 @@ def measure(run: RunDir, recall: float) -> None:
 def save(run: RunDir, step: int) -> None:
     run.checkpoints.mkdir(exist_ok=True)
     run.checkpoint(step).write_bytes(b"weights")
+
+
+def look(run: RunDir) -> None:
+    """Galleries of one photograph, which can be read, and of another, which cannot."""
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "WEBP")
+    uri = f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    pictures = GalleryPicture(uri, "photograph 0"), GalleryPicture("", "photograph 1: cut off")
+    rows: list[list[GalleryCell]] = [[picture, "a red star", 0.5] for picture in pictures]
+    table = GalleryTable(["query", "candidate", "score"], rows)
+    write_gallery_tables(run, {"retrieval/heldout": table})

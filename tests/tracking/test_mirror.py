@@ -24,7 +24,7 @@ from cosmos.run.metrics import MetricsWriter, read_metrics
 from cosmos.tracking.mirror import follower_environment, mirroring, start_follower
 from cosmos.tracking.note import MirrorNote
 from tests.test_repro import small_disk
-from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, measure, save
+from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, look, measure, save
 from tests.tracking.offline import read_offline
 
 OFFLINE = WandbSettings(mode="offline")
@@ -46,12 +46,13 @@ def under_way(run: RunDir) -> None:
 
 def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "lr-1a2b3c4d" / "trial-0000")
-    with mirroring(run, OFFLINE):
+    with mirroring(run, OFFLINE.model_copy(update={"upload_galleries": True})):
         with mirroring(run, OFFLINE):  # a trial's job wraps stages that do the same
             begun(run.path, "lr-1a2b3c4d")
             log(run, 1, 3)
         log(run, 4, 5)
         measure(run, 0.75)
+        look(run)
         save(run, 50)
     offline_run = read_offline(run.path)
     assert (offline_run.num_sessions, offline_run.id) == (1, MirrorNote.of(run).id)
@@ -73,6 +74,10 @@ def test_a_run_is_shown_as_its_directory_says(tmp_path: Path) -> None:
         offline_run.summary["tables/retrieval"]["nrows"],
         offline_run.summary["tables/retrieval"]["ncols"],
     ) == (2, 5)
+    gallery = offline_run.summary["galleries/retrieval/heldout"]
+    assert (gallery["nrows"], gallery["ncols"]) == (2, 3)
+    files = [entry["path"] for stored in offline_run.artifacts for entry in stored["manifest"]["contents"]]
+    assert [Path(file).suffix for file in files if file.startswith("media/images/")] == [".png"]
     (checkpoint,) = [artifact for artifact in offline_run.artifacts if artifact["type"] == "model"]
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == f"file://{run.checkpoint(50)}"
@@ -95,7 +100,9 @@ def test_what_is_damaged_is_left_out_and_named_in_a_warning(
             file.write(b'{"step": 30, "loss": 1.0}\n')
         run.result_file("retrieval").parent.mkdir()
         run.result_file("retrieval").write_text('{"datasets": 3}')
+        look(run)
     assert read_offline(run.path).steps == [10, 20, 30]
+    assert not [key for key in read_offline(run.path).summary if key.startswith("galleries")]
     assert "retrieval.json: not a file of results" in caplog.text
     assert read_offline(unasked.path).steps == [10, 20]
     assert "labels.json: not" in (unasked.path / "wandb" / "mirror.log").read_text()
