@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
+from cosmos.distributed.group import process_group
 from cosmos.errors import InputError, SupersededError, TransientError
 from cosmos.launch.submission import JobSpec, read_submission
 from cosmos.model.checkpoints import read_checkpoint
@@ -22,8 +24,19 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsLines, MetricsWriter, read_metrics
 from cosmos.training import evaluation_queue
 from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
+from cosmos.training.opening import open_training
 from tests.crash_points import killed_at_each_operation
-from tests.training.examples import batches, make_trainer, no_figures, params, weights
+from tests.forks import run_ranks
+from tests.training.examples import (
+    LIMIT,
+    PLAN,
+    batches,
+    make_learner,
+    make_trainer,
+    no_figures,
+    params,
+    weights,
+)
 from tests.training.test_trainer import Killed, killed_in, logged
 
 BESIDE = Machine(evaluate_in="job", checkpoint_every_steps=1, keep_checkpoints=1, data_wait_minutes=0)
@@ -308,3 +321,25 @@ def test_a_process_that_was_superseded_ends_no_job_and_measures_nothing(tmp_path
     with pytest.raises(SupersededError):
         superseded()
     assert (run.waiting, run.dir.evaluation_job.exists()) == ([1], False)
+
+
+def train_one_of_two(rank: int, folder: str) -> None:
+    """A rank of a run whose checkpoints are measured by a job beside it."""
+    provenance.freeze_code, evaluation_queue.POLL_SECONDS = lambda folder: folder, 0.01
+    run, p = RunDir(Path(folder)), params(evaluate_every_epochs=1)
+    with process_group("cpu", timedelta(minutes=5)) as process:
+        learner = make_learner(p, BESIDE, process)
+        job_of = partial(job, measured)
+        trainer = open_training(run, learner, PLAN, BESIDE, no_figures, job_of, LIMIT)
+        trainer.train(batch.split(2)[rank] for batch in batches(0))
+        (run.path / f"rank-{rank}.txt").write_text(f"{trainer.step} {trainer.is_complete}")
+
+
+@pytest.mark.slow
+def test_ranks_train_on_together_while_a_job_measures_what_the_first_one_saved(tmp_path: Path) -> None:
+    run_ranks(train_one_of_two, str(tmp_path))
+    assert [(tmp_path / f"rank-{rank}.txt").read_text() for rank in (0, 1)] == ["6 True"] * 2
+    lines = read_metrics(tmp_path / "metrics.jsonl")
+    figures = {line["step"]: line["evaluation"] for line in lines if "evaluation" in line}
+    assert {6} <= set(figures) <= {3, 6}
+    assert figures[6] == measured(RunDir(tmp_path).checkpoint(6))["figures"]
