@@ -100,7 +100,7 @@ def checks_of_run(run: RunDir) -> Iterator[FileCheck]:
     yield FileCheck.of(run.params, lambda: _check_params(run))
     yield from checks_of_records(run)
     yield FileCheck(0, lambda: _check_last_checkpoint(run))
-    for path in (*run.saved_checkpoints, *find_paths(run.path, "*.pt")):
+    for path in (*run.saved_checkpoints, *run.unevaluated_checkpoints, *find_paths(run.path, "*.pt")):
         yield FileCheck.of(path, partial(_check_checkpoint, path))
     for path in find_paths(run.embeddings, f"*/*/*{PART_SUFFIX}"):
         yield FileCheck.of(path, partial(_check_embeddings, path))
@@ -115,6 +115,7 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.labels: lambda: RunLabels.of(run),
         run.trial: lambda: TrialRecord.of(run),
         run.job: lambda: read_submission(run.job),
+        run.evaluation_job: lambda: read_submission(run.evaluation_job),
         run.lease: lambda: read_holder(run.lease),
         run.wandb: lambda: read_record(run.wandb, MirrorNote, "note of the run in W&B", "delete it"),
         **{path: partial(Results(path, path.stem).entries) for path in run.result_files},

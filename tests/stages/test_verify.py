@@ -37,6 +37,9 @@ def add_run(path: Path) -> RunDir:
     measure(run, 0.5)
     take_part(run, "finished")
     submit(run)
+    run.evaluations.mkdir()
+    shutil.copyfile(run.job, run.evaluation_job)
+    shutil.copyfile(run.checkpoint(15), run.evaluations / "step-00000010.pt")
     run.data.write_text('{"num_samples": 6, "left_out": []}')
     CacheFolder(run.embeddings / "model").add("photos", ["a"], torch.zeros(1, 2))
     return run
@@ -91,6 +94,7 @@ FILES = [
         for name in ("provenance", "labels", "wandb", "writer", "trial", "job", "data")
     ),
     *("runs/mine/params.yaml", "runs/mine/results/retrieval.json", "runs/mine/checkpoints/step-00000015.pt"),
+    *("runs/mine/evaluations/submission.json", "runs/mine/evaluations/step-00000010.pt"),
 ]
 
 
