@@ -232,7 +232,7 @@ class SweepDir:
             )
         if (sweep := self.defined_sweep) is None:
             return record
-        if record.sweep not in (self.path.name, sweep.id):
+        if record.sweep != self.path.name and sweep.id != record.sweep:  # the id takes a while
             raise InputError(
                 f"{run.trial}: the record of a trial of {record.sweep}; move the folder out of the sweep"
             )

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import optuna
@@ -8,7 +9,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from cosmos.config.identity import flatten_sections
 from cosmos.config.params import Params
-from cosmos.config.search_space import Distribution, condition_problems, nest_sections, suggest_values
+from cosmos.config.search_space import (
+    Distribution,
+    are_drawn,
+    condition_problems,
+    nest_sections,
+    suggest_values,
+)
 
 READ: TypeAdapter[Distribution] = TypeAdapter(Distribution)
 
@@ -53,6 +60,7 @@ def test_values_come_from_where_the_space_says() -> None:
         "choice": read(distribution="categorical", choices=["a", 3, True]),
     }
     for trial in drawn(space):
+        assert are_drawn(space, json.loads(json.dumps(trial)), {})
         assert 0.1 <= trial["float"] <= 10
         assert trial["steps"] in (0, 0.25, 0.5, 0.75, 1)
         assert trial["int"] in (2, 4, 6, 8)
