@@ -35,6 +35,7 @@ DECIDES_NO_RESULT = (
 PAGE_TEMPLATES = (
     *("frame.html", "page.css", "galleries.css", "page.js", "parts.html"),
     *("headline.html", "training.html", "results.html", "pictures.html", "provenance.html"),
+    *("sees.html", "fails.html", "gallery_parts.html"),
 )
 """Templates of the page of a pipeline."""
 

@@ -9,7 +9,8 @@ from typing import get_args
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
 from cosmos.config.figures import TRAINING_DATA
-from cosmos.config.identity import describe_changes, short_hash
+from cosmos.config.identity import describe_changes, params_fingerprint, short_hash
+from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError, summarize_error
@@ -23,6 +24,7 @@ from cosmos.report.section import ReportSection
 from cosmos.report.training_plots import RunTraining
 from cosmos.report.training_section import training_section
 from cosmos.run.dataset_version import RecordedVersion
+from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json, write_text
 from cosmos.run.metrics import read_metrics
 from cosmos.run.provenance_record import Provenance, read_provenance
@@ -123,11 +125,29 @@ def build_page(pipeline: PipelineDir, outputs: PipelineOutputs) -> str:
     sections = [
         headline_section(headline),
         training_section([training], describe_training(outputs.ended)),
+        *sample_sections(pipeline, outputs, title),
         *preview_sections(pipeline, outputs.params.data.name),
         results_section([suite.shown for suite in outputs.suites.values()]),
         provenance_section(origin_of_pipeline(outputs)),
     ]
     return render_page(title, experiment_lines(outputs.head), sections)
+
+
+def sample_sections(pipeline: PipelineDir, outputs: PipelineOutputs, title: str) -> list[ReportSection]:
+    """Return the sections on single samples: what the models see, and where they fail.
+
+    There are none without the checkpoint, which DVC may not have pulled; torch is imported for them.
+    """
+    if not pipeline.checkpoint.is_file():
+        return []
+    from cosmos.report.gallery_sections import gallery_sections
+    from cosmos.stages.galleries import GallerySource, measure_source
+
+    machine = Machine(data_root=pipeline.data)
+    files = {suite: pipeline.results(suite) for suite in outputs.suites}
+    kept = RunDir(machine.runs_root / f"{title}-{params_fingerprint(outputs.params)}")
+    source = GallerySource(title, files, kept, str(pipeline.checkpoint))
+    return gallery_sections(measure_source(source, outputs.params, machine), None)
 
 
 def origin_of_pipeline(outputs: PipelineOutputs) -> RunOrigin:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import get_args
+from pathlib import Path
+from typing import Self, get_args
 
 import torch
 
@@ -19,7 +20,7 @@ from cosmos.errors import CosmosError
 from cosmos.evaluation.answers import sample_answers
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder, Encoder
-from cosmos.evaluation.embedding_cache import CacheFolder
+from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
 from cosmos.evaluation.images import spread_numbers
 from cosmos.evaluation.retrieval.measure import RetrievalDataset
 from cosmos.evaluation.segmentation.measure import (
@@ -87,18 +88,38 @@ class MeasuredDataset:
 
 
 @dataclass(frozen=True)
-class GallerySession:
-    """Run whose galleries are made: its checkpoint and its parameters."""
+class GallerySource:
+    """Run or pipeline whose galleries are made: places of its results, its checkpoint and kept embeddings."""
 
+    name: str
+    result_files: Mapping[str, Path]
+    """files of results by suite"""
     run: RunDir
+    """run that keeps the embeddings, and its checkpoint unless another is named"""
+    checkpoint: str = ""
+    """checkpoint as evaluations name it; "": the newest of the run"""
+
+    @classmethod
+    def of_run(cls, run: RunDir, machine: Machine) -> Self:
+        """Return the source of a run."""
+        in_root = run.path.is_relative_to(machine.runs_root)
+        name = str(run.path.relative_to(machine.runs_root)) if in_root else run.path.name
+        return cls(name, {suite: run.result_file(suite) for suite in get_args(SuiteName)}, run)
+
+
+@dataclass(frozen=True)
+class GallerySession:
+    """Source whose galleries are made: its checkpoint and its parameters."""
+
+    source: GallerySource
     params: Params
     machine: Machine
     quiet: bool
 
     @cached_property
     def subject(self) -> EvaluatedCheckpoint:
-        """Newest checkpoint of the run. Raises InputError where there is none."""
-        return find_evaluated_checkpoint(self.run, "", self.machine)
+        """Checkpoint of the source. Raises InputError where there is none."""
+        return find_evaluated_checkpoint(self.source.run, self.source.checkpoint, self.machine)
 
     def choose_model(self, entry: ResultEntry) -> str:
         """Return the model whose answers are shown of a dataset: the teacher, if it was measured."""
@@ -108,19 +129,25 @@ class GallerySession:
     def embedder(self, model: str, encoder: Encoder) -> Embedder:
         """Return the embedder that evaluations of the run use, with what they kept."""
         identity = self.subject.fingerprint(self.params, model, str(encoder.image_size))
-        cache = CacheFolder(self.run.embeddings / identity)
+        run = self.source.run
+        cache = CacheFolder(run.embeddings / identity) if run.path.is_dir() else NoCache()
         return Embedder(encoder, self.machine, cache, self.quiet, MAX_NEW_EMBEDDINGS)
 
 
 def measure_galleries(run: RunDir, params: Params, machine: Machine, quiet: bool = True) -> Galleries:
-    """Return what the models of a run's newest checkpoint see, and where one of them fails.
+    """Return the galleries of a run's newest checkpoint; see `measure_source`."""
+    return measure_source(GallerySource.of_run(run, machine), params, machine, quiet)
+
+
+def measure_source(source: GallerySource, params: Params, machine: Machine, quiet: bool = True) -> Galleries:
+    """Return what the models of a checkpoint see, and where one of them fails.
 
     Samples are answered from the embeddings that evaluations kept; what these lack is computed. A part that
     cannot be shown has its reason in its place: no error of ours is raised.
     """
-    session = GallerySession(run, params, machine, quiet)
+    session = GallerySession(source, params, machine, quiet)
     measured, missing = measured_datasets(session)
-    galleries = Galleries(run.path.name, NOTHING_SEEN, (), tuple(missing))
+    galleries = Galleries(source.name, NOTHING_SEEN, (), tuple(missing))
     try:
         with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
             return measure_models(session, measured, galleries, ranks.device)
@@ -133,14 +160,14 @@ def measured_datasets(session: GallerySession) -> tuple[list[MeasuredDataset], l
     """Return the datasets that the run was measured on, and reasons why suites have none."""
     measured: list[MeasuredDataset] = []
     missing: list[Missing] = []
-    for suite in get_args(SuiteName):
+    for suite, file in session.source.result_files.items():
         try:
-            entries = Results(session.run.result_file(suite), suite).entries()
+            entries = Results(file, suite).entries()
         except CosmosError as error:
             missing.append(Missing(str(error)))
             continue
         if not entries:
-            remedy = f"`cosmos evaluate {suite} --run {session.run.path.name}` measures it"
+            remedy = f"`cosmos evaluate {suite} --run {session.source.name}` measures it"
             missing.append(Missing(f"{suite}: the run was not measured; {remedy}."))
         measured += [open_measured(session, suite, label, entry) for label, entry in entries.items()]
     return measured, missing

@@ -14,9 +14,18 @@ import yaml
 from PIL import Image
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.data.sample import Sample
 from cosmos.errors import InputError
+from cosmos.model.checkpoints import ModelConfig
+from cosmos.pipeline.directory import CHECKPOINT_FILE
 from cosmos.pipeline.report import write_report
+from cosmos.run.directory import RunDir
+from cosmos.stages.evaluate import evaluate
+from cosmos.stages.evaluation_result import publish_results
+from tests.evaluation.examples import COLOURS, image_bytes, write_split
 from tests.forks import run_dvc
+from tests.model.examples import write_checkpoint
+from tests.stages.colours import here, params
 
 SUITES = get_args(SuiteName)
 FIGURES = {
@@ -276,3 +285,22 @@ def test_reports_are_made_without_torch() -> None:
     loaded = "bool({'torch', 'matplotlib'} & set(sys.modules))"
     code = f"import sys, cosmos.pipeline.report; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_samples_are_shown_where_the_checkpoint_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "What it sees" not in html_of(folder)
+    samples = [Sample(colour, image_bytes(colour), {"captions": [colour]}) for colour in COLOURS]
+    write_split(folder / "data" / "colours" / "heldout", samples)
+    checkpoint, config = folder / "model" / CHECKPOINT_FILE, ModelConfig.of(params())
+    write_checkpoint(checkpoint, config.build(), config.build(), config, epoch=1)
+    machine, run = here(folder), RunDir(folder / "runs" / "tiny")
+    measured = evaluate(("retrieval",), params(), machine, run.path, str(checkpoint), quiet=True)
+    publish_results(measured, run, str(checkpoint), folder / "results" / "retrieval")
+    monkeypatch.setenv("COSMOS_WORKERS", "0")
+    monkeypatch.setenv("COSMOS_RUNS_ROOT", str(folder / "none"))
+    html = html_of(folder)
+    assert "From captions to photographs" in html
+    assert html.count("results are of another checkpoint") == 3
+    assert not (folder / "none").exists()
