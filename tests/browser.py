@@ -28,6 +28,12 @@ OVERFLOWING = """
 """
 """Elements whose text leaves their box."""
 
+OPEN_DETAILS = """
+document.querySelectorAll("details").forEach(e => { e.open = true; });
+new Promise(done => setTimeout(done, 500))
+"""
+"""Opening of all that is folded away."""
+
 WIDER_THAN_SCREEN = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 EMPTY_PLOTS = """
@@ -65,11 +71,11 @@ class Browser:
         while not any(seen["method"] == event for seen in self.events):
             self.receive()
 
-    def open(self, page: Path, width: int, height: int = 900, colours: str = "light") -> None:
+    def open(self, page: Path, width: int, colours: str = "light") -> None:
         """Open a file at a width, and wait until it is loaded and drawn."""
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         scheme = [{"name": "prefers-color-scheme", "value": colours}]
         self.call("Emulation.setEmulatedMedia", features=scheme)
@@ -99,6 +105,17 @@ class Browser:
         sent = [event["params"] for event in self.events if event["method"] == "Network.requestWillBeSent"]
         urls = [request["request"]["url"] for request in sent if request["type"] != "Document"]
         return [url[:200] for url in urls if not url.startswith(("data:", "blob:"))]
+
+    def problems(self) -> dict[str, Any]:
+        """What a reader would complain of: by kind, without kinds of which there are none."""
+        seen = {
+            "console": self.complaints,
+            "requests": self.requests,
+            "overflowing": self.evaluate(OVERFLOWING),
+            "wider than the screen": self.evaluate(WIDER_THAN_SCREEN),
+            "empty plots": self.evaluate(EMPTY_PLOTS),
+        }
+        return {kind: value for kind, value in seen.items() if value}
 
     def picture(self, path: Path, height: int = 0) -> None:
         """Save a picture of the whole page, or of its first `height` pixels."""

@@ -17,6 +17,8 @@ import yaml
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.dvc import STAGES
 from cosmos.run.metrics import read_metrics
+from tests.browser import CHROMIUM, OPEN_DETAILS, chromium
+from tests.report.planted import planted_pages
 from tests.stages.examples import TINY
 from tests.stages.test_pretrain_job import heeding_ctrl_c
 from tests.workspaces import SMALL, checkout, commit, dvc, git, settings
@@ -102,6 +104,35 @@ def test_all_that_the_pipeline_makes_is_there(place: Path) -> None:
     assert {path.stem for path in (run / "results").glob("*.json")} == suites
     assert (pipeline / "report" / "report.html").stat().st_size > 1000
     assert (pipeline / "data" / "demo" / "preview.png").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_reports_and_comparisons_are_whole_in_a_browser(place: Path, tmp_path: Path) -> None:
+    name = Path((place / "pipeline" / "model.run").read_text().strip()).name
+    for command in (["report", name], ["compare", name]):
+        arguments = [*command, "--output", str(tmp_path / f"{command[0]}.html")]
+        ours = settings(place, DATA_ROOT="pipeline/data")
+        subprocess.run([sys.executable, "-m", "cosmos", *arguments], cwd=place, env=ours, check=True)
+    pages = [
+        place / "pipeline" / "report" / "report.html",
+        *tmp_path.glob("*.html"),
+        *planted_pages(tmp_path),
+    ]
+    assert max(page.stat().st_size for page in pages) < 8e6
+    with chromium() as browser:
+        for page in pages:
+            for width, colours in ((1280, "light"), (390, "dark")):
+                browser.open(page, width, colours)
+                assert browser.problems() == {}, (page, width)
+                browser.evaluate(OPEN_DETAILS)
+                assert browser.problems() == {}, (page, width)
+        browser.open(tmp_path / "report.html", 1280)
+        assert browser.evaluate("document.querySelectorAll('#sees .step:not(.aside) img').length") > 4
+        browser.evaluate("document.querySelector('#batch .stepper').focus()")
+        browser.press("ArrowRight")
+        assert (
+            browser.evaluate("document.querySelector('#batch .turner').textContent") == "\u21902 of 4\u2192"
+        )
 
 
 def test_a_second_time_nothing_runs(place: Path) -> None:

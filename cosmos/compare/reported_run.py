@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from cosmos.compare.comparison import (
     Contender,
@@ -88,13 +88,19 @@ def read_parts(contender: Contender, folder: Path, remarks: Sequence[str]) -> Re
         suite: reader.read(run.result_file(suite), Results(run.result_file(suite), suite).entries, none)
         for suite in get_args(SuiteName)
     }
+    no_params: Params | None = None
+    params = reader.read(run.params, partial(load_saved_params, run), no_params)
+    no_lines: list[dict[str, Any]] = []
+    lines = reader.read(run.metrics, partial(read_metrics, run.metrics), no_lines)
+    provenance = reader.read(run.provenance, partial(read_provenance, run.provenance), NO_PROVENANCE)
+    problems = [problem for problem in reader.problems if problem not in contender.problem]
     return ReportedRun(
         contender,
         folder,
         run,
-        reader.read(run.params, partial(load_saved_params, run), None),
-        reader.read(run.metrics, partial(read_metrics, run.metrics), []),
-        reader.read(run.provenance, partial(read_provenance, run.provenance), NO_PROVENANCE),
+        params,
+        lines,
+        provenance,
         results,
-        [*remarks, *filter(None, [contender.problem]), *reader.problems],
+        [*remarks, *filter(None, [contender.problem]), *problems],
     )

@@ -32,6 +32,7 @@ from cosmos.report.section import ReportSection
 from cosmos.report.training_section import BatchPictures, batch_section, training_section
 from cosmos.run.dataset_version import describe_version
 from cosmos.run.files import file_label, write_text
+from cosmos.run.provenance_record import Provenance
 from cosmos.stages.report_facts import describe_training, suite_headlines, suite_results
 
 CAVEATS = ("damaged_samples", "replaced_samples", "skipped_steps")
@@ -161,10 +162,14 @@ def run_facts(run: ReportedRun) -> Iterator[Fact]:
     if len(run.contender.runs) > 1:
         yield Fact("seeds", f"{len(run.contender.runs)}; curves and pictures are of the first")
     if run.params:
-        recorded = run.provenance
-        version = describe_version(recorded.data.get("train", ""), recorded.dataset.num_samples)
-        yield Fact("data", f"{run.params.data.name}, {version}")
+        yield Fact("data", describe_data(run.params.data.name, run.provenance))
     yield from (Fact("data health", text) for text in describe_health(run))
+
+
+def describe_data(name: str, recorded: Provenance) -> str:
+    """Return the name of a dataset, with its size and hash where they are recorded."""
+    manifest = recorded.data.get("train")
+    return f"{name}, {describe_version(manifest, recorded.dataset.num_samples)}" if manifest else name
 
 
 def date_text(time: str) -> str:

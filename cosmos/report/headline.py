@@ -25,16 +25,21 @@ from cosmos.run.statistics.intervals import LEVEL_TEXT, Interval, interval_of
 from cosmos.run.statistics.leads import Lead
 from cosmos.run.statistics.seed_statistics import SeedStatistics
 
+CSA_MEAN_IOU, PLAIN_MEAN_IOU = (with_attention(MEAN_IOU, kind).name for kind in ("csa", "plain"))
+
 HEADLINE_TITLES: Mapping[str, Mapping[str, str]] = {
     "retrieval": {
         IMAGE_TO_TEXT.recall(1).name: "image to text R@1",
         TEXT_TO_IMAGE.recall(1).name: "text to image R@1",
     },
     "classification": {TOP1.name: "top-1"},
-    "segmentation": {with_attention(MEAN_IOU, "csa").name: "mIoU (correlative self-attention)"},
+    "segmentation": {CSA_MEAN_IOU: "mIoU (correlative self-attention)", PLAIN_MEAN_IOU: "mIoU"},
     "perception": {MEAN_OVER_KINDS.name: "composition", GROUP_SCORE.name: "composition, group score"},
 }
 """Titles of the metrics of each suite that a model is judged by."""
+
+PREFERRED_METRICS = {PLAIN_MEAN_IOU: CSA_MEAN_IOU, GROUP_SCORE.name: MEAN_OVER_KINDS.name}
+"""Metrics that are shown in place of others, where both were measured."""
 
 JUDGED_MODELS = ("teacher", "baseline", "student")
 """Models by which a checkpoint is judged: the first that was measured. Published figures are a teacher's."""
@@ -129,7 +134,7 @@ def entry_headlines(
     for model in measured[:1]:
         figures = entry["models"][model]
         for metric in HEADLINE_TITLES.get(suite, {}):
-            if metric in figures:
+            if metric in figures and PREFERRED_METRICS.get(metric) not in figures:
                 yield HeadlineFigure(
                     f"{suite}/{label}/{model}/{metric}",
                     SeedStatistics.over([figures[metric]]),

@@ -11,6 +11,7 @@ import optuna
 from optuna import visualization
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
+from plotly.colors import sample_colorscale
 
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.run.sweep_directory import SweepDir
@@ -22,6 +23,9 @@ COLUMN_WIDTH = 150
 
 VISIBLE_COLOURS = [[0.0, "#f59e0b"], [0.5, "#db2777"], [1.0, "#4f46e5"]]
 """Scale of colours, all of which are visible on white and on black."""
+
+OWN_LAYOUT = ("title", "template", "width", "height", "plot_bgcolor")
+"""Parts of a plot's layout that the page decides."""
 
 StudyPlot = Callable[..., Any]
 """Function of Optuna that draws a plot of a study."""
@@ -149,16 +153,25 @@ def plotly_figure(title: str, draw: Callable[[], Any], min_width: int = 0) -> It
     with suppress(ValueError, RuntimeError), warnings.catch_warnings(action="ignore"):
         figure = json.loads(draw().to_json())
         if figure["data"]:
-            kept = {
-                key: value
-                for key, value in figure["layout"].items()
-                if key not in ("title", "template", "width", "height")
-            }
+            layout = {key: value for key, value in figure["layout"].items() if key not in OWN_LAYOUT}
+            notes = [without_colour(note) for note in layout.get("annotations", [])]
             traces = [with_visible_colours(trace) for trace in figure["data"]]
-            yield PlotlyFigure(title, {"data": traces, "layout": kept}, min_width)
+            yield PlotlyFigure(title, {"data": traces, "layout": layout | {"annotations": notes}}, min_width)
 
 
 def with_visible_colours(trace: dict[str, Any]) -> dict[str, Any]:
-    """Return a trace in which scales of colour that begin with white are others; the page may be white."""
-    coloured = {key: trace[key] for key in ("line", "marker") if "colorscale" in trace.get(key, {})}
-    return trace | {key: {**style, "colorscale": VISIBLE_COLOURS} for key, style in coloured.items()}
+    """Return a trace in colours that are visible on white and on black, where Optuna's begin with white.
+
+    The line of a trial through parallel coordinates has the colour of its objective, where it begins.
+    """
+    if "colorscale" in trace.get("marker", {}):
+        return trace | {"marker": {**trace["marker"], "colorscale": VISIBLE_COLOURS, "reversescale": False}}
+    if trace.get("mode") == "lines" and "customdata" in trace:
+        (colour,) = sample_colorscale(VISIBLE_COLOURS, [min(max(trace["y"][0], 0), 1)])
+        return trace | {"opacity": 1, "line": {**trace["line"], "color": colour, "width": 1.75}}
+    return trace
+
+
+def without_colour(note: dict[str, Any]) -> dict[str, Any]:
+    """Return an annotation in the colour of the page's text, light or dark."""
+    return note | {"font": {key: value for key, value in note.get("font", {}).items() if key != "color"}}

@@ -51,6 +51,9 @@ def test_what_is_drawn_of_one_objective() -> None:
     assert plots[0].title == "Optimization history: retrieval/heldout/student/R@1"
     assert plots[0].figure["layout"]["yaxis"]["title"]["text"] == "R@1"
     assert "template" not in plots[0].figure["layout"]
+    first, *_, best, scale = plots[2].figure["data"]
+    assert (first["line"]["color"], best["line"]["color"]) == ("rgb(245, 158, 11)", "rgb(79, 70, 229)")
+    assert (first["opacity"], scale["marker"]["colorscale"][0]) == (1, [0.0, "#f59e0b"])
     assert "Parameter importances" not in titles(study_plots(study(*trials[:11]), ["x"]))
     assert "Parameter importances" not in titles(
         study_plots(study(*(trial(n, [0.5]) for n in range(12))), ["x"])
