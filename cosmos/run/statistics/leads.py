@@ -133,7 +133,8 @@ class Lead:
         if seeds > MAX_SEEDS or images > MAX_TIMES_IMAGES:
             return "they are too close to tell apart"
         if images:
-            others = "" if tied[0].has_seeds else " or further seeds"
+            others = f" and {math.ceil(seeds)} seeds of each" if seeds else ""
+            others = others if tied[0].has_seeds else " or further seeds"
             return f"about {images:,.0f} times as many images{others} would tell"
         return f"about {math.ceil(seeds)} seeds of each would tell"
 
@@ -185,15 +186,18 @@ def evidence_needed(difference: FigureDifference, num_seeds: int, num_rivals: in
     """Return about how many seeds of each show a difference in POWER of all cases, or else how many images.
 
     Images count in multiples of those that there are, and are the answer where seeds would not do, or where
-    their spread is not known; the other number is 0.
+    their spread is not known; the other number is 0. Where neither alone would do, both are needed.
     """
     distance = normal_quantile((1 - LEVEL) / 2 / num_rivals) + normal_quantile(1 - POWER)
     wanted = (abs(difference.value) / distance) ** 2
     by_images = difference.by_images if difference.is_paired else 0.0
+    by_seeds = difference.by_seeds if difference.has_seeds else 0.0
     if difference.has_seeds and by_images < wanted:
-        return max(num_seeds + 1.0, difference.by_seeds * num_seeds / (wanted - by_images)), 0.0
-    room = wanted - (difference.by_seeds if difference.has_seeds else 0.0)
-    return (0.0, max(2.0, math.ceil(by_images / room))) if by_images and room > 0 else (math.inf, 0.0)
+        return max(num_seeds + 1.0, by_seeds * num_seeds / (wanted - by_images)), 0.0
+    if by_images and by_seeds < wanted:
+        return 0.0, max(2.0, math.ceil(by_images / (wanted - by_seeds)))
+    times = math.ceil((by_images + by_seeds) / wanted) if by_images and wanted else math.inf
+    return times * num_seeds, times
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -132,6 +132,19 @@ def test_the_number_of_seeds_that_would_tell_tells_in_four_of_five_cases() -> No
     assert 0.6 < np.mean(won) <= 1
 
 
+def test_where_neither_more_seeds_nor_more_images_would_tell_both_are_named() -> None:
+    samples = draw(np.random.default_rng(9), [0.2, 0.0], 3, 100, 0.3)
+    difference = compare_samples(samples["a"], samples["b"], SeedSpread.of(samples.values()))
+    seeds, images = evidence_needed(difference, 3, 1)
+    remaining = difference.by_seeds * 3 / seeds + difference.by_images / images
+    assert remaining <= (difference.value / 2.8) ** 2 < min(difference.by_seeds, difference.by_images)
+    assert (
+        judge_lead(samples, 1)
+        .describe()
+        .endswith(f"about {images:.0f} times as many images and {seeds:.0f} seeds of each would tell")
+    )
+
+
 def test_probabilities_are_corrected_for_their_number() -> None:
     assert correct_by_holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert correct_by_holm([]) == []
