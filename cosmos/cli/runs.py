@@ -125,10 +125,12 @@ class PromoteCommand(Command):
     """name of the run"""
     name: str = ""
     """name of the model and of its folder in models/; without one, that of the run"""
+    license: str = "unknown"
+    """licence of the weights, for the model card in models/NAME/open_clip, as of `cosmos export`"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
         from cosmos.pipeline.promote import promote
 
-        self.print_json(promote(self.run, self.name, machine, quiet=self.as_json))
+        self.print_json(promote(self.run, self.name, machine, self.as_json, self.license))

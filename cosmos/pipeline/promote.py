@@ -37,6 +37,7 @@ from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import ResultEntry, Results
 from cosmos.stages.evaluation_result import checkpoint_results, copy_evidence, entries_markdown
 from cosmos.stages.export import ExportSource, Publication, write_export
+from cosmos.stages.hub_card import UNKNOWN_LICENCE
 from cosmos.stages.report_facts import describe_code
 
 MODELS = "models"
@@ -73,13 +74,17 @@ class Artefact:
         return f"{MODELS}/{self.name}"
 
 
-def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str, Any]:
+def promote(
+    run_name: str, name: str, machine: Machine, quiet: bool, licence: str = UNKNOWN_LICENCE
+) -> dict[str, Any]:
     """Copy the last checkpoint of a finished run, with its records, below models/, and `dvc add` it.
 
-    `name`: of the artefact; "" for the run's. The same run again changes nothing, or adds what was measured
-    since. Raises InputError if the run is not finished, the name is another model's, or there is no DVC
-    workspace in git; then nothing is left behind.
+    `name`: of the artefact; "" for the run's. `licence`: for the card of the exported model in it. The same
+    run again changes nothing, or adds what was measured since. Raises InputError if the run is not finished,
+    the name is another model's, or there is no DVC workspace in git; then nothing is left behind.
     """
+    publication = Publication(licence=licence)
+    publication.check()
     run = RunDir(run_path(machine.runs_root, run_name, "RUN"))
     checkpoint = last_checkpoint(run, run_name)
     artefact = Artefact(dvc_workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
@@ -88,6 +93,9 @@ def promote(run_name: str, name: str, machine: Machine, quiet: bool) -> dict[str
     is_new = not artefact.folder.exists()
     with replacing_folder(artefact.folder) as folder:
         fill_artefact(folder, run, checkpoint, card)
+        (folder / OPEN_CLIP_FOLDER).mkdir()
+        source = ExportSource.of_run(run, checkpoint, card.run)
+        write_export(folder / OPEN_CLIP_FOLDER, source, publication)
     try:
         dvc_add(artefact)
     except BaseException:
@@ -177,8 +185,6 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     write_json(folder / "metrics.json", metrics_summary(run, measured))
     card.write(folder)
     write_text(folder / "README.md", model_readme(run, measured, card))
-    (folder / OPEN_CLIP_FOLDER).mkdir()
-    write_export(folder / OPEN_CLIP_FOLDER, ExportSource.of_run(run, checkpoint, card.run), Publication())
 
 
 def metrics_summary(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]]) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     assert promoted(place, "sweep/trial-0003") == made  # nothing changed
 
     measure(run, sha256, recall=0.5)
-    promote("sweep/trial-0003", "", machine(place), quiet=False)
+    promote("sweep/trial-0003", "", machine(place), quiet=False, licence="mit")
     said = capsys.readouterr().out
     assert "git add models/sweep-trial-0003.dvc models/.gitignore" in said
     assert "dvc push" in said
@@ -203,6 +203,7 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
     assert figures["retrieval"] == {"heldout": {"teacher": {"image_to_text_R@1": 0.5}}}
     assert figures["data"]["retrieval"].keys() == {"heldout"}
     assert "| heldout | teacher | 50.0 |" in (folder / "README.md").read_text()
+    assert "license: mit" in (folder / "open_clip" / "README.md").read_text()
 
     (place / ".gitignore").write_text("/runs\n/kept\n")
     commit(place)
