@@ -223,12 +223,13 @@ class CallFailure:
         return self.error(str(self))
 
     def __str__(self) -> str:
-        """Return cause, traceback, exit status and log, for a person."""
+        """Return cause, error, exit status and log, for a person; an error of no class has its traceback."""
         lines = [f"job {self.job_id}: {self.cause}"]
         if self.rank and self.error is not StoppedError:
+            told = "" if self.rank.kind else self.rank.traceback.rstrip()
             lines += [
                 f"rank {self.rank.rank} on {self.rank.host} failed first:",
-                self.rank.traceback.rstrip() or self.rank.summary,
+                told or self.rank.summary,
             ]
         status = [f"exit status {self.exit_status}"] if self.exit_status else []
         return "\n".join([*lines, ", ".join([*status, f"log: {self.log}"])])

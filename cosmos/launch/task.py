@@ -87,10 +87,14 @@ class Task:
         try:
             self.run(place)
         except Exception as error:
+            failure = rank_failure(error, place)
             with suppress(OSError):  # nor may the reserved room be written, where a disk fails
-                self.files.write_failure(rank_failure(error, place))
+                self.files.write_failure(failure)
             end_other_ranks(place)
-            raise
+            if not failure.kind:
+                raise
+            print_text(failure.summary)  # which says it all: no traceback, of submitit least of all
+            sys.exit(1)
         finally:
             self.files.failure_room(place.rank, place.requeues).unlink(missing_ok=True)
 

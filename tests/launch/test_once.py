@@ -75,6 +75,8 @@ def test_a_failure_has_the_class_of_the_error_in_the_job(launcher: Launcher) -> 
     outcomes = launcher(*(partial(examples.fail_with, error) for error in classes))
     failures = [outcome.failure for outcome in outcomes]
     assert [failure and type(failure.exception()) for failure in failures] == [*classes.values()]
+    logs = [failure.log for failure in failures if failure and failure.log.exists()]
+    assert ["Traceback" in log.read_text() for log in logs] in ([], [False, False, False, True])
 
 
 def test_several_calls_are_one_array_and_each_has_its_outcome(launcher: Launcher) -> None:

@@ -204,6 +204,16 @@ def test_a_failure_tells_cause_traceback_status_and_log(tmp_path: Path) -> None:
     ]
 
 
+def test_an_error_of_a_class_that_says_it_all_is_told_without_its_traceback() -> None:
+    rank = replace(failed(3, 1.0), kind="DamagedDataError", summary="shard-1.tar: no such file; put it back")
+    assert str(CallFailure("12", "failed", "", rank, Path("log"), DamagedDataError)).splitlines() == [
+        "job 12: failed",
+        "rank 3 on node3 failed first:",
+        "shard-1.tar: no such file; put it back",
+        "log: log",
+    ]
+
+
 def test_the_last_lines_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("\n".join(f"line {i}" for i in range(100)))
