@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, open_regular
 from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.figures import EPOCH, STEP
 from cosmos.config.machine import Machine
@@ -40,6 +40,12 @@ from cosmos.tracking.note import MirrorNote
 
 SPLITS = ("train", "heldout")
 
+ZIP_START, ZIP_END = b"PK\3\4", b"PK\5\6"
+"""First bytes of a zip archive, and those of the record that ends it."""
+
+ZIP_END_BYTES = 22
+"""Bytes of the record that ends a zip archive without a comment."""
+
 
 @dataclass(frozen=True)
 class FileCheck:
@@ -52,7 +58,23 @@ class FileCheck:
     @classmethod
     def of(cls, file: Path, read: Callable[[], object]) -> "FileCheck":
         """Return the check of a file of this machine."""
-        return cls(file.stat().st_size if file.is_file() else 0, read)
+        return cls(file.stat().st_size if file.is_file() else 0, partial(_read_to_end, file, read))
+
+
+def _read_to_end(file: Path, read: Callable[[], object]) -> None:
+    """Read a file, and raise DamagedDataError for a zip archive of torch or NumPy that goes on after its end.
+
+    Readers do not look there, and what they read is whole.
+    """
+    read()
+    with suppress(FileNotFoundError), open_regular(file) as stream:
+        if stream.read(len(ZIP_START)) != ZIP_START:
+            return
+        stream.seek(-ZIP_END_BYTES, os.SEEK_END)
+        if not stream.read().startswith(ZIP_END):
+            raise DamagedDataError(
+                f"{file}: other bytes follow its end; what it holds is whole: copy it again"
+            )
 
 
 def naming_unlisted(checks: Iterator[FileCheck]) -> Iterator[FileCheck]:

@@ -119,6 +119,23 @@ def test_a_flipped_bit_is_damage(place: Path, file: str) -> None:
     assert verified(place, file.split("/")[1]).state == "1 damaged"
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "runs/mine/checkpoints/step-00000015.pt",
+        "runs/mine/embeddings",
+        "data/things/train/shard-00001.idx.npz",
+    ],
+)
+@pytest.mark.parametrize("count", [1, 4096])
+def test_bytes_after_the_end_of_an_archive_are_damage(place: Path, file: str, count: int) -> None:
+    path = place / file
+    (archive,) = path.rglob("*.npz") if path.is_dir() else [path]
+    archive.write_bytes(archive.read_bytes() + bytes(count))
+    [problem] = verified(place, file.split("/")[1]).problems
+    assert f"{archive}: other bytes follow its end" in problem
+
+
 def test_kept_embeddings_and_lines_of_metrics_are_checked(place: Path) -> None:
     run = RunDir(place / "runs" / "mine")
     (part,) = run.embeddings.rglob("*.npz")
