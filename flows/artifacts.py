@@ -18,6 +18,7 @@ from prefect.artifacts import (
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
 
 from cosmos.config.number_text import format_duration, format_number
 from cosmos.config.printable_text import printable
@@ -38,11 +39,12 @@ PROGRESS_BAR, PROGRESS_PAGE, TRIALS = "pretraining-progress", "pretraining", "tr
 
 
 def find_artifact(client: SyncPrefectClient, flow_run_id: UUID, key: str) -> UUID | None:
-    """Return the artifact of a key that a flow run has made; None where it has made none."""
+    """Return the newest artifact of a key that a flow run has made, in any of its tries; None without one."""
     wanted = ArtifactFilter(
         flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key])
     )
-    return next((artifact.id for artifact in client.read_artifacts(artifact_filter=wanted)), None)
+    newest = client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC)
+    return newest[0].id if newest else None
 
 
 class PretrainingProgress:

@@ -41,7 +41,8 @@ def jobs(name: str) -> list[str]:
 
 def shown(served: Served, run: str) -> dict[str, str]:
     """The artifacts of a flow run, of its last try, by key."""
-    return {artifact["key"]: artifact["data"] for artifact in served.of(run, "artifacts")}
+    artifacts = sorted(served.of(run, "artifacts"), key=lambda artifact: str(artifact["created"]))
+    return {artifact["key"]: artifact["data"] for artifact in artifacts}
 
 
 def test_a_rerun_attaches_to_the_job_of_a_killed_worker_and_cancelling_ends_it(served: Served) -> None:
@@ -64,3 +65,4 @@ def test_a_rerun_attaches_to_the_job_of_a_killed_worker_and_cancelling_ends_it(s
     assert served.run("prefect", "flow-run", "cancel", run).returncode == 0
     served.wait_for(lambda: served.state(run) == "Cancelled")
     served.wait_for(lambda: jobs(record.name) == ["CANCELLED"])
+    served.wait_for(lambda: "| state | running" not in shown(served, run)["pretraining"], seconds=30)
