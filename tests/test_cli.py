@@ -289,4 +289,6 @@ def test_what_the_output_cannot_encode_is_shown_as_escapes(tmp_path: Path) -> No
     command = [sys.executable, "-m", "cosmos", "runs", "list"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert "überlauf-\\u8a66\\u9a13" in done.stdout.decode("latin-1")
+    heading, row = done.stdout.decode("latin-1").splitlines()
+    assert row.startswith("überlauf-\\u8a66\\u9a13  ")
+    assert heading.index("status") == row.index("finished")

@@ -52,6 +52,12 @@ def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:
     print(printable_lines(text), file=stream, end=end, flush=True)
 
 
+def output_text(text: str) -> str:
+    """Return text with escapes for what the output's encoding lacks: they take more room than letters."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 UNLIMITED_WIDTH = 1_000_000
 """Characters of a line that is cut nowhere."""
 

@@ -16,7 +16,7 @@ from typing import Literal
 from cosmos.config.disk_reading import find_paths
 from cosmos.config.figures import EPOCH, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
-from cosmos.errors import InputError
+from cosmos.errors import InputError, StoppedError, class_of_kind
 from cosmos.launch.slurm import FINAL_STATES, JobState, SlurmSilentError, states_of_jobs
 from cosmos.launch.submission import Submission, read_submission
 from cosmos.launch.watch import describe_job_states
@@ -32,7 +32,7 @@ JobKind = Literal["pretrain", "trial", "evaluate"]
 SILENT = JobState("UNKNOWN", "Slurm does not answer")
 """State of jobs on a Slurm that does not answer."""
 
-ENDED_STATUSES = frozenset(["finished", "paused", *map(str.lower, FINAL_STATES)])
+ENDED_STATUSES = frozenset(["finished", "paused", "stopped", *map(str.lower, FINAL_STATES)])
 """Statuses of jobs of which nothing waits or runs."""
 
 JobStates = Mapping[str, Sequence[JobState]]
@@ -244,7 +244,18 @@ def describe_submission(job: Submission, states: JobStates) -> tuple[str, JobSta
     """Return the states of a job in words, and the state that tells most of an array."""
     asked = states.get(job.job_id) if job.cluster == "slurm" else None
     of_calls = asked or current_job_states(job)
-    return describe_job_states(of_calls, job.max_requeues), leading_state(of_calls)
+    state = leading_state(of_calls)
+    left = outcome_left(job) if state.state == "GONE" else ""
+    return left or describe_job_states(of_calls, job.max_requeues), state
+
+
+def outcome_left(job: Submission) -> str:
+    """Return `failed` or `stopped` for a job that is no longer there, by its folder; "" otherwise."""
+    failures = [failure for call in job.calls if (failure := call.first_failure())]
+    if not failures:
+        return ""
+    has_failed = any(class_of_kind(failure.kind) is not StoppedError for failure in failures)
+    return "failed" if has_failed else "stopped"
 
 
 def leading_state(states: Sequence[JobState]) -> JobState:

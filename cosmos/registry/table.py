@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from cosmos.config.number_text import format_number
-from cosmos.config.printable_text import UNLIMITED_WIDTH, printable
+from cosmos.config.printable_text import UNLIMITED_WIDTH, output_text, printable
 from cosmos.registry.query import RowValue, RunRow, data_mark, data_version, mixed_figures, value_text
 from cosmos.report.columns import COLUMN_GAP, fitting_columns, gaps_to_widest, no_room_remark, text_width
 
@@ -49,7 +49,7 @@ def column_texts(heading: Sequence[str], column: str, rows: Sequence[RunRow], *,
         marks = [data_mark(data_version(row, column)) if column in row else "" for row in rows]
         width = max(map(len, marks))
         cells = [f"{cell} {mark:{width}}" for cell, mark in zip(cells, marks, strict=True)]
-    texts = [*heading, *cells]
+    texts = [*heading, *map(output_text, cells)]
     gaps = gaps_to_widest(texts)
     is_text = any(isinstance(row.get(column), str | tuple | bool) for row in rows)
     return [text + gap if is_text else gap + text for text, gap in zip(texts, gaps, strict=True)]

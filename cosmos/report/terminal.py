@@ -8,7 +8,13 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from cosmos.config.printable_text import UNLIMITED_WIDTH, error_stream, output_width, printable_lines
+from cosmos.config.printable_text import (
+    UNLIMITED_WIDTH,
+    error_stream,
+    output_text,
+    output_width,
+    printable_lines,
+)
 from cosmos.report.columns import no_room_remark
 
 FOLDED_WIDTH = 16
@@ -34,7 +40,7 @@ class Terminal(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Return `text` as Rich's, with the style and alignment among `options`."""
         literal = {**options, "markup": False, "emoji": False, "highlight": False}
-        return super().render_str(printable_lines(text), **literal)
+        return super().render_str(output_text(printable_lines(text)), **literal)
 
     def print_table(self, table: Table, kept: int = 1) -> None:
         """Print a table, and below it the headings of columns that are left out for lack of room.
@@ -76,4 +82,4 @@ def width_folded_at(console: Console, table: Table, width: int) -> int:
 
 def plain_text(text: str, style: str = "", **options: Any) -> Text:
     """Return lines as Rich's text, in which control characters are escapes; `options` are those of Rich."""
-    return Text(printable_lines(text), style, **options)
+    return Text(output_text(printable_lines(text)), style, **options)

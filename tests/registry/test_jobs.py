@@ -13,7 +13,7 @@ from cosmos.registry.job_table import list_jobs
 from cosmos.registry.jobs import JobQuery
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import MetricsWriter
-from tests.registry.run_files import make_run, record_evaluation, settle, submit, take_part
+from tests.registry.run_files import fail_job, make_run, record_evaluation, settle, submit, take_part
 
 
 def test_progress_comes_from_the_index_and_a_run_that_has_not_changed_is_not_read(
@@ -110,6 +110,16 @@ def test_jobs_are_selected_by_name_state_and_kind_and_those_that_run_come_first(
     assert sorted(listed(many, "*trial-0003", "published/")) == ["3", "6"]
     assert listed(many, NAME, kinds=("evaluate",)) == ["4"]
     assert listed(many, statuses=("running",), kinds=("trial",)) == []
+
+
+def test_a_job_that_nobody_knows_any_more_has_the_outcome_that_it_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "states_of_jobs", lambda asked: {job: [JobState("GONE")] for job in asked})
+    call = submit(make_run(tmp_path / "mine", epochs=1.0), "7")
+    assert listed(Machine(runs_root=tmp_path), statuses=("gone",)) == ["7"]
+    fail_job(call)
+    assert listed(Machine(runs_root=tmp_path), statuses=("failed",)) == ["7"]
 
 
 def test_where_no_job_is_selected_near_names_or_the_states_are_told(
