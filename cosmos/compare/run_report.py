@@ -223,9 +223,9 @@ def session_remarks(run: ReportedRun) -> Iterator[str]:
 def sample_sections(run: ReportedRun, against: ReportedRun | None, machine: Machine) -> list[ReportSection]:
     """Return the sections on single samples: what the models see, where they fail, what changed.
 
-    There are none where nothing was measured, or parameters cannot be read; torch is imported for them.
+    There are none of a run without results and checkpoints, or without parameters. They import torch.
     """
-    if run.params is None or not any(run.results.values()):
+    if run.params is None or not (any(run.results.values()) or run.run.saved_checkpoints):
         return []
     from cosmos.report.gallery_sections import gallery_sections
     from cosmos.stages.galleries import measure_galleries
