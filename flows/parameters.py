@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,7 @@ class Names:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         """Return the schema of a text that is one of the names; of any text where there are none."""
-        names = experiment_names(self.folder)
+        names = list(filter(str.isprintable, experiment_names(self.folder)))
         offered = [*([""] if self.is_optional else []), *names]
         return {**handler(core), **({"enum": offered} if names else {})}
 
@@ -94,7 +95,10 @@ def newest_folders(file: str) -> list[str]:
     with suppress(CosmosError, OSError):
         folders = folders_with(Machine().runs_root, file)
         newest = sorted(folders, key=lambda folder: (folder / file).stat().st_mtime, reverse=True)
-        return [folder.name for folder in newest[:MAX_OFFERED]]
+        names = filter(
+            str.isprintable, (folder.name for folder in newest)
+        )  # bytes that are no text cannot be sent
+        return list(islice(names, MAX_OFFERED))
     return []
 
 

@@ -79,7 +79,7 @@ def test_a_form_offers_the_experiments_that_there_are_and_a_run_takes_those_that
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "experiments" / "sweeps").mkdir(parents=True)
-    for name in ("b.yaml", "a.yaml", ".hidden.yaml", "sweeps/s.yaml"):
+    for name in ("b.yaml", "a.yaml", ".hidden.yaml", "\udcff.yaml", "sweeps/s.yaml"):
         (tmp_path / "experiments" / name).touch()
     monkeypatch.chdir(tmp_path)
     flows: list[Flow[..., Any]] = [*FLOWS]
@@ -102,7 +102,7 @@ def test_a_form_offers_the_newest_runs_and_sweeps_and_takes_any_other_text(
 
     assert checkpoints() == {"type": "string"}
     for number, path in enumerate(
-        ("old/checkpoints", "mine/checkpoints", "lr-1a2b/sweep.yaml", "begun/log.txt")
+        ("old/checkpoints", "mine/checkpoints", "lr-1a2b/sweep.yaml", "begun/log.txt", "\udcff/checkpoints")
     ):
         (tmp_path / "runs" / path).mkdir(parents=True)
         os.utime(tmp_path / "runs" / path, (number, number))
