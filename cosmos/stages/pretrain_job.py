@@ -14,6 +14,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.config.settings_file import dump_settings
+from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
@@ -28,6 +29,7 @@ from cosmos.run.labels import RunLabels
 from cosmos.stages.jobs import attach_or_cancel, attachable_job, follow_job, name_of_run, print_job_log
 from cosmos.stages.run_opening import open_run_on, params_to_record, read_dataset_version
 from cosmos.tracking.mirror import mirroring
+from cosmos.training.progress import StepPlan, describe_plan, plan_warnings
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def tag_run(path: Path, params: Params, tags: Iterable[str]) -> None:
 
 
 def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bool) -> dict[str, Any]:
-    """Return, and print unless `quiet`, the parameters, the request and the script that sbatch would get.
+    """Return, and print unless `quiet`, parameters, plan, request and the script that sbatch would get.
 
     Nothing is written or submitted.
     """
@@ -129,7 +131,22 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     folder = RunDir(path.absolute()).jobs / "TOKEN"
     params = params_to_record(experiment.params, machine).model_dump(mode="json")
     script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
+    plan = plan_on_prepared_data(experiment.params, machine)
     if not quiet:
         print_text(f"# {path / 'params.yaml'}\n{dump_settings(params)}")
+        print_text("".join(f"# {line}\n" for line in plan))
         print_text(f"# what sbatch gets (TOKEN: eight letters and digits of the submission)\n{script}")
-    return {"run": str(path), "params": params, "request": request.model_dump(mode="json"), "script": script}
+    request_values = request.model_dump(mode="json")
+    return {"run": str(path), "params": params, "plan": plan, "request": request_values, "script": script}
+
+
+def plan_on_prepared_data(params: Params, machine: Machine) -> list[str]:
+    """Return the plan of a pretraining in lines, with its warnings; [] until its data is prepared."""
+    folder, pretrain = machine.dataset(params.data.name, "train"), params.pretrain
+    if not (folder / MANIFEST_FILE).exists():
+        return []
+    num_samples = Manifest.read(folder).num_samples
+    if num_samples < pretrain.batch_size:  # which training refuses
+        return []
+    plan = StepPlan.of(num_samples // pretrain.batch_size, pretrain.epochs)
+    return [describe_plan(plan, num_samples, pretrain), *plan_warnings(plan, num_samples, pretrain)]
