@@ -184,8 +184,9 @@ def curve_trace(
 
 def curve_label(name: str) -> str:
     """Return the name of a curve in a legend: the model of an evaluation, or the metric in words."""
-    is_evaluated = name.startswith(f"{EVALUATION}/")
-    return split_evaluation(name)[2] if is_evaluated else name.removeprefix("distill_").replace("_", " ")
+    if name.startswith(f"{EVALUATION}/"):
+        return split_evaluation(name)[2]
+    return (name.removeprefix("distill_") if name in TERMS else name).replace("_", " ")
 
 
 def thin_curve(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
