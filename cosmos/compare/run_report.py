@@ -30,10 +30,14 @@ from cosmos.report.provenance_section import provenance_section
 from cosmos.report.results_section import results_section
 from cosmos.report.section import ReportSection
 from cosmos.report.training_section import BatchPictures, batch_section, training_section
-from cosmos.run.dataset_version import describe_version
 from cosmos.run.files import file_label, write_text
-from cosmos.run.provenance_record import Provenance
-from cosmos.stages.report_facts import describe_training, suite_headlines, suite_results
+from cosmos.stages.report_facts import (
+    date_text,
+    describe_data,
+    describe_training,
+    suite_headlines,
+    suite_results,
+)
 
 CAVEATS = ("damaged_samples", "replaced_samples", "skipped_steps")
 """Counts of a training that qualify its figures."""
@@ -164,17 +168,6 @@ def run_facts(run: ReportedRun) -> Iterator[Fact]:
     if run.params:
         yield Fact("data", describe_data(run.params.data.name, run.provenance))
     yield from (Fact("data health", text) for text in describe_health(run))
-
-
-def describe_data(name: str, recorded: Provenance) -> str:
-    """Return the name of a dataset, with its size and hash where they are recorded."""
-    manifest = recorded.data.get("train")
-    return f"{name}, {describe_version(manifest, recorded.dataset.num_samples)}" if manifest else name
-
-
-def date_text(time: str) -> str:
-    """Return a time in UTC and ISO format, for people: to the minute."""
-    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 def describe_state(run: ReportedRun) -> str:

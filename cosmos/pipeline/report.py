@@ -31,6 +31,8 @@ from cosmos.run.provenance_record import Provenance, read_provenance
 from cosmos.run.results import ResultEntry, Results, overall_figures
 from cosmos.stages.report_facts import (
     Entries,
+    date_text,
+    describe_data,
     describe_training,
     existing_pictures,
     measuring_facts,
@@ -115,7 +117,7 @@ def build_page(pipeline: PipelineDir, outputs: PipelineOutputs) -> str:
     """Return the page that shows a pipeline's outputs, as HTML."""
     title = outputs.head.name or "default"
     figures = [figure for suite in outputs.suites.values() for figure in suite.headlines]
-    headline = Headline(describe_verdict(title, figures, ""), figures)
+    headline = Headline(describe_verdict(title, figures, ""), figures, facts=list(headline_facts(outputs)))
     training = RunTraining(
         title,
         outputs.lines,
@@ -148,6 +150,13 @@ def sample_sections(pipeline: PipelineDir, outputs: PipelineOutputs, title: str)
     kept = RunDir(machine.runs_root / f"{title}-{params_fingerprint(outputs.params)}")
     source = GallerySource(title, files, kept, str(pipeline.checkpoint))
     return gallery_sections(measure_source(source, outputs.params, machine), None)
+
+
+def headline_facts(outputs: PipelineOutputs) -> Iterator[Fact]:
+    """Yield the date of the pretraining and its data."""
+    if started := outputs.provenance.sessions[0].started if outputs.provenance.sessions else "":
+        yield Fact("trained", date_text(started))
+    yield Fact("data", describe_data(outputs.params.data.name, outputs.provenance))
 
 
 def origin_of_pipeline(outputs: PipelineOutputs) -> RunOrigin:

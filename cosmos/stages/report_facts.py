@@ -14,6 +14,7 @@ from cosmos.report.page import Fact, PagePicture
 from cosmos.report.results_section import SuiteResults
 from cosmos.report.tables import score_tables
 from cosmos.report.training_plots import ResumeMark
+from cosmos.run.dataset_version import describe_version
 from cosmos.run.provenance_record import Provenance, RunSession
 from cosmos.run.results import ResultEntry
 from cosmos.stages.evaluation_result import dataset_scores, figures_published_of, saved_picture
@@ -87,6 +88,17 @@ def describe_training(ended: Mapping[str, float]) -> str:
         f"{format_number(ended[SAMPLES_PER_SECOND.name])} samples per second"
         f"{f'; trained on {incomplete} samples, the others are missing or damaged' if incomplete else ''}"
     )
+
+
+def describe_data(name: str, recorded: Provenance) -> str:
+    """Return the name of a dataset, with its size and hash where they are recorded."""
+    manifest = recorded.data.get("train")
+    return f"{name}, {describe_version(manifest, recorded.dataset.num_samples)}" if manifest else name
+
+
+def date_text(time: str) -> str:
+    """Return a time in UTC and ISO format, for people: to the minute."""
+    return f"{time[:16].replace('T', ' ')} UTC"
 
 
 def provenance_facts(recorded: Provenance) -> list[Fact]:
