@@ -4,6 +4,7 @@ Nothing here imports torch, so that a list takes no longer than the scheduler's 
 """
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,9 @@ ENDED_STATUSES = frozenset(["finished", "paused", "stopped", *map(str.lower, FIN
 
 JobStates = Mapping[str, Sequence[JobState]]
 """States of jobs on Slurm by their id: one for each call."""
+
+DIGEST = re.compile("[0-9a-f]{16}")
+"""Names of the records of evaluations of several runs."""
 
 NONE_ASKED: JobStates = MappingProxyType({})
 """States of no job."""
@@ -149,7 +153,8 @@ def evaluation_records(root: Path, runs: Iterable[str]) -> Iterator[tuple[str, P
         with suppress(InputError):
             yield from ((name, file) for file in RunDir(root / name).evaluation_jobs)
     for file in find_paths(root, f"{EVALUATIONS_FOLDER}/*.json"):
-        yield f"{EVALUATIONS_FOLDER}/{file.stem}", file
+        if DIGEST.fullmatch(file.stem):  # others are those of a run of that name
+            yield f"{EVALUATIONS_FOLDER}/{file.stem}", file
 
 
 def describe_with(record: RunRecord, run: RunDir) -> Callable[[JobEntry, JobStates], RunJob]:

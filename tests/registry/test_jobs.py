@@ -57,6 +57,9 @@ def test_a_job_is_listed_also_without_the_parameters_of_its_run(tmp_path: Path) 
 NAME = "a-run-whose-name-has-more-letters-than-a-terminal-of-eighty-columns-has-room-for-in-a-line"
 
 
+DIGEST = "0a1b2c3d4e5f6a7b"
+
+
 @pytest.fixture
 def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A run that runs, a trial that waits and one that failed, and evaluations, one by suites at an array."""
@@ -77,7 +80,7 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         submit(trial, str(number))
         take_part(trial, "running")
     record_evaluation(run.evaluation_job, "4", "step 5")
-    record_evaluation(tmp_path / "evaluations" / "0a1b.json", "5", "retrieval of a, b, c", num_calls=3)
+    record_evaluation(tmp_path / "evaluations" / f"{DIGEST}.json", "5", "retrieval of a, b, c", num_calls=3)
     record_evaluation(RunDir(tmp_path / "published").jobs / "evaluate-1f.json", "6", "retrieval")
     return Machine(runs_root=tmp_path)
 
@@ -95,7 +98,7 @@ def test_jobs_that_evaluate_are_listed_with_what_they_measure(
     shown = capsys.readouterr().out
     assert [(found[job].run, found[job].kind, found[job].status, found[job].subject) for job in "456"] == [
         (NAME, "evaluate", "running", "step 5"),
-        ("evaluations/0a1b", "evaluate", "running", "retrieval of a, b, c"),
+        (f"evaluations/{DIGEST}", "evaluate", "running", "retrieval of a, b, c"),
         ("published", "evaluate", "timeout", "retrieval"),
     ]
     assert "retrieval of a, b, c; 1 completed, 1 pending, 1 running" in shown
@@ -162,8 +165,14 @@ def test_a_terminal_shows_a_number_of_jobs_and_counts_the_others(
 def test_a_record_of_an_evaluation_that_cannot_be_read_is_a_problem(
     many: Machine, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = many.runs_root / "evaluations" / "0a1b.json"
+    record = many.runs_root / "evaluations" / f"{DIGEST}.json"
     record.write_text("{")
     (job,) = list_jobs(JobQuery(["evaluations"]), 0, many, quiet=False)
-    assert (job.status, "0a1b.json: not a record of a job" in job.problem) == ("unknown", True)
+    assert (job.status, f"{DIGEST}.json: not a record of a job" in job.problem) == ("unknown", True)
     assert job.problem in capsys.readouterr().out
+
+
+def test_a_run_that_is_called_as_the_folder_of_evaluations_is_a_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "evaluations", epochs=1.0)
+    (run.path / "wandb.json").write_text("{}")
+    assert listed(Machine(runs_root=tmp_path)) == []
