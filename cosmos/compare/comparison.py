@@ -226,10 +226,10 @@ def group_seeds(directories: Iterable[RunDir | SweepDir], machine: Machine) -> d
 
 
 def split_seed(record: RunRecord) -> tuple[str, Any]:
-    """Return a run's parameters and data but for the seed, as a text, and the seed."""
+    """Return a run's parameters of training and its data, but for the seed, as a text, and the seed."""
     settings = {**record.params, **record.dataset}
     seed = settings.pop(SEED, None)
-    return repr(sorted(settings.items())), seed
+    return repr(sorted(item for item in settings.items() if not item[0].startswith("evaluate."))), seed
 
 
 def with_shared_figures(contenders: Sequence[Contender]) -> tuple[Contender, ...]:
