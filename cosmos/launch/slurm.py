@@ -198,6 +198,7 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
             check=False,
             env=whole_lists,
             timeout=SILENCE_SECONDS,
+            start_new_session=True,  # Ctrl-C is for the command, and must not look like a silent Slurm
         )
     except subprocess.TimeoutExpired:
         raise SlurmSilentError.of(command[0], f"nothing in {SILENCE_SECONDS:g} s") from None

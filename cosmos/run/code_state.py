@@ -132,7 +132,12 @@ def git(folder: Path, *arguments: str, good: Sequence[int] = (0,)) -> bytes:
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            [*SAFE_GIT, *arguments], cwd=folder, env=environment, capture_output=True, timeout=GIT_SECONDS
+            [*SAFE_GIT, *arguments],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            timeout=GIT_SECONDS,
+            start_new_session=True,  # a signal to the command's process group is no answer of git's
         )
     except OSError as error:
         raise GitError(f"{folder}: git cannot be run ({error.strerror})") from None

@@ -108,3 +108,35 @@ def test_a_job_of_another_user_is_not_ones_own_to_end(monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "kill", refuse)
     with pytest.raises(InputError, match="job 812 is a process of another user"):
         LocalCluster().cancel("812", "cosmos-mine-5e0c11aa")
+
+
+DISTURBED = """
+import os, signal, threading
+from cosmos.launch.local import LocalCluster
+from cosmos.run.code_state import git
+
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+over = threading.Event()
+
+
+def disturb():
+    while not over.wait(0.002):
+        os.killpg(0, signal.SIGTERM)
+
+
+threading.Thread(target=disturb).start()
+try:
+    for _ in range(3):
+        print(LocalCluster().find("cosmos-none-0a"), git({root!r}, "--version").split()[0])
+finally:
+    over.set()
+"""
+"""A process whose group gets SIGTERM all the time, which it survives, while it asks other programs."""
+
+
+def test_a_signal_to_the_process_group_is_no_answer_of_the_programs_that_are_asked() -> None:
+    script = DISTURBED.replace("{root!r}", repr(str(ROOT)))
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, start_new_session=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, " b'git'\n" * 3, "")
