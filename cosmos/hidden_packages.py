@@ -1,30 +1,33 @@
-"""Packages that others import where they are installed, and that nothing here needs of them.
+"""Large packages, loaded without what nothing here needs of them.
 
-One that hangs or fails when it is imported would stop training, and each costs every command its time. So
-those others are loaded as if they were not installed. Weights & Biases is for the process of the mirror
-alone (`cosmos.tracking`).
+They import others where those are installed. One that hangs or fails then would stop training, and each costs
+every command its time. So large packages are loaded as if the others were not installed. Weights & Biases is
+for the process of the mirror alone (`cosmos.tracking`).
 """
 
+import gc
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-HIDDEN = {
+HIDDEN: dict[str, tuple[str, ...]] = {
+    "torch": (),
+    "torchvision": (),
     "open_clip": ("wandb", "horovod", "apex", "inplace_abn", "transformers"),
     "optuna": ("redis",),
     "optuna.visualization": ("matplotlib",),
 }
-"""Packages by the one that they are hidden from, and from what it imports, such as timm."""
+"""Packages by the large one that they are hidden from, and from what it imports, such as timm."""
 
 
 class HidingLoader(SourceFileLoader):
-    """Loader of a package that hides others from it."""
+    """Loader of a large package that hides others from it."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Load the package without the hidden ones."""
-        with hiding(HIDDEN[self.name]):
+        with hiding(HIDDEN[self.name]), pausing_collection():
             super().exec_module(module)
 
 
@@ -52,3 +55,15 @@ def hiding(packages: Sequence[str]) -> Iterator[None]:
     finally:
         for name in absent:
             sys.modules.pop(name, None)
+
+
+@contextmanager
+def pausing_collection() -> Iterator[None]:
+    """Look for no garbage inside: among what is imported there is none, and looking takes its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

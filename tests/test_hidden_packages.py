@@ -1,3 +1,4 @@
+import gc
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.hidden_packages import HIDDEN, hiding
+from cosmos.hidden_packages import HIDDEN, hiding, pausing_collection
 from tests.stages.examples import ROOT
 
 BROKEN = (*HIDDEN["open_clip"], "tensorboard", "tensorflow", "optuna", "dvc", "boto3", "s3fs", "plotly")
@@ -43,3 +44,24 @@ def test_a_package_is_hidden_for_a_while_unless_it_is_loaded() -> None:
         assert sys.modules["os"] is os
         assert sys.modules["this"] is None
     assert "this" not in sys.modules
+
+
+def test_no_garbage_is_looked_for_while_a_large_package_is_imported() -> None:
+    with pausing_collection():
+        with pausing_collection():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+
+
+def test_no_garbage_is_looked_for_when_a_process_ends() -> None:
+    code = """
+import cosmos
+class Knot:
+    def __init__(self): self.itself = self
+    def __del__(self): print("collected")
+knot = Knot()
+print("end")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("end\n", "")
