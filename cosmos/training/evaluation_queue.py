@@ -65,8 +65,8 @@ class EvaluationQueue:
         """the newest checkpoint whose job a scheduler or a disk kept from being submitted"""
 
     @contextmanager
-    def following(self, step: int) -> Iterator[None]:
-        """Submit jobs, from a thread, while the block trains on from `step`.
+    def following(self, step: int, is_stopping: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Submit jobs, from a thread, while the block trains on from `step` and is not asked to stop.
 
         A job on Slurm outlives the block, and the next session takes its figures. A process of this machine
         ends with a training that is stopped.
@@ -75,7 +75,7 @@ class EvaluationQueue:
         if not self.is_used:
             yield
             return
-        Thread(target=self._work, name="evaluations", daemon=True).start()
+        Thread(target=self._work, args=[is_stopping], name="evaluations", daemon=True).start()
         try:
             yield
         except BaseException:
@@ -125,9 +125,9 @@ class EvaluationQueue:
             self._end_job()
             self._pass_over(left, f"training has ended, and waits no longer than {LAST_SECONDS:g} s")
 
-    def _work(self) -> None:
+    def _work(self, is_stopping: Callable[[], bool]) -> None:
         """Submit the job of one checkpoint after the other, and note when it has ended."""
-        while not self._closing.wait(POLL_SECONDS):
+        while not self._closing.wait(POLL_SECONDS) and not is_stopping():
             try:
                 self._advance()
             except TransientError as error:  # a scheduler that is silent, or a disk: it is tried again

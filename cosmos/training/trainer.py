@@ -109,7 +109,7 @@ class Trainer:
         with (
             stop_on_signals() as stop,
             self.progress_bar() as bar,
-            self.evaluating_beside(),
+            self.evaluating_beside(stop),
             self.writer.finishing(),
         ):
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
@@ -133,11 +133,11 @@ class Trainer:
             self.settle_evaluations(metrics, stop)
         return self.run.checkpoint(self.step)
 
-    def evaluating_beside(self) -> AbstractContextManager[None]:
+    def evaluating_beside(self, stop: StopRequest) -> AbstractContextManager[None]:
         """Return the context in which checkpoints of the queue are evaluated beside training."""
         if not self.learner.process.is_first:
             return nullcontext()
-        return self.queue.following(self.step)
+        return self.queue.following(self.step, lambda: bool(stop.signal))
 
     def open_metrics(self) -> MetricsWriter:
         """Return the writer of the run's metrics, which the first rank uses, and drop lines of later steps.

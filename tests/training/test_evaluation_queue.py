@@ -212,6 +212,15 @@ def test_a_job_that_outlives_a_training_is_found_by_the_next_one(tmp_path: Path)
     assert again.figures == [1]
 
 
+def test_a_training_that_is_asked_to_stop_submits_no_further_job(tmp_path: Path) -> None:
+    run = Run(tmp_path, named)
+    with stopping(), run.queue.following(0, lambda: True):
+        run.save(1)
+        time.sleep(0.1)
+        raise Killed
+    assert (run.waiting, run.dir.evaluation_job.exists()) == ([1], False)
+
+
 def test_killed_at_any_moment_while_figures_are_taken_a_step_has_them_once(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run = Run(folder, named)
