@@ -24,6 +24,8 @@ for name in [
     del os.environ[name]
 if "COSMOS_PARITY_DIR" in os.environ:  # of the tests, no setting
     os.environ["COSMOS_FOREIGN_VARIABLES"] = '["COSMOS_PARITY_DIR"]'
+for name in ("COLUMNS", "LINES"):  # of this shell, or of a worker of xdist's
+    os.environ.pop(name, None)
 os.environ["COSMOS_CLUSTER"] = "debug"
 os.environ["COSMOS_WANDB__MODE"] = "disabled"
 

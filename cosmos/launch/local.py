@@ -178,10 +178,8 @@ def _controllers(name: str) -> list[str]:
     """Return the ids of the processes that control the job of that name, an array's own before its jobs'."""
     # by start time, since numbers begin anew after the highest
     listing = ["ps", "-ww", "-eo", "pid=,command=", "--sort=start_time"]
-    # in a session of its own, since a signal to the command's process group must not end the answer
-    answer = subprocess.run(
-        listing, capture_output=True, text=True, errors="replace", check=True, start_new_session=True
-    )
+    with holding_signals():  # one to the command's process group must not end the answer
+        answer = subprocess.run(listing, capture_output=True, text=True, errors="replace", check=True)
     token = name.rpartition("-")[2]
     processes = (line.split() for line in answer.stdout.splitlines())
     return [

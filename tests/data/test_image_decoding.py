@@ -190,6 +190,10 @@ def calls(file: Path) -> Iterator[str]:
             yield ast.unparse(node.func)
 
 
+OPENS_OWN_PICTURES = "cosmos/tracking/session.py"
+"""Module that opens pictures which a report has drawn, and may not import this room."""
+
+
 def test_no_other_module_opens_pictures() -> None:
     root = Path(__file__).parents[2]
     openers = {
@@ -197,4 +201,4 @@ def test_no_other_module_opens_pictures() -> None:
         for file in [*root.glob("cosmos/**/*.py"), *root.glob("flows/**/*.py")]
         if any(call.endswith(OPENERS) for call in calls(file))
     }
-    assert openers == {"cosmos/data/image_decoding.py"}
+    assert openers == {"cosmos/data/image_decoding.py", OPENS_OWN_PICTURES}

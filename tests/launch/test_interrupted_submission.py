@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
 
 def controllers(folder: Path) -> list[int]:
     """The processes that control jobs whose files are below a folder."""
+    time.sleep(0.01)  # a process that has just begun is in the list without its words
     commands = {
         int(path.parent.name): path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")
     }

@@ -80,9 +80,10 @@ def test_it_differs_from_the_newest_and_trials_that_run_there_are_told(tmp_path:
     oldest, newest = small_sweep(tmp_path, epochs=7), small_sweep(tmp_path, epochs=8)
     place = existing(tmp_path, newest)
     os.utime(existing(tmp_path, oldest).definition, (0, 0))
-    run = place.run(TrialRecord(newest.id, 0, 0, {}))
+    trial = TrialRecord(newest.id, 0, 0, {"pretrain.momentum": 0.98, "loss.distill_weight": 1.0})
+    run = place.run(trial)
     run.path.mkdir()
-    TrialRecord(newest.id, 0, 0, {}).write(run)
+    trial.write(run)
     text = explain(tmp_path, small_sweep(tmp_path))
     assert "epochs: 8 -> 3" in text
     assert f"1 of its trials have not ended; `cosmos cancel {newest.id}` ends them" in text
