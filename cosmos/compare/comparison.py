@@ -19,6 +19,7 @@ from cosmos.config.figures import (
     Direction,
     describe_missing_data,
     direction_of,
+    is_cost,
 )
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
@@ -40,6 +41,9 @@ TRAINING_FIGURES = tuple(
 
 SEED = "pretrain.seed"
 """Path of the parameter in which the seeds of a configuration differ."""
+
+LOSS_SETTINGS = ("loss.", "pretrain.batch_size", "views.num_")
+"""Beginnings of the paths of parameters that decide which terms a loss has, and of how many samples."""
 
 DIRECTION_OF_GOAL: dict[str, Direction] = {"maximize": "max", "minimize": "min"}
 """Direction of a sweep's objective by its goal."""
@@ -110,8 +114,13 @@ class Comparison:
 
     @cached_property
     def directions(self) -> dict[str, Direction]:
-        """Better direction of each figure: that of its sweep for an objective, or else that of its metric."""
-        return {name: self.objective_directions.get(name) or direction_of(name) for name in self.figures}
+        """Better direction of each figure: that of its sweep for an objective, or else that of its metric.
+
+        It is "" for a loss where the contenders minimise different ones: the smaller is not the better then.
+        """
+        is_same_loss = not any(path.startswith(LOSS_SETTINGS) for path in self.params)
+        own = {name: direction_of(name) for name in self.figures if is_same_loss or not is_loss(name)}
+        return {name: self.objective_directions.get(name) or own.get(name, "") for name in self.figures}
 
     @cached_property
     def leads(self) -> dict[str, Lead]:
@@ -167,6 +176,11 @@ class Comparison:
                 for contender in self.contenders
             ],
         }
+
+
+def is_loss(figure: str) -> bool:
+    """Return True for a loss of training, or a term of it."""
+    return "/" not in figure and direction_of(figure) == "min" and not is_cost(figure)
 
 
 def is_mixed(figure: str, contenders: Iterable[Contender]) -> bool:

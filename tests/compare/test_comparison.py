@@ -60,6 +60,22 @@ def test_what_is_better(figure: str, wanted: str) -> None:
     assert Comparison((only,), ()).directions == {figure: wanted}
 
 
+@pytest.mark.parametrize(
+    ("path", "judged"),
+    [
+        ("loss.distillation", {"loss": "", "contrastive": "", "seconds": "min"}),
+        ("loss.distill_weight", {"loss": "", "contrastive": "", "seconds": "min"}),
+        ("pretrain.batch_size", {"loss": "", "contrastive": "", "seconds": "min"}),
+        ("views.num_local_crops", {"loss": "", "contrastive": "", "seconds": "min"}),
+        ("pretrain.momentum", {"loss": "min", "contrastive": "min", "seconds": "min"}),
+    ],
+)
+def test_no_loss_is_better_than_another_of_other_terms(path: str, judged: dict[str, str]) -> None:
+    first, second = contender("a", loss=2.0, contrastive=1.0, seconds=3.0), contender("b", loss=3.0)
+    pair = replace(first, params={path: 1}), replace(second, params={path: 2})
+    assert Comparison(pair, ()).directions == judged
+
+
 def test_what_finished_competes_where_anything_did() -> None:
     assert best(contender("a", loss=2.0), contender("b", loss=3.0), contender("c", "pruned", loss=1.0)) == {
         "loss": {"a"}
