@@ -89,7 +89,7 @@ def checkpoint_from_elsewhere(attempt: Try, canary: Path) -> tuple[str, ...]:
     return attempt.rng.choice(
         [
             ("evaluate", "retrieval", "--experiment", "tiny", "--checkpoint", "evil.pt"),
-            ("export", "evil.pt", "clip.pt"),
+            ("export", "evil.pt", "--to", "exported"),
         ]
     )
 
