@@ -60,11 +60,11 @@ def test_pretrain_evaluate_and_export_one_after_the_other(place: Path) -> None:
         assert json.loads((run / "results" / f"{suite}.json").read_text())["datasets"] == datasets
 
     exported = subprocess.run(
-        [sys.executable, "-m", "cosmos", "export", result["checkpoint"], str(place / "clip.pt")],
+        [sys.executable, "-m", "cosmos", "export", result["checkpoint"], "--to", str(place / "exported")],
         cwd=ROOT, capture_output=True, text=True, env=environment(place),
     )  # fmt: skip
     assert exported.returncode == 0, exported.stderr
-    assert (place / "clip.json").is_file()
+    assert (place / "exported" / "open_clip_config.json").is_file()
 
 
 @pytest.mark.slow
@@ -119,7 +119,7 @@ def test_a_termination_signal_leaves_with_75_and_the_same_command_continues(plac
 @pytest.mark.slow
 def test_a_signal_before_the_first_step_leaves_with_75_too(place: Path) -> None:
     moments = {
-        "torch": signal.SIGINT,
+        "torch.nn": signal.SIGINT,
         "cosmos.training.opening": signal.SIGTERM,
         "cosmos.data.loader": signal.SIGUSR1,
         "open_clip.model": signal.SIGUSR2,
