@@ -307,6 +307,11 @@ def _is_abandoned(path: Path) -> bool:
 
 
 def _process_exists(pid: int) -> bool:
+    """Return True for a process that runs; one that has ended counts as gone before its parent notes it."""
+    with suppress(OSError):  # of another user, or no Linux
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        if state[:1] == [b"Z"]:
+            return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

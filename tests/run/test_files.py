@@ -222,3 +222,15 @@ def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
 
     with pytest.raises(FileNotFoundError, match="missing"):
         copy_what_is_missing()
+
+
+def test_what_a_killed_process_left_is_removed_before_its_parent_has_noted_the_end(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        left = tmp_path / f".a.cosmos.{socket.gethostname()}.{process.pid}.tmp"
+        left.touch()
+        remove_abandoned(tmp_path)
+        assert left.exists()
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        remove_abandoned(tmp_path)
+    assert not left.exists()
