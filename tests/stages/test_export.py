@@ -73,10 +73,9 @@ def test_a_run_is_exported_with_its_figures_data_recipe_and_provenance(place: Pa
     assert {path.name for path in (place / "out").iterdir()} == EXPORTED_FILES
     about = card(place / "out")
     assert about.data.license == "cc-by-nc-4.0"
-    assert (about.data.library_name, about.data.pipeline_tag) == (
-        "open_clip",
-        "zero-shot-image-classification",
-    )
+    front_matter = about.data.to_dict()
+    assert front_matter["library_name"] == "open_clip"
+    assert front_matter["pipeline_tag"] == "zero-shot-image-classification"
     results = {(r.dataset_type, r.metric_type): r.metric_value for r in about.data.eval_results or ()}
     measured = json.loads((place / "runs" / "tiny" / "results" / "classification.json").read_text())
     entry = measured["datasets"]["colours"]
