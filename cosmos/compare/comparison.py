@@ -124,16 +124,18 @@ class Comparison:
 
     @cached_property
     def leads(self) -> dict[str, Lead]:
-        """Verdict on the contenders by each figure that has a better direction, and is of the same data.
-
-        Only finished contenders that break no constraint are compared, or any where none has finished.
-        """
+        """Verdict by figure on the finished that break no constraint, or on any where none has finished."""
         finished = [c for c in self.contenders if c.state == "finished"]
-        eligible = [c for c in finished or self.contenders if not c.breaches]
+        return self.judge(self.figures, [c for c in finished or self.contenders if not c.breaches])
+
+    def judge(self, figures: Iterable[str], contenders: Sequence[Contender]) -> dict[str, Lead]:
+        """Return the verdict by each figure that has a better direction, and that is of the same data."""
         return {
             name: judge_lead(samples, 1 if direction == "max" else -1)
-            for name, direction in self.directions.items()
-            if direction and name not in self.mixed and len(samples := samples_of(name, eligible)) > 1
+            for name in figures
+            if (direction := self.directions[name])
+            and name not in self.mixed
+            and len(samples := samples_of(name, contenders)) > 1
         }
 
     @cached_property

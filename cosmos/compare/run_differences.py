@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from cosmos.compare.comparison import Comparison, Contender, samples_of
+from cosmos.compare.comparison import Comparison, Contender
 from cosmos.compare.table import format_statistics, parameter_cell, shown_figures
 from cosmos.config.figures import is_cost, metric_of
 from cosmos.report.differences import FigureChange, RunDifferences
 from cosmos.report.headline import describe_points, describe_sample
-from cosmos.run.statistics.leads import Lead, judge_lead
+from cosmos.run.statistics.leads import Lead
 from cosmos.run.statistics.seed_statistics import SeedStatistics
 
 
@@ -34,14 +34,7 @@ class RunPair:
     @cached_property
     def leads(self) -> Mapping[str, Lead]:
         """Verdict by each figure that has a better direction, and that both have of the same data."""
-        comparison = self.comparison
-        return {
-            name: judge_lead(samples, 1 if comparison.directions[name] == "max" else -1)
-            for name in shown_figures(comparison)
-            if comparison.directions[name]
-            and name not in comparison.mixed
-            and len(samples := samples_of(name, comparison.contenders)) > 1
-        }
+        return self.comparison.judge(shown_figures(self.comparison), self.comparison.contenders)
 
     def samples(self, name: str) -> tuple[SeedStatistics, SeedStatistics]:
         """Return a figure of both."""
