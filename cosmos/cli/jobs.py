@@ -59,7 +59,7 @@ class CancelCommand(Command):
         from cosmos.stages.jobs import cancel_run
 
         sweep = SweepDir(machine.runs_root / self.run)
-        if sweep.definition.is_file():
+        if sweep.is_defined:
             from cosmos.search.cancellation import cancel_sweep
 
             self.print_json(cancel_sweep(sweep, quiet=self.as_json))

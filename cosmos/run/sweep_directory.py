@@ -5,6 +5,7 @@ runs/<sweep>-<identity>/sweep.yaml, like.json, study.journal, labels.json, metri
 """
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -175,6 +176,11 @@ class SweepDir:
         return self.path / "sweep.yaml"
 
     @property
+    def is_defined(self) -> bool:
+        """True where a sweep has its definition, readable or not: reading says what is wrong with it."""
+        return os.path.lexists(self.definition)
+
+    @property
     def journal(self) -> Path:
         """File of Optuna's study, used where the machine names no database."""
         return self.path / "study.journal"
@@ -286,7 +292,7 @@ def find_sweep_dir(name: str, runs_root: Path) -> SweepDir:
     InputError lists the sweeps in `runs_root`; DamagedDataError names the definition of one that lost it.
     """
     for path in (Path(name), runs_root / name):
-        if name and SweepDir(path).definition.is_file():
+        if name and SweepDir(path).is_defined:
             return SweepDir(path)
     if named := sweeps_of_name(name, runs_root):
         return named[0]

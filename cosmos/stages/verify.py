@@ -32,7 +32,7 @@ from cosmos.errors import (
 )
 from cosmos.report.terminal import Terminal
 from cosmos.run.directory import RunDir
-from cosmos.run.sweep_directory import SweepDir, sweeps_of_name
+from cosmos.run.sweep_directory import SweepDir, lost_definition, sweeps_of_name
 from cosmos.stages.file_checks import (
     FileCheck,
     checks_of_dataset,
@@ -115,6 +115,8 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     """
     folders = [machine.data_root / name, machine.runs_root / name, Path(name)]
     folders += [sweep.path for sweep in sweeps_of_name(name, machine.runs_root)[:1]]
+    if lost := name and lost_definition(name, machine.runs_root):
+        folders.append(lost.parent)
     by_place = {path.resolve(): (path, kind_of(path)) for path in folders if name}
     subjects = [Subject(name, kind, path) for path, kind in by_place.values() if kind]
     if subjects:
@@ -127,7 +129,7 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
 
 def kind_of(folder: Path) -> SubjectKind | None:
     """Return the kind of what a folder holds, by the files that it has; None for another folder."""
-    if SweepDir(folder).definition.is_file():
+    if SweepDir(folder).is_defined or find_paths(folder, "trial-*/trial.json"):
         return "sweep"
     run = RunDir(folder)
     records = (run.provenance, run.metrics, run.checkpoints, run.lease, run.job, run.labels)

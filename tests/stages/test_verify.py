@@ -18,7 +18,7 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
-from cosmos.run.sweep_directory import RungResult, TrialRecord
+from cosmos.run.sweep_directory import RungResult, SweepDir, TrialRecord
 from cosmos.stages.verify import Verification, raise_problems, verify
 from cosmos.tracking.note import MirrorNote
 from tests.data.examples import flickr8k, flip_bit
@@ -214,6 +214,22 @@ def test_a_folder_of_a_sweep_stands_for_its_trials(place: Path) -> None:
     found = verified(place, "sweep")
     assert found.kind == "sweep"
     assert any("trial-0000/provenance.json" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, Path.touch, None])
+def test_a_sweep_is_known_by_a_definition_that_cannot_be_read_and_by_its_trials(
+    place: Path, make: Callable[[Path], None] | None
+) -> None:
+    sweep = SweepDir(place / "runs" / "sweep-1a2b")
+    trial = TrialRecord("sweep-1a2b", 0, 0, {})
+    trial.write(sweep.run(trial))
+    if make:
+        make(sweep.definition)
+    (place / "runs" / "sweep-1a2b" / "provenance.json").touch()
+    for name in ("sweep", "sweep-1a2b"):
+        verification = verified(place, name)
+        assert verification.kind == "sweep"
+        assert any("sweep.yaml" in problem for problem in verification.problems)
 
 
 def test_an_unknown_name_is_the_users_and_damage_is_told_from_a_failing_disk(place: Path) -> None:
