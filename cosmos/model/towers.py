@@ -93,7 +93,9 @@ def unsupported_settings(config: CLIPVisionCfg | CLIPTextCfg, tower: str) -> lis
     """Return settings with which a tower is no plain CLIP ViT, so that `image_states` would not follow it."""
     values = ((field.name, getattr(config, field.name), field.default) for field in fields(config))
     return [
-        f"{tower}.{name}={value}" for name, value, plain in values if name not in _VARIABLE and value != plain
+        f"{tower}.{name}={value}"
+        for name, value, plain in values
+        if (name not in _VARIABLE and value != plain) or (name == "layers" and not isinstance(value, int))
     ]
 
 
