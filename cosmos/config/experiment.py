@@ -7,7 +7,7 @@ params.yaml names the experiment that is in force where none is asked for.
 import os.path
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,8 @@ from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.config.section import Section, expand_home
+from cosmos.config.published_run import PublishedRun
+from cosmos.config.section import Natural, Section, expand_home
 from cosmos.config.settings_file import Layer, dump_settings, read_mapping, read_settings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.errors import InputError
@@ -54,6 +55,10 @@ class ExperimentHead(Section):
     """the file has every parameter, so that nothing of params.yaml is read"""
     slurm: JobRequest = JobRequest()
     """resources that a job needs"""
+    samples: Natural = 0
+    """samples of the training data, for `cosmos plan` before it is prepared; 0: not known"""
+    published: PublishedRun = PublishedRun()
+    """resources that the published run took which this repeats, as far as they are published"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,10 @@ class Experiment:
     about: str
     cost: str
     expected: str
+    samples: int = 0
+    """samples of the training data, as it or what it extends states them; 0: not stated"""
+    published: PublishedRun = field(default_factory=PublishedRun)
+    """resources of the published run that it repeats; zeros where it repeats none"""
 
 
 RECORDED_SECTIONS = ("data", "views", "model", "loss", "pretrain", "evaluate")
@@ -134,6 +143,8 @@ def override_experiment(experiment: str, overrides: Layer, base: Path = PARAMS_Y
         about=head.about,
         cost=head.cost,
         expected=head.expected,
+        samples=next((o.head.samples for o in reversed(overlays) if o.head.samples), 0),
+        published=head.published,
     )
 
 
@@ -175,6 +186,8 @@ def dump_experiment(experiment: Experiment) -> str:
         about=experiment.about,
         cost=experiment.cost,
         expected=experiment.expected,
+        samples=experiment.samples,
+        published=experiment.published,
         slurm=JobRequest.model_validate(experiment.needs),
         complete=True,
     )

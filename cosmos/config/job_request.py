@@ -64,6 +64,8 @@ class JobRequest(Section):
     """nodes of a job"""
     gpus_per_node: Natural = 0
     """GPUs of a node"""
+    gpu_kind: str = ""
+    """kind of these GPUs, such as a100-40gb or h100, for `cosmos plan`; nothing is requested by it"""
     tasks_per_node: Natural = 0
     """processes on a node; 0: one for each GPU, or one where no GPU is asked for"""
     cpus_per_task: Positive = 4

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from cosmos.config.gpus import Gpu, GpuName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine_variables import (
     Variable,
@@ -28,6 +29,7 @@ from cosmos.config.machine_variables import (
 )
 from cosmos.config.section import Natural, Positive, Section, expand_home
 from cosmos.config.settings_file import Layer, read_settings
+from cosmos.config.site import SiteSettings
 from cosmos.config.validation import MACHINE_LISTING, explain_validation
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import InputError
@@ -55,6 +57,10 @@ def _read_switch(value: Any) -> Any:
     """Return the setting that true or false meant when there were only two."""
     switch = str(value).lower()
     return {"true": "all", "false": "none"}.get(switch, value)
+
+
+def _name_kinds(gpus: dict[str, Gpu]) -> dict[str, Gpu]:
+    return {kind: gpu.model_copy(update={"kind": kind}) for kind, gpu in gpus.items()}
 
 
 def default_cache_root() -> Path:
@@ -132,6 +138,11 @@ class Machine(Section, BaseSettings):
     evaluation_slurm: JobRequest = JobRequest()
     """resources that the job beside a training requests (evaluate_in), where they are not those of one
     process of the training: another partition, a shorter limit"""
+    gpus: Annotated[dict[GpuName, Gpu], AfterValidator(_name_kinds)] = {}
+    """kinds of GPU beside those that are known, or with other figures, by short name, for `cosmos plan` and
+    the share of the peak that training uses"""
+    site: SiteSettings = SiteSettings()
+    """network, power and prices of the machines that jobs run on, for `cosmos plan`"""
     study_storage: SecretStr = SecretStr("")
     """URL of the database that keeps the studies of sweeps (postgresql://...); empty: a file in each one's
     folder"""

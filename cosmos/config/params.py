@@ -218,6 +218,11 @@ class Params(Section):
     evaluate: EvaluateParams = EvaluateParams()
     """zero-shot evaluation"""
 
+    @property
+    def num_local_crops(self) -> int:
+        """Number of local image crops that the objective uses: 0 unless it distils image views."""
+        return 0 if self.loss.distillation in ("none", "text-only") else self.views.num_local_crops
+
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
         problems = [

@@ -13,6 +13,7 @@ Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
+Amount = Annotated[float, Field(gt=0)]
 Precision = Literal["float32", "bf16", "fp16"]
 
 

@@ -104,11 +104,6 @@ def draw_first_samples(data: ReadableSamples, params: Params, number: int) -> Ba
     return batch
 
 
-def num_local_crops(params: Params) -> int:
-    """Return the number of local image crops that the objective uses: 0 unless it distils image views."""
-    return 0 if params.loss.distillation in ("none", "text-only") else params.views.num_local_crops
-
-
 def colours_on_device(machine: Machine, device: torch.device) -> bool:
     """Return True where the device that trains computes the colours of views, instead of the workers."""
     return machine.augment_on == "device" or (machine.augment_on == "auto" and device.type == "cuda")
@@ -137,7 +132,7 @@ class _SampleViews(Dataset[_Views | CosmosError]):
         self._shards = shards
         self._seed = params.pretrain.seed
         self._max_pixels = params.data.max_pixels
-        self._views = params.views.model_copy(update={"num_local_crops": num_local_crops(params)})
+        self._views = params.views.model_copy(update={"num_local_crops": params.num_local_crops})
         self._image_views = ImageViews(self._views)
         self._tokenizer = tokenizer_for(params.model)
 

@@ -173,7 +173,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 def config_folder() -> Path:
     """Return the folder of open_clip's configs; importing open_clip would take seconds."""
     spec = find_spec("open_clip")
-    assert spec and spec.submodule_search_locations
+    assert spec
+    assert spec.submodule_search_locations
     return Path(spec.submodule_search_locations[0]) / "model_configs"
 
 

@@ -28,7 +28,7 @@ from cosmos.config.params import (
     ViewParams,
 )
 from cosmos.data.batch import Batch
-from cosmos.data.loader import Batches, colours_on_device, make_loader, num_local_crops
+from cosmos.data.loader import Batches, colours_on_device, make_loader
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.readable import ReadableSamples, find_damaged_shards
 from cosmos.data.sample import Sample
@@ -355,7 +355,7 @@ class TestLocalCrops:
         self, samples: ShardedSamples, distillation: Any, expected: int
     ) -> None:
         settings = params().model_copy(update={"loss": LossParams(distillation=distillation)})
-        assert num_local_crops(settings) == expected
+        assert settings.num_local_crops == expected
         assert next(batches(samples, settings)).local_crops.shape == (BATCH, expected, 3, 8, 8)
 
     def test_global_crops_and_captions_do_not_depend_on_them(

@@ -60,7 +60,9 @@ def test_the_bias_of_siglip_and_odd_sizes_are_counted() -> None:
 
 
 def test_an_architecture_that_is_unknown_or_no_plain_vit_is_refused() -> None:
-    with pytest.raises(InputError, match=r"model\.architecture: open_clip has no 'ViT-B-17'; near it: .*ViT-B-16"):
+    with pytest.raises(
+        InputError, match=r"model\.architecture: open_clip has no 'ViT-B-17'; near it: .*ViT-B-16"
+    ):
         ModelDimensions.of(params_of("ViT-B-17"))
     with pytest.raises(InputError, match=r"RN50 is not a plain ViT \(vision\.layers=\[3, 4, 6, 3\]\)"):
         ModelDimensions.of(params_of("RN50"))
