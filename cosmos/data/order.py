@@ -91,12 +91,17 @@ class SampleOrder:
 def batch_per_rank(batch_size: int, world_size: int) -> int:
     """Return the batch size of each rank. Raises InputError when they cannot share the batch equally."""
     if batch_size % world_size:
-        nearest = max(1, round(batch_size / world_size)) * world_size
+        nearest = nearest_batch_size(batch_size, world_size)
         raise InputError(
             f"pretrain.batch_size: {batch_size} samples cannot be shared equally by {world_size} ranks;"
             f" {nearest} would do"
         )
     return batch_size // world_size
+
+
+def nearest_batch_size(batch_size: int, world_size: int) -> int:
+    """Return the batch size nearest to `batch_size` that ranks can share equally."""
+    return max(1, round(batch_size / world_size)) * world_size
 
 
 class _Epoch:

@@ -1,5 +1,6 @@
 """Slurm's programs: its presence, the states of jobs (with and without accounting), and their end."""
 
+import math
 import os
 import re
 import shutil
@@ -170,6 +171,15 @@ def find_job(name: str) -> str:
     return ids[0] if ids else ""
 
 
+def list_nodes(columns: str, patience: float = math.inf) -> list[str]:
+    """Return a line of sinfo for each kind of node of each partition; [] where it fails or is not there.
+
+    `columns`: its format. Raises SlurmSilentError when nothing comes for `patience` seconds.
+    """
+    asked = _ask("sinfo", "--all", "--exact", "--noheader", f"--format={columns}", patience=patience)
+    return [] if asked.returncode else asked.stdout.splitlines()
+
+
 def cancel_job(job_id: str) -> None:
     """End a job; one that has ended already is left alone.
 
@@ -185,7 +195,9 @@ def refused(command: str, answer: str) -> CosmosError:
     return InputError(f"{command}: {answer.strip()}") if answers() else SlurmSilentError.of(command, answer)
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+def _ask(*command: str, patience: float = math.inf) -> subprocess.CompletedProcess[str]:
+    """Run a program of Slurm's. Raises SlurmSilentError after `patience`, and after SILENCE_SECONDS."""
+    patience = min(patience, SILENCE_SECONDS)
     if not shutil.which(command[0]):
         return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not on this machine")
     whole_lists = {**os.environ, "SLURM_BITSTR_LEN": "0"}  # of an array's elements
@@ -197,11 +209,11 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
             errors="replace",
             check=False,
             env=whole_lists,
-            timeout=SILENCE_SECONDS,
+            timeout=patience,
             start_new_session=True,  # Ctrl-C is for the command, and must not look like a silent Slurm
         )
     except subprocess.TimeoutExpired:
-        raise SlurmSilentError.of(command[0], f"nothing in {SILENCE_SECONDS:g} s") from None
+        raise SlurmSilentError.of(command[0], f"nothing in {patience:g} s") from None
 
 
 def _from_queue(job_id: str) -> dict[str, JobState]:

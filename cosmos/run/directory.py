@@ -246,17 +246,26 @@ def open_run(path: Path, params: Params) -> RunDir:
     dataset was prepared from is none of these: `record_source` writes that, and it stays as written.
     """
     run = RunDir(path)
-    if run.params.exists():
-        old = load_saved_params(run)
-        params = with_source(params, old.data.model_dump())
-        if params_fingerprint(old) != params_fingerprint(params):
-            changes = "\n  ".join(d for d in describe_changes(old, params) if not d.startswith("evaluate."))
-            raise InputError(
-                f"{path} holds a run with other parameters:\n  {changes}\n"
-                "name another run with --run, or delete the directory to start afresh"
-            )
-    write_params(run, params)
+    write_params(run, refuse_other_params(run, params))
     return run
+
+
+def refuse_other_params(run: RunDir, params: Params) -> Params:
+    """Return parameters, with what the dataset of the run that is there was prepared from.
+
+    Raises InputError, naming the keys that differ, where a run with other parameters is there.
+    """
+    if not run.params.exists():
+        return params
+    old = load_saved_params(run)
+    params = with_source(params, old.data.model_dump())
+    if params_fingerprint(old) != params_fingerprint(params):
+        changes = "\n  ".join(d for d in describe_changes(old, params) if not d.startswith("evaluate."))
+        raise InputError(
+            f"{run.path} holds a run with other parameters:\n  {changes}\n"
+            "name another run with --run, or delete the directory to start afresh"
+        )
+    return params
 
 
 def record_source(run: RunDir, source: Mapping[str, Any]) -> None:
