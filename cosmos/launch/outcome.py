@@ -44,6 +44,8 @@ class Attempt:
     """file of what rank 0 prints"""
     time: float
     """seconds since the epoch"""
+    log_start: int = 0
+    """bytes that earlier starts have left in the log; 0 in older records"""
 
 
 @dataclass(frozen=True)
@@ -271,10 +273,10 @@ class CallOutcome:
             raise DamagedDataError(message) from None
 
 
-def last_log_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a log; [] where there is none."""
+def last_log_lines(path: Path, count: int, start: int = 0) -> list[str]:
+    """Return the last lines of a log, of those from byte `start` on; [] where there is none."""
     if not path.exists():
         return []
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64_000))
+        file.seek(max(start, path.stat().st_size - 64_000))
         return file.read().decode(errors="replace").splitlines()[-count:]

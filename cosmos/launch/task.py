@@ -200,7 +200,8 @@ def find_place(files: CallFiles) -> RankPlace:
 
 def new_attempt(place: RankPlace) -> Attempt:
     """Return the start that happens now."""
-    return Attempt(place.job_id, place.requeues, socket.gethostname(), place.log, time.time())
+    log_start = place.log.stat().st_size if place.log.exists() else 0
+    return Attempt(place.job_id, place.requeues, socket.gethostname(), place.log, time.time(), log_start)
 
 
 def requeues_so_far(cluster: str, files: CallFiles) -> int:

@@ -188,7 +188,7 @@ def call_failure(submission: Submission, call: CallFiles, state: JobState) -> Ca
     attempts, rank = call.attempts(), call.first_failure()
     job_id = submission.job_id if submission.num_calls == 1 else f"{submission.job_id}_{call.index}"
     log = attempts[-1].log if attempts else submission.folder / f"{job_id}_0_log.out"
-    cause = failure_cause(state, rank, log)
+    cause = failure_cause(state, rank, log, attempts[-1].log_start if attempts else 0)
     error = failure_class(rank, cause)
     left = max(0, submission.max_requeues - state.requeues)
     return CallFailure(job_id, cause.words, state.exit_status, rank, log, error, submission.token, left)
@@ -199,8 +199,8 @@ def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosE
     return class_of_kind(rank.kind) if rank and rank.kind else cause.error
 
 
-def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> FailureCause:
-    """Return the cause of a job's failure, by its state, the first rank that failed, and its log."""
+def failure_cause(state: JobState, rank: RankFailure | None, log: Path, log_start: int = 0) -> FailureCause:
+    """Return the cause of a job's failure: its state, the first rank's failure, or its last start's log."""
     if rank and issubclass(class_of_kind(rank.kind), OutOfMemoryError):
         return FINAL_STATES["OUT_OF_MEMORY"]
     if rank and class_of_kind(rank.kind) is StoppedError:
@@ -211,7 +211,7 @@ def failure_cause(state: JobState, rank: RankFailure | None, log: Path) -> Failu
         return FINAL_STATES[state.state]
     causes = (
         cause
-        for line in last_log_lines(log, SEARCHED_LINES)
+        for line in last_log_lines(log, SEARCHED_LINES, log_start)
         for pattern, cause in LOGGED_CAUSES
         if re.match(pattern, line)
     )

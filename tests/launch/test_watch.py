@@ -90,6 +90,17 @@ def test_the_first_that_slurm_says_in_the_log_is_the_cause(
     assert failure_cause(state, failed(""), log).words == "failed"
 
 
+def test_the_causes_of_earlier_starts_are_no_cause(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"{KILLED}\n")
+    start = log.stat().st_size
+    with log.open("a") as file:
+        file.write(f"step 1\n{CANCELLED}\n{KILLED}\n")
+    state = JobState("FAILED", exit_status="137 (signal 9)")
+    assert failure_cause(state, None, log).words.startswith("had a process killed")
+    assert failure_cause(state, None, log, start).words.startswith("had its step cancelled")
+
+
 def test_states_in_words() -> None:
     assert describe_job_state(JobState("PENDING", "Resources"), 20) == "pending (Resources)"
     waiting = JobState("PENDING", "BeginTime", requeues=2)

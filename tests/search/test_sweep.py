@@ -14,6 +14,7 @@ import torch
 import yaml
 from optuna.trial import TrialState
 
+from cosmos.__main__ import main
 from cosmos.config.experiment import load_params
 from cosmos.config.identity import flatten_sections, params_fingerprint
 from cosmos.config.machine import Machine
@@ -23,6 +24,7 @@ from cosmos.run.metrics import last_line_with
 from cosmos.run.results import Results
 from cosmos.run.sweep_directory import SweepDir, TrialRecord, find_sweep_dir
 from cosmos.search.study_storage import load_study
+from tests.forks import run_forked
 from tests.search.examples import RECALL, SMALL, TIME
 from tests.stages.examples import ROOT, TINY
 from tests.tracking.offline import read_offline
@@ -56,7 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         sweep = {**SMALL, "experiment": "tiny", **changes}
         (folder / "experiments" / "sweeps" / f"{name}.yaml").write_text(yaml.safe_dump(sweep))
-    assert command(folder, "prepare", "--experiment", "tiny").wait() == 0
+    assert finished(folder, "prepare", "--experiment", "tiny").returncode == 0
     return folder
 
 
@@ -69,6 +71,11 @@ def command(project: Path, *arguments: str, **settings: str) -> subprocess.Popen
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def finished(project: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command that runs to its end in a process that need not import anything."""
+    return run_forked(main, arguments, project, {**os.environ, **SETTINGS, **settings})
 
 
 def study_of(folder: SweepDir, monkeypatch: pytest.MonkeyPatch) -> optuna.Study:
@@ -154,7 +161,7 @@ def test_a_trial_that_paused_goes_on_bit_for_bit_though_its_controller_was_kille
     assert sorted(said.values()) == ["finished", "paused at epoch 1 of 2"]
 
 
-def check_weights(project: Path, folder: SweepDir, record: TrialRecord, **settings: str) -> None:
+def check_weights(project: Path, folder: SweepDir, record: TrialRecord) -> None:
     """The newest checkpoint of a trial has the weights of a run that trains as far at a stretch."""
     params, name = folder.sweep().params(record.asked, record.seed), f"whole-{record.name}"
     overrides = {
@@ -163,10 +170,10 @@ def check_weights(project: Path, folder: SweepDir, record: TrialRecord, **settin
         **record.asked,
     }
     options = [word for path, value in overrides.items() for word in (f"--{path}", str(value))]
-    saved = {"COSMOS_CHECKPOINT_EVERY_STEPS": "1", "COSMOS_KEEP_CHECKPOINTS": "999"}
-    whole = command(project, "pretrain", "--experiment", "tiny", "--run", name, *options, **saved, **settings)
-    _, errors = whole.communicate()
-    assert whole.returncode == 0, errors
+    settings = {"CLUSTER": "debug", "CHECKPOINT_EVERY_STEPS": "1", "KEEP_CHECKPOINTS": "999"}
+    ours = {f"COSMOS_{key}": value for key, value in settings.items()}
+    whole = finished(project, "pretrain", "--experiment", "tiny", "--run", name, *options, **ours)
+    assert whole.returncode == 0, whole.stderr
     newest = folder.run(record).saved_checkpoints[0]
     expected = read_checkpoint(project / "runs" / name / "checkpoints" / newest.name)
     trained = read_checkpoint(newest)

@@ -12,13 +12,13 @@ import torch
 
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
-from tests.slurm.test_pretraining import OnSlurm, slurm, weights
-from tests.stages.examples import ROOT, TINY, command, environment
+from tests.slurm.test_pretraining import OnSlurm, roots, slurm, weights
+from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 
 pytestmark = pytest.mark.slurm
 
-EPOCHS, EVERY = 120, 30
-STEPS, DUE = 5 * EPOCHS, [150, 300, 450, 600]
+EPOCHS, EVERY = 60, 20
+STEPS, DUE = 5 * EPOCHS, [100, 200, 300]
 """Steps of a run, and those that end in an evaluation."""
 
 ONE_NODE = {"SLURM__NODES": "1", "SLURM__CPUS_PER_TASK": "1"}
@@ -33,24 +33,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "evaluated" / "tiny.yaml").write_text(
         described.replace("every_epochs: 3", f"every_epochs: {EVERY}")
     )
-    prepare = command(folder / "evaluated", "prepare")
-    subprocess.run(prepare, cwd=ROOT, env=environment(folder), check=True)
+    prepared = cosmos(folder / "evaluated", "prepare", **roots(folder))
+    assert prepared.returncode == 0, prepared.stderr
     return folder
 
 
-def lines(run: OnSlurm) -> list[dict[str, Any]]:
-    return read_metrics(run.path / "metrics.jsonl")
+def lines(place: Path, run: str) -> list[dict[str, Any]]:
+    return read_metrics(place / "runs" / run / "metrics.jsonl")
 
 
-def figures(run: OnSlurm) -> dict[int, dict[str, float]]:
-    return {line["step"]: line["evaluation"] for line in lines(run) if "evaluation" in line}
-
-
-def trained(place: Path, name: str, experiment: str, **machine: str) -> OnSlurm:
-    run = OnSlurm(place, name, experiment, **ONE_NODE, **machine)
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    return run
+def figures(place: Path, run: str) -> dict[int, dict[str, float]]:
+    return {line["step"]: line["evaluation"] for line in lines(place, run) if "evaluation" in line}
 
 
 def jobs_of_evaluations(run: OnSlurm) -> list[str]:
@@ -63,9 +56,12 @@ def jobs_of_evaluations(run: OnSlurm) -> list[str]:
 
 
 def test_figures_and_weights_are_those_of_a_training_that_evaluates_itself(place: Path) -> None:
-    inside = trained(place, "inside", "evaluated")
-    beside = trained(place, "beside", "evaluated", EVALUATE_IN="job")
-    expected, measured = figures(inside), figures(beside)
+    beside = OnSlurm(place, "beside", "evaluated", EVALUATE_IN="job", **ONE_NODE)
+    said = beside.finish()
+    assert beside.process.returncode == 0, said
+    inside = cosmos(place / "evaluated", "pretrain", "--run", "inside", **roots(place), WORKERS="0")
+    assert inside.returncode == 0, inside.stderr
+    expected, measured = figures(place, "inside"), figures(place, "beside")
     assert list(expected) == DUE
     assert measured
     assert set(measured) <= set(expected)
@@ -76,7 +72,7 @@ def test_figures_and_weights_are_those_of_a_training_that_evaluates_itself(place
     assert set(jobs_of_evaluations(beside)) == {"COMPLETED"}
     first, second = weights(place, "inside", STEPS), weights(place, "beside", STEPS)
     assert all(torch.equal(first[name], second[name]) for name in first)
-    steps = [line["step"] for line in lines(beside)]
+    steps = [line["step"] for line in lines(place, "beside")]
     assert steps == sorted(steps)
 
 
@@ -85,7 +81,7 @@ def test_a_requeued_training_finds_its_evaluation_and_a_cancelled_one_ends_it(pl
     record = run.path / "evaluations" / "submission.json"
     run.wait_for(lambda: record.exists() and bool(json.loads(record.read_text())["job_id"]))
     slurm("scontrol", "requeue", run.submission.job_id)
-    run.wait_for(lambda: bool(figures(run)))
+    run.wait_for(lambda: bool(figures(place, "stopped")))
     run.wait_for(record.exists)
     env = environment(place, **{**run.settings})
     subprocess.run(command(place, "cancel", "stopped")[:-2], cwd=ROOT, env=env, check=True)

@@ -39,13 +39,13 @@ def no_accounting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
-def test_sixty_four_jobs_are_one_array_of_which_eight_run_at_a_time(
+def test_twenty_four_jobs_are_one_array_of_which_eight_run_at_a_time(
     launcher: Launcher, tmp_path: Path
 ) -> None:
     request = SMALL.model_copy(update={"array_parallelism": 8, "memory_gb": 1.0})
-    calls = [partial(examples.mark_and_wait, tmp_path, index, 0.5) for index in range(64)]
+    calls = [partial(examples.mark_and_wait, tmp_path, index, 0.5) for index in range(24)]
     outcomes = launcher(*calls, request=request)
-    assert [outcome.failure for outcome in outcomes] == [None] * 64
+    assert [outcome.failure for outcome in outcomes] == [None] * 24
     assert max(outcome.value for outcome in outcomes) <= 8
     assert len(list(tmp_path.glob("jobs/*/*_submission.sh"))) == 1
     assert any("running" in said and "pending" in said for said in launcher.said)

@@ -6,8 +6,10 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,13 +17,13 @@ import torch
 from cosmos.launch.submission import Submission, read_submission
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
-from tests.stages.examples import ROOT, TINY, command, environment
+from tests.stages.examples import ROOT, TINY, command, cosmos, environment
 
 pytestmark = pytest.mark.slurm
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
-STEPS = {"short": 15, "long": 240, "longer": 700}
-"""Steps of each experiment: enough to be disturbed in their midst; enough for Slurm to notice a lost node."""
+STEPS = {"short": 15, "long": 240}
+"""Steps of each experiment; the long one has enough to be disturbed again and again."""
 
 
 def experiment(steps: int) -> str:
@@ -45,14 +47,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, steps in STEPS.items():
         (folder / name).mkdir()
         (folder / name / "tiny.yaml").write_text(experiment(steps))
-    prepare = command(folder / "short", "prepare")
-    subprocess.run(prepare, cwd=ROOT, env=environment(folder), check=True)
+    prepared = cosmos(folder / "short", "prepare", **roots(folder))
+    assert prepared.returncode == 0, prepared.stderr
     return folder
 
 
-def without_slurm(place: Path, name: str) -> list[float]:
-    """The losses of an experiment's run of two processes that nothing disturbs."""
-    _, *module = command(place / name, "pretrain", "--run", f"undisturbed-{name}")
+def roots(place: Path) -> dict[str, str]:
+    """The settings that name the folders of all experiments of a place."""
+    return {"DATA_ROOT": str(place / "data"), "RUNS_ROOT": str(place / "runs")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(place: Path) -> list[float]:
+    """The losses of the long experiment's run of two processes that nothing disturbs."""
+    _, *module = command(place / "long", "pretrain", "--run", "undisturbed")
     torchrun = [str(ROOT / ".venv" / "bin" / "torchrun"), "--nproc-per-node", "2", "--master-port", "29544"]
     subprocess.run(
         [*torchrun, module[0], "--", *module[1:]],
@@ -61,17 +69,7 @@ def without_slurm(place: Path, name: str) -> list[float]:
         check=True,
         capture_output=True,
     )
-    return losses(place, f"undisturbed-{name}")
-
-
-@pytest.fixture(scope="module")
-def undisturbed(place: Path) -> list[float]:
-    return without_slurm(place, "long")
-
-
-@pytest.fixture(scope="module")
-def undisturbed_for_longer(place: Path) -> list[float]:
-    return without_slurm(place, "longer")
+    return losses(place, "undisturbed")
 
 
 def losses(folder: Path, run: str) -> list[float]:
@@ -88,18 +86,24 @@ class OnSlurm:
         self.place, self.run, self.experiment = place, run, experiment
         self.settings = {**ON_SLURM, **machine}
         self.path = place / "runs" / run
+        self.output = place / f"{run}.txt"
         self.process = self.start()
 
     def start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            command(self.place / self.experiment, "pretrain", "--run", self.run),
-            cwd=ROOT,
-            env=environment(self.place, **self.settings),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with self.output.open("a") as output:
+            return subprocess.Popen(
+                command(self.place / self.experiment, "pretrain", "--run", self.run),
+                cwd=ROOT,
+                env=environment(self.place, **self.settings),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text()
 
     @property
     def submission(self) -> Submission:
@@ -110,25 +114,41 @@ class OnSlurm:
     def wait_for(self, condition: Callable[[], bool], seconds: float = 180) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "waited in vain"
-            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < end, f"waited in vain: {self.said}"
+            assert self.process.poll() is None, self.said
             time.sleep(0.2)
 
-    def wait_for_step(self, step: int) -> None:
-        self.wait_for(lambda: len(read_metrics(self.path / "metrics.jsonl")) >= step)
+    def wait_for_steps(self, steps: int) -> None:
+        """Wait until its newest session has trained so many steps."""
+        self.wait_for(lambda: bool(self.sessions))
+        first = self.sessions[-1]["step"]
+        self.wait_for(lambda: len(read_metrics(self.path / "metrics.jsonl")) >= first + steps)
+
+    @contextmanager
+    def started_again(self) -> Iterator[str]:
+        """Yield the id of its job in the midst of training; what is done to that starts the job again."""
+        self.wait_for_steps(10)
+        requeues = self.requeues
+        yield self.submission.job_id
+        self.wait_for(lambda: len(self.sessions) > len(requeues))
+        assert self.requeues == [*requeues, requeues[-1] + 1]
 
     def finish(self, seconds: float = 400) -> str:
         try:
-            said, _ = self.process.communicate(timeout=seconds)
+            self.process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            pytest.fail(f"still there after {seconds:.0f} s: {self.process.communicate()[0]}")
-        return said
+            pytest.fail(f"still there after {seconds:.0f} s: {self.said}")
+        return self.said
+
+    @property
+    def sessions(self) -> list[dict[str, Any]]:
+        record = self.path / "provenance.json"
+        return json.loads(record.read_text())["sessions"] if record.exists() else []
 
     @property
     def requeues(self) -> list[int]:
-        sessions = json.loads((self.path / "provenance.json").read_text())["sessions"]
-        return [session["job"]["requeues"] for session in sessions]
+        return [session["job"]["requeues"] for session in self.sessions]
 
 
 def slurm(*arguments: str) -> str:
@@ -143,8 +163,8 @@ def weights(folder: Path, run: str, step: int) -> dict[str, torch.Tensor]:
 def test_two_nodes_with_four_ranks_end_in_the_weights_of_one_process(place: Path) -> None:
     # keys' biases have no gradient but rounding errors, which a smaller epsilon makes into full steps
     rough = ["--pretrain.epsilon", "1.0e-4"]
-    alone = command(place / "short", "pretrain", "--run", "alone", *rough)
-    subprocess.run(alone, cwd=ROOT, env=environment(place, WORKERS="0"), check=True, capture_output=True)
+    alone = cosmos(place / "short", "pretrain", "--run", "alone", *rough, **roots(place), WORKERS="0")
+    assert alone.returncode == 0, alone.stderr
     four = command(place / "short", "pretrain", "--run", "four", *rough)
     settings = environment(place, **ON_SLURM, SLURM__TASKS_PER_NODE="2", SLURM__GPUS_PER_NODE="2")
     done = subprocess.run(four, cwd=ROOT, env=settings, capture_output=True, text=True)
@@ -159,103 +179,98 @@ def test_two_nodes_with_four_ranks_end_in_the_weights_of_one_process(place: Path
     assert (job["cluster"], job["nodes"]) == ("slurm", ["node0", "node1"])
 
 
-def test_requeued_by_an_administrator(place: Path, undisturbed: list[float]) -> None:
-    run = OnSlurm(place, "requeued")
-    run.wait_for_step(STEPS["long"] // 4)
-    slurm("scontrol", "requeue", run.submission.job_id)
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    assert "requeued 1 of at most 20 times" in said
-    assert losses(place, "requeued") == pytest.approx(undisturbed, rel=1e-4)
-    assert run.requeues == [0, 1]
+@pytest.fixture(scope="module")
+def disturbed(place: Path) -> Iterator[OnSlurm]:
+    """A run of the long experiment that each of the next tests disturbs, until the last one sees its end."""
+    run = OnSlurm(place, "disturbed")
+    yield run
+    if run.process.poll() is None:
+        slurm("scancel", run.submission.job_id)
+        run.finish()
 
 
-def test_warned(place: Path, undisturbed: list[float]) -> None:
-    run = OnSlurm(place, "warned")
-    run.wait_for_step(STEPS["long"] // 4)
-    slurm("scancel", "--signal=USR2", run.submission.job_id)
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    assert losses(place, "warned") == pytest.approx(undisturbed, rel=1e-4)
-    assert run.requeues == [0, 1]
+def test_requeued_by_an_administrator(disturbed: OnSlurm) -> None:
+    with disturbed.started_again() as job:
+        slurm("scontrol", "requeue", job)
+    requeued = f"requeued {disturbed.requeues[-1]} of at most 20 times"
+    disturbed.wait_for(lambda: requeued in disturbed.said)
 
 
-def test_with_its_step_cancelled(place: Path, undisturbed: list[float]) -> None:
-    run = OnSlurm(place, "stepless")
-    run.wait_for_step(STEPS["long"] // 4)
-    job = run.submission.job_id
+def test_warned(disturbed: OnSlurm) -> None:
+    with disturbed.started_again() as job:
+        slurm("scancel", "--signal=USR2", job)
+
+
+def test_preempted_by_a_job_of_another_partition(disturbed: OnSlurm) -> None:
+    with disturbed.started_again():
+        slurm("srun", "-p", "urgent", "-N", "2", "--exclusive", "true")
+
+
+def test_with_a_node_lost(disturbed: OnSlurm) -> None:
+    with disturbed.started_again() as job:
+        slurm("scancel", "--signal=STOP", f"{job}.0")  # a lost node's ranks stand still, and others wait
+        try:
+            slurm("bash", str(CLUSTER), "kill-node", "node1")
+            disturbed.wait_for(lambda: "node1" in slurm("sinfo", "-h", "-t", "down", "-o", "%N"))
+        finally:
+            slurm("bash", str(CLUSTER), "start-node", "node1")
+
+
+def test_with_its_step_cancelled(disturbed: OnSlurm) -> None:
+    disturbed.wait_for_steps(10)
+    before, job = disturbed.requeues, disturbed.submission.job_id
     slurm("scancel", f"{job}.0")
-    said = run.finish()
+    said = disturbed.finish()
     assert re.search(rf"\*\*\* STEP {job}\.0 ON node[01] CANCELLED AT ", said), said
-    if run.process.returncode == 0:  # nodes too busy to answer the script in time: it takes one for lost
+    if disturbed.process.returncode == 0:  # nodes too busy to answer in time: the script takes one for lost
         assert ": requeued\n" in said, said
-        assert run.requeues == [0, 1]
+        assert disturbed.requeues == [*before, before[-1] + 1]
     else:
-        assert run.process.returncode == 1, said
+        assert disturbed.process.returncode == 1, said
         assert f"job {job}: had its step cancelled; the same command goes on" in said, said
-        run.process = run.start()
-        said = run.finish()
-        assert run.process.returncode == 0, said
-        assert run.requeues == [0, 0]
-    assert losses(place, "stepless") == pytest.approx(undisturbed, rel=1e-4)
+        disturbed.process = disturbed.start()
+        disturbed.wait_for(lambda: len(disturbed.sessions) > len(before))
+        assert disturbed.requeues == [*before, 0]
 
 
-def test_with_a_node_lost(place: Path, undisturbed_for_longer: list[float]) -> None:
-    run = OnSlurm(place, "nodeless", "longer")
-    run.wait_for_step(20)
-    try:
-        slurm("bash", str(CLUSTER), "kill-node", "node1")
-        run.wait_for(lambda: "node1" in slurm("sinfo", "-h", "-t", "down", "-o", "%N"))
-    finally:
-        slurm("bash", str(CLUSTER), "start-node", "node1")
+def test_after_all_that_the_losses_are_those_of_an_undisturbed_run(
+    disturbed: OnSlurm, undisturbed: list[float]
+) -> None:
+    said = disturbed.finish()
+    assert disturbed.process.returncode == 0, said
+    assert losses(disturbed.place, "disturbed") == pytest.approx(undisturbed, rel=1e-4)
+
+
+def test_into_its_time_limit(place: Path, undisturbed: list[float]) -> None:
+    run = OnSlurm(place, "timed", SLURM__MINUTES="2", SLURM__WARNING_SECONDS="75")
+    with run.started_again() as job:
+        slurm("scancel", "--signal=STOP", f"{job}.0")  # rather than train until the warning, which wakes it
     said = run.finish()
     assert run.process.returncode == 0, said
-    assert losses(place, "nodeless") == pytest.approx(undisturbed_for_longer, rel=1e-4)
-    assert run.requeues == [0, 1]
-
-
-def test_into_its_time_limit(place: Path, undisturbed_for_longer: list[float]) -> None:
-    run = OnSlurm(place, "timed", "longer", SLURM__MINUTES="2", SLURM__WARNING_SECONDS="60")
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    assert losses(place, "timed") == pytest.approx(undisturbed_for_longer, rel=1e-4)
+    assert losses(place, "timed") == pytest.approx(undisturbed, rel=1e-4)
     assert run.requeues == [*range(len(run.requeues))]
-    assert len(run.requeues) > 1
 
 
-def test_a_command_killed_and_run_again_attaches_to_its_one_job(place: Path) -> None:
-    run = OnSlurm(place, "attached", "short")
+def test_a_command_killed_and_run_again_attaches_to_its_one_job_which_is_listed_and_cancelled(
+    place: Path,
+) -> None:
+    run = OnSlurm(place, "attached")
     run.wait_for(lambda: (run.path / "job.json").exists())
     os.killpg(run.process.pid, signal.SIGKILL)
     run.process.wait()
     run.process = run.start()
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    assert "attached" in said
+    run.wait_for_steps(5)
+    assert "attached" in run.said
     name = run.submission.name
     assert len(slurm("sacct", "-X", "-n", f"--name={name}", "-S", "now-1hour", "-o", "JobID").split()) == 1
 
-
-def test_cancelled_and_listed(place: Path) -> None:
-    run = OnSlurm(place, "cancelled")
-    run.wait_for_step(5)
     env = environment(place, **ON_SLURM)
     listed = subprocess.run(command(place, "jobs", "--json")[:-2], cwd=ROOT, env=env, capture_output=True)
-    row = next(row for row in json.loads(listed.stdout) if row["run"] == "cancelled")
+    row = next(row for row in json.loads(listed.stdout) if row["run"] == "attached")
     assert row["state"].startswith("running on node")
     assert row["total_steps"] == STEPS["long"]
     assert row["step"] >= 5
-    subprocess.run(command(place, "cancel", "cancelled")[:-2], cwd=ROOT, env=env, check=True)
+    subprocess.run(command(place, "cancel", "attached")[:-2], cwd=ROOT, env=env, check=True)
     said = run.finish()
     assert run.process.returncode == 1
     assert f"job {run.submission.job_id}: was cancelled" in said
-
-
-def test_preempted_by_a_job_of_another_partition(place: Path, undisturbed: list[float]) -> None:
-    run = OnSlurm(place, "preempted")
-    run.wait_for_step(STEPS["long"] // 4)
-    slurm("srun", "-p", "urgent", "-N", "2", "--exclusive", "true")
-    said = run.finish()
-    assert run.process.returncode == 0, said
-    assert losses(place, "preempted") == pytest.approx(undisturbed, rel=1e-4)
-    assert run.requeues == [0, 1]
