@@ -1,5 +1,7 @@
 """Records: JSON files and lines of a stated shape, read with errors that name the file and the key."""
 
+import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,9 @@ Record = TypeVar("Record")
 LONG_NUMBER = re.compile(rb"\d{400}")
 """Pattern of numbers that no float holds; Python refuses to print those of more than 4,300 digits."""
 
+INFINITE = re.compile(rb"NaN|Infinity|[eE]\+?0*[1-9]\d\d")
+"""Pattern of texts that may hold a number which is not finite: pydantic reads it, and no record has it."""
+
 
 def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Record:
     """Return the record in a JSON file as a `shape`: a dataclass, or any other type that pydantic validates.
@@ -27,11 +32,21 @@ def read_record(path: Path, shape: type[Record], kind: str, remedy: str) -> Reco
     try:
         with naming_disk_errors(path), open_regular(path) as file:
             content = file.read()
-        return parse_record(content, shape)
+        record = parse_record(content, shape)
+        if INFINITE.search(content):
+            json.loads(content, parse_constant=_finite_number, parse_float=_finite_number)
+        return record
     except IrregularFileError:
         raise DamagedDataError(f"{path}: not a {kind} ({NO_FILE}); {remedy}") from None
     except ValueError as error:
         raise DamagedDataError(f"{path}: not a {kind} ({error}); {remedy}") from None
+
+
+def _finite_number(text: str) -> float:
+    """Return the number in a text. Raises ValueError for infinity and NaN."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no finite number")
+    return number
 
 
 def describe_problem(path: Path, error: Exception) -> str:

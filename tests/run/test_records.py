@@ -21,10 +21,17 @@ class Example:
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    record = {"name": "a", "folder": "b/c", "count": 3, "values": {"x": 1}, "steps": [1, 2], "later": None}
+    record = {
+        "name": "Infinity",
+        "folder": "b/c",
+        "count": 3,
+        "values": {"x": 1},
+        "steps": [1, 2],
+        "later": None,
+    }
     (tmp_path / "record.json").write_text(json.dumps(record))
     read = read_record(tmp_path / "record.json", Example, "record", "delete it")
-    assert read == Example("a", Path("b/c"), 3, {"x": 1.0}, (1, 2))
+    assert read == Example("Infinity", Path("b/c"), 3, {"x": 1.0}, (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +47,8 @@ def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         (b'{"name": "", "folder": "", "count": "7"}', "count: Input should be a valid integer"),
         (b'{"name": "", "folder": "", "values": {"x": [1]}}', "values.x: Input should be a valid number"),
         (b'{"name": "", "folder": "", "count": ' + b"9" * 6000 + b"}", "a number of 400"),
+        (b'{"name": "", "folder": "", "later": [{"x": -Infinity}]}', "-Infinity is no finite number"),
+        (b'{"name": "", "folder": "", "values": {"x": 1E+0400}}', "1E+0400 is no finite number"),
     ],
     ids=lambda value: value[:30] if isinstance(value, bytes) else "",
 )
