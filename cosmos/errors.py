@@ -6,6 +6,7 @@
 | `DamagedDataError` | 1 | counted and skipped within a stated limit, past it an error |
 | `TransientError` | 74 | flows, sweeps and jobs of `pretrain` are tried again, a bounded number of times |
 | `PreemptedError` | 74 | as `TransientError`, but at once, and as often as `slurm.max_requeues` allows |
+| `HangError` | 74 | as `TransientError`; on Slurm the job requeues itself, within `slurm.max_requeues` |
 | `DivergedError` | 1 | the last good checkpoint is named; a trial fails |
 | `SupersededError`, `Interrupted` | 75 | all is saved; the same command continues |
 | `StoppedError` | 75 | as `Interrupted`, of a job that nothing starts again but the same command |
@@ -50,6 +51,10 @@ class TransientError(CosmosError, OSError):
 
 class PreemptedError(TransientError):
     """The scheduler took a job's nodes for another, and does not start it again: whoever waits for it may."""
+
+
+class HangError(TransientError):
+    """Ranks wait in vain for others; the message names those, and what all of them do."""
 
 
 class DivergedError(CosmosError, ArithmeticError):
@@ -186,6 +191,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
         InputError,
         DamagedDataError,
         PreemptedError,
+        HangError,
         TransientError,
         DivergedError,
         SupersededError,

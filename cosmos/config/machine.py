@@ -107,6 +107,9 @@ class Machine(Section, BaseSettings):
     workers, or the device that trains (device); auto: the device where it is CUDA"""
     data_wait_minutes: Annotated[float, Field(ge=0)] = 5.0
     """minutes that pretraining waits for a disk, a network or a shard that is away, before it stops"""
+    rank_wait_minutes: Annotated[float, Field(gt=0)] = 20.0
+    """minutes that a rank waits for others that do not get on, before the run says which, and ends; a step
+    has to take less"""
     threads: Natural = 0
     """threads of a rank's arithmetic on the CPU; 0: OMP_NUM_THREADS, or else its share of the usable cores"""
     micro_batches: Positive = 1

@@ -35,6 +35,7 @@ from cosmos.data.views.device_colours import ColourChanges, UncolouredCrops
 from cosmos.data.views.worker_colours import colour_in_worker
 from cosmos.distributed.environment import exported_local_rank
 from cosmos.distributed.group import pick_device
+from cosmos.distributed.stacks import answer_with_stacks
 from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 
@@ -243,6 +244,7 @@ def _begin_worker(worker: int) -> None:
     """
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
+    answer_with_stacks()
     gc.freeze()
 
 

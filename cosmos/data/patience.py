@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cosmos.distributed.environment import exported_rank
+from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def read_patiently(
     logger.warning("%s waits for data, up to %g minutes: %s", place, minutes, failure)
     while (left := started + 60 * minutes - time.monotonic()) > 0:
         time.sleep(min(pause, left))
+        moved()
         pause = min(2 * pause, MAX_PAUSE_SECONDS)
         content = read()
         if not isinstance(content, TransientError):

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cosmos.distributed.group import rank, world_size
+from cosmos.distributed.rank_watch import waiting_for_ranks
 from cosmos.errors import CosmosError, class_of_kind, error_kind, summarize_error
 
 logger = logging.getLogger(__name__)
@@ -25,13 +26,15 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-        dist.all_gather_single(gathered, rows.contiguous())
+        with waiting_for_ranks("the gathering of embeddings"):
+            dist.all_gather_single(gathered, rows.contiguous())
         return gathered
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Tensor:
         gradient: Tensor = grads[0].contiguous()
-        dist.all_reduce(gradient)
+        with waiting_for_ranks("the sum of the embeddings' gradients"):
+            dist.all_reduce(gradient)
         return gradient.chunk(world_size())[rank()]
 
 
@@ -48,7 +51,9 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     if world_size() == 1:
         return values
     total = values.clone()
-    dist.all_reduce(total)
+    with waiting_for_ranks():
+        dist.all_reduce(total)
+        await_device(total)
     return total / world_size()
 
 
@@ -57,8 +62,16 @@ def max_over_ranks(values: Tensor) -> Tensor:
     if world_size() == 1:
         return values
     largest = values.clone()
-    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    with waiting_for_ranks():
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        await_device(largest)
     return largest
+
+
+def await_device(values: Tensor) -> None:
+    """Wait for the exchange of values that are read next, inside of the mark that ranks are waited for."""
+    if values.is_cuda:
+        torch.cuda.current_stream(values.device).synchronize()
 
 
 def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
@@ -75,7 +88,8 @@ def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
         return [_compute_alone(compute)]
     mine = _value_or_error(compute)
     outcomes: list[Computed | CosmosError] = [mine] * world_size()
-    dist.all_gather_object(outcomes, mine)
+    with waiting_for_ranks():
+        dist.all_gather_object(outcomes, mine)
     values = []
     for outcome in outcomes:
         if isinstance(outcome, CosmosError):

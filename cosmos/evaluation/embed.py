@@ -23,6 +23,7 @@ from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.distributed.group import rank, world_size
+from cosmos.distributed.whereabouts import doing, moved
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.evaluation.embedding_cache import EmbeddingCache
 from cosmos.evaluation.fingerprint import fingerprint_strings
@@ -227,16 +228,25 @@ class Embedder:
 
 @contextmanager
 def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on the first rank's terminal, unless `quiet`; yield its function `advance`."""
+    """Show a progress bar on the first rank's terminal, unless `quiet`; yield its function `advance`.
+
+    Other ranks wait for this one for as long as that is called.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, is_shown=not quiet and rank() == 0, transient=True) as bar:
+    shown = ProgressBar(*columns, is_shown=not quiet and rank() == 0, transient=True)
+    with doing(f"the encoding of {noun}"), shown as bar:
         task = bar.add_task(printable(noun), total=total)
-        yield lambda count: bar.advance(task, count)
+
+        def advance(count: int) -> None:
+            moved()
+            bar.advance(task, count)
+
+        yield advance
 
 
 def suggesting_smaller_batches(setting: str, batch_size: int) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cosmos.distributed.environment import STORE_LISTENER
-from cosmos.errors import TransientError
+from cosmos.errors import HangError, TransientError
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
 
@@ -32,7 +32,7 @@ class Rendezvous:
 def meet_ranks(rank: int, nodes: tuple[str, ...], path: Path) -> None:
     """Export the address and port of rank 0, which opens a socket and leaves both in the file `path`.
 
-    Ranks of a single node meet on its loopback interface. Raises TransientError where rank 0 is not there in
+    Ranks of a single node meet on its loopback interface. Raises HangError where rank 0 is not there in
     time, and DamagedDataError where its file is damaged.
     """
     os.environ[STORE_LISTENER] = open_listener(nodes, path) if rank == 0 else ""
@@ -71,7 +71,7 @@ def await_rendezvous(path: Path) -> Rendezvous:
     waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
     while not path.exists():
         if time.monotonic() > waited_until:
-            raise TransientError(
+            raise HangError(
                 f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"
             )
         time.sleep(0.2)

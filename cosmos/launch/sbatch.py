@@ -199,8 +199,9 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
     Ranks that were warned or terminated save and end with status 0, but leave no value; where the folder is
     gone, its run was deleted, and nothing is left to do. Before they have handlers they die of the signal
     (status 138, 140, 143), as they do where another rank failed, which then left its failure in the folder.
-    When a node is lost, ranks on the others end with errors, so that the job would fail before Slurm notices
-    the node: a step of one process on every node that cannot start within a minute is taken for a lost node.
+    Ranks that waited in vain for one that hangs leave a failure that says so. When a node is lost, ranks on
+    the others end with errors, so that the job would fail before Slurm notices the node: a step of one
+    process on every node that cannot start within a minute is taken for a lost node.
     A job that Slurm has requeued itself, or that was cancelled, is not in state RUNNING, and is left alone.
 
     One start more than `max_requeues` is allowed, in which the job fails with a message about the limit.
@@ -225,6 +226,8 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
         "}",
         'if [ "$status" -eq 0 ] && [ -d "$folder" ] && [ ! -e "$folder/value-$index.json" ]; then',
         '  again "stopped early"',
+        """elif grep -qs '"kind": "HangError"' "$folder/failure-$index-$restarts-"*.json; then""",
+        '  again "ranks waited in vain for others"',
         'elif [ "$status" -eq 138 ] || [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
         '  failures="$folder/failure-$index-$restarts-*.json"',
         '  compgen -G "$failures" >/dev/null || again "stopped before it began"',

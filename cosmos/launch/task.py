@@ -17,6 +17,7 @@ from types import FrameType
 import submitit
 
 from cosmos.config.printable_text import PrintableFormatter, escape_unencodable, print_text
+from cosmos.distributed.hang_end import at_hang
 from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import (
     InputError,
@@ -85,18 +86,23 @@ class Task:
         logging.getLogger().handlers[0].setFormatter(PrintableFormatter("%(message)s"))
         logging.getLogger("cosmos").setLevel(logging.INFO)
         try:
-            self.run(place)
+            with at_hang(lambda error: self.leave_failure(rank_failure(error, place), place)):
+                self.run(place)
         except Exception as error:
             failure = rank_failure(error, place)
-            with suppress(OSError):  # nor may the reserved room be written, where a disk fails
-                self.files.write_failure(failure)
-            end_other_ranks(place)
+            self.leave_failure(failure, place)
             if not failure.kind:
                 raise
             print_text(failure.summary)  # which says it all: no traceback, of submitit least of all
             sys.exit(1)
         finally:
             self.files.failure_room(place.rank, place.requeues).unlink(missing_ok=True)
+
+    def leave_failure(self, failure: RankFailure, place: RankPlace) -> None:
+        """Leave the failure of this rank in the folder, and end the other ranks."""
+        with suppress(OSError):  # nor may the reserved room be written, where a disk fails
+            self.files.write_failure(failure)
+        end_other_ranks(place)
 
     def run(self, place: RankPlace) -> None:
         """Run the call at its place in the job."""

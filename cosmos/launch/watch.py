@@ -195,8 +195,12 @@ def call_failure(submission: Submission, call: CallFiles, state: JobState) -> Ca
 
 
 def failure_class(rank: RankFailure | None, cause: FailureCause) -> type[CosmosError]:
-    """Return the class of errors that decides what follows: the failing rank's, or else the cause's."""
-    return class_of_kind(rank.kind) if rank and rank.kind else cause.error
+    """Return the class of errors that decides what follows: the failing rank's, or else the cause's.
+
+    An error of no class of its own, as of a rank that lost another one, leaves it to the cause.
+    """
+    of_rank = class_of_kind(rank.kind if rank else "")
+    return cause.error if of_rank is CosmosError else of_rank
 
 
 def failure_cause(state: JobState, rank: RankFailure | None, log: Path, log_start: int = 0) -> FailureCause:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from cosmos.config.number_text import format_number
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
-from cosmos.distributed.group import ProcessRank, process_group
-from cosmos.distributed.threads import computing_threads
+from cosmos.distributed.group import ProcessRank
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
@@ -46,11 +44,9 @@ from cosmos.stages.evaluation_result import (
     picture_path,
 )
 from cosmos.stages.logs import logging_to_run
+from cosmos.stages.ranks import joined_ranks
 
 logger = logging.getLogger(__name__)
-
-MEASURING_TIMEOUT = timedelta(days=2)
-"""Time that a rank waits for another, whose share of a large dataset may take hours longer."""
 
 UNKNOWN_ORIGIN = "the checkpoint does not say what it was trained on; --data.name takes another dataset"
 """Remark for results on prepared data, of a checkpoint without records of its training."""
@@ -97,7 +93,7 @@ def evaluate(
     published_name(subject, params)  # raises for an unknown name before anything is computed
     suite_by_name = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in suite_by_name[name].requested()]
-    with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
+    with joined_ranks(machine, path) as ranks:
         opened, missing = open_datasets(cards, params, machine)
         if not opened:
             raise problems_as_error(missing)

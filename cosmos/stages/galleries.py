@@ -14,8 +14,7 @@ from cosmos.config.evaluate_params import Attention, SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.distributed.group import process_group
-from cosmos.distributed.threads import computing_threads
+from cosmos.distributed.group import NO_FOLDER
 from cosmos.errors import CosmosError
 from cosmos.evaluation.answers import sample_answers
 from cosmos.evaluation.card import OpenDataset
@@ -45,13 +44,13 @@ from cosmos.report.segmentations import IGNORED_LABEL
 from cosmos.run.directory import RunDir
 from cosmos.run.results import ResultEntry, Results, complete_entry, supersedes
 from cosmos.stages.evaluate import (
-    MEASURING_TIMEOUT,
     data_files,
     open_on_every_rank,
     segmentation_sample,
 )
 from cosmos.stages.evaluated_checkpoint import EvaluatedCheckpoint, find_evaluated_checkpoint
 from cosmos.stages.gallery_sights import SightInput, see, sight_examples, sight_inputs
+from cosmos.stages.ranks import joined_ranks
 
 NUM_WORST_CLASSES = 5
 """Number of the classes that are segmented worst, of which an image each is shown."""
@@ -149,7 +148,7 @@ def measure_source(source: GallerySource, params: Params, machine: Machine, quie
     measured, missing = measured_datasets(session)
     galleries = Galleries(source.name, NOTHING_SEEN, (), tuple(missing))
     try:
-        with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as ranks:
+        with joined_ranks(machine, NO_FOLDER) as ranks:
             return measure_models(session, measured, galleries, ranks.device)
     except CosmosError as error:
         reason = Missing(str(error))

@@ -2,7 +2,6 @@
 
 import logging
 from contextlib import closing, nullcontext
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,14 @@ from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
-from cosmos.distributed.group import ProcessRank, barrier, process_group
-from cosmos.distributed.threads import computing_threads
+from cosmos.distributed.group import ProcessRank, barrier
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.stages.evaluate_beside import evaluation_beside
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
+from cosmos.stages.ranks import joined_ranks
 from cosmos.stages.run_opening import open_submitted_run
 from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
@@ -31,9 +30,6 @@ from cosmos.training.step import Learner
 from cosmos.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
-
-RANK_TIMEOUT = timedelta(minutes=30)
-"""Time that a rank waits for another: longer than an evaluation's share can differ."""
 
 
 def pretrain(
@@ -54,8 +50,7 @@ def pretrain(
     InputError for data or parameters that do not fit.
     """
     folder = machine.dataset(params.data.name, "train")
-    timeout = RANK_TIMEOUT + timedelta(minutes=machine.data_wait_minutes)
-    with computing_threads(machine.threads), process_group(machine.device, timeout) as process:
+    with joined_ranks(machine, path) as process:
         samples = on_each_rank(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):

@@ -22,6 +22,7 @@ from cosmos.data.shards.damage import ShardDamage
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.distributed.whereabouts import doing
 from cosmos.errors import InputError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
@@ -55,6 +56,7 @@ class DataRecord:
     left_out: tuple[LeftOutShard, ...]
 
 
+@doing("the opening of the data")
 def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Machine) -> ReadableSamples:
     """Return the samples that a run is trained on and their order, the same on all ranks and in all sessions.
 
@@ -69,6 +71,7 @@ def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Mac
     return on_each_rank(lambda: ReadableSamples.of(samples, left_out, params))
 
 
+@doing("the check of the data")
 def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) -> None:
     """Wait until the shards of the order are all there, and check that all ranks see them.
 

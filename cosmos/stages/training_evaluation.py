@@ -12,8 +12,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
 from cosmos.distributed.exchange import on_each_rank
-from cosmos.distributed.group import ProcessRank, process_group
-from cosmos.distributed.threads import computing_threads
+from cosmos.distributed.group import ProcessRank
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.embedding_cache import NoCache
@@ -22,7 +21,8 @@ from cosmos.model.checkpoints import ModelConfig, read_checkpoint
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.encoders import CosmosEncoder, make_encoder
 from cosmos.run.results import hash_data, overall_figures
-from cosmos.stages.evaluate import MEASURING_TIMEOUT, data_files
+from cosmos.stages.evaluate import data_files
+from cosmos.stages.ranks import joined_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def evaluate_checkpoint(params: Params, machine: Machine, path: Path) -> dict[st
 
     Raises InputError for a dataset with missing files, and the errors of `read_checkpoint`.
     """
-    with computing_threads(machine.threads), process_group(machine.device, MEASURING_TIMEOUT) as process:
+    with joined_ranks(machine, path.parents[1]) as process:
         evaluation = on_each_rank(lambda: TrainingEvaluation.open(params, machine, process))
         return evaluation.measure_checkpoint(path)
 

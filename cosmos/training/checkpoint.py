@@ -5,10 +5,11 @@ import os
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 
+from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.weight_archive import verify_checkpoint
@@ -77,13 +78,25 @@ def write_checkpoint(lease: Lease, content: dict[str, Any], retention: Retention
     lease.check()
     refuse_file(lease.run.checkpoints)
     with lease.explaining_errors(), ExitStack() as stack, checkpoints.replacing_checkpoint(path) as file:
-        torch.save(content, file)
+        torch.save(content, cast(BinaryIO, TellingFile(file)))
         file.flush()
         os.fsync(file.fileno())  # now: large files take their time, and nobody else is to wait for it
         stack.enter_context(lease.writing())  # until the file has its name
     retention.checked[path] = True
     retention.remove_old(lease.run)
     return path
+
+
+class TellingFile:
+    """File for torch to save to, each write of which marks that the save gets on: a slow disk is no hang."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.flush = file, file.flush
+
+    def write(self, content: bytes) -> int:
+        """Write as a file does."""
+        moved()
+        return self._file.write(content)
 
 
 def refuse_file(folder: Path) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, TransientError, summarize_error
 from cosmos.launch.once import submit_once
 from cosmos.launch.outcome import CallFiles
@@ -119,6 +120,7 @@ class EvaluationQueue:
         deadline = time.monotonic() + LAST_SECONDS
         while (left := self.run.unevaluated_checkpoints) and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS / 5)
+            moved()
             take()
         if left:
             self._closing.set()

@@ -9,6 +9,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.patience import wait_while_transient
 from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.distributed.whereabouts import doing
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model.checkpoints import Checkpoint
 from cosmos.run.directory import RunDir, step_of_checkpoint
@@ -46,6 +47,7 @@ class Standing:
     """steps whose checkpoint waits to be evaluated beside training"""
 
 
+@doing("the opening of the run")
 def open_training(
     run: RunDir,
     learner: Learner,

@@ -23,6 +23,7 @@ from tests.faults.kinds import (
     enemies,
     files,
     full_disks,
+    hangs,
     kills,
     names,
     places,
@@ -53,6 +54,7 @@ KINDS: dict[str, tuple[ModuleType, int]] = {
     "together": (together, 1),
     "watchers": (watchers, 1),
     "workers": (workers, 1),
+    "hangs": (hangs, 1),
     "enemies": (enemies, 6),
     "names": (names, 6),
 }

@@ -168,16 +168,16 @@ class Launcher:
         return JobSpec(calls, request, self.cluster, self.record, "test")
 
 
-def die_on(rank: int) -> str:
-    """Killed on one rank while the others wait for it."""
+def end_on(rank: int, number: signal.Signals) -> str:
+    """Killed or stopped on one rank while the others wait for it."""
     from datetime import timedelta
 
     from cosmos.distributed.exchange import on_every_rank
     from cosmos.distributed.group import process_group
 
-    with process_group("cpu", timedelta(minutes=5)) as process:
+    with process_group("cpu", timedelta(seconds=2)) as process:
         on_every_rank(lambda: None)
         if process.rank == rank:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         on_every_rank(lambda: None)
     return "never"

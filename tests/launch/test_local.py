@@ -1,6 +1,8 @@
 """Jobs as processes of this machine: which processes are whose."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.config.job_request import JobRequest
-from cosmos.errors import InputError, StoppedError
+from cosmos.errors import CosmosError, HangError, InputError, StoppedError
 from cosmos.launch.local import CONTROLLER, LocalCluster, visible_gpus
 from cosmos.launch.once import submit_once
 from cosmos.launch.watch import wait_for_outcomes
@@ -49,13 +51,24 @@ def test_an_array_may_have_a_limit_of_a_minute(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.slow
-def test_a_rank_that_is_killed_ends_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_is_killed_or_stopped_is_named_and_ends_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     request = JobRequest(cpus_per_task=1, tasks_per_node=2, minutes=5)
-    failure = Launcher("local", tmp_path)(partial(examples.die_on, 0), request=request)[0].failure
-    assert failure
-    assert failure.rank
-    assert (failure.rank.rank, failure.error.exit_status) == (1, 1)
+    launchers = [Launcher("local", tmp_path / name) for name in ("killed", "stopped")]
+    calls = [partial(examples.end_on, 0, number) for number in (signal.SIGKILL, signal.SIGSTOP)]
+    jobs = [
+        submit_once(launcher.spec(call, request=request))[0]
+        for launcher, call in zip(launchers, calls, strict=True)
+    ]
+    killed, stopped = (wait_for_outcomes(job, print, from_start=True)[0].failure for job in jobs)
+    assert killed and stopped and killed.rank and stopped.rank  # noqa: PT018
+    assert (killed.rank.rank, killed.error) == (1, CosmosError)
+    assert re.match(r"rank 0 \(\S+, pid \d+\) ended while others waited in ", killed.summary)
+    assert (stopped.rank.rank, stopped.error) == (1, HangError)
+    assert "missing: rank 0 " in stopped.summary
+    assert not any(job.is_alive() for job in jobs)
 
 
 def test_several_gpus_are_those_that_this_process_sees(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """The script that sbatch gets, without a Slurm."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
+from cosmos.launch.outcome import CallFiles, RankFailure
 from cosmos.launch.sbatch import privacy_check, requeue_script, sbatch_script
 
 
@@ -46,6 +48,27 @@ def test_a_job_that_left_no_value_is_requeued_unless_its_folder_was_deleted(tmp_
     assert requeued()
     (folder / "value-0.json").touch()
     assert not requeued()
+
+
+def test_a_job_whose_ranks_hang_is_requeued_whatever_its_status(tmp_path: Path) -> None:
+    folder, files = tmp_path / "a'b c", CallFiles(tmp_path / "a'b c", 0)
+    folder.mkdir()
+
+    def says(requeues: int) -> str:
+        ending = requeue_script(folder, 3)[1:]
+        commands = ["squeue() { echo RUNNING; }", "scontrol() { :; }", "status=143", *ending]
+        env = {"SLURM_RESTART_COUNT": str(requeues), "SLURM_JOB_NUM_NODES": "1"}
+        return subprocess.run(
+            ["bash", "-c", "\n".join(commands)], env=env, capture_output=True, text=True
+        ).stdout
+
+    failure = RankFailure(1, 0, "node0", "HangError", "", 1.0, "HangError", "rank 1 hangs")
+    files.write_failure(failure)
+    assert says(0) == "ranks waited in vain for others: requeued\n"
+    files.write_failure(replace(failure, requeues=1, kind="InputError"))
+    assert says(1) == ""
+    files.write_failure(replace(failure, requeues=4))
+    assert says(4) == ""
 
 
 def test_what_is_asked_for_is_in_the_script(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import torch
 from cosmos.errors import (
     CosmosError,
     DivergedError,
+    HangError,
     InputError,
     OutOfMemoryError,
     PreemptedError,
@@ -45,6 +46,9 @@ def test_a_rank_that_ran_out_of_memory_says_so(error: type[Exception], tmp_path:
         ("", "PREEMPTED", PreemptedError),
         ("", "BOOT_FAIL", TransientError),
         ("", "OUT_OF_MEMORY", OutOfMemoryError),
+        ("CosmosError", "NODE_FAIL", TransientError),  # it named the peer, and knows no more
+        ("CosmosError", "FAILED", CosmosError),
+        ("HangError", "FAILED", HangError),
         ("TransientError", "FAILED", TransientError),
         ("SupersededError", "FAILED", SupersededError),
         ("InputError", "NODE_FAIL", InputError),
