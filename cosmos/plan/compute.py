@@ -84,6 +84,8 @@ class ForwardPasses:
     patches: int
     """embeddings of the patches of all crops"""
     teacher: int
+    checkpointed: int
+    """blocks of both of the student's towers, where their activations are computed again"""
 
 
 def count_passes(
@@ -95,6 +97,7 @@ def count_passes(
     global_crops = Sequences.of([large] * GLOBAL_VIEWS * size)
     crops = global_crops.plus(Sequences.of([small] * params.num_local_crops * size))
     whole = dimensions.uses_pools
+    num_more = whole * size * (large - 1), whole * size * (context - 1)
     captions = Sequences.of(length for row in lengths for length in row[int(whole) :])
     if whole:  # caption 1 is computed with its padding, to which images attend
         captions = captions.plus(Sequences.of([context] * size))
@@ -103,13 +106,14 @@ def count_passes(
     num_views = GLOBAL_VIEWS + params.num_local_crops
     pools = pools_flops(dimensions, large - 1, num_views, len(lengths[0])) if whole else 0
     return ForwardPasses(
-        image=tower_pass(image, dim, crops, whole * size * (large - 1)),
-        text=tower_pass(text, dim, captions, whole * size * (context - 1)),
+        image=tower_pass(image, dim, crops, num_more[0]),
+        text=tower_pass(text, dim, captions, num_more[1]),
         pools=size * pools,
         patches=patches_pass(dimensions, crops),
         teacher=patches_pass(dimensions, global_crops)
         + tower_pass(image, dim, global_crops, 0)
         + tower_pass(text, dim, taught, 0),
+        checkpointed=blocks_again(image, crops, num_more[0]) + blocks_again(text, captions, num_more[1]),
     )
 
 
@@ -120,11 +124,21 @@ def patches_pass(dimensions: ModelDimensions, crops: Sequences) -> int:
 
 def tower_pass(tower: TowerDimensions, embed_dim: int, sequences: Sequences, num_more: int) -> int:
     """Return the operations of a tower's blocks and projection, as `cosmos.training.flops.tower_flops`."""
+    projected = 2 * tower.width * embed_dim * sequences.count
+    return blocks_pass(tower, sequences, num_more, tower.block_weights) + projected
+
+
+def blocks_pass(tower: TowerDimensions, sequences: Sequences, num_more: int, weights: int) -> int:
+    """Return the operations of a tower's blocks, of which each has `weights` in its products."""
     first = 3 * tower.width**2
     attended = tower.layers * (first * sequences.tokens + 2 * tower.width * sequences.pairs)
     finished = (tower.layers - 1) * sequences.tokens + sequences.count + num_more
-    projected = tower.width * embed_dim * sequences.count
-    return 2 * (attended + (tower.block_weights - first) * finished + projected)
+    return 2 * (attended + (weights - first) * finished)
+
+
+def blocks_again(tower: TowerDimensions, sequences: Sequences, num_more: int) -> int:
+    """Return the operations of blocks that are computed again: of all but the MLP's second product."""
+    return blocks_pass(tower, sequences, num_more, tower.block_weights - tower.width * tower.hidden)
 
 
 def pools_flops(dimensions: ModelDimensions, num_patches: int, num_views: int, num_captions: int) -> int:
@@ -146,10 +160,10 @@ def repeated_flops(workload: Workload, passes: ForwardPasses) -> int:
 
     Norms and activations, which `cheap` computes again, are no products.
     """
-    blocks = passes.image + passes.text
     is_split = min(workload.micro_batches, workload.batch_per_rank) > 1
-    embedded = blocks + passes.pools + passes.patches if is_split else 0
-    return embedded + (blocks if workload.activation_checkpointing == "all" else 0)
+    embedded = passes.image + passes.text + passes.pools + passes.patches
+    checkpoints = workload.activation_checkpointing == "all"
+    return is_split * embedded + checkpoints * passes.checkpointed
 
 
 def loss_flops(params: Params) -> float:

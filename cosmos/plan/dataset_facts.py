@@ -96,7 +96,8 @@ def caption_lengths(
     context = ModelDimensions.of(params).context_length
     if prepared and not any(is_remote(shard.path) for shard in prepared.manifest.shards):
         try:
-            return read_lengths(params, machine, context), f"captions of {NUM_READ} samples"
+            lengths = read_lengths(params, machine, context)
+            return lengths, f"captions of {len(lengths)} samples"
         except CosmosError:  # whatever is wrong with a sample, prepare and pretrain explain it
             pass
     return assume_lengths(params.views, context), ASSUMED_CAPTIONS

@@ -8,10 +8,10 @@ from cosmos.plan.workload import Workload
 NUMBER_BYTES = 4
 """Bytes of a number in a checkpoint: weights and moments are float32, whatever a step computes in."""
 
-RECORD_BYTES = 330
+RECORD_BYTES = 275
 """Bytes that a tensor takes in a checkpoint's archive beside its numbers: names, checksum, alignment."""
 
-HEAD_BYTES = 8 * 1024
+HEAD_BYTES = 20 * 1024
 """Bytes of the rest of a checkpoint: configuration, states of the random generators, counters."""
 
 METRICS_LINE_BYTES = 800

@@ -226,7 +226,7 @@ def test_a_named_experiment_is_shown_with_commands_and_figures(
     printed = " ".join(capsys.readouterr().out.split())
     assert "cosmos pretrain --experiment vitb16-merged30m --run vitb16-merged30m" in printed
     assert "cosmos pretrain --experiment experiments/clip.yaml --run clip" in printed
-    assert "nodes: 32, gpus per node: 4, cpus per task: 8, minutes: 1440" in printed
+    assert "nodes: 32, gpus per node: 4, gpu kind: a100-40gb, cpus per task: 8, minutes: 1440" in printed
     assert "segmentation voc20 csa_mIoU 77.7" in printed
     assert "classification imagenet top1 57.6" in printed
     assert "problem experiments/none.yaml: no such file" in printed
