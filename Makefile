@@ -41,7 +41,7 @@ demo: setup ## the pipeline: make a small world, pretrain on it, evaluate by eve
 	@echo "look at pipeline/report/report.html; dvc metrics show has the figures"
 
 test: check ## everything in check, the tests that take minutes, and those on Slurm where there is one
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m "slow or slurm"
+	$(BIN)/pytest -q -n 3 --dist loadgroup -m "slow or slurm"
 
 faults: setup ## damage, kill, fill disks: 3,000 tries; ARGS="--tries 300" for fewer (docs/faults.md)
 	$(BIN)/python -m tests.faults $(ARGS)

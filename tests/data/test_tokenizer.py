@@ -142,8 +142,8 @@ def test_ids_of_what_strangers_write_are_open_clip_s(context_length: int) -> Non
 
 
 @pytest.mark.slow
-def test_ids_of_a_hundred_thousand_captions_are_open_clip_s() -> None:
-    assert_same_ids([*strange_captions(100_000)], CLIP_CONTEXT_LENGTH)
+def test_ids_of_twenty_thousand_captions_are_open_clip_s() -> None:
+    assert_same_ids([*strange_captions(20_000)], CLIP_CONTEXT_LENGTH)
 
 
 @pytest.mark.parametrize("letters", [(0x61, 0x7A), (0x4E00, 0x9FFF)], ids=["Latin", "Chinese"])

@@ -11,7 +11,7 @@ from tests.search.examples import SMALL
 from tests.workspaces import checkout, commit
 
 SWEEPS: dict[str, dict[str, Any]] = {
-    "small": {"trials": 3, "repeats": {"best": 1, "seeds": 1}},
+    "small": {"trials": 2, "repeats": {"best": 1, "seeds": 1}},
     "lasting": {"trials": 9, "epochs": 400, "repeats": {"best": 0}},
 }
 

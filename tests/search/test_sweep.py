@@ -46,7 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (folder / "experiments" / "tiny.yaml").write_text(TINY)
     for name, changes in {
-        "small": {"trials": 8, "pruner": {"name": "median", "startup_trials": 3}},
+        "small": {"trials": 5, "pruner": {"name": "median", "startup_trials": 2}},
         "long": {"trials": 2, "epochs": 400, "repeats": {"best": 0}},
         "rungs": {
             "trials": 2,
@@ -91,7 +91,7 @@ def test_study_run_directories_wandb_and_table_agree(project: Path, monkeypatch:
     conclusion, folder = json.loads(printed), find_sweep_dir("small", project / "runs")
     study = study_of(folder, monkeypatch)
 
-    assert len(study.trials) == sum(conclusion["states"].values()) == 8
+    assert len(study.trials) == sum(conclusion["states"].values()) == 5
     firsts = [trial for trial in folder.trials if not trial.seed]
     for trial, record in zip(study.trials, firsts, strict=True):
         assert (trial.state.name, record.state) in (("COMPLETE", "finished"), ("PRUNED", "pruned"))
