@@ -12,8 +12,8 @@ import torch
 
 from cosmos.launch.submission import read_submission
 from cosmos.run.metrics import read_metrics
-from tests.slurm.test_pretraining import OnSlurm, roots, slurm, weights
-from tests.stages.examples import ROOT, TINY, command, cosmos, environment
+from tests.slurm.test_pretraining import COSMOS, OnSlurm, roots, slurm, weights
+from tests.stages.examples import ROOT, TINY, cosmos, environment
 
 pytestmark = pytest.mark.slurm
 
@@ -84,8 +84,10 @@ def test_a_requeued_training_finds_its_evaluation_and_a_cancelled_one_ends_it(pl
     run.wait_for(lambda: bool(figures(place, "stopped")))
     run.wait_for(record.exists)
     env = environment(place, **{**run.settings})
-    subprocess.run(command(place, "cancel", "stopped")[:-2], cwd=ROOT, env=env, check=True)
-    run.finish()
+    subprocess.run([*COSMOS, "cancel", "stopped"], cwd=ROOT, env=env, check=True)
+    said = run.finish()
+    assert run.process.returncode == 1
+    assert f"job {run.submission.job_id}: was cancelled" in said
     submission = read_submission(record)
     assert submission is None or not submission.is_alive()
     assert "RUNNING" not in jobs_of_evaluations(run)
