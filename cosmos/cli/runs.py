@@ -46,10 +46,17 @@ class ShowRunCommand(Command):
 
     run: CliPositionalArg[str]
     """name of the run"""
+    timing: bool = False
+    """show where the time of its steps went instead, and the rank that the others waited for"""
 
     def cli_cmd(self) -> None:
         """Run the command."""
         machine = Machine()
+        if self.timing:
+            from cosmos.registry.run_timing import print_run_timing
+
+            self.print_json(print_run_timing(self.run, machine, quiet=self.as_json))
+            return
         from cosmos.registry.commands import print_run
 
         self.print_json(print_run(self.run, machine, quiet=self.as_json))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cosmos.compare.comparison import Contender, is_mixed, mark_of_data
-from cosmos.config.figures import LOSS, is_caveat
+from cosmos.config.figures import LOSS, TIME_SHARE, is_caveat
 from cosmos.errors import DamagedDataError
 from cosmos.report.plotly import PlotlyFigure, escape_for_plotly
 from cosmos.report.training_plots import PLOTTED_METRICS
@@ -19,8 +19,10 @@ PALETTE = ("#3b82f6", "#d97706", "#16a34a", "#db2777", "#7c3aed", "#0891b2", "#a
 MAX_POINTS = 400
 """Largest number of points of a curve: a plot has room for no more."""
 
-TRAINING_CURVES = tuple(name for names in PLOTTED_METRICS.values() for name in names)
-"""Metrics of training that have a plot."""
+TRAINING_CURVES = tuple(
+    name for names in PLOTTED_METRICS.values() for name in names if not name.startswith(TIME_SHARE)
+)
+"""Metrics of training that have a plot: all that a run's own page draws, but for shares of its time."""
 
 HEADLINE_METRIC = "R@1"
 """Ending of the metrics that are shown first."""

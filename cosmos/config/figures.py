@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from cosmos.config.evaluate_params import PREPARED_SPLITS, Attention
 from cosmos.config.params import DistillTermParams
+from cosmos.config.training_parts import COUNTED_PARTS, WAITING_PARTS
 
 Figures = Mapping[str, float]
 """Values by metric's key. Shares lie between 0 and 1."""
@@ -26,6 +27,7 @@ Unit = Literal[
     "seconds",
     "bytes",
     "FLOP",
+    "FLOP per second",
     "samples",
     "samples per second",
     "steps",
@@ -103,6 +105,14 @@ DEVICE_MEMORY = Metric("device_memory", "bytes", "min", "cost")
 """Largest memory that a process held on its device."""
 SAMPLES_PER_SECOND = Metric("samples_per_second", "samples per second", "max", "cost")
 
+TIME_SHARE = "time/"
+"""Beginning of the names of shares of the time."""
+
+TIME_SHARES = {
+    part: state_metric(f"{TIME_SHARE}{part}", "share") for part in COUNTED_PARTS if part not in WAITING_PARTS
+}
+"""Shares of the time by part, beside `data_wait`."""
+
 TRAINING_METRICS: tuple[Metric, ...] = (
     STEP,
     EPOCH,
@@ -116,7 +126,9 @@ TRAINING_METRICS: tuple[Metric, ...] = (
     DEVICE_MEMORY,
     SAMPLES_PER_SECOND,
     Metric("data_wait", "share", "min", "cost"),
+    *TIME_SHARES.values(),
     state_metric("flops_per_sample", "FLOP"),
+    Metric("flops_per_second", "FLOP per second", "max", "cost"),
     Metric("mfu", "share", "max", "cost"),
     Metric("replaced_samples", "samples", "min", "caveat"),
     Metric("damaged_samples", "samples", "min", "caveat"),

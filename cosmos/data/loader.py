@@ -9,6 +9,7 @@ import gc
 import signal
 import weakref
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,12 +55,14 @@ def make_loader(
     world_size: int,
     first_step: int,
     num_steps: int,
+    transferring: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Batches:
     """Return one rank's batches for `num_steps` steps of the run, from `first_step` on, in order.
 
     A rank's part of a step is a slice of the batch that a single process would see, on the rank's device. The
-    colours of its views are computed there or in the workers (`Machine.augment_on`). Workers start with the
-    first batch, live through epochs and end when the generator is closed or the process exits.
+    colours of its views are computed there or in the workers (`Machine.augment_on`); `transferring` returns
+    the context in which it gets there. Workers start with the first batch, live through epochs and end when
+    the generator is closed or the process exits.
 
     Where a disk or the network fails, or a shard is away, the training process reads the batch itself, again
     and again for the machine's `data_wait_minutes`: no other sample takes the place of one that is whole.
@@ -87,7 +90,11 @@ def make_loader(
     def read_again(step: int) -> _Loaded | CosmosError:
         return collate([views[where] for where in data.order.part(step, rank, world_size)])
 
-    batches = _batches(loader, steps, read_again, machine.data_wait_minutes, device)
+    def move(batch: _Loaded) -> Batch:
+        with transferring():
+            return batch.to(device)
+
+    batches = _batches(loader, steps, read_again, machine.data_wait_minutes, move)
     atexit.register(_close, weakref.ref(batches))
     return batches
 
@@ -214,7 +221,7 @@ def _batches(
     steps: Iterable[int],
     read_again: Callable[[int], _Loaded | CosmosError],
     minutes: float,
-    device: torch.device,
+    move: Callable[[_Loaded], Batch],
 ) -> Batches:
     iterator = iter(loader)
     try:
@@ -223,7 +230,7 @@ def _batches(
                 batch = read_patiently(partial(read_again, step), batch, minutes)
             if isinstance(batch, CosmosError):
                 raise batch
-            yield batch.to(device)
+            yield move(batch)
     finally:
         # At its exit Python ends workers by a signal, which ours ignore, and would wait for them in vain.
         if isinstance(iterator, _MultiProcessingDataLoaderIter):

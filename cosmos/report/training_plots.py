@@ -9,6 +9,7 @@ from cosmos.config.figures import (
     EVALUATION,
     SAMPLES_PER_SECOND,
     STEP,
+    TIME_SHARES,
     is_caveat,
     repeated_result,
 )
@@ -36,6 +37,7 @@ PLOTTED_METRICS: Mapping[str, tuple[str, ...]] = {
     "Distance of the teacher from the student": ("teacher_distance",),
     "Samples per second": (SAMPLES_PER_SECOND.name,),
     "Share of time that waits for data": ("data_wait",),
+    "Shares of time by part": tuple(metric.name for metric in TIME_SHARES.values()),
     "Share of the device's peak that is used": ("mfu",),
     "Largest memory of a process, bytes": (DEVICE_MEMORY.name,),
     "Samples and steps left out": ("damaged_samples", "replaced_samples", "skipped_steps"),

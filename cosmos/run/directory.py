@@ -1,6 +1,6 @@
 """Paths inside a run directory.
 
-runs/<name>/params.yaml, provenance.json, metrics.jsonl, log.txt, writer.json,
+runs/<name>/params.yaml, provenance.json, metrics.jsonl, timing.jsonl, log.txt, writer.json,
             checkpoints/step-00001234.pt, evaluations/, results/<suite>.json, embeddings/, galleries.json,
             job.json, jobs/, labels.json, trial.json, wandb.json, wandb/
 """
@@ -52,6 +52,11 @@ class RunDir:
     def metrics(self) -> Path:
         """File with a JSON line per logged step."""
         return self.path / "metrics.jsonl"
+
+    @property
+    def timing(self) -> Path:
+        """Trace of the steps: the time of each rank by part."""
+        return self.path / "timing.jsonl"
 
     @property
     def log(self) -> Path:

@@ -34,6 +34,7 @@ from cosmos.run.provenance import file_sha256
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.records import read_record
 from cosmos.run.results import Results
+from cosmos.run.step_trace import StepTrace
 from cosmos.run.sweep_directory import SweepDir, TrialRecord
 from cosmos.stages.pretrain_data import read_data_record
 from cosmos.tracking.note import MirrorNote
@@ -134,6 +135,7 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         run.provenance: lambda: read_provenance(run.provenance),
         run.data: lambda: read_data_record(run),
         run.metrics: lambda: _check_metrics(run.metrics),
+        run.timing: lambda: _check_trace(run.timing),
         run.labels: lambda: RunLabels.of(run),
         run.trial: lambda: TrialRecord.of(run),
         run.job: lambda: read_submission(run.job),
@@ -189,6 +191,11 @@ def _check_params(run: RunDir) -> None:
 
 def _check_metrics(path: Path) -> None:
     if damage := MetricsLines.of(path).damage:
+        raise DamagedDataError(f"{damage}; they are left out, and dropped when the run goes on")
+
+
+def _check_trace(path: Path) -> None:
+    if damage := StepTrace.of(path).damage:
         raise DamagedDataError(f"{damage}; they are left out, and dropped when the run goes on")
 
 

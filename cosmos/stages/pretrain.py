@@ -73,7 +73,14 @@ def pretrain(
                     left = max(0, plan.last_step - trainer.step)
                     batches = on_each_rank(
                         lambda: make_loader(
-                            data, params, machine, process.rank, process.world_size, trainer.step, left
+                            data,
+                            params,
+                            machine,
+                            process.rank,
+                            process.world_size,
+                            trainer.step,
+                            left,
+                            partial(learner.parts.timed, "transfer"),
                         )
                     )
                     with closing(batches):

@@ -6,25 +6,27 @@ that batch before the one exchange in which the ranks agree on the end of a step
 
 from collections.abc import Iterable
 
+from cosmos.config.training_parts import TrainingPart
 from cosmos.data.batch import Batch
 from cosmos.data.shards.damage import SampleDamage
 from cosmos.distributed.exchange import on_every_rank
 from cosmos.errors import CosmosError, Interrupted
-from cosmos.training.progress import Stopwatch
 from cosmos.training.signals import StopRequest
+from cosmos.training.step_parts import StepParts
 
 
 class BatchFeed:
     """Batches of this rank, one ahead of the training."""
 
-    def __init__(self, batches: Iterable[Batch], stop: StopRequest, stopwatch: Stopwatch) -> None:
+    def __init__(self, batches: Iterable[Batch], stop: StopRequest, parts: StepParts) -> None:
         self.batch: Batch | None = None
         """the next batch; None behind the last one, and where it could not be had"""
         self.failure: CosmosError | OSError | None = None
         """the error in place of the next batch"""
         self._batches = iter(batches)
         self._stop = stop
-        self._stopwatch = stopwatch
+        self._parts = parts
+        self._waiting: TrainingPart = "start"
 
     @property
     def stop_signal(self) -> int:
@@ -40,8 +42,9 @@ class BatchFeed:
         """Fetch the next batch; keep an error of ours. A request to stop ends the wait for it at once."""
         self.batch = None
         try:
-            with self._stopwatch.waiting(), self._stop.obeyed_at_once("stopped while data was read"):
+            with self._parts.timed(self._waiting), self._stop.obeyed_at_once("stopped while data was read"):
                 self.batch = next(self._batches, None)
+            self._waiting = "data"
         except Interrupted:
             pass  # the ranks agree to stop at the end of the step
         except (CosmosError, OSError) as error:

@@ -8,7 +8,9 @@ from typing import Self
 
 from cosmos.config.number_text import format_duration, format_number, format_share
 from cosmos.config.params import PretrainParams
+from cosmos.config.training_parts import TrainingPart
 from cosmos.data.shards.damage import SampleDamage
+from cosmos.training.step_parts import StepParts
 
 MEASURED_STEPS, MEASURED_SECONDS, FEWEST_STEPS = 20, 30.0, 3
 """Steps, without a session's first one, by which the time that is left is estimated; or seconds, of a few."""
@@ -159,8 +161,6 @@ class Lap:
     """Stretch of the training loop between two lines of metrics, without what its stopwatch paused for."""
 
     seconds: float = 0.0
-    waited: float = 0.0
-    """seconds of these that were spent waiting for data"""
     num_batches: int = 0
     flops: int = 0
     """floating-point operations of this rank's parts of these"""
@@ -169,8 +169,8 @@ class Lap:
 class Stopwatch:
     """Clock of a training loop, which adds each second once to the counters and to the lap."""
 
-    def __init__(self, counters: Counters, num_ranks: int) -> None:
-        self.counters, self.num_ranks = counters, num_ranks
+    def __init__(self, counters: Counters, num_ranks: int, parts: StepParts) -> None:
+        self.counters, self.num_ranks, self.parts = counters, num_ranks, parts
         self.lap, self.read_at = Lap(), time.perf_counter()
         self.pace = PaceEstimate()
 
@@ -181,15 +181,6 @@ class Stopwatch:
         self.read()
         self.pace.add_step(self.counters.seconds)
         return self.pace.is_known
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the time inside as a wait for data."""
-        asked = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.lap.waited += time.perf_counter() - asked
 
     def read(self) -> None:
         """Add the time since the last reading to the counters and to the lap."""
@@ -204,11 +195,12 @@ class Stopwatch:
         self.read_at = time.perf_counter()
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Count the time so far, and none of that inside."""
+    def paused(self, part: TrainingPart) -> Iterator[None]:
+        """Count the time so far, and that inside as one of OUTSIDE_PARTS alone."""
         self.read()
         try:
-            yield
+            with self.parts.timed(part):
+                yield
         finally:
             self.restart()
 

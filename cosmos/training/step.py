@@ -22,6 +22,7 @@ from cosmos.model.loss import CosmosLoss, Losses
 from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.flops import step_flops
 from cosmos.training.optimizer import make_optimizer
+from cosmos.training.step_parts import StepParts, stamps_of
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types of autocast by precision; float32 needs none."""
@@ -83,6 +84,9 @@ class Learner:
         self.optimizer = make_optimizer(self.student, params)
         self.scaler = torch.amp.GradScaler(process.device.type, enabled=params.precision == "fp16")
         self.loss = CosmosLoss(config.loss)
+        self.parts = StepParts(stamps_of(process.device))
+        if process.world_size > 1:
+            note_last_gradients(self.student, self.parts)
 
     def step(
         self,
@@ -98,25 +102,29 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        batch = batch.to(self.process.device)
+        with self.parts.timed("transfer"):
+            batch = batch.to(self.process.device)
         losses, grad_norm = self.compute_gradients(batch)
         is_finite = losses.total.isfinite() & (grad_norm.isfinite() | self.scaler.is_enabled())
         answers = self.agree(is_finite, losses.total, raise_flags(), batch.num_replaced)
         flops = step_flops(self.student, batch, has_teacher=self.config.loss.distills)
         result = StepResult(losses, grad_norm, *answers, flops)
-        if result.is_finite:
-            self.update(momentum)
-        else:
-            self.scaler.update()
+        with self.parts.timed("update"):
+            if result.is_finite:
+                self.update(momentum)
+            else:
+                self.scaler.update()
+        self.parts.end_step()
         return result
 
     def compute_gradients(self, batch: Batch) -> tuple[Losses, Tensor]:
         """Compute the gradients of the batch's loss, clipped, in place of those before; return their norm."""
         self.optimizer.zero_grad()
         losses = self.backward(batch, self.teach(batch))
-        self.scaler.unscale_(self.optimizer)
-        max_norm = self.params.clip_grad_norm or torch.inf
-        return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
+        with self.parts.timed("update"):
+            self.scaler.unscale_(self.optimizer)
+            max_norm = self.params.clip_grad_norm or torch.inf
+            return losses, nn.utils.clip_grad_norm_(self.student.parameters(), max_norm)
 
     def agree(
         self, is_finite: Tensor, loss: Tensor, flags: RankFlags, num_replaced: int
@@ -130,7 +138,8 @@ class Learner:
             torch.full((), value, device=self.process.device) for value in (num_replaced, *astuple(flags))
         )
         row = torch.stack([value.detach().float() for value in (loss, is_finite, *rest)])
-        loss_of_ranks, finite, *counts = gather_rows(row[None]).T.tolist()
+        with self.parts.timed("agreement"):
+            loss_of_ranks, finite, *counts = gather_rows(row[None]).T.tolist()
         replaced, *columns = [[int(value) for value in column] for column in counts]
         mean_loss = sum(loss_of_ranks) / len(loss_of_ranks)
         return mean_loss, all(finite), RankFlags.of_all(columns), sum(replaced)
@@ -144,7 +153,7 @@ class Learner:
         """Return the teacher's embeddings of a batch; none where nothing is distilled."""
         if not self.config.loss.distills:
             return NOTHING_TAUGHT
-        with self.autocast():
+        with self.parts.timed("forward"), self.autocast():
             return self.teacher.global_views(batch.global_crops, batch.tokens, batch.lengths)
 
     def update(self, momentum: float) -> None:
@@ -163,8 +172,9 @@ class Learner:
         parts = batch.split(min(self.machine.micro_batches, len(batch)))
         if len(parts) > 1:
             return self.backward_in_parts(parts, teacher)
-        losses = self.loss(self.views(self.replica, batch), teacher)
-        torch.autograd.backward(self.scaler.scale(losses.total))
+        losses = self.compute_loss(self.views(self.replica, batch), teacher)
+        with self.parts.timed_backward():
+            torch.autograd.backward(self.scaler.scale(losses.total))
         return losses
 
     def backward_in_parts(self, parts: list[Batch], teacher: TeacherViews) -> Losses:
@@ -179,20 +189,28 @@ class Learner:
         with torch.no_grad():
             views = [self.views(self.student, part) for part in parts]
         cached = join_micro_batches(views)
-        losses = self.loss(cached, teacher)
-        torch.autograd.backward(self.scaler.scale(losses.total))
+        losses = self.compute_loss(cached, teacher)
+        with self.parts.timed("loss"):
+            torch.autograd.backward(self.scaler.scale(losses.total))
         start = 0
         for i, part in enumerate(parts):
             is_last = i == len(parts) - 1
             stop = start + len(part)
             with nullcontext() if is_last else self.unsynchronised():
-                backpropagate_micro_batch(self.views(self.replica, part), cached, slice(start, stop), is_last)
+                views_again = self.views(self.replica, part)
+                with self.parts.timed_backward():
+                    backpropagate_micro_batch(views_again, cached, slice(start, stop), is_last)
             start = stop
         return losses
 
+    def compute_loss(self, student: StudentViews, teacher: TeacherViews) -> Losses:
+        """Return the loss of all ranks' views."""
+        with self.parts.timed("loss"):
+            return self.loss(student, teacher)
+
     def views(self, model: nn.Module, batch: Batch) -> StudentViews:
         """Return the student's embeddings of a batch, under autocast."""
-        with self.autocast():
+        with self.parts.timed("forward"), self.autocast():
             views: StudentViews = model(batch.global_crops, batch.local_crops, batch.tokens, batch.lengths)
         return views
 
@@ -235,6 +253,15 @@ def replicate(student: Cosmos, process: ProcessRank) -> nn.Module:
     return DistributedDataParallel(
         student, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
     )
+
+
+def note_last_gradients(student: Cosmos, parts: StepParts) -> None:
+    """Have the clock note the gradients of what a tower begins with: the last ones of a backward pass."""
+    visual = student.visual
+    image = visual.conv1.weight, visual.class_embedding, visual.positional_embedding
+    for parameter in (*image, student.token_embedding.weight, student.positional_embedding):
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda _: parts.note_gradient())
 
 
 def explaining_memory_errors() -> AbstractContextManager[None]:

@@ -1,16 +1,15 @@
 """The training loop: from the step at which a run stands to its last one."""
 
 import logging
-import math
+import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from cosmos.config.machine import Machine
@@ -19,24 +18,23 @@ from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.batch import Batch
 from cosmos.data.readable import DELETE, DamageLimit, name_damage, sample_problems
 from cosmos.data.shards.damage import SampleDamage
-from cosmos.distributed.device_memory import forget_peak_memory, peak_memory
-from cosmos.distributed.exchange import max_over_ranks, mean_over_ranks, on_first_rank
+from cosmos.distributed.device_memory import forget_peak_memory
+from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.errors import DamagedDataError, DivergedError, Interrupted
 from cosmos.model.cosmos import Cosmos
-from cosmos.model.loss import Losses
-from cosmos.model.teacher import teacher_distance
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
-from cosmos.run.metrics import MetricsWriter
+from cosmos.run.step_trace import TracedSession
 from cosmos.training import schedules
 from cosmos.training.checkpoint import training_content
 from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
 from cosmos.training.feed import BatchFeed
-from cosmos.training.flops import peak_flops
 from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
 from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import StopRequest, stop_on_signals
+from cosmos.training.speed import device_name, finish_stretch, learner_metrics, measure_speed
 from cosmos.training.step import Learner, RankFlags, StepResult, explaining_memory_errors
+from cosmos.training.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +74,8 @@ class Trainer:
     stopwatch: Stopwatch = field(init=False)
 
     def __post_init__(self) -> None:
-        self.stopwatch = Stopwatch(self.state.counters, self.learner.process.world_size)
+        process = self.learner.process
+        self.stopwatch = Stopwatch(self.state.counters, process.world_size, self.learner.parts)
 
     @property
     def run(self) -> RunDir:
@@ -103,9 +102,10 @@ class Trainer:
         DamagedDataError past the limit of damaged samples. What a rank meets as it reads data is raised on
         all of them, when the steps taken are saved.
         """
-        metrics = self.open_metrics()
+        log = self.open_log()
         forget_peak_memory(self.learner.process.device)
         self.stopwatch.restart()
+        self.learner.parts.restart(self.step)
         with (
             stop_on_signals() as stop,
             self.progress_bar() as bar,
@@ -113,24 +113,25 @@ class Trainer:
             self.writer.finishing(),
         ):
             task = bar.add_task("pretrain", total=self.plan.total_steps, completed=self.step, loss="")
-            feed = BatchFeed(batches, stop, self.stopwatch)
+            feed = BatchFeed(batches, stop, self.learner.parts)
             feed.fetch()
             self.heed(self.learner.agree_on_flags(self.raise_flags(feed)), feed)
             if self.owes_evaluation:  # a save comes before its step's evaluation
-                self.measure_step(metrics, stop, feed)
+                self.measure_step(log, stop, feed)
             while batch := feed.batch:
                 result = self.take_step(batch, feed)
                 self.prepare_saves()
                 bar.update(task, completed=self.step, loss=f"loss {format_number(result.mean_loss)}")
-                self.report(metrics, result, len(batch))
+                self.report(log, result, len(batch))
                 self.estimate_time()
                 if self.is_save_due(result):
                     self.begin_save()
                 self.heed(result.flags, feed)
                 if self.owes_evaluation:
-                    self.measure_step(metrics, stop, feed)
+                    self.measure_step(log, stop, feed)
             self.save()
-            self.settle_evaluations(metrics, stop)
+            self.settle_evaluations(log, stop)
+            log.log_stretch(finish_stretch(self.learner))
         return self.run.checkpoint(self.step)
 
     def evaluating_beside(self, stop: StopRequest) -> AbstractContextManager[None]:
@@ -139,17 +140,12 @@ class Trainer:
             return nullcontext()
         return self.queue.following(self.step, lambda: bool(stop.signal))
 
-    def open_metrics(self) -> MetricsWriter:
-        """Return the writer of the run's metrics, which the first rank uses, and drop lines of later steps.
-
-        Raises SupersededError where another process took over: its lines must not be dropped.
-        """
-
-        def open_file() -> MetricsWriter:
-            with self.lease.writing():
-                return MetricsWriter(self.run.metrics, self.step)
-
-        return on_first_rank(open_file)
+    def open_log(self) -> TrainingLog:
+        """Open the log of metrics and steps' times; raises as `TrainingLog.open`."""
+        process = self.learner.process
+        hosts, device = on_every_rank(socket.gethostname), device_name(process.device)
+        session = TracedSession(self.step, tuple(hosts), device, self.machine.workers)
+        return TrainingLog.open(self.lease, self.queue, self.plan, session)
 
     def raise_flags(self, feed: BatchFeed) -> RankFlags:
         """Return the events on this rank that all ranks must learn of."""
@@ -222,16 +218,34 @@ class Trainer:
         total, params = self.plan.total_steps, self.learner.params
         return schedules.learning_rate(step, total, params), schedules.momentum(step, total, params)
 
-    def report(self, metrics: MetricsWriter, result: StepResult, num_samples: int) -> None:
+    def report(self, log: TrainingLog, result: StepResult, num_samples: int) -> None:
         """Log a line of metrics where one is due; this rank had `num_samples` of the batch."""
         total = self.plan.total_steps
         if self.step < total and self.step % self.learner.params.log_every_steps:
             return
-        line = self.metrics_line(result, num_samples)
-        self.log_line(metrics, line)
+        with self.learner.parts.timed("logging"):
+            state = learner_metrics(self.learner, result)  # after it, the device has finished the step
+            speed = measure_speed(self.learner, result, self.stopwatch.finish_lap(), num_samples)
+            line = self.metrics_line({**state, **speed.figures})
+            log.log_step(line, speed.stretch)
         if self.learner.process.is_first:
             loss, rate = format_number(line["loss"]), format_number(line["samples_per_second"])
             logger.info("step %d of %d: loss %s, %s samples/s", self.step, total, loss, rate)
+
+    def metrics_line(self, measured: Mapping[str, float]) -> dict[str, Any]:
+        """Return the line of metrics of this step, with what was measured of it."""
+        learning_rate, momentum = self.scheduled(self.step - 1)
+        return {
+            "step": self.step,
+            "epoch": self.step / self.plan.steps_per_epoch,
+            "samples": self.step * self.learner.params.batch_size,
+            **measured,
+            "learning_rate": learning_rate,
+            "momentum": momentum,
+            **asdict(self.state.counters),
+            "samples_listed": self.limit.num_samples,
+            "samples_used": self.limit.num_used(self.state.counters.damaged_samples),
+        }
 
     def estimate_time(self) -> None:
         """Log, once enough steps were taken, an estimate of the time that the rest takes."""
@@ -239,89 +253,32 @@ class Trainer:
         if self.stopwatch.measure_pace() and left and is_first:
             logger.info(self.stopwatch.pace.describe(left))
 
-    def log_line(self, metrics: MetricsWriter, line: dict[str, Any]) -> None:
-        """Append a line of metrics from the first rank; raise SupersededError where the lease is lost."""
-        on_first_rank(lambda: self.append(metrics, line))
-
-    def append(self, metrics: MetricsWriter, *lines: dict[str, Any]) -> None:
-        """Append lines of metrics, after the figures that were measured beside training meanwhile."""
-        with self.lease.writing():
-            self.queue.hand_over(lambda measured: metrics.log(self.evaluation_line(measured)))
-            for line in lines:
-                metrics.log(line)
-
-    def evaluation_line(self, measured: StepFigures) -> dict[str, Any]:
-        """Return the line of metrics with the figures of a step's models."""
-        epoch = self.plan.epoch(measured.step)
-        return {"step": measured.step, "epoch": epoch, "evaluation": measured.figures}
-
-    def measure_step(self, metrics: MetricsWriter, stop: StopRequest, feed: BatchFeed) -> None:
+    def measure_step(self, log: TrainingLog, stop: StopRequest, feed: BatchFeed) -> None:
         """Evaluate the models of this step: beside training or, where that waits or has ended, here."""
         if not self.queue.is_used or feed.batch is None:
-            self.evaluate_models(metrics, stop)
+            self.evaluate_models(log, stop)
         elif self.learner.process.is_first:
             self.writer.then(partial(self.queue.add, self.run.checkpoint(self.step)))
         self.owes_evaluation = False
 
-    def evaluate_models(self, metrics: MetricsWriter, stop: StopRequest) -> None:
+    def evaluate_models(self, log: TrainingLog, stop: StopRequest) -> None:
         """Evaluate student and teacher, all ranks together, and log the figures, once the step is on disk."""
         self.finish_save()
         message = f"stopped in the evaluation after step {self.step}, which is saved"
-        with self.stopwatch.paused(), stop.obeyed_at_once(message):
+        with self.stopwatch.paused("evaluating"), stop.obeyed_at_once(message):
             figures = self.evaluate({"student": self.learner.student, "teacher": self.learner.teacher})
-        self.settle_evaluations(metrics, stop)  # so that figures are logged in the order of their steps
-        self.log_line(metrics, self.evaluation_line(StepFigures(self.step, {**figures})))
+        self.settle_evaluations(log, stop)  # so that figures are logged in the order of their steps
+        log.log_line(log.evaluation_line(StepFigures(self.step, {**figures})))
 
-    def settle_evaluations(self, metrics: MetricsWriter, stop: StopRequest) -> None:
+    def settle_evaluations(self, log: TrainingLog, stop: StopRequest) -> None:
         """Log the figures of the evaluations that are left beside training, for which a while is waited."""
         if on_first_rank(lambda: bool(self.run.unevaluated_checkpoints)):
             message = (
                 f"stopped after step {self.step}, which is saved, with an evaluation beside training left"
             )
-            with self.stopwatch.paused(), stop.obeyed_at_once(message):
-                on_first_rank(lambda: self.queue.settle(lambda: self.append(metrics)))
+            with self.stopwatch.paused("evaluating"), stop.obeyed_at_once(message):
+                on_first_rank(lambda: self.queue.settle(log.append))
         self.has_waiting = False
-
-    def metrics_line(self, result: StepResult, num_samples: int) -> dict[str, Any]:
-        """Return the values of a line of metrics.jsonl, averaged over the ranks where they differ."""
-        learner = self.learner
-        learning_rate, momentum = self.scheduled(self.step - 1)
-        state = {
-            "logit_scale": learner.student.logit_scale.exp().item(),
-            "distill_logit_scale": learner.student.distill_logit_scale.exp().item(),
-            "learning_rate": learning_rate,
-            "momentum": momentum,
-            "grad_norm": result.grad_norm.item(),
-            "teacher_distance": teacher_distance(learner.teacher, learner.student),
-        }
-        memory = torch.tensor(peak_memory(learner.process.device), device=learner.process.device)
-        return {
-            "step": self.step,
-            "epoch": self.step / self.plan.steps_per_epoch,
-            "samples": self.step * learner.params.batch_size,
-            **mean_losses(result.losses),
-            "loss": result.mean_loss,
-            **state,
-            **self.speeds(result, num_samples),
-            **asdict(self.state.counters),
-            "device_memory": max_over_ranks(memory).item(),
-            "samples_listed": self.limit.num_samples,
-            "samples_used": self.limit.num_used(self.state.counters.damaged_samples),
-        }
-
-    def speeds(self, result: StepResult, num_samples: int) -> dict[str, float]:
-        """Return speeds since the line before, now that the device has finished the step."""
-        process, lap = self.learner.process, self.stopwatch.finish_lap()
-        peak = peak_flops(process.device, self.learner.params.precision)
-        of_rank = [lap.waited / lap.seconds, result.flops / num_samples, lap.flops / lap.seconds / peak]
-        row = torch.tensor(of_rank, dtype=torch.float64, device=process.device)
-        waited, flops, mfu = mean_over_ranks(row).tolist()
-        return {
-            "samples_per_second": lap.num_batches * num_samples * process.world_size / lap.seconds,
-            "data_wait": waited,
-            "flops_per_sample": flops,
-            **({} if math.isnan(mfu) else {"mfu": mfu}),
-        }
 
     def is_late(self) -> bool:
         """Return True when the machine's interval between checkpoints is over by this rank's clock."""
@@ -357,7 +314,7 @@ class Trainer:
             if not self.is_saved():
                 self.writer.begin(self.checkpoint_content())
 
-        with self.stopwatch.paused():
+        with self.stopwatch.paused("saving"):
             on_first_rank(begin)
         self.saved_at, self.saved_step = time.monotonic(), self.step
 
@@ -372,7 +329,7 @@ class Trainer:
 
     def finish_save(self) -> None:
         """Wait, on all ranks, until the newest checkpoint is on disk; raise the error that stopped it."""
-        with self.stopwatch.paused():
+        with self.stopwatch.paused("saving"):
             on_first_rank(self.writer.finish)
 
     def progress_bar(self) -> ProgressBar:
@@ -385,12 +342,3 @@ class Trainer:
             TimeRemainingColumn(),
             is_shown=self.learner.process.is_first,
         )
-
-
-def mean_losses(losses: Losses) -> dict[str, float]:
-    """Return the loss and its terms, averaged over the ranks, by the names of their metrics."""
-    names = {"total": "loss", "contrastive": "contrastive", "distill": "distill"}
-    return {
-        names.get(term, f"distill_{term}"): mean_over_ranks(value).item()
-        for term, value in vars(losses).items()
-    }

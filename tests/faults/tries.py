@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from cosmos.config.figures import TIME_SHARES
 from tests.faults.commands import Ended, Running, start
 from tests.faults.world import LAST_STEP, World
 
@@ -18,7 +19,18 @@ STATUSES = {0, 1, 2, 74, 75}
 
 TINY_RUN = ("--experiment", "tiny", "--run")
 
-CLOCKS = {"seconds", "device_seconds", "device_memory", "samples_per_second", "data_wait", "mfu"}
+CLOCKS = {
+    *(
+        "seconds",
+        "device_seconds",
+        "device_memory",
+        "samples_per_second",
+        "data_wait",
+        "flops_per_second",
+        "mfu",
+    ),
+    *(metric.name for metric in TIME_SHARES.values()),
+}
 """Values of a line of metrics that differ between machines and sessions: times and memory."""
 
 

@@ -72,10 +72,11 @@ def test_the_peak_is_known_of_listed_gpus_alone(
 def test_mfu_is_the_share_of_the_peak_of_a_device_that_has_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmos.training.trainer.peak_flops", lambda device, precision: 1e9)
+    monkeypatch.setattr("cosmos.training.speed.peak_flops", lambda device, precision: 1e9)
     make_trainer(tmp_path, params(log_every_steps=2)).train(batches(0, 2))
     (line,) = read_metrics(tmp_path / "metrics.jsonl")
     flops = [make_learner(params(), Machine()).step(batch, 1e-3, 0.9).flops for batch in batches(0, 2)]
     assert line["flops_per_sample"] == flops[1] / 8
     seconds = 2 * 8 / line["samples_per_second"]
+    assert line["flops_per_second"] == pytest.approx(sum(flops) / seconds)
     assert line["mfu"] == pytest.approx(sum(flops) / seconds / 1e9)

@@ -3,6 +3,7 @@ import time
 import pytest
 
 from cosmos.config.params import PretrainParams
+from cosmos.config.training_parts import TRAINING_PARTS
 from cosmos.training.progress import (
     Counters,
     PaceEstimate,
@@ -12,16 +13,20 @@ from cosmos.training.progress import (
     describe_plan,
     plan_warnings,
 )
+from cosmos.training.step_parts import HostStamps, StepParts
 
 
 def test_each_second_counts_once_and_for_every_process_that_trained_then() -> None:
     counters = Counters(seconds=10.0, device_seconds=80.0)  # saved by eight
     started = time.perf_counter()
-    watch = Stopwatch(counters, num_ranks=2)
-    with watch.paused():
+    parts = StepParts(HostStamps())
+    watch = Stopwatch(counters, 2, parts)
+    with watch.paused("saving"):
         time.sleep(0.05)
     passed = watch.finish_lap().seconds
     assert 0 < passed <= time.perf_counter() - started - 0.05
+    parts.read()
+    assert parts.times.finish_stretch().sums[TRAINING_PARTS.index("saving")] >= 0.05
     assert counters.seconds == pytest.approx(10 + passed)
     assert counters.device_seconds == pytest.approx(80 + 2 * passed)
 

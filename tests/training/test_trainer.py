@@ -29,6 +29,7 @@ from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
+from cosmos.run.step_trace import StepTrace
 from cosmos.training.opening import open_training
 from cosmos.training.progress import StepPlan
 from cosmos.training.trainer import ModelEvaluation
@@ -325,6 +326,11 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
     assert line["device_seconds"] == pytest.approx(2 * line["seconds"])
     assert isinstance(line["device_memory"], int)
     assert (line["damaged_samples"], line["samples_used"], line["samples_listed"]) == (2, 28, 30)
+    (session,) = StepTrace.of(tmp_path / "run" / "timing.jsonl").sessions
+    (stretch,) = session.stretches
+    assert (stretch.num_ranks, len(session.session.hosts), stretch.steps) == (2, 2, 2)
+    assert {"forward", "loss", "backward", "gradients", "agreement", "update"} <= stretch.seconds.keys()
+    assert all(min(stretch.seconds[part]) > 0 for part in ("forward", "gradients", "agreement"))
 
 
 def test_the_clock_of_the_machine_makes_checkpoints_due(tmp_path: Path) -> None:
