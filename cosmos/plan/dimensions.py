@@ -102,17 +102,22 @@ class ModelDimensions:
         return 4 * self.embed_dim**2 + 8 * self.embed_dim
 
     @property
-    def image_parameters(self) -> int:
-        """Number of parameters of the image tower: class, positions, patches, norms, blocks, projection."""
-        tower, tokens = self.image, self.image_tokens(self.image_size)
-        blocks = tower.layers * tower.block_parameters
-        return blocks + self.patch_weights + tower.width * (1 + tokens + 4 + self.embed_dim)
+    def image_inputs(self) -> int:
+        """Number of parameters in front of the image tower's blocks: class, positions, patches and a norm."""
+        return self.patch_weights + self.image.width * (1 + self.image_tokens(self.image_size) + 2)
 
     @property
-    def text_parameters(self) -> int:
-        """Number of parameters of the text tower: vocabulary, positions, norm, blocks, projection."""
-        tower, rows = self.text, self.vocab_size + self.context_length
-        return tower.layers * tower.block_parameters + tower.width * (rows + 2 + self.embed_dim)
+    def text_inputs(self) -> int:
+        """Number of parameters in front of the text tower's blocks: vocabulary and positions."""
+        return self.text.width * (self.vocab_size + self.context_length)
+
+    @property
+    def towers_parameters(self) -> int:
+        """Number of parameters of both towers: inputs, blocks, last norms and projections."""
+        blocks = sum(
+            t.layers * t.block_parameters + t.width * (2 + self.embed_dim) for t in (self.image, self.text)
+        )
+        return self.image_inputs + self.text_inputs + blocks
 
     @property
     def pools_parameters(self) -> int:
@@ -123,7 +128,7 @@ class ModelDimensions:
     def num_parameters(self) -> int:
         """Number of parameters of a model, used by the objective or not."""
         scales = 2 + self.has_bias
-        return self.image_parameters + self.text_parameters + self.pools_parameters + scales
+        return self.towers_parameters + self.pools_parameters + scales
 
     @property
     def num_trained(self) -> int:
