@@ -36,7 +36,7 @@ class SweepCommand(Command):
             from cosmos.search.terminal_tables import print_search_space
 
             if not self.as_json:
-                print_search_space(sweep, self.trials or sweep.file.trials)
+                print_search_space(sweep, machine, self.trials or sweep.file.trials)
             self.print_json(sweep.dump())
             return
         from cosmos.search.sweep_run import prepare_sweep_run

@@ -1,7 +1,8 @@
 """Studies of Optuna: sampler, pruner, the values of trials, importances of the parameters."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from cosmos.config.params import Params
 from cosmos.config.sweep import Objective, PrunerSettings, SamplerSettings, Sweep
 from cosmos.search.objectives import intermediate_value
 
@@ -39,6 +41,14 @@ def make_sampler(sweep: Sweep, number: int) -> BaseSampler:
         "random": lambda: RandomSampler(seed=seed),
     }
     return makers[settings.name]()
+
+
+def draw_params(sweep: Sweep, number: int) -> Iterator[Params]:
+    """Yield the parameters of trials drawn at random, the same each time, without impossible ones."""
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    for _ in range(number):
+        with suppress(ValueError):
+            yield sweep.params(sweep.suggest(study.ask()), 0)
 
 
 def make_pruner(settings: PrunerSettings) -> BasePruner:

@@ -27,6 +27,8 @@ from cosmos.search.objectives import check_objectives
 from cosmos.search.study import parameter_importances
 from cosmos.search.study_of_records import study_of_records
 from cosmos.search.study_storage import open_study, storage_errors_explained
+from cosmos.search.trial_fit import requested_gpu
+from cosmos.search.trial_forecast import describe_forecast
 from cosmos.search.trial_jobs import TrialJobs
 from cosmos.stages.run_opening import read_dataset_version
 
@@ -47,9 +49,11 @@ class SweepRun:
     """trials of earlier sweeps to begin with"""
 
     def introduction(self) -> str:
-        """Return lines on a sweep's directory, base, data and first trials, and on what sweep it is not."""
+        """Return lines on a sweep's directory, base, data, time, first trials, and what sweep it is not."""
         head = f"{self.folder.path}: {describe_origin(self.sweep)}; {self.parallel} at a time"
-        lines = [head, *describe_earlier(self.earlier), explain_new_sweep(self.sweep, self.folder)]
+        forecast = describe_forecast(self.sweep, self.machine, self.num_trials)
+        new = explain_new_sweep(self.sweep, self.folder)
+        lines = [head, forecast, *describe_earlier(self.earlier), new]
         return "\n".join(filter(None, lines))
 
     def trials(self) -> Iterator[TrialRecord]:
@@ -101,6 +105,7 @@ def prepare_sweep_run(
     dataset = read_dataset_of_sweep(sweep, machine)
     batch_per_rank(sweep.base.pretrain.batch_size, request.num_ranks)
     sweep = replace(sweep, data=dataset.sha256)
+    gpu = requested_gpu(request, machine) if machine.slurm.gpu_kind else None
     cluster = sweep_cluster(machine)
     if cluster == "slurm":
         at_a_time = parallel or request.array_parallelism
@@ -112,7 +117,7 @@ def prepare_sweep_run(
         sweep,
         folder,
         machine,
-        TrialJobs(trial_machine(machine, request), cluster, request, tuple(sweep.suites), dataset),
+        TrialJobs(trial_machine(machine, request), cluster, request, tuple(sweep.suites), dataset, gpu=gpu),
         at_a_time,
         num_trials or sweep.file.trials,
         read_earlier_trials(sweep, folder, like),

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 from cosmos.config.identity import flatten_sections
+from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.printable_text import printable
 from cosmos.config.search_space import CategoricalChoices, Distribution, IntegerRange, LogOneMinusRange
@@ -18,13 +19,14 @@ from cosmos.run.statistics.intervals import LEVEL_TEXT
 from cosmos.run.sweep_directory import TrialRecord
 from cosmos.search.conclusion import SweepConclusion
 from cosmos.search.study import Importances
+from cosmos.search.trial_forecast import describe_forecast
 
 MAX_CANDIDATES = 10
 """Largest number of configurations that the table of a conclusion shows."""
 
 
-def print_search_space(sweep: Sweep, trials: int) -> None:
-    """Print the search space and objectives of a sweep, and its budget with this number of trials."""
+def print_search_space(sweep: Sweep, machine: Machine, trials: int) -> None:
+    """Print the search space and objectives of a sweep, and the budget and time of this number of trials."""
     base = flatten_sections(sweep.base.model_dump(mode="json"))
     table = Table("parameter", "searched", "where", "base", box=box.SIMPLE_HEAD)
     for path, distribution in sweep.file.space.items():
@@ -44,6 +46,8 @@ def print_search_space(sweep: Sweep, trials: int) -> None:
         f"{goals}\n{trials} trials of {sweep.base.pretrain.epochs} epochs; sampler {file.sampler.name}, "
         f"pruner {file.pruner.name}; {file.repeats.seeds} further seeds of the best {file.repeats.best}",
     )
+    if forecast := describe_forecast(sweep, machine, trials):
+        console.print(forecast, soft_wrap=True)
 
 
 def describe_limits(sweep: Sweep) -> str:

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from cosmos.config.evaluate_params import SuiteName
+from cosmos.config.gpus import Gpu
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, DamagedDataError, DivergedError, InputError, TransientError
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    DivergedError,
+    InputError,
+    OutOfMemoryError,
+    TransientError,
+)
 from cosmos.launch import slurm
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallFailure
@@ -18,6 +26,7 @@ from cosmos.launch.submission import JobSpec, Submission, submission_lock, submi
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir
+from cosmos.search.trial_fit import refuse_unfit_trial
 from cosmos.stages.evaluation_result import EvaluationResult
 from cosmos.stages.jobs import attachable_job, end_evaluation, end_submission
 from cosmos.stages.run_opening import open_submitted_run
@@ -132,9 +141,13 @@ class TrialJobs:
     suites: tuple[SuiteName, ...]
     dataset: DatasetVersion
     """data of all trials"""
+    gpu: Gpu | None = None
+    """kind of GPU of the jobs by the settings of the machine; None: not known, so that none is refused"""
     watchers: dict[Path, SubmissionWatcher] = field(default_factory=dict)
     ended: dict[Path, CallFailure] = field(default_factory=dict)
     """failures of the jobs of trials that died"""
+    refused: dict[Path, TrialJobState] = field(default_factory=dict)
+    """states of trials that do not fit on the GPU, and were not submitted"""
 
     @property
     def num_ranks(self) -> int:
@@ -144,10 +157,13 @@ class TrialJobs:
     def start(self, run: RunDir, params: Params, until: int) -> TrialJobState:
         """Start a trial, unless its job is alive or has finished, and return its state.
 
-        InputError where the data has changed since the sweep began or the cluster refuses the job,
-        TransientError where it does not answer.
+        One that does not fit on the GPU is dead at once. InputError where the data has changed since the
+        sweep began or the cluster refuses the job, TransientError where it does not answer.
         """
         open_submitted_run(params, self.machine, run.path, self.dataset)
+        if self.gpu and (reason := refuse_unfit_trial(params, self.machine, self.request, self.gpu)):
+            self.refused[run.path] = TrialJobState("dead", reason=reason, error=OutOfMemoryError)
+            return self.state(run)
         if self.cluster == "slurm":
             wait_for_slurm()
         call = TrialCall(params, self.machine, run.path, self.suites, self.dataset, until)
@@ -159,6 +175,8 @@ class TrialJobs:
 
     def state(self, run: RunDir) -> TrialJobState:
         """Return the state of a trial; one whose scheduler does not answer is taken to run."""
+        if refused := self.refused.get(run.path):
+            return refused
         watcher = self.watchers[run.path]
         job, attempts = watcher.submission.job_id, count_submissions(run)
         if not watcher.has_ended():

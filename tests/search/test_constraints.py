@@ -60,7 +60,7 @@ def test_a_trial_beyond_a_limit_is_marked_everywhere_and_neither_wins_nor_is_rep
     entries = json.loads(json.dumps(conclusion.as_json()))["candidates"]
     assert [bool(entry["breaches"]) for entry in entries] == [False] * len(kept) + [True] * len(broken)
     print_conclusion(conclusion, lead.sweep)
-    print_search_space(lead.sweep, 8)
+    print_search_space(lead.sweep, Machine(), 8)
     output = " ".join(capsys.readouterr().out.split())
     assert f"! breaks a constraint: {LIMIT}: " in output
     assert f"within {LIMIT}" in output
