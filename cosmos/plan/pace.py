@@ -6,6 +6,7 @@ from typing import Literal
 from cosmos.config.section import Precision
 from cosmos.plan.compute import SampleFlops
 from cosmos.plan.loading import LoadingPlan
+from cosmos.plan.traffic import StepTraffic
 from cosmos.plan.workload import Span, Workload
 
 UTILISATION: dict[Precision, Span] = {
@@ -33,7 +34,7 @@ class StepTime:
     seconds: Span
     arithmetic: Span
     exchange: Span
-    """seconds for which the links are busy; the gradients' part overlaps with the backward pass"""
+    """seconds for which a rank waits for its exchanges: what the backward pass hides is left out"""
     loading: Span
     limited_by: Limit
     """part that takes longest in the middle of the intervals"""
@@ -43,14 +44,14 @@ class StepTime:
 
 
 def plan_step_time(
-    workload: Workload, flops: SampleFlops, loading: LoadingPlan, exchange: Span
+    workload: Workload, flops: SampleFlops, loading: LoadingPlan, traffic: StepTraffic
 ) -> StepTime | None:
     """Return the time of a step; None where neither the peak nor a measured speed is known."""
     arithmetic = arithmetic_seconds(workload, flops)
     if arithmetic is None:
         return None
-    busy = Span(max(arithmetic.low, exchange.low), arithmetic.high + exchange.high)
-    views = loading.step_seconds
+    exchange = traffic.exposed_seconds(last_backward_pass(workload, flops, arithmetic))
+    busy, views = arithmetic.plus(exchange), loading.step_seconds
     seconds = busy.at_least(views) if workload.workers else busy.plus(views)
     parts: dict[Limit, Span] = {"arithmetic": arithmetic, "links": exchange, "loading": views}
     return StepTime(
@@ -62,6 +63,15 @@ def plan_step_time(
         utilisation=None if workload.measured else UTILISATION[workload.params.pretrain.precision],
         source=workload.measured.source if workload.measured else UTILISATION_SOURCE,
     )
+
+
+def last_backward_pass(workload: Workload, flops: SampleFlops, arithmetic: Span) -> Span:
+    """Return the seconds of the last micro-batch's backward pass, beside which gradients are exchanged.
+
+    Of the student's operations, two thirds are those of the backward pass.
+    """
+    backward = 2 / 3 * (flops.image + flops.text + flops.pools) / flops.computed
+    return arithmetic.times(backward / min(workload.micro_batches, workload.batch_per_rank))
 
 
 def arithmetic_seconds(workload: Workload, flops: SampleFlops) -> Span | None:

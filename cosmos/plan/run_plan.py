@@ -7,7 +7,9 @@ from cosmos.plan.compute import SampleFlops, sample_flops
 from cosmos.plan.disk import DiskPlan, plan_disk
 from cosmos.plan.energy import EnergyPlan, plan_energy
 from cosmos.plan.loading import LoadingPlan, plan_loading
+from cosmos.plan.memory import MemoryRemedy, StepMemory, memory_remedies, step_memory
 from cosmos.plan.pace import StepTime, plan_step_time
+from cosmos.plan.traffic import StepTraffic, step_traffic
 from cosmos.plan.workload import Span, Workload
 
 
@@ -72,6 +74,12 @@ class RunPlan:
     """floating-point operations for each sample"""
     total_flops: float
     """floating-point operations of the run, as training logs them"""
+    memory: StepMemory
+    """memory of a rank at the peak of a step"""
+    remedies: tuple[MemoryRemedy, ...]
+    """workloads that fit on the GPU, where this one does not"""
+    traffic: StepTraffic
+    """exchanges of a step"""
     loading: LoadingPlan
     disk: DiskPlan
     time: RunTime | None
@@ -84,12 +92,15 @@ class RunPlan:
 def plan_run(workload: Workload) -> RunPlan:
     """Return the plan of a workload. Raises InputError for an architecture that is no plain ViT."""
     steps = StepCounts.of(workload.data.num_samples, workload.params.pretrain)
-    flops, loading = sample_flops(workload), plan_loading(workload)
-    time = plan_time(workload, steps, flops, loading)
+    flops, traffic, loading = sample_flops(workload), step_traffic(workload), plan_loading(workload)
+    time = plan_time(workload, steps, loading, plan_step_time(workload, flops, loading, traffic))
     return RunPlan(
         steps,
         flops,
         total_flops=flops.logged * steps.samples_seen,
+        memory=step_memory(workload),
+        remedies=memory_remedies(workload),
+        traffic=traffic,
         loading=loading,
         disk=plan_disk(workload, steps.total),
         time=time,
@@ -99,15 +110,14 @@ def plan_run(workload: Workload) -> RunPlan:
 
 
 def plan_time(
-    workload: Workload, steps: StepCounts, flops: SampleFlops, loading: LoadingPlan
+    workload: Workload, steps: StepCounts, loading: LoadingPlan, step: StepTime | None
 ) -> RunTime | None:
-    """Return the time of a run; None where the speed of its device is not known."""
-    step = plan_step_time(workload, flops, loading, exchange=Span.of(0.0))
+    """Return the time of a run by that of a step; None where that is not known."""
     if step is None:
         return None
     hours, batch = step.seconds.times(steps.total / SECONDS_PER_HOUR), workload.params.pretrain.batch_size
     samples = Span(batch / step.seconds.high, batch / step.seconds.low)
-    busy = Span(max(step.arithmetic.low, step.exchange.low), step.arithmetic.high + step.exchange.high)
+    busy = step.arithmetic.plus(step.exchange)
     work = loading.view_seconds.times(workload.batch_per_rank)
     return RunTime(
         step,
