@@ -63,7 +63,7 @@ def calibrate(workload: Workload, machine: Machine) -> MeasuredSpeed:
     InputError where the plan is of another device, and OutOfMemoryError where a single sample does not fit.
     """
     device = pick_device(machine.device)
-    refuse_other_device(workload, device)
+    refuse_other_device(workload, machine, device)
     seconds, samples_from = measure_views(workload, machine)
     ranks_here = workload.ranks_per_node if device.type == "cpu" else 1
     with computing_threads(machine.threads or (usable_cores() // ranks_here if ranks_here > 1 else 0)):
@@ -80,13 +80,13 @@ def calibrate(workload: Workload, machine: Machine) -> MeasuredSpeed:
     )
 
 
-def refuse_other_device(workload: Workload, device: torch.device) -> None:
+def refuse_other_device(workload: Workload, machine: Machine, device: torch.device) -> None:
     """Raise InputError unless a device is of the kind that a workload is planned for."""
     here = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     if workload.gpu is None and not here:
         return
-    if workload.gpu is None or gpu_of_name(here) != workload.gpu:
-        planned = workload.gpu.names[0] if workload.gpu else "a CPU"
+    if workload.gpu is None or gpu_of_name(here, machine.gpus) != workload.gpu:
+        planned = workload.gpu.kind if workload.gpu else "a CPU"
         raise InputError(
             f"--calibrate: it measures {here or 'the CPU of this machine'}, and the plan is of {planned}; "
             "give the command there, or leave --calibrate out"

@@ -52,7 +52,8 @@ def plan_step_time(
         return None
     exchange = traffic.exposed_seconds(last_backward_pass(workload, flops, arithmetic))
     busy, views = arithmetic.plus(exchange), loading.step_seconds
-    seconds = busy.at_least(views) if workload.workers else busy.plus(views)
+    has_own_cores = workload.workers and workload.gpu  # a CPU that trains makes the views, too
+    seconds = busy.at_least(views) if has_own_cores else busy.plus(views)
     parts: dict[Limit, Span] = {"arithmetic": arithmetic, "links": exchange, "loading": views}
     return StepTime(
         seconds,

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cosmos.config.gpus import gpu_of_name
+from cosmos.config.gpus import GpuKinds, gpu_of_name
 from cosmos.config.section import Precision
 from cosmos.data.batch import Batch
 from cosmos.model.cosmos import NUM_GLOBAL, Cosmos
@@ -23,9 +23,12 @@ from cosmos.model.packing import GroupShape, Lengths
 from cosmos.model.towers import num_image_tokens
 
 
-def peak_flops(device: torch.device, precision: Precision) -> float:
-    """Return the FLOPs per second that a device reaches at most; NaN where they are not known."""
-    gpu = gpu_of_name(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+def peak_flops(device: torch.device, precision: Precision, own: GpuKinds | None = None) -> float:
+    """Return the FLOPs per second that a device reaches at most; NaN where they are not known.
+
+    `own`: kinds of GPU that the machine's settings add.
+    """
+    gpu = gpu_of_name(torch.cuda.get_device_name(device), own) if device.type == "cuda" else None
     return (gpu and gpu.peak_flops(precision)) or math.nan
 
 

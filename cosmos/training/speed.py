@@ -64,7 +64,8 @@ def measure_speed(learner: Learner, result: StepResult, lap: Lap, num_samples: i
 
     The device should have finished the step: what it has not counts in the next lap.
     """
-    process, peak = learner.process, peak_flops(learner.process.device, learner.params.precision)
+    process = learner.process
+    peak = peak_flops(process.device, learner.params.precision, learner.machine.gpus)
     flops_per_second = lap.flops / lap.seconds
     own = result.flops / num_samples, flops_per_second, flops_per_second / peak
     gathered, stretch = gather_times(learner, lap.num_batches, own)

@@ -77,7 +77,7 @@ def test_random_captions_have_the_lengths_of_the_data() -> None:
 def test_a_plan_of_another_device_is_not_calibrated_here() -> None:
     planned = replace(WORKLOAD, gpu=gpu_of_name("NVIDIA A100-SXM4-80GB"))
     with pytest.raises(
-        InputError, match="--calibrate: it measures the CPU of this machine, and the plan is of A100"
+        InputError, match="--calibrate: it measures the CPU of this machine, and the plan is of a100"
     ):
         calibrate(planned, Machine(device="cpu"))
 

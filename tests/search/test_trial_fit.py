@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cosmos.plan.memory import step_memory
 
 from cosmos.config.gpus import Gpu
 from cosmos.config.job_request import JobRequest
@@ -12,6 +11,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
 from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError, OutOfMemoryError
+from cosmos.plan.memory import step_memory
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.sweep_directory import SweepDir

@@ -7,6 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from cosmos.config.gpus import Gpu
 from cosmos.config.machine import Machine
 from cosmos.config.params import Distillation, LossParams
 from cosmos.data.batch import Batch
@@ -67,12 +68,15 @@ def test_the_peak_is_known_of_listed_gpus_alone(
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
     assert peak_flops(torch.device("cuda", 0), "bf16") == pytest.approx(peak, nan_ok=True)
     assert math.isnan(peak_flops(torch.device("cpu"), "bf16"))
+    own = {"x": Gpu(names=("x",), memory_gb=8, float32=1, half=2, watts=3)}
+    expected = 2e12 if name == "x" else peak
+    assert peak_flops(torch.device("cuda", 0), "bf16", own) == pytest.approx(expected, nan_ok=True)
 
 
 def test_mfu_is_the_share_of_the_peak_of_a_device_that_has_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cosmos.training.speed.peak_flops", lambda device, precision: 1e9)
+    monkeypatch.setattr("cosmos.training.speed.peak_flops", lambda device, precision, own: 1e9)
     make_trainer(tmp_path, params(log_every_steps=2)).train(batches(0, 2))
     (line,) = read_metrics(tmp_path / "metrics.jsonl")
     flops = [make_learner(params(), Machine()).step(batch, 1e-3, 0.9).flops for batch in batches(0, 2)]
