@@ -44,6 +44,9 @@ COMMANDS = {
     "compare": CommandEntry(
         "compare", "CompareCommand", "compare runs, or the trials of a sweep, side by side"
     ),
+    "forecast": CommandEntry(
+        "forecast", "ForecastCommand", "forecast where the loss and evaluations of runs end"
+    ),
     "promote": CommandEntry("runs", "PromoteCommand", "make a run's last checkpoint a model that DVC keeps"),
     "experiments": CommandEntry(
         "artefacts", "ExperimentsCommand", "list the experiments, with what they need and should score"

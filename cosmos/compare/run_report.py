@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.compare.comparison import Comparison, with_labels, with_shared_figures
+from cosmos.compare.forecasts import forecast_plots, forecast_remarks, forecast_run
 from cosmos.compare.reported_run import ReportedRun, read_reported_run
 from cosmos.compare.run_differences import RunPair
 from cosmos.compare.run_origin import origin_of_run
@@ -94,8 +95,11 @@ class RunReport:
         if self.pair:
             yield differences_section(self.pair.differences())
         yield from sample_sections(self.run, self.against, machine)
-        summary, remarks = describe_curves(self.run), list(session_remarks(self.run))
-        yield training_section([run.training for run in runs], summary, remarks)
+        forecast = forecast_run(self.run.run, machine)
+        summary = describe_curves(self.run)
+        remarks = [*session_remarks(self.run), *forecast_remarks(forecast)]
+        plots = forecast_plots(forecast)
+        yield training_section([run.training for run in runs], summary, remarks, plots)
         yield batch_section(batch_pictures(self.run, machine))
         measured = {suite: entries for suite, entries in self.run.results.items() if entries}
         if measured:

@@ -10,10 +10,13 @@ from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
 from cosmos.config.number_text import format_duration, format_number
 from cosmos.config.printable_text import is_terminal, print_text, printable
-from cosmos.registry.jobs import JobQuery, RunJob, query_jobs
+from cosmos.registry.jobs import TRAINING_STATUSES, JobQuery, RunJob, query_jobs
 from cosmos.report.terminal import Terminal
 
-COLUMNS = ("run", "kind", "state", "step", "left", "job", "samples/s", "details", "limit", "last line")
+COLUMNS = (
+    *("run", "kind", "state", "step", "left", "job", "loss"),
+    *("samples/s", "details", "limit", "last line"),
+)
 """Headings of the table of jobs; the first ones have room in any terminal."""
 
 NUM_KEPT = 3
@@ -70,7 +73,7 @@ def print_jobs(rows: Sequence[RunJob]) -> None:
 
 def job_cells(row: RunJob) -> tuple[str, ...]:
     """Return the texts of a job's row, below COLUMNS."""
-    is_training = row.status in ("running", "completing") and row.total_steps > 0
+    is_training = row.status in TRAINING_STATUSES and row.total_steps > 0
     return (
         row.run,
         row.kind,
@@ -78,6 +81,7 @@ def job_cells(row: RunJob) -> tuple[str, ...]:
         f"{row.step}/{row.total_steps}" if row.total_steps else "",
         format_duration(row.seconds_left) if is_training else "",
         row.job_id,
+        row.loss,
         format_number(row.samples_per_second) if row.samples_per_second else "",
         "; ".join(filter(None, (row.subject, row.state.removeprefix(row.status).strip()))),
         row.time_left,

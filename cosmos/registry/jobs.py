@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cosmos.config.disk_reading import find_paths
 from cosmos.config.figures import EPOCH, SAMPLES_PER_SECOND, STEP, describe_missing_data
@@ -26,6 +27,9 @@ from cosmos.registry.record import JOB_FILE, RunRecord, read_run_record
 from cosmos.run.directory import EVALUATIONS_FOLDER, RunDir
 from cosmos.run.records import describe_problem
 from cosmos.run.sweep_directory import TrialRecord
+
+if TYPE_CHECKING:
+    from cosmos.registry.run_forecast import Forecaster
 
 JobKind = Literal["pretrain", "trial", "evaluate"]
 """Kind of a job: a pretraining, that of a trial of a sweep, or an evaluation."""
@@ -41,6 +45,12 @@ JobStates = Mapping[str, Sequence[JobState]]
 
 DIGEST = re.compile("[0-9a-f]{16}")
 """Names of the records of evaluations of several runs."""
+
+TRAINING_STATUSES = frozenset(["running", "completing"])
+"""Statuses of jobs that train."""
+
+LossForecasts = Callable[[RunRecord, RunDir], str]
+"""Function that forecasts the loss of a run in words."""
 
 NONE_ASKED: JobStates = MappingProxyType({})
 """States of no job."""
@@ -76,6 +86,8 @@ class RunJob:
     """suites, checkpoints or step that an evaluation measures"""
     status: str = ""
     """state in a word: running, pending, finished, failed, ..."""
+    loss: str = ""
+    """last loss of a run that trains, and the forecast of its end with the interval"""
 
     @property
     def has_ended(self) -> bool:
@@ -134,11 +146,12 @@ def query_jobs(query: JobQuery, machine: Machine) -> tuple[list[RunJob], int]:
 def job_entries(root: Path) -> Iterator[JobEntry]:
     """Yield the jobs on record below a folder of runs: of runs, then of evaluations."""
     runs = list_runs(root)
+    foresee = loss_forecasts(runs, root)
     for record in runs:
         run = RunDir(root / record.name)
         if os.path.lexists(root / record.name / JOB_FILE):
             kind: JobKind = "trial" if os.path.lexists(run.trial) else "pretrain"
-            yield JobEntry(record.name, kind, run.job, read_job(run.job), describe_with(record, run))
+            yield JobEntry(record.name, kind, run.job, read_job(run.job), describe_with(record, run, foresee))
     for name, file in evaluation_records(root, [record.name for record in runs]):
         yield JobEntry(name, "evaluate", file, read_job(file), describe_evaluation)
 
@@ -157,11 +170,32 @@ def evaluation_records(root: Path, runs: Iterable[str]) -> Iterator[tuple[str, P
             yield f"{EVALUATIONS_FOLDER}/{file.stem}", file
 
 
-def describe_with(record: RunRecord, run: RunDir) -> Callable[[JobEntry, JobStates], RunJob]:
+def describe_with(
+    record: RunRecord, run: RunDir, foresee: LossForecasts
+) -> Callable[[JobEntry, JobStates], RunJob]:
     """Return the function that describes the job of a run of which there is this record."""
-    return lambda entry, states: replace(
-        job_of_record(record, run, entry.submission, states), kind=entry.kind
-    )
+
+    def describe(entry: JobEntry, states: JobStates) -> RunJob:
+        job = replace(job_of_record(record, run, entry.submission, states), kind=entry.kind)
+        return replace(job, loss=foresee(record, run)) if job.status in TRAINING_STATUSES else job
+
+    return describe
+
+
+def loss_forecasts(records: Sequence[RunRecord], root: Path) -> LossForecasts:
+    """Return the function that forecasts the loss of a run in words; "" where there is no forecast."""
+
+    @cache
+    def forecaster() -> "Forecaster":
+        from cosmos.registry.run_forecast import Forecaster  # late: other jobs do without numpy
+
+        return Forecaster(records, root)
+
+    def foresee(record: RunRecord, run: RunDir) -> str:
+        loss = forecaster().loss(record, run)
+        return loss.describe() if loss else ""
+
+    return foresee
 
 
 def is_name_like(name: str, pattern: str) -> bool:

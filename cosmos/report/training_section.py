@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cosmos.report.page import data_uri, render_section
+from cosmos.report.plotly import PlotlyFigure
 from cosmos.report.section import ReportSection
 from cosmos.report.training_plots import RunTraining, training_plots
 
@@ -38,9 +39,14 @@ class ShownSample:
     captions: Sequence[str]
 
 
-def training_section(runs: Sequence[RunTraining], summary: str, remarks: Sequence[str] = ()) -> ReportSection:
-    """Return the section on a run's training, and on that of another beside it."""
-    figures = training_plots(runs)
+def training_section(
+    runs: Sequence[RunTraining],
+    summary: str,
+    remarks: Sequence[str] = (),
+    forecasts: Sequence[PlotlyFigure] = (),
+) -> ReportSection:
+    """Return the section on a run's training, and on that of another beside it; forecasts come first."""
+    figures = [*forecasts, *training_plots(runs)]
     values = {"summary": summary, "remarks": remarks, "figures": figures}
     return render_section("training", "How it trained", "training.html", **values)
 

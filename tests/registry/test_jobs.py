@@ -14,6 +14,8 @@ from cosmos.registry.jobs import JobQuery
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import MetricsWriter
 from tests.registry.run_files import fail_job, make_run, record_evaluation, settle, submit, take_part
+from tests.registry.test_run_forecast import forecast
+from tests.registry.test_run_forecast import make_run as make_curve
 
 
 def test_progress_comes_from_the_index_and_a_run_that_has_not_changed_is_not_read(
@@ -176,3 +178,18 @@ def test_a_run_that_is_called_as_the_folder_of_evaluations_is_a_run(tmp_path: Pa
     run = make_run(tmp_path / "evaluations", epochs=1.0)
     (run.path / "wandb.json").write_text("{}")
     assert listed(Machine(runs_root=tmp_path)) == []
+
+
+def test_a_run_that_trains_is_listed_with_the_forecast_of_its_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = {"7": [JobState("RUNNING")], "8": [JobState("PENDING")], "9": [JobState("RUNNING")]}
+    monkeypatch.setattr(jobs, "states_of_jobs", lambda asked: states)
+    for job_id, until in {"7": 200, "8": 200, "9": 20}.items():
+        submit(make_curve(tmp_path, f"run-{job_id}", until), job_id)
+    found = {job.job_id: job for job in list_jobs(JobQuery(), 0, Machine(runs_root=tmp_path), quiet=False)}
+    loss = forecast(RunDir(tmp_path / "run-7")).loss
+    assert loss
+    assert found["7"].loss == loss.describe()
+    assert (found["8"].loss, found["9"].loss) == ("", "")
+    assert loss.describe() in capsys.readouterr().out

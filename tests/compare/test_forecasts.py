@@ -1,0 +1,94 @@
+"""`cosmos forecast`: its table, its JSON, the law over sizes, and the part of a run's page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cosmos.compare.forecasts import print_forecasts
+from cosmos.config.experiment import load_params
+from cosmos.errors import InputError
+from cosmos.plan.dimensions import model_dimensions
+from cosmos.run.directory import open_run
+from cosmos.run.metrics import MetricsWriter
+from tests.compare.compared import machine
+from tests.compare.test_run_report import page_of, plots_of, words_of
+from tests.registry.test_run_forecast import make_run
+
+
+def make_sized_run(folder: Path, name: str, width: int, samples: int, **pretrain: Any) -> None:
+    """A finished run whose loss is that of a law of its size and samples."""
+    tower = {"width": width, "layers": 2}
+    inline = {"vision": {**tower, "head_width": 8}, "text": {**tower, "heads": 4}}
+    settings = {"epochs": 1, "batch_size": 16, **pretrain}
+    params = load_params("", {"model": {"inline": inline}, "pretrain": settings})
+    run = open_run(folder / name, params)
+    loss = 1.2 + 300 * model_dimensions(params).num_parameters ** -0.4 + 20 * samples**-0.5
+    writer = MetricsWriter(run.metrics)
+    for part in range(1, 21):
+        step = part * samples // params.pretrain.batch_size // 20
+        line = {"step": step, "epoch": part / 20, "samples": step * params.pretrain.batch_size}
+        writer.log({**line, "loss": loss * (1 + (1 - part / 20) ** 2)})
+    run.checkpoints.mkdir()
+    run.checkpoint(step).touch()
+
+
+def test_runs_are_listed_with_their_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path, "on-its-way", 160)
+    make_run(tmp_path, "done", seed=1)
+    make_run(tmp_path, "begun", 20)
+    told = print_forecasts(["on-its-way", "done", "begun"], machine(tmp_path), quiet=False)
+    said = capsys.readouterr().out
+    assert "80% interval" in said
+    assert "160/400" in said
+    assert "is the end" in said
+    assert "held" in said
+    assert "begun: 20 of 400 steps are too few" in said
+    assert "intervals by the ends of 0 to 1 finished runs" in said
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert [run["run"] for run in told["runs"]] == ["on-its-way", "done", "begun"]
+    assert told["law"]["problem"].startswith("no law: 1 sizes of the model")
+
+
+def test_one_run_has_no_law_and_a_name_of_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path, "mine", 200)
+    assert print_forecasts(["mine"], machine(tmp_path), quiet=False)["law"] is None
+    assert "intervals are the usual ones" in capsys.readouterr().out
+    with pytest.raises(InputError, match="no run and no sweep"):
+        print_forecasts(["other"], machine(tmp_path), quiet=True)
+
+
+def test_a_law_over_sizes_suggests_the_next_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for width in (32, 64, 128):
+        for samples in (3200, 12800, 51200):
+            make_sized_run(tmp_path, f"w{width}-{samples}", width, samples)
+    make_sized_run(tmp_path, "large-batch", 64, 12800, batch_size=32, momentum=0.96**2)
+    names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    law = print_forecasts(names, machine(tmp_path), quiet=False)["law"]
+    said = capsys.readouterr().out
+    assert law["exponents"]["samples"] == pytest.approx(0.5, rel=0.1)
+    assert law["next_run"]["samples"] > 51200
+    assert law["next_run"]["batch_size"] > 16
+    ratio = law["next_run"]["batch_size"] / 16
+    assert law["next_run"]["momentum"] == pytest.approx(0.96**ratio)
+    assert law["next_run"]["learning_rate"] == pytest.approx(1e-3 * np.sqrt(ratio))
+    assert "batch 32: large-batch has momentum 0.9216" in said
+    assert "which agrees" in said
+    assert "1 finished runs minimise another loss, or have another batch size" in said
+    assert "check them" in said
+
+
+def test_the_page_of_an_unfinished_run_has_its_forecast(tmp_path: Path) -> None:
+    make_run(tmp_path, "mine", 200)
+    make_run(tmp_path, "done")
+    page = page_of(tmp_path, "mine")
+    assert "Forecast of the loss at step 400:" in words_of(page)
+    fan = plots_of(page)["Forecast of loss"]["data"]
+    assert [trace.get("name") for trace in fan[1:]] == ["80% interval", "forecast", "until now"]
+    assert fan[2]["x"][-1] == 400
+    assert fan[0]["y"][-1] > fan[2]["y"][-1] > fan[1]["y"][-1]
+    assert not [title for title in plots_of(page_of(tmp_path, "done")) if title.startswith("Forecast")]
