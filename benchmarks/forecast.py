@@ -103,7 +103,7 @@ def run_options(number: int) -> list[str]:
         "--pretrain.evaluate_every_epochs": 1,
     }
     named = [str(part) for option in options.items() for part in option]
-    return ["--experiment", "small-demo", *WORLD, *named, *LOSSES[number % len(LOSSES)]]
+    return ["--experiment", "small-demo", *WORLD[:2], *named, *LOSSES[number % len(LOSSES)]]
 
 
 def train_runs(folder: Path) -> None:

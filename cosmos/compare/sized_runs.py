@@ -9,8 +9,9 @@ from typing import Any
 from cosmos.compare.comparison import LOSS_SETTINGS
 from cosmos.config.figures import LOSS, SAMPLES
 from cosmos.config.number_text import format_number
+from cosmos.config.params import Params
 from cosmos.errors import CosmosError
-from cosmos.plan.dimensions import model_dimensions
+from cosmos.plan.dimensions import ModelDimensions
 from cosmos.registry.record import DATASET_PREFIX, RunRecord
 from cosmos.run.directory import RunDir, load_saved_params
 from cosmos.run.metrics import read_metrics
@@ -117,7 +118,7 @@ def measure_run(record: RunRecord, run: RunDir) -> MeasuredRun:
     lines = [line for line in read_metrics(run.metrics) if line.get(LOSS.name) is not None]
     last = lines[-1]["step"]
     losses = [line[LOSS.name] for line in lines if line["step"] > (1 - END_SHARE) * last]
-    sized = SizedRun(model_dimensions(params).num_parameters, record.metrics[SAMPLES.name], fmean(losses))
+    sized = SizedRun(size_of_model(params), record.metrics[SAMPLES.name], fmean(losses))
     settings = tuple(value for key, value in sorted(record.params.items()) if key.startswith(LOSS_SETTINGS))
     pretrain = params.pretrain
     return MeasuredRun(
@@ -129,6 +130,12 @@ def measure_run(record: RunRecord, run: RunDir) -> MeasuredRun:
         settings,
         str(record.dataset.get(f"{DATASET_PREFIX}manifest", "")),
     )
+
+
+def size_of_model(params: Params) -> int:
+    """Return the number of parameters without the table of the vocabulary, of which a caption needs few."""
+    dimensions = ModelDimensions.of(params)
+    return dimensions.num_parameters - dimensions.vocab_size * dimensions.text.width
 
 
 def group_remarks(measured: Sequence[MeasuredRun], group: Sequence[MeasuredRun]) -> Iterator[str]:
@@ -181,8 +188,8 @@ def describe_law(forecast: LawForecast) -> Iterator[str]:
         loss = suggested.loss
         size, samples = map(format_number, (suggested.num_parameters, round(suggested.samples)))
         yield (
-            f"next, at {GROWTH:g} times the compute of the largest: {size} parameters, {samples} samples: "
-            f"loss {format_number(loss.value)} "
+            f"next, at {GROWTH:g} times the compute of the largest: {size} parameters without vocabulary, "
+            f"{samples} samples: loss {format_number(loss.value)} "
             f"({FORECAST_LEVEL:.0%}: {format_number(loss.low)}-{format_number(loss.high)})"
         )
         yield (

@@ -69,7 +69,7 @@ class FigureForecast:
     """values until now"""
     fan: ForecastFan
     earlier: Forecast | None = None
-    """of a finished run the forecast that it had at HINDSIGHT of its steps"""
+    """forecast that a finished run had at HINDSIGHT of its steps"""
 
     @property
     def step(self) -> int:
@@ -214,27 +214,32 @@ def read_run_curves(record: RunRecord, run: RunDir) -> RunCurves:
 
     Raises InputError where its parameters are lost or nothing is logged, and as `read_metrics`.
     """
-    values = [record.params.get(key) for key in SETTINGS]
-    for key, value in zip(SETTINGS, values, strict=True):
-        if not isinstance(value, int | float) or value < 0:
-            raise InputError(f"{run.params}: {key}: no number, without which nothing is forecast")
+    warmup_steps, epochs = (number_of(record, key, run) for key in SETTINGS)
     lines = read_metrics(run.metrics)
     trained = [line for line in lines if line.get(LOSS.name) is not None and line.get(EPOCH.name)]
     if not trained:
         raise InputError(f"{run.metrics}: no loss is logged yet; a forecast needs a few lines of it")
-    total = total_steps(trained[-1], float(values[1]), run)
+    total = total_steps(trained[-1], epochs, run)
     return RunCurves(
         record,
-        schedule_of(int(values[0]), total),
+        schedule_of(int(warmup_steps), total),
         curves_of_lines(lines),
         trained[-1][STEP.name],
         tuple(remarks_on(lines, record)),
     )
 
 
+def number_of(record: RunRecord, key: str, run: RunDir) -> float:
+    """Return a parameter that is a number. InputError where it is none."""
+    value = record.params.get(key)
+    if not isinstance(value, int | float) or value < 0:
+        raise InputError(f"{run.params}: {key}: no number, without which nothing is forecast")
+    return value
+
+
 def total_steps(line: Mapping[str, Any], epochs: float, run: RunDir) -> int:
     """Return the number of steps of a run by a line of its training. InputError where it cannot be."""
-    total = line[STEP.name] / line[EPOCH.name] * epochs
+    total: float = line[STEP.name] / line[EPOCH.name] * epochs
     if not 0.5 <= total <= MAX_STEP:
         raise InputError(f"{run.metrics}: {total:g} steps by its epochs: no run has these")
     return round(total)

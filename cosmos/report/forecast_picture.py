@@ -28,7 +28,7 @@ def forecast_plot(title: str, curve: FigureCurve, fan: ForecastFan, per_step: in
             **{
                 "fill": "tonexty",
                 "fillcolor": FAN_COLOUR,
-                "name": f"{FORECAST_LEVEL:.0%}",
+                "name": f"{FORECAST_LEVEL:.0%} interval",
                 "showlegend": True,
             },
         },

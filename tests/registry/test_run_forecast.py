@@ -70,7 +70,6 @@ def test_finished_runs_with_the_same_kind_of_loss_calibrate_the_interval(tmp_pat
     told = forecast(run)
     assert told.siblings == 12
     assert told.figures[0].end.high - told.figures[0].end.low < alone.high - alone.low
-    assert told.figures[0].end.holds(2.0 * np.exp(0.0)) or told.figures[0].end.value > 0
 
 
 def test_a_finished_run_states_its_end_and_the_forecast_that_it_had(tmp_path: Path) -> None:
@@ -96,7 +95,9 @@ def test_a_run_with_too_few_steps_is_told_how_many_it_needs(tmp_path: Path, unti
 
 def test_a_run_without_a_logged_loss_or_without_parameters_says_so(tmp_path: Path) -> None:
     run = open_run(tmp_path / "mine", Params())
-    assert forecast(run).problem == f"{run.metrics}: no loss is logged yet; a forecast needs a few lines of it"
+    assert (
+        forecast(run).problem == f"{run.metrics}: no loss is logged yet; a forecast needs a few lines of it"
+    )
     run.metrics.write_text('{"step": 10, "epoch": 1e-300, "loss": 2.0}\n')
     assert "no run has these" in forecast(run).problem
     other = make_run(tmp_path, "other", 200)

@@ -31,7 +31,7 @@ MEMORY = 0.05
 MAX_GRID = 2000
 """Largest number of steps at which a schedule is evaluated."""
 
-SKIPPED_SHARE = 0.25
+SKIPPED_SHARE = 0.4
 """Share of the observed steps, the first ones, that say nothing about the end."""
 
 MIN_NOISE = 1e-6
@@ -43,11 +43,11 @@ ENOUGH_POINTS = 8
 LEVEL_DEVIATION = 10.0
 """Standard deviation of the level around the curve's mean, on the scale: hardly any prior."""
 
-SLOPE_PRIOR = (0.1, 0.2)
-"""Mean and standard deviation of the slope of a figure that falls, on the scale."""
+SLOPE_PRIOR = (1.0, 1.0)
+"""Mean and standard deviation of the slope of a figure that falls, in usual changes of its scale."""
 
-DROP_PRIOR = (0.1, 0.15)
-"""Mean and standard deviation of the drop of a figure that falls, on the scale."""
+DROP_PRIOR = (1.0, 0.6)
+"""Mean and standard deviation of the drop of a figure that falls, in usual changes of its scale."""
 
 MISFIT = 0.2
 """Standard deviation of the law itself, as a share of the change that it foretells."""
@@ -169,11 +169,12 @@ def fit_law(
     exponent: float,
 ) -> LawFit:
     """Return the law with an exponent, by Bayes' linear regression with a known noise."""
-    terms, sign = schedule.terms(steps, exponent), 1 if scale.falls else -1
-    prior = np.array([places.mean(), sign * SLOPE_PRIOR[0], sign * DROP_PRIOR[0]])
-    deviations = np.array([LEVEL_DEVIATION, SLOPE_PRIOR[1], DROP_PRIOR[1]])
+    terms, change = schedule.terms(steps, exponent), scale.usual_change
+    prior = np.array([places.mean(), change * SLOPE_PRIOR[0], change * DROP_PRIOR[0]])
+    spread = abs(change)
+    deviations = np.array([LEVEL_DEVIATION, spread * SLOPE_PRIOR[1], spread * DROP_PRIOR[1]])
     precision = np.diag(deviations**-2) + terms.T @ terms / noise**2
-    covariance = np.linalg.inv(precision)
+    covariance = np.asarray(np.linalg.inv(precision), dtype=np.float64)
     means = prior + covariance @ terms.T @ (places - terms @ prior) / noise**2
     rest, moved = places - terms @ means, (means - prior) / deviations
     log_determinant = np.linalg.slogdet(precision)[1] + 2 * np.log(deviations).sum()

@@ -16,7 +16,7 @@ BATCH_EXPONENT = 0.47
 
 def scale_momentum(momentum: float, ratio: float) -> float:
     """Return the teacher's momentum for a batch that is `ratio` times as large."""
-    return momentum**ratio
+    return math.pow(momentum, ratio)
 
 
 def scale_learning_rate(rate: float, ratio: float) -> float:
@@ -26,6 +26,6 @@ def scale_learning_rate(rate: float, ratio: float) -> float:
 
 def scale_batch(batch_size: int, ratio: float) -> int:
     """Return the batch size for `ratio` times the samples seen, to an eighth of a power of two at most."""
-    wanted = max(1.0, batch_size * ratio**BATCH_EXPONENT)
-    unit = max(1, 2 ** (math.floor(math.log2(wanted)) - 2))
+    wanted = max(1.0, batch_size * math.pow(ratio, BATCH_EXPONENT))
+    unit = 1 << max(0, math.floor(math.log2(wanted)) - 2)
     return round(wanted / unit) * unit

@@ -148,7 +148,7 @@ def end_score(
 def score_range(scores: Sequence[float]) -> tuple[float, float, float]:
     """Return the lower end, the middle and the upper end of scores, with the usual ones among them.
 
-    The ends are those of a further run, which counts as one beyond each of them.
+    A further run counts as one beyond each end, as far as the scores are not the usual ones.
     """
     values = np.array([*scores, *USUAL_SCORES])
     weights = np.array([1.0] * len(scores) + [USUAL_WEIGHT / NUM_USUAL] * NUM_USUAL)
@@ -156,15 +156,16 @@ def score_range(scores: Sequence[float]) -> tuple[float, float, float]:
     values, weights = values[order], weights[order]
     total = weights.sum()
     places = (weights.cumsum() - weights / 2) / total
-    tail = max(0.0, (1 - FORECAST_LEVEL) / 2 - (1 + FORECAST_LEVEL) / 2 / total)
+    own = len(scores) / total
+    tail = max(0.0, (1 - FORECAST_LEVEL) / 2 - own * (1 + FORECAST_LEVEL) / 2 / total)
     low, middle, high = np.interp([tail, 0.5, 1 - tail], places, values)
     return float(low), float(middle), float(high)
 
 
-def steps_needed(logged: Sequence[float], total_steps: float, min_points: int) -> float:
+def steps_needed(logged: FloatArray, total_steps: float, min_points: int) -> float:
     """Return the steps that a forecast needs of a run that logged at these steps; 0 where it has them."""
     if not len(logged):
         return max(1.0, MIN_SHARE * total_steps)
-    spacing = logged[-1] / len(logged)
+    spacing = float(logged[-1]) / len(logged)
     needed = max(MIN_SHARE * total_steps, min_points * spacing)
     return 0.0 if logged[-1] >= MIN_SHARE * total_steps and len(logged) >= min_points else float(needed)

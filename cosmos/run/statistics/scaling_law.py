@@ -96,7 +96,8 @@ class ScalingLaw:
     def next_run(self) -> tuple[float, float]:
         """Return size and samples of a run with GROWTH times the compute of the largest, size x samples.
 
-        Where both vary, the split is the one of least loss; where one does, that one grows.
+        Where both vary, the split is the one of least loss among those in which neither shrinks; where one
+        does, that one grows.
         """
         largest = max(self.runs, key=lambda run: run.size * run.samples)
         if self.varied == ("size",):
@@ -106,7 +107,8 @@ class ScalingLaw:
         compute = GROWTH * largest.size * largest.samples
         rise, fall = self.exponents["size"], self.exponents["samples"]
         weights = rise * self.factor("size") / (fall * self.factor("samples"))
-        size = (weights * compute**fall) ** (1 / (rise + fall))
+        best = (weights * compute**fall) ** (1 / (rise + fall))
+        size = min(max(best, largest.size), GROWTH * largest.size)
         return size, compute / size
 
 
@@ -126,7 +128,8 @@ def fit_scaling_law(runs: Sequence[SizedRun]) -> ScalingLaw:
     values = min(fits, key=lambda fit: fit.cost).x
     errors, slopes = rest(values) * OUTLIER, jacobian(values, runs, runs, varied)
     variance = float(np.square(errors).sum()) / (len(runs) - len(values))
-    return ScalingLaw(runs, varied, values, variance * np.linalg.pinv(slopes.T @ slopes), math.sqrt(variance))
+    covariance = np.asarray(variance * np.linalg.pinv(slopes.T @ slopes), dtype=np.float64)
+    return ScalingLaw(runs, varied, values, covariance, math.sqrt(variance))
 
 
 def varied_quantities(runs: Sequence[SizedRun]) -> tuple[str, ...]:

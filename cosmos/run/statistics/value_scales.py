@@ -22,8 +22,8 @@ class ValueScale:
     lowest: float
     """smallest value that a figure can have"""
     highest: float
-    falls: bool
-    """True where training makes the figure smaller"""
+    usual_change: float
+    """usual fall, on the scale, as the learning rate decays; below 0 for figures that rise"""
     usual_noise: float
     """usual standard deviation, on the scale, of a figure around its trend"""
     to_scale: Callable[[FloatArray], FloatArray]
@@ -48,9 +48,9 @@ def share_of_odds(places: FloatArray) -> FloatArray:
     return np.asarray((1 + 2 * SHARE_MARGIN) / (1 + np.exp(-places)) - SHARE_MARGIN)
 
 
-LOSS_SCALE = ValueScale(np.finfo(float).tiny, np.inf, True, 0.04, np.log, np.exp)
-RANK_SCALE = ValueScale(1.0, np.inf, True, 0.15, np.log, np.exp)
-SHARE_SCALE = ValueScale(0.0, 1.0, False, 0.3, log_odds, share_of_odds)
+LOSS_SCALE = ValueScale(np.finfo(float).tiny, np.inf, 0.12, 0.04, np.log, np.exp)
+RANK_SCALE = ValueScale(1.0, np.inf, 0.6, 0.15, np.log, np.exp)
+SHARE_SCALE = ValueScale(0.0, 1.0, -0.8, 0.3, log_odds, share_of_odds)
 
 SCALES: dict[Unit, ValueScale] = {"nats": LOSS_SCALE, "rank": RANK_SCALE, "share": SHARE_SCALE}
 """Scales by the unit of a figure."""

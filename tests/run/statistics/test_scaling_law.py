@@ -13,7 +13,7 @@ SIZES, SAMPLES = (1e5, 4e5, 1e6, 5e6), (1e4, 5e4, 2e5, 1e6)
 
 
 def loss_of(size: float, samples: float) -> float:
-    return 1.2 + 30 * size**-0.35 + 50 * samples**-0.45
+    return 1.2 + 30 * math.pow(size, -0.35) + 50 * math.pow(samples, -0.45)
 
 
 def grid(factor: float = 1.0, noise: float = 0.0) -> list[SizedRun]:
