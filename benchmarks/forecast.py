@@ -38,7 +38,8 @@ from cosmos.run.statistics.value_scales import ValueScale, scale_of
 
 CURVES = Path(__file__).parents[1] / "tests" / "run" / "statistics" / "demo_curves.json"
 
-NUM_RUNS = 30
+NUM_RUNS, FIRST_RUN = 30, 30
+"""Number of runs, and the first of their numbers: those before were at hand when the forecast was written."""
 
 KEPT_FIGURES = (
     LOSS.name,
@@ -122,7 +123,7 @@ def train_runs(folder: Path) -> None:
     os.environ |= {f"COSMOS_{key}": str(value) for key, value in settings.items()}
     os.environ["COSMOS_WANDB__MODE"] = "disabled"
     run_arguments(["prepare", "--experiment", "small-demo", *WORLD])
-    for number in range(NUM_RUNS):
+    for number in range(FIRST_RUN, FIRST_RUN + NUM_RUNS):
         run_arguments(["pretrain", "--run", f"run-{number:02}", *run_options(number)])
     records: list[RunRecord] = [record for record in list_runs(folder) if record.name.startswith("run-")]
     runs = ",\n".join(json.dumps(kept_curves(record, folder), separators=(",", ":")) for record in records)

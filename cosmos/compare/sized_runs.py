@@ -1,10 +1,10 @@
 """Law over the sizes of finished runs, and the next run that it suggests."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from cosmos.compare.comparison import LOSS_SETTINGS
 from cosmos.config.figures import LOSS, SAMPLES
@@ -25,6 +25,11 @@ from cosmos.run.statistics.scaling_law import (
     fit_scaling_law,
 )
 
+BATCH_SIZE = "pretrain.batch_size"
+"""Path of the parameter of LOSS_SETTINGS that momentum and learning rate follow."""
+
+Value = TypeVar("Value", bound=Hashable)
+
 END_SHARE = 0.1
 """Share of the steps, the last ones, whose mean loss a run counts with: a single batch scatters."""
 
@@ -42,7 +47,7 @@ class MeasuredRun:
     momentum: float
     learning_rate: float
     settings: tuple[Any, ...]
-    """values of LOSS_SETTINGS, without which losses do not compare"""
+    """parameters of LOSS_SETTINGS but the batch size, without which losses do not compare"""
     data: str
     """hash of the training data"""
 
@@ -89,17 +94,23 @@ class LawForecast:
 def law_of_records(records: Sequence[RunRecord], runs: Sequence[RunDir]) -> LawForecast:
     """Return the law over runs: of the largest group that minimises one loss on batches of one size."""
     measured = list(measured_runs(records, runs))
-    checks = tuple(momentum_checks(measured))
     if not measured:
         return LawForecast("no law: none of the runs has finished")
-    settings = Counter(run.settings for run in measured).most_common(1)[0][0]
-    group = [run for run in measured if run.settings == settings]
-    remarks = tuple(group_remarks(measured, group))
+    settings = most_common([run.settings for run in measured])
+    alike = [run for run in measured if run.settings == settings]
+    batch_size = most_common([run.batch_size for run in alike])
+    group = [run for run in alike if run.batch_size == batch_size]
+    checks, remarks = tuple(momentum_checks(alike)), tuple(group_remarks(measured, group))
     try:
         law = fit_scaling_law([run.sized for run in group])
     except TooFewSizesError as error:
         return LawForecast(f"no law: {error}", checks=checks, remarks=remarks)
     return LawForecast("", law, suggest_run(law, group), checks, remarks)
+
+
+def most_common(values: Sequence[Value]) -> Value:
+    """Return the value that there is most of."""
+    return Counter(values).most_common(1)[0][0]
 
 
 def measured_runs(records: Sequence[RunRecord], runs: Sequence[RunDir]) -> Iterator[MeasuredRun]:
@@ -119,7 +130,8 @@ def measure_run(record: RunRecord, run: RunDir) -> MeasuredRun:
     last = lines[-1]["step"]
     losses = [line[LOSS.name] for line in lines if line["step"] > (1 - END_SHARE) * last]
     sized = SizedRun(size_of_model(params), record.metrics[SAMPLES.name], fmean(losses))
-    settings = tuple(value for key, value in sorted(record.params.items()) if key.startswith(LOSS_SETTINGS))
+    settings = {key: value for key, value in record.params.items() if key.startswith(LOSS_SETTINGS)}
+    settings.pop(BATCH_SIZE, None)
     pretrain = params.pretrain
     return MeasuredRun(
         record.name,
@@ -127,7 +139,7 @@ def measure_run(record: RunRecord, run: RunDir) -> MeasuredRun:
         pretrain.batch_size,
         pretrain.momentum,
         pretrain.learning_rate,
-        settings,
+        tuple(sorted(settings.items())),
         str(record.dataset.get(f"{DATASET_PREFIX}manifest", "")),
     )
 
@@ -141,7 +153,7 @@ def size_of_model(params: Params) -> int:
 def group_remarks(measured: Sequence[MeasuredRun], group: Sequence[MeasuredRun]) -> Iterator[str]:
     """Yield what the law leaves out, and that its runs were trained on different data."""
     if left := len(measured) - len(group):
-        yield f"{left} finished runs minimise another loss, or have another batch size: left out of the law"
+        yield f"finished runs minimise another loss or have another batch size, and are left out: {left}"
     if (number := len({run.data for run in group})) > 1:
         yield f"the runs are of {number} versions of the training data: the law holds if they are of one kind"
 

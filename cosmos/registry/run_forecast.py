@@ -288,9 +288,11 @@ def why_no_forecast(curves: RunCurves) -> str:
     needed = steps_needed(curve.steps, curves.total_steps, FIGURE_POINTS[LOSS.name])
     if not needed:
         return ""
+    is_sparse = needed > curves.total_steps
+    when = "a smaller pretrain.log_every_steps logs more" if is_sparse else f"step {needed:,.0f}"
     return (
         f"{curves.step:,} of {curves.total_steps:,} steps are too few for a forecast, which needs "
-        f"{FIGURE_POINTS[LOSS.name]} logged losses and {MIN_SHARE:.0%} of the steps: step {needed:,.0f}"
+        f"{FIGURE_POINTS[LOSS.name]} logged losses and {MIN_SHARE:.0%} of the steps: {when}"
     )
 
 

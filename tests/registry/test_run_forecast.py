@@ -93,6 +93,15 @@ def test_a_run_with_too_few_steps_is_told_how_many_it_needs(tmp_path: Path, unti
     )
 
 
+def test_a_run_that_logs_too_seldom_is_told_so_until_its_end_is_there(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine", 200, every=200)
+    assert forecast(run).problem.endswith(": a smaller pretrain.log_every_steps logs more")
+    write_curve(run, every=200)
+    told = forecast(run)
+    assert (told.problem, told.figures[0].earlier) == ("", None)
+    assert told.figures[0].end.value == told.figures[0].last
+
+
 def test_a_run_without_a_logged_loss_or_without_parameters_says_so(tmp_path: Path) -> None:
     run = open_run(tmp_path / "mine", Params())
     assert (

@@ -163,9 +163,10 @@ def score_range(scores: Sequence[float]) -> tuple[float, float, float]:
 
 
 def steps_needed(logged: FloatArray, total_steps: float, min_points: int) -> float:
-    """Return the steps that a forecast needs of a run that logged at these steps; 0 where it has them."""
+    """Return the steps that a forecast needs of a run that logged at these; 0 where it has them."""
     if not len(logged):
         return max(1.0, MIN_SHARE * total_steps)
-    spacing = float(logged[-1]) / len(logged)
-    needed = max(MIN_SHARE * total_steps, min_points * spacing)
-    return 0.0 if logged[-1] >= MIN_SHARE * total_steps and len(logged) >= min_points else float(needed)
+    last, share = float(logged[-1]), MIN_SHARE * total_steps
+    if last >= total_steps or (last >= share and len(logged) >= min_points):
+        return 0.0
+    return max(share, min_points * last / len(logged))

@@ -138,9 +138,9 @@ def varied_quantities(runs: Sequence[SizedRun]) -> tuple[str, ...]:
     varied = tuple(name for name, count in counts.items() if count >= MIN_SIZES)
     too_few = {name: count for name, count in counts.items() if 1 < count < MIN_SIZES}
     if too_few or not varied:
-        words = {"size": "sizes of the model", "samples": "numbers of samples seen"}
+        words = {"size": "different sizes of the model", "samples": "of samples seen"}
         there = " and ".join(f"{count} {words[name]}" for name, count in (too_few or counts).items())
-        raise TooFewSizesError(f"{there}: a law needs {MIN_SIZES} or more of what varies")
+        raise TooFewSizesError(f"a law needs {MIN_SIZES} or more of what varies; there are {there}")
     if len(runs) < (needed := 2 + 2 * len(varied)):
         raise TooFewSizesError(f"{len(runs)} runs: a law of {' and '.join(varied)} needs {needed} or more")
     return varied

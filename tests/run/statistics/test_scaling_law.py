@@ -67,15 +67,21 @@ def test_a_quantity_that_is_the_same_in_all_runs_has_no_term() -> None:
 @pytest.mark.parametrize(
     ("runs", "reason"),
     [
-        ([], "0 sizes of the model and 0 numbers of samples seen: a law needs 3 or more of what varies"),
-        ([SizedRun(1e6, 1e5, 2.0)] * 9, "1 sizes of the model and 1 numbers"),
-        ([SizedRun(1e6, 1e5, 2.0), SizedRun(2e6, 1e5, 1.9)] * 3, "2 sizes of the model: a law needs 3"),
+        (
+            [],
+            "varies; there are 0 different sizes of the model and 0 of samples seen",
+        ),
+        ([SizedRun(1e6, 1e5, 2.0)] * 9, "there are 1 different sizes of the model and 1 of samples seen"),
+        ([SizedRun(1e6, 1e5, 2.0), SizedRun(2e6, 1e5, 1.9)] * 3, "there are 2 different sizes of the model"),
         ([SizedRun(size, 1e5, 2.0) for size in SIZES[:3]], "3 runs: a law of size needs 4 or more"),
         (
             [SizedRun(size, samples, 2.0) for size, samples in zip(SIZES, SAMPLES, strict=True)],
             "4 runs: a law of size and samples needs 6",
         ),
-        ([SizedRun(size * (1 + i / 100), 1e5, 2.0) for size in SIZES[:2] for i in range(4)], "2 sizes"),
+        (
+            [SizedRun(size * (1 + i / 100), 1e5, 2.0) for size in SIZES[:2] for i in range(4)],
+            "2 different sizes",
+        ),
     ],
 )
 def test_runs_that_are_too_few_or_too_alike_are_told(runs: list[SizedRun], reason: str) -> None:
