@@ -155,11 +155,12 @@ def read_runs() -> list[JudgedRun]:
 
 
 def forecasts(runs: Sequence[JudgedRun], figure: str, *, with_siblings: bool) -> Iterator[Forecast]:
-    """Yield the forecast of each run's end, with the other runs of its loss as finished ones or without."""
+    """Yield the forecast of each run's end, with the others as finished runs or without: those of its loss."""
     scale = scale_of(figure)
     assert scale
     for run in runs:
-        others = [other for other in runs if other.name != run.name and other.loss == run.loss]
+        is_loss = figure == LOSS.name
+        others = [o for o in runs if o.name != run.name and (o.loss == run.loss or not is_loss)]
         scores = [
             end_score(other.curves[figure], other.schedule, scale, HINDSIGHT)
             for other in (others if with_siblings else [])

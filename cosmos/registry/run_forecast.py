@@ -33,7 +33,7 @@ SETTINGS = ("pretrain.warmup_steps", "pretrain.epochs")
 """Parameters without which nothing is forecast."""
 
 LOSS_KIND = ("loss.contrastive", "loss.distillation")
-"""Parameters in which finished runs agree with one whose forecast they calibrate."""
+"""Parameters in which finished runs agree with one whose loss is forecast by their ends."""
 
 COMPARED_SECTIONS = ("data.", "views.", "model.", "loss.", "pretrain.")
 """Beginnings of the parameters by which finished runs are near to a run."""
@@ -115,7 +115,7 @@ class RunForecast:
     total_steps: int = 0
     figures: tuple[FigureForecast, ...] = ()
     siblings: int = 0
-    """number of finished runs that calibrate the intervals"""
+    """number of finished runs that calibrate the interval of the loss"""
     problem: str = ""
     """reason why the loss has no forecast; "" where it has"""
     remarks: tuple[str, ...] = ()
@@ -154,17 +154,16 @@ class Forecaster:
             curves = read_run_curves(record, run)
         except CosmosError as error:
             return RunForecast(record.name, record.status, problem=str(error))
-        siblings = self.siblings(record)
-        figures = [forecast_figure(name, curves, siblings) for name in curves.curves]
-        problem = why_no_forecast(curves)
+        by_kind = {is_loss: self.siblings(record, of_kind=is_loss) for is_loss in (True, False)}
+        figures = [forecast_figure(name, curves, by_kind[name == LOSS.name]) for name in curves.curves]
         return RunForecast(
             record.name,
             record.status,
             curves.step,
             curves.total_steps,
             tuple(figure for figure in figures if figure),
-            len(siblings),
-            problem,
+            len(by_kind[True]),
+            why_no_forecast(curves),
             curves.remarks,
         )
 
@@ -175,13 +174,18 @@ class Forecaster:
         except CosmosError:
             return None
         has_loss = LOSS.name in curves.curves
-        return forecast_figure(LOSS.name, curves, self.siblings(record)) if has_loss else None
+        siblings = self.siblings(record, of_kind=True)
+        return forecast_figure(LOSS.name, curves, siblings) if has_loss else None
 
-    def siblings(self, record: RunRecord) -> list[RunCurves]:
-        """Return the curves of the finished runs with the same kind of loss, the nearest by parameters."""
+    def siblings(self, record: RunRecord, *, of_kind: bool) -> list[RunCurves]:
+        """Return the curves of the finished runs that are the nearest by parameters.
+
+        `of_kind`: of those with the same kind of loss alone. An evaluation is measured alike whatever the loss.
+        """
         kind = loss_kind(record)
-        others = [r for r in self.finished if r.name != record.name and loss_kind(r) == kind]
-        nearest = sorted(others, key=lambda other: num_differences(record, other))[:MAX_SIBLINGS]
+        others = [r for r in self.finished if r.name != record.name]
+        alike = [r for r in others if not of_kind or loss_kind(r) == kind]
+        nearest = sorted(alike, key=lambda other: num_differences(record, other))[:MAX_SIBLINGS]
         return [curves for other in nearest if (curves := self.curves_of(other))]
 
     def curves_of(self, record: RunRecord) -> RunCurves | None:

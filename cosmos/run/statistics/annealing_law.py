@@ -43,10 +43,10 @@ ENOUGH_POINTS = 8
 LEVEL_DEVIATION = 10.0
 """Standard deviation of the level around the curve's mean, on the scale: hardly any prior."""
 
-SLOPE_PRIOR = (1.0, 1.0)
+SLOPE_PRIOR = (1.0, 0.5)
 """Mean and standard deviation of the slope of a figure that falls, in usual changes of its scale."""
 
-DROP_PRIOR = (1.0, 0.6)
+DROP_PRIOR = (1.0, 0.5)
 """Mean and standard deviation of the drop of a figure that falls, in usual changes of its scale."""
 
 MISFIT = 0.2

@@ -49,8 +49,8 @@ def share_of_odds(places: FloatArray) -> FloatArray:
 
 
 LOSS_SCALE = ValueScale(np.finfo(float).tiny, np.inf, 0.12, 0.04, np.log, np.exp)
-RANK_SCALE = ValueScale(1.0, np.inf, 0.6, 0.15, np.log, np.exp)
-SHARE_SCALE = ValueScale(0.0, 1.0, -0.8, 0.3, log_odds, share_of_odds)
+RANK_SCALE = ValueScale(1.0, np.inf, 0.7, 0.1, np.log, np.exp)
+SHARE_SCALE = ValueScale(0.0, 1.0, -0.9, 0.2, log_odds, share_of_odds)
 
 SCALES: dict[Unit, ValueScale] = {"nats": LOSS_SCALE, "rank": RANK_SCALE, "share": SHARE_SCALE}
 """Scales by the unit of a figure."""

@@ -47,13 +47,13 @@ def demo_runs() -> list[DemoRun]:
 
 
 def forecast_early(run: DemoRun, figure: str, finished: Sequence[DemoRun]) -> Forecast:
-    """Forecast of a run's end from the first steps, with others of its loss as runs that have finished."""
+    """Forecast of a run's end from the first steps, with others as runs that have finished."""
     scale = scale_of(figure)
     assert scale
     scores = [
         score
         for other in finished
-        if other.name != run.name and other.loss == run.loss
+        if other.name != run.name and (other.loss == run.loss or figure != "loss")
         if (score := end_score(other.curves[figure], other.schedule, scale, HINDSIGHT)) is not None
     ]
     past = run.curves[figure].until(HINDSIGHT * run.schedule.last_step)
