@@ -155,7 +155,7 @@ def read_runs() -> list[JudgedRun]:
 
 
 def forecasts(runs: Sequence[JudgedRun], figure: str, *, with_siblings: bool) -> Iterator[Forecast]:
-    """Yield the forecast of each run's end, with the others as finished runs or without: those of its loss."""
+    """Yield the forecast of each run's end, with the others as finished runs, or without."""
     scale = scale_of(figure)
     assert scale
     for run in runs:

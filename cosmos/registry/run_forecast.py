@@ -180,7 +180,7 @@ class Forecaster:
     def siblings(self, record: RunRecord, *, of_kind: bool) -> list[RunCurves]:
         """Return the curves of the finished runs that are the nearest by parameters.
 
-        `of_kind`: of those with the same kind of loss alone. An evaluation is measured alike whatever the loss.
+        `of_kind`: of those with the same kind of loss alone; an evaluation is measured alike for all of them.
         """
         kind = loss_kind(record)
         others = [r for r in self.finished if r.name != record.name]
