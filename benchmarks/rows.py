@@ -101,3 +101,9 @@ def peak_megabytes() -> float:
     """Return the largest memory that this process has had; getrusage would begin with its parent's."""
     (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
+
+
+def resident_megabytes() -> float:
+    """Return the memory that this process has now."""
+    (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024

@@ -150,11 +150,22 @@ class Learner:
         return self.agree(nothing, nothing, flags, 0)[2]
 
     def teach(self, batch: Batch) -> TeacherViews:
-        """Return the teacher's embeddings of a batch; none where nothing is distilled."""
+        """Return the teacher's embeddings of a batch, of which it sees a micro-batch at a time.
+
+        None where nothing is distilled.
+        """
         if not self.config.loss.distills:
             return NOTHING_TAUGHT
         with self.parts.timed("forward"), self.autocast():
-            return self.teacher.global_views(batch.global_crops, batch.tokens, batch.lengths)
+            taught = [
+                self.teacher.global_views(part.global_crops, part.tokens, part.lengths)
+                for part in self.split(batch)
+            ]
+        return taught[0] if len(taught) == 1 else join_taught(taught)
+
+    def split(self, batch: Batch) -> list[Batch]:
+        """Return the micro-batches of a batch; one with few samples has fewer."""
+        return batch.split(min(self.machine.micro_batches, len(batch)))
 
     def update(self, momentum: float) -> None:
         """Update teacher, weights and scales from the gradients, in the published order."""
@@ -169,7 +180,7 @@ class Learner:
 
     def backward(self, batch: Batch, teacher: TeacherViews) -> Losses:
         """Compute gradients of the loss of the whole batch, over ranks and micro-batches."""
-        parts = batch.split(min(self.machine.micro_batches, len(batch)))
+        parts = self.split(batch)
         if len(parts) > 1:
             return self.backward_in_parts(parts, teacher)
         losses = self.compute_loss(self.views(self.replica, batch), teacher)
@@ -222,6 +233,12 @@ class Learner:
     def unsynchronised(self) -> AbstractContextManager[None]:
         """Return a context without exchange of gradients: the last micro-batch exchanges the sum."""
         return self.replica.no_sync() if isinstance(self.replica, DistributedDataParallel) else nullcontext()
+
+
+def join_taught(views: list[TeacherViews]) -> TeacherViews:
+    """Return the teacher's views of all micro-batches."""
+    images, texts = zip(*((part.image, part.text) for part in views), strict=True)
+    return TeacherViews(torch.cat(images, dim=1), torch.cat(texts, dim=1))
 
 
 def join_micro_batches(views: list[StudentViews]) -> StudentViews:

@@ -148,7 +148,12 @@ def test_open_clip_vits_are_known_by_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "problem"),
-    [("ViT-B-17", "ViT-B-16"), ("coca_ViT-B-32", "not a plain ViT"), ("ViT-B-16-SigLIP", "not a plain ViT")],
+    [
+        ("ViT-B-17", "ViT-B-16"),
+        ("RN50", "not a plain ViT"),
+        ("coca_ViT-B-32", "not a plain ViT"),
+        ("ViT-B-16-SigLIP", "not a plain ViT"),
+    ],
 )
 def test_other_architectures_are_refused_with_what_is_wrong(name: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
