@@ -96,8 +96,7 @@ def is_shown(figure: FigureForecast) -> bool:
 
 def forecast_row(forecast: RunForecast, figure: FigureForecast) -> tuple[str, ...]:
     """Return the texts of a figure's row, below COLUMNS."""
-    earlier, has_ended = figure.earlier, figure.step >= forecast.total_steps
-    said = ""
+    earlier, said = figure.earlier, ""
     if earlier:
         held = "held" if earlier.holds(figure.end.value) else "missed"
         said = f"{figure.figure_text(earlier.value)} ({figure.range_text(earlier)}), {held}"
@@ -106,8 +105,8 @@ def forecast_row(forecast: RunForecast, figure: FigureForecast) -> tuple[str, ..
         figure.figure,
         f"{figure.step}/{forecast.total_steps}",
         figure.figure_text(figure.last),
-        "is the end" if has_ended else figure.figure_text(figure.end.value),
-        "" if has_ended else figure.range_text(figure.end),
+        "is the end" if figure.has_ended else figure.figure_text(figure.end.value),
+        "" if figure.has_ended else figure.range_text(figure.end),
         said,
     )
 
@@ -138,7 +137,7 @@ def forecast_remarks(forecast: RunForecast) -> Iterator[str]:
     loss = forecast.loss
     if forecast.problem:
         yield forecast.problem
-    elif loss and loss.step < forecast.total_steps:
+    elif loss and not loss.has_ended:
         yield f"Forecast of the loss at step {forecast.total_steps:,}: {loss.describe()}."
     yield from forecast.remarks
 
@@ -148,5 +147,5 @@ def forecast_plots(forecast: RunForecast) -> list[PlotlyFigure]:
     return [
         forecast_plot(f"Forecast of {figure.figure}", figure.curve, figure.fan)
         for figure in forecast.figures
-        if figure.step < forecast.total_steps and is_shown(figure)
+        if not figure.has_ended and is_shown(figure)
     ]

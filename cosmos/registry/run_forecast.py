@@ -12,7 +12,7 @@ from cosmos.config.params import PretrainParams
 from cosmos.errors import CosmosError, InputError
 from cosmos.registry.record import RunRecord
 from cosmos.run.directory import RunDir
-from cosmos.run.metrics import MAX_STEP, read_metrics
+from cosmos.run.metrics import MAX_STEP, read_thinned_metrics
 from cosmos.run.statistics.annealing_law import LearningSchedule
 from cosmos.run.statistics.forecasts import (
     FIGURE_POINTS,
@@ -24,6 +24,7 @@ from cosmos.run.statistics.forecasts import (
     ForecastFan,
     end_score,
     forecast_fan,
+    settled_fan,
     steps_needed,
 )
 from cosmos.run.statistics.value_scales import SHARE_SCALE, scale_of
@@ -37,6 +38,9 @@ LOSS_KIND = ("loss.contrastive", "loss.distillation")
 
 COMPARED_SECTIONS = ("data.", "views.", "model.", "loss.", "pretrain.")
 """Beginnings of the parameters by which finished runs are near to a run."""
+
+MAX_LINES = 2000
+"""Number of lines of a run's metrics that its forecast rests on: more are no surer, and take time."""
 
 MAX_SIBLINGS = 30
 """Number of finished runs, the nearest by their parameters, that calibrate a forecast."""
@@ -58,6 +62,11 @@ class RunCurves:
     def total_steps(self) -> int:
         """Number of steps of the run."""
         return int(self.schedule.last_step)
+
+    @property
+    def has_ended(self) -> bool:
+        """True when the last step is logged."""
+        return self.step >= self.total_steps
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,11 @@ class FigureForecast:
     def end(self) -> Forecast:
         """Forecast of the run's last step."""
         return self.fan.end
+
+    @property
+    def has_ended(self) -> bool:
+        """True when no later value comes."""
+        return self.fan.steps[-1] <= self.curve.last_step
 
     def as_json(self) -> dict[str, Any]:
         """Return the forecast as values of JSON."""
@@ -216,10 +230,10 @@ def num_differences(record: RunRecord, other: RunRecord) -> int:
 def read_run_curves(record: RunRecord, run: RunDir) -> RunCurves:
     """Return the curves of a run.
 
-    Raises InputError where its parameters are lost or nothing is logged, and as `read_metrics`.
+    Raises InputError where its parameters are lost or nothing is logged, and as `read_thinned_metrics`.
     """
     warmup_steps, epochs = (number_of(record, key, run) for key in SETTINGS)
-    lines = read_metrics(run.metrics)
+    lines = read_thinned_metrics(run.metrics, MAX_LINES)
     trained = [line for line in lines if line.get(LOSS.name) is not None and line.get(EPOCH.name)]
     if not trained:
         raise InputError(f"{run.metrics}: no loss is logged yet; a forecast needs a few lines of it")
@@ -304,13 +318,12 @@ def forecast_figure(name: str, curves: RunCurves, siblings: Sequence[RunCurves])
     """Return the forecast of a figure; None where its curve has too few points."""
     curve, schedule, scale = curves.curves[name], curves.schedule, scale_of(name)
     assert scale
+    if curves.has_ended and curve.reaches(schedule.last_step):
+        return FigureForecast(name, curve, settled_fan(curve), hindsight(name, curves, siblings))
     if steps_needed(curve.steps, schedule.last_step, FIGURE_POINTS.get(name, MIN_POINTS)):
         return None
     scores = sibling_scores(name, siblings, curve.last_step / schedule.last_step)
-    fan = forecast_fan(curve, schedule, scale, scores)
-    has_ended = curve.last_step >= schedule.last_step
-    earlier = hindsight(name, curves, siblings) if has_ended else None
-    return FigureForecast(name, curve, fan, earlier)
+    return FigureForecast(name, curve, forecast_fan(curve, schedule, scale, scores))
 
 
 def hindsight(name: str, curves: RunCurves, siblings: Sequence[RunCurves]) -> Forecast | None:

@@ -38,6 +38,9 @@ BLOCK = 1 << 16
 MAX_LINE = 1 << 22
 """Bytes from which on no line is read backwards."""
 
+EVALUATED = b'"evaluation"'
+"""Key of the figures of an evaluation, as a line has it."""
+
 
 class MetricsWriter:
     """Writer that appends to a metrics file; `log` leaves no line in a buffer of this process."""
@@ -112,6 +115,20 @@ class MetricsLines:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the lines of a metrics file by their steps; [] without a file. Damaged ones are left out."""
     return sorted(MetricsLines.of(path).lines, key=lambda line: int(line["step"]))
+
+
+def read_thinned_metrics(path: Path, num_lines: int) -> list[dict[str, Any]]:
+    """Return lines of a metrics file by their steps: about `num_lines`, evenly spaced, and all evaluations.
+
+    The last line is among them. Raises as `read_metrics`.
+    """
+    content = b""
+    with suppress(FileNotFoundError), open_regular(path) as file:
+        content = file.read().strip()
+    lines = content.split(b"\n")
+    last, stride = len(lines) - 1, max(1, len(lines) // num_lines)
+    chosen = (raw for place, raw in enumerate(lines) if not (last - place) % stride or EVALUATED in raw)
+    return sorted(filter(None, map(_parse_line, chosen)), key=lambda line: int(line["step"]))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cosmos.compare.forecasts import print_forecasts
+from cosmos.compare.forecasts import forecast_plots, forecast_remarks, forecast_run, print_forecasts
 from cosmos.compare.sized_runs import size_of_model
 from cosmos.config.experiment import load_params
 from cosmos.errors import InputError
@@ -84,11 +84,12 @@ def test_a_law_over_sizes_suggests_the_next_run(tmp_path: Path, capsys: pytest.C
 
 def test_the_page_of_an_unfinished_run_has_its_forecast(tmp_path: Path) -> None:
     make_run(tmp_path, "mine", 200)
-    make_run(tmp_path, "done")
+    done = make_run(tmp_path, "done")
     page = page_of(tmp_path, "mine")
     assert "Forecast of the loss at step 400:" in words_of(page)
     fan = plots_of(page)["Forecast of loss"]["data"]
     assert [trace.get("name") for trace in fan[1:]] == ["80% interval", "forecast", "until now"]
     assert fan[2]["x"][-1] == 400
     assert fan[0]["y"][-1] > fan[2]["y"][-1] > fan[1]["y"][-1]
-    assert not [title for title in plots_of(page_of(tmp_path, "done")) if title.startswith("Forecast")]
+    ended = forecast_run(done, machine(tmp_path))
+    assert (forecast_plots(ended), list(forecast_remarks(ended))) == ([], [])

@@ -12,7 +12,7 @@ from cosmos.registry.index import list_runs
 from cosmos.registry.record import read_run_record
 from cosmos.registry.run_forecast import Forecaster, RunForecast, schedule_of
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.metrics import MetricsWriter
+from cosmos.run.metrics import MetricsWriter, read_thinned_metrics
 
 STEPS, EPOCHS = 400, 4
 RECALL = "student/heldout/text_to_image_R@5"
@@ -131,6 +131,26 @@ def test_odd_curves_are_remarked_on(tmp_path: Path) -> None:
     MetricsWriter(broken.metrics, 200).log({"step": 210, "epoch": 2.1, "loss": float("nan")})
     assert forecast(broken).remarks == ("the loss of step 210 is not finite",)
     assert forecast(broken).step == 200
+
+
+def test_an_evaluation_after_which_none_is_due_is_the_end_of_a_finished_run(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine")
+    text, last = run.metrics.read_text(), '{"step": 400, "epoch": 4.0, "eval'
+    run.metrics.write_text(text.replace(last, last.replace("400", "390")))
+    assert [figure.has_ended for figure in forecast(run).figures] == [True, True]
+    early = (last, last.replace("4", "3", 1).replace("4.0", "3.0"))
+    kept = [line for line in text.splitlines(keepends=True) if not line.startswith(early)]
+    run.metrics.write_text("".join(kept))
+    assert [figure.has_ended for figure in forecast(run).figures] == [True, False]
+
+
+def test_a_long_run_is_forecast_by_some_of_its_lines_and_all_evaluations(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine", 300, every=1)
+    lines = read_thinned_metrics(run.metrics, 50)
+    assert 50 <= len(lines) < 70
+    assert lines[-1]["step"] == 300
+    assert [line["epoch"] for line in lines if "evaluation" in line] == [1, 2, 3]
+    assert forecast(run).figures[0].end.value == pytest.approx(np.exp(0.6), rel=0.1)
 
 
 def test_steps_that_were_logged_twice_count_once_and_damaged_lines_not_at_all(tmp_path: Path) -> None:

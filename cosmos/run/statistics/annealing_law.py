@@ -14,10 +14,13 @@ Slope and drop have priors, since the first part of a curve says little about th
 by their likelihood, so that all is in closed form, and a curve in other units has the same forecast.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from cosmos.run.statistics.image_values import FloatArray
 from cosmos.run.statistics.value_scales import ValueScale
@@ -33,6 +36,12 @@ MAX_GRID = 2000
 
 SKIPPED_SHARE = 0.4
 """Share of the observed steps, the first ones, that say nothing about the end."""
+
+WINDOW, SPIKE = 7, 6.0
+"""Number of points around a point, and the distance, in the noise, from which on it is a spike."""
+
+NORMAL_MEDIAN = 0.6745
+"""Median distance from the mean of a normal distribution, in its standard deviations."""
 
 MIN_NOISE = 1e-6
 """Smallest noise, on the scale: curves that are smoother are no surer."""
@@ -133,7 +142,7 @@ def forecast_curve(
 
     There are two points at least; steps ascend.
     """
-    used = steps >= SKIPPED_SHARE * steps[-1]
+    used = (steps >= SKIPPED_SHARE * steps[-1]) & ~spikes_of(places)
     steps, places = (steps[used], places[used]) if used.sum() > 1 else (steps, places)
     noise = noise_of(places, scale)
     fits = [fit_law(steps, places, schedule, scale, noise, exponent) for exponent in EXPONENTS]
@@ -147,6 +156,19 @@ def forecast_curve(
     change = mean[:-1] - mean[-1]
     deviations = np.sqrt(variance[:-1] + (MISFIT * change) ** 2 + noise**2)
     return CurveForecast(later, mean[:-1], deviations)
+
+
+def spikes_of(places: FloatArray) -> NDArray[np.bool_]:
+    """Return True for each point that lies far from the median of the WINDOW around it: a batch gone wrong.
+
+    Distances are in the noise by the median of second differences, which spikes do not move.
+    """
+    if len(places) < 2 * WINDOW:
+        return np.zeros(len(places), bool)
+    padded = np.pad(places, WINDOW // 2, mode="reflect", reflect_type="odd")
+    distances = np.abs(places - np.median(sliding_window_view(padded, WINDOW), axis=1))
+    noise = float(np.median(np.abs(np.diff(places, 2)))) / NORMAL_MEDIAN / math.sqrt(6)
+    return np.asarray(distances > SPIKE * max(MIN_NOISE, noise))
 
 
 def noise_of(places: FloatArray, scale: ValueScale) -> float:

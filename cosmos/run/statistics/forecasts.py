@@ -77,6 +77,11 @@ class FigureCurve:
         """Step of the last value; 0 without one."""
         return float(self.steps[-1]) if len(self.steps) else 0.0
 
+    def reaches(self, last_step: float) -> bool:
+        """Return True when no further value is due until the last step of a run."""
+        spacing = self.last_step / max(1, len(self.steps))
+        return self.last_step > 0 and self.last_step + spacing > last_step
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -111,16 +116,20 @@ def forecast_fan(
 
     Of a curve that has reached the end, the end is its own forecast, and the interval nothing beside it.
     """
-    last = schedule.last_step
-    if curve.last_step >= last:
-        end = float(curve.values[-1])
-        return ForecastFan([last], [Forecast(end, end, end)])
-    later = np.linspace(curve.last_step, last, FAN_STEPS + 1)[1:]
+    if curve.last_step >= schedule.last_step:
+        return settled_fan(curve)
+    later = np.linspace(curve.last_step, schedule.last_step, FAN_STEPS + 1)[1:]
     law = law_of(curve, schedule, scale, later)
     low, middle, high = score_range(scores)
     places = [law.means + score * law.deviations for score in (middle, low, high)]
     values = zip(*(scale.values(place).tolist() for place in places), strict=True)
     return ForecastFan(later.tolist(), [Forecast(*each) for each in values])
+
+
+def settled_fan(curve: FigureCurve) -> ForecastFan:
+    """Return the last value of a curve as the forecast of its end."""
+    end = float(curve.values[-1])
+    return ForecastFan([curve.last_step], [Forecast(end, end, end)])
 
 
 def law_of(
@@ -138,7 +147,7 @@ def end_score(
     None where the curve does not reach the end, or has too few points until there.
     """
     past = curve.until(share * schedule.last_step)
-    if curve.last_step < schedule.last_step or len(past.steps) < 2:
+    if not curve.reaches(schedule.last_step) or len(past.steps) < 2:
         return None
     law = law_of(past, schedule, scale, np.array([schedule.last_step]))
     end = scale.to_scale(curve.values[-1:])

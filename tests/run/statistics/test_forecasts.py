@@ -128,11 +128,22 @@ def test_ends_that_are_like_those_of_finished_runs_are_within_as_often_as_promis
         assert np.mean(trials) > FORECAST_LEVEL - 0.05, number
 
 
+def test_a_spike_of_the_loss_moves_neither_the_forecast_nor_its_interval() -> None:
+    schedule = cosine()
+    curve = noisy_curve(schedule, 3)
+    spiked = FigureCurve(curve.steps, curve.values * np.where(curve.steps == 330, 5.0, 1.0))
+    end, other = (forecast_fan(each, schedule, LOSS_SCALE, []).end for each in (curve, spiked))
+    assert other.value == pytest.approx(end.value, rel=0.01)
+    assert other.high / other.low == pytest.approx(end.high / end.low, rel=0.05)
+
+
 def test_scores_are_of_runs_that_have_reached_the_end() -> None:
     schedule = cosine()
     whole = noisy_curve(schedule, 2, until=1.0)
     assert abs(end_score(whole, schedule, LOSS_SCALE, 0.4) or math.inf) < 5
-    assert end_score(whole.until(990), schedule, LOSS_SCALE, 0.4) is None
+    assert end_score(whole.until(980), schedule, LOSS_SCALE, 0.4) is None
+    assert whole.reaches(1005), "no further line is due"
+    assert not whole.reaches(1010)
     assert end_score(whole, schedule, LOSS_SCALE, 0.01) is None
 
 
