@@ -62,20 +62,30 @@ def calibrate(workload: Workload, machine: Machine) -> MeasuredSpeed:
     Steps are taken on a part of a rank's batch that its memory holds and that takes some seconds. Raises
     InputError where the plan is of another device, and OutOfMemoryError where a single sample does not fit.
     """
-    device = pick_device(machine.device)
-    refuse_other_device(workload, machine, device)
+    refuse_other_device(workload, machine, pick_device(machine.device))
     seconds, samples_from = measure_views(workload, machine)
+    arithmetic = measure_arithmetic(workload, machine)
+    return replace(
+        arithmetic,
+        view_seconds=Span(min(seconds), max(seconds)),
+        source=f"{arithmetic.source}, and views of {samples_from} on a core",
+    )
+
+
+def measure_arithmetic(workload: Workload, machine: Machine) -> MeasuredSpeed:
+    """Measure the speed of this machine's arithmetic alone, by steps as `calibrate`."""
+    device = pick_device(machine.device)
     ranks_here = workload.ranks_per_node if device.type == "cpu" else 1
     with computing_threads(machine.threads or (usable_cores() // ranks_here if ranks_here > 1 else 0)):
         size, steps = measure_steps(workload, machine, device)
         threads = torch.get_num_threads()
     work = [sum(step[part] for part in STEP_PARTS if part != "update") for step in steps]
     operations = size * sample_flops(calibrated_workload(workload, size)).computed
-    place = f"{device}" + (f", {threads} threads" if device.type == "cpu" else "")
+    place = f"{device}, {threads} threads" if device.type == "cpu" else str(device)
     return MeasuredSpeed(
         flops_per_second=Span(operations / max(work), operations / min(work)),
-        view_seconds=Span(min(seconds), max(seconds)),
-        source=f"{NUM_STEPS} steps of {size} samples here ({place}), and views of {samples_from} on a core",
+        view_seconds=Span.of(0.0),
+        source=f"{NUM_STEPS} steps of {size} samples here ({place})",
         update_seconds=median(step["update"] for step in steps),
     )
 

@@ -26,6 +26,7 @@ from cosmos.errors import (
 )
 from cosmos.model import checkpoints
 from cosmos.model.cosmos import Cosmos
+from cosmos.report.step_timing import RunTiming
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
@@ -307,6 +308,7 @@ def train_one_of_two(rank: int, folder: str) -> None:
             for step, batch in enumerate(batches(0)):
                 if step == 3 and process.is_first:
                     Lease.take(run)
+                time.sleep(0.2 * rank)
                 yield replace(batch.split(2)[rank], damage=damaged[: 1 + rank])
 
         try:
@@ -331,6 +333,10 @@ def test_all_ranks_stop_together_when_another_takes_over(tmp_path: Path) -> None
     assert (stretch.num_ranks, len(session.session.hosts), stretch.steps) == (2, 2, 2)
     assert {"forward", "loss", "backward", "gradients", "agreement", "update"} <= stretch.seconds.keys()
     assert all(min(stretch.seconds[part]) > 0 for part in ("forward", "gradients", "agreement"))
+    timing = RunTiming.of(StepTrace.of(tmp_path / "run" / "timing.jsonl"))
+    assert timing
+    assert timing.straggler
+    assert (timing.straggler.rank.rank, str(timing.straggler.part)) == (1, "data")
 
 
 def test_the_clock_of_the_machine_makes_checkpoints_due(tmp_path: Path) -> None:
