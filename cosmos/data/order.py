@@ -73,11 +73,7 @@ class SampleOrder:
 
     def batch(self, step: int) -> list[tuple[int, int]]:
         """Return the samples of a step, over all ranks, as (epoch, index)."""
-        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch.epoch:
-            self._epoch = _Epoch(self.shards, self.seed, epoch)
-        start = step_in_epoch * self.batch_size
-        return [(epoch, index) for index in self._epoch.indices(start, start + self.batch_size)]
+        return self.part(step, 0, 1)
 
     def part(self, step: int, rank: int, world_size: int) -> list[tuple[int, int]]:
         """Return a rank's samples of a step: one of `world_size` equal, consecutive slices of the batch.
@@ -85,7 +81,11 @@ class SampleOrder:
         Raises InputError when the ranks cannot share the batch equally.
         """
         size = batch_per_rank(self.batch_size, world_size)
-        return self.batch(step)[rank * size : (rank + 1) * size]
+        epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch.epoch:
+            self._epoch = _Epoch(self.shards, self.seed, epoch)
+        start = step_in_epoch * self.batch_size + rank * size
+        return [(epoch, index) for index in self._epoch.indices(start, start + size)]
 
 
 def batch_per_rank(batch_size: int, world_size: int) -> int:

@@ -33,9 +33,10 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Tensor:
         gradient: Tensor = grads[0].contiguous()
+        mine = gradient.new_empty((len(gradient) // world_size(), *gradient.shape[1:]))
         with waiting_for_ranks("the sum of the embeddings' gradients"):
-            dist.all_reduce(gradient)
-        return gradient.chunk(world_size())[rank()]
+            dist.reduce_scatter_single(mine, gradient)
+        return mine
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -46,15 +47,20 @@ def gather_rows(rows: Tensor) -> Tensor:
     return gathered
 
 
-def mean_over_ranks(values: Tensor) -> Tensor:
-    """Return the mean of `values` over all ranks."""
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Return the sum of `values` over all ranks, each by itself."""
     if world_size() == 1:
         return values
     total = values.clone()
     with waiting_for_ranks():
         dist.all_reduce(total)
         await_device(total)
-    return total / world_size()
+    return total
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Return the mean of `values` over all ranks."""
+    return sum_over_ranks(values) / world_size()
 
 
 def max_over_ranks(values: Tensor) -> Tensor:
@@ -66,6 +72,20 @@ def max_over_ranks(values: Tensor) -> Tensor:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         await_device(largest)
     return largest
+
+
+def logsumexp_over_ranks(values: Tensor) -> Tensor:
+    """Return the logarithm of the sum of exp(values) over all ranks, each by itself.
+
+    The sums take as many bytes for any number of ranks, where values of all ranks would take more with each.
+    A device is not waited for.
+    """
+    largest = values.clone()
+    with waiting_for_ranks("the sums of the logits' columns"):
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        total = (values - largest).exp_()
+        dist.all_reduce(total)
+    return largest + total.log_()
 
 
 def await_device(values: Tensor) -> None:
@@ -90,12 +110,7 @@ def on_every_rank(compute: Callable[[], Computed]) -> list[Computed]:
     outcomes: list[Computed | CosmosError] = [mine] * world_size()
     with waiting_for_ranks():
         dist.all_gather_object(outcomes, mine)
-    values = []
-    for outcome in outcomes:
-        if isinstance(outcome, CosmosError):
-            raise outcome
-        values.append(outcome)
-    return values
+    return [_value_of(outcome) for outcome in outcomes]
 
 
 def _compute_alone(compute: Callable[[], Computed]) -> Computed:
@@ -115,6 +130,13 @@ def _value_or_error(compute: Callable[[], Computed]) -> Computed | CosmosError:
         return _plain_error(error)
 
 
+def _value_of(outcome: Computed | CosmosError) -> Computed:
+    """Return a rank's value; raise its error where it has none."""
+    if isinstance(outcome, CosmosError):
+        raise outcome
+    return outcome
+
+
 def _plain_error(error: CosmosError | OSError) -> CosmosError:
     """Return an error of the deciding class, with the message alone: any other may fail to unpickle."""
     return class_of_kind(error_kind(error))(summarize_error(error))
@@ -132,5 +154,9 @@ def on_each_rank(compute: Callable[[], Computed]) -> Computed:
 
 def on_first_rank(compute: Callable[[], Computed]) -> Computed:
     """Compute a value on the first rank alone, and return it on every rank; errors as in `on_every_rank`."""
-    values = on_every_rank(lambda: compute() if rank() == 0 else None)
-    return cast(Computed, values[0])
+    if world_size() == 1:
+        return _compute_alone(compute)
+    outcomes = [_value_or_error(compute) if rank() == 0 else None]
+    with waiting_for_ranks():
+        dist.broadcast_object_list(outcomes)
+    return _value_of(cast(Computed | CosmosError, outcomes[0]))

@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 from typing import Protocol, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
 from cosmos.distributed.device_memory import explaining_full_gpus
-from cosmos.distributed.exchange import on_every_rank
+from cosmos.distributed.exchange import max_over_ranks, on_each_rank, on_every_rank
 from cosmos.distributed.group import rank, world_size
 from cosmos.distributed.whereabouts import doing, moved
 from cosmos.errors import CosmosError, InputError, TransientError
@@ -185,10 +186,8 @@ class Embedder:
 
         `noun`: heading of the progress bar, such as "images".
         """
-        rows = self.cache.read(collection)
-        # Keys that any rank lacks are computed: some hosts see a new part of the cache before others.
-        lists = on_every_rank(lambda: [key for key in dict.fromkeys(keys) if key not in rows])
-        missing = list(dict.fromkeys(key for keys_of_rank in lists for key in keys_of_rank))
+        rows = on_each_rank(lambda: self.cache.read(collection))
+        missing = self._missing(list(dict.fromkeys(keys)), rows)
         if len(missing) > self.max_new:
             raise InputError(
                 f"embeddings of {len(missing):,} {noun} are not kept, as code or precision changed since the"
@@ -198,6 +197,11 @@ class Embedder:
         for new_keys, new_rows in on_every_rank(lambda: self._compute_rows(collection, mine, compute, noun)):
             rows |= zip(new_keys, new_rows, strict=True)
         return torch.stack([rows[key] for key in keys])
+
+    def _missing(self, keys: Sequence[str], rows: Mapping[str, Tensor]) -> list[str]:
+        """Return the keys whose rows some rank lacks: some hosts see a new part of a cache before others."""
+        lacks = torch.tensor([key not in rows for key in keys], dtype=torch.uint8, device=self.encoder.device)
+        return list(compress(keys, max_over_ranks(lacks).tolist()))
 
     def _compute_rows(
         self,

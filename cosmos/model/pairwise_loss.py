@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import softplus
 
-from cosmos.distributed.exchange import gather_rows
+from cosmos.distributed.exchange import logsumexp_over_ranks
 from cosmos.distributed.group import rank, world_size
 
 LOGITS_AT_ONCE = 2**20
@@ -96,8 +96,7 @@ def _log_softmax_of_columns(logits: Tensor) -> Tensor:
     columns = logits.log_softmax(dim=1)
     if world_size() > 1:
         mine = logits.amax(dim=1) - columns.amax(dim=1)
-        everything = gather_rows(mine[None]).logsumexp(dim=0)
-        columns += (mine - everything)[:, None]
+        columns += (mine - logsumexp_over_ranks(mine))[:, None]
     return columns
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from cosmos.config.machine import Machine
 from cosmos.data.patience import wait_while_transient
 from cosmos.data.readable import DamageLimit
-from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.whereabouts import doing
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.model.checkpoints import Checkpoint
@@ -69,7 +69,7 @@ def open_training(
     standing = on_first_rank(lambda: take_over(run, machine))
     state, retention = TrainingState(), Retention(machine.keep_checkpoints)
     if path := standing.checkpoint:
-        state = on_every_rank(lambda: resume_from(path, learner, plan, machine))[0]
+        state = on_each_rank(lambda: resume_from(path, learner, plan, machine))
         retention.checked[path] = True
     is_beside, evaluated = machine.evaluate_in == "job", standing.evaluated_steps
     queue = EvaluationQueue(standing.lease, job_of, is_beside, evaluated)

@@ -2,12 +2,9 @@
 
 import itertools
 import math
-import os
-import socket
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.multiprocessing.spawn import spawn
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,6 +20,8 @@ from cosmos.distributed.exchange import gather_rows
 from cosmos.distributed.group import process_group
 from cosmos.model import pairwise_loss
 from cosmos.model.pairwise_loss import PairwiseLosses, WeightedViews, nce_losses, sigmoid_losses
+from tests.forks import run_ranks
+from tests.ranks_as_threads import run_threads
 
 WEIGHTS = (0.7, 1.9)
 """Weights of two stacks of targets."""
@@ -105,36 +103,47 @@ def test_gradients_are_the_slopes_of_the_loss(kind: str) -> None:
     assert torch.autograd.gradcheck(lambda *inputs: losses_of(kind, list(inputs)).total, leaves(2, 3, 4, 0))
 
 
-def compute_share(rank: int, folder: Path) -> None:
-    """Check, as one of two ranks, losses and gradients of all against those of the whole batch."""
-    os.environ.update(RANK=str(rank), WORLD_SIZE="2", LOCAL_RANK=str(rank))
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(folder / "port").read_text())
-    torch.set_num_threads(1)
+def check_share(rank: int, num_ranks: int, kind: str, batch: int, scale: float) -> None:
+    """Check, as one of several ranks, losses and gradients of all against those of the whole batch."""
+    whole = leaves(3, 2, num_ranks * batch, 0, scale)
+    mine = [t.detach()[:, rank * batch :][:, :batch] if t.ndim else t.detach().clone() for t in whole]
+    mine = [tensor.requires_grad_() for tensor in mine]
+    stacks = [gather_rows(y.transpose(0, 1)).transpose(0, 1) for y in mine[1:3]]
+    total = losses_of(kind, [mine[0], *stacks, *mine[3:]]).total
+    mean, expected = gather_rows(total.detach()[None]).mean(), plain_total(kind, whole)
+    torch.testing.assert_close(mean, expected.detach())
+    # as by DistributedDataParallel: the mean over ranks of what each adds to the parameters
+    for ours, theirs in zip(gradients(total, mine), gradients(num_ranks * expected, whole), strict=True):
+        share = theirs[:, rank * batch :][:, :batch] if theirs.ndim else theirs
+        everything = ours if ours.ndim else gather_rows(ours[None]).sum()
+        torch.testing.assert_close(everything, share)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    kind=st.sampled_from(["clip", "siglip"]),
+    num_ranks=st.integers(2, 7),
+    batch=st.integers(1, 3),
+    scale=st.sampled_from([2.0, 90.0]),
+    at_once=st.sampled_from([1, 2**20]),
+)
+def test_any_number_of_ranks_shares_the_losses_and_gradients_of_one_process(
+    kind: str, num_ranks: int, batch: int, scale: float, at_once: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairwise_loss, "LOGITS_AT_ONCE", at_once)
+        run_threads(num_ranks, lambda rank: check_share(rank, num_ranks, kind, batch, scale))
+
+
+def check_shares_of_two(rank: int) -> None:
     with process_group("cpu", timedelta(minutes=5)):
-        cases = itertools.product(("clip", "siglip"), (1, 3), (2.0, 90.0), (1, 2**20))
-        for kind, batch, scale, pairwise_loss.LOGITS_AT_ONCE in cases:
-            whole = leaves(3, 2, 2 * batch, 0, scale)
-            mine = [t.detach()[:, rank * batch :][:, :batch] if t.ndim else t.detach().clone() for t in whole]
-            mine = [tensor.requires_grad_() for tensor in mine]
-            stacks = [gather_rows(y.transpose(0, 1)).transpose(0, 1) for y in mine[1:3]]
-            total = losses_of(kind, [mine[0], *stacks, *mine[3:]]).total
-            mean, expected = gather_rows(total.detach()[None]).mean(), plain_total(kind, whole)
-            torch.testing.assert_close(mean, expected.detach())
-            # as by DistributedDataParallel: the mean over ranks of what each adds to the parameters
-            for ours, theirs in zip(gradients(total, mine), gradients(2 * expected, whole), strict=True):
-                share = theirs[:, rank * batch :][:, :batch] if theirs.ndim else theirs
-                everything = ours if ours.ndim else gather_rows(ours[None]).sum()
-                torch.testing.assert_close(everything, share)
-    (folder / f"{rank}.txt").touch()
+        for kind, scale in itertools.product(("clip", "siglip"), (2.0, 90.0)):
+            check_share(rank, 2, kind, 3, scale)
 
 
 @pytest.mark.slow
-def test_ranks_share_the_losses_and_gradients_of_one_process(tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        (tmp_path / "port").write_text(str(probe.getsockname()[1]))
-    spawn(compute_share, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
-    assert all((tmp_path / f"{rank}.txt").exists() for rank in (0, 1))
+def test_two_processes_share_the_losses_and_gradients_of_one() -> None:
+    run_ranks(check_shares_of_two)
 
 
 class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,15 +1,59 @@
-"""The traffic of a step between ranks."""
+"""The traffic of a step by arithmetic, beside the exchanges of a step that runs."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from cosmos.config.gpus import Gpu, gpu_of_kind
+from cosmos.config.machine import Machine
 from cosmos.model.pairwise_loss import LOGITS_AT_ONCE
+from cosmos.plan.dimensions import ModelDimensions
+from cosmos.plan.many_ranks import record_step
 from cosmos.plan.traffic import CALL_SECONDS, LOGITS_TOGETHER, num_blocks, step_exchanges, step_traffic
 from cosmos.plan.workload import DatasetFacts, Span, Workload
 from tests.plan.examples_of_ranks import published_exchanges
 
 FACTS = DatasetFacts(3_000_000, "", 30_000, "", ((20, 20),), "")
 A100 = gpu_of_kind("a100-40gb")
+
+
+def totals(exchanges: Iterable[Any]) -> Counter[tuple[str, str]]:
+    """Bytes and calls by collective operation."""
+    counts = Counter[tuple[str, str]]()
+    for exchange in exchanges:
+        counts[exchange.collective, "bytes"] += exchange.num_bytes
+        counts[exchange.collective, "calls"] += getattr(exchange, "num_calls", 1)
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "samples", "micro_batches", "kind", "contrastive"),
+    [
+        (2, 5, 1, "none", "clip"),
+        (3, 1, 1, "text-only", "siglip"),
+        (32, 128, 3, "no-cross-attention", "clip"),
+        (128, 32, 1, "cross-modal", "clip"),
+        (1024, 1, 1, "image-only", "siglip"),
+    ],
+)
+def test_the_bytes_are_those_that_the_first_and_the_last_rank_exchange_in_a_step(
+    num_ranks: int, samples: int, micro_batches: int, kind: str, contrastive: str
+) -> None:
+    loss = {"distillation": kind, "contrastive": contrastive}
+    params = published_exchanges(samples * num_ranks, loss=loss)
+    sizes = ModelDimensions.of(params)
+    exchanges = step_exchanges(params, num_ranks, sizes.embed_dim, sizes.num_trained)
+    for rank in (0, num_ranks - 1):
+        calls = record_step(params, Machine(micro_batches=micro_batches), rank, num_ranks)
+        assert totals(exchanges) == totals(calls)
+
+
+def test_no_exchange_grows_faster_than_the_number_of_ranks() -> None:
+    """Each rank keeps its samples, so that the batch grows with the ranks."""
+    few, many = (step_exchanges(published_exchanges(32 * n), n, 512, 10**8) for n in (8, 1024))
+    assert all(later.num_bytes <= 128 * first.num_bytes for first, later in zip(few, many, strict=True))
 
 
 def test_a_process_that_is_alone_sends_nothing() -> None:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.config.figures import MEAN_IOU, PIXEL_ACCURACY, name_with_attention
 from cosmos.data.image_crops import MAX_ASPECT, normalise
-from cosmos.distributed.exchange import on_every_rank
+from cosmos.distributed.exchange import on_each_rank, on_every_rank, sum_over_ranks
 from cosmos.distributed.group import rank, world_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.evaluation.card import Measurement, SegmentedImage
@@ -88,7 +88,7 @@ def measure(dataset: SegmentationDataset, attention: Sequence[Attention], embedd
             *(dataset.name, window, short_side),
         )
     queries = _embed_queries(dataset, embedder)
-    counts = _PixelCounts.join(on_every_rank(lambda: _count_pixels(dataset, attention, embedder, queries)))
+    counts = on_each_rank(lambda: _count_pixels(dataset, attention, embedder, queries)).over_ranks()
     try:
         figures = [segmentation_metrics(matrix, dataset.names) for matrix in counts.confusion]
     except InputError as error:
@@ -110,20 +110,20 @@ def _by_attention(attention: Sequence[Attention], parts: Sequence[Mapping[str, _
 
 @dataclass(frozen=True)
 class _PixelCounts:
-    """Numbers of pixels of N images, for A kinds of attention and C classes, on the CPU."""
+    """Numbers of pixels of N images, for A kinds of attention and C classes."""
 
     confusion: Tensor
     """(A, C, C) int64: pixels of each class (row) by predicted class (column), of all images"""
     by_image: Tensor
-    """(N, A, 2, C) int64: intersections and unions of predicted and true pixels of each image"""
+    """(N, A, 2, C) int64: intersections and unions of predicted and true pixels of each image, on the CPU"""
 
-    @classmethod
-    def join(cls, parts: Sequence["_PixelCounts"]) -> "_PixelCounts":
-        """Return the counts of all images from those of ranks, each of which took every n-th image."""
-        by_image = torch.cat([part.by_image for part in parts])  # of the right shape and type
+    def over_ranks(self) -> "_PixelCounts":
+        """Return the counts of all images from those of each rank, which took every n-th image."""
+        parts = on_every_rank(lambda: self.by_image)
+        by_image = torch.cat(parts)  # of the right shape and type
         for number, part in enumerate(parts):
-            by_image[number :: len(parts)] = part.by_image
-        return cls(torch.stack([part.confusion for part in parts]).sum(dim=0), by_image)
+            by_image[number :: len(parts)] = part
+        return _PixelCounts(sum_over_ranks(self.confusion).cpu(), by_image)
 
     def image_values(self, attention: int) -> dict[str, FloatArray]:
         """Return the values of the images, (N,), of mIoU and pixel accuracy by a kind of attention."""
@@ -158,7 +158,7 @@ def segment_images(
             for number, (sample, (predicted,)) in zip(numbers, predictions, strict=True)
         ]
 
-    return on_every_rank(segmented)[0]
+    return on_each_rank(segmented)
 
 
 def find_class_images(dataset: SegmentationDataset, classes: Sequence[int]) -> dict[int, int]:
@@ -202,7 +202,7 @@ def _count_pixels(
                 counts[kind] += matrix
                 parts[kind] = hits_and_unions(matrix)
             advance(1)
-    return _PixelCounts(counts.cpu(), by_image.cpu())
+    return _PixelCounts(counts, by_image.cpu())
 
 
 def _predict_images(
