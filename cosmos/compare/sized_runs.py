@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any, TypeVar
@@ -19,9 +20,9 @@ from cosmos.run.statistics.batch_rules import scale_batch, scale_learning_rate, 
 from cosmos.run.statistics.forecasts import FORECAST_LEVEL, Forecast
 from cosmos.run.statistics.scaling_law import (
     GROWTH,
+    NoLawError,
     ScalingLaw,
     SizedRun,
-    TooFewSizesError,
     fit_scaling_law,
 )
 
@@ -103,7 +104,7 @@ def law_of_records(records: Sequence[RunRecord], runs: Sequence[RunDir]) -> LawF
     checks, remarks = tuple(momentum_checks(alike)), tuple(group_remarks(measured, group))
     try:
         law = fit_scaling_law([run.sized for run in group])
-    except TooFewSizesError as error:
+    except NoLawError as error:
         return LawForecast(f"no law: {error}", checks=checks, remarks=remarks)
     return LawForecast("", law, suggest_run(law, group), checks, remarks)
 
@@ -117,10 +118,10 @@ def measured_runs(records: Sequence[RunRecord], runs: Sequence[RunDir]) -> Itera
     """Yield the finished runs whose files can be read."""
     for record, run in zip(records, runs, strict=True):
         if record.resting_status == "finished":
-            try:
-                yield measure_run(record, run)
-            except (CosmosError, LookupError):
-                continue
+            with suppress(CosmosError, LookupError):
+                measured = measure_run(record, run)
+                if measured.sized.loss > 0:
+                    yield measured
 
 
 def measure_run(record: RunRecord, run: RunDir) -> MeasuredRun:

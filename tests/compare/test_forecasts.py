@@ -49,7 +49,7 @@ def test_runs_are_listed_with_their_ends(tmp_path: Path, capsys: pytest.CaptureF
     assert "intervals by the ends of 0 to 1 finished runs" in said
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert [run["run"] for run in told["runs"]] == ["on-its-way", "done", "begun"]
-    assert told["law"]["problem"].endswith("there are 1 different sizes of the model and 1 of samples seen")
+    assert told["law"]["problem"].endswith("there are 1 size of the model and 1 number of samples seen")
 
 
 def test_one_run_has_no_law_and_a_name_of_nothing_is_refused(

@@ -25,6 +25,12 @@ MIN_SIZES = 3
 MIN_FACTOR = 1.2
 """Factor by which sizes differ at least, to count as different ones."""
 
+MIN_FALL = 0.001
+"""Share by which a quantity changes the loss at least, to have a term."""
+
+WORDS = {"size": "size{} of the model", "samples": "number{} of samples seen"}
+"""Quantities in words, with a place for the plural's letter."""
+
 OUTLIER = 0.01
 """Distance from the law, in the logarithm, from which on a run counts less."""
 
@@ -47,8 +53,8 @@ class SizedRun:
     loss: float
 
 
-class TooFewSizesError(ValueError):
-    """Error of runs that are too few, or too alike, for a law."""
+class NoLawError(ValueError):
+    """Error of runs that are too few or too alike for a law, or whose loss does not fall as they grow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +84,14 @@ class ScalingLaw:
         """Return the factor of a quantity's term."""
         centre = math.exp(np.log(quantities(self.runs, name)).mean())
         return float(math.exp(self.values[1 + 2 * self.varied.index(name)]) * centre ** self.exponents[name])
+
+    def fall(self, name: str) -> float:
+        """Return the share by which a quantity lowers the loss, from its least to its largest value."""
+        ends = [extreme(self.runs, key=lambda run: getattr(run, name)) for extreme in (min, max)]
+        middle = {each: float(np.median(quantities(self.runs, each))) for each in ("size", "samples")}
+        places = [SizedRun(**{**middle, name: getattr(run, name)}, loss=1.0) for run in ends]
+        first, last = log_losses(self.values, places, self.runs, self.varied)
+        return float(1 - np.exp(last - first))
 
     def forecast(self, size: float, samples: float) -> Forecast:
         """Return the loss that the law gives a run, and the interval at FORECAST_LEVEL.
@@ -113,7 +127,20 @@ class ScalingLaw:
 
 
 def fit_scaling_law(runs: Sequence[SizedRun]) -> ScalingLaw:
-    """Return the law of runs. Raises TooFewSizesError where they are too few or too alike for one."""
+    """Return the law of runs. Raises NoLawError where they have none."""
+    law = fit_values(runs)
+    for name in law.varied:
+        fall, scatter = law.fall(name), law.scatter
+        if fall < max(MIN_FALL, 2 * scatter):
+            quantity, share = WORDS[name].format(""), f"they lie {100 * scatter:.2g}% around a law"
+            raise NoLawError(
+                f"over these runs the {quantity} lowers the loss by {100 * fall:.2g}%, and {share}"
+            )
+    return law
+
+
+def fit_values(runs: Sequence[SizedRun]) -> ScalingLaw:
+    """Return the law that is nearest to runs. Raises NoLawError where they are too few or too alike."""
     varied = varied_quantities(runs)
     from scipy.optimize import least_squares  # late: scipy takes longer than all the rest
 
@@ -133,16 +160,17 @@ def fit_scaling_law(runs: Sequence[SizedRun]) -> ScalingLaw:
 
 
 def varied_quantities(runs: Sequence[SizedRun]) -> tuple[str, ...]:
-    """Return the quantities that have enough different values. Raises TooFewSizesError where none has."""
+    """Return the quantities that have enough different values. Raises NoLawError where none has."""
     counts = {name: count_sizes(quantities(runs, name)) for name in ("size", "samples")}
     varied = tuple(name for name, count in counts.items() if count >= MIN_SIZES)
     too_few = {name: count for name, count in counts.items() if 1 < count < MIN_SIZES}
     if too_few or not varied:
-        words = {"size": "different sizes of the model", "samples": "of samples seen"}
-        there = " and ".join(f"{count} {words[name]}" for name, count in (too_few or counts).items())
-        raise TooFewSizesError(f"a law needs {MIN_SIZES} or more of what varies; there are {there}")
+        there = " and ".join(
+            f"{count} {WORDS[name].format('s' * (count != 1))}" for name, count in (too_few or counts).items()
+        )
+        raise NoLawError(f"a law needs {MIN_SIZES} or more of what varies; there are {there}")
     if len(runs) < (needed := 2 + 2 * len(varied)):
-        raise TooFewSizesError(f"{len(runs)} runs: a law of {' and '.join(varied)} needs {needed} or more")
+        raise NoLawError(f"{len(runs)} runs: a law of {' and '.join(varied)} needs {needed} or more")
     return varied
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cosmos.run.statistics.batch_rules import scale_batch, scale_learning_rate, scale_momentum
-from cosmos.run.statistics.scaling_law import SizedRun, TooFewSizesError, fit_scaling_law
+from cosmos.run.statistics.scaling_law import NoLawError, SizedRun, fit_scaling_law
 
 SIZES, SAMPLES = (1e5, 4e5, 1e6, 5e6), (1e4, 5e4, 2e5, 1e6)
 
@@ -69,10 +69,10 @@ def test_a_quantity_that_is_the_same_in_all_runs_has_no_term() -> None:
     [
         (
             [],
-            "varies; there are 0 different sizes of the model and 0 of samples seen",
+            "varies; there are 0 sizes of the model and 0 numbers of samples seen",
         ),
-        ([SizedRun(1e6, 1e5, 2.0)] * 9, "there are 1 different sizes of the model and 1 of samples seen"),
-        ([SizedRun(1e6, 1e5, 2.0), SizedRun(2e6, 1e5, 1.9)] * 3, "there are 2 different sizes of the model"),
+        ([SizedRun(1e6, 1e5, 2.0)] * 9, "there are 1 size of the model and 1 number of samples seen"),
+        ([SizedRun(1e6, 1e5, 2.0), SizedRun(2e6, 1e5, 1.9)] * 3, "there are 2 sizes of the model"),
         ([SizedRun(size, 1e5, 2.0) for size in SIZES[:3]], "3 runs: a law of size needs 4 or more"),
         (
             [SizedRun(size, samples, 2.0) for size, samples in zip(SIZES, SAMPLES, strict=True)],
@@ -80,12 +80,20 @@ def test_a_quantity_that_is_the_same_in_all_runs_has_no_term() -> None:
         ),
         (
             [SizedRun(size * (1 + i / 100), 1e5, 2.0) for size in SIZES[:2] for i in range(4)],
-            "2 different sizes",
+            "2 sizes",
         ),
     ],
 )
 def test_runs_that_are_too_few_or_too_alike_are_told(runs: list[SizedRun], reason: str) -> None:
-    with pytest.raises(TooFewSizesError, match=reason):
+    with pytest.raises(NoLawError, match=reason):
+        fit_scaling_law(runs)
+
+
+@pytest.mark.parametrize("power", [0.1, 0.0])
+def test_a_loss_that_does_not_fall_as_models_grow_has_no_law(power: float) -> None:
+    rng = np.random.default_rng(0)
+    runs = [SizedRun(size, 1e5, math.pow(size, power) * math.exp(0.01 * rng.normal())) for size in SIZES * 2]
+    with pytest.raises(NoLawError, match="over these runs the size of the model lowers the loss by"):
         fit_scaling_law(runs)
 
 
