@@ -52,8 +52,7 @@ def plan_step_time(
         return None
     exchange = traffic.exposed_seconds(last_backward_pass(workload, flops, arithmetic))
     busy, views = arithmetic.plus(exchange), loading.step_seconds
-    has_own_cores = workload.workers and workload.gpu  # a CPU that trains makes the views, too
-    seconds = busy.at_least(views) if has_own_cores else busy.plus(views)
+    seconds = busy_with_loading(workload, busy, views)
     parts: dict[Limit, Span] = {"arithmetic": arithmetic, "links": exchange, "loading": views}
     return StepTime(
         seconds,
@@ -64,6 +63,17 @@ def plan_step_time(
         utilisation=None if workload.measured else UTILISATION[workload.params.pretrain.precision],
         source=workload.measured.source if workload.measured else UTILISATION_SOURCE,
     )
+
+
+def busy_with_loading(workload: Workload, busy: Span, views: Span) -> Span:
+    """Return the seconds of a step whose views are made meanwhile, or by the same cores.
+
+    Workers beside a GPU hide the shorter of both. On a CPU they take cores from the step, and hide a part.
+    """
+    if not workload.workers:
+        return busy.plus(views)
+    hidden = busy.at_least(views)
+    return hidden if workload.gpu else Span(hidden.low, busy.plus(views).high)
 
 
 def last_backward_pass(workload: Workload, flops: SampleFlops, arithmetic: Span) -> Span:

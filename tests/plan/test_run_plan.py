@@ -127,6 +127,38 @@ def test_loading_that_may_be_slower_than_the_gpus_does_not_keep_up() -> None:
     assert slow.bytes_per_second.high == pytest.approx(33_000 * slow.samples_per_second.high)
 
 
+def test_on_a_cpu_loading_takes_cores_from_the_step_and_without_workers_its_time() -> None:
+    speed = MeasuredSpeed(Span.of(1e12), Span.of(10e-3), "three steps")
+    workload = replace(shipped("vitb32-cc3m"), gpu=None, measured=speed)
+    beside, alone = time_of(workload).step, time_of(replace(workload, workers=0)).step
+    together = beside.arithmetic.plus(beside.exchange).plus(beside.loading)
+    assert beside.seconds.low < beside.seconds.high == together.high
+    assert alone.seconds == alone.arithmetic.plus(alone.exchange).plus(alone.loading)
+
+
+def test_ranks_of_several_nodes_wait_for_their_exchanges() -> None:
+    there, away = time_of(shipped("vitb32-cc12m", nodes=1)).step, time_of(shipped("vitb32-cc12m")).step
+    assert there.exchange.high < away.exchange.high
+    assert away.seconds.high == pytest.approx(away.arithmetic.high + away.exchange.high)
+
+
+def test_a_workload_that_does_not_fit_has_remedies_and_one_that_fits_none() -> None:
+    fits, large = shipped("vitb16-cc3m"), shipped("vitb16-cc3m", nodes=1)
+    assert plan_run(fits).remedies == ()
+    plan = plan_run(
+        replace(
+            large,
+            params=large.params.model_copy(
+                update={"pretrain": large.params.pretrain.model_copy(update={"batch_size": 8192})}
+            ),
+        )
+    )
+    assert large.gpu
+    assert not plan.memory.fits(large.gpu)
+    assert all(remedy.memory.fits(large.gpu) for remedy in plan.remedies)
+    assert any(not remedy.changes_result for remedy in plan.remedies)
+
+
 def test_views_take_a_core_as_long_as_docs_speed_says() -> None:
     on_device = plan_loading(shipped("vitb16-cc3m")).view_seconds
     in_worker = plan_loading(replace(shipped("vitb16-cc3m"), augments_on_device=False)).view_seconds
