@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from cosmos.config.machine import Machine
@@ -15,6 +16,7 @@ from cosmos.report.columns import COLUMN_GAP, gaps_to_widest
 from cosmos.report.step_timing import RankTiming, RunTiming
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
+from cosmos.run.records import TolerantReader
 from cosmos.run.step_trace import StepTrace
 
 SPEEDS = ("samples_per_second", "data_wait", "flops_per_second", "mfu")
@@ -30,9 +32,10 @@ def print_run_timing(name: str, machine: Machine, quiet: bool) -> dict[str, Any]
     Raises InputError for a name that is none, and for a run that kept no timing.
     """
     run, full_name = find_run(name, machine)
-    trace = StepTrace.of(run.timing)
-    if trace.damage:
-        print_text(f"{trace.damage}; they are left out", to_errors=True)
+    reader = TolerantReader()
+    trace = reader.read(run.timing, partial(StepTrace.of, run.timing), StepTrace([]))
+    for problem in (*reader.problems, *([f"{trace.damage}; they are left out"] if trace.damage else [])):
+        print_text(problem, to_errors=True)
     timing = RunTiming.of(trace)
     lines = read_metrics(run.metrics)
     if timing is None:

@@ -18,7 +18,7 @@ from pydantic import Field
 from cosmos.config.disk_reading import open_regular
 from cosmos.config.training_parts import TrainingPart
 from cosmos.run.files import naming_disk_errors, write_text
-from cosmos.run.records import parse_record
+from cosmos.run.records import describe_problem, parse_record
 
 logger = logging.getLogger(__name__)
 
@@ -203,13 +203,20 @@ class StepTraceWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._size = self._lines = 0
+        self._is_kept = True
 
     def begin(self, session: TracedSession) -> None:
         """Begin a session; drop the stretches of steps that it takes again, and damaged lines with a warning.
 
-        Raises TransientError where the disk is full or fails.
+        No timing is kept, with a warning, where something else is in the place of the file, or it may not be
+        read: training goes on without. Raises TransientError where the disk is full or fails.
         """
-        trace = StepTrace.of(self.path)
+        try:
+            trace = StepTrace.of(self.path)
+        except OSError as error:
+            self._is_kept = False
+            logger.warning("%s; no timing is kept; move it away", describe_problem(self.path, error))
+            return
         if trace.damage:
             logger.warning("%s; dropped", trace.damage)
         kept = (earlier.until(session.steps_before) for earlier in trace.sessions)
@@ -217,6 +224,8 @@ class StepTraceWriter:
 
     def add(self, stretch: TracedStretch) -> None:
         """Append a stretch. Raises TransientError where the disk is full or fails."""
+        if not self._is_kept:
+            return
         line = trace_line(stretch)
         with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line)

@@ -106,3 +106,16 @@ def test_a_large_trace_is_joined_in_pairs_and_loses_no_time(
     assert sum(part.seconds["data"][1] for part in kept.stretches) == 1000
     slowest = [part.slowest.seconds for part in kept.stretches if part.slowest]
     assert (max(slowest), sorted(slowest)) == (500, slowest)
+
+
+def test_what_is_no_file_is_left_alone_and_stops_no_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "timing.jsonl"
+    path.mkdir()
+    writer = StepTraceWriter(path)
+    writer.begin(session())
+    writer.add(stretch(10))
+    assert path.is_dir()
+    assert f"{path}" in caplog.text
+    assert "no timing is kept; move it away" in caplog.text
