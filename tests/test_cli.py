@@ -25,8 +25,8 @@ def cosmos(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 HELPED = (
-    "", "params", "prepare", "pretrain", "runs", "runs list", "jobs", "attach run", "sweep", "dashboard",
-    "compare", "promote", "experiments", "evaluate", "evaluate retrieval", "report", "export",
+    "", "params", "prepare", "plan", "pretrain", "runs", "runs list", "jobs", "attach run", "sweep",
+    "dashboard", "compare", "promote", "experiments", "evaluate", "evaluate retrieval", "report", "export",
 )  # fmt: skip
 
 

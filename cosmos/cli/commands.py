@@ -32,6 +32,7 @@ class CommandEntry(NamedTuple):
 COMMANDS = {
     "params": CommandEntry("stages", "ShowParamsCommand", "print the resolved parameters"),
     "prepare": CommandEntry("stages", "PrepareCommand", "turn a source of images and captions into shards"),
+    "plan": CommandEntry("plan", "PlanCommand", "say what a pretraining takes, and whether it works"),
     "pretrain": CommandEntry(
         "stages", "PretrainCommand", "pretrain a model, here or as a Slurm job, or continue"
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from cosmos.compare.comparison import Comparison, with_labels, with_shared_figures
 from cosmos.compare.forecasts import forecast_plots, forecast_remarks, forecast_run
+from cosmos.compare.planned_section import planned_sections
 from cosmos.compare.reported_run import ReportedRun, read_reported_run
 from cosmos.compare.run_differences import RunPair
 from cosmos.compare.run_origin import origin_of_run
@@ -100,6 +101,7 @@ class RunReport:
         remarks = [*session_remarks(self.run), *forecast_remarks(forecast)]
         plots = forecast_plots(forecast)
         yield training_section([run.training for run in runs], summary, remarks, plots)
+        yield from planned_sections(self.run, machine)
         yield batch_section(batch_pictures(self.run, machine))
         measured = {suite: entries for suite, entries in self.run.results.items() if entries}
         if measured:

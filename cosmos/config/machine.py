@@ -133,6 +133,9 @@ class Machine(Section, BaseSettings):
     evaluate_in: Literal["training", "job"] = "training"
     """place of evaluations while training: the training itself, which waits meanwhile, or a job of its own
     beside it, which measures the checkpoint (job): on Slurm with one process, here at low priority"""
+    plan_errors: Literal["refuse", "warn"] = "refuse"
+    """consequence of an error in the plan of a pretraining (`cosmos plan`) that is to be submitted to Slurm:
+    it is not submitted (refuse), or the error is told and it is submitted all the same (warn)"""
     cluster: ClusterName = "auto"
     """place of pretraining and evaluation: a Slurm job (slurm), processes of their own on this machine
     (local), or the command itself (debug); auto: Slurm where one answers, or else the command itself"""

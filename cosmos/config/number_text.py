@@ -27,3 +27,8 @@ def format_duration(seconds: float) -> str:
     if hours < 48:
         return f"{int(hours)} h {int(minutes % 60):02} min"
     return f"{int(hours // 24)} d {int(hours % 24)} h"
+
+
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

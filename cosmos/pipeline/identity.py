@@ -27,7 +27,7 @@ SETTINGS = (
 
 DECIDES_NO_RESULT = (
     *("cosmos.config.machine", "cosmos.distributed", "cosmos.errors", "cosmos.run", "cosmos.tracking"),
-    *("cosmos.config.number_text", "cosmos.stages.logs"),
+    *("cosmos.config.number_text", "cosmos.plan", "cosmos.stages.logs"),
     *SETTINGS,
 )
 """Modules and packages that the fingerprint of no stage covers."""

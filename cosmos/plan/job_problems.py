@@ -7,11 +7,11 @@ from cosmos.config.gpus import Gpu
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
+from cosmos.config.number_text import count_of
 from cosmos.config.params import Params
 from cosmos.launch.partitions import NodeKind, Partition, find_partition
 from cosmos.plan.problem import PlanProblem, plan_error, plan_warning
 from cosmos.plan.run_place import RunPlace, is_node_local
-from cosmos.training.progress import count_of
 
 LISTING = "`sinfo` lists what there is"
 
@@ -23,7 +23,7 @@ def job_problems(
     yield from rank_problems(machine, request)
     yield from core_problems(machine, request)
     if place.partitions:
-        yield from partition_problems(request, place.partitions)
+        yield from partition_problems(request, place.partitions, gpu)
         yield from folder_problems(machine)
     yield from precision_problems(params, gpu)
     yield from place_problems(machine, place)
@@ -88,7 +88,9 @@ def place_problems(machine: Machine, place: RunPlace) -> Iterator[PlanProblem]:
         yield plan_warning("COSMOS_WANDB__MODE", machine.wandb.own_mode, "has no API key", remedy)
 
 
-def partition_problems(request: JobRequest, partitions: tuple[Partition, ...]) -> Iterator[PlanProblem]:
+def partition_problems(
+    request: JobRequest, partitions: tuple[Partition, ...], gpu: Gpu | None
+) -> Iterator[PlanProblem]:
     """Yield what a partition cannot give: a job waits for that for ever, or sbatch refuses it."""
     partition = find_partition(partitions, request.partition)
     if partition is None:
@@ -102,6 +104,8 @@ def partition_problems(request: JobRequest, partitions: tuple[Partition, ...]) -
         yield plan_warning("slurm.partition", partition.name, "is not up", remedy)
     yield from limit_problems(request, partition)
     yield from node_problems(request, partition, partitions)
+    if gpu and request.gpus_per_node:
+        yield from kind_problems(gpu, partition)
 
 
 def limit_problems(request: JobRequest, partition: Partition) -> Iterator[PlanProblem]:
@@ -111,6 +115,14 @@ def limit_problems(request: JobRequest, partition: Partition) -> Iterator[PlanPr
         reason = f"minutes are more than the {longest} that partition {partition.name} allows"
         remedy = f"set {longest}: the job is saved and requeued at its limit, and goes on"
         yield plan_error("slurm.minutes", request.minutes, reason, remedy)
+
+
+def kind_problems(gpu: Gpu, partition: Partition) -> Iterator[PlanProblem]:
+    """Yield a warning where the kinds of GPUs that the site names for a partition are others."""
+    kinds = partition.gpu_kinds
+    if kinds and not any(kind.lower() in gpu.kind or gpu.kind in kind.lower() for kind in kinds):
+        reason = f"is planned, and partition {partition.name} has {', '.join(kinds)}"
+        yield plan_warning("slurm.gpu_kind", gpu.kind, reason, "state the kind that the partition has")
 
 
 def node_problems(

@@ -4,12 +4,11 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from cosmos.config.number_text import format_number, format_share
+from cosmos.config.number_text import count_of, format_number, format_share
 from cosmos.config.params import Params, PretrainParams
 from cosmos.data.order import nearest_batch_size
 from cosmos.plan.dimensions import ModelDimensions
 from cosmos.plan.problem import PlanProblem, plan_error, plan_warning
-from cosmos.training.progress import count_of
 
 MUCH_LEFT_OUT = 0.1
 """Share of the samples from which on it is worth a remark that an epoch leaves them out."""
@@ -41,8 +40,8 @@ class TunedScale:
         return f"was chosen for batches of {self.batch_size:,}"
 
 
-TUNED_SCALES = (TunedScale(1024, 0.999, 5e-4), TunedScale(4096, 0.99, 5e-4), TunedScale(32, 0.96, 1e-3))
-"""Scales of the published runs, and of the default experiment."""
+TUNED_SCALES = (TunedScale(1024, 0.999, 5e-4), TunedScale(4096, 0.99, 5e-4))
+"""Scales of the published runs."""
 
 
 def params_problems(params: Params, num_samples: int, num_ranks: int) -> Iterator[PlanProblem]:
@@ -60,11 +59,14 @@ def params_problems(params: Params, num_samples: int, num_ranks: int) -> Iterato
 
 
 def share_problems(pretrain: PretrainParams, num_ranks: int) -> Iterator[PlanProblem]:
-    """Yield an error for a batch that ranks cannot share equally."""
-    if pretrain.batch_size % num_ranks:
-        nearest = nearest_batch_size(pretrain.batch_size, num_ranks)
+    """Yield an error for a batch that ranks cannot share equally, or that is smaller than they are many."""
+    key, batch = "pretrain.batch_size", pretrain.batch_size
+    if batch < num_ranks:
+        remedy = f"at most {count_of(batch, 'rank')} would do, or a batch of {num_ranks}"
+        yield plan_error(key, batch, f"is less than a sample for each of {num_ranks} ranks", remedy)
+    elif batch % num_ranks:
         reason = f"samples cannot be shared equally by {num_ranks} ranks"
-        yield plan_error("pretrain.batch_size", pretrain.batch_size, reason, f"{nearest} would do")
+        yield plan_error(key, batch, reason, f"{nearest_batch_size(batch, num_ranks)} would do")
 
 
 def step_problems(params: Params, num_samples: int) -> Iterator[PlanProblem]:

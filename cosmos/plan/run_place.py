@@ -54,15 +54,16 @@ def inspect_place(
     params: Params, machine: Machine, partitions: tuple[Partition, ...] = (), run: Path | None = None
 ) -> RunPlace:
     """Return the facts about this machine that a plan is held against; nothing is written."""
-    images, reasons = inspect_evaluations(params, machine)
     folder = machine.dataset(params.data.name, "train")
+    is_prepared = (folder / MANIFEST_FILE).exists()
+    images, reasons = inspect_evaluations(params, machine) if is_prepared else (0, ())
     saved = saved_bytes(run) if run else 0
     free = free_bytes(machine.runs_root)
     return RunPlace(
         partitions=partitions,
         run_disk=None if free is None else free + saved,
         data_disk=free_bytes(machine.data_root),
-        is_prepared=(folder / MANIFEST_FILE).exists(),
+        is_prepared=is_prepared,
         run=run,
         run_problem=run_problem(run, params) if run else "",
         evaluated_images=images,

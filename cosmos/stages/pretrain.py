@@ -16,6 +16,7 @@ from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank, barrier
 from cosmos.model.checkpoints import ModelConfig
+from cosmos.plan.params_problems import params_problems
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion
 from cosmos.stages.evaluate_beside import evaluation_beside
@@ -25,8 +26,8 @@ from cosmos.stages.ranks import joined_ranks
 from cosmos.stages.run_opening import open_submitted_run
 from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
-from cosmos.training.progress import StepPlan, describe_plan, plan_warnings
 from cosmos.training.step import Learner
+from cosmos.training.step_plan import StepPlan, describe_plan
 from cosmos.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -94,8 +95,8 @@ def pretrain(
 def tell_plan(plan: StepPlan, num_samples: int, params: Params, process: ProcessRank, quiet: bool) -> None:
     """Print the plan of a run before its first step, and log what hardly anybody means of it."""
     print_on_first_rank(describe_plan(plan, num_samples, params.pretrain), process, quiet)
-    for warning in plan_warnings(plan, num_samples, params.pretrain) if process.is_first else ():
-        logger.warning(warning)
+    for problem in params_problems(params, num_samples, process.world_size) if process.is_first else ():
+        logger.warning(str(problem))
 
 
 def record_training(trainer: Trainer, dataset: DatasetVersion, evaluate: TrainingEvaluation) -> None:

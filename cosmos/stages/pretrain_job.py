@@ -3,7 +3,7 @@
 Nothing here imports torch, so that submitting takes no longer than the scheduler's answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.config.settings_file import dump_settings
-from cosmos.data.manifest import MANIFEST_FILE, Manifest
+from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import InputError
@@ -27,9 +27,10 @@ from cosmos.run.dataset_version import DatasetVersion
 from cosmos.run.directory import RunDir, open_run
 from cosmos.run.labels import RunLabels
 from cosmos.stages.jobs import attach_or_cancel, attachable_job, follow_job, name_of_run, print_job_log
+from cosmos.stages.plan import heed_plan, plan_pretraining
 from cosmos.stages.run_opening import open_run_on, params_to_record, read_dataset_version
 from cosmos.tracking.mirror import mirroring
-from cosmos.training.progress import StepPlan, describe_plan, plan_warnings
+from cosmos.training.step_plan import StepPlan, describe_plan
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,33 @@ def launch_pretraining(experiment: Experiment, machine: Machine, path: Path, qui
     call = Pretraining(experiment.params, machine, path, dataset)
     spec = JobSpec([call], request, cluster, run.job, f"cosmos-{path.name}")
 
+    def check() -> None:
+        heed_plan(experiment, machine, cluster, path)
+
     def attempt(ended: CallFailure | None) -> list[CallOutcome]:
-        return [submit_and_follow(spec, call, quiet, ended)]
+        return [submit_and_follow(spec, call, quiet, ended, check)]
 
     outcome = outcome_with_resubmissions(attempt, request.max_requeues, partial(print_job_log, quiet=quiet))
     return asdict(outcome.result_as(PretrainSummary))
 
 
 def submit_and_follow(
-    spec: JobSpec, call: Pretraining, quiet: bool, ended: CallFailure | None
+    spec: JobSpec,
+    call: Pretraining,
+    quiet: bool,
+    ended: CallFailure | None,
+    check: Callable[[], None] = lambda: None,
 ) -> CallOutcome:
-    """Submit the job of a pretraining, or attach to it as of `attachable_submission`, and wait."""
+    """Submit the job of a pretraining, or attach to it as of `attachable_submission`, and wait.
+
+    `check` is called before the first submission, and before the run directory is made for its parameters.
+    """
     run = RunDir(call.path)
     with submission_lock(run.job):
-        open_run_on(call.dataset, call.path, call.params)
         attached = attachable_submission(run.job, ended)
+        if not attached and ended is None:
+            check()
+        open_run_on(call.dataset, call.path, call.params)
         if not attached:
             batch_per_rank(call.params.pretrain.batch_size, spec.request.num_ranks)
         submission = attached or submit_job(spec.after(ended))
@@ -131,7 +144,7 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     folder = RunDir(path.absolute()).jobs / "TOKEN"
     params = params_to_record(experiment.params, machine).model_dump(mode="json")
     script = sbatch_script(request, f"cosmos-{path.name}-TOKEN", folder)
-    plan = plan_on_prepared_data(experiment.params, machine)
+    plan = plan_on_prepared_data(experiment, machine)
     if not quiet:
         print_text(f"# {path / 'params.yaml'}\n{dump_settings(params)}")
         print_text("".join(f"# {line}\n" for line in plan))
@@ -140,13 +153,14 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
     return {"run": str(path), "params": params, "plan": plan, "request": request_values, "script": script}
 
 
-def plan_on_prepared_data(params: Params, machine: Machine) -> list[str]:
-    """Return the plan of a pretraining in lines, with its warnings; [] until its data is prepared."""
-    folder, pretrain = machine.dataset(params.data.name, "train"), params.pretrain
-    if not (folder / MANIFEST_FILE).exists():
+def plan_on_prepared_data(experiment: Experiment, machine: Machine) -> list[str]:
+    """Return the plan of a pretraining in lines, with its problems; [] until its data is prepared."""
+    pretrain = experiment.params.pretrain
+    if not (machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE).exists():
         return []
-    num_samples = Manifest.read(folder).num_samples
-    if num_samples < pretrain.batch_size:  # which training refuses
-        return []
-    plan = StepPlan.of(num_samples // pretrain.batch_size, pretrain.epochs)
-    return [describe_plan(plan, num_samples, pretrain), *plan_warnings(plan, num_samples, pretrain)]
+    planned = plan_pretraining(experiment, machine)
+    problems = [str(problem) for problem in planned.problems]
+    if not planned.plan.steps.total:
+        return problems
+    plan = StepPlan.of(planned.plan.steps.per_epoch, pretrain.epochs)
+    return [describe_plan(plan, planned.workload.data.num_samples, pretrain), *problems]

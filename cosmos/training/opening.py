@@ -24,11 +24,12 @@ from cosmos.training.checkpoint import (
     remove_leftovers,
 )
 from cosmos.training.evaluation_queue import EvaluationQueue, JobOfCheckpoint
-from cosmos.training.progress import StepPlan, TrainingState
+from cosmos.training.progress import TrainingState
 from cosmos.training.saved_state import resume_learner
 from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import stop_on_signals
 from cosmos.training.step import Learner
+from cosmos.training.step_plan import StepPlan
 from cosmos.training.trainer import ModelEvaluation, Trainer
 
 Content = TypeVar("Content")

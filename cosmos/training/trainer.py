@@ -29,11 +29,12 @@ from cosmos.training import schedules
 from cosmos.training.checkpoint import training_content
 from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
 from cosmos.training.feed import BatchFeed
-from cosmos.training.progress import StepPlan, Stopwatch, TrainingState
+from cosmos.training.progress import Stopwatch, TrainingState
 from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import StopRequest, stop_on_signals
 from cosmos.training.speed import device_name, finish_stretch, learner_metrics, measure_speed
 from cosmos.training.step import Learner, RankFlags, StepResult, explaining_memory_errors
+from cosmos.training.step_plan import StepPlan
 from cosmos.training.training_log import TrainingLog
 
 logger = logging.getLogger(__name__)

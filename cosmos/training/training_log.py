@@ -8,7 +8,7 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.step_trace import StepTraceWriter, TracedSession, TracedStretch
 from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
-from cosmos.training.progress import StepPlan
+from cosmos.training.step_plan import StepPlan
 
 
 @dataclass(frozen=True)

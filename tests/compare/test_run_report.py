@@ -98,6 +98,22 @@ def test_a_sweep_is_reported_by_the_first_of_its_trials(tmp_path: Path) -> None:
     assert f"{folder.path.name} has no winner" in words or f"the winner of {folder.path.name}" in words
 
 
+def test_the_plan_of_a_run_stands_beside_what_was_measured(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine", done=False)
+    hardware = {"device": "cuda:0", "gpu": "NVIDIA A100-SXM4-40GB", "ranks": 4}
+    session = {"hardware": hardware, "job": {"nodes": ["node0", "node1"]}}
+    dataset = {"num_samples": 170}
+    run.provenance.write_text(json.dumps({"data": {}, "dataset": dataset, "sessions": [session]}))
+    rates = {"samples_per_second": 64.0, "mfu": 0.25, "flops_per_sample": 8e8, "data_wait": 0.05}
+    totals = {"seconds": 5.0, "device_seconds": 7200.0, "device_memory": 310_000_000}
+    MetricsWriter(run.metrics).log({"step": 11, "epoch": 2.2, "samples": 352, "loss": 1.0, **rates, **totals})
+    words = words_of(page_of(tmp_path, "mine"))
+    assert "170 samples demo: provenance.json" in words
+    assert "2 x 2 a100-40gb" in words
+    for measured in ("0.5 s", "25.0%", "310 MB", "800 MFLOP", "5.0% of the time waited for data"):
+        assert measured in words
+
+
 def test_requeues_and_resumes_are_marked_in_the_curves(tmp_path: Path) -> None:
     run = make_run(tmp_path, "mine", done=False)
     sessions = [{"step": 0}, {"step": 4, "job": {"requeues": 1}}, {"step": 7}, {}]

@@ -123,11 +123,19 @@ def test_devices_and_gpus_that_do_not_fit_are_said(
 
 
 def test_an_arithmetic_that_the_gpu_has_not_is_an_error() -> None:
-    assert problems({"gpus_per_node": 4}, gpu=V100) == [
+    assert problems({"gpus_per_node": 4}, place=RunPlace(), gpu=V100) == [
         "error: pretrain.precision: bf16 is no arithmetic of v100-16gb; "
         "--pretrain.precision fp16 takes its tensor cores"
     ]
-    assert problems({"gpus_per_node": 4}, gpu=V100, precision="fp16") == []
+    assert problems({"gpus_per_node": 4}, place=RunPlace(), gpu=V100, precision="fp16") == []
+
+
+def test_a_kind_of_gpu_that_the_partition_has_not_is_a_warning() -> None:
+    assert problems({"gpus_per_node": 4}, gpu=GPUS["a100-40gb"]) == []
+    assert problems({"gpus_per_node": 4}, gpu=GPUS["h100"]) == [
+        "warning: slurm.gpu_kind: h100 is planned, and partition gpu has a100; "
+        "state the kind that the partition has"
+    ]
 
 
 def test_folders_that_nodes_do_not_share_are_said_on_a_cluster_alone() -> None:

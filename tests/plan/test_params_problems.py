@@ -34,7 +34,10 @@ def test_a_batch_that_ranks_cannot_share_is_an_error() -> None:
         "pretrain.batch_size: 32 samples cannot be shared equally by 3 ranks; 33 would do"
     )
     many = problems(2000, 64)["pretrain.batch_size"]
-    assert many == "pretrain.batch_size: 32 samples cannot be shared equally by 64 ranks; 64 would do"
+    assert many == (
+        "pretrain.batch_size: 32 is less than a sample for each of 64 ranks; "
+        "at most 32 ranks would do, or a batch of 64"
+    )
 
 
 def test_a_batch_larger_than_the_dataset_has_an_epoch_of_no_step() -> None:

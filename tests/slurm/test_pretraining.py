@@ -175,6 +175,11 @@ def test_two_nodes_with_four_ranks_end_in_the_weights_of_one_process(place: Path
     assert alone.returncode == 0, alone.stderr
     four = command(place / "short", "pretrain", "--run", "four", *rough)
     settings = environment(place, **ON_SLURM, SLURM__TASKS_PER_NODE="2", SLURM__GPUS_PER_NODE="2")
+    too_many = {**settings, "COSMOS_SLURM__NODES": "4", "COSMOS_SLURM__PARTITION": "urgent"}
+    refused = subprocess.run(four, cwd=ROOT, env=too_many, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "slurm.nodes: 4 nodes are more than the 2 of partition urgent that have as much" in refused.stderr
+    assert not (place / "runs" / "four" / "params.yaml").exists()
     done = subprocess.run(four, cwd=ROOT, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     expected, trained = (

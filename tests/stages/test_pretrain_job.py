@@ -46,8 +46,10 @@ def test_a_dry_run_shows_parameters_and_script_and_does_nothing(place: Path) -> 
     machine_readable = cosmos(place, "pretrain", "--run", "dry", "--dry-run", "--json")
     described = json.loads(machine_readable.stdout)
     assert described["params"]["pretrain"]["batch_size"] == 8
-    assert described["plan"] == ["15 steps of 8 samples; 3 epochs of 5 steps; warm-up: 2 steps"]
-    assert f"\n# {described['plan'][0]}\n" in shown.stdout
+    steps, problem = described["plan"]
+    assert steps == "15 steps of 8 samples; 3 epochs of 5 steps; warm-up: 2 steps"
+    assert problem.startswith("pretrain.momentum: 0.96 leaves the teacher 54.2% of its random first weights")
+    assert f"\n# {steps}\n# {problem}\n" in shown.stdout
     assert described["script"].startswith("#!/bin/bash")
     assert not (place / "runs" / "dry").exists()
 

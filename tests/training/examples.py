@@ -27,8 +27,8 @@ from cosmos.model.packing import caption_lengths
 from cosmos.run.directory import RunDir
 from cosmos.training.evaluation_queue import JobOfCheckpoint
 from cosmos.training.opening import open_training
-from cosmos.training.progress import StepPlan
 from cosmos.training.step import Learner
+from cosmos.training.step_plan import StepPlan
 from cosmos.training.trainer import ModelEvaluation, Trainer
 
 CPU = ProcessRank(0, 1, torch.device("cpu"))

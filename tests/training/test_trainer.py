@@ -32,7 +32,7 @@ from cosmos.run.lease import Lease
 from cosmos.run.metrics import read_metrics
 from cosmos.run.step_trace import StepTrace
 from cosmos.training.opening import open_training
-from cosmos.training.progress import StepPlan
+from cosmos.training.step_plan import StepPlan
 from cosmos.training.trainer import ModelEvaluation
 from tests.forks import run_ranks
 from tests.training.examples import (
