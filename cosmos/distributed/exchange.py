@@ -26,7 +26,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
         gathered = rows.new_empty((world_size() * rows.shape[0], *rows.shape[1:]))
-        with waiting_for_ranks("the gathering of embeddings"):
+        with waiting_for_ranks("gathering of embeddings"):
             dist.all_gather_single(gathered, rows.contiguous())
         return gathered
 
@@ -34,7 +34,7 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Tensor:
         gradient: Tensor = grads[0].contiguous()
         mine = gradient.new_empty((len(gradient) // world_size(), *gradient.shape[1:]))
-        with waiting_for_ranks("the sum of the embeddings' gradients"):
+        with waiting_for_ranks("sum of the embeddings' gradients"):
             dist.reduce_scatter_single(mine, gradient)
         return mine
 
@@ -81,7 +81,7 @@ def logsumexp_over_ranks(values: Tensor) -> Tensor:
     A device is not waited for.
     """
     largest = values.clone()
-    with waiting_for_ranks("the sums of the logits' columns"):
+    with waiting_for_ranks("sums of the logits' columns"):
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         total = (values - largest).exp_()
         dist.all_reduce(total)

@@ -80,7 +80,7 @@ def joined_group(process: ProcessRank, limit: timedelta, folder: Path) -> Iterat
     roll = call_roll(store, process.rank, process.world_size, limit)
     watch = RankWatch(store.clone(), roll, process.rank, limit.total_seconds(), folder)
     with watch.watching():
-        with waiting_for_ranks("connections between the ranks"):
+        with waiting_for_ranks("connection of the ranks"):
             init_group(process, store, folder)
         yield
 

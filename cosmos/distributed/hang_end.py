@@ -41,16 +41,20 @@ def limit_end(seconds: float) -> None:
     Thread(target=end, name="end", daemon=True).start()
 
 
-def end_process(error: HangError) -> NoReturn:
-    """End this process from any thread: tell the error, do what a launcher wants done, and exit."""
+def tell_hang(error: HangError) -> None:
+    """Log the error that ends this process, and do what its launcher wants done before that."""
     with suppress(Exception):
         logger.error("%s", error)
     for farewell in list(_farewells):
         with suppress(Exception):
             farewell(error)
+
+
+def leave_process() -> NoReturn:
+    """End this process from any thread, with the status of a hang."""
     with suppress(Exception):
         sys.stderr.write(SHOW_CURSOR if sys.stderr.isatty() else "")
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()
-    os._exit(error.exit_status)
+    os._exit(HangError.exit_status)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cosmos.distributed.hang_report import Hang, write_report
+from cosmos.distributed.hang_report import Hang, write_hang_report
 from cosmos.distributed.rank_beats import WORD_KEY, Answer, Position, Word, answer_key, beat_key
 from cosmos.distributed.roll_call import RankProcess
 
@@ -72,7 +72,7 @@ class HangJudge:
         silent = frozenset(range(len(self._roll))) - answers.keys()
         hang = Hang(dict(enumerate(self._roll)), dict(enumerate(positions)), silent, states)
         report = hang.text({rank: answer.stacks for rank, answer in answers.items()})
-        place = write_report(self._folder, hang.step, report)
+        place = write_hang_report(self._folder, hang.step, report)
         return Word(call=self._calls, verdict=f"{hang.summary()}{place}", silent=tuple(sorted(silent)))
 
     def _read_answers(self) -> dict[int, Answer]:

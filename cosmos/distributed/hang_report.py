@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 from cosmos.config.number_text import format_duration
 from cosmos.distributed.rank_beats import Position
@@ -14,6 +15,9 @@ MAX_NAMED = 4
 """Missing ranks that the line describes one by one."""
 
 NO_ANSWER = "does not answer"
+
+REPORT_SECONDS = 5.0
+"""Seconds in which a report is written."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Hang:
     def describe(self, rank: int) -> str:
         """Return a rank's process, and where it has been for how long."""
         position, since = self.positions[rank], format_duration(self.positions[rank].still)
-        place = f"waiting in {position.exchange}" if position.exchange else f"in {position.activity}"
+        place = f'waiting in "{position.exchange}"' if position.exchange else f'in "{position.activity}"'
         state = [self.states[rank]] if rank in self.states else []
         told = [f"{place} for {since}", *state]
         if rank in self.silent:
@@ -74,12 +78,12 @@ class Hang:
     def summary(self) -> str:
         """Return the hang in a line, without the remedy."""
         missing, waited = self.missing, format_duration(self.newest.still)
-        exchange = self.newest.exchange or self.newest.activity
+        exchange = f'"{self.newest.exchange or self.newest.activity}"'
         where = f"at step {self.step}" if self.step else "before the first step"
         if not missing:
             return (
                 f"{where}, all {len(self.positions)} ranks wait in {exchange} for {waited}, and none is "
-                "missing: the network between them, or a device, does not answer"
+                "missing: the network or a device does not answer, or a rank hangs inside of that"
             )
         described = [*map(self.describe, missing[:MAX_NAMED])]
         described += [f"{len(missing) - MAX_NAMED} more"] if len(missing) > MAX_NAMED else []
@@ -109,11 +113,20 @@ def grouped_stacks(ranks: Iterable[int], stacks: Mapping[int, str]) -> Iterator[
         yield f"\n{name_ranks(alike)}\n{text}"
 
 
-def write_report(folder: Path, step: int, text: str) -> str:
-    """Write a report into a run's folder, and return where it is, for a message; "" where it cannot be."""
-    file = folder / f"hang-{step:08d}.txt"
-    with suppress(OSError):
-        if folder.is_dir():
-            file.write_text(text, encoding="utf-8", errors="backslashreplace")
-            return f"; all ranks' stacks: {file}"
-    return ""
+def write_hang_report(folder: Path, step: int, text: str) -> str:
+    """Write a report into a run's folder, and return where it is, for a message; "" where it cannot be.
+
+    A disk that hangs, for which ranks may wait, is not waited for.
+    """
+    file, written = folder / f"hang-{step:08d}.txt", Event()
+
+    def write() -> None:
+        with suppress(OSError):
+            if folder.is_dir():
+                file.write_text(text, encoding="utf-8", errors="backslashreplace")
+                written.set()
+
+    writer = Thread(target=write, name="hang report", daemon=True)
+    writer.start()
+    writer.join(REPORT_SECONDS)
+    return f"; all ranks' stacks: {file}" if written.is_set() else ""

@@ -15,10 +15,11 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, NoReturn
 
+from cosmos.distributed.device_memory import is_out_of_memory
 from cosmos.distributed.flight_recorder import dump_flights
-from cosmos.distributed.hang_end import FAREWELL_SECONDS, end_process, limit_end
+from cosmos.distributed.hang_end import FAREWELL_SECONDS, leave_process, limit_end, tell_hang
 from cosmos.distributed.hang_judge import HangJudge
-from cosmos.distributed.hang_report import Hang, write_report
+from cosmos.distributed.hang_report import Hang, write_hang_report
 from cosmos.distributed.rank_beats import (
     WORD_KEY,
     Answer,
@@ -44,7 +45,7 @@ LOST_SECONDS = 1.0
 
 WATCH_THREADS = frozenset({"rank beats", "rank watch"})
 
-REMEDY = "what was saved is kept, and the same command goes on from it"
+HANG_REMEDY = "what was saved is kept, and the same command goes on from it"
 
 _watches: list["RankWatch"] = []
 
@@ -138,7 +139,8 @@ class RankWatch:
     def _waits_for_silent_judge(self) -> bool:
         """Return True where this rank waits, and the first rank has no word, or no verdict after a call."""
         limit = self._limit if HERE.exchange else 2 * self._limit
-        return min(self._still, self._silence) >= limit or self._called > self._patience + FAREWELL_SECONDS
+        is_silent = min(self._still, self._silence) >= limit
+        return self._rank > 0 and (is_silent or self._called > self._patience + FAREWELL_SECONDS)
 
     def _report_silence(self) -> str:
         """Return the hang of a silent first rank in a line; the second rank writes the report."""
@@ -148,11 +150,13 @@ class RankWatch:
         positions = {0: replace(self._first, still=self._silence), self._rank: Position.here(self._still, 0)}
         hang = Hang(processes, positions, frozenset({0}), {0: state} if state else {})
         text = hang.text({self._rank: describe_stacks(WATCH_THREADS)})
-        return hang.summary() + (write_report(self._folder, hang.step, text) if self._rank == 1 else "")
+        return hang.summary() + (write_hang_report(self._folder, hang.step, text) if self._rank == 1 else "")
 
     def _end(self, hang: str, silent: Sequence[int]) -> NoReturn:
         """End this process and, on its host, those that do not answer: they would keep their GPUs."""
         limit_end(FAREWELL_SECONDS + 3 * self._period)
+        # at once: launchers end all ranks when one has left
+        tell_hang(HangError(f"{hang}; {HANG_REMEDY}"))
         if self._rank == 0:  # once the others have heard it: the store ends with this process
             self._over.wait(3 * self._period)
         dump_flights(self._folder, self._rank)
@@ -160,7 +164,7 @@ class RankWatch:
             if process.rank in silent and process.rank != self._rank and process.is_running_here():
                 with suppress(OSError):
                     os.kill(process.pid, signal.SIGKILL)
-        end_process(HangError(f"{hang}; {REMEDY}"))
+        leave_process()
 
 
 @contextmanager
@@ -170,12 +174,13 @@ def waiting_for_ranks(name: str = "") -> Iterator[None]:
         with exchanging(name):
             yield
     except RuntimeError as error:  # of gloo or NCCL: a connection is closed
-        for watch in _watches:
+        for watch in () if is_out_of_memory(error) else _watches:
             watch.await_verdict()
             if ended := watch.ended_ranks():
+                place = name or HERE.activity
                 raise CosmosError(
-                    f"{', '.join(map(str, ended))} ended while others waited in {name or HERE.activity}; its "
-                    "log says why, but for one that was killed, mostly for a lack of memory; the same "
-                    "command goes on from the last save"
+                    f'{", ".join(map(str, ended))} ended while others waited in "{place}"; its log says why, '
+                    "but for one that was killed, mostly for a lack of memory; the same command goes on from "
+                    "the last save"
                 ) from error
         raise

@@ -243,7 +243,7 @@ def progress_bar(noun: str, total: int, quiet: bool) -> Iterator[Callable[[int],
         TimeRemainingColumn(),
     )
     shown = ProgressBar(*columns, is_shown=not quiet and rank() == 0, transient=True)
-    with doing(f"the encoding of {noun}"), shown as bar:
+    with doing(f"encoding of {noun}"), shown as bar:
         task = bar.add_task(printable(noun), total=total)
 
         def advance(count: int) -> None:

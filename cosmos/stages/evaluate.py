@@ -17,6 +17,7 @@ from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.distributed.whereabouts import doing
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
@@ -210,7 +211,8 @@ def measure_dataset(
     models, intervals = on_first_rank(lambda: measured_before(results, card, identity))
     is_new, started = model not in models, time.monotonic()
     if is_new:
-        measured = dataset.measure(embedder)
+        with doing(f"{card.suite} on {card.name}"):
+            measured = dataset.measure(embedder)
         models = {**models, model: dict(measured.figures)}
         intervals = {**intervals, model: intervals_json(measured.values)}
         pictures = dataset.pictures(embedder)

@@ -56,7 +56,7 @@ class DataRecord:
     left_out: tuple[LeftOutShard, ...]
 
 
-@doing("the opening of the data")
+@doing("opening of the data")
 def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Machine) -> ReadableSamples:
     """Return the samples that a run is trained on and their order, the same on all ranks and in all sessions.
 
@@ -71,7 +71,7 @@ def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Mac
     return on_each_rank(lambda: ReadableSamples.of(samples, left_out, params))
 
 
-@doing("the check of the data")
+@doing("check of the data")
 def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) -> None:
     """Wait until the shards of the order are all there, and check that all ranks see them.
 

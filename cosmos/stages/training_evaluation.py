@@ -13,6 +13,7 @@ from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
 from cosmos.distributed.exchange import on_each_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.distributed.whereabouts import doing
 from cosmos.evaluation.card import OpenDataset
 from cosmos.evaluation.embed import Embedder, Encoder
 from cosmos.evaluation.embedding_cache import NoCache
@@ -72,12 +73,14 @@ class TrainingEvaluation:
 
     def measure(self, which: str, encoder: Encoder) -> dict[str, float]:
         """Measure one model on every dataset."""
-        embedder = Embedder(encoder, self.machine, NoCache(), quiet=True)
-        return {
-            training_figure(suite, name, which, metric): value
-            for (suite, name), dataset in self.datasets.items()
-            for metric, value in overall_figures(dataset.measure(embedder).figures).items()
-        }
+        embedder, figures = Embedder(encoder, self.machine, NoCache(), quiet=True), dict[str, float]()
+        for (suite, name), dataset in self.datasets.items():
+            with doing(f"{suite} on {name}"):
+                measured = overall_figures(dataset.measure(embedder).figures)
+            figures |= {
+                training_figure(suite, name, which, metric): value for metric, value in measured.items()
+            }
+        return figures
 
     def data_hashes(self) -> dict[str, str]:
         """Return the hash of each dataset's files, as results have it; of other suites by <suite>/<name>."""

@@ -48,7 +48,7 @@ class Standing:
     """steps whose checkpoint waits to be evaluated beside training"""
 
 
-@doing("the opening of the run")
+@doing("opening of the run")
 def open_training(
     run: RunDir,
     learner: Learner,

@@ -11,10 +11,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import PretrainParams
+from cosmos.config.training_parts import PART_TITLES
 from cosmos.data.batch import Batch
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import gather_rows, on_each_rank
 from cosmos.distributed.group import ProcessRank
+from cosmos.distributed.rank_watch import waiting_for_ranks
 from cosmos.model.blocks import EAGER
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.cosmos import NOTHING_TAUGHT, Cosmos, StudentViews, TeacherViews
@@ -23,6 +25,9 @@ from cosmos.model.teacher import clamp_scales, make_teacher, update_teacher
 from cosmos.training.flops import step_flops
 from cosmos.training.optimizer import make_optimizer
 from cosmos.training.step_parts import StepParts, stamps_of
+
+GRADIENTS = PART_TITLES["gradients"]
+"""Name of the exchange in which ranks wait for others in a backward pass."""
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Types of autocast by precision; float32 needs none."""
@@ -138,7 +143,7 @@ class Learner:
             torch.full((), value, device=self.process.device) for value in (num_replaced, *astuple(flags))
         )
         row = torch.stack([value.detach().float() for value in (loss, is_finite, *rest)])
-        with self.parts.timed("agreement"):
+        with self.parts.timed("agreement"), waiting_for_ranks():
             loss_of_ranks, finite, *counts = gather_rows(row[None]).T.tolist()
         replaced, *columns = [[int(value) for value in column] for column in counts]
         mean_loss = sum(loss_of_ranks) / len(loss_of_ranks)
@@ -184,7 +189,7 @@ class Learner:
         if len(parts) > 1:
             return self.backward_in_parts(parts, teacher)
         losses = self.compute_loss(self.views(self.replica, batch), teacher)
-        with self.parts.timed_backward():
+        with self.parts.timed_backward(), waiting_for_ranks(GRADIENTS):
             torch.autograd.backward(self.scaler.scale(losses.total))
         return losses
 
@@ -209,7 +214,8 @@ class Learner:
             stop = start + len(part)
             with nullcontext() if is_last else self.unsynchronised():
                 views_again = self.views(self.replica, part)
-                with self.parts.timed_backward():
+                exchange = waiting_for_ranks(GRADIENTS) if is_last else nullcontext()
+                with self.parts.timed_backward(), exchange:
                     backpropagate_micro_batch(views_again, cached, slice(start, stop), is_last)
             start = stop
         return losses
@@ -267,9 +273,10 @@ def replicate(student: Cosmos, process: ProcessRank) -> nn.Module:
     if process.world_size == 1:
         return student
     device_ids = [process.device] if process.device.type == "cuda" else None
-    return DistributedDataParallel(
-        student, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
-    )
+    with waiting_for_ranks("exchange of the first weights"):
+        return DistributedDataParallel(
+            student, device_ids=device_ids, forward_sync_buffers=False, gradient_as_bucket_view=True
+        )
 
 
 def note_last_gradients(student: Cosmos, parts: StepParts) -> None:

@@ -10,8 +10,8 @@ from cosmos.distributed.rank_beats import WORD_KEY, Answer, Position, Word, answ
 from cosmos.distributed.roll_call import RankProcess
 
 LIMIT, PATIENCE = 60.0, 5.0
-AGREEMENT = Position(step=120, activity="agreement", exchange="the agreement", num_exchanges=9, still=70.0)
-LOADING = Position(step=120, activity="the loading of the next batch", num_exchanges=8, still=65.0)
+AGREEMENT = Position(step=120, activity="agreement", exchange="agreement", num_exchanges=9, still=70.0)
+LOADING = Position(step=120, activity="waiting for data", num_exchanges=8, still=65.0)
 
 
 class Ranks:
@@ -57,8 +57,8 @@ def test_a_rank_that_moves_is_waited_for_and_one_that_does_not_is_named(tmp_path
     verdict = ranks.word_after()
     assert verdict.silent == ()
     assert verdict.verdict == (
-        "at step 120, ranks 0, 2 wait in the agreement for 71 s; missing: rank 1 (node7, pid 4711): in the "
-        f"loading of the next batch for 66 s; stopped; all ranks' stacks: {tmp_path}/hang-00000120.txt"
+        'at step 120, ranks 0, 2 wait in "agreement" for 71 s; missing: rank 1 (node7, pid 4711): in '
+        f'"waiting for data" for 66 s; stopped; all ranks\' stacks: {tmp_path}/hang-00000120.txt'
     )
     report = (tmp_path / "hang-00000120.txt").read_text()
     assert "\nrank 0\nstack of the first\n" in report
@@ -80,8 +80,8 @@ def test_a_rank_that_does_not_answer_is_silent_once_it_had_the_time(tmp_path: Pa
     verdict = ranks.word_after(2.0)
     assert verdict.silent == (1,)
     assert verdict.verdict.endswith(
-        "missing: rank 1 (node7, pid 4711): does not answer; stopped; it was in the loading of the next "
-        "batch when it last told, 66 s ago"
+        'missing: rank 1 (node7, pid 4711): does not answer; stopped; it was in "waiting for data" when it '
+        "last told, 66 s ago"
     )
     assert "hang-" not in verdict.verdict  # there is no folder
 
@@ -100,4 +100,4 @@ def test_ranks_that_compute_wait_for_nobody_and_ranks_in_one_exchange_miss_nobod
     ranks.say(AGREEMENT, AGREEMENT, AGREEMENT)
     assert ranks.word_after().call == 2
     ranks.answer(2, 0, 1, 2)
-    assert "all 3 ranks wait in the agreement for 71 s, and none is missing" in ranks.word_after().verdict
+    assert 'all 3 ranks wait in "agreement" for 71 s, and none is missing' in ranks.word_after().verdict

@@ -27,7 +27,7 @@ from tests.forks import FORKS
 LIMIT = 1.5
 """Seconds after which ranks hang."""
 
-LOADING = "the loading of the next batch"
+LOADING = "waiting for data"
 HANG, KILLED = 74, -signal.SIGKILL
 
 
@@ -61,7 +61,7 @@ def die() -> None:
 
 def take_time() -> None:
     """Take more than the limit, in small steps."""
-    with doing("the encoding of images"):
+    with doing("encoding of images"):
         for _ in range(12):
             time.sleep(LIMIT / 8)
             moved()
@@ -120,13 +120,13 @@ def take_steps(job: Job, rank: int, folder: Path) -> None:
             at_step(step)
             if step == 3 and rank == job.bad_rank:
                 job.hold_up()
-            with doing("the agreement of the ranks"):
+            with doing("agreement of the ranks"):
                 on_every_rank(lambda: None)
 
 
 MISSING = r"rank 1 \(\S+, pid \d+\)"
-WAITING = rf"at step 3, ranks 0, 2 wait in the agreement of the ranks for \d s; missing: {MISSING}"
-SLOW = rf"{WAITING}: in {LOADING} for \d s"
+WAITING = rf"at step 3, ranks 0, 2 wait in \"agreement of the ranks\" for \d s; missing: {MISSING}"
+SLOW = rf"{WAITING}: in \"{LOADING}\" for \d s"
 JOBS = {
     "a rank sleeps": Job(
         sleep,
@@ -137,7 +137,7 @@ JOBS = {
     "a worker loops": Job(
         wait_for_worker,
         (HANG, HANG),
-        rf"rank 0 waits in .*; missing: {MISSING}: in {LOADING} for",
+        rf"rank 0 waits in .*; missing: {MISSING}: in \"{LOADING}\" for",
         report=r"(?s)worker worker 0 \(pid \d+\)\n.* in work_for_ever",
     ),
     "a rank is stopped": Job(
@@ -149,12 +149,12 @@ JOBS = {
     "the first rank is stopped": Job(
         stop,
         (KILLED, HANG),
-        r"rank 1 waits in the agreement .*; missing: rank 0 .*: does not answer; stopped by a signal",
+        r"rank 1 waits in .agreement of the ranks. .*; missing: rank 0 .*: does not answer; stopped by",
         bad_rank=0,
         report=r"in on_every_rank",
     ),
     "a rank dies": Job(
-        die, (1, KILLED), rf"{MISSING} ended while others waited in the agreement of the ranks; its log"
+        die, (1, KILLED), rf"{MISSING} ended while others waited in \"agreement of the ranks\"; its log"
     ),
     "a rank never comes": Job(
         be_absent, (HANG,) * 2, r"rank 1 of 2 did not come within 2 s \(COSMOS_RANK_WAIT_MINUTES\)"

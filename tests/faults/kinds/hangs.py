@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable
 from unittest.mock import patch
 
-import torch
-
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed import rank_watch
 from cosmos.evaluation.embed import Embedder
+from cosmos.training import saving
 from tests.faults.commands import Ended, Running
 from tests.faults.tries import TINY_RUN, Try, check_manners
 from tests.faults.world import LAST_STEP
@@ -105,7 +104,7 @@ def sleep_in_evaluation(number: int) -> None:
 
 def sleep_in_save(number: int) -> None:
     """Never return from a save, of which the first rank makes all."""
-    at_call(torch, "save", 1 + number % 4, lambda: time.sleep(SLEEP))
+    at_call(saving, "write_checkpoint", 1 + number % 4, lambda: time.sleep(SLEEP))
 
 
 HOLD_UPS = (sleep_in_loader, stop_in_loader, kill_in_loader, sleep_in_evaluation, sleep_in_save)
