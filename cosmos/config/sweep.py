@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -185,6 +185,8 @@ class Sweep:
     """keys of JobRequest that the base sets"""
     data: str = ""
     """sha256 of the manifest of the training data; "" until it is prepared"""
+    samples: int = field(default=0, compare=False)
+    """samples of the training data as the base states them; 0: not stated. No part of what is recorded"""
 
     @property
     def identity(self) -> str:

@@ -43,7 +43,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
         base = override_experiment(file.experiment, layer.below("fixed", merge_sections(file.fixed, budget)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    sweep = Sweep(path.stem, file, base.params, base.needs)
+    sweep = Sweep(path.stem, file, base.params, base.needs, samples=base.samples)
     if problems := sweep_problems(sweep):
         raise InputError("\n  ".join([f"{path}:", *problems]))
     return sweep

@@ -17,9 +17,14 @@ def requested_gpu(request: JobRequest, machine: Machine) -> Gpu | None:
     return gpu_of_kind(request.gpu_kind, machine.gpus) if request.gpu_kind and request.gpus_per_node else None
 
 
-def trial_workload(params: Params, machine: Machine, request: JobRequest, gpu: Gpu) -> Workload:
-    """Return the workload of a trial. Raises InputError where the size of its data is not known."""
-    return Workload.of(params, dataset_facts(params, machine), request, gpu, machine)
+def trial_workload(
+    params: Params, machine: Machine, request: JobRequest, gpu: Gpu, stated: int = 0
+) -> Workload:
+    """Return the workload of a trial; its data has the `stated` number of samples, unless it is prepared.
+
+    Raises InputError where the size of its data is not known.
+    """
+    return Workload.of(params, dataset_facts(params, machine, stated=stated), request, gpu, machine)
 
 
 def refuse_unfit_trial(params: Params, machine: Machine, request: JobRequest, gpu: Gpu) -> str:

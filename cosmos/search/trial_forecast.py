@@ -64,7 +64,8 @@ def describe_forecast(sweep: Sweep, machine: Machine, num_trials: int) -> str:
 
 def forecast_trials(sweep: Sweep, machine: Machine, request: JobRequest, gpu: Gpu) -> TrialForecast:
     """Return the forecast by NUM_DRAWS trials. Raises InputError where the size of the data is not known."""
-    drawn = [trial_workload(params, machine, request, gpu) for params in draw_params(sweep, NUM_DRAWS)]
+    trials = draw_params(sweep, NUM_DRAWS)
+    drawn = [trial_workload(params, machine, request, gpu, sweep.samples) for params in trials]
     fitting = [workload for workload in drawn if step_memory(workload).fits(gpu)]
     estimates = [estimate for workload in fitting if (estimate := estimate_device_seconds(workload))]
     seconds = None

@@ -123,5 +123,7 @@ def test_there_is_no_forecast_without_a_kind_of_gpu_or_the_size_of_the_data(
             "data": sweep.base.data.model_copy(update={"source": "folder", "images": "x", "name": "mine"})
         }
     )
-    line = describe_forecast(replace(sweep, base=folder), machine, 6)
+    unprepared = replace(sweep, base=folder)
+    line = describe_forecast(unprepared, machine, 6)
     assert line.startswith("time of a trial: not known (")
+    assert describe_forecast(replace(unprepared, samples=5000), machine, 6).startswith("a trial takes ")
