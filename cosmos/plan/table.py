@@ -10,7 +10,7 @@ from cosmos.config.number_text import count_of, format_number, format_share
 from cosmos.plan.forecast_problems import describe_cost, describe_seconds, describe_settings, describe_span
 from cosmos.plan.memory import StepMemory, device_bytes
 from cosmos.plan.planned_run import PlannedRun
-from cosmos.plan.run_plan import RunPlan, RunTime
+from cosmos.plan.run_plan import NOT_PUBLISHED, RunPlan, RunTime
 from cosmos.plan.workload import Span, Workload
 from cosmos.report.terminal import Terminal, plain_text
 
@@ -203,7 +203,9 @@ def energy_lines(plan: RunPlan) -> Iterator[PlanLine]:
 def comparison_lines(plan: RunPlan) -> Iterator[PlanLine]:
     """Yield the figures beside those of the published run."""
     for figure in plan.comparison:
-        yield PlanLine(figure.name, figure.planned, f"published: {figure.published}")
+        is_published = figure.published != NOT_PUBLISHED
+        remark = f"published: {figure.published}" if is_published else NOT_PUBLISHED
+        yield PlanLine(figure.name, figure.planned, remark)
 
 
 def describe_numbers(span: Span) -> str:
