@@ -28,7 +28,7 @@ OTHER_TEMPLATES = {
     f"cosmos/report/templates/{name}.html"
     for name in (
         *("comparison", "curves", "differences", "batch"),
-        *("changed", "fails", "sees", "gallery_parts"),
+        *("changed", "fails", "sees", "gallery_parts", "plan"),
     )
 }
 """Parts of pages of runs and comparisons, which no stage reads."""
