@@ -120,14 +120,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def read_thinned_metrics(path: Path, num_lines: int) -> list[dict[str, Any]]:
     """Return lines of a metrics file by their steps: about `num_lines`, evenly spaced, and all evaluations.
 
-    The last line is among them. Raises as `read_metrics`.
+    The last line of training is among them, but not one that is still written. Raises as `read_metrics`.
     """
     content = b""
     with suppress(FileNotFoundError), open_regular(path) as file:
-        content = file.read().strip()
-    lines = content.split(b"\n")
-    last, stride = len(lines) - 1, max(1, len(lines) // num_lines)
-    chosen = (raw for place, raw in enumerate(lines) if not (last - place) % stride or EVALUATED in raw)
+        content = file.read()
+    lines = content[: content.rfind(b"\n") + 1].splitlines()
+    trained = [raw for raw in lines if EVALUATED not in raw]
+    stride = max(1, len(trained) // num_lines)
+    chosen = [*trained[(len(trained) - 1) % stride :: stride], *(raw for raw in lines if EVALUATED in raw)]
     return sorted(filter(None, map(_parse_line, chosen)), key=lambda line: int(line["step"]))
 
 

@@ -1,6 +1,7 @@
 """`cosmos forecast`: its table, its JSON, the law over sizes, and the part of a run's page."""
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +63,15 @@ def test_one_run_has_no_law_and_a_name_of_nothing_is_refused(
         print_forecasts(["other"], machine(tmp_path), quiet=True)
 
 
-def test_a_law_over_sizes_suggests_the_next_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for width in (32, 64, 128):
-        for samples in (3200, 12800, 51200):
-            make_sized_run(tmp_path, f"w{width}-{samples}", width, samples)
-    make_sized_run(tmp_path, "large-batch", 64, 12800, batch_size=32, momentum=0.96**2)
-    names = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
-    law = print_forecasts(names, machine(tmp_path), quiet=False)["law"]
+def test_a_sweep_over_sizes_has_a_law_that_suggests_the_next_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sizes-1a2b3c4d"
+    for number, (width, samples) in enumerate(product((32, 64, 128), (3200, 12800, 51200))):
+        make_sized_run(sweep, f"trial-{number:04}", width, samples)
+    make_sized_run(sweep, "trial-0009", 64, 12800, batch_size=32, momentum=0.96**2)
+    (sweep / "sweep.yaml").touch()
+    law = print_forecasts(["sizes"], machine(tmp_path), quiet=False)["law"]
     said = capsys.readouterr().out
     assert law["exponents"]["samples"] == pytest.approx(0.5, rel=0.1)
     assert 51200 <= law["next_run"]["samples"] <= 4 * 51200
@@ -76,7 +79,7 @@ def test_a_law_over_sizes_suggests_the_next_run(tmp_path: Path, capsys: pytest.C
     ratio = law["next_run"]["batch_size"] / 16
     assert law["next_run"]["momentum"] == pytest.approx(0.96**ratio)
     assert law["next_run"]["learning_rate"] == pytest.approx(1e-3 * np.sqrt(ratio))
-    assert "batch 32: large-batch has momentum 0.9216" in said
+    assert "batch 32: sizes-1a2b3c4d/trial-0009 has momentum 0.9216" in said
     assert "which agrees" in said
     assert "finished runs minimise another loss or have another batch size, and are left out: 1" in said
     assert "check them" in said

@@ -120,7 +120,7 @@ def forecast_fan(
         return settled_fan(curve)
     later = np.linspace(curve.last_step, schedule.last_step, FAN_STEPS + 1)[1:]
     law = law_of(curve, schedule, scale, later)
-    low, middle, high = score_range(scores)
+    low, middle, high = score_range(scores, scale.usual_spread)
     places = [law.means + score * law.deviations for score in (middle, low, high)]
     values = zip(*(scale.values(place).tolist() for place in places), strict=True)
     return ForecastFan(later.tolist(), [Forecast(*each) for each in values])
@@ -154,12 +154,13 @@ def end_score(
     return float((end - law.means)[0] / law.deviations[0])
 
 
-def score_range(scores: Sequence[float]) -> tuple[float, float, float]:
+def score_range(scores: Sequence[float], usual_spread: float = 1.0) -> tuple[float, float, float]:
     """Return the lower end, the middle and the upper end of scores, with the usual ones among them.
 
-    A further run counts as one beyond each end, as far as the scores are not the usual ones.
+    `usual_spread`: factor by which these are wider. A further run counts as one beyond each end, as far
+    as the scores are not the usual ones.
     """
-    values = np.array([*scores, *USUAL_SCORES])
+    values = np.array([*scores, *(usual_spread * score for score in USUAL_SCORES)])
     weights = np.array([1.0] * len(scores) + [USUAL_WEIGHT / NUM_USUAL] * NUM_USUAL)
     order = values.argsort()
     values, weights = values[order], weights[order]

@@ -26,6 +26,8 @@ class ValueScale:
     """usual fall, on the scale, as the learning rate decays; below 0 for figures that rise"""
     usual_noise: float
     """usual standard deviation, on the scale, of a figure around its trend"""
+    usual_spread: float
+    """factor by which usual scores of forecasts are wider than Student's with a few degrees of freedom"""
     to_scale: Callable[[FloatArray], FloatArray]
     of_scale: Callable[[FloatArray], FloatArray]
 
@@ -48,9 +50,9 @@ def share_of_odds(places: FloatArray) -> FloatArray:
     return np.asarray((1 + 2 * SHARE_MARGIN) / (1 + np.exp(-places)) - SHARE_MARGIN)
 
 
-LOSS_SCALE = ValueScale(np.finfo(float).tiny, np.inf, 0.12, 0.04, np.log, np.exp)
-RANK_SCALE = ValueScale(1.0, np.inf, 0.7, 0.1, np.log, np.exp)
-SHARE_SCALE = ValueScale(0.0, 1.0, -0.9, 0.2, log_odds, share_of_odds)
+LOSS_SCALE = ValueScale(np.finfo(float).tiny, np.inf, 0.12, 0.04, 1.3, np.log, np.exp)
+RANK_SCALE = ValueScale(1.0, np.inf, 0.7, 0.1, 1.0, np.log, np.exp)
+SHARE_SCALE = ValueScale(0.0, 1.0, -0.9, 0.2, 1.0, log_odds, share_of_odds)
 
 SCALES: dict[Unit, ValueScale] = {"nats": LOSS_SCALE, "rank": RANK_SCALE, "share": SHARE_SCALE}
 """Scales by the unit of a figure."""

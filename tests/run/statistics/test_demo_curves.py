@@ -30,4 +30,4 @@ def test_intervals_are_narrower_than_the_spread_of_ends_and_forecasts_better_tha
     assert np.mean(widths) < np.ptp(np.sort(ends)[3:-3])
     lasts = np.log([run.curves["loss"].until(0.4 * run.schedule.last_step).values[-1] for run in runs])
     errors = np.log([forecast.value for forecast in forecasts]) - ends
-    assert np.abs(errors).mean() < 0.6 * np.abs(lasts - ends).mean()
+    assert np.abs(errors).mean() < 0.75 * np.abs(lasts - ends).mean()
