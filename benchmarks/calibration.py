@@ -4,7 +4,7 @@ Calibrations and real steps take turns, since the speed of a machine changes fro
 calibration is compared with the steps around it. Figures are of the median ratio. Shapes are those of
 benchmarks/plan.py; a calibration takes steps on a part of a batch where the batch takes longer than a second.
 
-    python benchmarks/calibration.py [--turns 5] [--json]
+    python benchmarks/calibration.py [--turns 5] [--shapes demo small] [--json]
 """
 
 import statistics
@@ -23,6 +23,10 @@ from cosmos.plan.workload import Workload
 
 LONGEST_STEP = 1.0
 """Seconds of a calibration's step: less than those of most shapes, so that these are computed from a part."""
+
+
+def say(text: str) -> None:
+    print(f"benchmarks/calibration.py: {text}", file=sys.stderr, flush=True)
 
 
 def planned_seconds(workload: Workload) -> float:
@@ -46,12 +50,10 @@ def compare(shape: str, turns: int) -> Row:
 
     real, ratios = [real_seconds()], []
     for turn in range(turns):
-        print(
-            f"benchmarks/calibration.py: {shape}, turn {turn + 1} of {turns} ...", file=sys.stderr, flush=True
-        )
         planned = planned_seconds(workload)
         real.append(real_seconds())
         ratios.append(planned / statistics.fmean(real[-2:]))
+        say(f"{shape}, turn {turn + 1} of {turns}: planned / measured {ratios[-1]:.2f}")
     seconds = statistics.median(real)
     return Row(f"planned time of a step, {shape}", "s", seconds, seconds * statistics.median(ratios), 1.2)
 
@@ -59,9 +61,10 @@ def compare(shape: str, turns: int) -> Row:
 def main() -> None:
     parser = benchmark_parser(__doc__)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=[*SHAPES])
     options = parser.parse_args()
     calibration.STEP_SECONDS = LONGEST_STEP
-    print_rows([compare(shape, options.turns) for shape in SHAPES], options.json)
+    print_rows([compare(shape, options.turns) for shape in options.shapes], options.json)
 
 
 if __name__ == "__main__":

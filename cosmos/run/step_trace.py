@@ -1,8 +1,8 @@
 """Trace of a training's steps: timing.jsonl of a run directory, the time of each rank by part.
 
 It has a line for each session, with the hosts of its ranks, and one for each line of metrics, with the time
-since the one before. A file above MAX_BYTES has its lines joined in pairs, so that it stays below, whatever
-the numbers of steps and ranks. A damaged line is left out, and dropped when the run goes on.
+since the one before. A file above MAX_TRACE_BYTES has its lines joined in pairs, so that it stays below for
+any number of steps and ranks. A damaged line is left out, and dropped when the run goes on.
 """
 
 import json
@@ -22,7 +22,7 @@ from cosmos.run.records import describe_problem, parse_record
 
 logger = logging.getLogger(__name__)
 
-MAX_BYTES = 1 << 23
+MAX_TRACE_BYTES = 1 << 23
 """Size of a trace above which its lines are joined in pairs."""
 
 FEWEST_LINES = 8
@@ -230,7 +230,7 @@ class StepTraceWriter:
         with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         self._size, self._lines = self._size + len(line), self._lines + 1
-        if self._size > MAX_BYTES and self._lines > FEWEST_LINES:
+        if self._size > MAX_TRACE_BYTES and self._lines > FEWEST_LINES:
             self._write([session.halved() for session in StepTrace.of(self.path).sessions])
 
     def _write(self, sessions: Iterable[SessionTrace]) -> None:

@@ -59,7 +59,7 @@ def mean_losses(losses: Losses) -> dict[str, float]:
     }
 
 
-def measure_speed(learner: Learner, result: StepResult, lap: Lap, num_samples: int) -> LapSpeed:
+def measure_lap(learner: Learner, result: StepResult, lap: Lap, num_samples: int) -> LapSpeed:
     """Return the speed in a lap that ends with a step, of which this rank had `num_samples`.
 
     The device should have finished the step: what it has not counts in the next lap.

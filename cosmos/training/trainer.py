@@ -32,7 +32,7 @@ from cosmos.training.feed import BatchFeed
 from cosmos.training.progress import Stopwatch, TrainingState
 from cosmos.training.saving import CheckpointWriter
 from cosmos.training.signals import StopRequest, stop_on_signals
-from cosmos.training.speed import device_name, finish_stretch, learner_metrics, measure_speed
+from cosmos.training.speed import device_name, finish_stretch, learner_metrics, measure_lap
 from cosmos.training.step import Learner, RankFlags, StepResult, explaining_memory_errors
 from cosmos.training.step_plan import StepPlan
 from cosmos.training.training_log import TrainingLog
@@ -226,7 +226,7 @@ class Trainer:
             return
         with self.learner.parts.timed("logging"):
             state = learner_metrics(self.learner, result)  # after it, the device has finished the step
-            speed = measure_speed(self.learner, result, self.stopwatch.finish_lap(), num_samples)
+            speed = measure_lap(self.learner, result, self.stopwatch.finish_lap(), num_samples)
             line = self.metrics_line({**state, **speed.figures})
             log.log_step(line, speed.stretch)
         if self.learner.process.is_first:

@@ -92,7 +92,7 @@ def test_stretches_without_the_line_of_their_session_have_no_hosts(tmp_path: Pat
 def test_a_large_trace_is_joined_in_pairs_and_loses_no_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_trace, "MAX_BYTES", 20_000)
+    monkeypatch.setattr(step_trace, "MAX_TRACE_BYTES", 20_000)
     path, largest = tmp_path / "timing.jsonl", 0
     writer = StepTraceWriter(path)
     writer.begin(session())
