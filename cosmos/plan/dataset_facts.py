@@ -14,7 +14,7 @@ from cosmos.data.order import sample_generator
 from cosmos.data.shards.remote import is_remote
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.data.text_crops import draw_captions
-from cosmos.errors import CosmosError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.plan.dimensions import ModelDimensions
 from cosmos.plan.workload import GLOBAL_VIEWS, DatasetFacts
 
@@ -57,12 +57,19 @@ class PreparedData:
 
     @classmethod
     def find(cls, params: Params, machine: Machine) -> "PreparedData | None":
-        """Return the prepared training data; None where there is none. Raises as `Manifest.read`."""
+        """Return the prepared training data; None where there is none.
+
+        Raises as `Manifest.read`, and DamagedDataError for a manifest without samples.
+        """
         folder = machine.dataset(params.data.name, "train")
         if not (folder / MANIFEST_FILE).exists():
             return None
         manifest = Manifest.read(folder)
-        return cls(manifest) if manifest.num_samples else None
+        if not manifest.num_samples:
+            raise DamagedDataError(
+                f"{folder / MANIFEST_FILE}: has no sample; delete it, and prepare the data again"
+            )
+        return cls(manifest)
 
     @property
     def bytes_per_sample(self) -> float:

@@ -1,5 +1,6 @@
 """Facts of a dataset: of the prepared one first, then as they are stated, then as they are assumed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, DemoParams, Params, ViewParams
+from cosmos.data.manifest import Manifest
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.tokenizer import Tokenizer
-from cosmos.errors import InputError
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.plan.dataset_facts import ASSUMED_CAPTIONS, count_tokens, dataset_facts
 
 CAPTIONS = [
@@ -70,6 +72,14 @@ def test_a_damaged_shard_leaves_the_lengths_of_captions_assumed(machine: Machine
         shard.write_bytes(b"")
     facts = dataset_facts(demo(), machine)
     assert (facts.num_samples, facts.captions_from) == (40, ASSUMED_CAPTIONS)
+
+
+def test_prepared_data_without_samples_is_named(machine: Machine) -> None:
+    prepare_dataset(demo().data, machine)
+    folder = machine.dataset("demo", "train")
+    replace(Manifest.read(folder), shards=()).write(folder)
+    with pytest.raises(DamagedDataError, match=r"demo/train/manifest\.json: has no sample"):
+        dataset_facts(demo(), machine)
 
 
 @pytest.mark.parametrize("mode", ["textcrop", "random"])
