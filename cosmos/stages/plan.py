@@ -153,8 +153,14 @@ def heed_plan(experiment: Experiment, machine: Machine, cluster: JobCluster, run
 
     Raises InputError that lists errors where it goes to Slurm, unless the machine's `plan_errors` is warn.
     """
-    planned = plan_pretraining(experiment, machine, run=run)
     is_refused = cluster == "slurm" and machine.plan_errors == "refuse"
+    try:
+        planned = plan_pretraining(experiment, machine, run=run)
+    except InputError as error:  # an unknown kind of GPU
+        if is_refused:
+            raise InputError(f"{error}; {ANYWAY}") from None
+        logger.warning(str(error))
+        return
     told = planned.warnings if is_refused else planned.problems
     for problem in told:
         logger.warning(str(problem))

@@ -129,6 +129,13 @@ assert "torch" not in sys.modules
     assert "a100-40gb" in (tmp_path / "page.html").read_text()
 
 
+def test_a_calibrated_plan_has_a_time_on_this_machine(place: Path) -> None:
+    assert "run not known" in " ".join(cosmos(place, "plan").stdout.split())
+    measured = json.loads(cosmos(place, "plan", "--calibrate", "--json", WORKERS="0").stdout)["plan"]["time"]
+    assert 0 < measured["step"]["seconds"]["low"] <= measured["step"]["seconds"]["high"]
+    assert measured["step"]["utilisation"] is None
+
+
 def test_a_run_of_other_parameters_is_no_place_for_the_plan(place: Path) -> None:
     assert cosmos(place, "plan", "--run", "planned").returncode == 0
     open_run(place / "runs" / "planned", load_params(str(place / "tiny.yaml")))
@@ -167,6 +174,16 @@ def test_an_error_is_told_alone_where_the_machine_says_so_and_on_no_slurm(
         caplog.clear()
         heed(monkeypatch, cluster, plan_errors=consequence, slurm={"nodes": 8})
         assert "slurm.nodes: 8 nodes are more than the 4 of partition gpu" in caplog.text
+
+
+def test_an_unknown_kind_of_gpu_stops_no_submission_that_goes_ahead_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    unknown = {"gpu_kind": "abacus"}
+    with pytest.raises(InputError, match=r"'abacus' is no kind of GPU; .*; COSMOS_PLAN_ERRORS=warn"):
+        heed(monkeypatch, slurm=unknown)
+    heed(monkeypatch, slurm=unknown, plan_errors="warn")
+    assert "'abacus' is no kind of GPU" in caplog.text
 
 
 def test_a_kind_of_gpu_that_the_experiment_alone_states_refuses_nothing(
