@@ -24,7 +24,7 @@ from cosmos.distributed.whereabouts import at_step, doing, moved
 from cosmos.errors import CosmosError, error_class
 from tests.forks import FORKS
 
-LIMIT = 1.5
+LIMIT = 2.5
 """Seconds after which ranks hang."""
 
 LOADING = "waiting for data"

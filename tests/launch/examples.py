@@ -175,7 +175,7 @@ def end_on(rank: int, number: signal.Signals) -> str:
     from cosmos.distributed.exchange import on_every_rank
     from cosmos.distributed.group import process_group
 
-    with process_group("cpu", timedelta(seconds=2)) as process:
+    with process_group("cpu", timedelta(seconds=8)) as process:  # in which both have imported torch
         on_every_rank(lambda: None)
         if process.rank == rank:
             os.kill(os.getpid(), number)

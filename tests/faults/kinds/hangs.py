@@ -15,7 +15,7 @@ from tests.faults.commands import Ended, Running
 from tests.faults.tries import TINY_RUN, Try, check_manners
 from tests.faults.world import LAST_STEP
 
-LIMIT, LONG_LIMIT = 3.0, 60.0
+LIMIT, LONG_LIMIT = 5.0, 60.0
 """Seconds after which ranks hang; ranks that nobody holds up get more, on a machine that has other work."""
 
 SLEEP = 600.0
