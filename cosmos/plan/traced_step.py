@@ -33,7 +33,16 @@ from cosmos.model.loss import CosmosLoss, Losses
 from cosmos.training.step import Learner, RankFlags
 
 aten = torch.ops.aten
-PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.convolution, aten.linear, aten.matmul, aten.conv2d}
+PRODUCTS = {
+    aten.mm,
+    aten.addmm,
+    aten.addmm_,
+    aten.bmm,
+    aten.convolution,
+    aten.linear,
+    aten.matmul,
+    aten.conv2d,
+}
 """Products, which autocast computes in two bytes; in inference mode, torch leaves the last ones whole."""
 
 LEARNING_RATE, MOMENTUM = 1e-3, 0.99
@@ -192,7 +201,7 @@ class StepLedger(TorchDispatchMode):
         if func is torch.ops.prim.device.default:
             return result
         operator = func.overloadpacket
-        if formula := ATTENTION_FLOPS.get(operator) or flop_registry.get(operator):
+        if formula := FLOPS.get(operator):
             self.flops[self.part] += formula(*args, **(kwargs or {}), out_val=result)
         for tensor in tree_leaves(result):
             if isinstance(tensor, Tensor):
@@ -224,7 +233,7 @@ class StepLedger(TorchDispatchMode):
             self.peak, self.at_peak = total, dict(self.live)
 
 
-# operations of attention
+# operations
 
 
 def _attention_flops(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
@@ -237,13 +246,16 @@ def _attention_gradient_flops(gradient: Tensor, *args: Any, **kwargs: Any) -> in
 
 
 _KERNELS = ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
-ATTENTION_FLOPS = {
-    getattr(aten, f"_scaled_dot_product_{kernel}{suffix}"): formula
-    for kernel in _KERNELS
-    for suffix, formula in (("", _attention_flops), ("_backward", _attention_gradient_flops))
-    if hasattr(aten, f"_scaled_dot_product_{kernel}{suffix}")
+FLOPS = {
+    **flop_registry,
+    aten.addmm_: flop_registry[aten.addmm],  # which torch's own counter leaves out
+    **{getattr(aten, f"_scaled_dot_product_{kernel}"): _attention_flops for kernel in _KERNELS},
+    **{
+        getattr(aten, f"_scaled_dot_product_{kernel}_backward"): _attention_gradient_flops
+        for kernel in _KERNELS
+    },
 }
-"""Operations of attention by kernel, forward and backward."""
+"""Formulas of operations by operator."""
 
 
 # devices that are not there

@@ -1,8 +1,12 @@
 """Memory in closed form: held against the traced step, and what would make a step fit."""
 
+import ctypes
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
 from cosmos.config.gpus import GPUS, Gpu
 from cosmos.config.machine import ActivationCheckpointing, Machine
@@ -18,9 +22,14 @@ from cosmos.config.params import (
     VisionParams,
 )
 from cosmos.config.section import Precision
+from cosmos.data.batch import Batch
+from cosmos.distributed.device_memory import peak_resident_memory
+from cosmos.model.packing import caption_lengths
 from cosmos.plan.memory import memory_remedies, step_memory
 from cosmos.plan.traced_step import trace_step
 from cosmos.plan.workload import DatasetFacts, Workload
+from tests.forks import FORKS
+from tests.training.examples import make_learner
 
 LENGTHS = (30, 50, 20, 20, 20, 20)
 """Tokens of the captions of every sample, so that the packed ones have no padding but between the groups."""
@@ -130,3 +139,49 @@ def test_memory_grows_with_each_sample_by_the_same_bytes() -> None:
     one_rank = replace(published(64), nodes=1, ranks_per_node=1)
     peaks = [step_memory(replace(one_rank, params=published(batch).params)).peak for batch in (64, 128, 192)]
     assert peaks[2] - peaks[1] == pytest.approx(peaks[1] - peaks[0], rel=1e-3)
+
+
+# held against a real step
+
+
+def measure_memory(workload: Workload, path: Path) -> None:
+    """Write the bytes by which two steps raise the memory of this process above that after a tiny step."""
+    ctypes.CDLL(None).mallopt(-3, 2**16)  # large tensors have pages of their own
+    torch.set_num_threads(1)
+    take_steps(workload_of(1), 1)
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    take_steps(workload, 2)
+    path.write_text(str(peak_resident_memory() - before))
+
+
+def take_steps(workload: Workload, num_steps: int) -> None:
+    params, size = workload.params, workload.batch_per_rank
+    machine = Machine(
+        micro_batches=workload.micro_batches, activation_checkpointing=workload.activation_checkpointing
+    )
+    learner = make_learner(params, machine)
+    tokens = torch.zeros(size, len(LENGTHS), 77, dtype=torch.long)
+    for caption, length in enumerate(LENGTHS):
+        tokens[:, caption, length - 1] = 1
+    views = params.views
+    batch = Batch(
+        torch.randn(size, 2, 3, views.image_size, views.image_size),
+        torch.randn(size, views.num_local_crops, 3, views.local_size, views.local_size),
+        tokens,
+        caption_lengths(tokens),
+        tuple(map(str, range(size))),
+    )
+    for _ in range(num_steps):
+        learner.step(batch, 1e-3, 0.99)
+
+
+@pytest.mark.parametrize(("micro_batches", "checkpointing"), [(1, "none"), (2, "cheap")])
+def test_planned_memory_is_that_of_a_real_step(
+    micro_batches: int, checkpointing: ActivationCheckpointing, tmp_path: Path
+) -> None:
+    workload = replace(workload_of(16), micro_batches=micro_batches, activation_checkpointing=checkpointing)
+    process = FORKS.Process(target=measure_memory, args=(workload, tmp_path / "bytes"))
+    process.start()
+    process.join()
+    measured = int((tmp_path / "bytes").read_text())
+    assert step_memory(workload).peak == pytest.approx(measured, rel=0.1)
