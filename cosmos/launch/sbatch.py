@@ -224,7 +224,7 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
         '  echo "$1: requeued"',
         '  until scontrol requeue "$job" || [ $((try += 1)) -gt 20 ]; do sleep 6; done',
         "}",
-        'if [ "$status" -eq 0 ] && [ -d "$folder" ] && [ ! -e "$folder/value-$index.json" ]; then',
+        'if [ "$status" -eq 0 ] && [ ! -e "$folder/value-$index.json" ] && [ -d "$folder" ]; then',
         '  again "stopped early"',
         """elif grep -qs '"kind": "HangError"' "$folder/failure-$index-$restarts-"*.json; then""",
         '  again "ranks waited in vain for others"',

@@ -219,6 +219,16 @@ def _exchange(folder: Path, path: Path) -> bool:
     return rename is not None and rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, which others see whole until it is gone; log a warning where that fails."""
+    aside = _temporary_path(folder)
+    try:
+        folder.rename(aside)
+    except OSError:
+        aside = folder
+    _discard(aside)
+
+
 def _discard(path: Path) -> None:
     """Remove a file or folder that nobody needs, if it is there; log a warning where that fails."""
     try:

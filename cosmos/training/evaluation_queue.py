@@ -6,7 +6,6 @@ training writes into the run's metrics: it takes the figures of a job that has e
 """
 
 import logging
-import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from cosmos.launch.outcome import CallFiles
 from cosmos.launch.submission import JobSpec, Submission, read_submission
 from cosmos.launch.watch import SubmissionWatcher
 from cosmos.run.directory import step_of_checkpoint
-from cosmos.run.files import link_or_copy, replacing
+from cosmos.run.files import link_or_copy, remove_folder, replacing
 from cosmos.run.lease import Lease
 
 logger = logging.getLogger(__name__)
@@ -187,11 +186,12 @@ class EvaluationQueue:
     def _remove_folders(self, current: Submission) -> None:
         """Remove the folders of the jobs before that left figures; of jobs that failed, the logs stay.
 
-        A job goes on for a moment after its figures are there: its own folder stays until the next one.
+        A job goes on for a moment after its figures are there: its script takes a folder without a value for
+        one whose job is to start again, so that a folder has its value or is gone.
         """
         for folder in current.folder.parent.iterdir():
             if folder != current.folder and CallFiles(folder, 0).has_value():
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_folder(folder)
 
     def _pass_over(self, waiting: Iterable[Path], reason: str) -> None:
         """Remove checkpoints that wait, and say that they are not measured."""

@@ -11,6 +11,7 @@ from cosmos.errors import InputError, TransientError
 from cosmos.run.files import (
     link_or_copy,
     remove_abandoned,
+    remove_folder,
     replacing,
     replacing_folder,
     require_own_folder,
@@ -234,3 +235,18 @@ def test_what_a_killed_process_left_is_removed_before_its_parent_has_noted_the_e
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         remove_abandoned(tmp_path)
     assert not left.exists()
+
+
+def test_a_folder_that_is_removed_is_whole_or_gone(tmp_path: Path) -> None:
+    folder = tmp_path / "parent" / "folder"
+    folder.mkdir(parents=True)
+    files = {folder / name for name in ("first", "second")}
+    for file in files:
+        file.touch()
+    for _ in killed_at_each_operation(lambda: remove_folder(folder), folder.parent):
+        assert not folder.exists() or set(folder.iterdir()) == files
+        remove_abandoned(folder.parent)
+        folder.mkdir(exist_ok=True)
+        for file in files:
+            file.touch()
+    assert list(folder.parent.iterdir()) == []

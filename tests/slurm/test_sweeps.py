@@ -97,8 +97,9 @@ def test_trials_pause_and_go_on_bit_for_bit_though_controllers_and_jobs_are_kill
                 break
         controller.kill()
         controller.communicate()
-    controller, killed = begin(project), set[str]()
+    time.sleep(6)  # for Slurm starts jobs again that it has not saved, which takes it five seconds
     subprocess.run(["bash", str(CLUSTER), "kill-controller"], check=True)
+    controller, killed = begin(project), set[str]()
     time.sleep(3)
     subprocess.run(["bash", str(CLUSTER), "start-controller"], check=True)
     for _ in running(controller, project):
