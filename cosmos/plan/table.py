@@ -161,7 +161,8 @@ def traffic_lines(plan: RunPlan) -> Iterator[PlanLine]:
         sent = size_text(exchange.bytes_sent(traffic.num_ranks))
         hidden = "beside the backward pass" if exchange.overlaps else ""
         yield PlanLine(exchange.name, sent, hidden)
-    rate = f"{size_text(traffic.link_bytes)} a second by the slowest link"
+    link = traffic.link_bytes
+    rate = f"{size_text(link)} a second by the slowest link" if link else "in memory, whose speed is left out"
     yield PlanLine("all", size_text(traffic.bytes_sent), f"{describe_seconds(traffic.seconds)}, {rate}")
 
 

@@ -63,8 +63,9 @@ class StepTraffic:
     num_ranks: int
     exchanges: tuple[Exchange, ...]
     """() for a process that is alone"""
-    link_bytes: float
-    """bytes per second of the slowest link of the ring, in each direction, as of data sheets"""
+    link_bytes: float | None
+    """bytes per second of the slowest link of the ring, in each direction, as of data sheets;
+    None where ranks meet in memory, whose speed is left out"""
 
     @property
     def bytes_sent(self) -> float:
@@ -80,7 +81,7 @@ class StepTraffic:
         """Return the seconds that exchanges take, one after the other."""
         seconds = Span.of(0.0)
         for exchange in exchanges:
-            full = exchange.bytes_sent(self.num_ranks) / self.link_bytes
+            full = exchange.bytes_sent(self.num_ranks) / (self.link_bytes or math.inf)
             calls = Span.of(exchange.num_calls * CALL_SECONDS)
             seconds = seconds.plus(calls).plus(Span(full / LINK_SHARE.high, full / LINK_SHARE.low))
         return seconds
@@ -105,16 +106,15 @@ def step_traffic(workload: Workload) -> StepTraffic:
     return StepTraffic(workload.num_ranks, exchanges, slowest_link(workload))
 
 
-def slowest_link(workload: Workload) -> float:
+def slowest_link(workload: Workload) -> float | None:
     """Return the bytes per second of the slowest link between ranks, in each direction.
 
     What passes between two ranks of different nodes passes all adapters of a node together: by several rings
-    side by side. Ranks of a CPU meet in memory, whose speed is left out.
+    side by side. None for the ranks of a single node's CPU, which meet in memory, and for a rank alone.
     """
     network = workload.site.network_gbit * 1e9 / BITS
-    inside = workload.gpu.link_bytes_per_second if workload.gpu else math.inf
-    speeds = [network] * (workload.nodes > 1) + [inside] * (workload.ranks_per_node > 1)
-    return min(speeds, default=math.inf)
+    inside = [workload.gpu.link_bytes_per_second] if workload.gpu and workload.ranks_per_node > 1 else []
+    return min([network] * (workload.nodes > 1) + inside, default=None)
 
 
 def step_exchanges(params: Params, num_ranks: int, embed_dim: int, num_trained: int) -> tuple[Exchange, ...]:

@@ -90,6 +90,7 @@ def test_the_slowest_link_of_the_ring_decides(nodes: int, ranks_per_node: int, g
 def test_ranks_on_the_processor_of_a_machine_take_the_time_of_calls_alone() -> None:
     traffic = step_traffic(Workload(published_exchanges(), FACTS, ranks_per_node=2))
     calls = sum(exchange.num_calls for exchange in traffic.exchanges)
+    assert traffic.link_bytes is None
     assert (traffic.seconds.low, traffic.seconds.high) == pytest.approx((calls * CALL_SECONDS,) * 2)
 
 
