@@ -44,7 +44,7 @@ def test_the_forecast_of_a_law_without_noise_is_the_law(
     past = FigureCurve(steps, law_values(schedule, steps, exponent, level, slope, drop))
     end = law_values(schedule, np.array([1000.0]), exponent, level, slope, drop)[0]
     forecast = forecast_fan(past, schedule, LOSS_SCALE, []).end
-    assert forecast.value == pytest.approx(end, rel=0.02)
+    assert forecast.value == pytest.approx(end, rel=0.03)
     assert forecast.holds(end)
 
 
