@@ -131,6 +131,9 @@ _PIECES = re.compile(r"'(?:s|t|re|ve|m|ll|d)|[^\W\d_]+|\d|[^\s\w]+|_+", re.IGNOR
 LETTERS_PER_TOKEN = 7.0
 """Letters of a long word for each of its tokens; most words have a single one."""
 
+TOKENS_PER_BYTE = 0.7
+"""Tokens for each byte of letters of other scripts, and of accented ones, in UTF-8."""
+
 
 def count_tokens(caption: str) -> int:
     """Return about the number of tokens of a caption, start and end of text included."""
@@ -139,9 +142,9 @@ def count_tokens(caption: str) -> int:
 
 def tokens_of(piece: str) -> int:
     """Return about the number of tokens of a piece: one of most words, more of long or foreign ones."""
-    if piece.isascii():
-        return max(1, round(len(piece) / LETTERS_PER_TOKEN))
-    return len(piece)
+    num_plain = sum(map(str.isascii, piece))
+    num_bytes = len(piece.encode("utf-8", "ignore")) - num_plain
+    return max(1, round(num_plain / LETTERS_PER_TOKEN + TOKENS_PER_BYTE * num_bytes))
 
 
 def assume_lengths(views: ViewParams, context: int) -> tuple[tuple[int, ...], ...]:

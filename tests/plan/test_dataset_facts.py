@@ -98,3 +98,16 @@ def test_tokens_are_counted_without_the_tokenizer_as_it_counts_them() -> None:
     counted = np.array([count_tokens(caption) for caption in CAPTIONS])
     assert counted.sum() == pytest.approx(real.sum(), rel=0.03)
     assert abs(counted - real).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "\u4e00\u53ea\u68d5\u8272\u7684\u72d7\u5728\u8349\u5730\u4e0a\u5954\u8dd1",
+        "Une ch\u00e8vre \u00e9l\u00e9gante, pr\u00e8s d'un ch\u00e2teau \u00e0 l'\u00e9t\u00e9",
+        "\u0441\u043e\u0431\u0430\u043a\u0430 \u0431\u0435\u0436\u0438\u0442",
+    ],
+)
+def test_captions_of_other_scripts_have_more_tokens(caption: str) -> None:
+    real = int(Tokenizer(77, 49408).encode_and_measure([caption])[1][0])
+    assert count_tokens(caption) == pytest.approx(real, rel=0.25)
