@@ -4,6 +4,7 @@ import time
 import pytest
 
 from cosmos.data.patience import read_patiently, wait_while_transient
+from cosmos.distributed.whereabouts import HERE
 from cosmos.errors import CosmosError, DamagedDataError, TransientError
 
 AWAY = TransientError("a.tar: no such file")
@@ -22,9 +23,11 @@ def test_pauses_grow_until_the_data_is_there_again(
     clock: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     answers: list[str | CosmosError] = [*[AWAY] * 7, "data"]
+    num_moves = HERE.num_moves
     with caplog.at_level(logging.WARNING):
         assert read_patiently(lambda: answers.pop(0), AWAY, 5) == "data"
     assert clock == [0.5, 1, 2, 4, 8, 10, 10]
+    assert HERE.num_moves - num_moves >= len(clock)  # or else other ranks would take it for hanging
     assert "waits for data, up to 5 minutes: a.tar: no such file" in caplog.text
     assert "goes on after 36 s" in caplog.text
 

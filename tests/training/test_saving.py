@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import pytest
 import torch
 
 from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
+from cosmos.distributed.whereabouts import HERE
 from cosmos.errors import Interrupted, OutOfMemoryError, SupersededError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training import saving
+from cosmos.training.checkpoint import TellingFile
 from cosmos.training.saving import HostCopy
 from cosmos.training.trainer import Trainer
 from tests.training.examples import CPU, batches, make_trainer, params, random_batch
@@ -223,3 +225,11 @@ def test_a_save_during_which_another_takes_over_never_shows(trainer: Trainer) ->
     with pytest.raises(SupersededError, match="took over this run"):
         trainer.train(with_events({2: lambda: os.mkfifo(first_file(run, 2)), 4: take_over}))
     assert not list(run.checkpoints.iterdir())
+
+
+def test_each_write_of_a_save_shows_other_ranks_that_it_gets_on(tmp_path: Path) -> None:
+    num_moves, content = HERE.num_moves, {"weights": [torch.ones(3), torch.ones(4)]}
+    with (tmp_path / "a.pt").open("wb") as file:
+        torch.save(content, cast(BinaryIO, TellingFile(file)))
+    assert HERE.num_moves - num_moves > 2
+    assert torch.equal(torch.load(tmp_path / "a.pt")["weights"][1], torch.ones(4))
