@@ -76,11 +76,15 @@ LoggedFigures = Mapping[tuple[str, str], tuple[str, Callable[[float], str]]]
 def logged_totals(workload: Workload) -> LoggedFigures:
     """Return the figures of which the last line of a training counts."""
     devices = "GPU-hours" if workload.gpu else "hours of processes"
+    rest = "" if workload.gpu else ", program and libraries included"
     return {
         ("steps", "steps"): (STEP.name, lambda value: f"{value:,.0f}"),
         ("time", "run"): (SECONDS.name, format_duration),
         ("time", devices): (DEVICE_SECONDS.name, lambda value: number_text(value / 3600)),
-        ("memory of a rank", "all at the peak"): (DEVICE_MEMORY.name, size_text),
+        ("memory of a rank", "all at the peak"): (
+            DEVICE_MEMORY.name,
+            lambda value: f"{size_text(value)}{rest}",
+        ),
     }
 
 

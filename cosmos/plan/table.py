@@ -252,8 +252,8 @@ def plan_table(parts: Sequence[PlanPart]) -> Table:
     """Return a table with a row for each figure, part by part."""
     rows = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, show_header=False)
     rows.add_column("figure")
-    rows.add_column("value", overflow="fold", min_width=24)
-    rows.add_column("remark", overflow="fold", min_width=24, style="dim")
+    rows.add_column("value", overflow="fold")
+    rows.add_column("remark", overflow="fold", style="dim")
     for part in parts:
         rows.add_row(plain_text(part.title, "bold"))
         for line in part.lines:
