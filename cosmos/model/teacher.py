@@ -36,8 +36,11 @@ def clamp_scales(model: Cosmos) -> None:
 
 @torch.no_grad()
 def teacher_distance(teacher: Cosmos, student: Cosmos) -> float:
-    """Return |teacher - student| / |student| over all parameters (Euclidean norms)."""
-    leaders = list(student.parameters())
-    gaps = torch._foreach_sub(list(teacher.parameters()), leaders)
-    norms = [torch.stack(torch._foreach_norm(tensors)).norm() for tensors in (list(gaps), leaders)]
-    return float(norms[0] / norms[1])
+    """Return |teacher - student| / |student| over all parameters (Euclidean norms).
+
+    A parameter at a time: all differences together would be as large as the model.
+    """
+    pairs = zip(teacher.parameters(), student.parameters(), strict=True)
+    gap = torch.stack([torch.linalg.vector_norm(follower - leader) for follower, leader in pairs]).norm()
+    norms = torch._foreach_norm(list(student.parameters()))
+    return float(gap / torch.stack(norms).norm())

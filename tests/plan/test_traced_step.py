@@ -15,6 +15,7 @@ from cosmos.config.section import Precision
 from cosmos.model.attention_maps import attention_maps
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.model.encoders import CosmosEncoder
+from cosmos.model.teacher import teacher_distance
 from cosmos.plan.compute import sample_flops
 from cosmos.plan.traced_step import StepLedger, TracedStep, absent_device, trace_step
 from cosmos.plan.workload import DatasetFacts, Workload
@@ -121,6 +122,14 @@ def test_a_real_step_computes_the_products_of_the_traced_one() -> None:
         learner.step(batch, 1e-3, 0.9)
     traced = trace_step(tiny_params(), Machine(), batch.lengths.tolist())
     assert ledger.flops.total() == sum(traced.flops.values())
+
+
+def test_the_distance_of_the_teacher_takes_no_memory_for_a_whole_model() -> None:
+    learner, ledger = make_learner(tiny_params(), Machine()), StepLedger()
+    with ledger:
+        teacher_distance(learner.teacher, learner.student)
+    sizes = [parameter.nbytes for parameter in learner.student.parameters()]
+    assert ledger.peak < 2 * max(sizes) < sum(sizes)
 
 
 # evaluation
