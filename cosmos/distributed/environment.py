@@ -5,6 +5,8 @@ RANK, WORLD_SIZE and LOCAL_RANK are set for every process of a job. A process wi
 
 import os
 
+from cosmos.errors import InputError
+
 STORE_LISTENER = "COSMOS_STORE_LISTENER"
 """Variable of ranks that `cosmos` launched: on rank 0 the descriptor of the socket at which it listens, "" on
 the others."""
@@ -38,6 +40,17 @@ def is_first_process() -> bool:
 def is_launched() -> bool:
     """Return True in a process that a launcher started as one of a job's."""
     return "RANK" in os.environ
+
+
+def exported_meeting() -> tuple[str, int]:
+    """Return the address and port at which ranks meet. Raises InputError where no launcher has set them."""
+    address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    if not address or not port.isdecimal():
+        raise InputError(
+            f"MASTER_ADDR={address} MASTER_PORT={port}: no place at which {exported_world_size()} ranks "
+            "(WORLD_SIZE) meet; start them by torchrun, or unset RANK and WORLD_SIZE"
+        )
+    return address, int(port)
 
 
 def exported_listener() -> int | None:

@@ -20,6 +20,7 @@ from cosmos.distributed.device_memory import take_gpu
 from cosmos.distributed.environment import (
     exported_listener,
     exported_local_rank,
+    exported_meeting,
     exported_rank,
     exported_world_size,
 )
@@ -113,7 +114,7 @@ def connect_store(process: ProcessRank, limit: timedelta) -> Any:
     listens on every network interface, whatever MASTER_ADDR says. Raises HangError where rank 0 does not
     answer in time.
     """
-    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    place = exported_meeting()
     serves = process.is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     try:
         return dist.TCPStore(  # type: ignore[attr-defined]
