@@ -3,7 +3,8 @@
 Each number of ranks is measured in a process of its own, as the last of so many ranks, by torch's fake
 process group. Times are of the processor, with one thread. In the rows, `straightforward` is a way that
 takes from every other rank what it needs, and `ours` is what is done, at the largest number of ranks. Four
-processes of gloo have the loss of one and exchange the bytes that are stated, which is checked.
+processes of gloo have the loss of one and exchange the bytes that are stated, and so does a step of a whole
+ViT-B/16 on the first, a middle and the last of 128 ranks: both are checked.
 
     python benchmarks/scale.py [--ranks 1 8 32 128 1024] [--page docs/scale.md] [--plot docs/scale.svg]
 """
@@ -35,7 +36,7 @@ from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.exchange import gather_rows, mean_over_ranks, on_every_rank, on_first_rank
 from cosmos.model.cosmos import StudentViews, TeacherViews
 from cosmos.plan.dimensions import ModelDimensions
-from cosmos.plan.many_ranks import CollectiveRecorder, fake_ranks
+from cosmos.plan.many_ranks import CollectiveCall, CollectiveRecorder, fake_ranks, record_step
 from cosmos.plan.traffic import AGREED_NUMBERS, FLOAT_BYTES, Exchange, column_sums, step_exchanges
 from cosmos.run.provenance import record_session
 from cosmos.stages.run_opening import read_dataset_version
@@ -272,10 +273,26 @@ def check_rank(rank: int, num_ranks: int, place: str, whole_loss: float) -> None
     if abs(mean - whole_loss) > 1e-4 * whole_loss:
         sys.exit(f"{num_ranks} processes have the loss {mean}, one has {whole_loss}")
     exchanges = step_exchanges(published(num_ranks), num_ranks, WIDTH, 0)
-    stated = sum(exchange.num_bytes for exchange in exchanges if exchange.name != "agreement")
-    if stated != sum(call.num_bytes for call in recorder.calls):
-        sys.exit(f"{num_ranks} processes do not exchange the {stated} bytes that are stated")
+    compare_bytes(num_ranks, [item for item in exchanges if item.name != "agreement"], recorder.calls)
     dist.destroy_process_group()
+
+
+def compare_bytes(num_ranks: int, stated: Sequence[Exchange], calls: Sequence[CollectiveCall]) -> None:
+    """End the benchmark where other bytes were exchanged than are stated."""
+    expected, exchanged = (sum(item.num_bytes for item in items) for items in (stated, calls))
+    if expected != exchanged:
+        sys.exit(
+            f"among {num_ranks} ranks {exchanged} bytes are exchanged, not the {expected} that are stated"
+        )
+
+
+def check_published_step(num_ranks: int = 128) -> None:
+    """Check the exchanges of a step of a whole ViT-B/16, of the first, a middle and the last rank."""
+    params = published(num_ranks)
+    dimensions = ModelDimensions.of(params)
+    stated = step_exchanges(params, num_ranks, dimensions.embed_dim, dimensions.num_trained)
+    for rank in (0, num_ranks // 2, num_ranks - 1):
+        compare_bytes(num_ranks, stated, record_step(params, Machine(), rank, num_ranks))
 
 
 def check_processes(num_ranks: int = 4) -> None:
@@ -305,6 +322,7 @@ def main() -> None:
         print(json.dumps(measure(int(arguments.only[0]), Path(arguments.only[1]))))
         return
     check_processes()
+    check_published_step()
     figures: dict[int, dict[str, Any]] = collect(arguments.ranks)
     if arguments.page:
         fill_growth(arguments.page, growth_table(figures))

@@ -29,25 +29,23 @@ def totals(exchanges: Iterable[Any]) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("num_ranks", "samples", "micro_batches", "kind", "contrastive"),
+    ("rank", "num_ranks", "samples", "micro_batches", "kind", "contrastive"),
     [
-        (2, 5, 1, "none", "clip"),
-        (3, 1, 1, "text-only", "siglip"),
-        (32, 128, 3, "no-cross-attention", "clip"),
-        (128, 32, 1, "cross-modal", "clip"),
-        (1024, 1, 1, "image-only", "siglip"),
+        (1, 2, 5, 1, "none", "clip"),
+        (0, 3, 1, 1, "text-only", "siglip"),
+        (31, 32, 128, 2, "no-cross-attention", "clip"),
+        (64, 128, 32, 1, "cross-modal", "clip"),
+        (1023, 1024, 1, 1, "image-only", "siglip"),
     ],
 )
-def test_the_bytes_are_those_that_the_first_and_the_last_rank_exchange_in_a_step(
-    num_ranks: int, samples: int, micro_batches: int, kind: str, contrastive: str
+def test_the_bytes_are_those_that_a_rank_exchanges_in_a_step(
+    rank: int, num_ranks: int, samples: int, micro_batches: int, kind: str, contrastive: str
 ) -> None:
     loss = {"distillation": kind, "contrastive": contrastive}
     params = published_exchanges(samples * num_ranks, loss=loss)
     sizes = ModelDimensions.of(params)
-    exchanges = step_exchanges(params, num_ranks, sizes.embed_dim, sizes.num_trained)
-    for rank in (0, num_ranks - 1):
-        calls = record_step(params, Machine(micro_batches=micro_batches), rank, num_ranks)
-        assert totals(exchanges) == totals(calls)
+    calls = record_step(params, Machine(micro_batches=micro_batches), rank, num_ranks)
+    assert totals(calls) == totals(step_exchanges(params, num_ranks, sizes.embed_dim, sizes.num_trained))
 
 
 def test_no_exchange_grows_faster_than_the_number_of_ranks() -> None:
