@@ -3,7 +3,7 @@
 Five shapes of model, in float32. Memory is the peak of a process of its own, which takes two steps, above
 what it held after steps of a tiny model: so programs, threads and oneDNN's first buffers do not count. Every
 large tensor has pages of its own, and gives them back. Operations are those of all products that the step
-computed, without the loss's; for them no captions are padded.
+computed, with the loss's; captions have two lengths, and are packed without padding.
 
     python benchmarks/plan.py [--json]
 """
