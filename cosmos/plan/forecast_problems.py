@@ -139,8 +139,9 @@ def loading_problems(workload: Workload, time: RunTime) -> Iterator[PlanProblem]
 
 
 def describe_seconds(seconds: Span) -> str:
-    """Return an interval of seconds, with two digits."""
-    return f"{seconds.low:.2g} to {seconds.high:.2g} s"
+    """Return an interval of seconds, with two digits; a time that is certain as it is."""
+    low, high = f"{seconds.low:.2g}", f"{seconds.high:.2g}"
+    return f"{low} s" if low == high else f"{low} to {high} s"
 
 
 def evaluation_problems(forecast: Forecast) -> Iterator[PlanProblem]:
