@@ -4,8 +4,8 @@ The straightforward ways are the last value carried forward, and a power law in 
 points. Errors are on the scale of the figure: the logarithm of the loss, the log-odds of recalls. A width in
 hindsight is that of the narrowest interval, one for all runs, that holds 80% of these very ends.
 
-The curves are those of tests/run/statistics/demo_curves.json; --train trains the runs anew (ten minutes on an
-idle core), and writes that file.
+The curves are those of tests/run/statistics/demo_curves.json; --train trains the runs anew (25 minutes
+beside other work), and writes that file.
 
     python benchmarks/forecast.py [--json]
     python benchmarks/forecast.py --train build/forecast-runs
