@@ -55,7 +55,7 @@ def test_what_the_machine_sets_for_evaluations_wins() -> None:
 
 @pytest.mark.slow
 def test_a_training_in_the_command_is_evaluated_by_a_process_beside_it(place: Path) -> None:
-    often = ("--pretrain.evaluate_every_epochs", "1")
+    often = ("--pretrain.epochs", "24", "--pretrain.evaluate_every_epochs", "4")
     inside = cosmos(place, "pretrain", "--run", "inside", *often)
     assert inside.returncode == 0, inside.stderr
     beside = cosmos(place, "pretrain", "--run", "beside", *often, EVALUATE_IN="job")
@@ -66,8 +66,8 @@ def test_a_training_in_the_command_is_evaluated_by_a_process_beside_it(place: Pa
         return {line["step"]: line["evaluation"] for line in lines if "evaluation" in line}
 
     expected, measured = figures("inside"), figures("beside")
-    assert list(expected) == [5, 10, 15]
-    assert {15} < set(measured)
+    assert list(expected) == [20, 40, 60, 80, 100, 120]
+    assert {120} < set(measured)
     assert all(measured[step] == pytest.approx(expected[step], rel=1e-6) for step in measured)
     log = (place / "runs" / "beside" / "log.txt").read_text()
     assert all(f"step {step} is not evaluated" in log for step in set(expected) - set(measured))
