@@ -36,7 +36,7 @@ def demo(**views: object) -> Params:
 
 def test_a_prepared_dataset_has_its_own_size_and_captions(machine: Machine) -> None:
     params = demo(num_captions=5)
-    prepare_dataset(params.data, machine)
+    prepare_dataset(params.data, machine, processes=1)
     facts = dataset_facts(params, machine, stated=7)
     shards = (machine.data_root / "demo" / "train").glob("*.tar")
     assert (facts.num_samples, facts.samples_from) == (40, "manifest.json")
@@ -47,7 +47,7 @@ def test_a_prepared_dataset_has_its_own_size_and_captions(machine: Machine) -> N
 
 
 def test_the_size_that_a_user_gives_wins(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine)
+    prepare_dataset(demo().data, machine, processes=1)
     facts = dataset_facts(demo(), machine, num_samples=1000)
     assert (facts.num_samples, facts.samples_from) == (1000, "--samples")
 
@@ -67,7 +67,7 @@ def test_other_data_has_the_size_that_its_experiment_states_or_none(machine: Mac
 
 
 def test_a_damaged_shard_leaves_the_lengths_of_captions_assumed(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine)
+    prepare_dataset(demo().data, machine, processes=1)
     for shard in (machine.data_root / "demo" / "train").glob("*.tar"):
         shard.write_bytes(b"")
     facts = dataset_facts(demo(), machine)
@@ -75,7 +75,7 @@ def test_a_damaged_shard_leaves_the_lengths_of_captions_assumed(machine: Machine
 
 
 def test_prepared_data_without_samples_is_named(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine)
+    prepare_dataset(demo().data, machine, processes=1)
     folder = machine.dataset("demo", "train")
     replace(Manifest.read(folder), shards=()).write(folder)
     with pytest.raises(DamagedDataError, match=r"demo/train/manifest\.json: has no sample"):

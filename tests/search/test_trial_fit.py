@@ -46,7 +46,7 @@ def sweep(tmp_path: Path) -> Sweep:
 def machine(tmp_path: Path, sweep: Sweep) -> Machine:
     """Settings with a GPU of one's own on which the small batch fits, and the large one does not."""
     machine = Machine(data_root=tmp_path / "data", slurm=REQUEST, gpus={"mine": Gpu(memory_gb=1, **FIGURES)})
-    prepare_dataset(sweep.base.data, machine)
+    prepare_dataset(sweep.base.data, machine, processes=1)
     needed = [
         step_memory(
             trial_workload(
