@@ -16,7 +16,7 @@ from tests.workspaces import settings
 
 UP = [sys.executable, "-m", "flows.server", "up"]
 DOWN = [sys.executable, "-m", "flows.server", "down"]
-LASTING = TINY.replace("epochs: 3", "epochs: 300").replace("every_epochs: 3", "every_epochs: 0")
+LASTING = TINY.replace("epochs: 3", "epochs: 3000").replace("every_epochs: 3", "every_epochs: 0")
 FINAL = ("Completed", "Failed", "Crashed", "Cancelled")
 
 
