@@ -220,9 +220,8 @@ def disk_problems(forecast: Forecast) -> Iterator[PlanProblem]:
         return
     yield plan_warning("data.name", data.name, "is not prepared on this machine", "`cosmos prepare` makes it")
     if place.data_disk is not None and data.source != "shards" and disk.shard_bytes > place.data_disk:
-        reason = (
-            f"has {place.data_disk / GB:.0f} GB free, and {data.name} takes some {disk.shard_bytes / GB:.0f}"
-        )
+        needed, free = (f"{size / GB:.0f} GB" for size in (disk.shard_bytes, place.data_disk))
+        reason = f"has {free} free, and {data.name} takes some {needed}"
         yield plan_warning(
             "COSMOS_DATA_ROOT", machine.data_root, reason, "free space, or name another folder"
         )

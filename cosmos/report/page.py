@@ -1,7 +1,7 @@
 """Page for people: one HTML file that needs nothing beside itself, no network, and runs no foreign script.
 
 Names of runs, datasets and captions may come from strangers: they are never read as markup, and control
-characters in them are shown. Only the page's own two scripts run, which its policy names by their hashes.
+characters in them are shown. Only the page's own scripts run, which its policy names by their hashes.
 """
 
 import base64
@@ -24,6 +24,9 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 PAGE_SCRIPT = (TEMPLATES / "page.js").read_text(encoding="utf-8")
 """Script that draws the page's plots, and turns what is stepped through."""
+
+PLOT_PLACE = '<div class="plot"'
+"""Beginning of the element that a plot is drawn in."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ def data_uri(content: bytes, image_format: str) -> str:
 
 def render_page(title: str, lead: Sequence[str], sections: Sequence[ReportSection]) -> str:
     """Return a page as HTML: title, lines below it, sections. The same parts are the same text."""
-    scripts = plotly_library(), PAGE_SCRIPT
+    has_plots = any(PLOT_PLACE in section.html for section in sections)
+    scripts = [plotly_library(), PAGE_SCRIPT] if has_plots else [PAGE_SCRIPT]
     policy = " ".join(f"'sha256-{script_hash(script)}'" for script in scripts)
     return str(
         render_part(

@@ -75,7 +75,7 @@ def test_data_that_is_not_prepared_and_its_disk_are_said() -> None:
         "warning: data.name: cc3m is not prepared on this machine; `cosmos prepare` makes it"
     )
     assert said["COSMOS_DATA_ROOT"].startswith(
-        "warning: COSMOS_DATA_ROOT: /shared/data has 1 GB free, and cc3m takes some 9"
+        "warning: COSMOS_DATA_ROOT: /shared/data has 1 GB free, and cc3m takes some 93 GB"
     )
 
 

@@ -112,6 +112,12 @@ def test_the_page_needs_no_network_and_runs_its_own_scripts_alone(picture: Path)
     assert "unsafe-inline" not in policy.partition("script-src")[2]
 
 
+def test_a_page_without_plots_has_no_library_for_them() -> None:
+    html = page(render_section("a", "A", "curves.html", headlines=[], others=[], otherwise="none"))
+    assert len(scripts(html)) == 1
+    assert len(html) < 50_000
+
+
 def test_strangers_names_are_shown_and_never_read_as_markup(picture: Path) -> None:
     hostile = DatasetScores(HOSTILE, HOSTILE, {HOSTILE: {HOSTILE.replace("/", ""): 0.5}}, {}, {}, HOSTILE)
     facts = [Fact(HOSTILE, HOSTILE)]
