@@ -1,5 +1,6 @@
 """Facts of a dataset: of the prepared one first, then as they are stated, then as they are assumed."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,21 +25,32 @@ CAPTIONS = [
 ]
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(data_root=tmp_path)
-
-
 def demo(**views: object) -> Params:
     data = DataParams(demo=DemoParams(num_train=40, num_heldout=4, image_size=32), samples_per_shard=16)
     return Params(data=data, views=ViewParams.model_validate(views))
 
 
-def test_a_prepared_dataset_has_its_own_size_and_captions(machine: Machine) -> None:
-    params = demo(num_captions=5)
-    prepare_dataset(params.data, machine, processes=1)
-    facts = dataset_facts(params, machine, stated=7)
-    shards = (machine.data_root / "demo" / "train").glob("*.tar")
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(data_root=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def prepared_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    prepare_dataset(demo().data, Machine(data_root=folder), processes=1)
+    return folder
+
+
+@pytest.fixture
+def prepared(machine: Machine, prepared_data: Path) -> Machine:
+    shutil.copytree(prepared_data, machine.data_root, dirs_exist_ok=True)
+    return machine
+
+
+def test_a_prepared_dataset_has_its_own_size_and_captions(prepared: Machine) -> None:
+    facts = dataset_facts(demo(num_captions=5), prepared, stated=7)
+    shards = (prepared.data_root / "demo" / "train").glob("*.tar")
     assert (facts.num_samples, facts.samples_from) == (40, "manifest.json")
     assert facts.bytes_per_sample == sum(shard.stat().st_size for shard in shards) / 40
     assert facts.captions_from == "captions of 40 samples"
@@ -46,9 +58,8 @@ def test_a_prepared_dataset_has_its_own_size_and_captions(machine: Machine) -> N
     assert facts.mean_global_tokens > facts.mean_local_tokens > 5
 
 
-def test_the_size_that_a_user_gives_wins(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine, processes=1)
-    facts = dataset_facts(demo(), machine, num_samples=1000)
+def test_the_size_that_a_user_gives_wins(prepared: Machine) -> None:
+    facts = dataset_facts(demo(), prepared, num_samples=1000)
     assert (facts.num_samples, facts.samples_from) == (1000, "--samples")
 
 
@@ -66,20 +77,18 @@ def test_other_data_has_the_size_that_its_experiment_states_or_none(machine: Mac
         dataset_facts(params, machine)
 
 
-def test_a_damaged_shard_leaves_the_lengths_of_captions_assumed(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine, processes=1)
-    for shard in (machine.data_root / "demo" / "train").glob("*.tar"):
+def test_a_damaged_shard_leaves_the_lengths_of_captions_assumed(prepared: Machine) -> None:
+    for shard in (prepared.data_root / "demo" / "train").glob("*.tar"):
         shard.write_bytes(b"")
-    facts = dataset_facts(demo(), machine)
+    facts = dataset_facts(demo(), prepared)
     assert (facts.num_samples, facts.captions_from) == (40, ASSUMED_CAPTIONS)
 
 
-def test_prepared_data_without_samples_is_named(machine: Machine) -> None:
-    prepare_dataset(demo().data, machine, processes=1)
-    folder = machine.dataset("demo", "train")
+def test_prepared_data_without_samples_is_named(prepared: Machine) -> None:
+    folder = prepared.dataset("demo", "train")
     replace(Manifest.read(folder), shards=()).write(folder)
     with pytest.raises(DamagedDataError, match=r"demo/train/manifest\.json: has no sample"):
-        dataset_facts(demo(), machine)
+        dataset_facts(demo(), prepared)
 
 
 @pytest.mark.parametrize("mode", ["textcrop", "random"])

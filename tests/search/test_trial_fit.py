@@ -8,6 +8,7 @@ import pytest
 from cosmos.config.gpus import Gpu
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
+from cosmos.config.params import DataParams, DemoParams
 from cosmos.config.sweep import Sweep
 from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError, OutOfMemoryError
@@ -29,11 +30,22 @@ REQUEST = JobRequest(gpus_per_node=1, gpu_kind="mine")
 FIGURES = {"float32": 0.001, "half": 0.002, "watts": 10.0}
 
 
+DEMO = DemoParams(num_train=300, num_heldout=4, image_size=32)
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sweep's data, which no test changes."""
+    folder = tmp_path_factory.mktemp("data")
+    prepare_dataset(DataParams(demo=DEMO), Machine(data_root=folder), processes=1)
+    return folder
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
     """A sweep of batches, of which the large one does not fit on the GPU of `machine`."""
     batches = {"distribution": "categorical", "choices": [SMALL_BATCH, LARGE_BATCH]}
-    data = {"demo": {"num_train": 300, "num_heldout": 4, "image_size": 32}}
+    data = {"demo": DEMO.model_dump()}
     return small_sweep(
         tmp_path,
         space={"pretrain.batch_size": batches},
@@ -43,10 +55,9 @@ def sweep(tmp_path: Path) -> Sweep:
 
 
 @pytest.fixture
-def machine(tmp_path: Path, sweep: Sweep) -> Machine:
+def machine(tmp_path: Path, data_root: Path, sweep: Sweep) -> Machine:
     """Settings with a GPU of one's own on which the small batch fits, and the large one does not."""
-    machine = Machine(data_root=tmp_path / "data", slurm=REQUEST, gpus={"mine": Gpu(memory_gb=1, **FIGURES)})
-    prepare_dataset(sweep.base.data, machine, processes=1)
+    machine = Machine(data_root=data_root, slurm=REQUEST, gpus={"mine": Gpu(memory_gb=1, **FIGURES)})
     needed = [
         step_memory(
             trial_workload(
@@ -56,9 +67,7 @@ def machine(tmp_path: Path, sweep: Sweep) -> Machine:
         for size in (SMALL_BATCH, LARGE_BATCH)
     ]
     gpu = Gpu(memory_gb=sum(needed) / 2e9, **FIGURES)
-    return Machine(
-        data_root=tmp_path / "data", runs_root=tmp_path / "runs", slurm=REQUEST, gpus={"mine": gpu}
-    )
+    return Machine(data_root=data_root, runs_root=tmp_path / "runs", slurm=REQUEST, gpus={"mine": gpu})
 
 
 def jobs_of(machine: Machine, sweep: Sweep) -> TrialJobs:
