@@ -1,5 +1,6 @@
 """Campaign: many tries of each kind of fault, side by side, and the table that it ends in."""
 
+import math
 import os
 import shutil
 import signal
@@ -201,12 +202,12 @@ def make_try(plan: Plan, world: World, folder: Path) -> int:
 
 
 def draw_plans(tries: int, seed: int, kinds: Sequence[str]) -> list[Plan]:
-    """Return the tries of a campaign, shared among kinds by their weights, in a mixed order."""
+    """Return at least so many tries of a campaign, shared among kinds by their weights, in a mixed order."""
     total = sum(KINDS[kind][1] for kind in kinds)
     plans = [
         Plan(kind, number, seed)
         for kind in kinds
-        for number in range(max(1, round(tries * KINDS[kind][1] / total)))
+        for number in range(math.ceil(tries * KINDS[kind][1] / total))
     ]
     Random(seed).shuffle(plans)
     return plans
