@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fnmatch import filter as matching
 from pathlib import Path
 from typing import BinaryIO
@@ -20,14 +21,24 @@ class IrregularFileError(OSError):
         return f"{self.filename}: {self.strerror}"
 
 
-def open_regular(path: Path) -> BinaryIO:
-    """Open a file for reading. Raises IrregularFileError for a pipe or a device, and does not open it."""
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading; the error of a disk that fails while it is read names it, too.
+
+    Raises IrregularFileError for a pipe or a device, and does not open it.
+    """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         raise IrregularFileError(errno.EINVAL, NO_FILE, str(path))
-    return path.open("rb")
+    with path.open("rb") as file:
+        try:
+            yield file
+        except OSError as error:
+            if error.errno and error.filename is None:
+                error.filename = str(path)
+            raise
 
 
 def is_broken_link(path: Path) -> bool:

@@ -25,10 +25,19 @@ def test_a_pipe_a_socket_or_a_device_is_never_opened_as_a_file(
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("socket")
         for name in ("pipe", "zeros", "socket"):
-            with pytest.raises(IrregularFileError, match=f"{name}: a pipe or a device, not a file"):
-                open_regular(tmp_path / name)
-    with pytest.raises(IsADirectoryError, match=str(tmp_path)):
-        open_regular(tmp_path)
+            with (
+                pytest.raises(IrregularFileError, match=f"{name}: a pipe or a device, not a file"),
+                open_regular(tmp_path / name),
+            ):
+                pass
+    with pytest.raises(IsADirectoryError, match=str(tmp_path)), open_regular(tmp_path):
+        pass
+
+
+def test_an_error_while_a_file_is_read_names_it() -> None:
+    memory = Path("/proc/self/mem")  # opens, and fails at the first byte, as a file on a disk that fails
+    with pytest.raises(OSError, match=r"Input/output error: '/proc/self/mem'"), open_regular(memory) as file:
+        file.read(1)
 
 
 READERS: dict[str, Callable[[], object]] = {
