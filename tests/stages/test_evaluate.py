@@ -2,6 +2,7 @@
 
 import errno
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -159,7 +160,7 @@ def test_a_failure_keeps_the_results_of_what_was_finished(place: Path) -> None:
 def test_a_disk_that_fails_keeps_no_other_dataset_back_and_ends_in_an_error_to_repeat(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path) -> BinaryIO:
+    def fail(path: Path) -> AbstractContextManager[BinaryIO]:
         if path.parts[-2:] == ("red", "1.png"):
             raise OSError(errno.EIO, "Input/output error", str(path))
         return open_regular(path)
