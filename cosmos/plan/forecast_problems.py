@@ -14,7 +14,7 @@ from cosmos.plan.dimensions import ModelDimensions
 from cosmos.plan.memory import MemoryRemedy, device_bytes
 from cosmos.plan.problem import PlanProblem, plan_error, plan_warning
 from cosmos.plan.run_place import RunPlace
-from cosmos.plan.run_plan import RunPlan, RunTime
+from cosmos.plan.run_plan import SECONDS_PER_HOUR, RunPlan, RunTime
 from cosmos.plan.workload import Span, Workload
 
 GB = 1e9
@@ -51,7 +51,7 @@ def forecast_problems(forecast: Forecast) -> Iterator[PlanProblem]:
     if workload.gpu and not plan.memory.fits(workload.gpu):
         yield from memory_problems(forecast, workload.gpu)
     if plan.time:
-        yield from limit_problems(forecast.request, plan, plan.time)
+        yield from time_limit_problems(forecast.request, plan, plan.time)
         yield from loading_problems(workload, plan.time)
         yield from evaluation_problems(forecast)
     yield from part_problems(workload)
@@ -100,10 +100,10 @@ def describe_cost(remedy: MemoryRemedy) -> str:
     return f"{cost}, other results" if remedy.changes_result else cost
 
 
-def limit_problems(request: JobRequest, plan: RunPlan, time: RunTime) -> Iterator[PlanProblem]:
+def time_limit_problems(request: JobRequest, plan: RunPlan, time: RunTime) -> Iterator[PlanProblem]:
     """Yield problems of a run with its time limit, its requeues, and the warning before the limit."""
     limit = 60.0 * request.minutes
-    step, run = time.step.seconds, time.hours.times(3600)
+    step, run = time.step.seconds, time.hours.times(SECONDS_PER_HOUR)
     epoch = step.times(plan.steps.per_epoch)
     if step.low > request.warning_seconds:
         reason = f"s, and a step takes {describe_span(step)}: a job cannot save before its time limit"

@@ -102,13 +102,13 @@ def partition_problems(
         others = [item.name for item in partitions if item.is_up]
         remedy = f"wait until it is, or take another: {', '.join(others)}" if others else "wait until it is"
         yield plan_warning("slurm.partition", partition.name, "is not up", remedy)
-    yield from limit_problems(request, partition)
+    yield from partition_limit_problems(request, partition)
     yield from node_problems(request, partition, partitions)
     if gpu and request.gpus_per_node:
         yield from kind_problems(gpu, partition)
 
 
-def limit_problems(request: JobRequest, partition: Partition) -> Iterator[PlanProblem]:
+def partition_limit_problems(request: JobRequest, partition: Partition) -> Iterator[PlanProblem]:
     """Yield an error for a time limit that is longer than the partition's."""
     if request.minutes > partition.max_minutes:
         longest = int(partition.max_minutes)

@@ -10,7 +10,7 @@ from cosmos.config.number_text import count_of, format_number, format_share
 from cosmos.plan.forecast_problems import describe_cost, describe_seconds, describe_settings, describe_span
 from cosmos.plan.memory import StepMemory, device_bytes
 from cosmos.plan.planned_run import PlannedRun
-from cosmos.plan.run_plan import NOT_PUBLISHED, RunPlan, RunTime
+from cosmos.plan.run_plan import NOT_PUBLISHED, SECONDS_PER_HOUR, RunPlan, RunTime
 from cosmos.plan.workload import Span, Workload
 from cosmos.report.terminal import Terminal, plain_text
 
@@ -89,7 +89,7 @@ def time_lines(workload: Workload, time: RunTime | None) -> Iterator[PlanLine]:
         remedy = "--calibrate measures it" if not workload.gpu else "`gpus` in machine.yaml states its peak"
         yield PlanLine("run", "not known", f"the speed of this device is not stated; {remedy}")
         return
-    step, hours = time.step, time.hours.times(3600)
+    step, hours = time.step, time.hours.times(SECONDS_PER_HOUR)
     yield PlanLine("run", describe_span(hours), "without evaluations, saves and waits in the queue")
     devices = "GPU-hours" if workload.gpu else "hours of processes"
     yield PlanLine(devices, describe_numbers(time.device_hours))
