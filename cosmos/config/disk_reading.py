@@ -13,6 +13,23 @@ from cosmos.errors import CosmosError, InputError, convert_os_error
 
 NO_FILE = "a pipe or a device, not a file"
 
+SYSTEM_NAMES = frozenset(
+    {
+        "__macosx",
+        ".ds_store",
+        "thumbs.db",
+        "desktop.ini",
+        "@eadir",
+        "$recycle.bin",
+        "lost+found",
+        "system volume information",
+    }
+)
+"""Names, in lower case, of what operating systems and storages leave in folders of other files."""
+
+SYSTEM_PREFIXES = ("._", ".nfs", ".fuse_hidden")
+"""Beginnings of such names: a Mac's attributes of a file, and files that were removed while open."""
+
 
 class IrregularFileError(OSError):
     """A pipe, a socket or a device in the place of a file, which may never answer."""
@@ -46,6 +63,24 @@ def is_broken_link(path: Path) -> bool:
     return path.is_symlink() and not path.exists()
 
 
+def is_left_by_system(name: str) -> bool:
+    """Return True for the name of a file or folder that a system or storage left, and nobody asked for."""
+    return name.startswith(SYSTEM_PREFIXES) or name.lower() in SYSTEM_NAMES
+
+
+def is_hidden(name: str) -> bool:
+    """Return True for a name that begins with a dot, or that systems give; such files are no inputs."""
+    return (name.startswith(".") and name not in (".", "..")) or name.lower() in SYSTEM_NAMES
+
+
+def list_names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted, without hidden ones; none where there is no such folder.
+
+    Raises as `list_folder`.
+    """
+    return [name for name in list_folder(folder) if not is_hidden(name)]
+
+
 def list_folder(folder: Path) -> list[str]:
     """Return the names in a folder, sorted; none where there is no such folder.
 
@@ -62,7 +97,8 @@ def list_folder(folder: Path) -> list[str]:
 def find_paths(folder: Path, pattern: str) -> list[Path]:
     """Return the paths below a folder that match a pattern such as `*/job.json`, sorted.
 
-    Raises as `list_folder` for each folder on the way: pathlib's `glob` leaves out what it may not list.
+    A wildcard stands for no hidden name: a Mac leaves `._job.json` beside `job.json`. Raises as `list_folder`
+    for each folder on the way: pathlib's `glob` leaves out what it may not list.
     """
     first, *others = pattern.split("/")
     paths = [folder / name for name in _names_like(first, folder)]
@@ -74,7 +110,7 @@ def find_paths(folder: Path, pattern: str) -> list[Path]:
 
 def _names_like(pattern: str, folder: Path) -> list[str]:
     if set("*?[") & set(pattern):
-        return matching(list_folder(folder), pattern)
+        return matching(list_names(folder), pattern)
     try:
         os.lstat(folder / pattern)
     except (FileNotFoundError, NotADirectoryError):
@@ -93,11 +129,11 @@ def listing_error(error: OSError, folder: Path | str) -> CosmosError:
 def folders_with(root: Path, name: str) -> list[Path]:
     """Return the folders in `root` that hold something of this name, or pattern as of `find_paths`, in order.
 
-    A folder that this user may not enter is another's, and passed over. Raises as `list_folder` for `root`,
-    and TransientError when the disk fails.
+    Hidden folders, such as snapshots of the file system, are left out, and so are those that this user may
+    not enter, which are another's. Raises as `list_folder` for `root`, and TransientError when a disk fails.
     """
     folders: list[Path] = []
-    for folder in (root / child for child in list_folder(root)):
+    for folder in (root / child for child in list_names(root)):
         with suppress(InputError):
             if find_paths(folder, name):
                 folders.append(folder)

@@ -268,7 +268,7 @@ def experiment_names(folder: Path = EXPERIMENTS) -> list[str]:
 
     Hidden files, such as those that editors and other systems leave, are none.
     """
-    return sorted(path.stem for path in find_paths(folder, "*.yaml") if not path.name.startswith("."))
+    return sorted(path.stem for path in find_paths(folder, "*.yaml"))
 
 
 def parent_file(path: Path, name: str) -> Path:

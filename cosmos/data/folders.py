@@ -1,30 +1,12 @@
-"""Folders that strangers filled: walks that follow links, names that are no inputs."""
+"""Folders that strangers filled: walks that follow links, names that are not UTF-8."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosmos.config.disk_reading import list_folder, listing_error
+from cosmos.config.disk_reading import is_hidden, listing_error
 from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError
-
-SYSTEM_NAMES = frozenset(
-    {
-        "__macosx",
-        "thumbs.db",
-        "desktop.ini",
-        "@eadir",
-        "$recycle.bin",
-        "lost+found",
-        "system volume information",
-    }
-)
-"""Names, in lower case, of what operating systems and storages leave in folders of other files."""
-
-
-def is_hidden(name: str) -> bool:
-    """Return True for a name that begins with a dot, or that systems give; such files are no inputs."""
-    return (name.startswith(".") and name not in (".", "..")) or name.lower() in SYSTEM_NAMES
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
@@ -70,7 +52,7 @@ def check_utf8(where: str, path: str) -> None:
 def is_gone_or_empty(folder: Path) -> bool:
     """Return True where there is no folder, or nothing in it, as where a disk is not mounted.
 
-    Raises as `list_names`.
+    Raises as `list_folder`.
     """
     try:
         with os.scandir(folder) as entries:
@@ -79,11 +61,3 @@ def is_gone_or_empty(folder: Path) -> bool:
         return True
     except OSError as error:
         raise listing_error(error, folder) from None
-
-
-def list_names(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted, without hidden ones; none where there is no such folder.
-
-    Raises as `list_folder`.
-    """
-    return [name for name in list_folder(folder) if not is_hidden(name)]

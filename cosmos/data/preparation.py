@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, list_names
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
@@ -35,7 +35,7 @@ from cosmos.config.params import DataParams
 from cosmos.config.printable_text import printable
 from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.demo_world import are_evaluation_sets_written, write_evaluation_sets
-from cosmos.data.folders import check_utf8, list_names
+from cosmos.data.folders import check_utf8
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import find_shards, shards_schema

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.data.folders import list_names, walk_files
+from cosmos.data.folders import walk_files
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.evaluation.dataset_files import DEMO_REMEDY, MAX_NAMED_FILES, check_file_exists

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from cosmos.config.disk_reading import find_paths, folders_with, list_folder
+from cosmos.config.disk_reading import find_paths, folders_with, list_names
 from cosmos.config.near_names import near_names
 from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
@@ -114,7 +114,7 @@ def folder_remedy(folder: Path) -> str:
         )
     if (folder / "zero_to_fp32.py").exists() or find_paths(folder, "mp_rank_*_model_states.pt"):
         return f"join DeepSpeed's shards: python zero_to_fp32.py {folder} {folder}.pt"
-    files = [name for name in list_folder(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
+    files = [name for name in list_names(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
     return f"give a file of it, as {folder / files[0]}" if files else "there is no checkpoint in it"
 
 

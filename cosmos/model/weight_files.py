@@ -129,7 +129,10 @@ def _load_plain_values(path: Path, mmap: bool) -> Any:
             raise
         raise DamagedDataError(f"{path}: cut short; {repair_remedy(path)}") from None
     except Exception as error:  # a damaged stream can end in any exception of the unpickler
-        raise system_error(error) or refusal(path, error) from None
+        failure = system_error(error)
+        if mmap and failure and failure.errno == errno.ENODEV:  # of a file system that maps no files
+            return _load_plain_values(path, mmap=False)
+        raise failure or refusal(path, error) from None
 
 
 def system_error(error: Exception) -> OSError | None:

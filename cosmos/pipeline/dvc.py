@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -78,10 +78,11 @@ def pipeline_lock(root: Path, pipeline: PipelineDir) -> Iterator[None]:
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         os.set_inheritable(file.fileno(), True)
-        if not lock_descriptor(file.fileno(), blocking=False):
-            logger.warning("another run works in %s; waiting for it", pipeline.folder)
-            # it polls, since a flow could not cancel a wait in flock
-            lock_descriptor(file.fileno(), poll_interval=1)
+        with suppress(OSError):  # a file system without locks
+            if not lock_descriptor(file.fileno(), blocking=False):
+                logger.warning("another run works in %s; waiting for it", pipeline.folder)
+                # it polls, since a flow could not cancel a wait in flock
+                lock_descriptor(file.fileno(), poll_interval=1)
         yield
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config import figures, identity, settings_file
-from cosmos.config.disk_reading import is_broken_link, list_folder, open_regular
+from cosmos.config.disk_reading import is_broken_link, list_names, open_regular
 from cosmos.config.printable_text import error_stream
 from cosmos.errors import CosmosError
 from cosmos.registry import record as run_records
@@ -103,21 +103,16 @@ def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str
         elif is_run_directory(path):
             yield name, None
 
-    for name in visible_names(root):
+    for name in list_names(root):
         run = list(check(name))
         yield from run
         try:
-            children = [] if run or is_broken_link(root / name) else visible_names(root / name)
+            children = [] if run or is_broken_link(root / name) else list_names(root / name)
         except CosmosError as error:
             yield name, IndexEntry("", (), RunRecord(name, problem=str(error)))
         else:
             for child in children:
                 yield from check(f"{name}/{child}")
-
-
-def visible_names(folder: Path) -> list[str]:
-    """Return the names in a folder that are not hidden. Raises as `list_folder`."""
-    return [name for name in list_folder(folder) if not name.startswith(".")]
 
 
 def run_stamp(path: str, watched: Iterable[str]) -> str:

@@ -15,14 +15,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, list_names
 from cosmos.config.figures import EPOCH, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError, StoppedError, class_of_kind
 from cosmos.launch.slurm import FINAL_STATES, JobState, SlurmSilentError, states_of_jobs
 from cosmos.launch.submission import Submission, read_submission
 from cosmos.launch.watch import describe_job_states
-from cosmos.registry.index import list_runs, visible_names
+from cosmos.registry.index import list_runs
 from cosmos.registry.record import JOB_FILE, RunRecord, read_run_record
 from cosmos.run.directory import EVALUATIONS_FOLDER, RunDir
 from cosmos.run.records import describe_problem
@@ -162,7 +162,7 @@ def evaluation_records(root: Path, runs: Iterable[str]) -> Iterator[tuple[str, P
     Results of a checkpoint from elsewhere have a folder among the runs, too. A folder that this user may not
     list is another's, and passed over.
     """
-    for name in dict.fromkeys([*runs, *visible_names(root)]):
+    for name in dict.fromkeys([*runs, *list_names(root)]):
         with suppress(InputError):
             yield from ((name, file) for file in RunDir(root / name).evaluation_jobs)
     for file in find_paths(root, f"{EVALUATIONS_FOLDER}/*.json"):

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from cosmos.config.disk_reading import is_left_by_system
 from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9}
 """Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
 ABANDONED_SECONDS = 2 * 24 * 3600
 """Age at which a temporary file is abandoned, whatever host and process its name has."""
+
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""Error numbers of what a file system cannot do: FUSE and SMB may sync no folders, for one."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Arguments of renameat2. Source: linux/fcntl.h, linux/fs.h"""
@@ -175,7 +179,7 @@ def require_own_folder(folder: Path, is_ours: Callable[[str], bool]) -> None:
     `is_ours`: returns True for the names of files and folders that such an output holds.
     """
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if not is_ours(path.name):
+        if not is_ours(path.name) and not is_left_by_system(path.name):
             remedy = "name an empty folder, or one of an earlier output"
             raise InputError(f"{path}: would be deleted, since {folder} is replaced; {remedy}")
 
@@ -244,9 +248,18 @@ def _sync(path: Path) -> None:
     """Have a file, or the names in a folder, written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_descriptor(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """Have what an open file holds written to the disk, where its file system can."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
 
 
 def _sync_name(path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cosmos.config.disk_reading import find_paths, list_folder
+from cosmos.config.disk_reading import find_paths, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import print_text, printable
@@ -122,7 +122,7 @@ def find_subjects(name: str, machine: Machine) -> list[Subject]:
     if subjects:
         return subjects
     roots = machine.data_root, machine.runs_root
-    folders = [root / child for root in roots for child in list_folder(root)]
+    folders = [root / child for root in roots for child in list_names(root)]
     names = [folder.name for folder in folders if os.access(folder, os.X_OK) and kind_of(folder)]
     raise InputError(f"{name}: no dataset, run or sweep; {near_names(name, names)}")
 

@@ -1,7 +1,6 @@
 """Checkpoints of a run: saved in the published format with all that a resumed run needs, and read again."""
 
 import logging
-import os
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientEr
 from cosmos.model import checkpoints
 from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.run.directory import RunDir
+from cosmos.run.files import sync_descriptor
 from cosmos.run.lease import ALIVE_SECONDS, Lease
 from cosmos.training.progress import TrainingState
 from cosmos.training.saved_state import random_state
@@ -80,7 +80,7 @@ def write_checkpoint(lease: Lease, content: dict[str, Any], retention: Retention
     with lease.explaining_errors(), ExitStack() as stack, checkpoints.replacing_checkpoint(path) as file:
         torch.save(content, cast(BinaryIO, TellingFile(file)))
         file.flush()
-        os.fsync(file.fileno())  # now: large files take their time, and nobody else is to wait for it
+        sync_descriptor(file.fileno())  # now: large files take their time, and nobody else is to wait for it
         stack.enter_context(lease.writing())  # until the file has its name
     retention.checked[path] = True
     retention.remove_old(lease.run)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cosmos.config.disk_reading import IrregularFileError, find_paths, list_folder, open_regular
+from cosmos.config.disk_reading import IrregularFileError, find_paths, folders_with, list_folder, open_regular
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.sweep_loading import load_sweep
@@ -68,10 +68,17 @@ def touched(folder: Path, *names: str) -> list[Path]:
 
 def test_paths_are_those_that_glob_finds_in_folders_that_can_be_listed(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
-    touched(tmp_path, "b/job.json", "a/c/job.json", "a/job.json", ".hidden/job.json", "file", "a/other.json")
+    touched(tmp_path, "b/job.json", "a/c/job.json", "a/job.json", "file", "a/other.json")
     for pattern in ("*/job.json", "*/*/job.json", "*", "a/*.json", "no/*", "[ab]", "file/*"):
         assert find_paths(tmp_path, pattern) == sorted(tmp_path.glob(pattern))
     assert (find_paths(tmp_path / "nothing", "*"), list_folder(tmp_path / "nothing")) == ([], [])
+
+
+def test_what_systems_leave_beside_files_is_none_of_them(tmp_path: Path) -> None:
+    run = touched(tmp_path, "a/job.json", "a/._job.json", ".snapshot/job.json", "lost+found/job.json")[2]
+    assert find_paths(tmp_path, "*/*.json") == find_paths(tmp_path, "*/job.json") == [run]
+    assert folders_with(tmp_path, "job.json") == [run.parent]
+    assert find_paths(tmp_path, ".snapshot/job.json"), "a name that is asked for is no wildcard"
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, InputError), (errno.EIO, TransientError)])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cosmos.config.disk_reading import is_broken_link
-from cosmos.data.folders import is_hidden, list_names, walk_files
+from cosmos.config.disk_reading import is_broken_link, is_hidden, list_names
+from cosmos.data.folders import walk_files
 from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.errors import DamagedDataError, InputError, TransientError

@@ -25,6 +25,17 @@ class Bomb:
         return (print, ("executed",))
 
 
+def test_a_checkpoint_is_read_where_the_file_system_maps_no_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("unable to mmap 432 bytes from file <w.pt>: No such device (19)")
+
+    torch.save(WEIGHTS, tmp_path / "w.pt")
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", refuse)
+    assert torch.equal(read_weight_file(tmp_path / "w.pt")["visual.proj"], WEIGHTS["visual.proj"])
+
+
 @pytest.mark.parametrize("form", ["zip", "before PyTorch 1.6", "safetensors", "safetensors called .pt"])
 def test_weights_are_read_in_the_formats_that_hold_nothing_to_execute(tmp_path: Path, form: str) -> None:
     path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")

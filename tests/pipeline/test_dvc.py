@@ -1,5 +1,7 @@
 """Driving the pipeline: DVC's stages, beside each other too, failures, interruptions."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -80,6 +82,17 @@ def test_a_pipeline_has_its_lock_and_another_one_another(workspace: Path) -> Non
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_a_pipeline_works_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pipeline_lock(tmp_path, PIPELINE):
+        pass
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"runs/\xb9\xff", b"runs/gone\n"])

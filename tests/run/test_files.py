@@ -54,6 +54,20 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["folder", "folder/new"]
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_syncs_nothing_is_written_all_the_same(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_text(tmp_path / "file", "new")
+    with replacing_folder(tmp_path / "folder") as folder:
+        (folder / "inside").mkdir()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "inside"]
+
+
 def test_a_folder_that_is_replaced_through_a_link_stays_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "large_disk" / "folder").mkdir(parents=True)
     (tmp_path / "folder").symlink_to(tmp_path / "large_disk" / "folder")
@@ -197,6 +211,10 @@ def test_a_folder_with_files_of_others_is_not_replaced(tmp_path: Path) -> None:
     ):
         require_own_folder(tmp_path, lambda name: name == "ours")
     require_own_folder(tmp_path, lambda name: True)
+    (tmp_path / "thesis.tex").unlink()
+    for name in ("._ours", ".DS_Store", ".nfs0000000000000001", "Thumbs.db"):
+        (tmp_path / name).touch()
+    require_own_folder(tmp_path, lambda name: name == "ours")
     require_own_folder(tmp_path / "absent", lambda name: False)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
+from cosmos.config.disk_reading import list_names
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import encodable_text
 from cosmos.data.captions import caption_form, captions_in
-from cosmos.data.folders import check_utf8, list_names, walk_files
+from cosmos.data.folders import check_utf8, walk_files
 from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_SUFFIXES, verify_image
 from cosmos.data.manifest import CaptionSchema, ShardInfo, Skipped
 from cosmos.data.shards.index import (

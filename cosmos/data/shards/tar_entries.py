@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from cosmos.config.disk_reading import open_regular
-from cosmos.data.folders import is_hidden
+from cosmos.config.disk_reading import is_hidden, open_regular
 from cosmos.errors import DamagedDataError, convert_os_error, short_reason
 
 MAX_NAMED_EXTENSIONS = 10

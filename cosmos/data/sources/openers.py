@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from cosmos.config.disk_reading import list_names
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import SplitName, draw_sample
-from cosmos.data.folders import is_gone_or_empty, list_names
+from cosmos.data.folders import is_gone_or_empty
 from cosmos.data.image_decoding import IMAGE_SUFFIXES
 from cosmos.data.manifest import Skipped
 from cosmos.data.sample import Sample

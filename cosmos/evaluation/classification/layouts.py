@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.config.disk_reading import is_broken_link
-from cosmos.data.folders import list_names, walk_files
+from cosmos.config.disk_reading import is_broken_link, list_names
+from cosmos.data.folders import walk_files
 from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import MAX_NAMED_FILES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos.data.folders import list_names
+from cosmos.config.disk_reading import list_names
 from cosmos.data.image_decoding import IMAGE_SUFFIXES
 from cosmos.errors import InputError
 from cosmos.evaluation.dataset_files import check_file_exists, locate_images
