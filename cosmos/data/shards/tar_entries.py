@@ -14,6 +14,9 @@ MAX_NAMED_EXTENSIONS = 10
 MAX_HEADER_BYTES = 2**20
 """Largest name of a member, or other text about it; tarfile reads all of it into memory."""
 
+MAX_GLOBAL_HEADERS = 100
+"""Most headers that hold for all members behind them; tarfile copies them for each of these."""
+
 TEXT_TYPES = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -25,13 +28,21 @@ TEXT_TYPES = (
 
 
 class _Member(tarfile.TarInfo):
-    """Member of a tar whose names and other texts are of limited size."""
+    """Member of a tar whose size is none below zero, and whose names and other texts are of limited size."""
 
     def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in TEXT_TYPES and self.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a name of {self.size} bytes")
+        if len(tar.pax_headers) > MAX_GLOBAL_HEADERS:
+            raise tarfile.ReadError(f"{len(tar.pax_headers)} headers for all members")
         member: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
         return member
+
+    def _block(self, count: int) -> int:
+        if count < 0:  # tarfile would read the same members for ever
+            raise tarfile.ReadError(f"a member of {count} bytes")
+        size: int = super()._block(count)  # type: ignore[misc]
+        return size
 
 
 class TarEntry(NamedTuple):
@@ -87,6 +98,7 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
         end = path.stat().st_size
         with open_regular(path) as file, tarfile.open(fileobj=file, mode="r:", tarinfo=_Member) as tar:
             while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # each would stay in memory
                 if member.offset_data + member.size > end:
                     raise tarfile.ReadError("it ends in the middle of a file")
                 if member.isdir():
@@ -103,7 +115,7 @@ def _members(path: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror or error})"
         raise convert_os_error(error, message, DamagedDataError) from None
-    except (tarfile.TarError, ValueError) as error:
+    except (tarfile.TarError, ValueError, RecursionError) as error:  # tarfile recurs for a text about a text
         raise DamagedDataError(f"{path}: not a whole, uncompressed tar ({short_reason(error)})") from None
 
 
