@@ -190,13 +190,18 @@ def new_submission(spec: JobSpec) -> Submission:
     )
 
 
+PATH_SIGNS = ("%", "\\", ":")
+"""Characters with a meaning in paths of jobs: of logs for Slurm, of the code for Python (PYTHONPATH)."""
+
+
 def make_private_folder(folder: Path) -> None:
     """Make a folder into which nobody else can write: a job runs the code and unpickles the call in it.
 
-    Raises InputError for a name that Slurm takes otherwise, and where the file system keeps no permissions.
+    Raises InputError for a name that the job would take otherwise, and where the file system keeps no
+    permissions.
     """
-    if "%" in str(folder):
-        raise InputError(f"{folder.parent}: Slurm gives % a meaning in paths; name a folder without")
+    if signs := " and ".join(sign for sign in PATH_SIGNS if sign in str(folder)):
+        raise InputError(f"{folder.parent}: a job takes {signs} in paths otherwise; name a folder without")
     folder.mkdir(parents=True)
     folder.chmod(0o700)
     status = folder.stat()

@@ -51,7 +51,7 @@ def test_a_job_that_left_no_value_is_requeued_unless_its_folder_was_deleted(tmp_
 
 
 def test_a_job_whose_ranks_hang_is_requeued_whatever_its_status(tmp_path: Path) -> None:
-    folder, files = tmp_path / "a'b c", CallFiles(tmp_path / "a'b c", 0)
+    folder, files = tmp_path / "a'b [c]", CallFiles(tmp_path / "a'b [c]", 0)
     folder.mkdir()
 
     def says(requeues: int) -> str:

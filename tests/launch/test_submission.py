@@ -50,6 +50,12 @@ def test_a_folder_that_others_can_write_gets_no_job(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "job.json").exists()
 
 
+@pytest.mark.parametrize(("name", "signs"), [("50%", "%"), ("a:b\\c", r"\\ and :")])
+def test_a_folder_that_a_job_would_take_for_another_is_refused(tmp_path: Path, name: str, signs: str) -> None:
+    with pytest.raises(InputError, match=rf"a job takes {signs} in paths otherwise; name a folder without"):
+        submit_job(Launcher("debug", tmp_path / name).spec(int))
+
+
 def test_without_a_record_there_is_no_submission(tmp_path: Path) -> None:
     assert read_submission(tmp_path / "job.json") is None
 
