@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 
 from cosmos.config.number_text import format_duration, format_number
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import cosmos_command, printable
 from cosmos.errors import CosmosError
 from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.dvc import find_pretraining_run, pretraining_progress
@@ -173,7 +173,7 @@ def pretraining_markdown(job: RunJob, run: Path, loss: LossFollower) -> str:
         "until the job's limit": job.time_left,
         "as of": f"{datetime.now():%H:%M:%S}",
         "log": markdown_code(str(run / ("jobs" if job.job_id else "log.txt"))),
-        "report": f"{markdown_code(f'cosmos report {job.run}')} writes it"
+        "report": f"{markdown_code(cosmos_command('report', job.run))} writes it"
         if percent_done(job) == 100
         else "",
     }

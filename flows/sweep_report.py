@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_markdown_artifact
 
+from cosmos.config.printable_text import cosmos_command
 from cosmos.report.markdown import markdown_code, markdown_text
 from cosmos.report.text import parameter_label
 from cosmos.search.conclusion import SweepConclusion
@@ -29,7 +30,7 @@ def sweep_markdown(conclusion: SweepConclusion, page: Path) -> str:
     names = [figure.rpartition("/")[2] for figure in figures]
     headings = ["", "trial", "seeds", *names, *map(parameter_label, searched)]
     rows = [candidate_cells(candidate, searched) for candidate in conclusion.candidates[:MAX_CANDIDATES]]
-    command = markdown_code(f"cosmos report {conclusion.sweep}")
+    command = markdown_code(cosmos_command("report", conclusion.sweep))
     best = [f"{command} writes a page of the best trial."] if conclusion.run else []
     kept = markdown_code(conclusion.overlay) if conclusion.overlay else "no experiment was written"
     parts = [markdown_text(conclusion.verdict), name_page(page), *best, f"Parameters of the best: {kept}"]

@@ -47,10 +47,11 @@ def write_comparison(
 
 def default_page_path(names: Sequence[str], machine: Machine) -> Path:
     """Return the path of the page of these names, unless another one is asked for."""
-    joined = "-".join(names)
-    label = file_label(joined)
-    if len(joined) > MAX_PAGE_NAME:
-        label = f"{len(names)}-runs-{hashlib.sha256(os.fsencode(joined)).hexdigest()[:8]}"
+    label = "+".join(map(file_label, names))
+    is_long = len(label.encode()) > MAX_PAGE_NAME
+    if is_long or label != "+".join(names):  # other names may have the same labels
+        digest = hashlib.sha256(os.fsencode("\n".join(names))).hexdigest()[:8]
+        label = f"{f'{len(names)}-runs' if is_long else label}-{digest}"
     return machine.runs_root / "compare" / f"{label}.html"
 
 

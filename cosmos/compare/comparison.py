@@ -23,6 +23,7 @@ from cosmos.config.figures import (
 )
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
+from cosmos.config.printable_text import cosmos_command
 from cosmos.errors import InputError
 from cosmos.registry.candidates import measured_statistics, rank_candidates
 from cosmos.registry.index import run_names
@@ -340,10 +341,9 @@ def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
 
     InputError where no trial has begun.
     """
-    sweep = folder.sweep()
-    trials = [trial for trial in folder.trials if folder.run(trial).params.is_file()]
+    sweep, trials = folder.sweep(), [trial for trial in folder.trials if folder.run(trial).params.is_file()]
     if not trials:
-        raise InputError(f"{folder.path}: no trial has begun; `cosmos sweep {sweep.name}` begins them")
+        raise InputError(f"{folder.path}: no trial has begun; `{cosmos_command('sweep', sweep.name)}` does")
     candidates = rank_candidates(sweep, trials, measured_statistics(folder))
     ranks = {candidate.number: rank for rank, candidate in enumerate(candidates)}
     winners = {candidate.number for candidate in candidates if candidate.is_best}

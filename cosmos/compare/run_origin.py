@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from cosmos.compare.reported_run import ReportedRun
 from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.params import Params
+from cosmos.config.printable_text import cosmos_command
 from cosmos.config.settings_file import dump_settings
 from cosmos.report.page import Fact
 from cosmos.report.provenance_section import RunOrigin
@@ -35,10 +36,10 @@ def repeating_commands(run: ReportedRun) -> Iterator[str]:
     if sessions and sessions[-1].commit:
         changes = "; git apply changes.diff" if sessions[-1].changes_sha256 else ""
         yield f"git checkout {shlex.quote(sessions[-1].commit)}{changes}"
-    name = shlex.quote(f"{run.label}-again")
+    name = f"{run.label}-again"
     yield "cosmos prepare --experiment again.yaml"
-    yield f"cosmos pretrain --experiment again.yaml --run {name}"
-    yield f"cosmos evaluate --experiment again.yaml --run {name}"
+    yield cosmos_command("pretrain", "--experiment", "again.yaml", "--run", name)
+    yield cosmos_command("evaluate", "--experiment", "again.yaml", "--run", name)
 
 
 def code_changes(run: ReportedRun) -> dict[str, str]:

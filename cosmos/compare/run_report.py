@@ -15,7 +15,7 @@ from cosmos.compare.run_differences import RunPair
 from cosmos.compare.run_origin import origin_of_run
 from cosmos.config.figures import EPOCH, SAMPLES_USED, STEP, describe_missing_data, repeated_result
 from cosmos.config.machine import Machine
-from cosmos.config.printable_text import print_text
+from cosmos.config.printable_text import cosmos_command, print_text
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.report.curves import final_figures, training_lines
 from cosmos.report.differences import differences_section
@@ -112,7 +112,7 @@ class RunReport:
         """Return the headline."""
         notes = [note for run in (self.run, self.against) if run for note in run.remarks]
         if not self.figures:
-            notes.append(f"`cosmos evaluate --run {self.run.label}` measures it.")
+            notes.append(f"`{cosmos_command('evaluate', '--run', self.run.label)}` measures it.")
         baseline = self.against.label if self.against else ""
         return Headline(self.verdict, self.figures, baseline, notes, list(run_facts(self.run)))
 

@@ -8,6 +8,7 @@ colours, `cosmos.report.terminal`; none of them interprets markup.
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 from contextlib import suppress
@@ -44,6 +45,11 @@ def harmless_cell(text: str) -> str:
     """
     shown = printable(text)
     return f"'{shown}" if text.startswith(FORMULA_SIGNS) else shown
+
+
+def cosmos_command(*words: str) -> str:
+    """Return a command of cosmos for a shell: each word stays one, and none is executed."""
+    return shlex.join(["cosmos", *words])
 
 
 def print_text(text: str, to_errors: bool = False, end: str = "\n") -> None:

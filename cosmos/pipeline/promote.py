@@ -21,7 +21,7 @@ from cosmos.config.identity import describe_changes, short_hash
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.config.printable_text import print_text, printable
+from cosmos.config.printable_text import cosmos_command, print_text, printable
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.pipeline.report import data_versions, escape_dots, figures_by_model
@@ -122,7 +122,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
         done = f"{epoch:.4g} of {epochs} epochs" if line else "no step"
         raise InputError(
             f"{name}: has trained {done}; a run is promoted when it has finished: "
-            f"`cosmos pretrain --run {name}` with its parameters goes on"
+            f"`{cosmos_command('pretrain', '--run', name)}` with its parameters goes on"
         )
     checkpoint = run.checkpoint(line["step"])
     if not checkpoint.is_file():
@@ -265,7 +265,8 @@ def print_promoted(artefact: Artefact, promoted: Mapping[str, Any]) -> None:
     """Print where the promoted model is, and the commands that keep it."""
     print_text(f"{artefact.folder}: the model of {promoted['run']}, version {promoted['version']}")
     if not promoted["suites"]:
-        print_text(f"not measured yet: `cosmos evaluate --run {promoted['run']}`, and promote again")
+        command = cosmos_command("evaluate", "--run", promoted["run"])
+        print_text(f"not measured yet: `{command}`, and promote again")
     print_text(
         f"to keep it, in {artefact.root}:\n"
         f"  git add {artefact.listed}.dvc {MODELS}/.gitignore && git commit -m 'Promote {artefact.name}'\n"

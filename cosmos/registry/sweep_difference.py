@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cosmos.config.identity import changed_values, short_hash
+from cosmos.config.printable_text import cosmos_command
 from cosmos.config.sweep import Sweep
 from cosmos.errors import CosmosError
 from cosmos.run.sweep_directory import SweepDir, sweeps_of_name
@@ -70,4 +71,4 @@ def running_trials(other: SweepDir) -> Iterator[str]:
     except CosmosError:
         return
     if count:
-        yield f"{count} of its trials have not ended; `cosmos cancel {other.path.name}` ends them"
+        yield f"{count} of its trials have not ended; `{cosmos_command('cancel', other.path.name)}` ends them"

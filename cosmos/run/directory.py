@@ -224,6 +224,8 @@ def name_problem(name: str) -> str:
         return "is a path, not the name of a run"
     if any(part.startswith(".") for part in name.split("/")):
         return "begins with a dot, and lists leave hidden folders out"
+    if name.startswith("-"):
+        return "begins with a dash, and commands take it for an option"
     if not name.isprintable():
         return "has characters that cannot be printed"
     if len(name.encode()) > MAX_NAME_BYTES:

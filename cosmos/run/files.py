@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -45,6 +46,9 @@ NETWORK_DISK_ERRORS = frozenset(
 
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
 """Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
+MAX_LABEL_BYTES = 80
+"""Bytes of a label: with what is put before and after it, it fits the 255 that a file system allows."""
+
 ABANDONED_SECONDS = 2 * 24 * 3600
 """Age at which a temporary file is abandoned, whatever host and process its name has."""
 
@@ -345,8 +349,16 @@ def _process_exists(pid: int) -> bool:
 
 
 def file_label(text: str) -> str:
-    """Return a text, such as a checkpoint's reference, as a name for files and folders."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.strip("/"))[-80:].strip("-.")
+    """Return a text, such as a checkpoint's reference, as a name for files and folders.
+
+    Of a long text it is the end, after a hash of the whole: others may end alike.
+    """
+    label = "".join(c if c.isalnum() or c in "-_." else "-" for c in text.strip("/"))
+    if len(label.encode()) <= MAX_LABEL_BYTES:
+        return label.strip("-.")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    end = label.encode()[len(digest) + 1 - MAX_LABEL_BYTES :].decode(errors="ignore")
+    return f"{digest}-{end.strip('-.')}"
 
 
 def link_or_copy(source: Path, target: Path) -> None:

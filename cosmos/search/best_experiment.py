@@ -19,6 +19,7 @@ from cosmos.config.experiment import (
 )
 from cosmos.config.identity import flatten_sections
 from cosmos.config.params import Params
+from cosmos.config.printable_text import cosmos_command, printable
 from cosmos.config.search_space import nest_sections
 from cosmos.config.settings_file import dump_settings, read_settings
 from cosmos.config.sweep import Sweep
@@ -28,7 +29,7 @@ from cosmos.registry.sweep_difference import describe_origin
 from cosmos.run.files import write_text
 
 FIRST_LINE = re.compile(
-    r"# Written by `cosmos sweep .*` of (?P<sweep>\S+); .* \(sha256 (?P<hash>[0-9a-f]{16})\)"
+    r"# Written by `cosmos sweep .*` of (?P<sweep>.+?); .* \(sha256 (?P<hash>[0-9a-f]{16})\)"
 )
 """First line of a file that a sweep wrote."""
 
@@ -73,7 +74,7 @@ def other_owner(path: Path, sweep_id: str) -> str:
     written = FIRST_LINE.fullmatch(first)
     if not written:
         return "no sweep of this version wrote it"
-    if written["sweep"] != sweep_id:
+    if written["sweep"] != printable(sweep_id):
         return f"{written['sweep']} wrote it"
     return "" if written["hash"] == text_hash(rest) else "it was edited"
 
@@ -96,7 +97,7 @@ def best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> str:
     wanted = flatten_sections(sweep.params(best.asked, 0).model_dump(mode="json"))
     differing = {key: value for key, value in wanted.items() if without.get(key) != value}
     text = dump_settings({**head, **nest_sections(differing)})
-    written = f"# Written by `cosmos sweep {sweep.name}` of {sweep.id}"
+    written = printable(f"# Written by `{cosmos_command('sweep', sweep.name)}` of {sweep.id}")
     return f"{written}; edited, it is no longer replaced (sha256 {text_hash(text)})\n{text}"
 
 

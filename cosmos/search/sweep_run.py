@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.printable_text import cosmos_command
 from cosmos.config.sweep import Sweep
 from cosmos.data.order import batch_per_rank
 from cosmos.distributed.cores import usable_cores
@@ -132,7 +133,8 @@ def read_dataset_of_sweep(sweep: Sweep, machine: Machine) -> DatasetVersion:
         newest = newest_of_name(sweep.name, SweepDir(machine.runs_root / sweep.name))
         if newest is None:
             raise
-        remark = f"the results of {newest.path} are there without it: `cosmos compare {newest.path.name}`"
+        command = cosmos_command("compare", newest.path.name)
+        remark = f"the results of {newest.path} are there without it: `{command}`"
         raise InputError(f"{error}; {remark}") from None
 
 

@@ -2,7 +2,7 @@
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-from cosmos.config.printable_text import print_text
+from cosmos.config.printable_text import cosmos_command, print_text
 from cosmos.config.progress_bar import ProgressBar
 from cosmos.errors import Interrupted
 from cosmos.run.sweep_directory import TrialRecord
@@ -24,9 +24,9 @@ def run_sweep_in_terminal(sweep_run: SweepRun, quiet: bool) -> SweepConclusion:
         with trial_progress_bar() as bar:
             run_trials_with_progress(sweep_run, bar, quiet)
     except (KeyboardInterrupt, Interrupted):
-        name = sweep_run.sweep.id
+        command = cosmos_command("cancel", sweep_run.sweep.id)
         print_text(
-            f"\ntrials that run go on; the same command attaches to them, `cosmos cancel {name}` ends them",
+            f"\ntrials that run go on; the same command attaches to them, `{command}` ends them",
             to_errors=True,
         )
         raise

@@ -21,7 +21,7 @@ from cosmos.config.figures import Figures
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import cosmos_command, printable
 from cosmos.data.order import batch_per_rank
 from cosmos.errors import CosmosError, InputError
 from cosmos.report.columns import fitting_columns, gaps_to_widest, text_width
@@ -131,9 +131,9 @@ def plan_experiment(name: str, experiment: Experiment, site: JobRequest) -> Expe
 def experiment_commands(name: str, run: str) -> tuple[str, ...]:
     """Return the commands that run an experiment, step by step."""
     return (
-        f"cosmos prepare --experiment {name}",
-        f"cosmos pretrain --experiment {name} --run {run}",
-        f"cosmos evaluate --experiment {name} --run {run}",
+        cosmos_command("prepare", "--experiment", name),
+        cosmos_command("pretrain", "--experiment", name, "--run", run),
+        cosmos_command("evaluate", "--experiment", name, "--run", run),
     )
 
 

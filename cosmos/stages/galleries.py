@@ -14,6 +14,7 @@ from cosmos.config.evaluate_params import Attention, SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.config.printable_text import cosmos_command
 from cosmos.distributed.group import NO_FOLDER
 from cosmos.errors import CosmosError
 from cosmos.evaluation.answers import sample_answers
@@ -166,8 +167,8 @@ def measured_datasets(session: GallerySession) -> tuple[list[MeasuredDataset], l
             missing.append(Missing(str(error)))
             continue
         if not entries:
-            remedy = f"`cosmos evaluate {suite} --run {session.source.name}` measures it"
-            missing.append(Missing(f"{suite}: the run was not measured; {remedy}."))
+            command = cosmos_command("evaluate", suite, "--run", session.source.name)
+            missing.append(Missing(f"{suite}: the run was not measured; `{command}` measures it."))
         measured += [open_measured(session, suite, label, entry) for label, entry in entries.items()]
     return measured, missing
 

@@ -1,13 +1,12 @@
 """Jobs of runs: attach to one, cancel one."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
-from cosmos.config.printable_text import print_text
+from cosmos.config.printable_text import cosmos_command, print_text
 from cosmos.errors import InputError, Interrupted, is_permanent
 from cosmos.launch.once import attachable_submission
 from cosmos.launch.outcome import CallOutcome
@@ -76,7 +75,7 @@ def attach_or_cancel(name: str) -> str:
 
 def job_commands(name: str) -> tuple[str, str]:
     """Return the commands that attach to the job of the run `name`, and that cancel it, for a shell."""
-    return f"cosmos attach {shlex.quote(name)}", f"cosmos cancel {shlex.quote(name)}"
+    return cosmos_command("attach", name), cosmos_command("cancel", name)
 
 
 def name_of_run(run: RunDir, machine: Machine) -> str:

@@ -21,7 +21,7 @@ def test_the_table_is_json_and_the_page_is_where_it_says(
     assert told["runs"][1]["figures"][RESULT] == {"mean": 0.4, **unknown}
     assert (told["leads"][RESULT]["leader"], told["leads"][RESULT]["wins"]) == ("b", False)
     assert RESULT in told["runs"][1]["best"]
-    assert told["page"] == str(tmp_path / "compare" / "a-b.html")
+    assert told["page"] == str(tmp_path / "compare" / "a+b.html")
     assert Path(told["page"]).read_text().startswith("<!doctype html>")
 
     write_comparison(["a", "b"], machine(tmp_path), tmp_path / "own.html", plot_study, quiet=False)
@@ -38,6 +38,22 @@ def test_pages_of_many_runs_have_short_names_of_their_own(tmp_path: Path) -> Non
     unprintable = [*many, os.fsdecode(b"caf\xe9")]
     assert default_page_path(unprintable, machine(tmp_path)).name.startswith("100-runs-")
     assert default_page_path(["../folder/a"], machine(tmp_path)).parent == tmp_path / "compare"
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        (["a-b", "c"], ["a", "b-c"]),
+        (["x/y"], ["x-y"]),
+        (["x y", "z"], ["x-y", "z"]),
+        (["名" * 20], ["名" * 21]),
+    ],
+)
+def test_pages_of_other_names_are_other_files(tmp_path: Path, names: list[str], others: list[str]) -> None:
+    page, other = default_page_path(names, machine(tmp_path)), default_page_path(others, machine(tmp_path))
+    assert page != other
+    assert len(bytes(page.name, "utf-8")) < 120
+    assert default_page_path(["tiny", "small-1"], machine(tmp_path)).name == "tiny+small-1.html"
 
 
 def test_a_workspace_is_of_a_sweep(tmp_path: Path) -> None:

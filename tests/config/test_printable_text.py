@@ -1,6 +1,9 @@
 import logging
 import os
+import re
+import shlex
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -8,6 +11,7 @@ from rich.progress import Progress
 
 from cosmos.config.printable_text import (
     PrintableFormatter,
+    cosmos_command,
     error_stream,
     print_text,
     printable,
@@ -15,11 +19,25 @@ from cosmos.config.printable_text import (
 )
 from tests.hostile_texts import HOSTILE_TEXTS
 
+PLAIN_NAMES = ["cosmos/evaluation/classification/published_sets.py"]
+"""Modules whose commands name datasets of ours alone."""
+
 
 def test_control_characters_and_direction_marks_become_escapes() -> None:
     assert printable("naïve caption") == "naïve caption"
     assert printable("a\x1b[2J\n\u202eb\0\udcff") == r"a\x1b[2J\n\u202eb\x00\udcff"
     assert printable_lines("a\n\tb\r\x1b") == "a\n\tb\\r\\x1b"
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+def test_a_command_for_a_shell_has_each_word_as_it_is(text: str) -> None:
+    assert shlex.split(cosmos_command("attach", text)) == ["cosmos", "attach", text]
+
+
+def test_commands_in_messages_have_their_names_quoted() -> None:
+    unquoted = re.compile(r"[`'\"]cosmos [a-z -]+\{")
+    sources = [path for folder in ("cosmos", "flows") for path in Path(folder).rglob("*.py")]
+    assert [str(path) for path in sources if unquoted.search(path.read_text())] == PLAIN_NAMES
 
 
 @pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))

@@ -82,6 +82,7 @@ def test_results_of_a_named_checkpoint_do_not_take_the_place_of_the_runs_own() -
         ("/tmp/a", "is a path"),
         (".a", "begins with a dot"),
         ("sweep/.a", "begins with a dot"),
+        ("-rf", "begins with a dash"),
         ("a\nb", "cannot be printed"),
         ("a\x1b[31m", "cannot be printed"),
         ("a\udcff", "cannot be printed"),

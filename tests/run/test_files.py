@@ -9,6 +9,7 @@ import pytest
 
 from cosmos.errors import InputError, TransientError
 from cosmos.run.files import (
+    file_label,
     link_or_copy,
     remove_abandoned,
     remove_folder,
@@ -35,6 +36,15 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: P
         write_half()
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").read_text() == "old"
+
+
+def test_no_two_long_texts_have_one_label_and_each_fits_a_name() -> None:
+    ending = "experiments-of-a-laboratory/runs/vitb16-merged30m-a3f0/checkpoints/step-00090000.pt"
+    first, second = (file_label(f"/scratch/{who}/{ending}") for who in ("ann", "bob"))
+    assert first != second
+    assert first.endswith("a3f0-checkpoints-step-00090000.pt")
+    assert max(len(file_label(sign * 85).encode()) for sign in ("x", "é", "名", "\U00020000", "\udcff")) <= 80
+    assert file_label("published:cosmos_vitb16_cc3m") == "published-cosmos_vitb16_cc3m"
 
 
 def test_folders_are_made_on_the_way(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The experiment of the best parameters, beside files of other sweeps and people."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def test_a_sweep_replaces_its_own_file() -> None:
     assert f"of {sweep.id}; edited, it is no longer replaced" in Path(DEFAULT).read_text()
     assert write(small_sweep(Path(), trials=99), 1) == (DEFAULT, [])
     assert load_params("small-best").pretrain.momentum == 0.96
+
+
+def test_a_sweep_with_spaces_in_its_name_replaces_its_own_file() -> None:
+    sweep = replace(small_sweep(Path()), name="my small\nsweep")
+    path = f"experiments/{sweep.name}-best.yaml"
+    assert write(sweep) == (path, [])
+    assert write(sweep, 1) == (path, [])
+    assert load_params(path).pretrain.momentum == 0.96
 
 
 def test_a_file_of_another_sweep_is_kept_and_named() -> None:
