@@ -66,11 +66,12 @@ def replace_data(output: Path, state: str, params: Params, machine: Machine) -> 
     state_file(output).unlink(missing_ok=True)
     # Exchanged, the old data would be taken for `work` after a kill.
     shutil.rmtree(output, ignore_errors=True)
-    replace_folder(work, output)
-    write_text(state_file(output), state_of(output, state))
-    for interrupted in output.parent.glob(f".{output.name}-*"):
+    for interrupted in set(output.parent.glob(f".{output.name}-*")) - {work}:
         shutil.rmtree(interrupted, ignore_errors=True)
     remove_abandoned(output.parent)
+    # Last, since what is in place with its state is not looked at again.
+    write_text(state_file(output), state_of(work, state))
+    replace_folder(work, output)
 
 
 @contextmanager

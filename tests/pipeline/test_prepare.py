@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,16 +89,30 @@ def test_a_preparation_for_a_pipeline_that_is_killed_at_any_moment_is_completed_
     tmp_path: Path,
 ) -> None:
     here, output = machine(tmp_path), tmp_path / "pipeline" / "data"
-    before, params = (Params(data=flickr8k(tmp_path, number=2, seed=seed)) for seed in (0, 1))
+    before, params = (Params(data=flickr8k(tmp_path, number=2, seed=seed)) for seed in (0, 3))
     prepare_into(output, before, here, quiet=True)
     shutil.copytree(output.parent, tmp_path / "before")
     prepare_into(output, params, here, quiet=True)
     whole = contents(output.parent)
+    shard = (output / "things" / "train" / "shard-00000.tar").read_bytes()
+    (tmp_path / "before" / ".data-01234567").mkdir()
+    restore = partial(shutil.copytree, tmp_path / "before", output.parent)
+    shutil.rmtree(output.parent)
+    restore()
     for number in killed_at_each_operation(lambda: prepare_into(output, params, here, quiet=True), tmp_path):
+        made = inodes_of(shard, output)
         prepare_into(output, params, here, quiet=True)
         assert contents(output.parent) == whole, f"killed before operation {number}"
+        assert [path.name for path in output.parent.iterdir() if path.name.startswith(".")] == []
+        assert made <= inodes_of(shard, output), f"made again, killed before operation {number}"
         shutil.rmtree(output.parent)
-        shutil.copytree(tmp_path / "before", output.parent)
+        restore()
+
+
+def inodes_of(content: bytes, folder: Path) -> set[int]:
+    """Return the inodes of the shards below a folder that hold this content."""
+    shards = [path for path in folder.rglob("shard-*.tar") if path.read_bytes() == content]
+    return {path.stat().st_ino for path in shards}
 
 
 def test_a_dataset_that_dvc_could_not_take_over_is_not_made_again_and_one_that_it_did_is(
