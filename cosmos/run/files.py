@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -293,6 +294,17 @@ def holding_lock(path: Path) -> Iterator[None]:
 
 def _temporary_path(path: Path, kind: str = "tmp") -> Path:
     return path.with_name(f".{path.name}.cosmos.{socket.gethostname()}.{os.getpid()}.{kind}")
+
+
+def make_temporary_file(path: Path) -> Path:
+    """Make an empty file beside `path`, under a name that no other thread, process or host has; return it.
+
+    `remove_abandoned` knows it once its process was killed.
+    """
+    name = _temporary_path(path).name.removeprefix(f".{path.name}")
+    handle, temporary = tempfile.mkstemp(name, f".{path.name}.", path.parent)
+    os.close(handle)
+    return Path(temporary)
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -20,6 +20,7 @@ from filelock import lock_descriptor
 
 from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
+from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
 from cosmos.tracking.curves import CurveAxis, CurveRows
@@ -32,7 +33,7 @@ POLL_SECONDS = 2.0
 NICENESS = 10
 """Low priority: training comes first."""
 
-IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+IGNORED_SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
 """Signals that all processes of a job get, from Slurm or the terminal; they are for training."""
 
 

@@ -4,7 +4,6 @@ import errno
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from cosmos.errors import (
     convert_os_error,
     is_permanent,
 )
-from cosmos.run.files import holding_lock
+from cosmos.run.files import holding_lock, make_temporary_file, remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -207,18 +206,17 @@ def temporary_copy(url: str, machine: Machine) -> Iterator[Path]:
     TransientError when the storage, the network or the local disk fails.
     """
     storage, path = _file_system(url, machine)
-    folder = _copy_path(url, machine).parent
-    with _cache_errors(url, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        # No other thread, process, or host that shares the folder, has this name.
-        handle, name = tempfile.mkstemp(suffix=".part", dir=folder)
-        os.close(handle)
+    copy = _copy_path(url, machine)
+    with _cache_errors(url, copy.parent):
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(copy.parent)
+        temporary = make_temporary_file(copy)
     try:
         with _storage_errors(url, "cannot be copied"):
-            storage.get_file(path, name)
-        yield Path(name)
+            storage.get_file(path, str(temporary))
+        yield temporary
     finally:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _file_system(url: str, machine: Machine) -> tuple[Any, str]:
@@ -332,7 +330,7 @@ def _copy_path(url: str, machine: Machine) -> Path:
 
 
 def _evict(folder: Path, keep: int) -> None:
-    """Remove all but the `keep` copies used last, and what killed processes left half copied."""
+    """Remove all but the `keep` copies used last, and what killed processes of older versions left."""
     copies = sorted(folder.glob("*.tar"), key=_last_use, reverse=True)
     begun = (*folder.glob("*.part"), *folder.glob("*.lock"))
     abandoned = (part for part in begun if _last_use(part) < time.time() - ABANDONED_SECONDS)

@@ -23,7 +23,7 @@ from cosmos.data.loader import make_loader
 from cosmos.data.preparation import prepare_dataset
 from cosmos.data.readable import ReadableSamples
 from cosmos.data.shards.existing import find_shards
-from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy, stored_size
+from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy, stored_size, temporary_copy
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from tests.data.examples import flip_bit_behind, machine, samples
@@ -100,6 +100,18 @@ def test_only_the_copies_used_last_are_kept(tmp_path: Path, storage: dict[str, A
         assert read.read(index).image == expected[index].image
         assert len(cached(tmp_path)) <= 2
     assert not abandoned.exists()
+
+
+def test_what_a_killed_process_had_copied_by_half_is_removed_with_the_next_copy(tmp_path: Path) -> None:
+    here, shard = machine(tmp_path), tmp_path / "00000.tar"
+    write_shard(shard, samples(2))
+    if (child := os.fork()) == 0:
+        with temporary_copy(shard.as_uri(), here):
+            os._exit(137)
+    os.waitpid(child, 0)
+    assert len(cached(tmp_path)) == 1
+    copy = cached_copy(shard.as_uri(), here)
+    assert cached(tmp_path) == [copy]
 
 
 def test_a_copy_that_another_process_removed_is_made_again(tmp_path: Path, storage: dict[str, Any]) -> None:
