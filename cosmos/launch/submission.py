@@ -84,6 +84,21 @@ class SubmissionRecord:
     """"" from before it is submitted until its id is known"""
     subject: str = field(default="", kw_only=True)
     """suites, checkpoints or step that it evaluates, for people; "" of other jobs, and in older records"""
+    place: str = field(default="", kw_only=True)
+    """path at which the record was written; "" in older records"""
+
+    def is_copied_to(self, record: Path) -> bool:
+        """Return True for a copy of the record: another file is where it was written.
+
+        A run that was moved has left nothing there, and its job is still its own.
+        """
+        written = Path(self.place)
+        if self.place in ("", str(record.absolute())):
+            return False
+        try:
+            return written.is_file() and not written.samefile(record)
+        except OSError:  # in a folder of somebody else, or on a disk that is gone
+            return True
 
 
 @dataclass(frozen=True)
@@ -131,13 +146,18 @@ class Submission(SubmissionRecord):
 
 
 def read_submission(record: Path) -> Submission | None:
-    """Return the submission on record; None without one. Raises DamagedDataError for a damaged record."""
+    """Return the submission on record; None without one. Raises DamagedDataError for a damaged record.
+
+    The job of a run that was copied is the original's: it trains there, and the copy has none.
+    """
     remedy = "look for the job with squeue, then delete the file"
     try:
-        values = vars(read_record(record, SubmissionRecord, "record of a job", remedy))
+        written = read_record(record, SubmissionRecord, "record of a job", remedy)
+        if written.is_copied_to(record):
+            return None
     except FileNotFoundError:
         return None
-    return Submission(**values, folder=jobs_folder(record) / values["token"])
+    return Submission(**vars(written), folder=jobs_folder(record) / written.token)
 
 
 def jobs_folder(record: Path) -> Path:
@@ -187,6 +207,7 @@ def new_submission(spec: JobSpec) -> Submission:
         "",
         folder,
         subject=spec.subject,
+        place=str(spec.record.absolute()),
     )
 
 

@@ -35,6 +35,7 @@ from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.results import ResultEntry, Results
+from cosmos.run.sole_writer import sole_writer
 from cosmos.stages.evaluation_result import checkpoint_results, copy_evidence, entries_markdown
 from cosmos.stages.export import ExportSource, Publication, write_export
 from cosmos.stages.hub_card import UNKNOWN_LICENCE
@@ -69,6 +70,11 @@ class Artefact:
         return self.root / MODELS / f"{self.name}.dvc"
 
     @property
+    def writer(self) -> Path:
+        """File that the process holds which promotes a model to this place; others wait."""
+        return self.folder.with_name(f".{self.name}.promoting")
+
+    @property
     def listed(self) -> str:
         """Path of the folder from the root of the workspace."""
         return f"{MODELS}/{self.name}"
@@ -80,8 +86,9 @@ def promote(
     """Copy the last checkpoint of a finished run, with its records, below models/, and `dvc add` it.
 
     `name`: of the artefact; "" for the run's. `licence`: for the card of the exported model in it. The same
-    run again changes nothing, or adds what was measured since. Raises InputError if the run is not finished,
-    the name is another model's, or there is no DVC workspace in git; then nothing is left behind.
+    run again changes nothing, or adds what was measured since. Waits while another process promotes to the
+    name. Raises InputError if the run is not finished, the name is another model's, or there is no DVC
+    workspace in git; then nothing is left behind.
     """
     publication = Publication(licence=licence)
     publication.check()
@@ -89,7 +96,19 @@ def promote(
     checkpoint = last_checkpoint(run, run_name)
     artefact = Artefact(dvc_workspace(), artefact_name(name or run_name.strip("/").replace("/", "-")))
     card = ModelCard(run_name.strip("/"), checkpoint.name, provenance.file_sha256(checkpoint))
-    refuse_another(artefact, card)
+    with sole_writer(artefact.writer, f"{artefact.folder}: a model is being promoted"):
+        refuse_another(artefact, card)
+        write_artefact(artefact, run, checkpoint, card, publication)
+        promoted = describe_promoted(artefact, card)
+    if not quiet:
+        print_promoted(artefact, promoted)
+    return promoted
+
+
+def write_artefact(
+    artefact: Artefact, run: RunDir, checkpoint: Path, card: ModelCard, publication: Publication
+) -> None:
+    """Write an artefact, and have DVC keep it; where that fails, a new one is removed."""
     is_new = not artefact.folder.exists()
     with replacing_folder(artefact.folder) as folder:
         fill_artefact(folder, run, checkpoint, card)
@@ -102,10 +121,6 @@ def promote(
         if is_new:
             shutil.rmtree(artefact.folder)
         raise
-    promoted = describe_promoted(artefact, card)
-    if not quiet:
-        print_promoted(artefact, promoted)
-    return promoted
 
 
 def last_checkpoint(run: RunDir, name: str) -> Path:

@@ -18,7 +18,7 @@ from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
 from cosmos.config.settings_file import dump_settings
 from cosmos.errors import InputError
-from cosmos.run.files import file_label, write_text
+from cosmos.run.files import file_label, holding_lock, write_text
 
 EVALUATIONS_FOLDER = "evaluations"
 """Folder of runs_root for evaluations of several runs: the records of their jobs, and the jobs' files."""
@@ -70,7 +70,7 @@ class RunDir:
 
     @property
     def lease_lock(self) -> Path:
-        """File whose lock the process holds that takes the lease, or writes by it."""
+        """File whose lock the process holds that takes the lease, writes by it, or opens the run."""
         return self.path / "writer.lock"
 
     @property
@@ -253,7 +253,8 @@ def open_run(path: Path, params: Params) -> RunDir:
     dataset was prepared from is none of these: `record_source` writes that, and it stays as written.
     """
     run = RunDir(path)
-    write_params(run, refuse_other_params(run, params))
+    with holding_lock(run.lease_lock):  # of two that begin at once, the second one finds the first one's
+        write_params(run, refuse_other_params(run, params))
     return run
 
 

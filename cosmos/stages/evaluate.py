@@ -318,8 +318,9 @@ def data_files(dataset: OpenDataset) -> dict[str, str]:
 def write_tables(session: EvaluationSession, suite: str, measured: Mapping[str, ResultEntry]) -> None:
     """Write the Markdown table of a results file, and print that of the datasets just measured."""
     results = session.results(suite)
-    entries = results.entries()
-    write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
+    with holding_lock(session.run.results_lock):  # the table of the file as it is now
+        entries = results.entries()
+        write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
     if not session.quiet:
         hashes = {name: entry["data_hash"] for name, entry in measured.items()}
         now = {k: entry for k, entry in entries.items() if hashes.get(entry["dataset"]) == entry["data_hash"]}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,19 @@ def test_a_folder_follows_from_the_place_of_the_record_whatever_that_says(tmp_pa
     submission = read_submission(record)
     assert submission is not None
     assert submission.folder == tmp_path / "evaluations" / "5e0c11aa"
+
+
+def test_a_copied_run_has_no_job_of_its_own_and_a_moved_one_keeps_its_own(tmp_path: Path) -> None:
+    original, copy, moved = (tmp_path / name for name in ("original", "copy", "moved"))
+    submission = submit_job(Launcher("debug", original).spec(int))
+    shutil.copytree(original, copy)
+    assert read_submission(copy / "job.json") is None
+    assert read_submission(original / "job.json") == submission
+    original.rename(moved)
+    of_moved = read_submission(moved / "job.json")
+    assert of_moved == replace(submission, folder=moved / "jobs" / submission.token)
+    shutil.copytree(copy, original)  # another run begins under the name
+    assert read_submission(moved / "job.json") is None
 
 
 def test_a_folder_that_others_can_write_gets_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import json
 import shutil
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import yaml
 
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 from cosmos.model.checkpoints import ModelConfig
@@ -154,6 +155,27 @@ def test_a_name_that_is_taken_is_told_with_a_way_on(place: Path) -> None:
         promoted(place)
 
 
+def test_of_two_runs_promoted_to_a_name_at_once_the_second_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(place)
+    make_run(place, "two", content=b"others")
+
+    def promote_another_meanwhile(folder: Path, *_: object) -> None:
+        monkeypatch.setattr("cosmos.pipeline.promote.write_export", lambda *_: None)
+        second.append(others.submit(promoted, place, "two", "model"))
+        wait(second, timeout=1)
+
+    second: list[Future[dict[str, Any]]] = []
+    monkeypatch.setattr("cosmos.pipeline.promote.dvc_add", lambda artefact: artefact.record.touch())
+    monkeypatch.setattr("cosmos.pipeline.promote.write_export", promote_another_meanwhile)
+    with ThreadPoolExecutor() as others:
+        promoted(place, "one", "model")
+    with pytest.raises(InputError, match=r"models/model: holds another model, of the run one; take another"):
+        second[0].result()
+    assert (place / "models" / "model" / "model.pt").read_bytes() == b"weights"
+
+
 def test_without_dvc_or_git_nothing_is_promoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -223,7 +245,7 @@ def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
         assert dvc(place, "cache", "dir", "--local", "cache").returncode == 0
         with pytest.raises(CosmosError, match=r"dvc add models/one` failed:\n.*No space left"):
             promoted(place)
-    assert list((place / "models").iterdir()) == []
+    assert not (place / "models").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import signal
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from cosmos.config.experiment import Experiment, merge_sections
 from cosmos.config.params import Params
 from cosmos.errors import InputError, Interrupted
 from cosmos.run.directory import RunDir, load_saved_params, open_run, run_name, run_path
-from cosmos.run.files import file_label
+from cosmos.run.files import file_label, write_text
 
 
 def with_epochs(epochs: int) -> Params:
@@ -28,6 +29,24 @@ def test_another_pretraining_in_the_same_directory_is_refused_with_what_differs(
     open_run(tmp_path / "run", with_epochs(3))
     with pytest.raises(ValueError, match=r"pretrain\.epochs: 3 -> 4(.|\n)*--run"):
         open_run(tmp_path / "run", with_epochs(4))
+
+
+def test_of_two_pretrainings_that_begin_at_once_in_a_directory_the_second_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_another_meanwhile(path: Path, text: str) -> None:
+        monkeypatch.undo()
+        second.append(others.submit(open_run, tmp_path / "run", with_epochs(4)))
+        wait(second, timeout=0.2)
+        write_text(path, text)
+
+    second: list[Future[RunDir]] = []
+    monkeypatch.setattr("cosmos.run.directory.write_text", begin_another_meanwhile)
+    with ThreadPoolExecutor() as others:
+        run = open_run(tmp_path / "run", with_epochs(3))
+    with pytest.raises(InputError, match=r"pretrain\.epochs: 3 -> 4"):
+        second[0].result()
+    assert load_saved_params(run) == with_epochs(3)
 
 
 @pytest.mark.parametrize("share", [0, 0.5])

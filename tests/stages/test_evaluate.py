@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 import torch
+from filelock import lock_descriptor
 from PIL import Image
 
 from cosmos.config.disk_reading import open_regular
@@ -19,6 +20,7 @@ from cosmos.model.checkpoints import ModelConfig
 from cosmos.report.published import published_figures
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
+from cosmos.run.files import write_text
 from cosmos.run.results import image_values_path, overall_figures
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluation_result import EvaluationResult, figures_published_of
@@ -122,6 +124,18 @@ def test_evaluations_of_one_run_at_once_lose_nothing_of_each_other(
     monkeypatch.setattr("cosmos.stages.evaluate.save_segmentation_sheet", measure_teacher_meanwhile)
     run(place, "classification", models=["student"])
     assert saved(place, "classification")["datasets"]["colours"]["models"].keys() == {"student", "teacher"}
+
+
+def test_no_evaluation_of_the_run_writes_figures_between_the_reading_of_a_table_and_its_writing(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_once_others_would_wait(path: Path, text: str) -> None:
+        with path.parents[1].joinpath("results.lock").open("a") as file:
+            assert not lock_descriptor(file.fileno(), blocking=False)
+        write_text(path, text)
+
+    monkeypatch.setattr("cosmos.stages.evaluate.write_text", write_once_others_would_wait)
+    run(place, "classification")
 
 
 def test_figures_name_the_code_that_measured_them_not_the_one_that_found_them(
