@@ -39,6 +39,11 @@ class RunDir:
         return self.path / "params.yaml"
 
     @property
+    def params_lock(self) -> Path:
+        """File whose lock the process holds that writes the parameters, unless others are there."""
+        return self.path / "params.lock"
+
+    @property
     def provenance(self) -> Path:
         """File of the run's provenance: data, code, packages and hardware."""
         return self.path / "provenance.json"
@@ -70,7 +75,7 @@ class RunDir:
 
     @property
     def lease_lock(self) -> Path:
-        """File whose lock the process holds that takes the lease, writes by it, or opens the run."""
+        """File whose lock the process holds that takes the lease, or writes by it."""
         return self.path / "writer.lock"
 
     @property
@@ -253,7 +258,7 @@ def open_run(path: Path, params: Params) -> RunDir:
     dataset was prepared from is none of these: `record_source` writes that, and it stays as written.
     """
     run = RunDir(path)
-    with holding_lock(run.lease_lock):  # of two that begin at once, the second one finds the first one's
+    with holding_lock(run.params_lock):  # of two that begin at once, the second one finds the first one's
         write_params(run, refuse_other_params(run, params))
     return run
 

@@ -174,7 +174,7 @@ def holding_lock_of_lease(run: RunDir) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with suppress(OSError):
-            descriptor = os.open(run.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(run.lease_lock, os.O_RDWR | os.O_CREAT, 0o666)
             stack.callback(os.close, descriptor)
             wait_for_lock(descriptor)
         yield

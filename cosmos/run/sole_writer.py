@@ -81,7 +81,7 @@ def _take(path: Path, beats: dict[float, float]) -> int:
     """Return the descriptor of the file if this process holds it now; -1 where another one does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:  # its folder was removed by the holder before
         return -1
     try:

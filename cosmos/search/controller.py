@@ -189,7 +189,8 @@ class Controller:
         record = replace(record, interruptions=count_interruptions(run))
         RunLabels(self.sweep.id, "pretrain", (self.sweep.name, "trial")).write(run)
         self.write(record)
-        state = self.runner.start(run, self.sweep.params(record.asked, record.seed), record.until)
+        with self.lease.writing():  # whoever cancels the sweep then finds the job
+            state = self.runner.start(run, self.sweep.params(record.asked, record.seed), record.until)
         record = replace(record, attempts=state.attempts, job=state.job)
         self.write(record)
         self.rungs.update(record)

@@ -118,6 +118,15 @@ def test_a_file_that_nobody_signed_blocks_nobody(content: str, file: Path) -> No
         pass
 
 
+def test_a_group_that_shares_a_folder_may_take_the_place_of_a_killed_holder(file: Path) -> None:
+    mask = os.umask(0o002)
+    try:
+        with sole_writer(file, "is being written"):
+            assert file.stat().st_mode & 0o020
+    finally:
+        os.umask(mask)
+
+
 def test_a_folder_that_is_removed_meanwhile_is_no_error(file: Path) -> None:
     with sole_writer(file, ""):
         file.unlink()

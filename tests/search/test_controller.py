@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -405,5 +406,25 @@ def test_nobody_takes_over_between_the_check_of_the_lease_and_the_record_of_a_tr
     monkeypatch.setattr(TrialRecord, "write", write_while_another_takes_over)
     monkeypatch.setattr(bench, "start", start_once_it_did)
     with pytest.raises(SupersededError, match="took over this run"):
+        list(lead.search(1))
+    assert had_to_wait == [True]
+
+
+def test_nobody_takes_over_or_cancels_while_the_job_of_a_trial_is_submitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench()
+    lead = controller(small_sweep(tmp_path), tmp_path, bench)
+    taker, start = Thread(target=Lease.take, args=(lead.folder.own,)), bench.start
+    had_to_wait = list[bool]()
+
+    def start_while_another_takes_over(*arguments: Any) -> Any:
+        taker.start()
+        taker.join(0.1)
+        had_to_wait.append(taker.is_alive())
+        return start(*arguments)
+
+    monkeypatch.setattr(bench, "start", start_while_another_takes_over)
+    with suppress(SupersededError):  # of the one that took over afterwards
         list(lead.search(1))
     assert had_to_wait == [True]
