@@ -40,6 +40,9 @@ COMPUTING = ("data", "model", "evaluation")
 FROZEN = "frozen.json"
 """File in a frozen copy of the package that holds its CodeState."""
 
+_first_copies: dict[Path, Path] = {}
+"""First frozen copy that this process has made of a package."""
+
 
 def record_session(
     path: Path,
@@ -155,17 +158,22 @@ def code_version() -> str:
 def freeze_code(folder: Path) -> Path:
     """Copy this package to `folder`/cosmos, whole or not at all, unless it is there; return `folder`.
 
-    Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait. Raises
-    TransientError where a file cannot be copied.
+    Jobs run from such a copy (PYTHONPATH=`folder`), so that a checkout may change while they wait. All copies
+    that a process makes are of the first one, as far as that is there: a checkout may change under a sweep,
+    too, whose calls would not fit other code. Raises TransientError where a file cannot be copied.
     """
     target = folder / PACKAGE.name
     if target.exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
-        copy = Path(aside) / PACKAGE.name
-        copy_package(copy)
-        write_json(copy / FROZEN, asdict(read_code_state()))
+        copy, first = Path(aside) / PACKAGE.name, _first_copies.get(PACKAGE, target)
+        if first.is_dir():
+            copy_package(first, copy)
+        else:
+            copy_package(PACKAGE, copy)
+            write_json(copy / FROZEN, asdict(read_code_state()))
+            _first_copies[PACKAGE] = target
         try:
             copy.rename(target)
         except OSError:
@@ -174,10 +182,10 @@ def freeze_code(folder: Path) -> Path:
     return folder
 
 
-def copy_package(copy: Path) -> None:
-    """Copy this package without compiled files. Raises TransientError for the first that cannot be copied."""
+def copy_package(package: Path, copy: Path) -> None:
+    """Copy a package without compiled files. Raises TransientError for the first that cannot be copied."""
     try:
-        shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     except shutil.Error as error:  # holds each file that failed, of a full disk a hundred
         source, _, reason = error.args[0][0]
         message = f"{copy.parent.parent}: the code of the job cannot be copied there: {source}: {reason}"

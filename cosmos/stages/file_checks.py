@@ -14,12 +14,12 @@ from cosmos.config.figures import EPOCH, STEP
 from cosmos.config.machine import Machine
 from cosmos.data.drawn_sets import COMPLETE_FILE, find_changed_file
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
-from cosmos.data.preparation import DATASET_PARAMS_FILE
+from cosmos.data.preparation import DATASET_PARAMS_FILE, WRITER_FILE
 from cosmos.data.shards.index import index_path
 from cosmos.data.shards.samples import ShardedSamples, read_index
 from cosmos.data.shards.verification import verify_shard
 from cosmos.data.sources.listing import LISTING_FILE, SourceListing
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.evaluation.embedding_cache import PART_SUFFIX, read_part
 from cosmos.evaluation.value_file import read_image_values
 from cosmos.launch.submission import read_submission
@@ -91,7 +91,14 @@ def _raise(error: Exception) -> None:
 
 
 def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
-    """Yield the checks of a prepared dataset: parameters, listing of the source, manifests and shards."""
+    """Yield the checks of a prepared dataset: parameters, listing of the source, manifests and shards.
+
+    Raises TransientError for one that is not prepared to its end.
+    """
+    if (folder / WRITER_FILE).exists():
+        raise TransientError(
+            f"{folder}: is being prepared, or that was killed: `cosmos prepare` completes it"
+        )
     params, listing = folder / DATASET_PARAMS_FILE, folder / LISTING_FILE
     yield FileCheck.of(
         params, lambda: _read_object(params, "record of parameters", "`cosmos prepare` writes it again")

@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,12 @@ def other_checkout(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def forget_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has frozen nothing yet, whatever other tests have."""
+    monkeypatch.setattr(provenance, "_first_copies", {})
+
+
 def test_a_frozen_copy_inside_another_checkout_is_still_the_code_it_was_made_from(
     other_checkout: Path,
 ) -> None:
@@ -101,6 +108,21 @@ def test_a_second_freeze_leaves_the_first_as_it_is(tmp_path: Path) -> None:
     kept.write_text("# as the job got it")
     freeze_code(tmp_path)
     assert kept.read_text() == "# as the job got it"
+
+
+def test_a_checkout_that_changes_changes_no_later_copy_of_the_same_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "cosmos"
+    monkeypatch.setattr(
+        provenance, "PACKAGE", shutil.copytree(freeze_code(tmp_path / "any") / "cosmos", checkout)
+    )
+    (checkout / "call.py").write_text("old")
+    first = freeze_code(tmp_path / "first")
+    (checkout / "call.py").write_text("new")
+    assert (freeze_code(tmp_path / "second") / "cosmos" / "call.py").read_text() == "old"
+    shutil.rmtree(first)  # nothing is left to copy but the code as it is now
+    assert (freeze_code(tmp_path / "third") / "cosmos" / "call.py").read_text() == "new"
 
 
 def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

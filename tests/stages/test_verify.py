@@ -18,6 +18,7 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
+from cosmos.run.sole_writer import sole_writer
 from cosmos.run.sweep_directory import RungResult, SweepDir, TrialRecord
 from cosmos.stages.verify import Verification, raise_problems, verify
 from cosmos.tracking.note import MirrorNote
@@ -196,6 +197,17 @@ def test_a_run_that_is_not_at_its_end_may_have_no_checkpoint_yet(place: Path) ->
     run = make_run(place / "runs" / "begun", epochs=2)
     run.checkpoint(10).unlink()
     assert verified(place, "begun").state == "whole"
+
+
+def test_a_dataset_that_is_being_prepared_is_not_called_damaged(place: Path) -> None:
+    shutil.rmtree(place / "data" / "things" / "train")
+    with sole_writer(place / "data" / "things" / ".preparing", "is being prepared"):
+        prepared = verified(place, "things")
+    assert prepared.problems == ()
+    assert (
+        "things: is being prepared, or that was killed: `cosmos prepare` completes it" in prepared.unread[0]
+    )
+    assert "train/manifest.json" in verified(place, "things").problems[0]
 
 
 def test_a_name_of_a_dataset_and_a_run_stands_for_both_and_a_path_for_itself(place: Path) -> None:
