@@ -6,7 +6,7 @@ what decides a result. Its paths start from the machine's source_root.
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cosmos.config.section import Positive, Precision, Section, Share
 
@@ -15,6 +15,17 @@ Attention = Literal["csa", "plain"]
 
 PREPARED_SPLITS = ("heldout", "train")
 """Datasets of retrieval that are splits of the prepared dataset."""
+
+
+def require_plain_name(name: str) -> str:
+    """Return a name that figures and files can have as a part. Raises ValueError for one with a slash."""
+    if not name or "/" in name or "\0" in name:
+        raise ValueError("a name needs characters, and none of them a slash")
+    return name
+
+
+SetName = Annotated[str, AfterValidator(require_plain_name)]
+"""Name of a set of one's own."""
 
 
 class RetrievalSet(Section):
@@ -35,7 +46,7 @@ class RetrievalParams(Section):
 
     datasets: tuple[str, ...] = ("heldout",)
     """datasets to measure: heldout and train are splits of data.name; `cosmos datasets` lists all"""
-    own: dict[str, RetrievalSet] = Field(default_factory=dict)
+    own: dict[SetName, RetrievalSet] = Field(default_factory=dict)
     """sets of one's own, by name"""
 
 
@@ -58,7 +69,7 @@ class ClassificationParams(Section):
 
     datasets: tuple[str, ...] = ("demo",)
     """datasets to measure: demo is the demo world's; `cosmos datasets` lists all"""
-    own: dict[str, ClassificationSet] = Field(default_factory=dict)
+    own: dict[SetName, ClassificationSet] = Field(default_factory=dict)
     """sets of one's own, by name"""
 
 
@@ -101,7 +112,7 @@ class SegmentationParams(Section):
     """datasets to measure: demo is the demo world's; `cosmos datasets` lists all"""
     attention: Annotated[tuple[Attention, ...], Field(min_length=1)] = ("csa", "plain")
     """attention of the last block: correlative self-attention (SCLIP), the model's own, or both at once"""
-    own: dict[str, SegmentationSet] = Field(default_factory=dict)
+    own: dict[SetName, SegmentationSet] = Field(default_factory=dict)
     """sets of one's own, by name"""
 
 
@@ -121,7 +132,7 @@ class PerceptionParams(Section):
 
     datasets: tuple[str, ...] = ("demo",)
     """datasets to measure: demo is the demo world's; `cosmos datasets` lists all"""
-    own: dict[str, PerceptionSet] = Field(default_factory=dict)
+    own: dict[SetName, PerceptionSet] = Field(default_factory=dict)
     """sets of one's own, by name"""
 
 

@@ -7,7 +7,7 @@ started again, measures no entry of the same identity twice.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,7 @@ class Results:
             return []
         entries = read_record(self.path, ResultsFile, "file of results", "delete it").datasets
         for name, entry in entries.items():
-            if problem := problem_of_entry(entry):
+            if problem := problem_of_entry(entry) or problem_of_names(name, entry):
                 raise self._damage(f"{name}: {problem}")
         return [complete_entry(name, entry) for name, entry in entries.items()]
 
@@ -190,17 +190,31 @@ def problem_of_entry(entry: object) -> str:
     values = {"dataset": "", **ENTRY_DEFAULTS}
     wrong = [key for key in values if key in entry and type(entry[key]) is not type(values[key])]
     if not wrong:
-        checked = ("models", "data", "intervals")
-        wrong = [key for key in checked if key in entry and not has_values_of(key, entry[key])]
+        wrong = [key for key, value in entry.items() if not has_values_of(key, value)]
     return f"{wrong[0]}: {entry[wrong[0]]!r}" if wrong else ""
 
 
-def has_values_of(key: str, value: Mapping[str, Any]) -> bool:
-    """Return True for texts in `data`, numbers by metric in `models`, and pairs of them in `intervals`."""
-    if key == "data":
-        return all(isinstance(digest, str) for digest in value.values())
-    is_right = is_number if key == "models" else is_pair
-    return all(isinstance(part, dict) and all(map(is_right, part.values())) for part in value.values())
+def problem_of_names(dataset: str, entry: ResultEntry) -> str:
+    """Return the reason why an entry's names cannot be parts of figures and files; "" where they can."""
+    names = (entry.get("dataset", dataset), *entry["models"])
+    return next((f"the name {name!r}" for name in names if "/" in name or "\0" in name), "")
+
+
+def has_values_of(key: str, value: Any) -> bool:
+    """Return True for a value, of the type of its key, that holds what readers take from it."""
+    if key.startswith("num_"):
+        return isinstance(value, int)
+    if key in VALUES_OF_KEYS:
+        return all(map(VALUES_OF_KEYS[key], value.values()))
+    is_right = VALUES_OF_MODELS.get(key)
+    return not is_right or all(
+        isinstance(part, dict) and all(map(is_right, part.values())) for part in value.values()
+    )
+
+
+def is_text(value: object) -> bool:
+    """Return True for a text."""
+    return isinstance(value, str)
 
 
 def is_number(value: object) -> bool:
@@ -211,6 +225,17 @@ def is_number(value: object) -> bool:
 def is_pair(value: object) -> bool:
     """Return True for a list of two numbers."""
     return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+
+
+VALUES_OF_KEYS: Mapping[str, Callable[[object], bool]] = {
+    "data": is_text,
+    "chance": is_number,
+    "published": is_text,
+}
+"""Checks of the values of an entry, by the key that they lie under."""
+
+VALUES_OF_MODELS: Mapping[str, Callable[[object], bool]] = {"models": is_number, "intervals": is_pair}
+"""Checks of the values by metric of each model, by the key that they lie under."""
 
 
 def image_values_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:

@@ -5,7 +5,13 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from cosmos.config.evaluate_params import SegmentationSet
+from cosmos.config.evaluate_params import (
+    ClassificationParams,
+    PerceptionParams,
+    RetrievalParams,
+    SegmentationParams,
+    SegmentationSet,
+)
 from cosmos.config.experiment import merge_sections
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.machine import Machine
@@ -58,6 +64,15 @@ def test_no_number_is_a_boolean_or_infinite(model: type[BaseModel], value: objec
         with pytest.raises(ValueError, match=r"valid|Boolean|finite") as refused:
             model(**nest_sections(dict.fromkeys(some, value)))
         assert [path for path in some if f"{path}" not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize(
+    "section", [RetrievalParams, ClassificationParams, SegmentationParams, PerceptionParams]
+)
+@pytest.mark.parametrize("name", ["", "my/set", "my\0set"])
+def test_a_set_has_a_name_that_figures_and_files_can_have(section: type[Section], name: str) -> None:
+    with pytest.raises(ValueError, match="a name needs characters, and none of them a slash"):
+        section.model_validate({"own": {name: {}}})
 
 
 def test_the_size_of_local_crops_is_free_where_there_are_none() -> None:

@@ -50,6 +50,8 @@ def entry(recall: float, data: str, **parts: Any) -> dict[str, Any]:
 DAMAGE: list[dict[str, Any]] = [
     *({"models": []}, {"models": {"teacher": 3}}, {"models": {"teacher": {"R@1": "high"}}}),
     *({"data": []}, {"data": {"file": 3}}, {"checkpoint_sha256": None}),
+    *({"num_images": [[]]}, {"chance": {"R@1": "low"}}, {"published": {"checkpoint": []}}),
+    *({"dataset": "../coco"}, {"models": {"a/b": {"R@1": 0.1}}}),
 ]
 
 
