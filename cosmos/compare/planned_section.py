@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from statistics import median
-from typing import Any
 
 from cosmos.compare.reported_run import ReportedRun
 from cosmos.config.figures import DEVICE_MEMORY, DEVICE_SECONDS, SAMPLES_PER_SECOND, SECONDS, STEP
@@ -39,21 +38,15 @@ def plan_of_run(run: ReportedRun, params: Params, machine: Machine) -> PlannedRu
 
     Raises as `dataset_facts` and `plan_run`.
     """
-    recorded, hardware = run.provenance, run.provenance.sessions[-1].hardware
-    num_ranks, num_nodes = hardware.get("ranks") or 1, num_nodes_of(run.provenance.sessions[-1].job)
+    recorded, session = run.provenance, run.provenance.sessions[-1]
+    num_ranks, num_nodes = session.hardware.ranks or 1, max(1, len(session.job.nodes))
     request = JobRequest(nodes=num_nodes, tasks_per_node=max(1, num_ranks // num_nodes))
-    gpu = gpu_of_name(str(hardware.get("gpu", "")), machine.gpus)
+    gpu = gpu_of_name(session.hardware.gpu, machine.gpus)
     data = dataset_facts(params, machine, recorded.dataset.num_samples or 0)
     if recorded.dataset.num_samples:
         data = replace(data, samples_from=run.run.provenance.name)
     workload = Workload.of(params, data, request, gpu, machine)
     return PlannedRun(run.label, workload, plan_run(workload), ())
-
-
-def num_nodes_of(job: Mapping[str, Any]) -> int:
-    """Return the number of nodes that a session's job ran on, as far as it is recorded."""
-    nodes = job.get("nodes")
-    return max(1, len(nodes)) if isinstance(nodes, list) else 1
 
 
 def measured_figures(

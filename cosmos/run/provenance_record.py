@@ -4,11 +4,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from cosmos.run.records import read_record
 
 PROVENANCE_REMEDY = "delete it, and give the same command again"
+
+
+@dataclass(frozen=True)
+class SessionJob:
+    """Job of a session; all is empty where it had none."""
+
+    cluster: str = ""
+    id: str = ""
+    requeues: int = 0
+    nodes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SessionHardware:
+    """Hardware of a session, as far as it is recorded."""
+
+    machine: str = ""
+    cpus: int | None = None
+    device: str = ""
+    gpu: str = ""
+    ranks: int | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -17,7 +38,7 @@ class RunSession:
 
     started: str = ""
     """UTC, in ISO format"""
-    job: Mapping[str, Any] = field(default_factory=dict)
+    job: SessionJob = SessionJob()
     commit: str = ""
     version: str | None = None
     diff: str = ""
@@ -26,7 +47,7 @@ class RunSession:
     """hash of the changes that are in no commit, under which the record has them; "" for none"""
     packages: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
-    hardware: Mapping[str, Any] = field(default_factory=dict)
+    hardware: SessionHardware = SessionHardware()
     data: Mapping[str, str] = field(default_factory=dict)
     command: list[str] = field(default_factory=list)
     step: int | None = None

@@ -1,6 +1,7 @@
 """Sessions of a run, from its provenance: code, packages and hardware of each, and changes between them."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from cosmos.config.identity import short_hash
 from cosmos.run.provenance_record import RunSession
@@ -23,7 +24,7 @@ def session_facts(session: RunSession) -> dict[str, str]:
         **{f"data {name}": short_hash(digest) for name, digest in session.data.items()},
         "python": session.python,
         **session.packages,
-        **{key: value for key, value in session.hardware.items() if key not in UNCOMPARED},
+        **{key: value or None for key, value in asdict(session.hardware).items() if key not in UNCOMPARED},
     }
     return {key: str(value) for key, value in facts.items() if value is not None}
 

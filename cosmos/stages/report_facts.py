@@ -118,7 +118,7 @@ def provenance_facts(recorded: Provenance) -> list[Fact]:
 def resume_marks(sessions: Sequence[RunSession]) -> list[ResumeMark]:
     """Return the steps from which later sessions went on, as far as they are recorded."""
     return [
-        ResumeMark(session.step, "requeued" if session.job.get("requeues") else "resumed")
+        ResumeMark(session.step, "requeued" if session.job.requeues else "resumed")
         for session in sessions[1:]
         if session.step is not None
     ]
@@ -134,9 +134,9 @@ def describe_code(session: RunSession) -> str:
 def describe_device(session: RunSession) -> str:
     """Return device, machine and number of CPUs of a session, as far as they are recorded."""
     hardware = session.hardware
-    parts = [hardware.get("gpu") or hardware.get("device"), hardware.get("machine")]
-    cpus = [f"{hardware['cpus']} CPUs"] if "cpus" in hardware else []
-    return ", ".join([*(str(part) for part in parts if part), *cpus])
+    parts = [hardware.gpu or hardware.device, hardware.machine]
+    cpus = [] if hardware.cpus is None else [f"{hardware.cpus} CPUs"]
+    return ", ".join([*filter(None, parts), *cpus])
 
 
 def describe_packages(session: RunSession) -> str:

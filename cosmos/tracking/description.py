@@ -1,7 +1,7 @@
 """Description of a run for Weights & Biases, from its directory: name, labels, config, result tables."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,8 +91,8 @@ def summarize_provenance(path: Path) -> dict[str, Any]:
         "commit": newest.commit,
         "changed": bool(newest.changes_sha256) or (newest.version or "").endswith("-dirty"),
         "data": provenance.data,
-        "device": newest.hardware.get("device", ""),
-        "job": newest.job,
+        "device": newest.hardware.device,
+        "job": asdict(newest.job) if newest.job.id else {},
         "requeues": provenance.requeues,
     }
 

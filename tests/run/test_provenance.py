@@ -222,6 +222,9 @@ def test_changes_of_the_code_are_recorded_once_whatever_the_number_of_sessions(
     [
         "", "[]", "{}", '{"data": {}, "sessions": [3]}', '{"data": {}, "sessions": [{"commit": 3}]}',
         '{"data": {"train": 3}, "sessions": []}', '{"data": {}, "sessions": {}}', "[" * 100_000,
+        '{"data": {}, "sessions": [{"job": {"id": "7", "cluster": []}}]}',
+        '{"data": {}, "sessions": [{"job": {"id": "7", "requeues": "1"}}]}',
+        '{"data": {}, "sessions": [{"hardware": {"ranks": [1]}}]}',
     ],
 )  # fmt: skip
 def test_a_damaged_record_is_named(tmp_path: Path, content: str) -> None:

@@ -33,7 +33,8 @@ def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:
         "job": {},
         "command": ["secret"],
     }
-    newest = {**session, "job": {"cluster": "slurm", "id": "812", "requeues": 1}}
+    job = {"cluster": "slurm", "id": "812", "requeues": 1, "nodes": ["node0"]}
+    newest = {**session, "job": job}
     write_json(
         run.provenance, {"data": {"train": "b9be"}, "requeues": 1, "sessions": [session, newest], "dvc": {}}
     )
@@ -42,7 +43,7 @@ def test_config_says_commit_data_and_job_but_no_command(tmp_path: Path) -> None:
         "changed": False,
         "data": {"train": "b9be"},
         "device": "cpu",
-        "job": {"cluster": "slurm", "id": "812", "requeues": 1},
+        "job": job,
         "requeues": 1,
     }
 
