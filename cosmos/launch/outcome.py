@@ -15,9 +15,11 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from cosmos.config.disk_reading import find_paths
+from pydantic import Field
+
+from cosmos.config.disk_reading import find_paths, open_regular
 from cosmos.errors import CosmosError, DamagedDataError, StoppedError
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import parse_record, read_record
@@ -44,7 +46,7 @@ class Attempt:
     """file of what rank 0 prints"""
     time: float
     """seconds since the epoch"""
-    log_start: int = 0
+    log_start: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """bytes that earlier starts have left in the log; 0 in older records"""
 
 
@@ -106,8 +108,10 @@ class CallFiles:
 
         Their logs are looked for in this folder, wherever it has been moved.
         """
-        attempts = []
-        for line in self._attempts.read_bytes().splitlines() if self._attempts.exists() else []:
+        content, attempts = b"", []
+        with suppress(FileNotFoundError), open_regular(self._attempts) as file:
+            content = file.read()
+        for line in content.splitlines():
             with suppress(ValueError):
                 attempt = parse_record(line, Attempt)
                 attempts.append(replace(attempt, log=self.folder / attempt.log.name))
@@ -188,7 +192,7 @@ class _PlainUnpickler(pickle.Unpickler):
 def read_plain_pickle(file: Path) -> Any:
     """Return the plain data that a job of version 0.1 pickled. Raises DamagedDataError for anything else."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             return _PlainUnpickler(stream).load()
     except Exception as error:  # damaged ones raise errors of any type
         raise DamagedDataError(f"{file}: not a value of a job ({error}); {VALUE_REMEDY}") from None
@@ -277,6 +281,6 @@ def last_log_lines(path: Path, count: int, start: int = 0) -> list[str]:
     """Return the last lines of a log, of those from byte `start` on; [] where there is none."""
     if not path.exists():
         return []
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(max(start, path.stat().st_size - 64_000))
         return file.read().decode(errors="replace").splitlines()[-count:]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.errors import CosmosError, OutOfMemoryError, StoppedError, class_of_kind
 from cosmos.launch.outcome import CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
 from cosmos.launch.slurm import FINAL_STATES, FailureCause, JobState, SlurmSilentError
@@ -137,7 +138,7 @@ class LogTail:
             return ""
         if attempts[-1].log != self.path:
             self.path, self.offset = attempts[-1].log, 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             file.seek(self.offset)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]

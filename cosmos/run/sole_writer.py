@@ -17,6 +17,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
+from cosmos.config.disk_reading import open_regular
 from cosmos.run.files import naming_disk_errors
 from cosmos.run.lease import ALIVE_SECONDS, heartbeat
 from cosmos.run.records import parse_record
@@ -115,7 +116,7 @@ def _is_free(path: Path, descriptor: int, beats: dict[float, float]) -> bool:
 
 def _holder_of(path: Path) -> Holder | None:
     """Return the process that signed the file; None where it is not signed, or not by us."""
-    with suppress(OSError, ValueError), path.open("rb") as file:
+    with suppress(OSError, ValueError), open_regular(path) as file:
         return parse_record(file.read(MAX_HOLDER_BYTES), Holder)
     return None
 

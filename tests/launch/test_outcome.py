@@ -3,12 +3,14 @@ import os
 import pickle
 import re
 import resource
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from cosmos.config.disk_reading import IrregularFileError
 from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.launch.outcome import (
     RESERVED_BYTES,
@@ -86,7 +88,21 @@ def test_a_damaged_line_is_no_attempt_and_a_log_lies_wherever_its_folder_is(tmp_
     call.begin(attempt(0))
     with (tmp_path / "attempts-0.jsonl").open("a") as file:
         file.write('{"job_id": 7}\n[[1, 2], null]\n\x00\x00\n{"job_id": "1')
+    call.begin(replace(attempt(1), log_start=10**30))  # no place in a file
     assert call.attempts() == [replace(attempt(0), log=tmp_path / "log")]
+
+
+@pytest.mark.parametrize("name", ["attempts-0.jsonl", "value-0.pkl", "log"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    call = CallFiles(tmp_path, 0)
+    os.mkfifo(tmp_path / name)
+    readers: dict[str, Callable[[], object]] = {
+        "attempts-0.jsonl": call.attempts,
+        "value-0.pkl": call.value,
+        "log": lambda: last_log_lines(tmp_path / "log", 2),
+    }
+    with pytest.raises((IrregularFileError, DamagedDataError), match=f"{name}: .*a pipe or a device"):
+        readers[name]()
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:
