@@ -1,6 +1,7 @@
 """Artifacts of flow runs in the UI: progress of a pretraining, tables of trials and results."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -203,8 +204,9 @@ def table_value(value: Any) -> Any:
 
 def create_data_link(folder: Path) -> None:
     """Create an artifact that names the folder of the prepared data."""
+    place = shlex.quote(str(folder))
     create_markdown_artifact(
-        f"{markdown_code(str(folder))}: for a sweep, {markdown_code(f'-p data_root={folder}')}; "
-        f"for `cosmos`, {markdown_code(f'COSMOS_DATA_ROOT={folder}')}.",
+        f"{markdown_code(str(folder))}: for a sweep, {markdown_code(f'-p data_root={place}')}; "
+        f"for `cosmos`, {markdown_code(f'COSMOS_DATA_ROOT={place}')}.",
         key="data",
     )

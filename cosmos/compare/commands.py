@@ -1,26 +1,21 @@
 """Command `cosmos compare`: prints a comparison, writes its page, saves workspaces in W&B."""
 
-import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cosmos.compare.comparison import compare_named, find_run_or_sweep
-from cosmos.compare.page import render_comparison
+from cosmos.compare.page import page_label, render_comparison
 from cosmos.compare.table import print_comparison
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import print_text
 from cosmos.errors import InputError
 from cosmos.report.plotly import PlotlyFigure
-from cosmos.run.files import file_label, write_text
+from cosmos.run.files import write_text
 from cosmos.run.sweep_directory import SweepDir
 
 StudyPlots = Callable[[SweepDir], list[PlotlyFigure]]
 """Function that returns the plots of a sweep's study."""
-
-MAX_PAGE_NAME = 80
-"""Largest number of characters of a page's name."""
 
 
 def write_comparison(
@@ -47,12 +42,7 @@ def write_comparison(
 
 def default_page_path(names: Sequence[str], machine: Machine) -> Path:
     """Return the path of the page of these names, unless another one is asked for."""
-    label = "+".join(map(file_label, names))
-    is_long = len(label.encode()) > MAX_PAGE_NAME
-    if is_long or label != "+".join(names):  # other names may have the same labels
-        digest = hashlib.sha256(os.fsencode("\n".join(names))).hexdigest()[:8]
-        label = f"{f'{len(names)}-runs' if is_long else label}-{digest}"
-    return machine.runs_root / "compare" / f"{label}.html"
+    return machine.runs_root / "compare" / f"{page_label(names)}.html"
 
 
 def save_workspace(names: Sequence[str], machine: Machine, quiet: bool) -> list[str]:

@@ -1,5 +1,7 @@
 """Comparison as a page: a table, learning curves, and the plots of searches."""
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from cosmos.compare.comparison import Comparison
@@ -8,8 +10,19 @@ from cosmos.compare.table import comparison_remarks, comparison_table
 from cosmos.report.page import render_page, render_section
 from cosmos.report.plotly import PlotlyFigure
 from cosmos.report.section import ReportSection
+from cosmos.run.files import MAX_LABEL_BYTES, file_label
 
 NO_TRIALS = "There is nothing to plot: no trial has finished."
+
+
+def page_label(names: Sequence[str]) -> str:
+    """Return a label of runs and sweeps for the name of their page, which no other names have."""
+    label = "+".join(map(file_label, names))
+    is_long = len(label.encode()) > MAX_LABEL_BYTES
+    if is_long or label != "+".join(names):
+        digest = hashlib.sha256(os.fsencode("\n".join(names))).hexdigest()[:8]
+        return f"{f'{len(names)}-runs' if is_long else label}-{digest}"
+    return label
 
 
 def render_comparison(

@@ -9,6 +9,7 @@ from typing import Any
 
 from cosmos.compare.comparison import Comparison, with_labels, with_shared_figures
 from cosmos.compare.forecasts import forecast_plots, forecast_remarks, forecast_run
+from cosmos.compare.page import page_label
 from cosmos.compare.planned_section import planned_sections
 from cosmos.compare.reported_run import ReportedRun, read_reported_run
 from cosmos.compare.run_differences import RunPair
@@ -32,7 +33,7 @@ from cosmos.report.provenance_section import provenance_section
 from cosmos.report.results_section import results_section
 from cosmos.report.section import ReportSection
 from cosmos.report.training_section import BatchPictures, batch_section, training_section
-from cosmos.run.files import file_label, write_text
+from cosmos.run.files import write_text
 from cosmos.stages.report_facts import (
     date_text,
     describe_data,
@@ -86,7 +87,7 @@ class RunReport:
     @property
     def path(self) -> Path:
         """Path of the page, unless another one is asked for: in the folder of the run or sweep."""
-        against = f"-against-{file_label(self.against.label)}" if self.against else ""
+        against = f"-against-{page_label([self.against.label])}" if self.against else ""
         return self.run.folder / f"report{against}.html"
 
     def sections(self, machine: Machine) -> Iterator[ReportSection]:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from cosmos.config.near_names import close_names, near_names
 from cosmos.config.section import keys_of_section, plain_types, setting_paths
 from cosmos.config.settings_file import Keys, Layer
+from cosmos.errors import cut_reason
 
 MACHINE_LISTING = "machine.example.yaml"
 """File that lists the settings of a machine, and the keys of a job request."""
@@ -178,6 +179,8 @@ def _may_be_secret(kind: str, model: type[BaseModel], keys: Sequence[str]) -> bo
 
 def _describe_input(value: Any, place: str) -> str:
     """Return a value and its place in brackets; a section's contents, as None, are left out."""
-    given = [] if isinstance(value, dict | BaseModel | None) else [f"given: {_shortened.repr(value)}"]
+    given = (
+        [] if isinstance(value, dict | BaseModel | None) else [f"given: {cut_reason(_shortened.repr(value))}"]
+    )
     parts = [*given, *([f"in {place}"] if place else [])]
     return f" ({', '.join(parts)})" if parts else ""

@@ -9,6 +9,7 @@ Nothing here imports torch: commands that submit jobs parse references, and fetc
 """
 
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,13 +108,11 @@ def folder_remedy(folder: Path) -> str:
     saved = RunDir(folder).saved_checkpoints
     if saved:
         return f"the newest checkpoint of this run is {saved[0]}"
+    places = shlex.join([str(folder), f"{folder}.pt"])
     if (folder / ".metadata").exists():
-        return (
-            f"join its shards: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} "
-            f"{folder}.pt"
-        )
+        return f"join its shards: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {places}"
     if (folder / "zero_to_fp32.py").exists() or find_paths(folder, "mp_rank_*_model_states.pt"):
-        return f"join DeepSpeed's shards: python zero_to_fp32.py {folder} {folder}.pt"
+        return f"join DeepSpeed's shards: python zero_to_fp32.py {places}"
     files = [name for name in list_names(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
     return f"give a file of it, as {folder / files[0]}" if files else "there is no checkpoint in it"
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os.path
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -136,7 +137,7 @@ def _status_at(name: str, revision: str, path: str, files: Any) -> dict[str, Any
     """Return the status of the file at `path` of a revision. Raises InputError where it is none."""
     from dvc.scm import RevError
 
-    listed = f"`dvc list -R . --rev {revision}` lists them"
+    listed = f"`dvc list -R . --rev {shlex.quote(revision)}` lists them"
     try:
         status: dict[str, Any] = files.info(f"/{path}")
     except RevError:

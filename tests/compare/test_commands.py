@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.compare.commands import default_page_path, save_workspace, write_comparison
+from cosmos.compare.page import page_label
 from cosmos.search.study_plots import plot_study
 from tests.compare.compared import RESULT, machine, make_run
 
@@ -53,6 +54,7 @@ def test_pages_of_other_names_are_other_files(tmp_path: Path, names: list[str], 
     page, other = default_page_path(names, machine(tmp_path)), default_page_path(others, machine(tmp_path))
     assert page != other
     assert len(bytes(page.name, "utf-8")) < 120
+    assert page_label(names) != page_label(others)
     assert default_page_path(["tiny", "small-1"], machine(tmp_path)).name == "tiny+small-1.html"
 
 

@@ -44,6 +44,14 @@ def put_result(run: RunDir, suite: str, dataset: str, metric: str, right: int, *
     write_image_values(image_values_path(results.path, dataset, "da7a", "teacher"), values)
 
 
+def test_reports_against_runs_of_like_names_are_other_pages(tmp_path: Path) -> None:
+    for name in ("mine", "a b", "a-b"):
+        make_run(tmp_path, name)
+    pages = {page_of(tmp_path, "mine", against) for against in ("a b", "a-b")}
+    assert len(pages) == len(list(tmp_path.glob("mine/report-against-*.html"))) == 2
+    assert (tmp_path / "mine" / "report-against-a-b.html").is_file()
+
+
 def test_a_page_has_a_verdict_the_figures_and_the_way_to_get_it_again(tmp_path: Path) -> None:
     run = make_run(tmp_path, "mine", done=False, momentum=0.9)
     put_result(run, "classification", "colours", "top1", 60, chance={"top1": 0.1})

@@ -148,6 +148,18 @@ def test_a_configuration_that_is_no_models_is_refused_by_its_keys(
         _ = checkpoints.read_checkpoint(tmp_path / "c.pt").config
 
 
+def test_a_configuration_that_grows_as_it_is_shown_is_refused_in_a_line(tmp_path: Path) -> None:
+    content = torch.load(written(tmp_path), weights_only=True)
+    growing: list[object] = ["x"]
+    for _ in range(25):
+        growing = [growing] * 9
+    content["config"] |= {"image_size": growing}
+    torch.save(content, tmp_path / "c.pt")
+    with pytest.raises(InputError, match=r"image_size: .*given: \[\[.*\.\.\.") as error:
+        _ = checkpoints.read_checkpoint(tmp_path / "c.pt").config
+    assert len(str(error.value)) < 2000
+
+
 def test_weights_in_half_precision_become_float32(tmp_path: Path) -> None:
     content = torch.load(written(tmp_path), weights_only=True)
     content["student"] = {name: value.half() for name, value in content["student"].items()}

@@ -133,6 +133,30 @@ def shard_that_lies(attempt: Try, canary: Path) -> tuple[str, ...]:
     return "prepare", *SHARDS
 
 
+def shard_of_endless_headers(attempt: Try, canary: Path) -> tuple[str, ...]:
+    """Prepare a shard whose headers lead back, are about headers, or hold for all members."""
+    place = attempt.place / "photos"
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        for number in range(8):
+            add(archive, f"{number}.jpg", (place / f"{number:02}.jpg").read_bytes())
+            add(archive, f"{number}.txt", b"a caption")
+    last = member_header("9.jpg", 0)
+    records = b"".join(b"%03d k%d=\n" % (len(str(n)) + 7, n) for n in range(50_000))
+    endings = [
+        member_header("9.jpg", attempt.rng.choice([-512, -1024, -1536, -(2**40)])),
+        member_header("text", attempt.rng.choice([-512, -1024]), tarfile.GNUTYPE_LONGNAME),
+        header_text(b"019 size=-%08d\n" % attempt.rng.choice([512, 1536]), tarfile.XHDTYPE) + last,
+        header_text(b"a\0", tarfile.GNUTYPE_LONGNAME) * 5000 + last,
+        header_text(b"011 path=a\n", tarfile.XHDTYPE) * 5000 + last,
+        header_text(records, tarfile.XGLTYPE) + last * 5000,
+    ]
+    samples = content.getvalue().rstrip(b"\0")
+    samples += bytes(-len(samples) % tarfile.BLOCKSIZE)
+    write_shard(attempt, samples + attempt.rng.choice(endings) + bytes(1024))
+    return "prepare", *SHARDS
+
+
 def picture_of_many_pixels(attempt: Try, canary: Path) -> tuple[str, ...]:
     """Prepare a folder with a picture of 10^10 pixels."""
     for name in ("05.png", "05.jpg"):
@@ -204,6 +228,7 @@ ATTACKS: tuple[Callable[[Try, Path], tuple[str, ...]], ...] = (
     checkpoint_from_elsewhere,
     members_that_escape,
     shard_that_lies,
+    shard_of_endless_headers,
     picture_of_many_pixels,
     captions_that_explode,
     picture_in_an_evaluation,
@@ -232,6 +257,18 @@ def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     archive.addfile(member, io.BytesIO(content))
+
+
+def member_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """Return the header of a member of a tar, which may lie about its size."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type = size, kind
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def header_text(content: bytes, kind: bytes) -> bytes:
+    """Return a member of a tar that is text about the next one."""
+    return member_header("text", len(content), kind) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
 def write_shard(attempt: Try, content: bytes) -> None:

@@ -44,9 +44,25 @@ NAMES = (
     "null",
     "nan",
     "1e5",
+    "[a-z]*?",
+    "a:b",
+    "$x^2$ $\\frac{",
+    "x\\",
+    "[a](javascript:alert(1))",
+    "`x`|y~~z~~",
+    "</title><script>alert(2)</script>",
+    "\x9b31mC1",
+    "\x1b]8;;http://e\x07l\x1b]52;c;aGk=\x07",
+    "名" * 80,
+    "--help",
+    "${oc.env:HOME}",
+    "- a: b #c",
 )
-HTML = ("<script>alert", "<img src=x", "</style><b>")
+HTML = ("<script>alert", "<img src=x", "</style><b>", "</title><script>")
 """Markup that no page may have as it is."""
+
+ESCAPES = ("\x1b", "\x07", "\x9b", "\u202e")
+"""Characters that a terminal obeys: escape, bell, the control sequence of C1, and a mark of direction."""
 
 Placing = Callable[[Try, str], None]
 
@@ -66,9 +82,9 @@ def name_dataset(attempt: Try, name: str) -> None:
     """Give a dataset in results the name."""
     path = attempt.place / "runs" / "mine" / "results" / "retrieval.json"
     content = json.loads(path.read_text())
-    content["datasets"][name] = {
+    content["datasets"][on_disk(name)] = {
         **content["datasets"]["heldout"],
-        "dataset": name,
+        "dataset": on_disk(name),
         "title": name,
         "note": name,
     }
@@ -82,7 +98,7 @@ def name_figure(attempt: Try, name: str) -> None:
     metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
     path = attempt.place / "runs" / "mine" / "results" / "retrieval.json"
     content = json.loads(path.read_text())
-    content["datasets"]["heldout"]["models"][name] = {name: 0.5}
+    content["datasets"]["heldout"]["models"][on_disk(name)] = {name: 0.5}
     path.write_text(json.dumps(content))
 
 
@@ -92,7 +108,8 @@ def name_provenance(attempt: Try, name: str) -> None:
         content = json.loads((path / "provenance.json").read_text())
         for session in content["sessions"]:
             session["commit"] = session["python"] = name
-            session["hardware"] = dict.fromkeys(session["hardware"], name)
+            hardware = session["hardware"]
+            session["hardware"] = hardware | {key: name for key in hardware if isinstance(hardware[key], str)}
         (path / "provenance.json").write_text(json.dumps(content))
 
 
@@ -147,6 +164,8 @@ SHOWN = (
     ("compare", "half", "whole"),
     ("compare", "small"),
     ("report", "pipeline"),
+    ("report", "half"),
+    ("report", "mine"),
     ("experiments",),
     ("experiments", "--json"),
     ("sweep", "small", "--dry-run"),
@@ -189,15 +208,16 @@ def show(attempt: Try, command: tuple[str, ...], name: str) -> None:
     assert ended.status in (0, 2) or name in command or on_disk(name) in command, (
         f"failed\n{ended.describe()}"
     )
-    assert "\x1b" not in ended.output, f"an escape reaches the terminal\n{ended.describe()}"
-    assert "\x07" not in ended.output, f"a bell reaches the terminal\n{ended.describe()}"
+    escapes = [ascii(sign) for sign in ESCAPES if sign in ended.output]
+    assert not escapes, f"{escapes} reach the terminal\n{ended.describe()}"
     if ended.status == 0 and "--json" in command:
         json.loads(ended.output)
 
 
 def check_files(place: Path) -> None:
     """Raise AssertionError for a page with markup of strangers, or a CSV that a spreadsheet computes."""
-    pages = [*place.glob("runs/compare/*.html"), *place.glob("pipeline/report/*.html")]
+    patterns = ("runs/compare/*.html", "runs/*/report*.html", "pipeline/report/*.html")
+    pages = [page for pattern in patterns for page in place.glob(pattern)]
     for page in pages:
         text = page.read_text(errors="replace")
         for markup in HTML:
