@@ -4,6 +4,7 @@ Every rank calls the same exchanges in the same order. In a process that is alon
 """
 
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -13,7 +14,16 @@ from torch import Tensor
 
 from cosmos.distributed.group import rank, world_size
 from cosmos.distributed.rank_watch import waiting_for_ranks
-from cosmos.errors import CosmosError, class_of_kind, error_kind, summarize_error
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    OutOfMemoryError,
+    TransientError,
+    class_of_kind,
+    error_kind,
+    summarize_error,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +159,35 @@ def on_each_rank(compute: Callable[[], Computed]) -> Computed:
     """
     values: list[Computed] = []
     on_every_rank(lambda: values.append(compute()))
+    return values[0]
+
+
+def on_ranks_alike(read: Callable[[], Computed]) -> Computed:
+    """Compute on every rank a value that all read from the same files, and return this rank's own.
+
+    Errors are those of `on_every_rank`, but that a file which is wrong or damaged for another rank, and not
+    for the first, raises TransientError on all: that rank's host does not see what the others see.
+    """
+    values: list[Computed] = []
+
+    def attempt() -> tuple[str, CosmosError] | None:
+        try:
+            values.append(read())
+        except (CosmosError, OSError) as error:
+            problem = _plain_error(error)
+            if isinstance(problem, OutOfMemoryError) or not isinstance(
+                problem, InputError | DamagedDataError
+            ):
+                raise
+            return socket.gethostname(), problem
+        return None
+
+    problems = on_every_rank(attempt)
+    if problems[0]:
+        raise problems[0][1]
+    for number, problem in enumerate(problems):
+        if problem:
+            raise TransientError(f"rank {number} on {problem[0]} alone: {problem[1]}")
     return values[0]
 
 

@@ -155,7 +155,13 @@ def sbatch_parameters(request: JobRequest, name: str, folder: Path) -> dict[str,
             "requeue": True,
             "signal": f"USR2@{request.warning_seconds}",
         },
-        "setup": [privacy_check(folder), *request.setup, *code_setup(folder), *default_variables(request)],
+        "setup": [
+            privacy_check(folder),
+            node_check(folder),
+            *request.setup,
+            *code_setup(folder),
+            *default_variables(request),
+        ],
         "srun_args": [
             f"--cpus-per-task={request.cpus_per_task}",  # since 22.05 srun no longer takes sbatch's
             "--kill-on-bad-exit=1",  # a rank that failed leaves the others waiting
@@ -179,6 +185,26 @@ def privacy_check(folder: Path) -> str:
     path = shlex.quote(str(folder))
     is_ours = f'[ -n "$(find {path} -maxdepth 0 -type d -uid "$(id -u)" ! -perm /022)" ]'
     return f"{is_ours} || {{ echo {path}: no longer the folder of this job, closed to others; exit 2; }}"
+
+
+ON_EVERY_NODE = 'srun --overlap --mem=0 --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1'
+"""Command that starts a process on every node of a job, also beside a step that has all of its memory."""
+
+UNSEEN_FOLDER = "the folder of this job is missing or read-only there"
+"""End of the line in a job's log about a node of which the job cannot use the disk."""
+
+
+def node_check(folder: Path) -> str:
+    """Return a shell line that ends a job of several nodes where one of them cannot write into its folder.
+
+    The log of a rank could not be opened there. Slurm would start the other ranks without it, and they would
+    wait for it in vain. A node that does not answer is left to the step of the ranks.
+    """
+    check = f"""[ -w "$0" ] || {{ echo "$SLURMD_NODENAME: $0: {UNSEEN_FOLDER}"; exit 3; }}"""
+    on_all_nodes = (
+        f"timeout 60 {ON_EVERY_NODE} sh -c {shlex.quote(check)} {shlex.quote(str(folder))} 2>/dev/null"
+    )
+    return f'nodes="$SLURM_JOB_NUM_NODES"; [ "$nodes" -eq 1 ] || {on_all_nodes} || [ $? -ne 3 ] || exit 74'
 
 
 def code_setup(folder: Path) -> list[str]:
@@ -209,7 +235,6 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
     return [
         "status=$?",
         f"folder={shlex.quote(str(folder))}",
-        'nodes="$SLURM_JOB_NUM_NODES"',
         'restarts="${SLURM_RESTART_COUNT:-0}"',
         'index="${SLURM_ARRAY_TASK_ID:-0}"',
         'job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$index}"',
@@ -231,7 +256,7 @@ def requeue_script(folder: Path, max_requeues: int) -> list[str]:
         'elif [ "$status" -eq 138 ] || [ "$status" -eq 140 ] || [ "$status" -eq 143 ]; then',
         '  ls "$folder/failure-$index-$restarts-"*.json >/dev/null 2>&1 || again "stopped before it began"',
         'elif [ "$status" -ne 0 ] && [ "$nodes" -gt 1 ]; then',
-        '  timeout 60 srun --overlap --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task=1 true ||',
+        f"  timeout 60 {ON_EVERY_NODE} true ||",
         '    again "a node of $SLURM_JOB_NODELIST does not answer"',
         "fi",
         'exit "$status"',

@@ -4,11 +4,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cosmos.config.disk_reading import open_regular
-from cosmos.errors import CosmosError, OutOfMemoryError, StoppedError, class_of_kind
+from cosmos.errors import CosmosError, OutOfMemoryError, StoppedError, TransientError, class_of_kind
 from cosmos.launch.outcome import CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
+from cosmos.launch.sbatch import UNSEEN_FOLDER
 from cosmos.launch.slurm import FINAL_STATES, FailureCause, JobState, SlurmSilentError
 from cosmos.launch.submission import Submission
 
@@ -41,7 +43,25 @@ STOPPED = FailureCause("was asked to stop; all is saved, and the same command co
 STEP_CANCELLED = FailureCause("had its step cancelled; the same command goes on from the last save")
 """Cause of the failure of a job whose ranks were killed through Slurm, by scancel JOB.STEP."""
 
+UNOPENED_LOG_STATUS = "signal 53"
+"""Exit status that Slurm gives to a job of which it could not open the log (0:53)."""
+
+UNOPENED_LOG = FailureCause(
+    "could not open its log on the first of its nodes: the folder is missing, full or read-only there; mount"
+    " it, or keep away from the node by slurm.sbatch: [--exclude=NODE]",
+    TransientError,
+)
+"""Cause of the failure of a job whose script could not begin."""
+
+UNSEEN_FOLDER_CAUSE = FailureCause(
+    r"cannot write its folder on \1, where it is missing or read-only; mount it, or keep away from the"
+    r" node by slurm.sbatch: [--exclude=\1]",
+    TransientError,
+)
+"""Cause of the failure of a job that one of its nodes cannot take part in."""
+
 LOGGED_CAUSES = (
+    (rf"(\S+): .*: {UNSEEN_FOLDER}$", UNSEEN_FOLDER_CAUSE),
     (r"slurmstepd\S*: error: .*(exceeded.* memory limit|oom_kill event)", FINAL_STATES["OUT_OF_MEMORY"]),
     (r"srun: error: \S+ tasks? \S+: Out Of Memory", FINAL_STATES["OUT_OF_MEMORY"]),
     (r"slurmstepd\S*: error: \*\*\* STEP \S+ ON \S+ CANCELLED AT \S+ \*\*\*$", STEP_CANCELLED),
@@ -214,10 +234,12 @@ def failure_cause(state: JobState, rank: RankFailure | None, log: Path, log_star
         return FINAL_STATES["FAILED"]
     if rank or state.state != "FAILED":
         return FINAL_STATES[state.state]
+    if state.exit_status == UNOPENED_LOG_STATUS:
+        return UNOPENED_LOG
     causes = (
-        cause
+        replace(cause, words=match.expand(cause.words))
         for line in last_log_lines(log, SEARCHED_LINES, log_start)
         for pattern, cause in LOGGED_CAUSES
-        if re.match(pattern, line)
+        if (match := re.match(pattern, line))
     )
     return next(causes, FINAL_STATES["FAILED"])

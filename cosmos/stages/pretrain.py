@@ -13,7 +13,7 @@ from cosmos.config.params import Params
 from cosmos.data.loader import make_loader
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.distributed.device_memory import explaining_full_gpus
-from cosmos.distributed.exchange import on_each_rank, on_first_rank
+from cosmos.distributed.exchange import on_each_rank, on_first_rank, on_ranks_alike
 from cosmos.distributed.group import ProcessRank, barrier
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.plan.params_problems import params_problems
@@ -52,12 +52,12 @@ def pretrain(
     """
     folder = machine.dataset(params.data.name, "train")
     with joined_ranks(machine, path) as process:
-        samples = on_each_rank(lambda: ShardedSamples(folder, machine))
+        samples = on_ranks_alike(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
         with logging_to_run(run, process):
             data = open_data(run, samples, params, machine)
             plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs, until)
-            evaluate = on_each_rank(lambda: TrainingEvaluation.open(params, machine, process))
+            evaluate = on_ranks_alike(lambda: TrainingEvaluation.open(params, machine, process))
             with explaining_full_gpus("student and teacher need", "take a larger GPU, or a smaller model"):
                 learner = Learner(ModelConfig.of(params), params.pretrain, machine, process)
             job_of = partial(evaluation_beside, params, machine, run)

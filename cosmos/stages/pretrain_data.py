@@ -20,7 +20,7 @@ from cosmos.data.readable import (
 )
 from cosmos.data.shards.damage import ShardDamage
 from cosmos.data.shards.samples import ShardedSamples
-from cosmos.distributed.exchange import on_each_rank, on_every_rank, on_first_rank
+from cosmos.distributed.exchange import on_every_rank, on_first_rank, on_ranks_alike
 from cosmos.distributed.group import ProcessRank
 from cosmos.distributed.whereabouts import doing
 from cosmos.errors import InputError, TransientError
@@ -68,7 +68,7 @@ def open_data(run: RunDir, samples: ShardedSamples, params: Params, machine: Mac
     `data_wait_minutes`, Interrupted for a signal meanwhile.
     """
     left_out = on_first_rank(lambda: wait_for(lambda: find_left_out(run, samples, params), machine))
-    return on_each_rank(lambda: ReadableSamples.of(samples, left_out, params))
+    return on_ranks_alike(lambda: ReadableSamples.of(samples, left_out, params))
 
 
 @doing("check of the data")

@@ -11,7 +11,7 @@ from cosmos.config.figures import training_figure
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import Params
-from cosmos.distributed.exchange import on_each_rank
+from cosmos.distributed.exchange import on_ranks_alike
 from cosmos.distributed.group import ProcessRank
 from cosmos.distributed.whereabouts import doing
 from cosmos.evaluation.card import OpenDataset
@@ -98,7 +98,7 @@ def evaluate_checkpoint(params: Params, machine: Machine, path: Path) -> dict[st
     Raises InputError for a dataset with missing files, and the errors of `read_checkpoint`.
     """
     with joined_ranks(machine, path.parents[1]) as process:
-        evaluation = on_each_rank(lambda: TrainingEvaluation.open(params, machine, process))
+        evaluation = on_ranks_alike(lambda: TrainingEvaluation.open(params, machine, process))
         return evaluation.measure_checkpoint(path)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.distributed.exchange import on_every_rank, on_first_rank
+from cosmos.distributed.exchange import on_every_rank, on_first_rank, on_ranks_alike
 from cosmos.distributed.group import process_group, rank
 from cosmos.errors import (
     CosmosError,
@@ -12,6 +12,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     Interrupted,
+    OutOfMemoryError,
     SupersededError,
     TransientError,
 )
@@ -53,6 +54,30 @@ def meet_errors(process: int, folder: str) -> None:
 def raise_on_second(error: Exception) -> None:
     if rank() == 1:
         raise error
+
+
+def read_files(process: int, folder: str) -> None:
+    with process_group("cpu", timedelta(minutes=5)):
+        read = Path(folder).read_text  # a folder, which no rank can read
+        with pytest.raises(InputError, match=Path(folder).name):
+            on_ranks_alike(read)
+        assert on_ranks_alike(rank) == process
+        for error in (
+            InputError("no such file"),
+            DamagedDataError("cut"),
+            FileNotFoundError(2, "no such file"),
+        ):
+            with pytest.raises(TransientError, match=r"^rank 1 on \S+ alone: (no such file|cut)"):
+                on_ranks_alike(lambda error=error: raise_on_second(error))  # type: ignore[misc]
+        with pytest.raises(OutOfMemoryError, match="broken"):
+            on_ranks_alike(lambda: raise_on_second(OutOfMemoryError("broken")))
+    (Path(folder) / f"{process}.txt").touch()
+
+
+@pytest.mark.slow
+def test_what_another_rank_alone_cannot_read_is_a_failure_of_its_disk(tmp_path: Path) -> None:
+    run_ranks(read_files, str(tmp_path))
+    assert sorted(path.name for path in tmp_path.glob("*.txt")) == ["0.txt", "1.txt"]
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
 """The script that sbatch gets, without a Slurm."""
 
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 from cosmos.config.job_request import JobRequest
 from cosmos.launch.outcome import CallFiles, RankFailure
-from cosmos.launch.sbatch import privacy_check, requeue_script, sbatch_script
+from cosmos.launch.sbatch import UNSEEN_FOLDER, node_check, privacy_check, requeue_script, sbatch_script
 
 
 def script(folder: Path, **request: object) -> list[str]:
@@ -32,6 +33,24 @@ def test_a_job_ends_where_its_folder_is_no_longer_its_own(tmp_path: Path) -> Non
     folder.rmdir()
     folder.symlink_to(other)
     assert check()[0] == 2
+
+
+def test_a_job_of_several_nodes_ends_where_one_cannot_write_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a'b c"
+    folder.mkdir()
+    on_this_node = 'srun() { while [ "$1" != sh ]; do shift; done; "$@"; }; timeout() { shift; "$@"; }'
+
+    def check(nodes: int, srun: str = on_this_node) -> tuple[int, str]:
+        env = {"SLURM_JOB_NUM_NODES": str(nodes), "SLURMD_NODENAME": "node7", "PATH": os.environ["PATH"]}
+        lines = "\n".join([srun, node_check(folder)])
+        done = subprocess.run(["bash", "-c", lines], env=env, capture_output=True, text=True)
+        return done.returncode, done.stdout
+
+    assert check(2) == (0, "")
+    folder.rmdir()
+    assert check(1) == (0, "")
+    assert check(2) == (74, f"node7: {folder}: {UNSEEN_FOLDER}\n")
+    assert check(2, "timeout() { return 1; }") == (0, "")  # a node does not answer: the ranks' step says so
 
 
 def test_a_job_that_left_no_value_is_requeued_unless_its_folder_was_deleted(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from cosmos.errors import (
     TransientError,
 )
 from cosmos.launch.outcome import Attempt, CallFiles, RankFailure
+from cosmos.launch.sbatch import UNSEEN_FOLDER
 from cosmos.launch.slurm import FINAL_STATES, JobState
 from cosmos.launch.task import RankPlace, rank_failure
 from cosmos.launch.watch import LogTail, describe_job_state, failure_cause, failure_class
@@ -103,6 +104,24 @@ def test_the_causes_of_earlier_starts_are_no_cause(tmp_path: Path) -> None:
     state = JobState("FAILED", exit_status="137 (signal 9)")
     assert failure_cause(state, None, log).words.startswith("had a process killed")
     assert failure_cause(state, None, log, start).words.startswith("had its step cancelled")
+
+
+def test_a_node_that_does_not_see_the_folder_is_named_and_the_job_may_be_submitted_again(
+    tmp_path: Path,
+) -> None:
+    log, state = tmp_path / "log", JobState("FAILED", exit_status="74")
+    log.write_text(f"node7: /runs/a b: {UNSEEN_FOLDER}\n")
+    cause = failure_cause(state, None, log)
+    assert cause.words.startswith("cannot write its folder on node7, where")
+    assert "--exclude=node7" in cause.words
+    assert cause.error is TransientError
+
+
+def test_a_log_that_slurm_cannot_open_is_the_cause_and_the_job_may_be_submitted_again(tmp_path: Path) -> None:
+    state = JobState("FAILED", nodes="node[0-1]", exit_status="signal 53")
+    cause = failure_cause(state, None, tmp_path / "log")
+    assert cause.words.startswith("could not open its log on the first of its nodes")
+    assert cause.error is TransientError
 
 
 def test_states_in_words() -> None:

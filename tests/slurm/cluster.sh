@@ -2,6 +2,7 @@
 # A real Slurm of two nodes on one Debian machine: accounting, preemption and four pretend GPUs a node.
 #
 #   cluster.sh up | down | status | kill-node NODE | start-node NODE | kill-controller | start-controller
+#              | hide FOLDER NODE | show FOLDER NODE
 #
 # Everything lives below ${LOCAL_SLURM_HOME:-/var/tmp/cosmos-slurm}; outside it `up` only adds a link,
 # /etc/slurm/slurm.conf, and a line of /etc/hosts. `down` takes all three away.
@@ -17,6 +18,7 @@ readonly HOST=${HOSTNAME%%.*}
 readonly HOSTS_MARK="# cosmos-slurm"
 # In the environment of every daemon: tells ours from anybody else's, whatever a stale pid file says.
 readonly BRAND=LOCAL_SLURM_BRAND=$STATE
+readonly DISKS=$STATE/disks
 
 fail() {
     echo "cluster.sh: $*" >&2
@@ -59,6 +61,12 @@ is_ours() { [[ -L $LINK && $(readlink "$LINK") == "$CONF" ]]; }
 refuse_other_cluster() {
     is_ours || [[ ! -e $LINK && ! -L $LINK ]] ||
         fail "$LINK belongs to another cluster: use that one, or move the file away if it is a leftover."
+}
+
+# Below $DISKS, nodes see the disks that this machine mounts, and may have others of their own (nsenter).
+share_disks() {
+    mkdir -p "$DISKS"
+    mountpoint --quiet "$DISKS" || { mount --bind "$DISKS" "$DISKS" && mount --make-shared "$DISKS"; }
 }
 
 write_config() {
@@ -148,6 +156,8 @@ launch() {
     env "$BRAND" SLURM_CONF="$CONF" MYSQL_UNIX_PORT="$STATE/mysql/socket" "$@" </dev/null
 }
 
+own_mounts() { ! mountpoint --quiet "$DISKS" || echo unshare --mount --propagation slave; }
+
 pid_of() { cat "$STATE/run/$1.pid" 2>/dev/null; }
 
 alive() {
@@ -158,7 +168,7 @@ alive() {
 start() {
     alive "$1" && return
     case $1 in
-        node*) launch slurmd -N "$1" || give_up "$1 to start" ;;
+        node*) launch $(own_mounts) slurmd -N "$1" || give_up "$1 to start" ;;
         slurm*) launch "$1" || give_up "$1 to start" ;;
         *) "start_$1" ;;
     esac
@@ -223,6 +233,7 @@ up() {
         echo "Slurm is running already."
     else
         write_config
+        ! unshare --mount true 2>/dev/null || share_disks
         edit_hosts "127.0.0.1 ${NODES[*]} $HOST $HOSTS_MARK"
         for name in munged mariadbd slurmdbd; do start "$name"; done
         register_cluster >>"$STATE/log/slurmdbd.log"
@@ -252,7 +263,8 @@ down() {
     end_processes < <(grep -lzxsF "$BRAND" /proc/[0-9]*/environ) # daemons that have lost their pid file
     ! is_ours || rm "$LINK"
     ! grep -qF "$HOSTS_MARK" /etc/hosts || edit_hosts ""
-    [[ ! -f $CONF ]] || rm -rf "$STATE" # only a folder that we made holds our slurm.conf
+    ! mountpoint --quiet "$DISKS" || umount --recursive --lazy "$DISKS"
+    [[ ! -f $CONF ]] || rm -rf --one-file-system "$STATE" # only a folder that we made holds our slurm.conf
     echo "Slurm is down."
 }
 
@@ -278,6 +290,15 @@ start_node() {
     await 30 "$1 to be usable" usable "$1"
 }
 
+hide() { # hide FOLDER NODE: the node has an empty, small disk in its place
+    mountpoint --quiet "$DISKS" || fail "this machine lets nobody mount disks, so nodes have none of their own."
+    on_node "$2" mount -t tmpfs -o size=64k tmpfs "$1"
+}
+
+show() { on_node "$2" umount "$1"; } # show FOLDER NODE
+
+on_node() { nsenter --mount --target "$(pid_of "$1")" "${@:2}"; }
+
 kill_controller() {
     alive slurmctld || fail "slurmctld does not run: start it with 'start-controller'."
     kill -KILL "$(pid_of slurmctld)"
@@ -292,9 +313,10 @@ start_controller() {
 case ${1:-} in
     up | down | status) "$1" ;;
     kill-controller | start-controller) "${1/-/_}" ;;
+    hide | show) "$@" ;;
     kill-node | start-node)
         [[ " ${NODES[*]} " == *" ${2:-} "* ]] || fail "no node '${2:-}': name one of ${NODES[*]}."
         "${1/-/_}" "$2"
         ;;
-    *) fail "usage: cluster.sh up | down | status | {kill,start}-node NODE | {kill,start}-controller" ;;
+    *) fail "usage: cluster.sh up | down | status | {kill,start}-node NODE | {kill,start}-controller | {hide,show} FOLDER NODE" ;;
 esac

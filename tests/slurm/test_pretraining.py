@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from cosmos.launch.submission import Submission, read_submission
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
+from tests.test_repro import small_disk
 
 pytestmark = pytest.mark.slurm
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
+DISKS = Path(os.environ.get("LOCAL_SLURM_HOME", "/var/tmp/cosmos-slurm")) / "disks"
+"""Folder of disks that all nodes see, and that this machine mounts."""
 COSMOS = [sys.executable, "-m", "cosmos"]
 STEPS = {"short": 15, "long": 240}
 """Steps of each experiment; the long one has enough to be disturbed again and again."""
@@ -86,8 +91,8 @@ class OnSlurm:
 
     def __init__(self, place: Path, run: str, experiment: str = "long", **machine: str) -> None:
         self.place, self.run, self.experiment = place, run, experiment
-        self.settings = {**ON_SLURM, **machine}
-        self.path = place / "runs" / run
+        self.settings = {**roots(place), **ON_SLURM, **machine}
+        self.path = Path(self.settings["RUNS_ROOT"]) / run
         self.output = place / f"{run}.txt"
         self.process = self.start()
 
@@ -143,7 +148,13 @@ class OnSlurm:
             pytest.fail(f"still there after {seconds:.0f} s: {self.said}")
         return self.said
 
-    def end(self) -> None:
+    def restart(self) -> None:
+        """Kill the command, and start it again."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = self.start()
+
+    def close(self) -> None:
         """Cancel what a test that failed has left, so that the next one has the cluster to itself."""
         if self.process.poll() is None:
             slurm("scancel", self.submission.job_id)
@@ -197,11 +208,9 @@ def attached(place: Path) -> Iterator[OnSlurm]:
     """A run with a short time limit, whose command was killed and run again."""
     run = OnSlurm(place, "attached", SLURM__MINUTES="2", SLURM__WARNING_SECONDS="60")
     run.wait_for(lambda: (run.path / "job.json").exists())
-    os.killpg(run.process.pid, signal.SIGKILL)
-    run.process.wait()
-    run.process = run.start()
+    run.restart()
     yield run
-    run.end()
+    run.close()
 
 
 def test_a_command_killed_and_run_again_attaches_to_its_one_job_which_is_listed(attached: OnSlurm) -> None:
@@ -233,7 +242,7 @@ def disturbed(place: Path) -> Iterator[OnSlurm]:
     """A run of the long experiment that each of the next tests disturbs, until the last one sees its end."""
     run = OnSlurm(place, "disturbed")
     yield run
-    run.end()
+    run.close()
 
 
 def test_requeued_by_an_administrator(disturbed: OnSlurm) -> None:
@@ -286,3 +295,40 @@ def test_after_all_that_the_losses_are_those_of_an_undisturbed_run(
     said = disturbed.finish()
     assert disturbed.process.returncode == 0, said
     assert losses(disturbed.place, "disturbed") == pytest.approx(undisturbed, rel=1e-4)
+
+
+@contextmanager
+def hidden(folder: Path, node: str) -> Iterator[None]:
+    """An empty disk in the place of a folder, on one node."""
+    slurm("bash", str(CLUSTER), "hide", str(folder), node)
+    try:
+        yield
+    finally:
+        slurm("bash", str(CLUSTER), "show", str(folder), node)
+
+
+def test_disks_that_a_node_does_not_see_or_that_are_full_are_named_and_nothing_is_lost(
+    place: Path, undisturbed: list[float]
+) -> None:
+    if subprocess.run(["mountpoint", "--quiet", str(DISKS)]).returncode:
+        pytest.skip("this machine lets nobody mount disks")
+    runs, manifest = DISKS / "runs", place / "data" / "demo" / "train" / "manifest.json"
+    with small_disk(runs, "size=1g"), closing(OnSlurm(place, "crowded", RUNS_ROOT=str(runs))) as run:
+        saved = run.path / "checkpoints" / "step-00000050.pt"
+        run.wait_for(saved.exists)
+        used = shutil.disk_usage(runs).used
+        slurm("mount", "-o", f"remount,size={used + 65536}", str(runs))
+        run.wait_for(lambda: "No space left on device" in run.said)
+        assert f"{run.path}/" in run.said
+        assert saved.exists()
+        slurm("mount", "-o", "remount,size=1g", str(runs))
+        with hidden(runs, "node1"):
+            run.restart()
+            run.wait_for(lambda: "cannot write its folder on node1" in run.said)
+        with hidden(place / "data", "node1"):
+            run.restart()
+            run.wait_for(lambda: f"rank 1 on {socket.gethostname()} alone: {manifest}: no such" in run.said)
+        run.restart()
+        said = run.finish()
+        assert run.process.returncode == 0, said
+        assert losses(DISKS, "crowded") == pytest.approx(undisturbed, rel=1e-4)
