@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from filelock import lock_descriptor
 
+from cosmos.config.disk_reading import exists
 from cosmos.errors import CosmosError, DamagedDataError
 from cosmos.run.files import naming_disk_errors
 
@@ -50,7 +51,7 @@ class Daemon:
 
         Raises CosmosError where another command starts it at the same time.
         """
-        if not self.file.exists():
+        if not exists(self.file):
             return None
         with self.file.open(encoding="utf-8") as file:
             if lock_descriptor(file.fileno(), blocking=False):

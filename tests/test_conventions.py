@@ -176,6 +176,32 @@ def test_what_is_printed_passes_the_places_that_show_control_characters() -> Non
     assert not [place for place, call in calls("TextColumn") if not is_literal(call)]
 
 
+# errors of disks
+
+PATH_QUESTIONS = {"exists", "is_file", "is_dir"}
+OS_PATH_QUESTIONS = {"exists", "lexists", "isfile", "isdir"}
+"""Functions of `Path`, since Python 3.14, and of `os.path` that take an error of the disk for absence."""
+
+
+def takes_errors_for_absence(node: ast.AST) -> bool:
+    """Return True for a call of one of these functions, and for its name, as an argument of `filter`."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr=name), args=[], keywords=[]):
+            return name in PATH_QUESTIONS
+        case ast.Attribute(value=ast.Name(id="Path"), attr=name):
+            return name in PATH_QUESTIONS
+        case ast.Attribute(value=ast.Attribute(value=ast.Name(id="os"), attr="path"), attr=name):
+            return name in OS_PATH_QUESTIONS
+    return False
+
+
+def test_a_disk_that_fails_is_not_taken_for_absence() -> None:
+    asked = [
+        f"{place} {ast.unparse(node)}" for place, node in nodes(ast.AST) if takes_errors_for_absence(node)
+    ]
+    assert not asked, "\n".join(["take the functions of cosmos/config/disk_reading.py:", *asked])
+
+
 # sizes
 
 

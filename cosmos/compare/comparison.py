@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import folders_with
+from cosmos.config.disk_reading import folders_with, is_file
 from cosmos.config.figures import (
     DEVICE_SECONDS,
     LOSS,
@@ -341,7 +341,7 @@ def contenders_of_sweep(folder: SweepDir, machine: Machine) -> list[Contender]:
 
     InputError where no trial has begun.
     """
-    sweep, trials = folder.sweep(), [trial for trial in folder.trials if folder.run(trial).params.is_file()]
+    sweep, trials = folder.sweep(), [trial for trial in folder.trials if is_file(folder.run(trial).params)]
     if not trials:
         raise InputError(f"{folder.path}: no trial has begun; `{cosmos_command('sweep', sweep.name)}` does")
     candidates = rank_candidates(sweep, trials, measured_statistics(folder))

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import exists, find_paths, is_file
 from cosmos.config.identity import with_first_defaults
 from cosmos.config.job_request import JobRequest
 from cosmos.config.near_names import near_names
@@ -258,7 +258,7 @@ def find_experiment_file(experiment: str, asker: str = "") -> Path:
     Raises InputError for a name that there is not: it begins with `asker`, and lists names near that one.
     """
     path = experiment_file(experiment)
-    if not os.path.exists(path):  # noqa: PTH110  # False for a name that is too long, too
+    if not exists(path):  # False for a name that is too long, too
         raise InputError(f"{asker}{path}: no such file; {near_names(experiment, experiment_names())}")
     return path
 
@@ -274,7 +274,7 @@ def experiment_names(folder: Path = EXPERIMENTS) -> list[str]:
 def parent_file(path: Path, name: str) -> Path:
     """Return the file that the one at `path` extends by this name. Raises InputError if there is none."""
     parent = _yaml_file(Path(os.path.normpath(path.parent / name)))
-    if not os.path.isfile(parent):  # noqa: PTH113  # False for a name that is too long, too
+    if not is_file(parent):  # False for a name that is too long, too
         near = near_names(parent.stem, experiment_names(parent.parent))
         start = f"names in `extends` start from {path.parent}"
         raise InputError(f"{path}: extends {name}, but there is no {parent}; {start}; {near}")

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from cosmos.config.disk_reading import lexists
 from cosmos.config.gpus import Gpu, GpuName
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine_variables import (
@@ -195,7 +196,7 @@ def machine_layers() -> list[Layer]:
     Raises InputError for a file or variable that cannot be read.
     """
     return [
-        read_settings(MACHINE_YAML) if os.path.lexists(MACHINE_YAML) else Layer(str(MACHINE_YAML), {}),
+        read_settings(MACHINE_YAML) if lexists(MACHINE_YAML) else Layer(str(MACHINE_YAML), {}),
         settings_of_variables(env_file_variables(ENV_FILE), Machine, str(ENV_FILE)),
         settings_of_variables(environment_variables(os.environ), Machine, "the environment"),
     ]

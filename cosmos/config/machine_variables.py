@@ -19,6 +19,7 @@ from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 from pydantic import BaseModel, SecretStr
 
+from cosmos.config.disk_reading import exists, is_dir
 from cosmos.config.near_names import close_names
 from cosmos.config.params import Params
 from cosmos.config.section import is_model, plain_types, setting_paths
@@ -62,7 +63,7 @@ def env_file_variables(path: Path) -> list[Variable]:
     ${NAME} stands for the value of an earlier variable, or of one of the environment. Raises InputError for a
     line that is no NAME=value, for a variable that is set twice, and for values that grow beyond MAX_BYTES.
     """
-    if path.is_dir() or not path.exists():  # some name a virtual environment so
+    if is_dir(path) or not exists(path):  # some name a virtual environment so
         return []
     lines, values, size = dict[str, int](), dict[str, str](), 0
     defined = ChainMap(values, os.environ)

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cosmos.config.disk_reading import exists, is_dir
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import EXPERIMENTS, experiment_names, merge_sections, override_experiment
 from cosmos.config.figures import DEVICE_SECONDS, SUITE_METRICS, TRAINING_METRICS, metric_of
@@ -52,7 +53,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
 def find_sweep_file(name: str) -> Path:
     """Return the file of a sweep: a path, or a name in experiments/sweeps/. InputError lists those names."""
     for path in (expand_home(Path(name)), SWEEPS_FOLDER / name, SWEEPS_FOLDER / f"{name}.yaml"):
-        if path.exists() and not path.is_dir():
+        if exists(path) and not is_dir(path):
             return path
     near = near_names(name, experiment_names(SWEEPS_FOLDER))
     raise InputError(f"{name}: no such file, and no such sweep in {SWEEPS_FOLDER}; {near}")

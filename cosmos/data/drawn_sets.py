@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, is_dir, is_file
 from cosmos.data.folders import walk_files
 from cosmos.errors import DamagedDataError
 from cosmos.run.files import naming_disk_errors
@@ -52,8 +52,8 @@ def find_missing_file(folder: Path, name: str) -> Path | None:
 
 def files_of_sets(folder: Path, name: str = "*") -> list[Path]:
     """Return the files of a set, or of all, in a folder, without hidden ones, which systems leave there."""
-    sets = filter(Path.is_dir, find_paths(folder, name))
-    return sorted(path for each in sets for path in walk_files(each) if path.is_file())
+    sets = filter(is_dir, find_paths(folder, name))
+    return sorted(path for each in sets for path in walk_files(each) if is_file(path))
 
 
 def hashes_of_sets(folder: Path, name: str = "*") -> dict[str, str]:

@@ -27,7 +27,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from cosmos.config.disk_reading import find_paths, list_names
+from cosmos.config.disk_reading import exists, find_paths, list_names
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
@@ -89,7 +89,7 @@ def prepare_dataset(
     folder = machine.data_root / params.name
     writer = folder / WRITER_FILE
     finished = _find_finished(folder, params, machine)
-    if finished and not writer.exists():
+    if finished and not exists(writer):
         return finished
     with sole_writer(writer, f"{folder}: is being prepared"):
         return _find_finished(folder, params, machine) or _prepare(folder, params, machine, processes)
@@ -162,7 +162,7 @@ def _recorded_params(folder: Path, params: DataParams, remedy: str) -> dict[str,
         if manifests := _manifests(folder, params):
             write_json(path, _deciding(manifests["train"].source))
             return _deciding(manifests["train"].source)
-        if path.exists():
+        if exists(path):
             raise
         return None
 

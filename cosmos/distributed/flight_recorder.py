@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+from cosmos.config.disk_reading import is_dir
+
 BUFFER_SIZES = ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE")
 DUMP_FILES = ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")
 """Variables of torch: collectives that are kept, and the beginning of a dump's path, which the rank ends; the
@@ -32,7 +34,7 @@ def record_flights(folder: Path) -> None:
 
 def dump_flights(folder: Path, rank: int) -> None:
     """Write this rank's dump, where NCCL is in use and the folder is there; an error is none of a hang's."""
-    if torch.cuda.is_initialized() and folder.is_dir():  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized() and is_dir(folder):  # type: ignore[no-untyped-call]
         with suppress(Exception):
             (folder / f"{DUMP_PREFIX}{rank}").write_bytes(
                 torch._C._distributed_c10d._dump_nccl_trace()  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.number_text import format_duration
 from cosmos.distributed.rank_beats import Position
 from cosmos.distributed.roll_call import RankProcess, name_ranks
@@ -122,7 +123,7 @@ def write_hang_report(folder: Path, step: int, text: str) -> str:
 
     def write() -> None:
         with suppress(OSError):
-            if folder.is_dir():
+            if is_dir(folder):
                 file.write_text(text, encoding="utf-8", errors="backslashreplace")
                 written.set()
 

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -129,6 +130,6 @@ class DatasetCard:
 def demo_folder(suite: str, params: Params, machine: Machine) -> Path:
     """Return the folder of a suite's set of the demo world. Raises InputError where it is damaged."""
     folder = machine.data_root / params.data.name / "evaluation" / suite
-    if folder.exists() and (changed := find_changed_file(folder.parent, suite)):
+    if exists(folder) and (changed := find_changed_file(folder.parent, suite)):
         raise InputError(f"{changed}: not as {COMPLETE_FILE} has it, or missing; {DEMO_REMEDY}")
     return folder

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from cosmos.config.disk_reading import is_dir, is_file
 from cosmos.data.sources.caption_files import locate_below
 from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
 from cosmos.evaluation.fingerprint import fingerprint_strings
@@ -66,7 +67,7 @@ def locate_images(
     Raises InputError for a missing folder, names that lead outside, and files that are missing: how many, and
     which.
     """
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; {remedy}")
     try:
         paths = [place(folder, name) for name in names]
@@ -78,13 +79,13 @@ def locate_images(
 
 def check_file_exists(path: Path, remedy: str) -> None:
     """Raise InputError when there is no such file."""
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such file; {remedy}")
 
 
 def check_all_exist(listed_in: Path, kind: str, paths: Sequence[Path], remedy: str) -> None:
     """Raise InputError when files of a kind, such as images, are missing: how many, and which."""
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not is_file(path)]
     if missing:
         named = ", ".join(map(str, missing[:MAX_NAMED_FILES])) + (", ..." * (len(missing) > MAX_NAMED_FILES))
         raise InputError(

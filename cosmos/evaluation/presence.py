@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from cosmos.config.disk_reading import find_paths, list_names
+from cosmos.config.disk_reading import find_paths, is_dir, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.folders import walk_files
@@ -46,7 +46,7 @@ class ImageNames:
         number = sum(1 for _ in islice(images, limit))
         if not number:
             folder, problem = self.folders[0], f"no images (*{', *'.join(sorted(suffixes))}) in it"
-            raise InputError(f"{folder}: {problem if folder.is_dir() else 'no such folder'}; {remedy}")
+            raise InputError(f"{folder}: {problem if is_dir(folder) else 'no such folder'}; {remedy}")
         return number
 
     def _files_in(self, folder: Path) -> Iterable[Path]:
@@ -85,7 +85,7 @@ def find_demo(suite: str, params: Params, machine: Machine) -> DatasetPresence:
     from cosmos.data.drawn_sets import find_missing_file
 
     folder = machine.data_root / params.data.name / "evaluation" / suite
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; {DEMO_REMEDY}")
     if missing := find_missing_file(folder.parent, suite):
         raise InputError(f"{missing}: missing; {DEMO_REMEDY}")
@@ -129,7 +129,7 @@ def check_split(folder: Path) -> None:
     A folder of the split that lost its manifest is none of these: whoever reads the manifest names it.
     """
     others = [path.parent.name for path in find_paths(folder.parent, f"*/{MANIFEST_FILE}")]
-    if others and not folder.is_dir():
+    if others and not is_dir(folder):
         raise InputError(
             f"{folder.parent} has no split {folder.name!r}, only {', '.join(others)}; data.num_heldout sets"
             " samples aside"

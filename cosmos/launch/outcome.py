@@ -19,7 +19,7 @@ from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import Field
 
-from cosmos.config.disk_reading import find_paths, open_regular
+from cosmos.config.disk_reading import exists, find_paths, is_dir, open_regular
 from cosmos.errors import CosmosError, DamagedDataError, StoppedError
 from cosmos.run.files import write_json, write_text
 from cosmos.run.records import parse_record, read_record
@@ -125,14 +125,14 @@ class CallFiles:
         """Return True when the call returned; False, too, where its folder was deleted."""
         # the folder is listed, since NFS remembers that a file was not there
         values = {self._value, self._pickled_value}
-        return self.folder.is_dir() and not values.isdisjoint(self.folder.iterdir())
+        return is_dir(self.folder) and not values.isdisjoint(self.folder.iterdir())
 
     def value(self) -> Any:
         """Return what the call returned, which is data: nothing in the file is executed.
 
         Raises DamagedDataError for a file that holds none.
         """
-        if self._value.exists():
+        if exists(self._value):
             return read_record(self._value, Any, "value of a job", VALUE_REMEDY)
         return read_plain_pickle(self._pickled_value)
 
@@ -279,7 +279,7 @@ class CallOutcome:
 
 def last_log_lines(path: Path, count: int, start: int = 0) -> list[str]:
     """Return the last lines of a log, of those from byte `start` on; [] where there is none."""
-    if not path.exists():
+    if not exists(path):
         return []
     with open_regular(path) as file:
         file.seek(max(start, path.stat().st_size - 64_000))

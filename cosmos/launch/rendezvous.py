@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cosmos.config.disk_reading import exists
 from cosmos.distributed.environment import STORE_LISTENER
 from cosmos.errors import HangError, TransientError
 from cosmos.run.files import write_json
@@ -69,7 +70,7 @@ def address_towards(host: str) -> str:
 def await_rendezvous(path: Path) -> Rendezvous:
     """Return what rank 0 wrote, once it is there; raises as `meet_ranks`."""
     waited_until = time.monotonic() + RENDEZVOUS_PATIENCE
-    while not path.exists():
+    while not exists(path):
         if time.monotonic() > waited_until:
             raise HangError(
                 f"{path}: rank 0 did not write it in {RENDEZVOUS_PATIENCE:.0f} s: it did not start"

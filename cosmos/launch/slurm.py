@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cosmos.config.disk_reading import exists
 from cosmos.errors import CosmosError, InputError, OutOfMemoryError, PreemptedError, TransientError
 
 
@@ -97,7 +98,7 @@ def answers() -> bool:
 
 def is_configured() -> bool:
     """Return True when this machine belongs to a cluster, be its controller there or not."""
-    return is_installed() and Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")).exists()
+    return is_installed() and exists(Path(os.environ.get("SLURM_CONF", "/etc/slurm/slurm.conf")))
 
 
 def job_states(job_id: str, num_calls: int) -> list[JobState]:

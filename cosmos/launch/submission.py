@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import exists, find_paths, is_file
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, JobCluster
 from cosmos.errors import InputError, PreemptedError
@@ -96,7 +96,7 @@ class SubmissionRecord:
         if self.place in ("", str(record.absolute())):
             return False
         try:
-            return written.is_file() and not written.samefile(record)
+            return is_file(written) and not written.samefile(record)
         except OSError:  # in a folder of somebody else, or on a disk that is gone
             return True
 
@@ -172,7 +172,7 @@ def submit_job(spec: JobSpec) -> Submission:
     then as it was before, unless the job may be in the queue all the same.
     """
     submission = new_submission(spec)
-    before = spec.record.read_text(encoding="utf-8") if spec.record.exists() else ""
+    before = spec.record.read_text(encoding="utf-8") if exists(spec.record) else ""
     write_submission(spec.record, submission)
     pickled, environment = dump_calls(spec.calls)
     tasks = [
@@ -288,7 +288,7 @@ def name_pickled_calls(submission: Submission) -> None:
         f"{job_id}_{i}_submitted.pkl" if is_array else f"{job_id}_submitted.pkl"
         for i in range(submission.num_calls)
     ]
-    missing = [name for name in names if not (submission.folder / name).exists()]
+    missing = [name for name in names if not exists(submission.folder / name)]
     unnamed = sorted(
         (path for path in find_paths(submission.folder, "*.pkl") if len(path.stem) == 32),
         key=lambda path: path.stat().st_mtime_ns,

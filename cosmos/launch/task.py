@@ -16,6 +16,7 @@ from types import FrameType
 
 import submitit
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.printable_text import PrintableFormatter, escape_unencodable, print_text
 from cosmos.distributed.hang_end import at_hang
 from cosmos.distributed.stop_signals import STOP_SIGNALS
@@ -206,7 +207,7 @@ def find_place(files: CallFiles) -> RankPlace:
 
 def new_attempt(place: RankPlace) -> Attempt:
     """Return the start that happens now."""
-    log_start = place.log.stat().st_size if place.log.exists() else 0
+    log_start = place.log.stat().st_size if exists(place.log) else 0
     return Attempt(place.job_id, place.requeues, socket.gethostname(), place.log, time.time(), log_start)
 
 
@@ -215,7 +216,7 @@ def requeues_so_far(cluster: str, files: CallFiles) -> int:
     if cluster == "slurm":
         return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     remedy = "delete it, and the same command submits the job again"
-    return read_record(files.requeues, int, "count of requeues", remedy) if files.requeues.exists() else 0
+    return read_record(files.requeues, int, "count of requeues", remedy) if exists(files.requeues) else 0
 
 
 def export_ranks(place: RankPlace, files: CallFiles) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, open_regular
 from cosmos.errors import CosmosError, OutOfMemoryError, StoppedError, TransientError, class_of_kind
 from cosmos.launch.outcome import CallFailure, CallFiles, CallOutcome, RankFailure, last_log_lines
 from cosmos.launch.sbatch import UNSEEN_FOLDER
@@ -154,7 +154,7 @@ class LogTail:
     def news(self) -> str:
         """Return the whole lines that were added to the log since the last call of this function."""
         attempts = self.call.attempts()
-        if not attempts or not attempts[-1].log.exists():
+        if not attempts or not exists(attempts[-1].log):
             return ""
         if attempts[-1].log != self.path:
             self.path, self.offset = attempts[-1].log, 0

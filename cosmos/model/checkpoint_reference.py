@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from cosmos.config.disk_reading import find_paths, folders_with, list_names
+from cosmos.config.disk_reading import exists, find_paths, folders_with, is_dir, is_file, list_names
 from cosmos.config.near_names import near_names
 from cosmos.config.section import expand_home
 from cosmos.errors import CosmosError, InputError, TransientError, convert_os_error
@@ -80,20 +80,20 @@ class FileReference(CheckpointReference):
     @property
     def exists(self) -> bool:
         """True for a file, and for the folder of an exported model."""
-        return self.path.is_file() or is_exported(self.path)
+        return is_file(self.path) or is_exported(self.path)
 
     def fetch(self, cache: Path) -> Path:
         """Return the file, of an exported model that of its plain CLIP. InputError where there is none."""
         if is_exported(self.path):
             return self.path / CLIP_FILE
-        if self.path.is_dir():
+        if is_dir(self.path):
             raise InputError(f"{self.path}: a folder, not a file; {folder_remedy(self.path)}")
-        if not self.path.exists():
+        if not exists(self.path):
             raise InputError(
                 f"{self.path}: no such checkpoint; give a file, dvc:REV:PATH, or published: and one of "
                 f"{', '.join(PUBLISHED_ARCHITECTURES)}"
             )
-        if not self.path.is_file():
+        if not is_file(self.path):
             raise InputError(f"{self.path}: a pipe or a device, which may never answer or end; give a file")
         return self.path
 
@@ -109,9 +109,9 @@ def folder_remedy(folder: Path) -> str:
     if saved:
         return f"the newest checkpoint of this run is {saved[0]}"
     places = shlex.join([str(folder), f"{folder}.pt"])
-    if (folder / ".metadata").exists():
+    if exists(folder / ".metadata"):
         return f"join its shards: python -m torch.distributed.checkpoint.format_utils dcp_to_torch {places}"
-    if (folder / "zero_to_fp32.py").exists() or find_paths(folder, "mp_rank_*_model_states.pt"):
+    if exists(folder / "zero_to_fp32.py") or find_paths(folder, "mp_rank_*_model_states.pt"):
         return f"join DeepSpeed's shards: python zero_to_fp32.py {places}"
     files = [name for name in list_names(folder) if Path(name).suffix in WEIGHT_SUFFIXES]
     return f"give a file of it, as {folder / files[0]}" if files else "there is no checkpoint in it"
@@ -196,7 +196,7 @@ class OpenClipReference(CheckpointReference):
     @property
     def is_file(self) -> bool:
         """True when the tag names a file, whose weights are the user's own."""
-        return expand_home(Path(self.tag)).is_file()
+        return is_file(expand_home(Path(self.tag)))
 
     def fetch(self, cache: Path) -> Path:
         """Return the file that the tag names. Raises InputError for weights that open_clip keeps."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cosmos.config.disk_reading import is_file
 from cosmos.errors import InputError
 from cosmos.run.files import require_own_folder, write_json
 from cosmos.run.records import read_record
@@ -83,7 +84,7 @@ class ExportRecord:
 
 def is_exported(folder: Path) -> bool:
     """Return True for the folder of an exported model."""
-    return (folder / EXPORT_FILE).is_file()
+    return is_file(folder / EXPORT_FILE)
 
 
 def require_export_folder(folder: Path) -> None:
@@ -92,6 +93,6 @@ def require_export_folder(folder: Path) -> None:
     A README or a tokenizer may be those of another model: without the record, they are somebody else's.
     """
     names = EXPORTED_FILES if is_exported(folder) else frozenset[str]()
-    if folder.is_file():
+    if is_file(folder):
         raise InputError(f"{folder}: a file; name the folder to write")
     require_own_folder(folder, names.__contains__)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, open_regular
 from cosmos.errors import CosmosError, DamagedDataError, InputError, convert_os_error, short_reason
 from cosmos.run.directory import RunDir
 
@@ -112,7 +112,7 @@ def repair_remedy(path: Path) -> str:
     """Return the remedy for a damaged file of weights; what a run saved is made again from an older save."""
     path = path.absolute()
     run = RunDir(path.parent.parent)
-    saved = run.saved_checkpoints if run.params.exists() else []
+    saved = run.saved_checkpoints if exists(run.params) else []
     if path not in saved:
         return "copy or download it again"
     if path != saved[0]:

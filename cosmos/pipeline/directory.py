@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, is_file
 from cosmos.run.directory import RunDir
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -22,7 +22,7 @@ class PipelineDir:
     @property
     def is_filled(self) -> bool:
         """True where stages have written into the folder, or it is the root's: no run or sweep looks so."""
-        return self.folder == PIPELINE.folder or self.experiment.is_file() or self.identity.is_file()
+        return self.folder == PIPELINE.folder or is_file(self.experiment) or is_file(self.identity)
 
     @property
     def parameters(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from filelock import lock_descriptor
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import exists, find_paths, is_dir, is_file
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.identity import short_hash
 from cosmos.config.job_request import JobRequest
@@ -180,15 +180,15 @@ def find_pretraining_run(root: Path, pipeline: PipelineDir) -> RunDir | None:
     None before the first, and where the file that names it is damaged: `dvc repro` writes it again.
     """
     file = run_pointer(root / pipeline.model.path)
-    name = file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+    name = file.read_text(encoding="utf-8", errors="replace").strip() if is_file(file) else ""
     run = RunDir(root / name)
-    return run if name and run.path.is_dir() else None
+    return run if name and is_dir(run.path) else None
 
 
 def pretraining_progress(root: Path, pipeline: PipelineDir) -> RunJob | None:
     """Return the job and progress of a pipeline's pretraining; None where there is none."""
     run = find_pretraining_run(root, pipeline)
-    return job_of_run(run, Machine()) if run and run.params.exists() else None
+    return job_of_run(run, Machine()) if run and exists(run.params) else None
 
 
 def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
@@ -198,7 +198,7 @@ def cancel_jobs(root: Path, pipeline: PipelineDir) -> str:
     folders = [folder.jobs for folder in (elsewhere, run) if folder]
     records = [record for folder in folders for record in find_paths(folder, "evaluate-*.json")]
     done = [cancel_evaluations(record) for record in records]
-    if run and run.job.exists():
+    if run and exists(run.job):
         ended = jobs.cancel_run(jobs.name_of_run(run, machine), machine, quiet=True)
         done.append(f"job {ended['job']}: {'cancelled' if ended['cancelled'] else 'had ended already'}")
     return "; ".join(done) or "the pipeline has no job"

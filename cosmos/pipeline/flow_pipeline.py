@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.experiment import PARAMS_YAML, dump_experiment, load_experiment
 from cosmos.config.params import Params
 from cosmos.config.settings_file import dump_settings, read_settings
@@ -116,7 +117,7 @@ def replace_folder_name(value: Any, folder: str) -> Any:
 def restore_params(root: Path) -> None:
     """Restore params.yaml after a crash of an older version's flow, which put its own parameters there."""
     before, base = root / PARAMS_BEFORE, root / PARAMS_YAML
-    if not before.exists():
+    if not exists(before):
         return
     if base.read_bytes() == (root / PARAMS_IN_FORCE).read_bytes():
         before.replace(base)

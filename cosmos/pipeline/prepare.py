@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import exists, find_paths, is_file
 from cosmos.config.identity import identifying_values
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -89,7 +89,7 @@ def preparation_state(params: Params) -> str:
 
 def is_prepared(output: Path, state: str, manifest: Path) -> bool:
     """Return True if `output` is of this state but not recorded by DVC, as when its cache had no room."""
-    return holds_state(output, state) and manifest.exists() and not recorded_versions(manifest)
+    return holds_state(output, state) and exists(manifest) and not recorded_versions(manifest)
 
 
 def link_prepared(output: Path, state: str, params: Params, machine: Machine) -> None:
@@ -102,7 +102,7 @@ def link_prepared(output: Path, state: str, params: Params, machine: Machine) ->
     work = machine.data_root
     folders = (pipeline.data for pipeline in list_pipelines())
     source = next((data for data in folders if holds_state(data, state)), None)
-    if source is None or work.exists() or holds_state(output, state):
+    if source is None or exists(work) or holds_state(output, state):
         return
     if find_source_difference(params.data, machine.model_copy(update={"data_root": source})):
         return
@@ -127,7 +127,7 @@ def link_files(source: Path, folder: Path) -> None:
 def holds_state(data: Path, state: str) -> bool:
     """Return True when the datasets in a folder are those that were prepared from a state."""
     file = state_file(data)
-    return file.is_file() and file.read_bytes() == state_of(data, state).encode()
+    return is_file(file) and file.read_bytes() == state_of(data, state).encode()
 
 
 def state_of(data: Path, state: str) -> str:

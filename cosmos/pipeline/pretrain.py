@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.experiment import Experiment
 from cosmos.config.identity import params_fingerprint
 from cosmos.config.machine import Machine
@@ -31,7 +32,7 @@ def pipeline_run_name(experiment: Experiment, machine: Machine) -> str:
     made before, even a finished one, must not be resumed. Raises InputError if the data is not prepared.
     """
     manifest = machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE
-    if not manifest.exists():
+    if not exists(manifest):
         raise InputError(f"{manifest}: no such file; `dvc repro prepare` makes it")
     parts = (
         params_fingerprint(experiment.params),

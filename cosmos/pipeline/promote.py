@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from cosmos.config.disk_reading import exists, is_file
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import TRAINING_DATA
 from cosmos.config.identity import describe_changes, short_hash
@@ -109,7 +110,7 @@ def write_artefact(
     artefact: Artefact, run: RunDir, checkpoint: Path, card: ModelCard, publication: Publication
 ) -> None:
     """Write an artefact, and have DVC keep it; where that fails, a new one is removed."""
-    is_new = not artefact.folder.exists()
+    is_new = not exists(artefact.folder)
     with replacing_folder(artefact.folder) as folder:
         fill_artefact(folder, run, checkpoint, card)
         (folder / OPEN_CLIP_FOLDER).mkdir()
@@ -128,7 +129,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
 
     Raises InputError if the run is not finished or has none, DamagedDataError for one with other bytes.
     """
-    if not run.params.is_file():
+    if not is_file(run.params):
         near = near_names(name, run_names(run.path.parent), "`cosmos runs list` lists those that there are")
         raise InputError(f"{run.path}: no run; {near}")
     line, epochs = last_line_with("loss", run.metrics), load_saved_params(run).pretrain.epochs
@@ -140,7 +141,7 @@ def last_checkpoint(run: RunDir, name: str) -> Path:
             f"`{cosmos_command('pretrain', '--run', name)}` with its parameters goes on"
         )
     checkpoint = run.checkpoint(line["step"])
-    if not checkpoint.is_file():
+    if not is_file(checkpoint):
         raise InputError(f"{checkpoint}: no such file, which the run ended with; train it again to have it")
     verify_checkpoint(checkpoint)
     return checkpoint
@@ -171,8 +172,8 @@ def artefact_name(name: str) -> str:
 def refuse_another(artefact: Artefact, card: ModelCard) -> None:
     """Raise InputError if another model or folder has the name, or if its model is not here to compare."""
     another = f"take another name with --name, or first `dvc remove {artefact.listed}.dvc --outs`"
-    if not artefact.folder.exists():
-        if artefact.record.exists():
+    if not exists(artefact.folder):
+        if exists(artefact.record):
             raise InputError(
                 f"{artefact.record}: its model is not here, so that it may be another; "
                 f"`dvc pull {artefact.listed}` brings it, or {another}"
@@ -189,7 +190,7 @@ def fill_artefact(folder: Path, run: RunDir, checkpoint: Path, card: ModelCard) 
     """Copy a run's checkpoint, records and results into an empty folder, always the same bytes."""
     link_or_copy(checkpoint, folder / MODEL_FILE)
     for file in (run.params, run.provenance, run.metrics, run.labels, run.trial):
-        if file.is_file():
+        if is_file(file):
             shutil.copyfile(file, folder / file.name)
     measured = checkpoint_results([run], card.sha256)
     kept = RunDir(folder)
@@ -243,7 +244,7 @@ def model_readme(run: RunDir, measured: Mapping[str, Mapping[str, ResultEntry]],
 def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
     """Return the run, checkpoint, code and data that a model comes from, a line each."""
     lines = [f"run: {card.run}", f"checkpoint: {card.checkpoint}", f"sha256: {card.sha256}"]
-    if not run.provenance.is_file():
+    if not is_file(run.provenance):
         return lines
     recorded = read_provenance(run.provenance, "delete it, and promote again")
     data = [f"data, {name}: sha256 {sha256}" for name, sha256 in recorded.data.items()]

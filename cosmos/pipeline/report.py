@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.experiment import ExperimentHead, read_overlay
 from cosmos.config.figures import TRAINING_DATA
@@ -140,7 +141,7 @@ def sample_sections(pipeline: PipelineDir, outputs: PipelineOutputs, title: str)
 
     There are none without the checkpoint, which DVC may not have pulled; torch is imported for them.
     """
-    if not pipeline.checkpoint.is_file():
+    if not is_file(pipeline.checkpoint):
         return []
     from cosmos.report.gallery_sections import gallery_sections
     from cosmos.stages.galleries import GallerySource, measure_source
@@ -176,7 +177,7 @@ def preview_sections(pipeline: PipelineDir, dataset: str) -> list[ReportSection]
 @contextmanager
 def reading_output_of(stage: str, path: Path) -> Iterator[None]:
     """Raise InputError that names the stage if `path`, read in the block, is missing or broken."""
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{path}: no such file; `dvc repro {stage}` makes it")
     try:
         yield

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.gpus import gpu_of_name
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -206,7 +207,7 @@ def make_views(samples: Sequence[Sample], workload: Workload) -> None:
 def prepared_samples(params: Params, machine: Machine) -> list[Sample]:
     """Return samples all over the prepared data; none of data that is elsewhere or cannot be read."""
     folder = machine.dataset(params.data.name, "train")
-    if not (folder / MANIFEST_FILE).exists():
+    if not exists(folder / MANIFEST_FILE):
         return []
     try:
         samples = ShardedSamples(folder, machine)

@@ -7,6 +7,7 @@ from itertools import islice
 
 import numpy as np
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params, ViewParams
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
@@ -62,7 +63,7 @@ class PreparedData:
         Raises as `Manifest.read`, and DamagedDataError for a manifest without samples.
         """
         folder = machine.dataset(params.data.name, "train")
-        if not (folder / MANIFEST_FILE).exists():
+        if not exists(folder / MANIFEST_FILE):
             return None
         manifest = Manifest.read(folder)
         if not manifest.num_samples:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
@@ -55,7 +56,7 @@ def inspect_place(
 ) -> RunPlace:
     """Return the facts about this machine that a plan is held against; nothing is written."""
     folder = machine.dataset(params.data.name, "train")
-    is_prepared = (folder / MANIFEST_FILE).exists()
+    is_prepared = exists(folder / MANIFEST_FILE)
     images, reasons = inspect_evaluations(params, machine) if is_prepared else (0, ())
     saved = saved_bytes(run) if run else 0
     free = free_bytes(machine.runs_root)

@@ -10,7 +10,6 @@ from which its record is read. The heartbeat is read anew each time.
 import gzip
 import json
 import math
-import os
 import sys
 import time
 import zlib
@@ -22,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config import figures, identity, settings_file
-from cosmos.config.disk_reading import is_broken_link, list_names, open_regular
+from cosmos.config.disk_reading import is_broken_link, list_names, open_regular, path_status
 from cosmos.config.printable_text import error_stream
 from cosmos.errors import CosmosError
 from cosmos.registry import record as run_records
-from cosmos.registry.record import RunRecord, is_run_directory, read_run_record, seconds_silent
+from cosmos.registry.record import RunRecord, is_run_directory, read_run_record
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing
+from cosmos.run.lease import seconds_silent
 from cosmos.run.records import parse_record
 
 INDEX_FILE = ".index.json.gz"
@@ -121,12 +121,11 @@ def run_stamp(path: str, watched: Iterable[str]) -> str:
 
 
 def path_stamp(path: str) -> str:
-    """Return `<time of change in ns>:<size>` of a file or folder; `-` where there is none."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 - half the time of pathlib's
-    except (OSError, ValueError):
-        return "-"
-    return f"{status.st_mtime_ns}:{status.st_size}"
+    """Return `<time of change in ns>:<size>` of a path; `-` where nothing is there, or to be seen."""
+    with suppress(PermissionError):
+        if status := path_status(path):
+            return f"{status.st_mtime_ns}:{status.st_size}"
+    return "-"
 
 
 def read_entries(root: Path, names: Sequence[str]) -> Iterator[tuple[str, IndexEntry]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from cosmos.config.disk_reading import find_paths, list_names
+from cosmos.config.disk_reading import exists, find_paths, lexists, list_names
 from cosmos.config.figures import EPOCH, SAMPLES_PER_SECOND, STEP, describe_missing_data
 from cosmos.config.machine import Machine
 from cosmos.errors import InputError, StoppedError, class_of_kind
@@ -149,8 +149,8 @@ def job_entries(root: Path) -> Iterator[JobEntry]:
     foresee = loss_forecasts(runs, root)
     for record in runs:
         run = RunDir(root / record.name)
-        if os.path.lexists(root / record.name / JOB_FILE):
-            kind: JobKind = "trial" if os.path.lexists(run.trial) else "pretrain"
+        if lexists(root / record.name / JOB_FILE):
+            kind: JobKind = "trial" if lexists(run.trial) else "pretrain"
             yield JobEntry(record.name, kind, run.job, read_job(run.job), describe_with(record, run, foresee))
     for name, file in evaluation_records(root, [record.name for record in runs]):
         yield JobEntry(name, "evaluate", file, read_job(file), describe_evaluation)
@@ -312,7 +312,7 @@ def status_word(words: str, state: JobState) -> str:
 
 def standing_of(run: RunDir) -> str:
     """Return `finished` for a run whose job has, or the epoch at which it is paused as a trial."""
-    if not run.trial.exists():
+    if not exists(run.trial):
         return "finished"
     trial = TrialRecord.of(run)
     return trial.standing if trial.state == "paused" else "finished"

@@ -5,16 +5,16 @@ own part of one record, whose `problem` then names it.
 """
 
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, is_dir, is_file, open_regular
 from cosmos.config.evaluate_params import PREPARED_SPLITS
 from cosmos.config.figures import TRAINING_DATA, data_of_figure
 from cosmos.config.identity import flatten_sections, short_hash, with_first_defaults
@@ -22,7 +22,7 @@ from cosmos.config.settings_file import MAX_BYTES, parse_flat, read_mapping
 from cosmos.errors import StoppedError, class_of_kind
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
-from cosmos.run.lease import ALIVE_SECONDS
+from cosmos.run.lease import ALIVE_SECONDS, seconds_silent
 from cosmos.run.metrics import last_lines_with
 from cosmos.run.provenance_record import Provenance, read_provenance
 from cosmos.run.records import TolerantReader, read_record
@@ -125,10 +125,13 @@ class RunRecord:
 def is_run_directory(path: str | Path) -> bool:
     """Return True for the directory of a run, rather than one of a sweep or of evaluations.
 
-    A run that lost its parameters is one by its provenance or its job.
+    A run that lost its parameters is one by its provenance or its job. A folder that this user may not enter
+    is none; raises OSError where the disk fails.
     """
     names = (PARAMS_FILE, PROVENANCE_FILE, JOB_FILE)
-    return any(os.path.isfile(f"{path}/{name}") for name in names)  # noqa: PTH113 - False if not permitted
+    with suppress(PermissionError):
+        return any(is_file(f"{path}/{name}") for name in names)
+    return False
 
 
 def find_run_dir(name: str, runs_root: Path) -> RunDir | None:
@@ -140,7 +143,7 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     """Return the record of a run, from its files as they are now; files that are missing are left out."""
     reader = TolerantReader()
     params: dict[str, RecordValue] = reader.read(run.params, lambda: read_param_values(run), {})
-    if not os.path.exists(run.params) and not reader.problems:  # noqa: PTH110 - False if not permitted
+    if not reader.problems and not exists(run.params):
         reader.problems.append(f"{run.params}: missing; put it back")
     newest = reader.read(run.metrics, lambda: read_newest_metrics(run), NewestMetrics())
     reader.problems += [newest.damage] if newest.damage else []
@@ -170,14 +173,6 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
         trial.breaches,
         job.started if job.started > sessions.last_start + 1 else 0.0,
     )
-
-
-def seconds_silent(lease: str | Path) -> float:
-    """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one."""
-    try:
-        return max(0.0, time.time() - os.stat(lease).st_mtime)  # noqa: PTH116 - half the time of pathlib's
-    except OSError:
-        return math.inf
 
 
 def read_param_values(run: RunDir) -> dict[str, RecordValue]:
@@ -303,7 +298,7 @@ class JobSummary:
 
 def read_job_summary(run: RunDir) -> JobSummary:
     """Return the state of a run's newest job. DamagedDataError where its record or a failure's is damaged."""
-    if not run.job.exists():
+    if not exists(run.job):
         return JobSummary()
     from cosmos.launch.outcome import CallFiles  # late: a list of runs that have not changed does without
     from cosmos.launch.submission import read_submission
@@ -312,7 +307,7 @@ def read_job_summary(run: RunDir) -> JobSummary:
     if submission is None:
         return JobSummary()
     call = CallFiles(run.jobs / submission.token, 0)
-    if not call.folder.is_dir():
+    if not is_dir(call.folder):
         return JobSummary(submission.job_id)
     is_over, failure, attempts = call.has_value(), call.first_failure(), call.attempts()
     return JobSummary(
@@ -397,4 +392,4 @@ def is_trained(run: RunDir, params: Mapping[str, RecordValue], training: Mapping
     epochs, epoch = params.get("pretrain.epochs"), training.get("epoch", 0.0)
     if not epoch or not isinstance(epochs, int | float):
         return False
-    return run.checkpoint(round(training["step"] / epoch * epochs)).exists()
+    return exists(run.checkpoint(round(training["step"] / epoch * epochs)))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_duration, format_number, format_share
 from cosmos.config.printable_text import print_text, printable
@@ -48,7 +49,7 @@ def print_run_timing(name: str, machine: Machine, quiet: bool) -> dict[str, Any]
 
 def absence_reason(run: RunDir, lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the reason why a run has no timing."""
-    if any("loss" in line for line in lines) and not run.timing.exists():
+    if any("loss" in line for line in lines) and not exists(run.timing):
         return "this run kept no timing: it was made by an earlier version"
     return "this run has no timing yet: it comes with the first line of metrics"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.identity import changed_values, short_hash
 from cosmos.config.printable_text import cosmos_command
 from cosmos.config.sweep import Sweep
@@ -24,7 +25,7 @@ def explain_new_sweep(sweep: Sweep, folder: SweepDir) -> str:
 
     Return "" for a sweep that exists, and for the first of its name.
     """
-    other = None if folder.definition.exists() else newest_of_name(sweep.name, folder)
+    other = None if exists(folder.definition) else newest_of_name(sweep.name, folder)
     if other is None:
         return ""
     try:

@@ -9,6 +9,8 @@ from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import is_file
+
 ROOT = Path(__file__).parents[2]
 """Folder that the package lies in: a checkout, site-packages, or a job's frozen copy."""
 PACKAGE_NAME = "cosmos"
@@ -114,4 +116,4 @@ def module_file(module: str) -> Path | None:
     """Return the file of a module or package below ROOT; None where there is none of this name."""
     path = ROOT.joinpath(*module.split("."))
     candidates = (path.with_name(f"{path.name}.py"), path / "__init__.py")
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if is_file(file)), None)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.identity import short_hash
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
@@ -71,7 +72,7 @@ class RecordedVersion:
     @classmethod
     def of(cls, run: RunDir) -> Self:
         """Return the version that a run recorded. DamagedDataError where its provenance is damaged."""
-        if not run.provenance.exists():
+        if not exists(run.provenance):
             return cls()
         recorded = read_provenance(run.provenance)
         dataset = recorded.dataset

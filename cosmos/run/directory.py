@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import find_paths, folders_with
+from cosmos.config.disk_reading import exists, find_paths, folders_with, is_dir
 from cosmos.config.experiment import Experiment, load_recorded_params
 from cosmos.config.identity import describe_changes, params_fingerprint
 from cosmos.config.params import Params
@@ -240,10 +240,10 @@ def name_problem(name: str) -> str:
 
 def place_problem(path: Path, runs_root: Path) -> str:
     """Return what keeps `path` from being a run in `runs_root`, as a part of a sentence; "" for nothing."""
-    if path.exists() and not path.is_dir():
+    if exists(path) and not is_dir(path):
         return "is a file"
     around = path.parents[: len(path.relative_to(runs_root).parts) - 1]
-    return "lies inside another run" if any(RunDir(folder).params.exists() for folder in around) else ""
+    return "lies inside another run" if any(exists(RunDir(folder).params) for folder in around) else ""
 
 
 def run_name(experiment: Experiment) -> str:
@@ -268,7 +268,7 @@ def refuse_other_params(run: RunDir, params: Params) -> Params:
 
     Raises InputError, naming the keys that differ, where a run with other parameters is there.
     """
-    if not run.params.exists():
+    if not exists(run.params):
         return params
     old = load_saved_params(run)
     params = with_source(params, old.data.model_dump())

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from cosmos.config.disk_reading import exists, is_dir, is_file
 from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.run.dvc_errors import dvc_error_class
 from cosmos.run.files import DISK_ERRORS, naming_disk_errors, replacing
@@ -25,7 +26,7 @@ PUSH_REMEDY = "`dvc push` it where it was made, and see `dvc remote list` here"
 def find_dvc_root(path: Path) -> Path | None:
     """Return the root of the DVC repository that `path` lies in; None outside of one."""
     places = (path.absolute(), *path.absolute().parents)
-    return next((place for place in places if (place / ".dvc").is_dir()), None)
+    return next((place for place in places if is_dir(place / ".dvc")), None)
 
 
 def recorded_versions(file: Path) -> dict[str, str]:
@@ -55,7 +56,7 @@ def _outputs(root: Path, file: Path) -> Iterator[tuple[Path, str]]:
     """Yield path and hash of each output on record that `file` is, or lies in."""
     around = [place for place in (file, *file.parents) if place.is_relative_to(root)]
     for record in (*(place / "dvc.lock" for place in around), *(Path(f"{place}.dvc") for place in around)):
-        if record.is_file():
+        if is_file(record):
             for path, out in _outs(record):
                 if file.is_relative_to(path) and "md5" in out:
                     yield path, out["md5"]
@@ -65,7 +66,7 @@ def _outs(record: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the outputs of a dvc.lock, or of the file that `dvc add` writes, with their paths."""
     recorded = yaml.safe_load(record.read_text(encoding="utf-8"))
     definition = record.with_name("dvc.yaml")
-    is_lock = "stages" in recorded and definition.is_file()
+    is_lock = "stages" in recorded and is_file(definition)
     defined = yaml.safe_load(definition.read_text(encoding="utf-8"))["stages"] if is_lock else {}
     for name, stage in recorded.get("stages", {"": recorded}).items():
         folder = defined.get(name.partition("@")[0], {}).get("wdir", "")  # of which dvc.lock has no record
@@ -78,7 +79,7 @@ def _listing(root: Path, version: str) -> dict[str, str]:
     configured = _config(root)["cache"].get("dir")
     cache = root / ".dvc" / (configured or "cache")
     path = cache / "files" / "md5" / version[:2] / version[2:]
-    if not path.exists():
+    if not exists(path):
         return {}
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
 
@@ -112,7 +113,7 @@ def fetch_version(revision: str, path: str, folder: Path) -> Path:
         status = _status_at(name, revision, path, files)
     version = status.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     kept = folder / f"{version}{PurePosixPath(path).suffix}"
-    if not kept.exists() or _md5_of_file(kept) != version:
+    if not exists(kept) or _md5_of_file(kept) != version:
         with replacing(kept) as temporary, _naming_storage_errors(name):
             files.get_file(f"/{path}", str(temporary))
     return kept

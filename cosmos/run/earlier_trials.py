@@ -7,6 +7,7 @@ from typing import Self
 
 from pydantic import FiniteFloat
 
+from cosmos.config.disk_reading import exists
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
 
@@ -41,7 +42,7 @@ class EarlierTrials:
 
         Raises DamagedDataError where it is damaged, TransientError where the disk fails.
         """
-        if not path.exists():
+        if not exists(path):
             return cls()
         remedy = "delete it, and give `--like` again"
         return read_record(path, cls, "record of earlier trials", remedy)

@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from cosmos.config.disk_reading import is_left_by_system
+from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists
 from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
 
 logger = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def _refuse_to_replace(path: Path) -> None:
     """Raise InputError for a path that no folder may take the place of."""
-    if path.exists() and not path.is_dir():
+    if exists(path) and not is_dir(path):
         raise InputError(f"{path}: a file; name a folder")
     if Path.cwd().is_relative_to(path.resolve()):
         raise InputError(f"{path}: holds the folder worked in; name a folder of its own")
@@ -183,7 +183,7 @@ def require_own_folder(folder: Path, is_ours: Callable[[str], bool]) -> None:
 
     `is_ours`: returns True for the names of files and folders that such an output holds.
     """
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()) if is_dir(folder) else ():
         if not is_ours(path.name) and not is_left_by_system(path.name):
             remedy = "name an empty folder, or one of an earlier output"
             raise InputError(f"{path}: would be deleted, since {folder} is replaced; {remedy}")
@@ -210,7 +210,7 @@ def replace_folder(folder: Path, path: Path) -> None:
 
 def _take_free_name(folder: Path, path: Path) -> bool:
     """Rename `folder` to `path`; return False where something has the name, if only since a moment ago."""
-    if os.path.lexists(path):
+    if lexists(path):
         return False
     try:
         folder.rename(path)
@@ -241,7 +241,7 @@ def remove_folder(folder: Path) -> None:
 def _discard(path: Path) -> None:
     """Remove a file or folder that nobody needs, if it is there; log a warning where that fails."""
     try:
-        if path.is_dir() and not path.is_symlink():
+        if is_dir(path) and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -326,7 +326,7 @@ def remove_abandoned(folder: Path) -> None:
         if _is_abandoned(path):
             name = TEMPORARY.fullmatch(path.name)
             target = path.with_name(name["target"]) if name and name["kind"] == "old" else None
-            if target and not os.path.lexists(target):
+            if target and not lexists(target):
                 path.rename(target)
             else:
                 _discard(path)

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Literal, Self
 
+from cosmos.config.disk_reading import exists
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
@@ -25,7 +26,7 @@ class RunLabels:
 
         Raises DamagedDataError where the file is damaged.
         """
-        if not run.labels.exists():
+        if not exists(run.labels):
             return cls()
         return read_record(run.labels, cls, "file of labels", "mend or delete it")
 

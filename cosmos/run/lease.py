@@ -8,6 +8,7 @@ whether the run goes on, without asking a scheduler.
 """
 
 import logging
+import math
 import os
 import secrets
 import socket
@@ -164,6 +165,14 @@ def heartbeat(beat: Callable[[], bool]) -> Iterator[None]:
 def read_holder(path: Path) -> LeaseHolder:
     """Return the holder that the file of a lease names; errors as of `read_record`."""
     return read_record(path, LeaseHolder, "lease", "delete it, and give the same command again")
+
+
+def seconds_silent(lease: str | Path) -> float:
+    """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one."""
+    try:
+        return max(0.0, time.time() - os.stat(lease).st_mtime)  # noqa: PTH116 - half the time of pathlib's
+    except OSError:
+        return math.inf
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists, is_dir
 from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError, TransientError
 from cosmos.run.code_fingerprint import computation
@@ -79,12 +80,12 @@ def record_session(
 
 def read_sessions(path: Path) -> list[RunSession]:
     """Return the sessions in a file of provenance; [] where there is none. DamagedDataError if damaged."""
-    return read_provenance(path).sessions if path.exists() else []
+    return read_provenance(path).sessions if exists(path) else []
 
 
 def add_session(path: Path, session: Mapping[str, Any]) -> dict[str, Any]:
     """Return sessions, their requeues and their diffs, each once, of a file as it is and of a new session."""
-    recorded = read_record(path, dict[str, Any], "provenance", PROVENANCE_REMEDY) if path.exists() else {}
+    recorded = read_record(path, dict[str, Any], "provenance", PROVENANCE_REMEDY) if exists(path) else {}
     sessions = [*recorded.get("sessions", []), session]
     diff, digest = code_state().diff, session["diff_sha256"]
     return {
@@ -145,7 +146,7 @@ def code_state() -> CodeState:
 def read_code_state() -> CodeState:
     """Return the state of the code on disk now."""
     frozen = PACKAGE / FROZEN
-    if frozen.exists():
+    if exists(frozen):
         return read_record(frozen, CodeState, "state of the code", "submit the job again")
     return CodeState.of_package()
 
@@ -163,12 +164,12 @@ def freeze_code(folder: Path) -> Path:
     too, whose calls would not fit other code. Raises TransientError where a file cannot be copied.
     """
     target = folder / PACKAGE.name
-    if target.exists():
+    if exists(target):
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".") as aside:
         copy, first = Path(aside) / PACKAGE.name, _first_copies.get(PACKAGE, target)
-        if first.is_dir():
+        if is_dir(first):
             copy_package(first, copy)
         else:
             copy_package(PACKAGE, copy)
@@ -177,7 +178,7 @@ def freeze_code(folder: Path) -> Path:
         try:
             copy.rename(target)
         except OSError:
-            if not target.exists():  # or another process was faster
+            if not exists(target):  # or another process was faster
                 raise
     return folder
 

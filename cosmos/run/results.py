@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.figures import Figures
 from cosmos.config.identity import SHORT_HASH, short_hash
 from cosmos.errors import DamagedDataError, cut_reason
@@ -162,7 +163,7 @@ class Results:
 
     def _read(self) -> list[ResultEntry]:
         """Return the entries in the order in which they were measured."""
-        if not self.path.exists():
+        if not exists(self.path):
             return []
         entries = read_record(self.path, ResultsFile, "file of results", "delete it").datasets
         for name, entry in entries.items():

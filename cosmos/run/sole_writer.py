@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import lock_descriptor
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, open_regular
 from cosmos.run.files import naming_disk_errors
 from cosmos.run.lease import ALIVE_SECONDS, heartbeat
 from cosmos.run.records import parse_record
@@ -134,7 +134,7 @@ def _is_alive(holder: Holder, descriptor: int, beats: dict[float, float]) -> boo
 
     A clock that was set back makes old beats seem new, or to come: one that stays the same is the last.
     """
-    if holder.host == socket.gethostname() and not Path(f"/proc/{holder.pid}").exists():
+    if holder.host == socket.gethostname() and not exists(Path(f"/proc/{holder.pid}")):
         return False
     beat, now = os.fstat(descriptor).st_mtime, time.monotonic()
     return max(time.time() - beat, now - beats.setdefault(beat, now)) < ALIVE_SECONDS

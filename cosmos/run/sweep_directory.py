@@ -5,7 +5,6 @@ runs/<sweep>-<identity>/sweep.yaml, like.json, study.journal, labels.json, metri
 """
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, FiniteFloat, NonNegativeInt, ValidationError
 
-from cosmos.config.disk_reading import find_paths, folders_with, list_folder
+from cosmos.config.disk_reading import exists, find_paths, folders_with, lexists, list_folder
 from cosmos.config.near_names import near_names
 from cosmos.config.settings_file import read_mapping
 from cosmos.config.sweep import Sweep
@@ -129,7 +128,7 @@ class TrialRecord:
 
     def _written_before(self, run: RunDir) -> "TrialRecord | None":
         """Return the record of this trial in a run directory; None where there is none, or none any more."""
-        if not run.trial.exists():
+        if not exists(run.trial):
             return None
         try:
             old = TrialRecord.of(run)
@@ -178,7 +177,7 @@ class SweepDir:
     @property
     def is_defined(self) -> bool:
         """True where a sweep has its definition, readable or not: reading says what is wrong with it."""
-        return os.path.lexists(self.definition)
+        return lexists(self.definition)
 
     @property
     def journal(self) -> Path:
@@ -226,7 +225,7 @@ class SweepDir:
     def trial_runs(self) -> list[RunDir]:
         """Run directories of trials that were begun, by name."""
         runs = (RunDir(path) for path in find_paths(self.path, "trial-*"))
-        return [run for run in runs if run.trial.exists() or run.params.exists()]
+        return [run for run in runs if exists(run.trial) or exists(run.params)]
 
     def _read_trial(self, run: RunDir) -> TrialRecord:
         """Return the record of a trial. Raises InputError for another trial's, and as `TrialRecord.of`."""
@@ -281,7 +280,7 @@ def describe_standing(state: str, rungs: Sequence[RungResult]) -> str:
 def set_aside(path: Path) -> Path:
     """Rename a damaged file, so that a new one may take its place; return where it is now."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while exists(aside := path.with_name(f"{path.name}.damaged-{number}")):
         number += 1
     return path.rename(aside)
 

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.experiment import (
     EXPERIMENTS,
     PARAMS_YAML,
@@ -55,7 +56,7 @@ def write_best_experiment(sweep: Sweep, best: Candidate, verdict: str) -> tuple[
 
 def withdraw_best_experiment(sweep: Sweep) -> list[str]:
     """Delete the experiments that a sweep wrote while a trial led it; return remarks on them."""
-    own = [path for path in best_experiment_files(sweep) if path.exists() and not other_owner(path, sweep.id)]
+    own = [path for path in best_experiment_files(sweep) if exists(path) and not other_owner(path, sweep.id)]
     for path in own:
         path.unlink()
     return [f"{path} is deleted: no trial leads any more" for path in own]
@@ -68,7 +69,7 @@ def best_experiment_files(sweep: Sweep) -> list[Path]:
 
 def other_owner(path: Path, sweep_id: str) -> str:
     """Return whose an existing file is, in words; "" where the sweep may write it."""
-    if not path.exists():
+    if not exists(path):
         return ""
     first, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("\n")
     written = FIRST_LINE.fullmatch(first)

@@ -1,7 +1,6 @@
 """Journal of a study: a file of JSON lines that Optuna appends to, and a sweep checks before it goes on."""
 
 import json
-import os.path
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from cosmos.config.disk_reading import exists, is_file, lexists
 from cosmos.errors import CosmosError, DamagedDataError, convert_os_error
 from cosmos.run.files import holding_lock, naming_disk_errors
 
@@ -68,11 +68,11 @@ def check_journal(path: Path) -> None:
     A reader may meet a line that is being written. Who appends to a journal may not: after a line that was
     cut, by a kill or a full disk, all further ones would be lost.
     """
-    if os.path.lexists(path) and not path.is_file():
+    if lexists(path) and not is_file(path):
         raise DamagedDataError(f"{path}: no file, but in the place of a study's journal; {REMEDY}")
     try:
         with holding_lock(path.with_suffix(".lock")):  # no line is being written meanwhile
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            lines = path.read_bytes().splitlines(keepends=True) if exists(path) else []
     except OSError as error:
         raise convert_os_error(
             error, f"{error.filename or path}: the study cannot be read ({error.strerror})"

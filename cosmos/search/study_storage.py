@@ -14,6 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
 from cosmos.errors import DamagedDataError, InputError, TransientError
@@ -73,7 +74,7 @@ def load_study(folder: SweepDir, machine: Machine) -> optuna.Study:
     """Return the study of a sweep. InputError where there is none; other errors as of `open_storage`."""
     sweep_id = folder.sweep().id
     problem = f"{folder.path}: its study is not in the storage; `cosmos sweep` makes it"
-    if not machine.study_storage.get_secret_value() and not folder.journal.is_file():
+    if not machine.study_storage.get_secret_value() and not is_file(folder.journal):
         raise InputError(problem)  # opened, the journal would be created
     with storage_errors_explained(folder.path.name):
         storage = open_storage(folder, machine)

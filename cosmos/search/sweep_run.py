@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, Machine
 from cosmos.config.printable_text import cosmos_command
@@ -67,7 +68,7 @@ class SweepRun:
         """
         from cosmos.tracking.mirror import mirroring
 
-        if is_new := not self.folder.definition.exists():
+        if is_new := not exists(self.folder.definition):
             check_objectives(self.sweep, self.machine)
         self.folder.write_definition(self.sweep)
         RunLabels(self.sweep.id, "search", (self.sweep.name,)).write(self.folder.own)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.gpus import Gpu
 from cosmos.config.job_request import JobRequest
@@ -236,4 +237,4 @@ def wait_for_slurm() -> None:
 
 def count_submissions(run: RunDir) -> int:
     """Return the number of jobs that a run was submitted as so far."""
-    return sum(1 for path in run.jobs.iterdir() if path.is_dir()) if run.jobs.is_dir() else 0
+    return sum(1 for path in run.jobs.iterdir() if is_dir(path)) if is_dir(run.jobs) else 0

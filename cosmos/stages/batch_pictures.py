@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.batch import Batch
@@ -34,7 +35,7 @@ def picture_batch(run: RunDir, params: Params, machine: Machine) -> BatchPicture
     try:
         refuse_other_data(run, read_dataset_version(params, machine))
         samples = ShardedSamples(machine.dataset(params.data.name, "train"), machine)
-        left_out = recorded_damage(run, samples) if run.data.exists() else ()
+        left_out = recorded_damage(run, samples) if exists(run.data) else ()
         data = ReadableSamples.of(samples, left_out, params)
         return BatchPictures(views_of_samples(draw_first_samples(data, params, NUM_SHOWN_SAMPLES)))
     except (CosmosError, OSError) as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from cosmos.config.disk_reading import folders_with
+from cosmos.config.disk_reading import folders_with, is_dir, is_file
 from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment, load_recorded_params, merge_sections
 from cosmos.config.machine import Machine
@@ -48,7 +48,7 @@ def find_training_records(run: RunDir, checkpoint: str) -> RunDir | None:
 
 def has_training_records(folder: RunDir) -> bool:
     """Return True for the folder of a run that was trained; a project's params.yaml alone is no record."""
-    return folder.params.is_file() and folder.metrics.is_file()
+    return is_file(folder.params) and is_file(folder.metrics)
 
 
 def find_trained_run(file: Path, machine: Machine) -> RunDir | None:
@@ -71,7 +71,7 @@ def find_trained_run(file: Path, machine: Machine) -> RunDir | None:
 
 def has_same_bytes(file: Path, other: Path) -> bool:
     """Return True when two files are the same, or have the same content."""
-    if not other.is_file() or file.stat().st_size != other.stat().st_size:
+    if not is_file(other) or file.stat().st_size != other.stat().st_size:
         return False
     return file.samefile(other) or provenance.file_sha256(file) == provenance.file_sha256(other)
 
@@ -92,7 +92,7 @@ def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:
     reference such as `published:NAME`.
     """
     for path in (expand_home(Path(name)), machine.runs_root / name):
-        if RunDir(path).checkpoints.is_dir():
+        if is_dir(RunDir(path).checkpoints):
             return path, ""
     reference = parse_checkpoint_reference(name)
     if isinstance(reference, FileReference) and not reference.exists:
@@ -131,7 +131,7 @@ class DataOrigin:
         """Return the versions for the evaluation of a checkpoint. DamagedDataError for a damaged record."""
         records = find_training_records(run, checkpoint)
         trained_on = RecordedVersion.of(records) if records else RecordedVersion()
-        has_train = (machine.dataset(params.data.name, "train") / MANIFEST_FILE).is_file()
+        has_train = is_file(machine.dataset(params.data.name, "train") / MANIFEST_FILE)
         return cls(trained_on, read_dataset_version(params, machine) if has_train else None)
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
@@ -244,7 +245,7 @@ def measured_before(
     if not entry:
         return {}, {}
     models, intervals, data_hash = entry["models"], entry["intervals"], entry["data_hash"]
-    kept = [m for m in models if image_values_path(results.path, card.name, data_hash, m).is_file()]
+    kept = [m for m in models if is_file(image_values_path(results.path, card.name, data_hash, m))]
     return {model: models[model] for model in kept}, {model: intervals.get(model, {}) for model in kept}
 
 

@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import find_paths
+from cosmos.config.disk_reading import find_paths, is_dir, is_file
 from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
 from cosmos.config.experiment import Experiment
 from cosmos.config.job_request import JobRequest
@@ -187,7 +187,7 @@ def missing_data(suite: SuiteName, dataset: str, call: Evaluation) -> str:
             Manifest.read(prepared / dataset)
         except (InputError, DamagedDataError) as error:
             return f"{suite} on {dataset}: {error}"
-    elif dataset == "demo" and not (folder := prepared / "evaluation" / suite).is_dir():
+    elif dataset == "demo" and not is_dir(folder := prepared / "evaluation" / suite):
         return f"{suite} on {dataset}: {folder}: no such folder; `cosmos prepare` makes it"
     return ""
 
@@ -201,7 +201,7 @@ def evaluation_digest(calls: Sequence[Evaluation]) -> str:
 def evaluation_identity(call: Evaluation) -> list[str]:
     """Return texts that differ where the figures of a call may, without opening large files."""
     subject = call.subject
-    stat = subject.path.stat() if isinstance(subject, FileReference) and subject.path.is_file() else None
+    stat = subject.path.stat() if isinstance(subject, FileReference) and is_file(subject.path) else None
     manifests = find_paths(call.machine.data_root / call.params.data.name, f"*/{MANIFEST_FILE}")
     return [
         *call.suites,

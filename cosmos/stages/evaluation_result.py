@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.identity import short_hash
@@ -104,7 +105,7 @@ def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
     """Return the path of the picture of an entry's model; of one that an older version named, if there is."""
     path = picture_path(results, entry["dataset"], entry["data_hash"], model)
     older = results.with_name(f"{results.stem}-{entry['dataset']}-{model}.png")
-    return path if path.exists() or not older.exists() else older
+    return path if exists(path) or not exists(older) else older
 
 
 def is_result_file(name: str) -> bool:
@@ -131,7 +132,7 @@ def copy_evidence(source: Path, target: Path, entry: ResultEntry) -> None:
     """Copy an entry's pictures and values of images, as far as there are any, beside another results file."""
     for model in entry["models"]:
         named = entry["dataset"], entry["data_hash"], model
-        if (picture := saved_picture(source, entry, model)).exists():
+        if exists(picture := saved_picture(source, entry, model)):
             shutil.copyfile(picture, picture_path(target, *named))
-        if (values := image_values_path(source, *named)).exists():
+        if exists(values := image_values_path(source, *named)):
             shutil.copyfile(values, image_values_path(target, *named))

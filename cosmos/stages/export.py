@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.figures import SAMPLES_USED, describe_missing_data
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_number
@@ -209,7 +210,7 @@ def card_facts(
 def training_facts(records: RunDir, origin: ModelOrigin) -> TrainingFacts:
     """Return what a run recorded of its training until a checkpoint."""
     params = load_saved_params(records)
-    recorded = read_provenance(records.provenance) if records.provenance.is_file() else None
+    recorded = read_provenance(records.provenance) if is_file(records.provenance) else None
     missing = describe_missing_data(last_line_with(SAMPLES_USED.name, records.metrics))
     remarks = [f"It was trained on {missing} of them: the others are missing or damaged."] if missing else []
     epochs = params.pretrain.epochs

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import find_paths, open_regular
+from cosmos.config.disk_reading import exists, find_paths, is_dir, is_file, lexists, open_regular
 from cosmos.config.experiment import RECORDED_REMEDY
 from cosmos.config.figures import EPOCH, STEP
 from cosmos.config.machine import Machine
@@ -59,7 +59,7 @@ class FileCheck:
     @classmethod
     def of(cls, file: Path, read: Callable[[], object]) -> "FileCheck":
         """Return the check of a file of this machine."""
-        return cls(file.stat().st_size if file.is_file() else 0, partial(_read_to_end, file, read))
+        return cls(file.stat().st_size if is_file(file) else 0, partial(_read_to_end, file, read))
 
 
 def _read_to_end(file: Path, read: Callable[[], object]) -> None:
@@ -95,7 +95,7 @@ def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
 
     Raises TransientError for one that is not prepared to its end.
     """
-    if (folder / WRITER_FILE).exists():
+    if exists(folder / WRITER_FILE):
         raise TransientError(
             f"{folder}: is being prepared, or that was killed: `cosmos prepare` completes it"
         )
@@ -103,12 +103,12 @@ def checks_of_dataset(folder: Path, machine: Machine) -> Iterator[FileCheck]:
     yield FileCheck.of(
         params, lambda: _read_object(params, "record of parameters", "`cosmos prepare` writes it again")
     )
-    if listing.exists():
+    if exists(listing):
         yield FileCheck.of(listing, lambda: SourceListing.read(folder))
-    if (sets := folder / "evaluation").exists():
+    if exists(sets := folder / "evaluation"):
         yield FileCheck(0, lambda: _check_sets(sets))
     prepared = [path.parent.name for path in find_paths(folder, f"*/{MANIFEST_FILE}")]
-    begun = [split for split in SPLITS if split == "train" or (folder / split).exists()]
+    begun = [split for split in SPLITS if split == "train" or exists(folder / split)]
     for split in dict.fromkeys([*begun, *prepared]):
         yield from checks_of_split(folder / split, machine)
 
@@ -153,14 +153,14 @@ def checks_of_records(run: RunDir) -> Iterator[FileCheck]:
         **{path: partial(read_image_values, path) for path in run.image_value_files},
     }
     for path, read in readers.items():
-        if os.path.lexists(path):
-            yield FileCheck.of(path, read if path.exists() else partial(_refuse_link, path))
+        if lexists(path):
+            yield FileCheck.of(path, read if exists(path) else partial(_refuse_link, path))
 
 
 def checks_of_sweep(folder: Path) -> Iterator[FileCheck]:
     """Yield the checks of a sweep: definition, records, conclusion, and the runs of its trials."""
     yield from naming_unlisted(checks_of_study(SweepDir(folder)))
-    for path in filter(Path.is_dir, find_paths(folder, "trial-*")):
+    for path in filter(is_dir, find_paths(folder, "trial-*")):
         yield from naming_unlisted(checks_of_run(RunDir(path)))
 
 
@@ -168,9 +168,9 @@ def checks_of_study(sweep: SweepDir) -> Iterator[FileCheck]:
     """Yield the checks of a sweep's own files."""
     yield FileCheck.of(sweep.definition, sweep.sweep)
     yield from checks_of_records(sweep.own)
-    if sweep.like.exists():
+    if exists(sweep.like):
         yield FileCheck.of(sweep.like, lambda: EarlierTrials.of(sweep.like))
-    if sweep.best.exists():
+    if exists(sweep.best):
         yield FileCheck.of(sweep.best, lambda: _read_object(sweep.best, "conclusion of a sweep", "delete it"))
 
 
@@ -189,7 +189,7 @@ def _check_sets(folder: Path) -> None:
 
 def _check_params(run: RunDir) -> None:
     """Read the parameters, to the end of the last line."""
-    if not run.params.exists():
+    if not exists(run.params):
         raise DamagedDataError(f"{run.params}: no such file; {RECORDED_REMEDY}")
     load_saved_params(run)
     if not run.params.read_bytes().endswith(b"\n"):
@@ -212,13 +212,13 @@ def _refuse_link(path: Path) -> None:
 
 def _check_last_checkpoint(run: RunDir) -> None:
     """Raise DamagedDataError for a run that was trained to its end or a rung, and lacks its checkpoint."""
-    written = read_metrics(run.metrics) if run.metrics.is_file() else []
+    written = read_metrics(run.metrics) if is_file(run.metrics) else []
     lines = [line for line in written if line.get(EPOCH.name)]
     epochs, place = _trained_epochs(run, lines[-1] if lines else {})
     if not epochs or not lines:
         return
     path = run.checkpoint(round(lines[-1][STEP.name] / lines[-1][EPOCH.name] * epochs))
-    if not os.path.lexists(path):
+    if not lexists(path):
         remedy = "put it back, or train again: the same command goes on from the newest save that is left"
         raise DamagedDataError(f"{path}: missing, though the run was trained to its {place}; {remedy}")
 
@@ -229,7 +229,7 @@ def _trained_epochs(run: RunDir, last: Mapping[str, Any]) -> tuple[int, str]:
     `last`: the last line of its metrics.
     """
     with suppress(CosmosError, OSError):  # the check of the record says so
-        if run.trial.exists() and (record := TrialRecord.of(run)).state == "paused":
+        if exists(run.trial) and (record := TrialRecord.of(run)).state == "paused":
             return record.epochs_reached, "rung"
     with suppress(CosmosError, OSError):  # the check of the parameters says so
         epochs = load_saved_params(run).pretrain.epochs
@@ -242,7 +242,7 @@ def _check_checkpoint(path: Path) -> None:
     try:
         read_checkpoint(path)
     except InputError:
-        if os.path.lexists(path):  # also a link to nothing
+        if lexists(path):  # also a link to nothing
             raise
         return
     card = ModelCard.read(path.parent)

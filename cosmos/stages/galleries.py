@@ -10,6 +10,7 @@ from typing import Self, get_args
 
 import torch
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.evaluate_params import Attention, SuiteName
 from cosmos.config.figures import Figures
 from cosmos.config.machine import Machine
@@ -130,7 +131,7 @@ class GallerySession:
         """Return the embedder that evaluations of the run use, with what they kept."""
         identity = self.subject.fingerprint(self.params, model, str(encoder.image_size))
         run = self.source.run
-        cache = CacheFolder(run.embeddings / identity) if run.path.is_dir() else NoCache()
+        cache = CacheFolder(run.embeddings / identity) if is_dir(run.path) else NoCache()
         return Embedder(encoder, self.machine, cache, self.quiet, MAX_NEW_EMBEDDINGS)
 
 

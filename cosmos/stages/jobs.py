@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import cosmos_command, print_text
@@ -88,7 +89,7 @@ def attachable_job(run: RunDir) -> Submission | None:
 
     Raises SlurmSilentError where Slurm does not answer.
     """
-    if not run.job.exists():
+    if not exists(run.job):
         return None
     with submission_lock(run.job):
         return attachable_submission(run.job)
@@ -101,7 +102,7 @@ def submission_of_run(name: str, machine: Machine) -> Submission:
     """
     record = RunDir(machine.runs_root / name).job
     submission = None
-    if record.exists():
+    if exists(record):
         submission = find_submission(record)
     if submission is None or not submission.job_id:
         records = job_records(machine.runs_root)

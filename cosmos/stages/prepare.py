@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.printable_text import print_text
@@ -45,7 +46,7 @@ def summarise_dataset(params: Params, machine: Machine, manifests: Mapping[str, 
         split: summarise_split(folders[split], manifest) for split, manifest in manifests.items()
     }
     preview = machine.data_root / params.data.name / "preview.png"
-    if not preview.exists():
+    if not exists(preview):
         draw_preview(ShardedSamples(folders["train"], machine), preview, params.data.max_pixels)
     return {**summary, "prepared_before": "", "source_differs": "", "preview": str(preview)}
 
@@ -65,7 +66,7 @@ def print_summary(params: Params, machine: Machine, summary: Mapping[str, Any]) 
             counts = [count_of(figures[f"num_{noun}s"], noun) for noun in ("sample", "shard")]
             skipped = f"{count_of(figures['num_skipped'], 'input')} skipped"
             print_text(f"{name}, {split}: {' in '.join(counts)}, {skipped}; {figures['manifest']}")
-    if Path(summary["preview"]).exists():
+    if exists(Path(summary["preview"])):
         print_text(f"preview of some samples: {summary['preview']}")
 
 

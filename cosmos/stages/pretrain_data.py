@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import MANIFEST_FILE
@@ -87,7 +88,7 @@ def confirm_data(data: ReadableSamples, process: ProcessRank, machine: Machine) 
 
 def find_left_out(run: RunDir, samples: ShardedSamples, params: Params) -> tuple[ShardDamage, ...]:
     """Return the shards that a run leaves out; find and record them where nothing is trained yet."""
-    if run.saved_checkpoints and run.data.exists():
+    if run.saved_checkpoints and exists(run.data):
         left_out = recorded_damage(run, samples)
     else:
         left_out = find_damaged_shards(samples, params)

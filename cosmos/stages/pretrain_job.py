@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.experiment import Experiment
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -156,7 +157,7 @@ def show_dry_run(experiment: Experiment, machine: Machine, path: Path, quiet: bo
 def plan_on_prepared_data(experiment: Experiment, machine: Machine) -> list[str]:
     """Return the plan of a pretraining in lines, with its problems; [] until its data is prepared."""
     pretrain = experiment.params.pretrain
-    if not (machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE).exists():
+    if not exists(machine.dataset(experiment.params.data.name, "train") / MANIFEST_FILE):
         return []
     planned = plan_pretraining(experiment, machine)
     problems = [str(problem) for problem in planned.problems]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.figures import LOSS, SAMPLES, SAMPLES_PER_SECOND, describe_missing_data
 from cosmos.config.number_text import format_number
 from cosmos.report.headline import HeadlineFigure, entry_headlines
@@ -51,7 +52,7 @@ def segmentation_pictures(path: Path, entries: Entries) -> list[PagePicture]:
 
 def existing_pictures(*pictures: PagePicture) -> list[PagePicture]:
     """Return the pictures whose files exist; data or answers that could not be drawn have none."""
-    return [picture for picture in pictures if picture.path.is_file()]
+    return [picture for picture in pictures if is_file(picture.path)]
 
 
 def dataset_facts(suite: str, dataset: str, entry: ResultEntry) -> list[Fact]:

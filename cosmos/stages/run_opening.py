@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
@@ -32,7 +33,7 @@ def read_dataset_version(params: Params, machine: Machine) -> DatasetVersion:
 def params_to_record(params: Params, machine: Machine) -> Params:
     """Return parameters as a run records them: `data` as its manifest has it, where it is prepared."""
     folder = machine.dataset(params.data.name, "train")
-    if not (folder / MANIFEST_FILE).exists():
+    if not exists(folder / MANIFEST_FILE):
         return params
     return with_source(params, Manifest.read(folder).source)
 

@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cosmos.config.disk_reading import find_paths, list_names
+from cosmos.config.disk_reading import exists, find_paths, is_file, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.printable_text import print_text, printable
@@ -133,9 +133,9 @@ def kind_of(folder: Path) -> SubjectKind | None:
         return "sweep"
     run = RunDir(folder)
     records = (run.provenance, run.metrics, run.checkpoints, run.lease, run.job, run.labels)
-    if any(path.exists() for path in records):
+    if any(exists(path) for path in records):
         return "run"
-    is_dataset = (folder / DATASET_PARAMS_FILE).is_file() or bool(find_paths(folder, f"*/{MANIFEST_FILE}"))
+    is_dataset = is_file(folder / DATASET_PARAMS_FILE) or bool(find_paths(folder, f"*/{MANIFEST_FILE}"))
     return "dataset" if is_dataset else None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.evaluate_params import SuiteName
 from cosmos.config.figures import EVALUATION, Direction, metric_of
 from cosmos.config.settings_file import read_mapping
@@ -100,7 +101,7 @@ class CurveAxis:
         """Return the axis that the run's parameters give."""
         pretrain: Any = {}
         with suppress(CosmosError):  # a damaged file is a problem of the run's description
-            pretrain = read_mapping(run.params).get("pretrain") if run.params.exists() else {}
+            pretrain = read_mapping(run.params).get("pretrain") if exists(run.params) else {}
         values = pretrain if isinstance(pretrain, dict) else {}
         return cls(*(whole_number(values.get(key)) for key in ("batch_size", "evaluate_every_epochs")))
 

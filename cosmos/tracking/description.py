@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.identity import short_hash
 from cosmos.config.printable_text import printable
 from cosmos.config.settings_file import read_mapping
@@ -43,7 +44,7 @@ class RunDescription:
         return cls(
             name=printable(name)[-MAX_NAME:],
             group=printable(labels.group)[:MAX_NAME],
-            job_type=labels.job_type if run.params.exists() or is_search else "evaluate",
+            job_type=labels.job_type if exists(run.params) or is_search else "evaluate",
             tags=tuple(dict.fromkeys(tags)),
             config=config,
             problem="; ".join(reader.problems),
@@ -64,7 +65,7 @@ def wandb_config(run: RunDir, reader: TolerantReader) -> dict[str, Any]:
     filters and in parallel coordinates; there it would not find a flat key with dots in it.
     """
     empty: dict[str, Any] = {}
-    params = reader.read(run.params, lambda: read_mapping(run.params) if run.params.exists() else {}, empty)
+    params = reader.read(run.params, lambda: read_mapping(run.params) if exists(run.params) else {}, empty)
     trial = reader.read(
         run.trial, lambda: read_record(run.trial, dict[str, Any], "record of a trial", "delete it"), empty
     )
@@ -99,7 +100,7 @@ def summarize_provenance(path: Path) -> dict[str, Any]:
 
 def evaluated_checkpoint(run: RunDir) -> dict[str, Any]:
     """Return the checkpoint that results are of, where the run has not trained it; {} otherwise."""
-    if run.params.exists():
+    if exists(run.params):
         return {}
     entries = [entry for file in run.result_files for entry in _read_entries(file).values()]
     return {"checkpoint": entries[-1]["checkpoint"]} if entries else {}

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.wandb import WandbSettings
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import CosmosError
@@ -117,7 +118,7 @@ def follower_environment(path: Path) -> dict[str, str]:
 def home_for_wandb(path: Path) -> Path:
     """Return the user's home, which W&B asks for; its folder in the run where there is none."""
     with suppress(RuntimeError):
-        if Path.home().is_dir():
+        if is_dir(Path.home()):
             return Path.home()
     return path / "wandb"
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cosmos.config.disk_reading import exists
+
 START, BLOCK = 7, 32768
 HEADER = struct.Struct("<IHB")
 WHOLE, LAST = 1, 4
@@ -33,7 +35,7 @@ class WandbRecording:
         from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
         step, kind = -1, ""
-        for content in split_records(file.read_bytes() if file.exists() else b""):
+        for content in split_records(file.read_bytes() if exists(file) else b""):
             try:
                 record = Record.FromString(content)
             except DecodeError:  # of a damaged file, in which nothing more counts

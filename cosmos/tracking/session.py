@@ -12,6 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import DamagedDataError, TransientError
@@ -92,7 +93,7 @@ class MirrorSession:
         """Show results that have changed, and galleries where the settings ask for them."""
         for file in self.run.result_files:
             self.show_changed(file, partial(self.show_result, file))
-        if self.settings.upload_galleries and self.run.galleries.is_file():
+        if self.settings.upload_galleries and is_file(self.run.galleries):
             self.show_changed(self.run.galleries, self.show_galleries)
 
     def show_changed(self, file: Path, show: Callable[[], None]) -> None:
@@ -283,7 +284,7 @@ def await_end(recording: Path) -> bool:
 def find_recordings(run: RunDir, run_id: str) -> list[Path]:
     """Return the files in which W&B has recorded a run so far, the newest first."""
     files = (run.path / "wandb").glob(f"*run-*-{glob.escape(run_id)}/run-{glob.escape(run_id)}.wandb")
-    return sorted(filter(Path.is_file, files), key=os.path.getmtime, reverse=True)
+    return sorted(filter(is_file, files), key=os.path.getmtime, reverse=True)
 
 
 def last_shown_step(started: "wandb.Run", recordings: Sequence[Path]) -> int:

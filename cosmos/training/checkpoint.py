@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, cast
 
 import torch
 
+from cosmos.config.disk_reading import exists, is_dir, is_file
 from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
@@ -101,7 +102,7 @@ class TellingFile:
 
 def refuse_file(folder: Path) -> None:
     """Raise InputError where a file is in the place of the folder of checkpoints."""
-    if folder.exists() and not folder.is_dir():
+    if exists(folder) and not is_dir(folder):
         raise InputError(f"{folder}: a file in the place of the run's checkpoints; move it away")
 
 
@@ -117,7 +118,7 @@ def remove_leftovers(lease: Lease) -> None:
         taken = run.lease.stat().st_mtime
         for path in run.path.glob(".*.tmp"):
             with suppress(OSError):  # renamed or removed by its process
-                if path.is_file() and path.stat().st_mtime < taken - ALIVE_SECONDS:
+                if is_file(path) and path.stat().st_mtime < taken - ALIVE_SECONDS:
                     path.unlink()
 
 
@@ -152,7 +153,7 @@ def read_saved_checkpoint(path: Path) -> checkpoints.Checkpoint:
     try:
         return checkpoints.read_checkpoint(path)
     except InputError as error:
-        if path.exists():
+        if exists(path):
             raise
         raise gone(path) from error
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
 
+from cosmos.config.disk_reading import exists
 from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, TransientError, summarize_error
 from cosmos.launch.once import submit_once
@@ -205,7 +206,7 @@ class EvaluationQueue:
         stale = [path for path in waiting if self._is_stale(step_of_checkpoint(path), step)]
         if waiting[:1] == stale[:1]:
             self._end_job()
-        elif self.run.evaluation_job.exists():
+        elif exists(self.run.evaluation_job):
             self._measured = waiting[0]
         for path in stale:
             path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_number
 from cosmos.config.progress_bar import ProgressBar
@@ -209,7 +210,7 @@ class Trainer:
             saved = self.run.checkpoint(self.saved_step)
             raise DivergedError(
                 f"the loss is not finite at step {self.step} (samples {', '.join(batch.keys[:3])}, ...); "
-                f"the last good checkpoint is {saved if saved.exists() else 'none yet'}; "
+                f"the last good checkpoint is {saved if exists(saved) else 'none yet'}; "
                 "try a lower pretrain.learning_rate, pretrain.clip_grad_norm 1 or pretrain.precision float32"
             )
         return result
@@ -325,7 +326,7 @@ class Trainer:
 
     def is_saved(self) -> bool:
         """Return True when the checkpoint of the current step is on disk or on its way, on the first rank."""
-        is_there = self.writer.is_pending or self.run.checkpoint(self.step).exists()
+        is_there = self.writer.is_pending or exists(self.run.checkpoint(self.step))
         return self.saved_step == self.step and is_there
 
     def finish_save(self) -> None:

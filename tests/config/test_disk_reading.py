@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,25 @@ from typing import Any
 
 import pytest
 
-from cosmos.config.disk_reading import IrregularFileError, find_paths, folders_with, list_folder, open_regular
+from cosmos.config.disk_reading import (
+    IrregularFileError,
+    exists,
+    find_paths,
+    folders_with,
+    is_dir,
+    is_file,
+    lexists,
+    list_folder,
+    open_regular,
+)
 from cosmos.config.experiment import load_experiment
 from cosmos.config.machine import Machine
 from cosmos.config.sweep_loading import load_sweep
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import InputError, TransientError, error_class
+from cosmos.registry.index import list_runs
+from cosmos.registry.record import find_run_dir
+from cosmos.run.provenance import read_sessions
+from cosmos.run.sweep_directory import find_sweep_dir
 
 
 def test_a_pipe_a_socket_or_a_device_is_never_opened_as_a_file(
@@ -38,6 +53,62 @@ def test_an_error_while_a_file_is_read_names_it() -> None:
     memory = Path("/proc/self/mem")  # opens, and fails at the first byte, as a file on a disk that fails
     with pytest.raises(OSError, match=r"Input/output error: '/proc/self/mem'"), open_regular(memory) as file:
         file.read(1)
+
+
+def test_what_leads_nowhere_is_absent(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "broken").symlink_to("nothing")
+    for name in ("nothing", "file/name", "loop", "broken", "null\0", "long" * 100):
+        asked = [ask(tmp_path / name) for ask in (exists, is_file, is_dir)]
+        assert asked == [False] * 3, name
+    assert (lexists(tmp_path / "broken"), lexists(tmp_path / "nothing")) == (True, False)
+    assert (exists(tmp_path), is_file(tmp_path), is_dir(tmp_path)) == (True, False, True)
+    assert (is_file(tmp_path / "file"), is_dir(tmp_path / "file")) == (True, False)
+
+
+@pytest.mark.parametrize("ask", [exists, lexists, is_file, is_dir])
+def test_what_a_failing_disk_does_not_show_is_not_absent(
+    ask: Callable[[Path], bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "stat", fail_at(tmp_path / "file"))
+    with pytest.raises(OSError, match=r"Input/output error: '.*/file'"):
+        ask(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("machine.yaml", lambda folder: Machine()),
+        ("experiments/one.yaml", lambda folder: load_experiment("one")),
+        ("runs/whole/params.yaml", lambda folder: list_runs(folder / "runs")),
+        ("runs/whole/params.yaml", lambda folder: find_run_dir("whole", folder / "runs")),
+        ("runs/small-1/sweep.yaml", lambda folder: find_sweep_dir("small-1", folder / "runs")),
+        ("runs/whole/provenance.json", lambda folder: read_sessions(folder / "runs/whole/provenance.json")),
+    ],
+)
+def test_a_file_on_a_failing_disk_is_named_and_not_passed_over(
+    name: str, read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").touch()
+    touched(tmp_path, name)
+    monkeypatch.setattr(os, "stat", fail_at(tmp_path / name))
+    with pytest.raises(OSError, match=re.escape(name)) as raised:
+        read(tmp_path)
+    assert error_class(raised.value) is TransientError
+
+
+def fail_at(place: Path) -> Callable[..., os.stat_result]:
+    """Return a function in place of `os.stat` that fails at a path, as on a disk that fails."""
+    stat = os.stat
+
+    def fail(path: Any, **options: Any) -> os.stat_result:
+        if not isinstance(path, int) and Path.cwd() / os.fsdecode(path) == place:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return stat(path, **options)
+
+    return fail
 
 
 READERS: dict[str, Callable[[], object]] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from braceexpand import braceexpand
 
-from cosmos.config.disk_reading import list_names
+from cosmos.config.disk_reading import exists, is_dir, is_file, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.printable_text import encodable_text
 from cosmos.data.captions import caption_form, captions_in
@@ -116,9 +116,9 @@ def _glob_below(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
         yield from (path for path in walk_files(folder) if path.match(rest))
     elif has_magic(parts[0]):
         for name in list_names(folder):
-            if fnmatchcase(name, parts[0]) and (len(parts) == 1 or (folder / name).is_dir()):
+            if fnmatchcase(name, parts[0]) and (len(parts) == 1 or is_dir(folder / name)):
                 yield from _glob_below(folder / name, parts[1:])
-    elif (folder / parts[0]).exists():
+    elif exists(folder / parts[0]):
         yield from _glob_below(folder / parts[0], parts[1:])
 
 
@@ -128,9 +128,9 @@ def _local_file(shard: str, machine: Machine) -> Iterator[Path]:
     with ExitStack() as copies:
         if not is_remote(shard):
             path = Path(shard)
-            if path.is_dir():
+            if is_dir(path):
                 raise InputError(f"{shard}: a folder; name its shards by data.annotations, as {shard}/*.tar")
-            if not path.is_file():
+            if not is_file(path):
                 raise InputError(f"{shard}: no such shard; {REMEDY}")
         else:
             try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import fsspec
 
+from cosmos.config.disk_reading import exists
 from cosmos.config.machine import Machine
 from cosmos.errors import (
     CosmosError,
@@ -180,7 +181,7 @@ def _turn_to_copy(url: str, copy: Path) -> Iterator[None]:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    return path.stat().st_size if exists(path) else 0
 
 
 def forget_copy(url: str, machine: Machine) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, open_regular
 from cosmos.data.captions import clean_captions
 from cosmos.data.sources.csv_rows import csv_rows, decoded_lines
 from cosmos.errors import CosmosError, InputError, convert_os_error
@@ -57,10 +57,10 @@ def locate_below(folder: Path, name: str) -> Path:
     A Mac writes `é` as two characters, and other systems as one. Raises InputError as `path_below`.
     """
     path = path_below(folder, name)
-    if name.isascii() or os.path.exists(path):  # noqa: PTH110, which raises errors of names that cannot be
+    if name.isascii() or exists(path):
         return path
     forms = (path_below(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
-    return next(filter(os.path.exists, forms), path)
+    return next(filter(exists, forms), path)
 
 
 def read_captions_csv(path: Path) -> list[CaptionedImage]:

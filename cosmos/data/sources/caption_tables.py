@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, is_dir, open_regular
 from cosmos.config.machine import Machine
 from cosmos.config.number_text import format_share
 from cosmos.config.params import DataParams
@@ -59,7 +59,7 @@ def open_caption_table(params: DataParams, machine: Machine, schema: CaptionSche
     """
     published, folder = machine.source(params.annotations), machine.source(params.images)
     table, scratch = published, tuple[Path, ...]()
-    if published.suffix == ".parquet" or published.is_dir():
+    if published.suffix == ".parquet" or is_dir(published):
         # Importing pyarrow takes a third of a second, also in every process that writes shards.
         from cosmos.data.sources.parquet_tables import checksum_file, copy_as_json_lines
 
@@ -251,7 +251,7 @@ def _read_row(table: Path, schema: CaptionSchema, parse: ParseAnnotation, record
     try:
         return read_pair(record, schema, parse)
     except DamagedDataError:
-        if table.exists():
+        if exists(table):
             raise
         raise TransientError(f"{table}: was removed meanwhile; give the same command again") from None
 

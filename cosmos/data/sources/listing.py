@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from cosmos.config.disk_reading import exists, is_dir, is_file
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.folders import walk_files
@@ -44,7 +45,7 @@ class SourceListing:
         Raises DamagedDataError for a broken one, TransientError when the disk fails.
         """
         path = folder / LISTING_FILE
-        if not path.exists():
+        if not exists(path):
             return None
         return read_record(path, cls, "listing of a source", "delete it")
 
@@ -67,7 +68,7 @@ def inspect_source(params: DataParams, machine: Machine, seconds: float) -> Sour
     num_files, num_bytes, digest, newest = 0, 0, 0, 0.0
     try:
         for name, path in _files(params, machine):
-            status = path.stat() if path.exists() else path.lstat()
+            status = path.stat() if exists(path) else path.lstat()
             num_files, num_bytes = num_files + 1, num_bytes + status.st_size
             digest = (digest + _digest(f"{name}\0{status.st_size}")) % MODULUS
             newest = max(newest, status.st_mtime if status.st_mtime < started else 0)
@@ -100,9 +101,9 @@ def _files(params: DataParams, machine: Machine) -> Iterator[tuple[str, Path]]:
 
 def _named(kind: str, place: Path | None) -> Iterable[tuple[str, Path]]:
     """Yield the files in a folder, or a file, with names that begin with `kind`."""
-    if place is not None and place.is_dir():
+    if place is not None and is_dir(place):
         return ((f"{kind}/{path.relative_to(place).as_posix()}", path) for path in walk_files(place))
-    return [(kind, place)] if place is not None and place.is_file() else []
+    return [(kind, place)] if place is not None and is_file(place) else []
 
 
 def _digest(text: str) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cosmos.config.disk_reading import list_names
+from cosmos.config.disk_reading import is_dir, list_names
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.demo_world import SplitName, draw_sample
@@ -50,7 +50,7 @@ def open_source(params: DataParams, machine: Machine) -> OpenedSource:
     """
     images = machine.source(params.images)
     has_images = params.source != "demo"
-    if has_images and not images.is_dir():
+    if has_images and not is_dir(images):
         raise InputError(f"{images}: no such folder; correct data.images")
     openers: dict[str, Callable[[DataParams, Machine], OpenedSource]] = {
         "demo": _open_demo,

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import parquet
 
-from cosmos.config.disk_reading import open_regular
+from cosmos.config.disk_reading import exists, is_dir, open_regular
 from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
@@ -37,7 +37,7 @@ def parquet_files(table: Path) -> list[Path]:
     Raises InputError when there are none, TransientError when the disk fails.
     """
     files = [table]
-    if table.is_dir():
+    if is_dir(table):
         files = sorted(path for path in walk_files(table) if path.suffix.lower() == SUFFIX)
     if not files:
         raise InputError(f"{table}: holds no {SUFFIX} files; correct data.annotations")
@@ -78,7 +78,7 @@ def checksum_file(copy: Path) -> Path:
 
 def _is_whole(copy: Path) -> bool:
     checksum = checksum_file(copy)
-    return copy.exists() and checksum.exists() and checksum.read_bytes() == file_sha256(copy).encode()
+    return exists(copy) and exists(checksum) and checksum.read_bytes() == file_sha256(copy).encode()
 
 
 def _digest(parts: Sequence[str]) -> str:

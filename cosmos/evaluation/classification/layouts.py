@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos.config.disk_reading import is_broken_link, list_names
+from cosmos.config.disk_reading import is_broken_link, is_dir, is_file, list_names
 from cosmos.data.folders import walk_files
 from cosmos.data.image_decoding import IMAGE_SUFFIXES, UNREAD_REMEDY, UNREAD_SUFFIXES
 from cosmos.errors import InputError
@@ -32,10 +32,10 @@ def read_class_folders(folder: Path) -> LabelledFiles:
     names a folder that is missing or empty, and images that would be left out: in no class's folder, or in
     formats that are not decoded.
     """
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; correct the path")
     paths = [folder / name for name in list_names(folder)]
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if is_dir(path)]
     if not folders:
         raise InputError(f"{folder}: no folders in it; make a folder for each class, with its images")
     _refuse(folder, filter(is_broken_link, paths), *BROKEN_LINKS)
@@ -62,7 +62,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    return path.suffix.lower() in IMAGE_SUFFIXES and is_file(path)
 
 
 def _refuse(folder: Path, paths: Iterable[Path], problem: str, remedy: str) -> None:

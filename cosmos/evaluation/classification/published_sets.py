@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.sources.caption_files import path_below
@@ -112,7 +113,7 @@ class PublishedImageFiles:
     def _read_files(self, root: Path) -> LabelledFiles:
         """Return all labelled images, which must lie in the dataset's folder."""
         folder, remedy = root / self.folder, _remedy(self.name, self.download)
-        if not folder.is_dir():
+        if not is_dir(folder):
             raise InputError(f"{folder}: no such folder; {remedy}")
         try:
             files = self.read(root)

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.evaluate_params import ClassificationSet
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
@@ -86,7 +87,7 @@ def _open_demo(params: Params, machine: Machine) -> OpenDataset:
     from cosmos.evaluation.prompts import Prompts
 
     folder = demo_folder(SUITE, params, machine)
-    if not folder.is_dir():
+    if not is_dir(folder):
         raise InputError(f"{folder}: no such folder; {DEMO_REMEDY}")
     files = read_class_folders(folder)
     images = ImageFiles(folder, files.paths, params.data.max_pixels)

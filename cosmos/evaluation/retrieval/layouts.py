@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from cosmos.config.disk_reading import is_file
 from cosmos.config.machine import Machine
 from cosmos.data.manifest import MANIFEST_FILE
 from cosmos.data.readable import DELETE, PUT_BACK, repair_advice
@@ -97,7 +98,7 @@ def _image_path(folder: Path, name: str) -> Path:
     """
     path = locate_below(folder, name)
     flat = locate_below(folder, PurePosixPath(name).name)
-    return flat if not path.is_file() and flat.is_file() else path
+    return flat if not is_file(path) and is_file(flat) else path
 
 
 def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:

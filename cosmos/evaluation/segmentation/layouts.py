@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 
+from cosmos.config.disk_reading import is_dir
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.params import Params
 from cosmos.data.folders import walk_files
@@ -137,7 +138,7 @@ def read_stems(list_file: Path, folders: PairedFolders) -> list[str]:
 def find_stems(folders: PairedFolders) -> list[str]:
     """Return the stems of all images and masks, sorted. InputError for a missing or empty folder."""
     for folder in (folders.images, folders.masks):
-        if not folder.is_dir():
+        if not is_dir(folder):
             raise InputError(f"{folder}: no such folder; {folders.remedy}")
     images = set(_stems_below(folders.images, folders.image_suffix))
     masks = set(_stems_below(folders.masks, folders.mask_suffix))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from cosmos.config.disk_reading import exists, is_file
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -107,7 +108,7 @@ def download_voc2012(root: Path) -> None:
     """
     from torchvision.datasets import VOCSegmentation
 
-    if (root / "VOC2012").exists():
+    if exists(root / "VOC2012"):
         raise InputError(f"{root / 'VOC2012'}: holds a part of VOC 2012; remove it, then download the whole")
     VOCSegmentation(root, year="2012", image_set="val", download=True)
     (root / "VOCdevkit" / "VOC2012").rename(root / "VOC2012")
@@ -125,7 +126,7 @@ def _open_whole(published: PublishedSegmentationSet, params: Params, machine: Ma
     source, expected = published.locate(machine, ()), published.layout.num_images
     folders = source.folders
     stems = find_stems(folders)
-    num_images = sum(folders.image(stem).is_file() for stem in stems)
+    num_images = sum(is_file(folders.image(stem)) for stem in stems)
     if num_images != expected:
         raise InputError(
             f"{folders.images}: {num_images:,} of {expected:,} images (*{folders.image_suffix}) are there;"
