@@ -16,7 +16,7 @@ from cosmos.config.disk_reading import exists
 from cosmos.config.figures import Figures
 from cosmos.config.identity import SHORT_HASH, short_hash
 from cosmos.errors import DamagedDataError, cut_reason
-from cosmos.run.files import write_json
+from cosmos.run.files import file_label, write_json
 from cosmos.run.records import read_record
 
 ResultEntry = dict[str, Any]
@@ -94,6 +94,10 @@ def ownership(entry: ResultEntry) -> int:
     """Return 2 for an entry of the run's own data, 0 for one of other data, 1 where that is not recorded."""
     is_own = entry.get("own_data")
     return 1 if is_own is None else 2 * bool(is_own)
+
+
+MAX_ANSWERS_LABEL = 120
+"""Bytes of a label of answers; a set of one's own may have a name that fits no file's."""
 
 
 def data_label(name: str, data_hash: str) -> str:
@@ -241,7 +245,13 @@ VALUES_OF_MODELS: Mapping[str, Callable[[object], bool]] = {"models": is_number,
 
 def image_values_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:
     """Return the path of the file beside a results file that has the values of a dataset's images."""
-    return results.with_name(f"{results.stem}-{data_label(dataset, data_hash)}-{model}.npz")
+    return results.with_name(f"{results.stem}-{answers_label(dataset, data_hash, model)}.npz")
+
+
+def answers_label(dataset: str, data_hash: str, model: str) -> str:
+    """Return the part of the names of files that says whose answers they have, to which data."""
+    name = f"{data_label(dataset, data_hash)}-{model}"
+    return name if len(name.encode("utf-8", "surrogatepass")) <= MAX_ANSWERS_LABEL else file_label(name)
 
 
 def read_result_figures(file: Path) -> Figures:

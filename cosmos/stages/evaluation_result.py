@@ -19,7 +19,7 @@ from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import ResultEntry, Results, data_label, image_values_path, label_entries
+from cosmos.run.results import ResultEntry, Results, answers_label, image_values_path, label_entries
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def suite_entries(run: RunDir, suite: str) -> list[ResultEntry]:
 
 def picture_path(results: Path, dataset: str, data_hash: str, model: str) -> Path:
     """Return the path of the picture beside a results file of a model's answers on a dataset."""
-    return results.with_name(f"{results.stem}-{data_label(dataset, data_hash)}-{model}.png")
+    return results.with_name(f"{results.stem}-{answers_label(dataset, data_hash, model)}.png")
 
 
 def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
@@ -110,7 +110,9 @@ def saved_picture(results: Path, entry: ResultEntry, model: str) -> Path:
 
 def is_result_file(name: str) -> bool:
     """Return True for the name of a file that `publish_results` writes."""
-    return re.fullmatch(rf"({'|'.join(get_args(SuiteName))})(-.*\.(png|npz)|\.json|\.md)", name) is not None
+    return (
+        re.fullmatch(rf"(?s)({'|'.join(get_args(SuiteName))})(-.*\.(png|npz)|\.json|\.md)", name) is not None
+    )
 
 
 def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, output: Path) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from cosmos.errors import DamagedDataError
-from cosmos.run.results import Results, read_result_figures
+from cosmos.run.files import write_text
+from cosmos.run.results import Results, image_values_path, read_result_figures
 
 
 def test_an_entry_replaces_the_one_of_its_dataset_and_no_other(tmp_path: Path) -> None:
@@ -130,3 +131,15 @@ class TestOlderFiles:
         results = self.write(tmp_path, heldout=entry(0.1, "a"))
         results.put("heldout", entry(0.2, "b", own_data=True))
         assert set(results.entries()) == {"heldout@aaaaaaaa", "heldout"}
+
+
+def test_values_of_sets_with_long_names_have_files_of_their_own(tmp_path: Path) -> None:
+    paths = [
+        image_values_path(tmp_path / "retrieval.json", "名" * count, "da7a" * 16, model)
+        for count in (84, 83, 20)
+        for model in ("student", "teacher")
+    ]
+    assert len(set(paths)) == len(paths)
+    for path in paths:
+        write_text(path, "")
+    assert paths[-1].name == f"retrieval-{'名' * 20}@da7ada7a-teacher.npz"
