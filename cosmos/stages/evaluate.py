@@ -91,14 +91,15 @@ def evaluate(
     problems' class where no dataset could be opened.
     """
     run = RunDir(path)
-    subject = find_evaluated_checkpoint(run, checkpoint, machine)
-    published_name(subject, params)  # raises for an unknown name before anything is computed
+    find_subject = partial(find_evaluated_checkpoint, run, checkpoint, machine)
+    published_name(find_subject(), params)  # raises for an unknown name before anything is computed
     suite_by_name = suites(params.evaluate)
     cards = [card for name in dict.fromkeys(names) for card in suite_by_name[name].requested()]
     with joined_ranks(machine, path) as ranks:
         opened, missing = open_datasets(cards, params, machine)
         if not opened:
             raise problems_as_error(missing)
+        subject = on_first_rank(find_subject)  # of a run that trains, ranks might find one each
         origin = on_first_rank(lambda: DataOrigin.of(run, checkpoint, params, machine))
         session = EvaluationSession(run, checkpoint, subject, params, machine, ranks, quiet, origin)
         with logging_to_run(run, ranks):

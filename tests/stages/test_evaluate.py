@@ -18,7 +18,7 @@ from cosmos.evaluation.value_file import read_image_values
 from cosmos.model import checkpoints
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.report.published import published_figures
-from cosmos.run import provenance
+from cosmos.run import directory, provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import write_text
 from cosmos.run.results import image_values_path, overall_figures
@@ -334,6 +334,27 @@ def test_two_processes_measure_what_one_does(place: Path) -> None:
         expected = alone[suite][dataset]["models"]
         for which, figures in found["datasets"][dataset]["models"].items():
             assert figures == pytest.approx(expected[which])
+
+
+def test_all_ranks_measure_one_checkpoint_of_a_run_that_is_trained_meanwhile(place: Path) -> None:
+    alone = run(place, "retrieval", "classification").results
+    shared = RunDir(place / "runs" / "shared")
+    write_run(shared.path, seed=1)
+    shared.checkpoint(3).rename(shared.checkpoint(2))
+    write_run(shared.path, seed=0)
+    run_ranks(evaluate_rank_that_was_early, str(place))
+    found = json.loads(shared.result_file("retrieval").read_text())["datasets"]["heldout"]
+    assert found["checkpoint_sha256"] == provenance.file_sha256(shared.checkpoint(3))
+    for which, figures in found["models"].items():
+        assert figures == pytest.approx(alone["retrieval"]["heldout"]["models"][which])
+
+
+def evaluate_rank_that_was_early(rank: int, folder: str) -> None:
+    """Evaluates as `evaluate_rank`; the second rank looked before the last checkpoint was saved."""
+    if rank == 1:
+        steps = directory._saved_steps
+        directory._saved_steps = lambda folder: steps(folder)[:1]
+    evaluate_rank(rank, folder)
 
 
 def evaluate_rank(rank: int, folder: str) -> None:
