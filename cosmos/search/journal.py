@@ -1,7 +1,9 @@
 """Journal of a study: a file of JSON lines that Optuna appends to, and a sweep checks before it goes on."""
 
 import json
+from collections.abc import Generator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,34 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from cosmos.config.disk_reading import exists, is_file, lexists
 from cosmos.errors import CosmosError, DamagedDataError, convert_os_error
 from cosmos.run.files import holding_lock, naming_disk_errors
+from cosmos.run.records import parse_record
 
 REMEDY = "`cosmos sweep` makes it anew from the records of the trials"
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    """Values that lines of a journal have, none all of them: Optuna takes any, and meets them later."""
+
+    op_code: int
+    worker_id: str
+    study_id: int = 0
+    study_name: str = ""
+    directions: tuple[int, ...] = ()
+    trial_id: int = 0
+    state: int = 0
+    value: float | None = None
+    values: tuple[float, ...] | None = None
+    step: int = 0
+    intermediate_value: float = 0.0
+    intermediate_values: dict[str, float] | None = None
+    param_name: str = ""
+    param_value_internal: float = 0.0
+    params: dict[str, float] | None = None
+    user_attr: dict[str, Any] | None = None
+    user_attrs: dict[str, Any] | None = None
+    system_attr: dict[str, Any] | None = None
+    system_attrs: dict[str, Any] | None = None
 
 
 class ProcessLock(JournalFileOpenLock):
@@ -39,6 +67,15 @@ class Journal(JournalFileBackend):
         self.path = path
         super().__init__(str(path), ProcessLock(path))
 
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the lines from a number on. Raises DamagedDataError for one whose values have other types."""
+        for line in super().read_logs(log_number_from):
+            try:
+                parse_record(json.dumps(line).encode(), JournalLine)
+            except ValueError as error:
+                raise journal_damage(self.path, str(error)) from None
+            yield line
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append lines. Raises TransientError where the disk is full or fails; a line may then be cut."""
         with naming_disk_errors(self.path):
@@ -59,7 +96,12 @@ def open_journal(path: Path) -> JournalStorage:
     except CosmosError:
         raise
     except Exception as error:  # Optuna checks no line: a wrong one may raise anything
-        raise DamagedDataError(f"{path}: not the journal of a study ({error!r}); {REMEDY}") from None
+        raise journal_damage(path, repr(error)) from None
+
+
+def journal_damage(path: Path, reason: str) -> DamagedDataError:
+    """Return the error of a file that is no journal of a study."""
+    return DamagedDataError(f"{path}: not the journal of a study ({reason}); {REMEDY}")
 
 
 def check_journal(path: Path) -> None:

@@ -28,9 +28,13 @@ def test_every_pruner_but_none_stops_trials(tmp_path: Path, pruner: str) -> None
     assert states == ({"COMPLETE"} if pruner == "none" else {"COMPLETE", "PRUNED"})
 
 
-def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+OTHER_NAME = '{"op_code": 0, "worker_id": "", "study_name": 1, "directions": [2]}\n'
+
+
+@pytest.mark.parametrize("content", ["{\n{}\n", OTHER_NAME, OTHER_NAME.replace("1", "[]")])
+def test_a_damaged_journal_is_named(tmp_path: Path, content: str) -> None:
     lead = controller(small_sweep(tmp_path), tmp_path, Bench())
-    lead.folder.journal.write_text("{\n{}\n")
+    lead.folder.journal.write_text(content)
     with pytest.raises(DamagedDataError, match=r"study\.journal: not the journal of a study"):
         load_study(lead.folder, Machine())
 
