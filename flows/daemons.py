@@ -8,12 +8,12 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from filelock import lock_descriptor
 
 from cosmos.config.disk_reading import exists
-from cosmos.errors import CosmosError, DamagedDataError
+from cosmos.errors import CosmosError, DamagedDataError, InputError
 from cosmos.run.files import naming_disk_errors
 
 PROCESS_ID = re.compile(r"\d{1,9}")
@@ -54,7 +54,7 @@ class Daemon:
         if not exists(self.file):
             return None
         with self.file.open(encoding="utf-8") as file:
-            if lock_descriptor(file.fileno(), blocking=False):
+            if self._lock(file):
                 return None
             process_id, _, note = file.read().partition(" ")
         if not process_id:
@@ -65,6 +65,17 @@ class Daemon:
             )
         return RunningProcess(int(process_id), note)
 
+    def _lock(self, file: IO[str]) -> bool:
+        """Lock its open file; return False where another process holds the lock.
+
+        Raises InputError for a file system without locks, on which nobody could find the daemon again.
+        """
+        try:
+            return lock_descriptor(file.fileno(), blocking=False)
+        except OSError as error:
+            remedy = "work in a checkout on a local disk"
+            raise InputError(f"{self.file}: cannot be locked ({error.strerror}); {remedy}") from None
+
     def start(self, note: str = "") -> None:
         """Start it in the environment of this process, with a note for those who find it running.
 
@@ -73,7 +84,7 @@ class Daemon:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with naming_disk_errors(self.file), self.file.open("a", encoding="utf-8") as file:
-            if not lock_descriptor(file.fileno(), blocking=False):
+            if not self._lock(file):
                 raise self.start_conflict()
             file.truncate(0)  # first, so that nobody reads the id of a process before this one
             with self.log.open("w", encoding="utf-8") as log:

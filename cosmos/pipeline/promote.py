@@ -31,7 +31,7 @@ from cosmos.report.curves import final_figures, training_lines
 from cosmos.run import dvc_versions, provenance
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import RunDir, load_saved_params, run_path
-from cosmos.run.files import link_or_copy, replacing_folder, write_json, write_text
+from cosmos.run.files import link_or_copy, remove_folder, replacing_folder, write_json, write_text
 from cosmos.run.metrics import last_line_with, read_metrics
 from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance_record import read_provenance
@@ -120,7 +120,7 @@ def write_artefact(
         dvc_add(artefact)
     except BaseException:
         if is_new:
-            shutil.rmtree(artefact.folder)
+            remove_folder(artefact.folder)
         raise
 
 

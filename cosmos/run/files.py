@@ -183,6 +183,8 @@ def require_own_folder(folder: Path, is_ours: Callable[[str], bool]) -> None:
 
     `is_ours`: returns True for the names of files and folders that such an output holds.
     """
+    if folder.is_mount():
+        raise InputError(f"{folder}: a mount, in whose place no other folder can be; name a folder in it")
     for path in sorted(folder.iterdir()) if is_dir(folder) else ():
         if not is_ours(path.name) and not is_left_by_system(path.name):
             remedy = "name an empty folder, or one of an earlier output"
@@ -198,7 +200,7 @@ def replace_folder(folder: Path, path: Path) -> None:
     replaced = folder
     if not _take_free_name(folder, path) and not _exchange(folder, path):
         replaced = _temporary_path(path, "old")
-        path.rename(replaced)
+        _move_aside(path, replaced)
         try:
             folder.rename(path)
         except OSError:
@@ -206,6 +208,17 @@ def replace_folder(folder: Path, path: Path) -> None:
             raise
     _sync_name(path)
     _discard(replaced)
+
+
+def _move_aside(path: Path, aside: Path) -> None:
+    """Rename a folder to be replaced. Raises InputError for a mount, and a folder of a container's image."""
+    try:
+        path.rename(aside)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.EXDEV):
+            raise
+        reason = f"cannot be renamed to make room ({error.strerror}), as a mount cannot"
+        raise InputError(f"{path}: {reason}; name a folder in it, or another place") from None
 
 
 def _take_free_name(folder: Path, path: Path) -> bool:

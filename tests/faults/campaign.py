@@ -22,6 +22,7 @@ from tests.faults.children import end_processes_below, fork_child
 from tests.faults.kinds import (
     crash_points,
     enemies,
+    file_systems,
     files,
     full_disks,
     hangs,
@@ -51,6 +52,7 @@ KINDS: dict[str, tuple[ModuleType, int]] = {
     "read-errors": (read_errors, 4),
     "write-errors": (write_errors, 3),
     "places": (places, 2),
+    "file-systems": (file_systems, 2),
     "surroundings": (surroundings, 1),
     "together": (together, 1),
     "watchers": (watchers, 1),

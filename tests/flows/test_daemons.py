@@ -1,5 +1,7 @@
 """Processes that outlive the command which starts them."""
 
+import errno
+import fcntl
 import os
 import signal
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from filelock import lock_descriptor
 
-from cosmos.errors import CosmosError, DamagedDataError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from flows.daemons import Daemon
 from tests.test_repro import small_disk
 
@@ -92,3 +94,16 @@ def test_one_whose_id_finds_no_room_on_the_disk_is_ended(tmp_path: Path) -> None
 def lock_is_free(path: Path) -> bool:
     with path.open() as file:
         return lock_descriptor(file.fileno(), blocking=False)
+
+
+def test_a_file_system_without_locks_is_named(sleeper: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        with pytest.raises(
+            InputError, match=r"sleeper.pid: cannot be locked \(Function not implemented\); work in"
+        ):
+            sleeper.start()
+    assert sleeper.running() is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos.errors import InputError, TransientError
+from cosmos.run import files
 from cosmos.run.files import (
     file_label,
     link_or_copy,
@@ -226,6 +227,30 @@ def test_a_folder_with_files_of_others_is_not_replaced(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     require_own_folder(tmp_path, lambda name: name == "ours")
     require_own_folder(tmp_path / "absent", lambda name: False)
+
+
+def test_a_mount_is_refused_before_anything_is_computed_for_it() -> None:
+    with pytest.raises(InputError, match=r"/proc: a mount, .* name a folder in it"):
+        require_own_folder(Path("/proc"), lambda name: True)
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EXDEV])
+def test_a_folder_that_cannot_be_renamed_is_named_and_stays(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "mount" / "old", "")
+
+    def refuse(path: Path, target: Path) -> Path:
+        raise OSError(number, os.strerror(number), str(path), None, str(target))
+
+    monkeypatch.setattr(files, "_exchange", lambda folder, path: False)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with (
+        pytest.raises(InputError, match=r"/mount: cannot be renamed .*; name a folder in it"),
+        replacing_folder(tmp_path / "mount"),
+    ):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["mount", "old"]
 
 
 def test_what_killed_processes_left_goes_when_somebody_writes_there(tmp_path: Path) -> None:

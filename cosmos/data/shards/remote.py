@@ -156,6 +156,10 @@ def _is_there_to_use(copy: Path) -> bool:
         os.utime(copy)
     except FileNotFoundError:
         return False
+    except OSError:
+        if not os.access(copy, os.R_OK):
+            raise
+        # another user's, or on a disk that is only read
     return True
 
 
@@ -336,7 +340,8 @@ def _evict(folder: Path, keep: int) -> None:
     begun = (*folder.glob("*.part"), *folder.glob("*.lock"))
     abandoned = (part for part in begun if _last_use(part) < time.time() - ABANDONED_SECONDS)
     for path in (*copies[keep:], *abandoned):
-        path.unlink(missing_ok=True)
+        with suppress(PermissionError):  # another user's
+            path.unlink(missing_ok=True)
 
 
 def _last_use(path: Path) -> float:

@@ -14,7 +14,7 @@ import pytest
 
 from cosmos.config.machine import Machine
 from cosmos.data.shards.remote import cached_copy
-from cosmos.errors import TransientError
+from cosmos.errors import InputError, TransientError
 from tests.data.examples import machine
 
 CONTENT = bytes(range(256)) * 64
@@ -142,3 +142,21 @@ def test_a_file_system_without_locks_has_it_copied_twice(
     storage.may_answer.set()
     assert [status_of(child) for child in children] == [DONE] * 2
     assert files(tmp_path) == [".tar"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS])
+def test_a_copy_of_another_user_or_on_a_disk_that_is_only_read_is_used(
+    number: int, tmp_path: Path, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.may_answer.set()
+    copy = cached_copy(storage.url, machine(tmp_path))
+
+    def refuse(path: Path) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert cached_copy(storage.url, machine(tmp_path)) == copy
+    assert storage.asked == 1
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match="cannot be copied to"):
+        cached_copy(storage.url, machine(tmp_path))
