@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cosmos.config.disk_reading import exists, is_dir
+from cosmos.config.disk_reading import exists, is_dir, is_hidden
 from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError, TransientError
 from cosmos.run.code_fingerprint import computation
@@ -184,19 +184,28 @@ def freeze_code(folder: Path) -> Path:
 
 
 def copy_package(package: Path, copy: Path) -> None:
-    """Copy a package without compiled files. Raises TransientError for the first that cannot be copied."""
-    try:
-        shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-    except shutil.Error as error:  # holds each file that failed, of a full disk a hundred
-        source, _, reason = error.args[0][0]
-        message = f"{copy.parent.parent}: the code of the job cannot be copied there: {source}: {reason}"
-        raise TransientError(message) from None
+    """Copy a package without compiled and hidden files.
+
+    Modes and times are not copied: an installed package may be only readable, and some file systems keep
+    neither. Raises TransientError for the first file that cannot be copied.
+    """
+    for source in sorted(package.rglob("*")):
+        if is_dir(source) or source.suffix == ".pyc" or is_hidden(source.name):
+            continue
+        target = copy / source.relative_to(package)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+        except OSError as error:
+            message = f"{copy.parent.parent}: the code of the job cannot be copied there: {source}"
+            raise TransientError(f"{message}: {error.strerror}") from None
 
 
 @cache
 def source_digest(parts: tuple[str, ...] = COMPUTING) -> str:
     """Return a digest of what the code in these folders of the package computes, and of PACKAGES."""
-    files = sorted(path for part in parts for path in (PACKAGE / part).rglob("*.py"))
+    paths = (path for part in parts for path in (PACKAGE / part).rglob("*.py"))
+    files = sorted(path for path in paths if not is_hidden(path.name))  # a Mac's `._a.py` is no Python
     whole = hashlib.sha256("".join(installed_version(name) for name in PACKAGES[1:]).encode())
     for path in files:
         whole.update(computation(ast.parse(path.read_bytes())).encode())

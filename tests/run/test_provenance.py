@@ -125,6 +125,31 @@ def test_a_checkout_that_changes_changes_no_later_copy_of_the_same_process(
     assert (freeze_code(tmp_path / "third") / "cosmos" / "call.py").read_text() == "new"
 
 
+def test_a_package_is_frozen_where_modes_and_times_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert (freeze_code(tmp_path) / "cosmos" / "cli" / "__init__.py").is_file()
+
+
+def test_what_systems_and_editors_leave_beside_the_code_is_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "cosmos")
+    (tmp_path / "cosmos" / "model").mkdir(parents=True)
+    (tmp_path / "cosmos" / "model" / "a.py").write_text("A = 1")
+    digest = source_digest.__wrapped__(("model",))
+    (tmp_path / "cosmos" / "model" / "._a.py").write_bytes(b"\0\5\26\7")
+    (tmp_path / "cosmos" / "model" / ".#a.py").symlink_to("somebody@host.1:2")
+    assert source_digest.__wrapped__(("model",)) == digest
+    frozen = freeze_code(tmp_path / "code")
+    assert [path.name for path in (frozen / "cosmos" / "model").iterdir()] == ["a.py"]
+
+
 def test_a_freeze_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "cosmos")
     (tmp_path / "cosmos").mkdir()
