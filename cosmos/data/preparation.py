@@ -52,7 +52,8 @@ from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_di
 from cosmos.data.sources.openers import open_source
 from cosmos.distributed.cores import usable_cores
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
-from cosmos.run.files import remove_abandoned, write_json
+from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.files import write_json
 from cosmos.run.records import read_record
 from cosmos.run.sole_writer import sole_writer
 
@@ -232,9 +233,6 @@ def _drop_if_other_source(folder: Path, params: DataParams, machine: Machine) ->
 
 def _files_of_shards(folder: Path, params: DataParams, names: Sequence[str]) -> list[Path]:
     return [p for split in _splits(params) for name in names for p in find_paths(folder, f"{split}/{name}")]
-
-
-# The plan.
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from cosmos.data.preparation import find_prepared, find_source_difference
 from cosmos.errors import InputError
 from cosmos.pipeline.directory import PIPELINES, list_pipelines
 from cosmos.pipeline.identity import STAGE_CODE
+from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.dvc_versions import recorded_versions
 from cosmos.run.files import (
     link_or_copy,
-    remove_abandoned,
     replace_folder,
     replacing_folder,
     require_own_folder,

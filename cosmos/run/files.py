@@ -10,7 +10,6 @@ import re
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists
 from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
+from cosmos.run.abandoned_files import discard, remove_abandoned
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +45,8 @@ NETWORK_DISK_ERRORS = frozenset(
 )
 """Error numbers of a disk behind a network that fails."""
 
-TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
-"""Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
 MAX_LABEL_BYTES = 80
 """Bytes of a label: with what is put before and after it, it fits the 255 that a file system allows."""
-
-ABANDONED_SECONDS = 2 * 24 * 3600
-"""Age at which a temporary file is abandoned, whatever host and process its name has."""
 
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 """Error numbers of what a file system cannot do: FUSE and SMB may sync no folders, for one."""
@@ -159,7 +154,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary = _temporary_path(path)
     with _naming_target(path, temporary):
         _prepare_folder(path.parent)
-        _discard(temporary)
+        discard(temporary)
         temporary.mkdir()
         try:
             yield temporary
@@ -167,7 +162,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 _sync(inside.resolve())
             replace_folder(temporary, path)
         finally:
-            _discard(temporary)
+            discard(temporary)
 
 
 def _refuse_to_replace(path: Path) -> None:
@@ -207,7 +202,7 @@ def replace_folder(folder: Path, path: Path) -> None:
             replaced.rename(path)
             raise
     _sync_name(path)
-    _discard(replaced)
+    discard(replaced)
 
 
 def _move_aside(path: Path, aside: Path) -> None:
@@ -248,18 +243,7 @@ def remove_folder(folder: Path) -> None:
         folder.rename(aside)
     except OSError:
         aside = folder
-    _discard(aside)
-
-
-def _discard(path: Path) -> None:
-    """Remove a file or folder that nobody needs, if it is there; log a warning where that fails."""
-    try:
-        if is_dir(path) and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        logger.warning("%s: a remainder that cannot be removed (%s); remove it", path, error.strerror)
+    discard(aside)
 
 
 def _sync(path: Path) -> None:
@@ -327,50 +311,6 @@ def _prepare_folder(folder: Path) -> None:
         _cleaned_folders.add(folder.absolute())
         with suppress(OSError):
             remove_abandoned(folder)
-
-
-def remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files and folders in a folder whose process was killed.
-
-    Each is known by its process on this host, or else by its age. A folder that was to be replaced gets its
-    name again where nothing has taken it.
-    """
-    for path in (*folder.glob(".*.tmp"), *folder.glob(".*.old")):
-        if _is_abandoned(path):
-            name = TEMPORARY.fullmatch(path.name)
-            target = path.with_name(name["target"]) if name and name["kind"] == "old" else None
-            if target and not lexists(target):
-                path.rename(target)
-            else:
-                _discard(path)
-
-
-def _is_abandoned(path: Path) -> bool:
-    """Return True for a temporary file or folder of a process that is gone, or of days ago."""
-    name, host = TEMPORARY.fullmatch(path.name), re.escape(socket.gethostname())
-    before = re.fullmatch(rf"\..+\.{host}\.(?P<pid>\d{{1,9}})\.tmp", path.name)  # also of earlier versions
-    if before and not _process_exists(int(before["pid"])):
-        return True
-    if name and name["host"] == socket.gethostname() and not _process_exists(int(name["pid"])):
-        return True
-    with suppress(FileNotFoundError):
-        return bool(name) and time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
-    return False
-
-
-def _process_exists(pid: int) -> bool:
-    """Return True for a process that runs; one that has ended counts as gone before its parent notes it."""
-    with suppress(OSError):  # of another user, or no Linux
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        if state[:1] == [b"Z"]:
-            return False
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def file_label(text: str) -> str:

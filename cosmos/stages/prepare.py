@@ -15,7 +15,8 @@ from cosmos.data.preparation import find_prepared, find_source_difference, prepa
 from cosmos.data.shards.samples import ShardedSamples
 from cosmos.errors import DamagedDataError, TransientError
 from cosmos.report.contact_sheet import contact_sheet
-from cosmos.run.files import remove_abandoned, replacing
+from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.files import replacing
 
 logger = logging.getLogger(__name__)
 

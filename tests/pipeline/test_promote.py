@@ -16,8 +16,8 @@ from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 from cosmos.model.checkpoints import ModelConfig
 from cosmos.pipeline.promote import promote
 from cosmos.run import provenance
+from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.directory import RunDir, open_run
-from cosmos.run.files import remove_abandoned
 from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results

@@ -9,10 +9,10 @@ import pytest
 
 from cosmos.errors import InputError, TransientError
 from cosmos.run import files
+from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.files import (
     file_label,
     link_or_copy,
-    remove_abandoned,
     remove_folder,
     replacing,
     replacing_folder,

@@ -16,8 +16,9 @@ from cosmos.config.machine import Machine
 from cosmos.errors import DamagedDataError, InputError
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.model.export_format import EXPORTED_FILES, TOKENIZER_FILES
+from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.directory import RunDir, write_params
-from cosmos.run.files import remove_abandoned, write_json
+from cosmos.run.files import write_json
 from cosmos.run.metrics import MetricsWriter
 from cosmos.stages.checkpoint_origin import run_of_results
 from cosmos.stages.evaluate import evaluate

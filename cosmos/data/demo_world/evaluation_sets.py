@@ -26,7 +26,8 @@ from cosmos.data.drawn_sets import (
     hashes_of_sets,
     read_drawn_sets,
 )
-from cosmos.run.files import remove_abandoned, replacing, write_json, write_text
+from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.files import replacing, write_json, write_text
 
 NUM_SEGMENTED, NUM_PER_CLASS, NUM_PER_FILE = 100, 20, 200
 

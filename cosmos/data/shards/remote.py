@@ -23,7 +23,8 @@ from cosmos.errors import (
     convert_os_error,
     is_permanent,
 )
-from cosmos.run.files import holding_lock, make_temporary_file, remove_abandoned
+from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.files import holding_lock, make_temporary_file
 
 logger = logging.getLogger(__name__)
 

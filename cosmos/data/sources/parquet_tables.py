@@ -18,7 +18,8 @@ from cosmos.data.folders import walk_files
 from cosmos.data.shards.index import MAX_ANNOTATION_BYTES
 from cosmos.data.sources.caption_files import unreadable_file
 from cosmos.errors import InputError, convert_os_error, short_reason
-from cosmos.run.files import remove_abandoned, replacing, write_text
+from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.files import replacing, write_text
 from cosmos.run.provenance import file_sha256
 
 SUFFIX = ".parquet"
