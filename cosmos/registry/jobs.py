@@ -149,11 +149,19 @@ def job_entries(root: Path) -> Iterator[JobEntry]:
     foresee = loss_forecasts(runs, root)
     for record in runs:
         run = RunDir(root / record.name)
-        if lexists(root / record.name / JOB_FILE):
+        if has_job(root / record.name):
             kind: JobKind = "trial" if lexists(run.trial) else "pretrain"
             yield JobEntry(record.name, kind, run.job, read_job(run.job), describe_with(record, run, foresee))
     for name, file in evaluation_records(root, [record.name for record in runs]):
         yield JobEntry(name, "evaluate", file, read_job(file), describe_evaluation)
+
+
+def has_job(folder: Path) -> bool:
+    """Return True for a run with a job on record; False for one that this user may not enter: another's."""
+    try:
+        return lexists(folder / JOB_FILE)
+    except PermissionError:
+        return False
 
 
 def evaluation_records(root: Path, runs: Iterable[str]) -> Iterator[tuple[str, Path]]:

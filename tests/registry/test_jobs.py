@@ -1,7 +1,10 @@
 """List of jobs: progress from the records of runs, which the index of runs has."""
 
+import errno
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,21 @@ def test_progress_comes_from_the_index_and_a_run_that_has_not_changed_is_not_rea
     again = list_jobs(JobQuery(), 0, Machine(runs_root=tmp_path), quiet=False)
     assert [(other.run, other.step, other.total_steps) for other in again] == [("sweep/mine", 11, 15)]
     assert "11/15" in capsys.readouterr().out
+
+
+def test_a_run_that_this_user_may_not_enter_hides_no_other_job(
+    many: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, stat = make_run(many.runs_root / "private"), os.stat
+    expected = listed(many)
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if private.path in Path(path).parents:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert listed(many) == expected
 
 
 def test_a_job_is_listed_also_without_the_parameters_of_its_run(tmp_path: Path) -> None:
