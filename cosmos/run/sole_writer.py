@@ -116,7 +116,7 @@ def _is_free(path: Path, descriptor: int, beats: dict[float, float]) -> bool:
 
 def _holder_of(path: Path) -> Holder | None:
     """Return the process that signed the file; None where it is not signed, or not by us."""
-    with suppress(OSError, ValueError), open_regular(path) as file:
+    with suppress(FileNotFoundError, ValueError), open_regular(path) as file:
         return parse_record(file.read(MAX_HOLDER_BYTES), Holder)
     return None
 

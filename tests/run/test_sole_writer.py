@@ -144,6 +144,21 @@ def test_a_full_disk_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> No
         pass
 
 
+def test_a_holder_whose_name_cannot_be_read_keeps_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.parent.mkdir()
+    file.write_text(content := '{"host": "elsewhere", "pid": 7}')
+
+    def fail(path: Path) -> None:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(module, "open_regular", fail)
+    with pytest.raises(TransientError, match=f"{file}: Input/output error"), sole_writer(file, ""):
+        pass
+    assert file.read_text() == content
+
+
 def test_a_dead_holder_with_a_clock_ahead_is_not_waited_for_until_the_clocks_meet(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
