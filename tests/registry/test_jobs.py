@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +53,18 @@ def test_progress_comes_from_the_index_and_a_run_that_has_not_changed_is_not_rea
 def test_a_run_that_this_user_may_not_enter_hides_no_other_job(
     many: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    private, stat = make_run(many.runs_root / "private"), os.stat
-    expected = listed(many)
+    private, expected = make_run(many.runs_root / "private").path, listed(many)
 
-    def refuse(path: Any, **options: Any) -> os.stat_result:
-        if private.path in Path(path).parents:
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return stat(path, **options)
+    def refusing(call: Callable[..., Any], entry: str = "") -> Callable[..., Any]:
+        def refuse(path: Any, **options: Any) -> Any:
+            if private in Path(path, entry).parents:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return call(path, **options)
 
-    monkeypatch.setattr(os, "stat", refuse)
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(os.stat))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir, "any"))
     assert listed(many) == expected
 
 
