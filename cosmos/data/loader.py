@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -34,6 +33,7 @@ from cosmos.data.tokenizer import tokenizer_for
 from cosmos.data.views.crops import Crops, ImageViews
 from cosmos.data.views.device_colours import ColourChanges, UncolouredCrops
 from cosmos.data.views.worker_colours import colour_in_worker
+from cosmos.data.worker_processes import load, report_unsent_batches
 from cosmos.distributed.environment import exported_local_rank
 from cosmos.distributed.group import pick_device
 from cosmos.distributed.stacks import answer_with_stacks
@@ -223,9 +223,9 @@ def _batches(
     minutes: float,
     move: Callable[[_Loaded], Batch],
 ) -> Batches:
-    iterator = iter(loader)
+    loaded = load(loader)
     try:
-        for step, batch in zip(steps, iterator, strict=True):
+        for step, batch in zip(steps, loaded, strict=True):
             if isinstance(batch, TransientError):
                 batch = read_patiently(partial(read_again, step), batch, minutes)
             if isinstance(batch, CosmosError):
@@ -233,8 +233,7 @@ def _batches(
             yield move(batch)
     finally:
         # At its exit Python ends workers by a signal, which ours ignore, and would wait for them in vain.
-        if isinstance(iterator, _MultiProcessingDataLoaderIter):
-            iterator._shutdown_workers()
+        loaded.close()
 
 
 def _close(reference: "weakref.ref[Batches]") -> None:
@@ -252,6 +251,7 @@ def _begin_worker(worker: int) -> None:
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     answer_with_stacks()
+    report_unsent_batches()
     gc.freeze()
 
 

@@ -21,6 +21,7 @@ from cosmos.config.printable_text import printable
 from cosmos.config.progress_bar import ProgressBar
 from cosmos.data.image_crops import evaluation_transform
 from cosmos.data.tokenizer import Tokenizer
+from cosmos.data.worker_processes import load, report_unsent_batches
 from cosmos.distributed.device_memory import explaining_full_gpus
 from cosmos.distributed.exchange import max_over_ranks, on_each_rank, on_every_rank
 from cosmos.distributed.group import rank, world_size
@@ -169,10 +170,11 @@ class Embedder:
             batch_size=self.batch_size,
             collate_fn=_stack_images,
             num_workers=self.machine.workers,
+            worker_init_fn=report_unsent_batches,
             pin_memory=self.encoder.device.type == "cuda",
             generator=torch.Generator(),
         )
-        return raise_read_errors(loader)
+        return raise_read_errors(load(loader))
 
     @torch.inference_mode()
     def _rows(

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from cosmos.config.evaluate_params import Attention, SegmentationProtocol
 from cosmos.config.figures import MEAN_IOU, PIXEL_ACCURACY, name_with_attention
 from cosmos.data.image_crops import MAX_ASPECT, normalise
+from cosmos.data.worker_processes import load, report_unsent_batches
 from cosmos.distributed.exchange import on_each_rank, on_every_rank, sum_over_ranks
 from cosmos.distributed.group import rank, world_size
 from cosmos.errors import CosmosError, DamagedDataError, InputError
@@ -218,11 +219,12 @@ def _predict_images(
         _LabelledImages(dataset, indices, encoder.image_size),
         batch_size=None,
         num_workers=machine.workers,
+        worker_init_fn=report_unsent_batches,
         generator=torch.Generator(),
     )
     num_queries = [len(words) for words in dataset.classes]
     windows = _encode_windows(
-        raise_read_errors(loader), attention, encoder, queries, embedder.window_batch_size
+        raise_read_errors(load(loader)), attention, encoder, queries, embedder.window_batch_size
     )
     with suggesting_smaller_batches("COSMOS_WINDOW_BATCH_SIZE", embedder.window_batch_size):
         for sample, patches in _group_windows(windows):
