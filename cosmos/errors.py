@@ -103,10 +103,12 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     """Return the class that decides what follows from `error`; None for one that only its traceback explains.
 
     Errors of the operating system that nobody turned into one of ours are `InputError` where a path is wrong,
-    and `TransientError` otherwise.
+    and `TransientError` otherwise. Python's own error of too little memory is `OutOfMemoryError`.
     """
     if isinstance(error, CosmosError | Interrupted):
         return type(error)
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError
     if isinstance(error, OSError):
         return InputError if is_permanent(error) else TransientError
     return None
@@ -162,6 +164,12 @@ def describe_os_error(error: OSError) -> str:
     return ": ".join(filter(None, [files, "; ".join(filter(None, [error.strerror or str(error), remedy]))]))
 
 
+OUT_OF_MEMORY = (
+    "the process needs more memory than it may have (`ulimit -v`, the job's or container's limit); allow it "
+    "more, or lower COSMOS_WORKERS and, to evaluate, COSMOS_EVALUATION_BATCH_SIZE; the same command goes on"
+)
+"""Message for Python's error of too little memory."""
+
 MAX_REASON = 300
 """Characters that a message takes from the error of a library, which may quote a whole file."""
 
@@ -181,6 +189,8 @@ def summarize_error(error: BaseException) -> str:
     """Return the message of an error, after its type unless it is of a class that needs no traceback."""
     if isinstance(error, OSError) and not isinstance(error, CosmosError):
         return describe_os_error(error)
+    if isinstance(error, MemoryError):  # has no text of its own, and a worker's has its traceback for one
+        return OUT_OF_MEMORY
     return str(error) if error_class(error) else "".join(format_exception_only(error)).strip()
 
 

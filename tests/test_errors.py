@@ -12,6 +12,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     Interrupted,
+    OutOfMemoryError,
     PreemptedError,
     RequeueLimitError,
     StoppedError,
@@ -22,6 +23,7 @@ from cosmos.errors import (
     error_class,
     error_kind,
     short_reason,
+    summarize_error,
 )
 from cosmos.launch.slurm import SlurmSilentError
 
@@ -34,6 +36,7 @@ from cosmos.launch.slurm import SlurmSilentError
         (FileNotFoundError(errno.ENOENT, "no such file"), InputError),
         (OSError(errno.ENOSPC, "no space left"), TransientError),
         (ConnectionResetError(), TransientError),
+        (MemoryError(), OutOfMemoryError),
     ],
 )
 def test_an_error_is_named_and_read_back_by_the_class_that_decides(
@@ -105,3 +108,11 @@ def test_a_message_quotes_no_whole_file() -> None:
     assert reason.startswith(r"no header in b'\x00")
     assert len(reason) < 310
     assert short_reason(KeyError()) == "KeyError"
+
+
+def test_too_little_memory_is_told_with_its_remedy_whatever_text_a_worker_gave_it() -> None:
+    for error in (MemoryError(), MemoryError("Caught MemoryError in DataLoader worker\nTraceback ...")):
+        message = summarize_error(error)
+        assert "more memory than it may have" in message
+        assert "COSMOS_WORKERS" in message
+        assert "Traceback" not in message
