@@ -11,7 +11,7 @@ from typing import Any
 from tests.faults.commands import Running, changed_paths
 from tests.faults.works import Work
 
-OPERATIONS_OF = {"prepare": 60, "pretrain": 90, "evaluate": 60, "sweep": 120, "promote": 40}
+OPERATIONS_OF = {"prepare": 60, "pretrain": 90, "evaluate": 60, "sweep": 120, "promote": 40, "export": 50}
 """Changes of files that a command makes, about."""
 
 

@@ -1,12 +1,22 @@
 """Works: commands that may be stopped at any moment, and then go on to the end that they have unstopped."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.faults.tries import TINY_RUN, Try, check_trained_alike, figures, remove
+from tests.faults.commands import Running
+from tests.faults.tries import (
+    TINY_RUN,
+    Try,
+    check_manners,
+    check_trained_alike,
+    figures,
+    lines_of_training,
+    remove,
+    weights,
+)
 from tests.faults.world import PHOTOS, SUITES
 
 
@@ -23,6 +33,8 @@ class Work:
     """time that it takes, about"""
     weight: int
     """number of times that it is drawn, to one of the others"""
+    data_root: str = "data"
+    """folder of its datasets"""
 
     @property
     def name(self) -> str:
@@ -35,9 +47,15 @@ class Work:
             for path in list(attempt.place.glob(pattern)):
                 remove(path)
 
+    def start(self, attempt: Try, meddle: Callable[[], Any] = lambda: None) -> Running:
+        """Start the command."""
+        return attempt.start(*self.arguments, meddle=meddle, data_root=self.data_root)
+
     def finish(self, attempt: Try, meddle: Callable[[], Any] = lambda: None) -> None:
         """Give the command again; raise AssertionError unless it ends as if nothing had stopped it."""
-        attempt.succeeds(*self.arguments, meddle=meddle)
+        ended = self.start(attempt, meddle).wait()
+        check_manners(ended)
+        assert ended.status == 0, f"did not go on\n{ended.describe()}"
         self.check(attempt)
         left = [str(path) for folder in self.writes for path in attempt.place.glob(f"{folder}/**/.*.tmp")]
         assert not left, f"left for ever: {left}"
@@ -95,6 +113,47 @@ def check_promoted(attempt: Try) -> None:
     assert kept.read_bytes() == reference.read_bytes(), "the promoted model is another"
 
 
+def check_exported(attempt: Try) -> None:
+    """Compare an exported model with that of a run's export that nothing stopped."""
+    attempt.succeeds("export", "whole", "--to", "again")
+    assert bytes_below(attempt.place / "out") == bytes_below(attempt.place / "again"), "another model"
+
+
+def check_trained_for_pipeline(attempt: Try) -> None:
+    """Compare a pipeline's model with that of a training that nothing stopped."""
+    models = [root / "pipeline" / "model" for root in roots(attempt)]
+    assert len({weights(model / "checkpoint.pt") for model in models}) == 1, "the pipeline has another model"
+    assert lines_of_training(models[0]) == lines_of_training(models[1]), "other lines of metrics"
+
+
+def check_rungs(attempt: Try) -> None:
+    """Compare the trials of a sweep that pauses some: their states, epochs and objectives."""
+    ours, reference = (
+        [trial_at_rungs(record) for folder in root.glob("runs/rungs-*") for record in trials(folder)]
+        for root in roots(attempt)
+    )
+    assert ours == reference, f"trials that were {reference} are {ours}"
+
+
+def trial_at_rungs(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a trial's record says of its values, its state and its rungs.
+
+    Its number may be a later one: a kill while a trial is asked for leaves the study one that failed.
+    """
+    return {key: record[key] for key in ("seed", "asked", "state", "values", "rungs")}
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    """Return the contents of the files below a folder, by path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def roots(attempt: Try) -> tuple[Path, Path]:
+    """Return the folder of a try, and that of the world."""
+    return attempt.place, attempt.world.path
+
+
 PREPARE = Work(("prepare", *PHOTOS), ("data/photos",), check_prepared, ("data",), 0.5, 5)
 PRETRAIN = Work(("pretrain", *TINY_RUN, "again"), (), check_trained, ("runs",), 1.5, 6)
 EVALUATE = Work(
@@ -109,10 +168,24 @@ SWEEP = Work(("sweep", "small", "--trials", "3"), (), check_swept, ("runs",), 2.
 PROMOTE = Work(("promote", "whole", "--name", "good"), (), check_promoted, ("models",), 5.0, 1)
 WORKS = (PREPARE, PRETRAIN, EVALUATE, SWEEP, PROMOTE)
 
+EXPORT = Work(("export", "whole", "--to", "out"), (), check_exported, (".", "out"), 1.0, 1)
+PIPELINE_PRETRAIN = Work(
+    ("pretrain", "--experiment", "pipeline/experiment.yaml", "--output", "pipeline/model"),
+    ("pipeline/model", "runs/tiny-*"),
+    check_trained_for_pipeline,
+    ("pipeline", "runs"),
+    2.0,
+    2,
+    "pipeline/data",
+)
+RUNGS = Work(("sweep", "rungs", "--like", "small"), ("runs/rungs-*",), check_rungs, ("runs",), 2.0, 3)
+STOPPED = (*WORKS, EXPORT, PIPELINE_PRETRAIN, RUNGS)
+"""Works that are killed and asked to stop: those of WORKS, and more."""
 
-def draw_work(attempt: Try) -> Work:
+
+def draw_work(attempt: Try, works: Sequence[Work] = WORKS) -> Work:
     """Return one of the works, by their weights, in a copy of the world that is ready for it."""
-    (work,) = attempt.rng.choices(WORKS, [work.weight for work in WORKS])
+    (work,) = attempt.rng.choices(works, [work.weight for work in works])
     attempt.copy_world()
     work.begin(attempt)
     return work

@@ -2,19 +2,20 @@
 
 import signal
 
+from cosmos.distributed.stop_signals import STOP_SIGNALS
 from tests.faults.moments import draw_moment
 from tests.faults.tries import Try, check_manners
-from tests.faults.works import PRETRAIN, draw_work
+from tests.faults.works import PRETRAIN, STOPPED, draw_work
 
-ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+ASKED = (signal.SIGINT, *STOP_SIGNALS)
 
 
 def attempt(attempt: Try) -> None:
     """Send a signal to a command at a moment, look at its status, then let it finish."""
-    work, number = draw_work(attempt), attempt.rng.choice(ASKED)
+    work, number = draw_work(attempt, STOPPED), attempt.rng.choice(ASKED)
     moment = draw_moment(work, attempt.rng)
     attempt.tell(f"{number.name} at {moment}")
-    running = attempt.start(*work.arguments, meddle=lambda: moment.arm(number))
+    running = work.start(attempt, lambda: moment.arm(number))
     moment.await_in(running, number)
     ended = running.wait()
     check_manners(ended)
