@@ -104,6 +104,8 @@ def uses_of_sweep(name: str, *begun: str) -> list[Use]:
         Use(("sweep", name, *begun), kept_ended_trials),
         Use(("sweep", name, *begun, "--trials", "3"), kept_ended_trials),
         Use(("compare", name)),
+        Use(("forecast", name)),
+        Use(("report", name)),
         Use(("verify", name), noticed),
         Use(("jobs",), is_list=True),
         Use(("runs", "list"), lists_all_runs, is_list=True),
@@ -118,6 +120,7 @@ USES: dict[str, list[Use]] = {
         *EVALUATIONS,
         Use(("prepare", "--experiment", "tiny")),
         Use(("datasets",)),
+        Use(("plan", "--experiment", "tiny")),
         Use(("verify", "demo"), noticed),
     ],
     "runs/half": [
@@ -126,6 +129,7 @@ USES: dict[str, list[Use]] = {
         RESUME,
         *LISTS,
         Use(("runs", "show", "half")),
+        Use(("runs", "show", "half", "--timing")),
         Use(("verify", "half"), noticed),
     ],
     "runs/mine": [
@@ -136,7 +140,10 @@ USES: dict[str, list[Use]] = {
         Use(("attach", "mine")),
         Use(("cancel", "mine")),
         Use(("runs", "show", "mine")),
+        Use(("runs", "show", "mine", "--timing")),
+        Use(("forecast", "mine")),
         Use(("report", "mine")),
+        Use(("report", "whole", "--against", "mine")),
         Use(("export", "runs/mine/checkpoints/step-00000012.pt", "--to", "exported")),
     ],
     "runs/small": uses_of_sweep("small"),
@@ -157,6 +164,13 @@ USES: dict[str, list[Use]] = {
         Use(("params", "--experiment", "tiny")),
         Use(("experiments",)),
         Use(("sweep", "small", "--dry-run")),
+        Use(("sweep", "rungs", "--like", "small")),
+    ],
+    "params.yaml": [
+        Use(("params", "--experiment", "tiny")),
+        Use(("experiments",)),
+        Use(("sweep", "small", "--dry-run")),
+        Use(("runs", "list"), lists_all_runs, is_list=True),
     ],
 }
 
@@ -179,8 +193,9 @@ def attempt(attempt: Try) -> None:
 
 
 def files_below(place: Path, prefix: str) -> list[Path]:
-    """Return the files below a path that begins with `prefix`, but for code and empty locks."""
-    files = [path for path in place.glob(f"{prefix}*/**/*") if path.is_file()]
+    """Return the files at or below a path that begins with `prefix`, but for code and empty locks."""
+    paths = (*place.glob(f"{prefix}*"), *place.glob(f"{prefix}*/**/*"))
+    files = [path for path in paths if path.is_file()]
     return [path for path in files if "code" not in path.parts and path.stat().st_size]
 
 
