@@ -209,6 +209,8 @@ def has_values_of(key: str, value: Any) -> bool:
     """Return True for a value, of the type of its key, that holds what readers take from it."""
     if key.startswith("num_"):
         return isinstance(value, int)
+    if key == "published":  # older ones hold the figures, too
+        return isinstance(value.get("checkpoint", ""), str)
     if key in VALUES_OF_KEYS:
         return all(map(VALUES_OF_KEYS[key], value.values()))
     is_right = VALUES_OF_MODELS.get(key)
@@ -235,7 +237,6 @@ def is_pair(value: object) -> bool:
 VALUES_OF_KEYS: Mapping[str, Callable[[object], bool]] = {
     "data": is_text,
     "chance": is_number,
-    "published": is_text,
 }
 """Checks of the values of an entry, by the key that they lie under."""
 

@@ -30,16 +30,16 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name, text in zip(HOSTILE_NAMES, HOSTILE_TEXTS, strict=True):
-            spoil(make_run(root / "runs" / "[" / name, tags=(text, "tag")), text)
+            spoil(make_run(root / "runs" / "[" / name, tags=(text, "tag")), text, name)
         yield Machine(runs_root=root / "runs")
 
 
-def spoil(run: RunDir, text: str) -> None:
+def spoil(run: RunDir, text: str, name: str) -> None:
     RunLabels(text, "pretrain", (text, "tag")).write(run)
     measure(run, 0.25)
     results = json.loads(run.result_file("retrieval").read_text())
-    entry = {**results["datasets"]["heldout"], "dataset": text, "note": text, "data_hash": ""}
-    results["datasets"][text] = entry | {"models": {text: {FIGURE: 0.5, text: 1.0}}}
+    entry = {**results["datasets"]["heldout"], "dataset": name, "note": text, "data_hash": ""}
+    results["datasets"][name] = entry | {"models": {name: {FIGURE: 0.5, text: 1.0}}}
     write_json(run.result_file("retrieval"), results)
     provenance = json.loads(run.provenance.read_text())
     provenance["sessions"][0] |= {"commit": text, "started": text, "packages": {text: text}}

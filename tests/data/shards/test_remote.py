@@ -439,10 +439,10 @@ def test_the_error_of_a_storage_says_what_follows(
 def test_a_cache_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
-    def fail(**_: object) -> None:
+    def fail(*_: object) -> None:
         raise OSError(number, "it failed")
 
-    monkeypatch.setattr("cosmos.data.shards.remote.tempfile.mkstemp", fail)
+    monkeypatch.setattr("tempfile.mkstemp", fail)
     with pytest.raises(kind, match=r"memory://0.tar: cannot be copied to .*cache/shards \(it failed\)"):
         cached_copy("memory://0.tar", machine(tmp_path))
 
