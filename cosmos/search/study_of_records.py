@@ -65,19 +65,25 @@ def drawn_trial(sweep: Sweep, record: TrialRecord) -> FixedTrial | None:
 def ask_study(study: optuna.Study, sweep: Sweep) -> tuple[Trial, TrialValues]:
     """Return a new trial of a study, and the values that it tries.
 
+    They are drawn in a copy of the study, which gets the trial and its values at once: of a trial that is
+    asked for and never gets values, as where a process is killed between, nobody could draw those again.
+    Enqueued trials have theirs already, and nsga2 keeps what it needs in the study itself.
+
     Samplers heed trials that have ended, which most trials of a sweep with rungs have not. The sampler is
-    shown those as if they were pruned at their last report, in a copy of the study.
+    shown those as if they were pruned at their last report.
     """
-    trials = study.get_trials(deepcopy=False)
+    trials, has_rungs = study.get_trials(deepcopy=False), bool(sweep.file.pruner.rungs)
     is_enqueued = any(trial.state == TrialState.WAITING for trial in trials)
-    if is_enqueued or not sweep.file.pruner.rungs:
+    if is_enqueued or (sweep.file.sampler.name == "nsga2" and not has_rungs):
         trial = study.ask()
         values = sweep.suggest(trial)
         trial.set_user_attr(ASKED, values)
         return trial, values
     copy = optuna.create_study(directions=study.directions, sampler=study.sampler)
     copy.add_trials(
-        copied_trial(trial, TrialState.PRUNED, trial.user_attrs) if is_reported(trial) else trial
+        copied_trial(trial, TrialState.PRUNED, trial.user_attrs)
+        if has_rungs and is_reported(trial)
+        else trial
         for trial in trials
     )
     drawn = copy.ask()
