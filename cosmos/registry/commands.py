@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cosmos.config.disk_reading import is_dir, list_folder
 from cosmos.config.figures import SAMPLES_LISTED, SAMPLES_USED, describe_missing_data, direction_of
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import close_names
@@ -294,9 +295,14 @@ def read_session_descriptions(run: RunDir) -> dict[str, str]:
 
 
 def find_run(name: str, machine: Machine) -> tuple[RunDir, str]:
-    """Return the run of a name or path, and its name. InputError lists names near one that is none."""
+    """Return the run of a name or path, and its name. InputError lists names near one that is none.
+
+    Raises as `list_folder` for a run that this user may not enter.
+    """
     if run := find_run_dir(name, machine.runs_root):
         return run, os.path.relpath(run.path, machine.runs_root)
+    if is_dir(folder := machine.runs_root / name):
+        list_folder(folder)
     names = run_names(machine.runs_root)
     if not names:
         raise InputError(no_runs_message(machine))

@@ -29,7 +29,7 @@ from cosmos.run.earlier_trials import EarlierTrials
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import read_holder
 from cosmos.run.metrics import MetricsLines, read_metrics
-from cosmos.run.model_card import ModelCard
+from cosmos.run.model_card import CARD_FILE, ModelCard
 from cosmos.run.provenance import file_sha256
 from cosmos.run.provenance_record import read_provenance
 from cosmos.run.records import read_record
@@ -211,7 +211,15 @@ def _refuse_link(path: Path) -> None:
 
 
 def _check_last_checkpoint(run: RunDir) -> None:
-    """Raise DamagedDataError for a run that was trained to its end or a rung, and lacks its checkpoint."""
+    """Raise DamagedDataError for a run that was trained to its end or a rung, and lacks its checkpoint.
+
+    A model that is a copy of a run keeps it beside its card.
+    """
+    if exists(run.path / CARD_FILE):
+        if not find_paths(run.path, "*.pt"):
+            remedy = "put it back, as by `dvc checkout` or `dvc pull`"
+            raise DamagedDataError(f"{run.path}: the checkpoint that {CARD_FILE} is of is missing; {remedy}")
+        return
     written = read_metrics(run.metrics) if is_file(run.metrics) else []
     lines = [line for line in written if line.get(EPOCH.name)]
     epochs, place = _trained_epochs(run, lines[-1] if lines else {})

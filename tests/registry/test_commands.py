@@ -1,8 +1,10 @@
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from pyarrow import parquet
 from cosmos.cli import run_arguments
 from cosmos.config.figures import direction_of
 from cosmos.config.params import Params
+from cosmos.errors import InputError
 from cosmos.registry import commands as run_commands
 from cosmos.registry import index as run_index
 from cosmos.registry.table import format_cell_value, table_lines
@@ -347,6 +350,26 @@ class TestShow:
         run.params.write_text(run.params.read_text() + "older: {knob: null}\n")
         assert json_output(capsys, "show", "base")["changed"] == {"older.knob": None}
         assert "  older.knob  none  (default: -)\n" in output(capsys, "show", "base")
+
+    def test_a_run_that_this_user_may_not_enter_is_named(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        private = make_run(root / "private").path
+
+        def refusing(call: Callable[..., Any], entry: str = "") -> Callable[..., Any]:
+            def refuse(path: Any, **options: Any) -> Any:
+                if private in Path(path, entry).absolute().parents:
+                    raise PermissionError(errno.EACCES, "Permission denied", str(path))
+                return call(path, **options)
+
+            return refuse
+
+        monkeypatch.setattr(os, "stat", refusing(os.stat))
+        monkeypatch.setattr(os, "listdir", refusing(os.listdir, "any"))
+        with pytest.raises(
+            InputError, match=r"private: cannot be listed \(Permission denied\); let this user"
+        ):
+            command("show", "private")
 
 
 @pytest.mark.usefixtures("root")

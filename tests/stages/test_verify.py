@@ -18,6 +18,8 @@ from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
 from cosmos.run.lease import Lease
 from cosmos.run.metrics import MetricsWriter
+from cosmos.run.model_card import ModelCard
+from cosmos.run.provenance import file_sha256
 from cosmos.run.sole_writer import sole_writer
 from cosmos.run.sweep_directory import RungResult, SweepDir, TrialRecord
 from cosmos.stages.verify import Verification, raise_problems, verify
@@ -170,6 +172,20 @@ def test_a_run_that_was_trained_to_its_end_has_the_checkpoint_of_that(place: Pat
         (place / "away.pt").rename(run.checkpoint(15))
         if older:
             older.unlink()
+
+
+def test_a_model_that_is_a_copy_of_a_run_has_its_checkpoint_beside_its_card(place: Path) -> None:
+    run, model = RunDir(place / "runs" / "mine"), place / "model"
+    model.mkdir()
+    for path in (run.params, run.metrics, run.checkpoint(15)):
+        shutil.copy(path, model)
+    checkpoint = model / run.checkpoint(15).name
+    ModelCard("mine", checkpoint.name, file_sha256(checkpoint)).write(model)
+    assert verified(place, str(model)).problems == ()
+    checkpoint.unlink()
+    [problem] = verified(place, str(model)).problems
+    assert "the checkpoint that card.json is of is missing" in problem
+    assert "dvc checkout" in problem
 
 
 def test_a_paused_trial_has_the_checkpoint_of_its_rung(place: Path) -> None:
