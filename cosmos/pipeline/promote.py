@@ -255,7 +255,8 @@ def provenance_lines(run: RunDir, card: ModelCard) -> list[str]:
 def dvc_add(artefact: Artefact) -> None:
     """Run `dvc add` on an artefact. Raises CosmosError with DVC's message if that fails.
 
-    It is a TransientError where a disk, the network or a lock was the reason.
+    It is a TransientError where a disk, the network or a lock was the reason, an InputError for a place that
+    this user cannot write.
     """
     command = [sys.executable, "-m", "cosmos.run.dvc_command", "add", artefact.listed]
     done = subprocess.run(
@@ -264,9 +265,9 @@ def dvc_add(artefact: Artefact) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = "\n  ".join(errors) or done.stderr.strip()
-        is_transient = done.returncode == TransientError.exit_status
+        kinds = {kind.exit_status: kind for kind in (TransientError, InputError)}
         message = f"`dvc add {artefact.listed}` failed:\n  {reason}\nmend that, and promote again"
-        raise (TransientError if is_transient else CosmosError)(message)
+        raise kinds.get(done.returncode, CosmosError)(message)
 
 
 def describe_promoted(artefact: Artefact, card: ModelCard) -> dict[str, Any]:

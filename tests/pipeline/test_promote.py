@@ -10,7 +10,7 @@ import yaml
 
 from cosmos.config.experiment import load_params
 from cosmos.config.machine import Machine
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 from cosmos.model.checkpoints import ModelConfig
@@ -237,13 +237,19 @@ def test_what_is_promoted_is_versioned_with_all_that_it_came_from(
 
 
 @pytest.mark.slow
-def test_a_full_disk_leaves_nothing_half_promoted(place: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "kind", "reason"),
+    [("size=1m", TransientError, "No space left"), ("ro", InputError, "Read-only file system")],
+)
+def test_a_disk_that_is_full_or_only_read_leaves_nothing_half_promoted(
+    place: Path, options: str, kind: type[CosmosError], reason: str
+) -> None:
     shutil.rmtree(place / ".dvc")
     assert dvc(place, "init", "--quiet").returncode == 0
     write_model(make_run(place))
-    with small_disk(place / "cache", "size=1m"):
+    with small_disk(place / "cache", options):
         assert dvc(place, "cache", "dir", "--local", "cache").returncode == 0
-        with pytest.raises(CosmosError, match=r"dvc add models/one` failed:\n.*No space left"):
+        with pytest.raises(kind, match=rf"dvc add models/one` failed:\n.*{reason}"):
             promoted(place)
     assert not (place / "models").exists()
 
