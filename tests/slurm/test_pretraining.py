@@ -26,6 +26,8 @@ from tests.test_repro import small_disk
 pytestmark = pytest.mark.slurm
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
+RANKS_STEP = 1
+"""Number of the ranks' step in a job of several nodes; the one before looks at the folder on each."""
 DISKS = Path(os.environ.get("LOCAL_SLURM_HOME", "/var/tmp/cosmos-slurm")) / "disks"
 """Folder of disks that all nodes see, and that this machine mounts."""
 COSMOS = [sys.executable, "-m", "cosmos"]
@@ -229,7 +231,7 @@ def test_a_command_killed_and_run_again_attaches_to_its_one_job_which_is_listed(
 def test_into_its_time_limit(attached: OnSlurm, request: pytest.FixtureRequest) -> None:
     with attached.started_again() as job:
         # rather than train until the warning, which wakes it, or has come by now
-        subprocess.run(["scancel", "--signal=STOP", f"{job}.0"])
+        subprocess.run(["scancel", "--signal=STOP", f"{job}.{RANKS_STEP}"])
         undisturbed = request.getfixturevalue("undisturbed")  # meanwhile
     said = attached.finish()
     assert attached.process.returncode == 0, said
@@ -264,7 +266,9 @@ def test_preempted_by_a_job_of_another_partition(disturbed: OnSlurm) -> None:
 
 def test_with_a_node_lost(disturbed: OnSlurm) -> None:
     with disturbed.started_again() as job:
-        slurm("scancel", "--signal=STOP", f"{job}.0")  # a lost node's ranks stand still, and others wait
+        slurm(
+            "scancel", "--signal=STOP", f"{job}.{RANKS_STEP}"
+        )  # a lost node's ranks stand still, and others wait
         try:
             slurm("bash", str(CLUSTER), "kill-node", "node1")
             disturbed.wait_for(lambda: "node1" in slurm("sinfo", "-h", "-t", "down", "-o", "%N"))
@@ -275,9 +279,9 @@ def test_with_a_node_lost(disturbed: OnSlurm) -> None:
 def test_with_its_step_cancelled(disturbed: OnSlurm) -> None:
     disturbed.wait_for_steps(10)
     before, job = disturbed.requeues, disturbed.submission.job_id
-    slurm("scancel", f"{job}.0")
+    slurm("scancel", f"{job}.{RANKS_STEP}")
     said = disturbed.finish()
-    assert re.search(rf"\*\*\* STEP {job}\.0 ON node[01] CANCELLED AT ", said), said
+    assert re.search(rf"\*\*\* STEP {job}\.{RANKS_STEP} ON node[01] CANCELLED AT ", said), said
     if disturbed.process.returncode == 0:  # nodes too busy to answer in time: the script takes one for lost
         assert ": requeued\n" in said, said
         assert disturbed.requeues == [*before, before[-1] + 1]
