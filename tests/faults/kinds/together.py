@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.commands import Ended, Running
 from tests.faults.moments import OPERATIONS_OF, Moment
-from tests.faults.tries import STATUSES, TINY_RUN, Try, check_manners, figures, remove
+from tests.faults.tries import STATUSES, TINY_RUN, Try, check_manners, check_trained_alike, figures, remove
 from tests.faults.works import EVALUATE, PREPARE, PRETRAIN, PROMOTE, SWEEP, Work, draw_work
 
 BESIDE = (("runs", "list"), ("jobs",), ("compare", "whole", "half"), ("runs", "export", "runs.csv"))
@@ -96,6 +96,14 @@ def finish_unless_refused(attempt: Try, work: Work, status: int) -> None:
         assert ended.status == 2, f"goes on among files of other parameters\n{ended.describe()}"
 
 
+def finish_both(attempt: Try, work: Work, status: int) -> None:
+    """Finish the run that is trained, after what was made of it, which has its unfinished files, too."""
+    if (attempt.place / "runs" / "other").exists():
+        attempt.succeeds("pretrain", *TINY_RUN, "other")
+        check_trained_alike(attempt, "other")
+    work.finish(attempt)
+
+
 def check_both_measured(attempt: Try, work: Work, status: int) -> None:
     """Check that the figures of both evaluations of a run are in its results."""
     attempt.succeeds(*work.arguments)
@@ -142,6 +150,6 @@ PAIRS = (
     ),
     Pair(PROMOTE, ("promote", "mine", "--name", "good"), finish=finish_unless_refused),
     Pair(PRETRAIN, deed=in_runs(lambda run, other: remove(run))),
-    Pair(PRETRAIN, deed=in_runs(lambda run, other: run.rename(other))),
-    Pair(PRETRAIN, deed=in_runs(shutil.copytree)),
+    Pair(PRETRAIN, deed=in_runs(lambda run, other: run.rename(other)), finish=finish_both),
+    Pair(PRETRAIN, deed=in_runs(shutil.copytree), finish=finish_both),
 )
