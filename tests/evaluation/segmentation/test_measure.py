@@ -354,10 +354,11 @@ def bytes_of(pixels: Tensor) -> Tensor:
 
 
 @pytest.mark.slow
-def test_an_image_of_coco_object_takes_less_than_one_and_a_half_gigabytes_with_a_vit_b_16() -> None:
+def test_an_image_of_coco_object_takes_a_tenth_of_a_gigabyte_beside_a_vit_b_16() -> None:
     command = [sys.executable, str(BENCHMARK), "--only", "ours", "--images", "1"]
     done = subprocess.run(command, check=True, capture_output=True)
-    assert json.loads(done.stdout.splitlines()[-1])["peak_megabytes"] < 1500
+    # beside the libraries and the model, whose 1.3 to 1.4 GB are another number on each kind of machine
+    assert json.loads(done.stdout.splitlines()[-1])["megabytes"] < 150
 
 
 def test_each_class_is_found_in_the_image_that_has_most_of_it(tmp_path: Path) -> None:
