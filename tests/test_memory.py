@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests import memory
+from tests.disks import small_disk
 from tests.memory import free_memory, memory_with_room
-from tests.test_repro import small_disk
 
 MB = 2**20
 

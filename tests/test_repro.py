@@ -18,6 +18,7 @@ from cosmos.errors import CosmosError, InputError, TransientError
 from cosmos.pipeline.dvc import STAGES
 from cosmos.run.metrics import read_metrics
 from tests.browser import CHROMIUM, OPEN_DETAILS, chromium
+from tests.disks import small_disk
 from tests.report.planted import planted_pages
 from tests.stages.examples import TINY
 from tests.stages.test_pretrain_job import heeding_ctrl_c
@@ -69,19 +70,6 @@ def repro_begun(folder: Path, steps: int) -> Iterator["subprocess.Popen[str]"]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-@contextmanager
-def small_disk(folder: Path, options: str) -> Iterator[None]:
-    """A disk of its own at `folder`, with these options."""
-    folder.mkdir(parents=True, exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("disks can be mounted by root alone")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.fixture(scope="module")

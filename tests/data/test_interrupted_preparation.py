@@ -18,7 +18,7 @@ from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import TransientError
 from tests.crash_points import killed_at_each_operation
 from tests.data.examples import flickr8k, machine
-from tests.test_repro import small_disk
+from tests.disks import small_disk
 
 
 def contents(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from filelock import lock_descriptor
 
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from flows.daemons import Daemon
-from tests.test_repro import small_disk
+from tests.disks import small_disk
 
 
 @pytest.fixture

@@ -35,11 +35,11 @@ from cosmos.launch.once import (
 from cosmos.launch.outcome import CallFailure, CallOutcome
 from cosmos.launch.submission import Call, read_submission, submit_job
 from cosmos.launch.watch import wait_for_outcomes
+from tests.disks import SEEN_BY_NODES, small_disk
 from tests.faults.kinds.watchers import PreemptingCluster
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
-from tests.test_repro import small_disk
 
 
 def test_a_call_delivers_its_value(launcher: Launcher) -> None:
@@ -198,9 +198,9 @@ def test_a_job_that_the_network_ended_is_submitted_again(
 
 
 def test_a_job_that_fills_the_disk_says_so_by_its_class(job_launcher: Launcher, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", "size=8m"):
-        launcher = Launcher(job_launcher.cluster, tmp_path / "disk")
-        (outcome,) = launcher(partial(examples.fill_disk, tmp_path / "disk"))
+    disk = (SEEN_BY_NODES if job_launcher.cluster == "slurm" else tmp_path) / "filled"
+    with small_disk(disk, "size=8m"):
+        (outcome,) = Launcher(job_launcher.cluster, disk)(partial(examples.fill_disk, disk))
         assert outcome.failure
         assert outcome.failure.error is TransientError
         assert "No space left on device" in outcome.failure.summary

@@ -23,9 +23,9 @@ from cosmos.run.metrics import MetricsWriter
 from cosmos.run.results import Results
 from cosmos.stages.export import Publication, export_model
 from tests.crash_points import killed_at_each_operation
+from tests.disks import small_disk
 from tests.model.examples import write_checkpoint
 from tests.stages.examples import ROOT, TINY
-from tests.test_repro import small_disk
 from tests.workspaces import commit, dvc, git
 
 STEPS = 15

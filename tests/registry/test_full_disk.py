@@ -11,8 +11,8 @@ from cosmos.config.machine import Machine
 from cosmos.errors import TransientError
 from cosmos.registry.commands import RunQuery, export_runs
 from cosmos.registry.index import INDEX_FILE, list_runs
+from tests.disks import small_disk
 from tests.registry.run_files import make_run
-from tests.test_repro import small_disk
 
 WRITERS: dict[str, Callable[[Path, Machine], object]] = {
     "runs.csv": lambda file, machine: export_runs(file, RunQuery(), machine, quiet=True),

@@ -22,7 +22,7 @@ from cosmos.run.files import (
 )
 from cosmos.run.metrics import MetricsWriter
 from tests.crash_points import killed_at_each_operation
-from tests.test_repro import small_disk
+from tests.disks import small_disk
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

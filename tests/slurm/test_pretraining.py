@@ -20,16 +20,14 @@ import torch
 from cosmos.launch.submission import Submission, read_submission
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
+from tests.disks import SEEN_BY_NODES, small_disk
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
-from tests.test_repro import small_disk
 
 pytestmark = pytest.mark.slurm
 
 CLUSTER = ROOT / "tests" / "slurm" / "cluster.sh"
 RANKS_STEP = 1
 """Number of the ranks' step in a job of several nodes; the one before looks at the folder on each."""
-DISKS = Path(os.environ.get("LOCAL_SLURM_HOME", "/var/tmp/cosmos-slurm")) / "disks"
-"""Folder of disks that all nodes see, and that this machine mounts."""
 COSMOS = [sys.executable, "-m", "cosmos"]
 STEPS = {"short": 15, "long": 240}
 """Steps of each experiment; the long one has enough to be disturbed again and again."""
@@ -314,9 +312,9 @@ def hidden(folder: Path, node: str) -> Iterator[None]:
 def test_disks_that_a_node_does_not_see_or_that_are_full_are_named_and_nothing_is_lost(
     place: Path, undisturbed: list[float]
 ) -> None:
-    if subprocess.run(["mountpoint", "--quiet", str(DISKS)]).returncode:
+    if subprocess.run(["mountpoint", "--quiet", str(SEEN_BY_NODES)]).returncode:
         pytest.skip("this machine lets nobody mount disks")
-    runs, manifest = DISKS / "runs", place / "data" / "demo" / "train" / "manifest.json"
+    runs, manifest = SEEN_BY_NODES / "runs", place / "data" / "demo" / "train" / "manifest.json"
     with small_disk(runs, "size=1g"), closing(OnSlurm(place, "crowded", RUNS_ROOT=str(runs))) as run:
         saved = run.path / "checkpoints" / "step-00000050.pt"
         run.wait_for(saved.exists)
@@ -335,4 +333,4 @@ def test_disks_that_a_node_does_not_see_or_that_are_full_are_named_and_nothing_i
         run.restart()
         said = run.finish()
         assert run.process.returncode == 0, said
-        assert losses(DISKS, "crowded") == pytest.approx(undisturbed, rel=1e-4)
+        assert losses(SEEN_BY_NODES, "crowded") == pytest.approx(undisturbed, rel=1e-4)

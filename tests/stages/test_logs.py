@@ -5,7 +5,7 @@ import pytest
 
 from cosmos.run.directory import RunDir
 from cosmos.stages.logs import open_log
-from tests.test_repro import small_disk
+from tests.disks import small_disk
 
 
 def test_a_log_on_a_full_disk_stops_nothing_and_says_so_once(

@@ -16,9 +16,9 @@ import torch
 from cosmos.errors import DamagedDataError, SupersededError, TransientError
 from cosmos.model import checkpoints
 from cosmos.run.metrics import read_metrics
+from tests.disks import small_disk
 from tests.distributed.test_stop_signals import stopped_at_import
 from tests.stages.examples import ROOT, TINY, command, cosmos, environment
-from tests.test_repro import small_disk
 
 
 def final_weights(folder: Path, run: str, step: int = 15) -> dict[str, torch.Tensor]:

@@ -23,7 +23,7 @@ from cosmos.run.labels import RunLabels
 from cosmos.run.metrics import MetricsWriter, read_metrics
 from cosmos.tracking.mirror import follower_environment, mirroring, start_follower
 from cosmos.tracking.note import MirrorNote
-from tests.test_repro import small_disk
+from tests.disks import small_disk
 from tests.tracking.examples import KEY, R1, ROOT, begun, evaluation, log, look, measure, save
 from tests.tracking.offline import read_offline
 
