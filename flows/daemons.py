@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from contextlib import suppress
@@ -13,12 +14,13 @@ from typing import IO, NamedTuple
 from filelock import lock_descriptor
 
 from cosmos.config.disk_reading import exists
-from cosmos.errors import CosmosError, DamagedDataError, InputError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, cut_reason
 from cosmos.run.files import naming_disk_errors
 
 PROCESS_ID = re.compile(r"\d{1,9}")
+LOGGED_ERROR = re.compile(r"^[\w.]*(?:Error|Exception): .+", re.MULTILINE)
+"""Pattern of the line of a log in which a traceback ends."""
 STOP_SECONDS = 90
-NUM_LOG_LINES = 20
 
 
 class RunningProcess(NamedTuple):
@@ -35,10 +37,12 @@ class Daemon:
     name: str
     command: tuple[str, ...]
     folder: Path
+    remedy: str = ""
+    """remedy for one that ends by itself"""
 
     @property
     def file(self) -> Path:
-        """File of its process id, and of a note from its start."""
+        """File of its process id, of a note from its start, and of its machine's name."""
         return self.folder / f"{self.name}.pid"
 
     @property
@@ -49,20 +53,24 @@ class Daemon:
     def running(self) -> RunningProcess | None:
         """Return its process; None where it does not run.
 
-        Raises CosmosError where another command starts it at the same time.
+        Raises CosmosError where another command starts it at the same time, InputError where it runs on
+        another machine that has the same folder: the id of its process is a stranger's here.
         """
         if not exists(self.file):
             return None
         with self.file.open(encoding="utf-8") as file:
             if self._lock(file):
                 return None
-            process_id, _, note = file.read().partition(" ")
+            content, _, host = file.read().partition("\n")
+        process_id, _, note = content.partition(" ")
         if not process_id:
             raise self.start_conflict()
         if not PROCESS_ID.fullmatch(process_id):
             raise DamagedDataError(
                 f"{self.file}: holds no id of a process; end the {self.name}, which `fuser {self.file}` names"
             )
+        if host not in ("", socket.gethostname()):  # "": from before it was noted
+            raise InputError(f"{self.file}: the {self.name} runs on {host}; give the command there")
         return RunningProcess(int(process_id), note)
 
     def _lock(self, file: IO[str]) -> bool:
@@ -97,7 +105,7 @@ class Daemon:
                     pass_fds=[file.fileno()],  # the lock is handed on with it
                 )
             try:
-                file.write(f"{process.pid} {note}")
+                file.write(f"{process.pid} {note}\n{socket.gethostname()}")
                 file.flush()
             except OSError:  # nobody could end a process whose id is not in the file
                 process.kill()
@@ -120,7 +128,9 @@ class Daemon:
         """Return the error of a command that meets another one which starts it."""
         return CosmosError(f"the {self.name} is being started by another command; wait, and try again")
 
-    def log_tail(self) -> str:
-        """Return the last lines of its log."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n  ".join([f"the end of {self.log}:", *lines[-NUM_LOG_LINES:]])
+    def describe_end(self) -> str:
+        """Return why it ended, as far as its log says, with the remedy, in a line."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        errors = LOGGED_ERROR.findall(text) or [line for line in text.splitlines() if line.strip()]
+        reason = cut_reason(errors[-1]) if errors else "it said nothing"
+        return f"the {self.name} ended: {reason}; {self.log} has more{self.remedy and f'; {self.remedy}'}"

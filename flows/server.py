@@ -15,8 +15,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import urlopen
 
+from httpx import HTTPError
+
 from cosmos.config.printable_text import print_text
-from cosmos.errors import CosmosError, InputError, error_class, summarize_error
+from cosmos.errors import (
+    CosmosError,
+    InputError,
+    TransientError,
+    error_class,
+    short_reason,
+    summarize_error,
+)
 from flows.daemons import Daemon
 
 HOME = Path(".prefect")
@@ -25,7 +34,13 @@ QUEUES = {"workspace": 4, "evaluations": 2, "sweeps": 4}
 """Work queues, and the number of flow runs of each that may run at a time."""
 
 PREFECT = (sys.executable, "-m", "prefect")
-SERVER = Daemon("server", (*PREFECT, "server", "start"), HOME)
+SERVER = Daemon(
+    "server",
+    (*PREFECT, "server", "start"),
+    HOME,
+    f"where its database is damaged or of another version of Prefect, move {HOME}/prefect.db away: the next "
+    "server begins without the list of earlier flow runs, whose data, models and jobs stay",
+)
 WORKER = Daemon("worker", (*PREFECT, "worker", "start", "--pool", POOL), HOME)
 
 START_SECONDS = 180
@@ -125,9 +140,9 @@ def wait_until_ready(daemon: Daemon, is_ready: Callable[[], bool]) -> None:
     end = time.monotonic() + START_SECONDS
     while not is_ready():
         if not daemon.running():
-            raise CosmosError(f"the {daemon.name} ended; {daemon.log_tail()}")
+            raise CosmosError(daemon.describe_end())
         if time.monotonic() > end:
-            raise CosmosError(f"the {daemon.name} is not ready after {START_SECONDS} s; {daemon.log_tail()}")
+            raise CosmosError(f"the {daemon.name} is not ready after {START_SECONDS} s; see {daemon.log}")
         time.sleep(0.5)
 
 
@@ -146,9 +161,17 @@ def stop_serving() -> None:
         os.environ["PREFECT_API_URL"] = f"{running.note}/api"
         from flows import work_pool
 
-        work_pool.end_flow_runs(POOL)
+        try:
+            work_pool.end_flow_runs(POOL)
+        except HTTPError as error:  # the worker ends its runs, too, if not as cleanly
+            print_text(f"serve: {describe_refusal(error)}", to_errors=True)
     for daemon in (WORKER, SERVER):
         print_text(f"the {daemon.name} {'has ended' if daemon.stop() else 'did not run'}")
+
+
+def describe_refusal(error: HTTPError) -> str:
+    """Return the message of a request that the server failed to answer."""
+    return f"the server did not answer as it should ({short_reason(error)}); {SERVER.log} says why"
 
 
 def main() -> None:
@@ -158,6 +181,9 @@ def main() -> None:
         sys.exit(f"usage: python -m flows.server {'|'.join(commands)}")
     try:
         commands[sys.argv[1]]()
+    except HTTPError as error:
+        print_text(f"serve: {describe_refusal(error)}; then give the same command again", to_errors=True)
+        sys.exit(TransientError.exit_status)
     except Exception as error:
         its_class = error_class(error)
         if its_class is None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -75,12 +76,15 @@ def read_unfinished_runs(client: SyncPrefectClient, name: str) -> list[FlowRun]:
 
 
 def has_process(run: FlowRun) -> bool:
-    """Return True when the process of a flow run lives."""
+    """Return True when the process of a flow run lives.
+
+    Its id may be that of any other process by now: Prefect names the flow run in its environment.
+    """
     try:
-        os.kill(process_id(run), 0)
-    except (ValueError, ProcessLookupError, PermissionError):  # its id may be another user's process by now
+        environment = Path(f"/proc/{process_id(run)}/environ").read_bytes()
+    except (ValueError, OSError):  # another user's cannot be read
         return False
-    return True
+    return f"PREFECT__FLOW_RUN_ID={run.id}".encode() in environment.split(b"\0")
 
 
 def has_lost_process(run: FlowRun) -> bool:

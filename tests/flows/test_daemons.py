@@ -50,11 +50,38 @@ def test_one_that_was_killed_does_not_run_whatever_its_file_says(sleeper: Daemon
     assert sleeper.running() is None
 
 
-def test_the_end_of_its_log_is_told(sleeper: Daemon) -> None:
-    sleeper.start()
-    while "begun" not in sleeper.log_tail():
+def test_one_of_another_machine_that_has_the_same_folder_is_left_alone(sleeper: Daemon) -> None:
+    sleeper.start("at port 4200")
+    right = sleeper.file.read_text()
+    running = sleeper.running()
+    assert running is not None
+    sleeper.file.write_text(f"{running.id} at port 4200\nlogin2")
+    for command in (sleeper.running, sleeper.stop):
+        with pytest.raises(InputError, match=r"sleeper\.pid: the sleeper runs on login2; give the command"):
+            command()
+    os.kill(running.id, 0)
+    sleeper.file.write_text(f"{running.id} at port 4200")
+    assert sleeper.running() == running, "a file from before machines were noted"
+    sleeper.file.write_text(right)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import json; json.loads('{')", "json.decoder.JSONDecodeError: Expecting property name"),
+        ("import sys; sys.exit('no port')", "no port"),
+        ("", "it said nothing"),
+    ],
+)
+def test_one_that_ends_by_itself_is_explained_in_a_line(code: str, reason: str, tmp_path: Path) -> None:
+    daemon = Daemon("sleeper", (sys.executable, "-c", code), tmp_path, "sleep more")
+    daemon.start()
+    while daemon.running():
         time.sleep(0.05)
-    assert str(sleeper.log) in sleeper.log_tail()
+    message = daemon.describe_end()
+    assert message.startswith(f"the sleeper ended: {reason}")
+    assert message.endswith(f"{daemon.log} has more; sleep more")
+    assert "\n" not in message
 
 
 def test_a_process_that_another_command_is_starting_has_no_id_yet(sleeper: Daemon) -> None:
