@@ -103,15 +103,26 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     """Return the class that decides what follows from `error`; None for one that only its traceback explains.
 
     Errors of the operating system that nobody turned into one of ours are `InputError` where a path is wrong,
-    and `TransientError` otherwise. Python's own error of too little memory is `OutOfMemoryError`.
+    and `TransientError` otherwise. Python's own error of too little memory is `OutOfMemoryError`; that of a
+    thread that may not start is `TransientError`, as that of a process is.
     """
     if isinstance(error, CosmosError | Interrupted):
         return type(error)
     if isinstance(error, MemoryError):
         return OutOfMemoryError
+    if is_refused_thread(error):
+        return TransientError
     if isinstance(error, OSError):
         return InputError if is_permanent(error) else TransientError
     return None
+
+
+def is_refused_thread(error: BaseException) -> bool:
+    """Return True for Python's error of a thread that the system did not start.
+
+    Python gives it neither a class nor an error number of its own.
+    """
+    return type(error) is RuntimeError and "can't start new thread" in str(error)
 
 
 def is_permanent(error: OSError) -> bool:
@@ -138,7 +149,14 @@ def convert_os_error(
     return TransientError(message)
 
 
+MORE_PROCESSES = (
+    "allow more processes and threads (`ulimit -u`, the job's or container's limit), or lower COSMOS_WORKERS;"
+    " then give the same command again"
+)
+"""Remedy for a process or thread that the system did not start."""
+
 OS_ERROR_REMEDIES = {
+    errno.EAGAIN: MORE_PROCESSES,
     errno.ENOSPC: "free space there, then give the same command again",
     errno.EDQUOT: "free space there or ask for a larger quota, then give the same command again",
     errno.EIO: "wait for the disk, then give the same command again",
@@ -191,6 +209,8 @@ def summarize_error(error: BaseException) -> str:
         return describe_os_error(error)
     if isinstance(error, MemoryError):  # has no text of its own, and a worker's has its traceback for one
         return OUT_OF_MEMORY
+    if is_refused_thread(error):
+        return f"no further thread can be started; {MORE_PROCESSES}"
     return str(error) if error_class(error) else "".join(format_exception_only(error)).strip()
 
 

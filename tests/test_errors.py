@@ -37,6 +37,7 @@ from cosmos.launch.slurm import SlurmSilentError
         (OSError(errno.ENOSPC, "no space left"), TransientError),
         (ConnectionResetError(), TransientError),
         (MemoryError(), OutOfMemoryError),
+        (RuntimeError("can't start new thread"), TransientError),
     ],
 )
 def test_an_error_is_named_and_read_back_by_the_class_that_decides(
@@ -108,6 +109,15 @@ def test_a_message_quotes_no_whole_file() -> None:
     assert reason.startswith(r"no header in b'\x00")
     assert len(reason) < 310
     assert short_reason(KeyError()) == "KeyError"
+
+
+def test_a_limit_of_processes_is_told_with_its_remedy() -> None:
+    for error in (RuntimeError("can't start new thread"), BlockingIOError(errno.EAGAIN, "busy")):
+        assert "allow more processes and threads (`ulimit -u`" in summarize_error(error)
+
+
+def test_another_error_of_threads_keeps_its_type() -> None:
+    assert summarize_error(RuntimeError("cannot join thread")) == "RuntimeError: cannot join thread"
 
 
 def test_too_little_memory_is_told_with_its_remedy_whatever_text_a_worker_gave_it() -> None:

@@ -14,12 +14,7 @@ A shard whose files are there is not written again. Shards that exist already ar
 """
 
 import math
-import multiprocessing
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -39,19 +34,19 @@ from cosmos.data.folders import check_utf8
 from cosmos.data.manifest import MANIFEST_FILE, CaptionSchema, Manifest, Skipped
 from cosmos.data.shards.damage import is_whole
 from cosmos.data.shards.existing import find_shards, shards_schema
+from cosmos.data.shards.task_processes import run_tasks
 from cosmos.data.shards.tasks import (
     IndexShard,
     ShardOutcome,
     ShardTask,
     WriteShard,
     recorded_outcome,
-    run_task,
     task_files,
 )
 from cosmos.data.sources.listing import LISTING_FILE, SourceListing, describe_difference, inspect_source
 from cosmos.data.sources.openers import open_source
 from cosmos.distributed.cores import usable_cores
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.files import write_json
 from cosmos.run.records import read_record
@@ -291,7 +286,7 @@ def _do_all(plan: _Plan, processes: int) -> list[ShardOutcome]:
         bar = progress.add_task("prepare", total=sum(task.num_inputs for task in plan.tasks))
         progress.advance(bar, sum(plan.tasks[number].num_inputs for number in outcomes))
         with _telling_what_is_kept(outcomes, len(plan.tasks)):
-            for number, outcome in _results(to_do, processes):
+            for number, outcome in run_tasks(to_do, processes):
                 outcomes[number] = outcome
                 progress.advance(bar, plan.tasks[number].num_inputs)
     return [outcomes[number] for number in range(len(plan.tasks))]
@@ -305,39 +300,6 @@ def _telling_what_is_kept(outcomes: Sized, number: int) -> Iterator[None]:
     except TransientError as error:
         kept = f"{len(outcomes)} of {number} shards are prepared, and kept"
         raise TransientError(f"{error}; {kept}") from None
-
-
-def _results(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int, ShardOutcome]]:
-    """Yield (number, outcome) of each task, in the order in which they are done."""
-    if min(processes, len(tasks)) <= 1:
-        yield from ((number, run_task(task)) for number, task in tasks.items())
-        return
-    # Processes are spawned, since clients of object storage have threads, which do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(processes, len(tasks)), context, initializer=_end_with_parent)
-    try:
-        numbers = {pool.submit(run_task, task): number for number, task in tasks.items()}
-        for future in as_completed(numbers):
-            yield numbers[future], future.result()
-    except BrokenProcessPool:
-        raise CosmosError(
-            "a process that prepared a shard was killed, most likely for want of memory; run again where"
-            " there is more of it: finished shards are kept"
-        ) from None
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Make this process end when its parent is killed; else it would wait for work for ever."""
-
-    def wait() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _tidy(plan: _Plan, folder: Path, params: DataParams) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
@@ -71,6 +72,15 @@ def error_number(error: BaseException | None) -> int:
     return 0
 
 
+def _end_workers(iterator: _MultiProcessingDataLoaderIter) -> None:
+    """End the workers of an iterator that is given up, also of one that could not start all of them."""
+    with suppress(AttributeError, RuntimeError):  # of what it lacks, and of threads that cannot start
+        iterator._shutdown_workers()
+
+
+_MultiProcessingDataLoaderIter.__del__ = _end_workers  # type: ignore[method-assign]  # torch's prints a traceback
+
+
 def load(loader: DataLoader[Any]) -> Generator[Any, None, None]:
     """Yield a loader's batches; its workers end with the generator.
 
@@ -82,7 +92,7 @@ def load(loader: DataLoader[Any]) -> Generator[Any, None, None]:
         yield from _items(iterator)
     finally:
         if isinstance(iterator, _MultiProcessingDataLoaderIter):
-            iterator._shutdown_workers()
+            _end_workers(iterator)
 
 
 def _begin(loader: DataLoader[Any]) -> Iterator[Any]:

@@ -53,7 +53,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[ShardTask]:
         done.append(task)
         return original(task)
 
-    monkeypatch.setattr("cosmos.data.preparation.run_task", run_task)
+    monkeypatch.setattr("cosmos.data.shards.task_processes.run_task", run_task)
     return done
 
 

@@ -1,9 +1,14 @@
+import errno
+import gc
+import multiprocessing
 import os
 import resource
 import signal
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -84,6 +89,37 @@ def test_a_worker_that_is_killed_raises_nothing_elsewhere() -> None:
     next(batches)
     assert signal.getsignal(signal.SIGCHLD) in (signal.SIG_DFL, None)
     batches.close()
+
+
+def refuse(*arguments: Any) -> NoReturn:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def refuse_thread(thread: threading.Thread) -> NoReturn:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize(
+    ("place", "refusal", "message"),
+    [
+        ("os.fork", refuse, "Resource temporarily unavailable.*workers that read data"),
+        ("threading.Thread.start", refuse_thread, "can't start new thread"),
+    ],
+)
+def test_workers_that_cannot_start_are_an_error_of_the_system_and_nothing_more_is_said(
+    place: str,
+    refusal: Callable[..., NoReturn],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reports: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reports.append)
+    monkeypatch.setattr(place, refusal)
+    with pytest.raises((OSError, RuntimeError), match=message):
+        list(load(loader(lambda: torch.zeros(4))))
+    gc.collect()
+    assert not reports
+    assert not multiprocessing.active_children()
 
 
 def test_an_error_in_the_code_of_a_worker_keeps_its_class() -> None:
