@@ -104,6 +104,13 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
+def refuse_pipe(path: Path) -> None:
+    """Raise InputError for a pipe or a socket in the place of a file to write, which may never be read."""
+    status = path_status(path)
+    if status and (stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode)):
+        raise InputError(f"{path}: a pipe or a socket, not a file; move it away, then give the command again")
+
+
 def is_broken_link(path: Path) -> bool:
     """Return True for a link to a file or folder that is not there."""
     return path.is_symlink() and not exists(path)

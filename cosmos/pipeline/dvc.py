@@ -26,7 +26,7 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.registry.jobs import RunJob, job_of_run
 from cosmos.run.directory import RunDir
-from cosmos.run.files import file_label
+from cosmos.run.files import file_label, open_to_append
 from cosmos.run.results import Results, interval_columns
 from cosmos.stages import jobs
 from cosmos.stages.evaluate_job import cancel_evaluations
@@ -76,7 +76,7 @@ def pipeline_lock(root: Path, pipeline: PipelineDir) -> Iterator[None]:
     """Hold the lock of a pipeline; child processes inherit it, so it outlives a killed parent."""
     lock = root / DVC_TMP / f"{file_label(str(pipeline.folder))}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
+    with open_to_append(lock) as file:
         os.set_inheritable(file.fileno(), True)
         with suppress(OSError):  # a file system without locks
             if not lock_descriptor(file.fileno(), blocking=False):

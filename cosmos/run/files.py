@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists
+from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists, refuse_pipe
 from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
 from cosmos.run.abandoned_files import discard, remove_abandoned
 
@@ -270,15 +270,22 @@ def _sync_name(path: Path) -> None:
         _sync(path.parent)
 
 
+def open_to_append(path: Path) -> IO[str]:
+    """Return a text file that is open for appending. Raises InputError for a pipe, and does not open it."""
+    refuse_pipe(path)
+    return path.open("a", encoding="utf-8")
+
+
 @contextmanager
 def holding_lock(path: Path) -> Iterator[None]:
     """Hold the lock that the file `path` stands for; it ends with the process. Others wait for it.
 
-    File systems without locks do without. Raises TransientError where the disk is full or fails.
+    File systems without locks do without. Raises TransientError where the disk is full or fails, InputError
+    for a pipe.
     """
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
+        file = open_to_append(path)
     with file:
         with suppress(OSError):
             lock_descriptor(file.fileno())

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 from pydantic import Field, FiniteFloat
 
 from cosmos.config.disk_reading import open_regular
-from cosmos.run.files import naming_disk_errors, write_text
+from cosmos.run.files import naming_disk_errors, open_to_append, write_text
 from cosmos.run.records import parse_record
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class MetricsWriter:
 
         Raises TransientError where the disk is full or fails.
         """
-        with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+        with naming_disk_errors(self.path), open_to_append(self.path) as file:
             file.write(json.dumps(_with_nulls(values)) + "\n")
 
 

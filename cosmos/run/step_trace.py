@@ -17,7 +17,7 @@ from pydantic import Field
 
 from cosmos.config.disk_reading import open_regular
 from cosmos.config.training_parts import TrainingPart
-from cosmos.run.files import naming_disk_errors, write_text
+from cosmos.run.files import naming_disk_errors, open_to_append, write_text
 from cosmos.run.records import describe_problem, parse_record
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ class StepTraceWriter:
         if not self._is_kept:
             return
         line = trace_line(stretch)
-        with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
+        with naming_disk_errors(self.path), open_to_append(self.path) as file:
             file.write(line)
         self._size, self._lines = self._size + len(line), self._lines + 1
         if self._size > MAX_TRACE_BYTES and self._lines > FEWEST_LINES:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from cosmos.config.disk_reading import refuse_pipe
 from cosmos.config.printable_text import PrintableFormatter, print_text
 from cosmos.distributed.exchange import on_each_rank
 from cosmos.distributed.group import ProcessRank
@@ -54,6 +55,7 @@ def open_log(run: RunDir) -> logging.Handler:
     """Return a handler that appends to the run's log. Raises TransientError where the disk fails."""
     with naming_disk_errors(run.log):
         run.path.mkdir(parents=True, exist_ok=True)
+        refuse_pipe(run.log)
         handler = RunLogHandler(run.log, encoding="utf-8")
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler

@@ -23,6 +23,7 @@ from cosmos.config.wandb import WandbSettings
 from cosmos.distributed.stop_signals import STOP_SIGNALS
 from cosmos.errors import summarize_error
 from cosmos.run.directory import RunDir
+from cosmos.run.files import open_to_append
 from cosmos.tracking.curves import CurveAxis, CurveRows
 from cosmos.tracking.mirror import COMPLETE, INCOMPLETE, STOP, STOP_SECONDS
 from cosmos.tracking.session import MirrorSession
@@ -67,9 +68,9 @@ def main(arguments: Sequence[str]) -> int:
         return follow_run(run, settings, parent)
 
 
-def take_mirror_lock(path: Path) -> IO[bytes] | None:
+def take_mirror_lock(path: Path) -> IO[str] | None:
     """Lock the mirroring of a run while the file is open; return None where another process has the lock."""
-    file = path.open("ab")
+    file = open_to_append(path)
     with suppress(OSError):  # a file system without locks
         if not lock_descriptor(file.fileno(), blocking=False):
             file.close()

@@ -17,6 +17,7 @@ from cosmos.config.wandb import WandbSettings
 from cosmos.distributed.environment import is_first_process
 from cosmos.errors import CosmosError
 from cosmos.run.directory import RunDir
+from cosmos.run.files import open_to_append
 from cosmos.tracking.note import MirrorNote
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def start_follower(path: Path, settings: WandbSettings) -> "subprocess.Popen[byt
     """Start the process that follows a run directory; return None, and warn, where that fails."""
     try:
         follower_log(path).parent.mkdir(parents=True, exist_ok=True)
-        with follower_log(path).open("ab") as log:
+        with open_to_append(follower_log(path)) as log:
             return subprocess.Popen(
                 [
                     sys.executable,

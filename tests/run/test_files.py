@@ -12,7 +12,9 @@ from cosmos.run import files
 from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.files import (
     file_label,
+    holding_lock,
     link_or_copy,
+    open_to_append,
     remove_folder,
     replacing,
     replacing_folder,
@@ -51,6 +53,14 @@ def test_no_two_long_texts_have_one_label_and_each_fits_a_name() -> None:
 def test_folders_are_made_on_the_way(tmp_path: Path) -> None:
     write_json(tmp_path / "a" / "b.json", {"x": 1})
     assert (tmp_path / "a" / "b.json").read_text() == '{\n  "x": 1\n}\n'
+
+
+def test_a_pipe_in_the_place_of_a_file_to_append_to_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(InputError, match="lock: a pipe or a socket, not a file; move it away"):
+        open_to_append(tmp_path / "lock")
+    with pytest.raises(InputError, match="lock: a pipe"), holding_lock(tmp_path / "lock"):
+        pass
 
 
 def test_values_that_json_does_not_know_are_refused(tmp_path: Path) -> None:

@@ -1,11 +1,19 @@
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
+from cosmos.errors import InputError
 from cosmos.run.directory import RunDir
 from cosmos.stages.logs import open_log
 from tests.disks import small_disk
+
+
+def test_a_pipe_in_the_place_of_a_log_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.txt")
+    with pytest.raises(InputError, match=r"log\.txt: a pipe or a socket, not a file"):
+        open_log(RunDir(tmp_path))
 
 
 def test_a_log_on_a_full_disk_stops_nothing_and_says_so_once(
