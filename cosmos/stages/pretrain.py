@@ -23,7 +23,7 @@ from cosmos.stages.evaluate_beside import evaluation_beside
 from cosmos.stages.logs import logging_to_run, print_on_first_rank
 from cosmos.stages.pretrain_data import confirm_data, open_data
 from cosmos.stages.ranks import joined_ranks
-from cosmos.stages.run_opening import open_submitted_run
+from cosmos.stages.run_opening import open_submitted_run, telling_of_replaced_data
 from cosmos.stages.training_evaluation import TrainingEvaluation
 from cosmos.training.opening import open_training
 from cosmos.training.step import Learner
@@ -48,13 +48,13 @@ def pretrain(
 
     Raises Interrupted when a signal asked to stop, DivergedError when the loss stays non-finite,
     SupersededError when another process took over the run, TransientError when a disk is full or fails, and
-    InputError for data or parameters that do not fit.
+    InputError for data that was replaced meanwhile, and for data or parameters that do not fit.
     """
     folder = machine.dataset(params.data.name, "train")
     with joined_ranks(machine, path) as process:
         samples = on_ranks_alike(lambda: ShardedSamples(folder, machine))
         run = on_first_rank(lambda: open_submitted_run(params, machine, path, dataset))
-        with logging_to_run(run, process):
+        with logging_to_run(run, process), telling_of_replaced_data(params, machine, dataset):
             data = open_data(run, samples, params, machine)
             plan = StepPlan.of(data.order.steps_per_epoch, params.pretrain.epochs, until)
             evaluate = on_ranks_alike(lambda: TrainingEvaluation.open(params, machine, process))

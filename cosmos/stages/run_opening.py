@@ -1,5 +1,7 @@
 """Opening of run directories for pretrainings on a dataset, of the version that is prepared now."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,7 +12,7 @@ from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
 from cosmos.data.manifest import MANIFEST_FILE, Manifest
 from cosmos.data.order import refuse_large_batch
-from cosmos.errors import DamagedDataError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.run.dataset_version import DatasetVersion, refuse_other_data
 from cosmos.run.directory import RunDir, open_run, record_source
 from cosmos.run.provenance import file_sha256
@@ -67,3 +69,34 @@ def open_submitted_run(params: Params, machine: Machine, path: Path, dataset: Da
     """
     read_dataset_version(params, machine).check_unchanged(dataset)
     return open_run_on(dataset, path, params)
+
+
+ABOUT_DATA = (DamagedDataError, TransientError)
+"""Classes of the errors that reading samples raises; their subclasses are about disks and ranks."""
+
+
+@contextmanager
+def telling_of_replaced_data(params: Params, machine: Machine, dataset: DatasetVersion) -> Iterator[None]:
+    """Raise InputError, with both versions, for an error with samples whose dataset was replaced meanwhile.
+
+    To a training that has begun, the shards of another dataset look damaged, or gone for a while.
+    """
+    try:
+        yield
+    except ABOUT_DATA as error:
+        now = _other_version(params, machine, dataset) if type(error) in ABOUT_DATA else None
+        if now is None:
+            raise
+        raise InputError(
+            f"{now.manifest}: {dataset} when this began, {now} now; put the old data back, and the same"
+            " command goes on, or name another run with --run, to train on the new data"
+        ) from error
+
+
+def _other_version(params: Params, machine: Machine, dataset: DatasetVersion) -> DatasetVersion | None:
+    """Return the version of the training data that is there now; None for `dataset`, and where none is."""
+    try:
+        now = read_dataset_version(params, machine)
+    except (CosmosError, OSError):
+        return None
+    return now if now.content != dataset.content else None

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,6 +13,7 @@ from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.config.prepared_data import READ_IN_TRAINING
+from cosmos.data.loader import Batches, make_loader
 from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError
 from cosmos.run.directory import RunDir, load_saved_params
@@ -42,6 +44,28 @@ def prepare(number: int, folder: Path, site: Machine, **changes: object) -> Data
     data = flickr8k(folder, number, samples_per_shard=8, **changes)
     prepare_dataset(data, site, processes=1)
     return data
+
+
+@pytest.mark.parametrize("number", [16, 24])
+def test_data_that_is_replaced_while_a_run_trains_is_named_with_both_versions(
+    number: int, tmp_path: Path, site: Machine, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = Experiment("tiny", params, needs={}, about="", cost="", expected="")
+    site = site.model_copy(update={"data_wait_minutes": 0})
+    run = RunDir(site.runs_root / "mine")
+    prepare(16, tmp_path, site)
+
+    def make_loader_of_other_data(*arguments: Any) -> Batches:
+        prepare(number, tmp_path, site, seed=1)
+        return make_loader(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cosmos.stages.pretrain.make_loader", make_loader_of_other_data)
+        with pytest.raises(InputError, match=rf"16 samples .* when this began, {number} samples .* now; put"):
+            launch_pretraining(experiment, site, run.path, quiet=True)
+    prepare(16, tmp_path, site)
+    launch_pretraining(experiment, site, run.path, quiet=True)
+    assert [path.name for path in run.saved_checkpoints] == ["step-00000002.pt"]
 
 
 def test_a_finished_run_is_not_trained_on_when_its_data_is_other_data(
