@@ -10,6 +10,16 @@ from cosmos.config.section import Section
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
+ENVIRONMENT_MODES = ("online", "run", "offline", "dryrun", "disabled")
+"""Values of WANDB_MODE that are used; of any other, W&B itself would record nothing."""
+
+
+def environment_mode() -> str:
+    """Return WANDB_MODE in small letters; "" where it is not set, or to no mode that is used."""
+    mode = os.environ.get("WANDB_MODE", "").strip().lower()
+    return mode if mode in ENVIRONMENT_MODES else ""
+
+
 class WandbSettings(Section):
     """Project that runs are shown in, mode, and limits on what a command sends and waits for."""
 
@@ -30,7 +40,7 @@ class WandbSettings(Section):
     @property
     def own_mode(self) -> str:
         """Mode by the setting or, in mode auto, by WANDB_MODE; auto where neither says."""
-        return self.mode if self.mode != "auto" else os.environ.get("WANDB_MODE") or "auto"
+        return self.mode if self.mode != "auto" else environment_mode() or "auto"
 
     @property
     def is_disabled(self) -> bool:

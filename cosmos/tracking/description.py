@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from cosmos.config.disk_reading import exists
 from cosmos.config.identity import short_hash
-from cosmos.config.printable_text import printable
+from cosmos.config.printable_text import encodable_text, printable
 from cosmos.config.settings_file import read_mapping
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
@@ -46,7 +46,7 @@ class RunDescription:
             group=printable(labels.group)[:MAX_NAME],
             job_type=labels.job_type if exists(run.params) or is_search else "evaluate",
             tags=tuple(dict.fromkeys(tags)),
-            config=config,
+            config=encodable_value(config),
             problem="; ".join(reader.problems),
         )
 
@@ -80,6 +80,15 @@ def wandb_config(run: RunDir, reader: TolerantReader) -> dict[str, Any]:
         ),
         "provenance": {**session, **checkpoint},
     }
+
+
+def encodable_value(value: Any) -> Any:
+    """Return a value of JSON with escapes for what UTF-8 cannot encode: paths of data may be any bytes."""
+    if isinstance(value, dict):
+        return {encodable_value(key): encodable_value(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [encodable_value(item) for item in value]
+    return encodable_text(value) if isinstance(value, str) else value
 
 
 def summarize_provenance(path: Path) -> dict[str, Any]:

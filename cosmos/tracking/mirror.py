@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cosmos.config.disk_reading import is_dir
-from cosmos.config.wandb import WandbSettings
+from cosmos.config.wandb import WandbSettings, environment_mode
 from cosmos.distributed.environment import is_first_process
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, summarize_error
 from cosmos.run.directory import RunDir
 from cosmos.run.files import open_to_append
 from cosmos.tracking.note import MirrorNote
@@ -85,7 +85,7 @@ def start_follower(path: Path, settings: WandbSettings) -> "subprocess.Popen[byt
             )
     except OSError as error:
         if is_shown_online(path, settings):
-            logger.warning("W&B is not shown %s: %s; %s", path, error, MIRROR_REMEDY)
+            logger.warning("W&B is not shown %s: %s; %s", path, summarize_error(error), MIRROR_REMEDY)
         return None
 
 
@@ -106,9 +106,11 @@ def follower_log(path: Path) -> Path:
 def follower_environment(path: Path) -> dict[str, str]:
     """Return the environment of that process: this code on its path, W&B quiet and in the run directory."""
     code = str(Path(__file__).parents[2])
+    mode = environment_mode()
     return {
         "WANDB_DATA_DIR": str(path / "wandb"),
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if name != "WANDB_MODE"},
+        **({"WANDB_MODE": mode} if mode else {}),
         "HOME": str(home_for_wandb(path)),
         "PYTHONPATH": os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH", "")))),
         "WANDB_ERROR_REPORTING": "false",

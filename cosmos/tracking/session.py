@@ -12,10 +12,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from cosmos.config.disk_reading import is_file
 from cosmos.config.printable_text import print_text
 from cosmos.config.wandb import WandbSettings
-from cosmos.errors import DamagedDataError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.directory import RunDir
 from cosmos.run.gallery_tables import GalleryCell, GalleryPicture, read_gallery_tables
 from cosmos.run.results import Results
@@ -82,6 +84,8 @@ class MirrorSession:
     def define_summaries(self, row: CurveRow) -> None:
         """Define, for curves not seen before, their axis and the best value that their summary keeps."""
         for key in row.keys() - self.defined:
+            if "*" in key:  # W&B takes it for a pattern, and most patterns for errors
+                continue
             direction, axis = curve_direction(key), self.axis.axis_of(key)
             if direction:
                 self.open().define_metric(key, step_metric=axis, summary=f"{direction},last")
@@ -260,11 +264,18 @@ def choose_wandb_mode(settings: WandbSettings) -> str:
 
 
 def has_wandb_key() -> bool:
-    """Return True when an API key for the server of W&B's settings is in the environment or in netrc."""
+    """Return True when an API key for the server of W&B's settings is in the environment or in netrc.
+
+    Raises InputError where W&B refuses a variable of its own.
+    """
     import wandb
     from wandb.sdk.lib import wbauth
 
-    host = wandb.setup().settings.base_url
+    try:
+        host = wandb.setup().settings.base_url
+    except ValidationError as error:
+        variables = ", ".join(f"WANDB_{str(each['loc'][0]).upper()}" for each in error.errors())
+        raise InputError(f"W&B refuses {variables}: {error.errors()[0]['msg']}; mend or unset it") from None
     try:
         return bool(
             wbauth.authenticate_session(host=host, source="cosmos", prompt=False, update_session=False)

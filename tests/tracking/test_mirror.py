@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import yaml
 
 from cosmos.config.wandb import WandbSettings
 from cosmos.errors import Interrupted
@@ -107,6 +108,24 @@ def test_what_is_damaged_is_left_out_and_named_in_a_warning(
     assert read_offline(unasked.path).steps == [10, 20]
     assert "labels.json: not" in (unasked.path / "wandb" / "mirror.log").read_text()
     assert "unasked" not in caplog.text
+
+
+def test_names_that_are_patterns_or_no_utf8_and_a_wandb_mode_that_is_none_keep_nothing_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "")  # as a container's settings may have it
+    run = RunDir(tmp_path / "run")
+    with mirroring(run, WandbSettings()):
+        begun(run.path)
+        params = yaml.safe_load(run.params.read_text())
+        params["data"]["source_path"] = "photos \udcff"
+        run.params.write_text(yaml.safe_dump(params))
+        log(run, 1, 2)
+        MetricsWriter(run.metrics, 20).log({"step": 30, "evaluation": {"student/a*b/R@1": 0.5}})
+    monkeypatch.delenv("WANDB_MODE")  # W&B's reader refuses it
+    offline_run = read_offline(run.path)
+    assert offline_run.history[-1]["evaluation/student/a*b/R@1"] == 0.5
+    assert offline_run.config["data"]["source_path"] == r"photos \udcff"
 
 
 def until_its_evaluation(run: RunDir) -> None:
@@ -280,7 +299,12 @@ def test_a_full_disk_below_its_directory_delays_nothing_but_the_end(
 
 @pytest.mark.parametrize(
     ("mode", "environment"),
-    [("disabled", {}), ("auto", {"WANDB_MODE": "disabled"}), ("offline", {"RANK": "1"})],
+    [
+        ("disabled", {}),
+        ("auto", {"WANDB_MODE": "disabled"}),
+        ("auto", {"WANDB_MODE": "Disabled"}),
+        ("offline", {"RANK": "1"}),
+    ],
 )
 def test_switched_off_or_on_another_rank_there_is_no_process_and_no_file(
     mode: str, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

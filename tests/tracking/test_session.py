@@ -1,8 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
+import wandb
 
 from cosmos.config.wandb import WandbSettings
+from cosmos.errors import InputError
+from cosmos.tracking.mirror import follower_environment
 from cosmos.tracking.session import choose_wandb_mode, has_wandb_key
 from tests.tracking.examples import KEY
 
@@ -37,6 +41,9 @@ def test_a_key_in_netrc_is_one_for_its_host_alone(tmp_path: Path) -> None:
         ("auto", "online", "", "online"),
         ("offline", "online", KEY, "offline"),
         ("online", "", "", "online"),
+        ("auto", "ONLINE ", "", "online"),
+        ("auto", "onlin", "", "offline"),
+        ("auto", "onlin", KEY, "online"),
     ],
 )
 def test_the_mode_is_the_settings_or_follows_from_the_key(
@@ -45,4 +52,16 @@ def test_the_mode_is_the_settings_or_follows_from_the_key(
     for name, value in {"WANDB_MODE": own, "WANDB_API_KEY": key}.items():
         if value:
             monkeypatch.setenv(name, value)
-    assert choose_wandb_mode(WandbSettings.model_validate({"mode": mode})) == wanted
+    settings = WandbSettings.model_validate({"mode": mode})
+    monkeypatch.setattr(os, "environ", follower_environment(Path()))  # as its process has it
+    assert choose_wandb_mode(settings) == wanted
+
+
+@pytest.mark.parametrize(("name", "value"), [("BASE_URL", "no address"), ("CONSOLE", "loud")])
+def test_a_variable_that_wandb_refuses_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wandb.teardown()  # it reads its variables once
+    monkeypatch.setenv(f"WANDB_{name}", value)
+    with pytest.raises(InputError, match=rf"^W&B refuses WANDB_{name}: .*; mend or unset it$"):
+        has_wandb_key()
