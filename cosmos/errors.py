@@ -157,7 +157,7 @@ MORE_PROCESSES = (
 
 OS_ERROR_REMEDIES = {
     errno.EAGAIN: MORE_PROCESSES,
-    errno.ENOSPC: "free space there, then give the same command again",
+    errno.ENOSPC: "free space there (or files, where `df -i` has none), then give the same command again",
     errno.EDQUOT: "free space there or ask for a larger quota, then give the same command again",
     errno.EIO: "wait for the disk, then give the same command again",
     errno.ESTALE: "wait for the disk, then give the same command again",

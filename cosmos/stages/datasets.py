@@ -10,11 +10,12 @@ from rich.table import Table
 from cosmos.config.machine import Machine
 from cosmos.config.near_names import near_names
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
+from cosmos.errors import CosmosError, InputError
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.dataset_files import is_transient
 from cosmos.evaluation.suite import suites
 from cosmos.report.terminal import Terminal, plain_text
+from cosmos.stages.dataset_download import download_dataset
 
 
 @dataclass(frozen=True)
@@ -66,41 +67,6 @@ def choose_cards(names: Sequence[str], params: Params) -> list[DatasetCard]:
         near = near_names(unknown[0], dict.fromkeys(card.name for card in cards))
         raise InputError(f"no dataset {', '.join(unknown)}; {near}")
     return [card for card in cards if card.name in names or not names]
-
-
-def download_dataset(card: DatasetCard, params: Params, machine: Machine) -> None:
-    """Download a dataset that is not there, or cannot be measured; for that, it is opened.
-
-    Raises InputError where no program can, TransientError where the network fails, or the disk does.
-    """
-    try:
-        card.open(params, machine)
-        return
-    except (CosmosError, OSError) as error:
-        if is_transient(error):
-            raise TransientError(f"{card.name}: {error}; run the command again") from None
-    if card.download is None:
-        raise InputError(
-            f"{card.name}: cannot be downloaded by a program; put it below {machine.datasets_root}:"
-            f" {', '.join(card.layout)}"
-        )
-    machine.datasets_root.mkdir(parents=True, exist_ok=True)
-    try:
-        card.download(machine.datasets_root)
-    except (OSError, RuntimeError) as error:  # torchvision's of a file that came damaged
-        raise _download_error(card, machine, error) from None
-
-
-def _download_error(card: DatasetCard, machine: Machine, error: OSError | RuntimeError) -> CosmosError:
-    """Return the error to raise for one that ended a download."""
-    from cosmos.data.shards.remote import http_status, is_refusal
-
-    message = f"{card.name}: the download failed ({error})"
-    if is_refusal(http_status(error)):
-        return InputError(f"{message}; put it below {machine.datasets_root}: {', '.join(card.layout)}")
-    if isinstance(error, OSError) and is_permanent(error):
-        return InputError(f"{message}; correct the machine's datasets_root")
-    return TransientError(f"{message}; run the command again")
 
 
 def inspect_dataset(card: DatasetCard, params: Params, machine: Machine) -> DatasetListing:

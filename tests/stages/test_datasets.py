@@ -2,11 +2,7 @@ import errno
 import json
 import os
 import sys
-from dataclasses import replace
-from email.message import Message
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
 
 import pytest
 
@@ -16,10 +12,7 @@ from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.manifest import Manifest, ShardInfo
 from cosmos.data.shards.index import index_path
-from cosmos.errors import InputError, TransientError
-from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, no_pictures
-from cosmos.evaluation.presence import DatasetPresence
-from cosmos.stages.datasets import DatasetListing, describe_presence, download_dataset, list_datasets
+from cosmos.stages.datasets import DatasetListing, describe_presence, list_datasets
 from tests.evaluation.examples import write_images
 
 
@@ -121,53 +114,7 @@ def test_what_no_program_can_download_is_told_with_where_it_belongs(tmp_path: Pa
         list_datasets(["imagenet"], Params(), here(tmp_path), download=True, quiet=True)
 
 
-def card(download: Any) -> DatasetCard:
-    """A dataset that is there once the file `here` is."""
-
-    def find(params: Params, machine: Machine) -> DatasetPresence:
-        return DatasetPresence()
-
-    def opened(params: Params, machine: Machine) -> OpenDataset:
-        if not (machine.datasets_root / "here").exists():
-            raise InputError("not here")
-        return OpenDataset({"num_images": 1}, {}, (), "", lambda embedder: Measurement({}, {}), no_pictures)
-
-    return DatasetCard("retrieval", "mine", "mine", ("here",), "1 image", "yours", 1, find, opened, download)
-
-
-def test_a_download_fetches_what_is_missing_and_only_that(tmp_path: Path) -> None:
-    fetched: list[Path] = []
-
-    def download(root: Path) -> None:
-        fetched.append(root)
-        (root / "here").touch()
-
-    root = tmp_path / "datasets"
-    download_dataset(card(download), Params(), here(root))
-    download_dataset(card(download), Params(), here(root))
-    assert fetched == [root]
-
-
-def test_a_download_that_fails_is_told_with_its_cause(tmp_path: Path) -> None:
-    def download(root: Path) -> None:
-        raise OSError("the host is down")
-
-    with pytest.raises(TransientError, match=r"mine: the download failed \(the host is down\); run .* again"):
-        download_dataset(card(download), Params(), here(tmp_path))
-
-
-@pytest.mark.parametrize(("status", "kind"), [(404, InputError), (403, InputError), (503, TransientError)])
-def test_a_download_that_a_server_refuses_is_not_worth_another_try(
-    tmp_path: Path, status: int, kind: type[Exception]
-) -> None:
-    def download(root: Path) -> None:
-        raise HTTPError("https://here", status, "no", Message(), None)
-
-    with pytest.raises(kind, match=rf"mine: the download failed \(HTTP Error {status}: no\); (put it|run)"):
-        download_dataset(card(download), Params(), here(tmp_path))
-
-
-def test_a_dataset_on_a_failing_disk_is_neither_absent_nor_downloaded_again(
+def test_a_dataset_on_a_failing_disk_is_not_called_absent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(folder: Path) -> None:
@@ -177,13 +124,6 @@ def test_a_dataset_on_a_failing_disk_is_neither_absent_nor_downloaded_again(
     unknown = listed(tmp_path, "flickr8k")["flickr8k"]
     assert (unknown.present, unknown.unknown, describe_presence(unknown)) == (False, True, "unknown")
     assert "Input/output error" in unknown.state
-
-    def opened(params: Params, machine: Machine) -> OpenDataset:
-        raise TransientError("the disk failed")
-
-    failing = replace(card(lambda root: pytest.fail("downloaded")), open=opened)
-    with pytest.raises(TransientError, match="mine: the disk failed; run the command again"):
-        download_dataset(failing, Params(), here(tmp_path))
 
 
 def test_the_command_prints_a_table_the_layout_of_one_and_json(

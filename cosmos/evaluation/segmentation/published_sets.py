@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from cosmos.config.disk_reading import exists, is_file
+from cosmos.config.disk_reading import is_file
 from cosmos.config.evaluate_params import SegmentationProtocol
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
@@ -102,14 +102,9 @@ class PublishedSegmentationSet:
 
 
 def download_voc2012(root: Path) -> None:
-    """Download VOC 2012 into a datasets_root, and move it to where its layout says.
-
-    Raises InputError, before anything is downloaded, where a folder is there that it cannot replace.
-    """
+    """Download VOC 2012 into a datasets_root, and move it to where its layout says."""
     from torchvision.datasets import VOCSegmentation
 
-    if exists(root / "VOC2012"):
-        raise InputError(f"{root / 'VOC2012'}: holds a part of VOC 2012; remove it, then download the whole")
     VOCSegmentation(root, year="2012", image_set="val", download=True)
     (root / "VOCdevkit" / "VOC2012").rename(root / "VOC2012")
 

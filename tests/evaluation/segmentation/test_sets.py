@@ -12,14 +12,13 @@ from cosmos.config.evaluate_params import EvaluateParams, SegmentationParams, Se
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
 from cosmos.data.demo_world.evaluation_sets import write_segmentation
-from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.embed import Embedder
 from cosmos.evaluation.embedding_cache import NoCache
 from cosmos.evaluation.prompts import SEGMENTATION_CLASSES
 from cosmos.evaluation.segmentation.layouts import read_class_file
 from cosmos.evaluation.segmentation.measure import SegmentationDataset
-from cosmos.evaluation.segmentation.published_sets import SEGMENTATION_SETS, download_voc2012
+from cosmos.evaluation.segmentation.published_sets import SEGMENTATION_SETS
 from cosmos.evaluation.segmentation.sets import CARDS, own_card
 from tests.evaluation.examples import ColourEncoder, complete
 
@@ -392,9 +391,3 @@ def test_a_file_of_classes_that_cannot_be_meant_is_named_with_its_line(
 def test_classes_may_come_from_another_editor(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_bytes("\ufeffsky,clouds \r\nbœuf\r\n".encode())
     assert read_class_file(tmp_path / "classes.txt") == (("sky", "clouds"), ("bœuf",))
-
-
-def test_a_part_of_voc_is_refused_before_the_whole_is_downloaded(tmp_path: Path) -> None:
-    (tmp_path / "VOC2012" / "JPEGImages").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"VOC2012: holds a part of VOC 2012; remove it"):
-        download_voc2012(tmp_path)
