@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, SQLAlchemyError
 from cosmos.config.disk_reading import is_file
 from cosmos.config.machine import Machine
 from cosmos.config.sweep import Sweep
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError, short_reason
 from cosmos.run.sweep_directory import SweepDir, set_aside
 from cosmos.search.journal import check_journal, open_journal
 from cosmos.search.study import make_pruner, make_sampler
@@ -45,12 +45,22 @@ def matching_study(sweep: Sweep, folder: SweepDir, storage: BaseStorage) -> optu
     create = partial(optuna.create_study, storage=storage, directions=recorded.directions)
     name = newest_study_name(sweep.id, optuna.get_all_study_names(storage))
     study = create(study_name=name, load_if_exists=True)
-    if problem := contradiction(study, recorded):
+    if problem := problem_of_study(study, recorded):
         later = next_study_name(sweep.id, name)
         logger.warning("study %s: %s; %s is made from the records of the trials", name, problem, later)
         study = create(study_name=later)
     add_missing_trials(study, recorded)
     return study
+
+
+def problem_of_study(study: optuna.Study, recorded: optuna.Study) -> str:
+    """Return why a study is not the one that the records tell of; "" where it is."""
+    try:
+        return contradiction(study, recorded)
+    except (SQLAlchemyError, StorageInternalError, CosmosError):
+        raise
+    except Exception as error:  # Optuna checks no row of a database: a wrong one may raise anything
+        return f"cannot be read ({short_reason(error)})"
 
 
 def newest_study_name(sweep_id: str, names: Iterable[str]) -> str:
@@ -109,11 +119,25 @@ def open_storage(folder: SweepDir, machine: Machine) -> BaseStorage:
 
 
 def open_database(name: str, url: str) -> BaseStorage:
-    """Return the storage at a database's address; `name`: the sweep, for messages."""
+    """Return the storage at a database's address; `name`: the sweep, for messages.
+
+    An address with a second `@`, of a password most likely, is refused: drivers would take what follows the
+    first one for the host, and quote it.
+    """
+    if not url.startswith("sqlite") and url.partition("?")[0].count("@") > 1:
+        raise InputError(
+            "COSMOS_STUDY_STORAGE: has more than one '@'; write that of a user or password as %40"
+        )
     try:
         return get_storage(url)
-    except (ImportError, ValueError, RuntimeError, ArgumentError) as error:
-        raise InputError(f"the study of {name}: {error}; see COSMOS_STUDY_STORAGE") from None
+    except (
+        ImportError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ArgumentError,
+    ) as error:  # TypeError: its options
+        raise InputError(f"the study of {name}: {short_reason(error)}; see COSMOS_STUDY_STORAGE") from None
 
 
 @contextmanager

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -222,6 +224,49 @@ def test_a_database_that_lost_its_study_or_has_another_goes_on_from_the_records(
     assert f"its trial 0 is another one than trial-0000; {sweep.id}-2 is made" in caplog.text
     assert len(optuna.load_study(study_name=sweep.id, storage=url).trials) == 3
     assert [record.state for record in other.folder.trials] == ["finished"] * 3
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE trial_user_attributes SET value_json = '{{'",
+        "UPDATE trial_params SET distribution_json = '{}'",
+        "UPDATE trials SET state = 'ENDED'",
+        "DROP TABLE trial_values",
+    ],
+)
+def test_rows_of_a_database_that_cannot_be_read_stay_beside_a_study_of_the_records(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", f"sqlite:///{tmp_path}/studies.db")
+    sweep = small_sweep(tmp_path)
+    list(controller(sweep, tmp_path, Bench()).search(2))
+    with closing(sqlite3.connect(tmp_path / "studies.db")) as database, database:
+        database.execute(damage)
+    again = controller(sweep, tmp_path, Bench())
+    assert again.study.study_name == f"{sweep.id}-2"
+    assert f"study {sweep.id}: cannot be read (" in caplog.text
+    list(again.search(3))
+    assert [record.state for record in again.folder.trials] == ["finished"] * 3
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql+pymysql://optuna:S3cret@1@host/optuna", "more than one '@'; write that .* as %40"),
+        (
+            "sqlite://studies.db",
+            "the study of small-[0-9a-f]+: Invalid SQLite URL.*; see COSMOS_STUDY_STORAGE",
+        ),
+    ],
+)
+def test_an_address_of_a_database_that_is_wrong_is_told_without_its_password(
+    url: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSMOS_STUDY_STORAGE", url)
+    with pytest.raises(InputError, match=message) as told:
+        controller(small_sweep(tmp_path), tmp_path, Bench())
+    assert not [text for text in ("S3cret", "1@host", "\n") if text in str(told.value)]
 
 
 def test_a_file_that_is_no_database_is_a_wrong_setting(
