@@ -176,7 +176,7 @@ def _names_like(pattern: str, folder: Path) -> list[str]:
 def listing_error(error: OSError, folder: Path | str) -> CosmosError:
     """Return the error of a folder that cannot be listed: the user's, or of the disk."""
     message = f"{folder}: cannot be listed ({error.strerror})"
-    return convert_os_error(error, message, InputError, "let this user read the folder, or remove it")
+    return convert_os_error(error, message)
 
 
 def folders_with(root: Path, name: str) -> list[Path]:

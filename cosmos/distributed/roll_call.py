@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos.config.number_text import format_duration
+from cosmos.config.process_space import host_of_space, process_space
 from cosmos.errors import HangError
 
 POLL_SECONDS_OF_ROLL = 0.1
@@ -33,7 +33,8 @@ class RankProcess:
     """Process of a rank."""
 
     rank: int
-    host: str
+    space: str
+    """host, and which of that name, as of `process_space`"""
     pid: int
     started: str
     """time at which it started, in ticks of its host: another process may get its id"""
@@ -41,12 +42,12 @@ class RankProcess:
     @classmethod
     def here(cls, rank: int) -> "RankProcess":
         """Return this process."""
-        return cls(rank, socket.gethostname(), os.getpid(), process_status(os.getpid())[1])
+        return cls(rank, process_space(), os.getpid(), process_status(os.getpid())[1])
 
     @property
     def is_here(self) -> bool:
         """True for a process of this host."""
-        return self.host == socket.gethostname()
+        return self.space == process_space()
 
     def state(self) -> str:
         """Return the state of a process of this host in words: "" while it runs, and for other hosts."""
@@ -64,7 +65,7 @@ class RankProcess:
         return self.state() == STATES["Z"]
 
     def __str__(self) -> str:
-        return f"rank {self.rank} ({self.host}, pid {self.pid})"
+        return f"rank {self.rank} ({host_of_space(self.space)}, pid {self.pid})"
 
 
 def process_status(pid: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pwd
 import secrets
 import socket
 import time
@@ -14,10 +15,10 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from cosmos.config.disk_reading import exists, find_paths, is_file
+from cosmos.config.disk_reading import exists, find_paths, is_file, path_status
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import ClusterName, JobCluster
-from cosmos.errors import InputError, PreemptedError
+from cosmos.errors import InputError, NotPermittedError, PreemptedError
 from cosmos.launch.clusters import Cluster, open_cluster, resolve_cluster
 from cosmos.launch.outcome import CallFailure, CallFiles
 from cosmos.launch.pickled_call import dump_calls
@@ -128,8 +129,18 @@ class Submission(SubmissionRecord):
         """Return the state of each call's job. Raises SlurmSilentError where Slurm does not answer."""
         return self.on.states(self.job_id, self.name, self.num_calls)
 
+    @property
+    def closed(self) -> str:
+        """Reason for which its files are closed to this user, who is not the one that submitted it; or ""."""
+        status = path_status(self.folder)
+        if status is None or os.access(self.folder, os.R_OK | os.X_OK):
+            return ""
+        return f"{self.folder}: job {self.job_id} is one of {user_name(status.st_uid)} and closed to others"
+
     def is_finished(self) -> bool:
-        """Return True when every call has returned."""
+        """Return True when every call has returned. Raises NotPermittedError for another user's job."""
+        if self.closed:
+            raise NotPermittedError(f"{self.closed}; ask for it to be followed or ended, or name another run")
         return all(call.has_value() for call in self.calls)
 
     def num_failures(self) -> int:
@@ -143,6 +154,14 @@ class Submission(SubmissionRecord):
     def cancel(self) -> None:
         """End the job. Raises InputError if that is refused, SlurmSilentError if Slurm does not answer."""
         self.on.cancel(self.job_id, self.name)
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user, or else the number."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 def read_submission(record: Path) -> Submission | None:

@@ -6,7 +6,9 @@ models/<name>/model.pt, params.yaml, metrics.json, metrics.jsonl, provenance.jso
 """
 
 import json
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -155,7 +157,11 @@ def dvc_workspace() -> Path:
     if shutil.which("git") is None:
         raise InputError("git is not installed, which keeps the record of what is promoted")
     command = ["git", "-C", str(root), "rev-parse", "--is-inside-work-tree"]
-    if subprocess.run(command, capture_output=True).returncode:
+    answer = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    if "dubious ownership" in answer.stderr:
+        trust = f"git config --global --add safe.directory {shlex.quote(str(root))}"
+        raise InputError(f"{root}: git does not work in a folder of another user; `{trust}` has it do so")
+    if answer.returncode:
         raise InputError(
             f"{root}: not in git, which keeps the record of what is promoted; `git init` makes it so"
         )

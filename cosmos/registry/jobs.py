@@ -37,7 +37,7 @@ JobKind = Literal["pretrain", "trial", "evaluate"]
 SILENT = JobState("UNKNOWN", "Slurm does not answer")
 """State of jobs on a Slurm that does not answer."""
 
-ENDED_STATUSES = frozenset(["finished", "paused", "stopped", *map(str.lower, FINAL_STATES)])
+ENDED_STATUSES = frozenset(["finished", "paused", "stopped", "ended", *map(str.lower, FINAL_STATES)])
 """Statuses of jobs of which nothing waits or runs."""
 
 JobStates = Mapping[str, Sequence[JobState]]
@@ -253,8 +253,8 @@ def job_of_record(
         if job is None:
             own = progress(record, run, "", "debug", "in the command itself", JobState(""))
             return replace(own, status=record.status)
-        words, state = describe_submission(job, states)
-        words = standing_of(run) if job.is_finished() else words
+        words, state = describe_submission(job, states, closed=record.status)
+        words = standing_of(run) if not job.closed and job.is_finished() else words
         return progress(record, run, job.job_id, job.cluster, words, state)
     except Exception as error:  # of a damaged file, or of a job of another machine
         problem = record.problem or describe_problem(run.path, error)
@@ -270,8 +270,8 @@ def describe_evaluation(entry: JobEntry, states: JobStates) -> RunJob:
             raise job
         if job is None:  # it was removed meanwhile
             return replace(unknown, state="finished", status="finished")
-        words, state = describe_submission(job, states)
-        words = "finished" if job.is_finished() else words
+        words, state = describe_submission(job, states, closed="ended")
+        words = "finished" if not job.closed and job.is_finished() else words
     except Exception as error:  # of a damaged file, or of a job of another machine
         return replace(unknown, status="unknown", problem=describe_problem(entry.record.parent, error))
     return replace(
@@ -287,11 +287,16 @@ def describe_evaluation(entry: JobEntry, states: JobStates) -> RunJob:
     )
 
 
-def describe_submission(job: Submission, states: JobStates) -> tuple[str, JobState]:
-    """Return the states of a job in words, and the state that tells most of an array."""
+def describe_submission(job: Submission, states: JobStates, closed: str) -> tuple[str, JobState]:
+    """Return the states of a job in words, and the state that tells most of an array.
+
+    `closed`: the word for another user's job that has ended, whose folder would tell how.
+    """
     asked = states.get(job.job_id) if job.cluster == "slurm" else None
     of_calls = asked or current_job_states(job)
     state = leading_state(of_calls)
+    if job.closed and all(each.is_final for each in of_calls):
+        return closed, state
     left = outcome_left(job) if state.state == "GONE" else ""
     return left or describe_job_states(of_calls, job.max_requeues), state
 

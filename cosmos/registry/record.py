@@ -153,10 +153,15 @@ def read_run_record(run: RunDir, name: str) -> RunRecord:
     trial = reader.read(run.trial, lambda: read_trial_summary(run), NO_TRIAL)
     job = reader.read(run.job, lambda: read_job_summary(run), JobSummary())
     sessions = reader.read(run.provenance, lambda: read_session_summary(run), SessionSummary())
+    at_rest = partial(status_at_rest, run, trial, job, params, newest.training)
+    status: RunStatus = reader.read(run.path, at_rest, "stopped")
+    silent = seconds_silent(run.lease)
+    if status == "stopped" and silent > ALIVE_SECONDS:
+        reader.problems += filter(None, [job.hidden])
     return RunRecord(
         name,
-        seconds_silent(run.lease),
-        reader.read(run.path, lambda: status_at_rest(run, trial, job, params, newest.training), "stopped"),
+        silent,
+        status,
         sessions.started,
         labels.group,
         labels.job_type,
@@ -294,21 +299,21 @@ class JobSummary:
     failed: bool = False
     started: float = 0.0
     """time of its last start, unless that has left an outcome"""
+    hidden: str = ""
+    """reason for which its id alone is told"""
 
 
 def read_job_summary(run: RunDir) -> JobSummary:
     """Return the state of a run's newest job. DamagedDataError where its record or a failure's is damaged."""
     if not exists(run.job):
         return JobSummary()
-    from cosmos.launch.outcome import CallFiles  # late: a list of runs that have not changed does without
-    from cosmos.launch.submission import read_submission
+    from cosmos.launch.submission import read_submission  # late: a list of unchanged runs does without
 
-    submission = read_submission(run.job)
-    if submission is None:
+    if not (submission := read_submission(run.job)):
         return JobSummary()
-    call = CallFiles(run.jobs / submission.token, 0)
-    if not is_dir(call.folder):
-        return JobSummary(submission.job_id)
+    (call, *_) = submission.calls
+    if submission.closed or not is_dir(call.folder):
+        return JobSummary(submission.job_id, hidden=submission.closed)
     is_over, failure, attempts = call.has_value(), call.first_failure(), call.attempts()
     return JobSummary(
         submission.job_id,

@@ -10,13 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from cosmos.config.disk_reading import is_dir, lexists
+from cosmos.config.process_space import process_space
 
 logger = logging.getLogger(__name__)
 
-TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<host>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
+TEMPORARY = re.compile(r"\.(?P<target>.+)\.cosmos\.(?P<space>.+)\.(?P<pid>\d{1,9})\.(?P<kind>tmp|old)")
 """Pattern of the names of temporary files, and of folders renamed to be replaced (`old`)."""
 ABANDONED_SECONDS = 2 * 24 * 3600
 """Age at which a temporary file is abandoned, whatever host and process its name has."""
+
+
+def temporary_path(path: Path, kind: str = "tmp") -> Path:
+    """Return a path beside `path` for this process alone, by which `remove_abandoned` knows it."""
+    return path.with_name(f".{path.name}.cosmos.{process_space()}.{os.getpid()}.{kind}")
 
 
 def discard(path: Path) -> None:
@@ -49,14 +55,35 @@ def remove_abandoned(folder: Path) -> None:
 def _is_abandoned(path: Path) -> bool:
     """Return True for a temporary file or folder of a process that is gone, or of days ago."""
     name, host = TEMPORARY.fullmatch(path.name), re.escape(socket.gethostname())
-    before = re.fullmatch(rf"\..+\.{host}\.(?P<pid>\d{{1,9}})\.tmp", path.name)  # also of earlier versions
+    before = re.fullmatch(rf"\..+\.{host}\.(?P<pid>\d{{1,9}})\.tmp", path.name)  # of earlier versions
     if before and not _process_exists(int(before["pid"])):
         return True
-    if name and name["host"] == socket.gethostname() and not _process_exists(int(name["pid"])):
+    if name and name["space"] == process_space() and not _process_exists(int(name["pid"])):
         return True
-    with suppress(FileNotFoundError):
-        return bool(name) and time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
-    return False
+    return bool(name) and is_unchanged_for(ABANDONED_SECONDS, path)
+
+
+def is_unchanged_for(seconds: float, path: Path) -> bool:
+    """Return True for a file that was last changed so long ago, by this host's clock and by its disk's.
+
+    Hosts that share a disk may have clocks that are years apart: by one of them, live files seem old. A disk
+    on which this user cannot write tells no time.
+    """
+    try:
+        changed = path.lstat().st_mtime
+        return time.time() - changed > seconds and _time_of_disk(path.parent) - changed > seconds
+    except OSError:  # it was removed meanwhile
+        return False
+
+
+def _time_of_disk(folder: Path) -> float:
+    """Return the time that a folder's disk gives to a new file: of a file server, by its own clock."""
+    probe = temporary_path(folder / "clock")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _process_exists(pid: int) -> bool:

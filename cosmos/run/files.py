@@ -7,9 +7,8 @@ import json
 import logging
 import os
 import re
+import secrets
 import shutil
-import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists, refuse_pipe
 from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
-from cosmos.run.abandoned_files import discard, remove_abandoned
+from cosmos.run.abandoned_files import discard, remove_abandoned, temporary_path
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +128,7 @@ def replacing(path: Path) -> Iterator[Path]:
     the temporary file is removed and the old one stays. Raises TransientError that names `path` where the
     disk is full or fails; no error names the temporary file.
     """
-    temporary = _temporary_path(path)
+    temporary = temporary_path(path)
     with _naming_target(path, temporary):
         _prepare_folder(path.parent)
         try:
@@ -151,7 +150,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     _refuse_to_replace(path)
     path = path.resolve() if path.is_symlink() else path  # the disk that somebody chose stays
-    temporary = _temporary_path(path)
+    temporary = temporary_path(path)
     with _naming_target(path, temporary):
         _prepare_folder(path.parent)
         discard(temporary)
@@ -194,7 +193,7 @@ def replace_folder(folder: Path, path: Path) -> None:
     """
     replaced = folder
     if not _take_free_name(folder, path) and not _exchange(folder, path):
-        replaced = _temporary_path(path, "old")
+        replaced = temporary_path(path, "old")
         _move_aside(path, replaced)
         try:
             folder.rename(path)
@@ -238,7 +237,7 @@ def _exchange(folder: Path, path: Path) -> bool:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder, which others see whole until it is gone; log a warning where that fails."""
-    aside = _temporary_path(folder)
+    aside = temporary_path(folder)
     try:
         folder.rename(aside)
     except OSError:
@@ -285,30 +284,40 @@ def holding_lock(path: Path) -> Iterator[None]:
     """
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open_to_append(path)
-    with file:
+        refuse_pipe(path)
+        descriptor = open_lock_file(path)
+    try:
         with suppress(OSError):
-            lock_descriptor(file.fileno())
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # closing does not suffice where a process was forked meanwhile
-                unlock_descriptor(file.fileno())
+            lock_descriptor(descriptor)
+        yield
+    finally:
+        with suppress(OSError):  # closing does not suffice where a process was forked meanwhile
+            unlock_descriptor(descriptor)
+        os.close(descriptor)
 
 
-def _temporary_path(path: Path, kind: str = "tmp") -> Path:
-    return path.with_name(f".{path.name}.cosmos.{socket.gethostname()}.{os.getpid()}.{kind}")
+def open_lock_file(path: Path) -> int:
+    """Return a descriptor of a lock's file, which is made if need be.
+
+    Of another user's file it is one that only reads: that suffices for a lock, though not everywhere.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError as error:  # whatever its permissions, where anybody can write into its folder
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY)
+        raise error
 
 
 def make_temporary_file(path: Path) -> Path:
     """Make an empty file beside `path`, under a name that no other thread, process or host has; return it.
 
-    `remove_abandoned` knows it once its process was killed.
+    `remove_abandoned` knows it once its process was killed. Who may read it is by the umask: it becomes a
+    file that others use.
     """
-    name = _temporary_path(path).name.removeprefix(f".{path.name}")
-    handle, temporary = tempfile.mkstemp(name, f".{path.name}.", path.parent)
-    os.close(handle)
-    return Path(temporary)
+    temporary = temporary_path(path.with_name(f"{path.name}.{secrets.token_hex(4)}"))
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    return temporary
 
 
 def _prepare_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ from filelock import lock_descriptor
 from cosmos.errors import CosmosError, SupersededError
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
-from cosmos.run.files import write_json
+from cosmos.run.files import open_lock_file, write_json
 from cosmos.run.records import read_record
 
 logger = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ def holding_lock_of_lease(run: RunDir) -> Iterator[None]:
     """
     with ExitStack() as stack:
         with suppress(OSError):
-            descriptor = os.open(run.lease_lock, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_lock_file(run.lease_lock)
             stack.callback(os.close, descriptor)
             wait_for_lock(descriptor)
         yield

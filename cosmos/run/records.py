@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from cosmos.config.disk_reading import NO_FILE, IrregularFileError, open_regular
-from cosmos.errors import DamagedDataError, cut_reason
+from cosmos.errors import DamagedDataError, cut_reason, summarize_error
 from cosmos.run.files import naming_disk_errors
 
 Record = TypeVar("Record")
@@ -51,7 +51,7 @@ def _finite_number(text: str) -> float:
 
 def describe_problem(path: Path, error: Exception) -> str:
     """Return the error of a reader of `path` in a line, which names the file."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = " ".join(summarize_error(error).split())
     return reason if str(path) in reason else f"{path}: {reason}"
 
 

@@ -8,7 +8,6 @@ another host does for ALIVE_SECONDS.
 import json
 import logging
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from filelock import lock_descriptor
 
 from cosmos.config.disk_reading import exists, open_regular
+from cosmos.config.process_space import host_of_space, process_space
 from cosmos.run.files import naming_disk_errors
 from cosmos.run.lease import ALIVE_SECONDS, heartbeat
 from cosmos.run.records import parse_record
@@ -38,15 +38,16 @@ class Holder:
     """Process that holds a file."""
 
     host: str
+    """space of the process: its host, and which of that name"""
     pid: int
 
     @classmethod
     def here(cls) -> "Holder":
         """Return this process."""
-        return cls(socket.gethostname(), os.getpid())
+        return cls(process_space(), os.getpid())
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {host_of_space(self.host)}"
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def _is_alive(holder: Holder, descriptor: int, beats: dict[float, float]) -> boo
 
     A clock that was set back makes old beats seem new, or to come: one that stays the same is the last.
     """
-    if holder.host == socket.gethostname() and not exists(Path(f"/proc/{holder.pid}")):
+    if holder.host == process_space() and not exists(Path(f"/proc/{holder.pid}")):
         return False
     beat, now = os.fstat(descriptor).st_mtime, time.monotonic()
     return max(time.time() - beat, now - beats.setdefault(beat, now)) < ALIVE_SECONDS

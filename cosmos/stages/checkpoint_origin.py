@@ -3,6 +3,7 @@
 Nothing here imports torch.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,10 +78,14 @@ def has_same_bytes(file: Path, other: Path) -> bool:
 
 
 def run_of_results(checkpoint: str, machine: Machine) -> tuple[Path, str]:
-    """Return the run directory for results of a checkpoint, and the checkpoint ("": the run's newest)."""
+    """Return the run directory for results of a checkpoint, and the checkpoint ("": the run's newest).
+
+    Of a run that this user can only read, such as a colleague's, it is a folder of its own, as of a
+    checkpoint without a run.
+    """
     reference = parse_checkpoint_reference(checkpoint)
     run = find_trained_run(reference.path, machine) if isinstance(reference, FileReference) else None
-    if run:
+    if run and os.access(run.path, os.W_OK):
         return run.path, ""
     return run_path(machine.runs_root, reference.label, "--checkpoint without --run"), checkpoint
 

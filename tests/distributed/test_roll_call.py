@@ -1,6 +1,7 @@
 """Roll call of ranks, and the words for them."""
 
 import os
+import socket
 import subprocess
 from datetime import timedelta
 
@@ -31,10 +32,12 @@ def test_ranks_that_came_know_each_other() -> None:
 def test_the_state_of_a_process_is_told_where_it_does_not_run() -> None:
     ours = RankProcess.here(0)
     assert (ours.state(), ours.is_running_here(), ours.has_ended()) == ("", True, False)
-    other = RankProcess(1, "node7", os.getpid(), "0")
-    assert (other.state(), other.is_running_here(), other.has_ended()) == ("", False, False)
+    for host in ("node7", f"{socket.gethostname()}+1a2b3c4d"):  # perhaps another one of the same name
+        other = RankProcess(1, host, os.getpid(), "0")
+        assert (other.state(), other.is_running_here(), other.has_ended()) == ("", False, False)
+    assert str(other) == f"rank 1 ({socket.gethostname()}, pid {os.getpid()})"
     with subprocess.Popen(["sleep", "60"]) as sleeping:
-        child = RankProcess(2, ours.host, sleeping.pid, RankProcess.here(2).started)
+        child = RankProcess(2, ours.space, sleeping.pid, RankProcess.here(2).started)
         assert child.has_ended()  # by its time of start it is another process
         sleeping.kill()
 

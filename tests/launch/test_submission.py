@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from cosmos.errors import DamagedDataError, InputError
+from cosmos.errors import DamagedDataError, InputError, NotPermittedError
 from cosmos.launch.submission import read_submission, submit_job
 from tests.launch.examples import Launcher
+from tests.other_users import ALICE, BOB, GROUP, acting_as, only_root_is_others, shared_folder
 
 WRITTEN: dict[str, str | int] = {
     "cluster": "slurm",
@@ -63,6 +64,21 @@ def test_a_folder_that_others_can_write_gets_no_job(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match=r"others can write there.*COSMOS_RUNS_ROOT"):
         submit_job(Launcher("debug", tmp_path).spec(int))
     assert not (tmp_path / "job.json").exists()
+
+
+@only_root_is_others
+def test_a_job_of_another_user_is_told_from_one_that_has_ended() -> None:
+    with shared_folder() as shared:
+        submitted = submit_job(Launcher("debug", shared / "run").spec(int))
+        assert (submitted.closed, submitted.is_finished()) == ("", True)
+        with acting_as(BOB):
+            seen = read_submission(shared / "run" / "job.json")
+            assert seen
+            with pytest.raises(NotPermittedError, match=rf"{seen.folder}: job .* is one of root and closed"):
+                seen.is_finished()
+        os.chown(submitted.folder, ALICE, GROUP)
+        with acting_as(BOB):
+            assert f"is one of user {ALICE} and closed to others" in seen.closed
 
 
 @pytest.mark.parametrize(("name", "signs"), [("50%", "%"), ("a:b\\c", r"\\ and :")])

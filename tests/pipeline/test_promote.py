@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import subprocess
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -25,6 +27,7 @@ from cosmos.stages.export import Publication, export_model
 from tests.crash_points import killed_at_each_operation
 from tests.disks import small_disk
 from tests.model.examples import write_checkpoint
+from tests.other_users import ALICE, GROUP, only_root_is_others
 from tests.stages.examples import ROOT, TINY
 from tests.workspaces import commit, dvc, git
 
@@ -185,6 +188,20 @@ def test_without_dvc_or_git_nothing_is_promoted(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ValueError, match="not in git"):
         promoted(tmp_path)
     assert not (tmp_path / "models").exists()
+
+
+@only_root_is_others
+def test_in_a_checkout_of_another_user_git_has_to_be_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, ALICE, GROUP)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=rf"`git config --global --add safe.directory {tmp_path}` has it"):
+        promoted(tmp_path)
 
 
 @pytest.mark.slow

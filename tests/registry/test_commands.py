@@ -366,9 +366,7 @@ class TestShow:
 
         monkeypatch.setattr(os, "stat", refusing(os.stat))
         monkeypatch.setattr(os, "listdir", refusing(os.listdir, "any"))
-        with pytest.raises(
-            InputError, match=r"private: cannot be listed \(Permission denied\); let this user"
-        ):
+        with pytest.raises(InputError, match=r"private: cannot be listed \(Permission denied\); change the"):
             command("show", "private")
 
 

@@ -17,6 +17,7 @@ from cosmos.registry.job_table import list_jobs
 from cosmos.registry.jobs import JobQuery
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import MetricsWriter
+from tests.other_users import BOB, acting_as, only_root_is_others, shared_folder
 from tests.registry.run_files import fail_job, make_run, record_evaluation, settle, submit, take_part
 from tests.registry.test_run_forecast import forecast
 from tests.registry.test_run_forecast import make_run as make_curve
@@ -66,6 +67,31 @@ def test_a_run_that_this_user_may_not_enter_hides_no_other_job(
     monkeypatch.setattr(os, "stat", refusing(os.stat))
     monkeypatch.setattr(os, "listdir", refusing(os.listdir, "any"))
     assert listed(many) == expected
+
+
+@only_root_is_others
+@pytest.mark.parametrize(
+    ("state", "epochs", "shown", "problem"),
+    [
+        ("RUNNING", 3.0, ["running", "running"], ""),
+        ("COMPLETED", 3.0, ["finished", "ended"], ""),
+        ("FAILED", 1.0, ["stopped", "ended"], "job 7 is one of root and closed to others"),
+    ],
+)
+def test_a_colleagues_job_is_told_by_slurm_and_the_run_though_its_folder_is_closed(
+    state: str, epochs: float, shown: list[str], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "states_of_jobs", lambda asked: {job: [JobState(state)] for job in asked})
+    with shared_folder() as shared:
+        run = make_run(shared / "theirs", epochs=epochs)
+        submit(run, "7").folder.chmod(0o700)
+        record_evaluation(run.evaluation_job, "8", "step 5")
+        (run.evaluation_job.parent / "1a2b3c4d").mkdir(mode=0o700)
+        with acting_as(BOB):
+            told = list_jobs(JobQuery(), 0, Machine(runs_root=shared), quiet=True)
+    told.sort(key=lambda job: job.job_id)
+    assert [job.status for job in told] == shown
+    assert [job.problem.partition(": ")[2] for job in told] == [problem, ""]
 
 
 def test_a_job_is_listed_also_without_the_parameters_of_its_run(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 
+from cosmos.config.process_space import process_space
 from cosmos.errors import InputError, TransientError
 from cosmos.run import files
 from cosmos.run.abandoned_files import remove_abandoned
@@ -14,6 +16,7 @@ from cosmos.run.files import (
     file_label,
     holding_lock,
     link_or_copy,
+    make_temporary_file,
     open_to_append,
     remove_folder,
     replacing,
@@ -25,6 +28,7 @@ from cosmos.run.files import (
 from cosmos.run.metrics import MetricsWriter
 from tests.crash_points import killed_at_each_operation
 from tests.disks import small_disk
+from tests.other_users import ALICE, BOB, acting_as, only_root_is_others, shared_folder
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -266,15 +270,15 @@ def test_a_folder_that_cannot_be_renamed_is_named_and_stays(
 def test_what_killed_processes_left_goes_when_somebody_writes_there(tmp_path: Path) -> None:
     killed = subprocess.Popen(["true"])
     killed.wait()
-    host, days_ago = socket.gethostname(), time.time() - 3 * 24 * 3600
-    gone = [f".f.cosmos.{host}.{killed.pid}.tmp", f".f.{host}.{killed.pid}.tmp", ".f.cosmos.a.b.1.tmp"]
-    kept = [f".f.cosmos.{host}.{os.getpid()}.tmp", ".f.cosmos.a.b.2.tmp", ".f.a.b.1.tmp", "f.tmp", "folder"]
+    here, host, days_ago = process_space(), socket.gethostname(), time.time() - 3 * 24 * 3600
+    gone = [f".f.cosmos.{here}.{killed.pid}.tmp", f".f.{host}.{killed.pid}.tmp", ".f.cosmos.a.b.1.tmp"]
+    kept = [f".f.cosmos.{here}.{os.getpid()}.tmp", ".f.cosmos.a.b.2.tmp", ".f.a.b.1.tmp", "f.tmp", "folder"]
     for name in (*gone, *kept):
         (tmp_path / name).mkdir()
         (tmp_path / name / "content").touch()
     os.utime(tmp_path / gone[-1], (days_ago, days_ago))
-    (tmp_path / f".folder.cosmos.{host}.{killed.pid}.old").touch()
-    (tmp_path / f".lost.cosmos.{host}.{killed.pid}.old").touch()
+    (tmp_path / f".folder.cosmos.{here}.{killed.pid}.old").touch()
+    (tmp_path / f".lost.cosmos.{here}.{killed.pid}.old").touch()
     write_text(tmp_path / "g", "text")
     assert {path.name for path in tmp_path.iterdir()} == {*kept, "g", "lost"}
 
@@ -290,7 +294,7 @@ def test_an_error_with_another_file_keeps_its_name(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_removed_before_its_parent_has_noted_the_end(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
-        left = tmp_path / f".a.cosmos.{socket.gethostname()}.{process.pid}.tmp"
+        left = tmp_path / f".a.cosmos.{process_space()}.{process.pid}.tmp"
         left.touch()
         remove_abandoned(tmp_path)
         assert left.exists()
@@ -313,3 +317,27 @@ def test_a_folder_that_is_removed_is_whole_or_gone(tmp_path: Path) -> None:
         for file in files:
             file.touch()
     assert list(folder.parent.iterdir()) == []
+
+
+@only_root_is_others
+def test_users_hold_the_lock_of_a_file_that_one_of_them_made() -> None:
+    with shared_folder() as shared:
+        with acting_as(ALICE, umask=0o022), holding_lock(shared / "lock"):
+            pass
+        with acting_as(BOB), holding_lock(shared / "lock"), (shared / "lock").open() as other:
+            assert not lock_descriptor(other.fileno(), blocking=False)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_file_that_is_made_aside_is_for_those_that_the_umask_lets_read(
+    umask: int, mode: int, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        made = [make_temporary_file(tmp_path / "file") for _ in range(2)]
+        with replacing(tmp_path / "other") as temporary:
+            temporary.touch()
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert (len(set(made)), modes) == (2, {mode})

@@ -1,7 +1,9 @@
+import json
 import logging
 import multiprocessing
 import os
 import signal
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,11 +94,12 @@ def test_a_killed_holder_blocks_nobody(has_locks: bool, file: Path, monkeypatch:
     assert [path.name for path in file.parent.iterdir()] == ["data"]
 
 
-def test_a_holder_on_another_host_is_waited_for_while_its_heart_beats(
-    file: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("host", ["elsewhere", socket.gethostname()])
+def test_a_holder_on_another_host_perhaps_of_this_name_is_waited_for_while_its_heart_beats(
+    host: str, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file.parent.mkdir()
-    file.write_text('{"host": "elsewhere", "pid": 7}')
+    file.write_text(json.dumps({"host": f"{host}+1a2b3c4d", "pid": 7}))
 
     def die() -> None:
         while not caplog.records:
@@ -107,7 +110,7 @@ def test_a_holder_on_another_host_is_waited_for_while_its_heart_beats(
         dying = pool.submit(die)
         with sole_writer(file, "it is prepared"):
             assert dying.done()
-    assert caplog.messages == ["it is prepared by process 7 on elsewhere; waiting for it"]
+    assert caplog.messages == [f"it is prepared by process 7 on {host}; waiting for it"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[7]", '{"host": 3, "pid": "x"}', "\0" * 30])

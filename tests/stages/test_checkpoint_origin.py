@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from cosmos.config.experiment import Experiment
+from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams
 from cosmos.data.sample import Sample
 from cosmos.run.directory import RunDir
@@ -19,6 +20,7 @@ from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluate_sweep import evaluate_many
 from tests.evaluation.examples import image_bytes, write_split
+from tests.other_users import BOB, acting_as, only_root_is_others, shared_folder
 from tests.stages.colours import experiment, here, make_place, params, write_run
 
 R1 = "image_to_text_R@1"
@@ -167,6 +169,15 @@ class TestRun:
         path, checkpoint = run_of_results(str(copy), machine)
         assert (path.parent, checkpoint) == (place / "runs", str(copy))
         assert path.name.endswith("pipeline-model-checkpoint.pt")
+
+    @only_root_is_others
+    def test_of_a_colleagues_run_that_can_only_be_read_they_are_ones_own(self, place: Path) -> None:
+        with shared_folder() as shared:
+            shutil.copytree(place / "runs" / "tiny", shared / "theirs" / "tiny")
+            (newest,) = RunDir(shared / "theirs" / "tiny").saved_checkpoints
+            with acting_as(BOB):
+                path, checkpoint = run_of_results(str(newest), Machine(runs_root=shared / "ours"))
+            assert (path.parent, checkpoint) == (shared / "ours", str(newest))
 
     @pytest.mark.parametrize("content", ["{", "[]", '{"run": "gone", "checkpoint": "x", "sha256": "y"}'])
     def test_neither_is_a_file_beside_another_card(self, place: Path, content: str) -> None:

@@ -309,7 +309,7 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_rest_is_read(
     found = verified(place, "mine")
     assert (found.problems, found.num_files) == ((), whole.num_files)
     assert found.unread == (
-        f"{hidden}: cannot be listed (Permission denied); let this user read the folder, or remove it",
+        f"{hidden}: cannot be listed (Permission denied); change the permissions, or name another place",
     )
 
 

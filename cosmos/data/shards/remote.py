@@ -4,9 +4,9 @@ import errno
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,7 +23,7 @@ from cosmos.errors import (
     convert_os_error,
     is_permanent,
 )
-from cosmos.run.abandoned_files import remove_abandoned
+from cosmos.run.abandoned_files import is_unchanged_for, remove_abandoned
 from cosmos.run.files import holding_lock, make_temporary_file
 
 logger = logging.getLogger(__name__)
@@ -339,8 +339,7 @@ def _evict(folder: Path, keep: int) -> None:
     """Remove all but the `keep` copies used last, and what killed processes of older versions left."""
     copies = sorted(folder.glob("*.tar"), key=_last_use, reverse=True)
     begun = (*folder.glob("*.part"), *folder.glob("*.lock"))
-    abandoned = (part for part in begun if _last_use(part) < time.time() - ABANDONED_SECONDS)
-    for path in (*copies[keep:], *abandoned):
+    for path in (*copies[keep:], *filter(partial(is_unchanged_for, ABANDONED_SECONDS), begun)):
         with suppress(PermissionError):  # another user's
             path.unlink(missing_ok=True)
 

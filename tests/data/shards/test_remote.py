@@ -442,7 +442,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     def fail(*_: object) -> None:
         raise OSError(number, "it failed")
 
-    monkeypatch.setattr("tempfile.mkstemp", fail)
+    monkeypatch.setattr("cosmos.data.shards.remote.make_temporary_file", fail)
     with pytest.raises(kind, match=r"memory://0.tar: cannot be copied to .*cache/shards \(it failed\)"):
         cached_copy("memory://0.tar", machine(tmp_path))
 
