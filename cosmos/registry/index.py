@@ -23,7 +23,7 @@ from typing import Any
 from cosmos.config import figures, identity, settings_file
 from cosmos.config.disk_reading import is_broken_link, list_names, open_regular, path_status
 from cosmos.config.printable_text import error_stream
-from cosmos.errors import CosmosError
+from cosmos.errors import CosmosError, InputError
 from cosmos.registry import record as run_records
 from cosmos.registry.record import RunRecord, is_run_directory, read_run_record
 from cosmos.run import directory, labels, metrics, provenance_record, records, results
@@ -93,7 +93,8 @@ def with_heartbeat(record: RunRecord, path: str) -> RunRecord:
 def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str, IndexEntry | None]]:
     """Yield the name of each run in `root` and in the folders there, with its entry if that is up to date.
 
-    A folder that cannot be listed has an entry that says so. Raises as `list_folder` for `root`.
+    A folder that this user may not list has an entry that says so. Raises as `list_folder` for `root`, and
+    TransientError when a disk fails: the runs in a folder would be left out.
     """
 
     def check(name: str) -> Iterator[tuple[str, IndexEntry | None]]:
@@ -108,7 +109,7 @@ def find_runs(root: Path, index: Mapping[str, IndexEntry]) -> Iterator[tuple[str
         yield from run
         try:
             children = [] if run or is_broken_link(root / name) else list_names(root / name)
-        except CosmosError as error:
+        except InputError as error:
             yield name, IndexEntry("", (), RunRecord(name, problem=str(error)))
         else:
             for child in children:

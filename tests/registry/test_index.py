@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cosmos.errors import InputError
+from cosmos.config.machine import Machine
+from cosmos.errors import InputError, TransientError
 from cosmos.launch.outcome import CallFiles
 from cosmos.registry import index as run_index
-from cosmos.registry.index import INDEX_FILE, list_runs
+from cosmos.registry.index import INDEX_FILE, list_runs, run_names
+from cosmos.registry.jobs import JobQuery, query_jobs
 from cosmos.registry.record import RunRecord, read_run_record
 from cosmos.run.directory import RunDir, job_records
 from cosmos.run.labels import RunLabels
@@ -399,3 +401,21 @@ def test_a_folder_in_it_that_cannot_be_listed_is_named_in_a_line_of_the_list(
         assert "private: cannot be listed (Permission denied)" in records.pop("private")
         assert set(records.values()) == {""}
     assert "private" not in run_index.read_index(root / INDEX_FILE)
+
+
+@pytest.mark.parametrize(
+    "look", [list_runs, run_names, lambda root: query_jobs(JobQuery(), Machine(runs_root=root))]
+)
+def test_runs_in_a_folder_that_a_failing_disk_does_not_list_are_not_left_out(
+    look: Callable[[Path], object], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+
+    def fail(path: Any) -> list[str]:
+        if Path(path) == root / "sweep":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+    with pytest.raises(TransientError, match=r"sweep: cannot be listed \(Input/output error\)"):
+        look(root)
