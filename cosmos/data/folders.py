@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from cosmos.config.disk_reading import is_hidden, listing_error
+from cosmos.config.disk_reading import is_dir, is_hidden, listing_error
 from cosmos.config.printable_text import encodable_text
 from cosmos.errors import InputError
 
@@ -28,19 +28,41 @@ def walk_files(folder: Path) -> Iterator[Path]:
 def _walk_without_links(start: Path, seen: set[str], links: list[Path]) -> Iterator[Path]:
     """Yield the files below `start` whose folders are not in `seen`; add links to folders to `links`."""
     real_start = os.path.realpath(start)
-    for parent, folders, names in os.walk(start, onerror=_stop):
+    folders = [str(start)]
+    while folders:
+        parent = folders.pop()
         real = f"{real_start}{parent[len(str(start)) :]}"
         if real in seen:
-            folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        links += [path for path in (Path(parent, name) for name in folders) if path.is_symlink()]
-        yield from (Path(parent, name) for name in names if not is_hidden(name))
+        for entry in _list_entries(parent):
+            if not _is_folder(entry):
+                yield Path(entry.path)
+            elif entry.is_symlink():
+                links.append(Path(entry.path))
+            else:
+                folders.append(entry.path)
 
 
-def _stop(error: OSError) -> None:
-    raise listing_error(error, error.filename) from None
+def _list_entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder, without what is hidden. Raises as `walk_files`."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not is_hidden(entry.name)]
+    except OSError as error:
+        raise listing_error(error, folder) from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder, or a link to one.
+
+    Raises as `walk_files` where that cannot be told: `os.walk` takes a link to a folder on a disk that fails
+    for a file, whose name no reader of images looks at.
+    """
+    try:
+        return is_dir(entry.path) if entry.is_symlink() else entry.is_dir(follow_symlinks=False)
+    except OSError as error:
+        raise listing_error(error, entry.path) from None
 
 
 def check_utf8(where: str, path: str) -> None:

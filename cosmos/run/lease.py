@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from filelock import lock_descriptor
 
+from cosmos.config.disk_reading import path_status
 from cosmos.errors import CosmosError, SupersededError
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
@@ -168,11 +169,14 @@ def read_holder(path: Path) -> LeaseHolder:
 
 
 def seconds_silent(lease: str | Path) -> float:
-    """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one."""
-    try:
-        return max(0.0, time.time() - os.stat(lease).st_mtime)  # noqa: PTH116 - half the time of pathlib's
-    except OSError:
-        return math.inf
+    """Return the seconds since the last heartbeat of a lease's holder; inf where there never was one.
+
+    Raises OSError where the disk fails: a run that is trained would seem to have stopped.
+    """
+    with suppress(PermissionError):
+        if status := path_status(lease):
+            return max(0.0, time.time() - status.st_mtime)
+    return math.inf
 
 
 @contextmanager

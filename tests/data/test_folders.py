@@ -12,6 +12,7 @@ from cosmos.data.folders import walk_files
 from cosmos.data.shards.tar_entries import scan_tar
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.errors import DamagedDataError, InputError, TransientError
+from tests.config.test_disk_reading import fail_at
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -81,6 +82,22 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_leaves_no_file_out(
     monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(error_class, match=r"a/b: cannot be listed"):
         list(walk_files(tmp_path))
+
+
+def test_a_link_to_a_folder_on_a_disk_that_fails_is_not_taken_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "disk/1.jpg", "photos/0.jpg")
+    link = tmp_path / "photos" / "more"
+    link.symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(os, "stat", fail_at(link))
+    with pytest.raises(TransientError, match=r"photos/more: cannot be listed \(Input/output error\)"):
+        walked(tmp_path / "photos")
+
+
+def test_a_link_in_a_circle_is_a_name_like_that_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    assert walked(tmp_path) == ["loop.jpg"]
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from cosmos.config.params import Params
 from cosmos.registry.record import RunRecord, flatten_params, is_run_directory, read_run_record
 from cosmos.run.directory import RunDir
 from cosmos.run.labels import RunLabels
+from tests.config.test_disk_reading import fail_at
 from tests.registry.run_files import (
     fail_job,
     fall_silent,
@@ -107,6 +109,15 @@ class TestStatus:
         fall_silent(run, 10)
         assert (record(run).status, record(run).is_alive) == ("stopped", False)
         assert 60 < record(run).seconds_silent < 80
+
+    def test_it_does_not_seem_to_have_stopped_where_a_failing_disk_does_not_tell(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = make_run(tmp_path, epochs=2.0)
+        live(run)
+        monkeypatch.setattr(os, "stat", fail_at(run.lease))
+        with pytest.raises(OSError, match=r"Input/output error: '.*/writer.json'"):
+            record(run)
 
     def test_a_finished_run_does_not_run_whatever_its_heartbeat(self, tmp_path: Path) -> None:
         run = make_run(tmp_path)
