@@ -1,4 +1,4 @@
-"""Read errors for a while: waited for, or told by the status; never taken for damage."""
+"""Read errors for a while: waited for, or told by the status; never taken for damage, nor for absence."""
 
 import builtins
 import errno
@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.faults.failing_calls import READING, check_failed_calls, draw_failures, watch_calls
 from tests.faults.tries import TINY_RUN, Try, check_answer, check_trained_alike, draw_file
-from tests.faults.works import EVALUATE, PREPARE, PRETRAIN, SWEEP, Work
+from tests.faults.works import EVALUATE, EXPORT, PREPARE, PRETRAIN, SWEEP, WORKS, Work, draw_work
 
 NUMBERS = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETDOWN)
 RESUME = Work(
@@ -36,6 +37,17 @@ READ: tuple[tuple[Work, str], ...] = (
 )
 """Works, and the files whose reading fails."""
 
+LISTS = {
+    ("runs", "list"): ("whole", "half", "mine", "trial-0000", "trial-0001"),
+    ("runs", "list", "--json"): ("whole", "half", "mine", "trial-0000", "trial-0001"),
+    ("jobs",): ("mine", "trial-0000", "trial-0001"),
+    ("datasets",): ("retrieval", "classification", "segmentation", "perception", "demo"),
+    ("compare", "whole", "half"): ("whole", "half"),
+    ("verify", "demo"): ("whole",),
+    ("verify", "half"): ("whole",),
+}
+"""Commands that only read, and what their answers have."""
+
 
 class FailingFile(io.FileIO):
     """File that is there, and whose bytes cannot be read for now."""
@@ -53,6 +65,11 @@ class FailingFile(io.FileIO):
 
 
 def attempt(attempt: Try) -> None:
+    """Give a command while a file, or names and states, cannot be read; then give it again."""
+    attempt.rng.choice((fail_files, fail_files, fail_names, fail_lists))(attempt)
+
+
+def fail_files(attempt: Try) -> None:
     """Give a command while a file cannot be read, for some openings or some time; then give it again."""
     work, pattern = attempt.rng.choice(READ)
     attempt.copy_world()
@@ -70,6 +87,31 @@ def attempt(attempt: Try) -> None:
     if ended.status == 0:
         work.check(attempt)
     work.finish(attempt)
+
+
+def fail_names(attempt: Try) -> None:
+    """Give a command while it cannot see some names, or what they are; then give it again."""
+    work = draw_work(attempt, (*WORKS, EXPORT, RESUME))
+    failures = draw_failures(attempt, READING, NUMBERS)
+    ended = attempt.cosmos(
+        *work.arguments, meddle=lambda: watch_calls(failures.meet), data_wait_minutes="0.05"
+    )
+    check_failed_calls(attempt, ended, failures)
+    if ended.status == 0:
+        work.check(attempt)
+    work.finish(attempt)
+
+
+def fail_lists(attempt: Try) -> None:
+    """Give a command that lists while it cannot see some names, or what they are: nothing is left out."""
+    attempt.copy_world()
+    arguments, names = attempt.rng.choice(list(LISTS.items()))
+    failures = draw_failures(attempt, READING, NUMBERS)
+    ended = attempt.cosmos(*arguments, meddle=lambda: watch_calls(failures.meet))
+    check_failed_calls(attempt, ended, failures)
+    for answer in (ended, attempt.succeeds(*arguments)):
+        missing = [name for name in names if answer.status == 0 and name not in answer.output]
+        assert not missing, f"{missing} are left out\n{answer.describe()}"
 
 
 def fail_reading(path: Path, number: int, times: int, at_open: bool) -> None:

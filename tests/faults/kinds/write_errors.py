@@ -9,8 +9,9 @@ from typing import Any
 from unittest.mock import patch
 
 from cosmos.search import trial_retries
+from tests.faults.failing_calls import WRITING, check_failed_calls, draw_failures, watch_calls
 from tests.faults.tries import Try, check_answer
-from tests.faults.works import EVALUATE, PREPARE, PRETRAIN, SWEEP, Work
+from tests.faults.works import EVALUATE, EXPORT, PREPARE, PRETRAIN, RUNGS, SWEEP, WORKS, Work, draw_work
 
 NUMBERS = (errno.ENOSPC, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 WRITTEN: dict[Work, tuple[str, ...]] = {
@@ -35,6 +36,30 @@ class FullFile(io.FileIO):
 
 
 def attempt(attempt: Try) -> None:
+    """Give a command that cannot write a file, or change names and states; then give it again."""
+    attempt.rng.choice((fail_files, fail_names))(attempt)
+
+
+def fail_names(attempt: Try) -> None:
+    """Give a command that cannot make, rename, sync, lock or remove some files; then give it again."""
+    work = draw_work(attempt, (*WORKS, EXPORT, RUNGS))
+    failures = draw_failures(attempt, WRITING, (*NUMBERS, errno.ESTALE, errno.EROFS))
+
+    def meddle() -> None:
+        wait_briefly()
+        watch_calls(failures.meet)
+
+    ended = attempt.cosmos(*work.arguments, meddle=meddle, data_wait_minutes="0.05")
+    check_failed_calls(attempt, ended, failures)
+    work.finish(attempt)
+
+
+def wait_briefly() -> None:
+    """Have this process wait for a moment before it tries a trial again."""
+    patch.object(trial_retries, "RETRY_SECONDS", (0.1, 0.1)).start()
+
+
+def fail_files(attempt: Try) -> None:
     """Give a command that cannot write a file from its n-th opening on; then give it again."""
     work = attempt.rng.choice(list(WRITTEN))
     name, number = attempt.rng.choice(WRITTEN[work]), attempt.rng.choice(NUMBERS)
@@ -54,7 +79,7 @@ def attempt(attempt: Try) -> None:
 def fail_writing(name: str, number: int, first: int, times: int) -> None:
     """Have this process fail to write files with a part of a name, from an opening on, a number of times."""
     original, openings = io.open, 0
-    patch.object(trial_retries, "RETRY_SECONDS", (0.1, 0.1)).start()
+    wait_briefly()
     FullFile.number = number
 
     def open_or_fail(file: Any, mode: str = "r", buffering: int = -1, *arguments: Any, **options: Any) -> Any:
