@@ -6,8 +6,8 @@ from pathlib import Path
 from cosmos.cli.base import Command
 from cosmos.config.evaluate_params import EvaluateParams
 from cosmos.config.experiment import Experiment, load_experiment
+from cosmos.config.identity import READ_IN_TRAINING
 from cosmos.config.params import DataParams, LossParams, ModelParams, Params, PretrainParams, ViewParams
-from cosmos.config.prepared_data import READ_IN_TRAINING
 from cosmos.errors import InputError
 from cosmos.run.directory import run_path
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from cosmos.config.params import Params
+from cosmos.config.params import DataParams, Params
 
 ADDED_KNOBS: Mapping[str, Any] = {
     "pretrain.max_damaged": 0.001,
@@ -27,6 +27,12 @@ changes later, the value differs from the entry and is part of the identity, as 
 sweep's file go below "sweep", its lists as "*": "sweep.objectives.*.weight".
 tests/config/released_params.yaml has the keys and defaults of the first release.
 """
+
+READ_IN_TRAINING = ("name", "max_pixels")
+"""Keys of `data` that training reads; the others, which a manifest holds, say what the data is made from."""
+
+UNUSED_IN_TRAINING: Mapping[str, bool | set[str]] = {"evaluate": True, "pretrain": {"max_damaged"}}
+"""Parameters that change nothing of what a run is trained to."""
 
 SHORT_HASH = 8
 """Digits of a hash that people are shown."""
@@ -65,8 +71,20 @@ def params_fingerprint(params: Params) -> str:
     Evaluation is left out, so that one pretraining can be evaluated in several ways; and the limit of damage,
     so that a run which it stopped can go on with another.
     """
-    unused: dict[str, bool | set[str]] = {"evaluate": True, "pretrain": {"max_damaged"}}
-    values = identifying_values(params.model_dump(mode="json", exclude=unused))
+    return _fingerprint(params, UNUSED_IN_TRAINING)
+
+
+def training_fingerprint(params: Params) -> str:
+    """Return eight hex digits that differ between parameters that train differently on the same dataset.
+
+    They are those of `params_fingerprint`, without what the dataset was prepared from.
+    """
+    making = set(DataParams.model_fields).difference(READ_IN_TRAINING)
+    return _fingerprint(params, {**UNUSED_IN_TRAINING, "data": making})
+
+
+def _fingerprint(params: Params, unused: Mapping[str, bool | set[str]]) -> str:
+    values = identifying_values(params.model_dump(mode="json", exclude=dict(unused)))
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 

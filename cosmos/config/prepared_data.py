@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cosmos.config.identity import with_first_defaults
+from cosmos.config.identity import READ_IN_TRAINING, with_first_defaults
 from cosmos.config.params import Params
-
-READ_IN_TRAINING = ("name", "max_pixels")
-"""Keys of `data` that training reads; the others, which a manifest holds, say what the data is made from."""
 
 
 def with_source(params: Params, source: Mapping[str, Any]) -> Params:

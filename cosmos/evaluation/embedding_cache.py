@@ -3,6 +3,7 @@
 A collection is a folder of parts. Parts are only ever added, each written whole, so that a killed evaluation
 loses no more than it computed after its last part, and several processes can write at the same time. A part
 is NumPy's zip archive, whose checksums show any damage of it when it is read; nothing in it is unpickled.
+It names the encoder and the collection that it is of, since those of others have the same keys and shapes.
 """
 
 import json
@@ -73,12 +74,18 @@ class CacheFolder:
             path = self._collection_folder(collection) / f"{uuid.uuid4().hex}{PART_SUFFIX}"
             with replacing(path) as temporary, temporary.open("wb") as file:
                 names = json.dumps(list(keys)).encode("ascii")
-                np.savez(file, keys=np.frombuffer(names, np.uint8), rows=rows.numpy())
+                owner = np.array(owner_of(path))
+                np.savez(file, keys=np.frombuffer(names, np.uint8), rows=rows.numpy(), owner=owner)
         except OSError as error:
             logger.warning("%s: embeddings cannot be kept (%s); make room", self.folder, error)
 
     def _collection_folder(self, collection: str) -> Path:
         return self.folder / fingerprint_strings([collection])
+
+
+def owner_of(part: Path) -> str:
+    """Return the names of the folders of the encoder and the collection that a part lies in."""
+    return "/".join(part.parts[-3:-1])
 
 
 def _read_part_if_whole(path: Path) -> dict[str, Tensor]:
@@ -97,7 +104,8 @@ def _read_part_if_whole(path: Path) -> dict[str, Tensor]:
 def read_part(path: Path) -> dict[str, Tensor]:
     """Return the rows of a part of a collection by key.
 
-    Raises DamagedDataError for a damaged one, TransientError where the disk fails, and FileNotFoundError.
+    Raises DamagedDataError for a damaged one, and one of another encoder or collection (parts of earlier
+    versions do not say), TransientError where the disk fails, and FileNotFoundError.
     """
     try:
         with open_regular(path) as file:
@@ -108,6 +116,8 @@ def read_part(path: Path) -> dict[str, Tensor]:
         raise convert_read_error(error, path) from None
     try:
         part = read_arrays(content)
+        if str(part.get("owner", owner_of(path))) != owner_of(path):
+            raise ValueError("of another model or dataset")
         keys, rows = json.loads(part["keys"].tobytes()), torch.from_numpy(part["rows"])
         return dict(zip(keys, rows, strict=True))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

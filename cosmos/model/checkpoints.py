@@ -25,6 +25,7 @@ from cosmos.errors import (
     is_permanent,
 )
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
+from cosmos.model.checkpoint_run import refuse_other_training
 from cosmos.model.cosmos import Cosmos
 from cosmos.model.export_format import (
     CLIP_FILE,
@@ -151,8 +152,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read the tensors and plain values of a checkpoint's file; nothing in it is ever executed.
 
     The file of the plain CLIP of an exported model stands for the model, with all its parts. Raises
-    InputError for a file that does not exist or is no checkpoint of this format, DamagedDataError for broken
-    bytes, and TransientError where the disk fails.
+    InputError for a file that does not exist, is no checkpoint of this format, or lies in a run that another
+    training saved it for, DamagedDataError for broken bytes, and TransientError where the disk fails.
     """
     content = read_exported(path) if is_exported_clip(path) else read_weight_file(path)
     if not isinstance(content, dict) or not MODELS & set(state_dict_keys(content)):
@@ -163,6 +164,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     models = {which: content.pop(which, {}) for which in sorted(MODELS)}
     if not all(map(is_state_dict, models.values())):
         raise InputError(f"{path}: its `student` and `teacher` are not both weights by name")
+    refuse_other_training(path, content)
     plain = {which: plain_names(state, f"{path}: {which}") for which, state in models.items()}
     return Checkpoint(path, plain["student"], plain["teacher"], content)
 

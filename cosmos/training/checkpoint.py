@@ -12,6 +12,7 @@ from cosmos.config.disk_reading import exists, is_dir, is_file
 from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
+from cosmos.model.checkpoint_run import TRAINING_KEY
 from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.files import sync_descriptor
@@ -52,8 +53,13 @@ class Retention:
             logger.warning("%s: old checkpoints stay: %s", run.checkpoints, error)
 
 
-def training_content(learner: Learner, state: TrainingState, epoch: int, run: RunDir) -> dict[str, Any]:
-    """Return the content of the checkpoint after `epoch` whole epochs; its tensors are the learner's own."""
+def training_content(
+    learner: Learner, state: TrainingState, epoch: int, run: RunDir, training: str
+) -> dict[str, Any]:
+    """Return the content of the checkpoint after `epoch` whole epochs; its tensors are the learner's own.
+
+    `training`: fingerprint of the run's training.
+    """
     return checkpoints.checkpoint_content(
         learner.student,
         learner.teacher,
@@ -66,6 +72,7 @@ def training_content(learner: Learner, state: TrainingState, epoch: int, run: Ru
         rng=random_state(learner.process.device),
         progress=asdict(state.counters),
         damaged=torch.tensor(sorted(state.damaged), dtype=torch.int64),
+        **{TRAINING_KEY: training},
     )
 
 

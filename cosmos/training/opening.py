@@ -11,6 +11,7 @@ from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.whereabouts import doing
 from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.model.checkpoint_run import fingerprint_of_run
 from cosmos.model.checkpoints import Checkpoint
 from cosmos.run.directory import RunDir, step_of_checkpoint
 from cosmos.run.lease import Lease
@@ -46,6 +47,8 @@ class Standing:
     """steps whose evaluation is in the metrics"""
     waiting_steps: frozenset[int]
     """steps whose checkpoint waits to be evaluated beside training"""
+    fingerprint: str
+    """fingerprint of the training"""
 
 
 @doing("opening of the run")
@@ -89,6 +92,7 @@ def open_training(
         saved_step=state.step,
         limit=limit,
         writer=CheckpointWriter(standing.lease, retention, learner.process.device),
+        fingerprint=standing.fingerprint,
     )
 
 
@@ -105,7 +109,7 @@ def take_over(run: RunDir, machine: Machine) -> Standing:
         raise gone(listed[0])
     evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)
     waiting = frozenset(map(step_of_checkpoint, run.unevaluated_checkpoints))
-    return Standing(lease, newest.path if newest else None, evaluated, waiting)
+    return Standing(lease, newest.path if newest else None, evaluated, waiting, fingerprint_of_run(run))
 
 
 def resume_from(path: Path, learner: Learner, plan: StepPlan, machine: Machine) -> TrainingState:

@@ -69,6 +69,8 @@ class Trainer:
     """limit of the samples that the run does without"""
     writer: CheckpointWriter
     """writer of checkpoints, which the first rank uses"""
+    fingerprint: str
+    """fingerprint of the run's training, which checkpoints hold"""
     next_damage: list[SampleDamage] = field(default_factory=list)
     """damage that all ranks met in the next batch"""
     saved_at: float = field(default_factory=time.monotonic)
@@ -322,7 +324,8 @@ class Trainer:
 
     def checkpoint_content(self) -> dict[str, Any]:
         """Return the content of a checkpoint of the current step; its tensors are the learner's own."""
-        return training_content(self.learner, self.state, self.plan.epoch(self.step), self.run)
+        epoch = self.plan.epoch(self.step)
+        return training_content(self.learner, self.state, epoch, self.run, self.fingerprint)
 
     def is_saved(self) -> bool:
         """Return True when the checkpoint of the current step is on disk or on its way, on the first rank."""

@@ -3,13 +3,14 @@ import pickle
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cosmos.errors import TransientError
-from cosmos.evaluation.embedding_cache import CacheFolder, NoCache
+from cosmos.errors import DamagedDataError, TransientError
+from cosmos.evaluation.embedding_cache import CacheFolder, NoCache, read_part
 from tests.data.examples import flipped_bit
 
 
@@ -42,6 +43,28 @@ def test_a_damaged_part_is_removed_and_told(tmp_path: Path, caplog: pytest.LogCa
         assert not part.exists()
     assert f"{part}: damaged (" in caplog.text
     assert "); it is removed, and its embeddings are computed again" in caplog.text
+
+
+@pytest.mark.parametrize("owner", ["model/captions", "other/photos"])
+def test_a_part_of_another_model_or_collection_is_damage(tmp_path: Path, owner: str) -> None:
+    encoder, collection = owner.split("/")
+    CacheFolder(tmp_path / encoder).add(collection, ["a"], torch.ones(1, 1))
+    (stray,) = tmp_path.rglob("*.npz")
+    cache = CacheFolder(tmp_path / "model")
+    cache.add("photos", ["a"], torch.zeros(1, 1))
+    (part,) = (path for path in tmp_path.rglob("*.npz") if path != stray)
+    stray.replace(part)
+    with pytest.raises(DamagedDataError, match="of another model or dataset"):
+        read_part(part)
+    assert cache.read("photos") == {}
+
+
+def test_parts_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    cache = CacheFolder(tmp_path)
+    cache.add("photos", ["a"], torch.ones(1, 1))
+    (part,) = tmp_path.rglob("*.npz")
+    np.savez(part, keys=np.frombuffer(b'["a"]', np.uint8), rows=np.zeros((1, 1), np.float32))
+    assert cache.read("photos") == {"a": torch.zeros(1)}
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

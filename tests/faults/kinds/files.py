@@ -4,10 +4,12 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from random import Random
 
 from tests.faults.commands import Ended
-from tests.faults.damage import damages
+from tests.faults.damage import Damage, damages, rewrite
 from tests.faults.tries import (
     TINY_RUN,
     Try,
@@ -17,6 +19,8 @@ from tests.faults.tries import (
     draw_file,
     figures,
     remove,
+    role,
+    weights,
 )
 from tests.faults.world import LAST_STEP, SUITES
 
@@ -182,14 +186,39 @@ def attempt(attempt: Try) -> None:
     prefix = rng.choice(sorted(USES))
     use = rng.choice(USES[prefix])
     path = draw_file(files_below(attempt.place, prefix), rng)
-    damage, attempt.damaged = rng.choice(damages(path)), path
-    attempt.tell(f"{damage.__name__} of {path.relative_to(attempt.place)}")
+    damage, attempt.damaged = rng.choice(damages_in(attempt.place, path)), path
+    attempt.tell(f"{name_of(damage)} of {path.relative_to(attempt.place)}")
     if "results" not in path.parts and use.arguments[0] == "evaluate":
         forget_results(attempt.place)
     original = attempt.place.with_name(f"{attempt.place.name}.original")
     shutil.copyfile(path, original)
     damage(path, rng)
     meet_damage(attempt, use, path, original)
+
+
+def name_of(damage: Damage) -> str:
+    """Return the name of a damage for the story of a try."""
+    return damage.func.__name__ if isinstance(damage, partial) else damage.__name__
+
+
+def damages_in(place: Path, path: Path) -> tuple[Damage, ...]:
+    """Return the ways to damage a file; what says where it belongs may be replaced by another of its kind."""
+    is_owned = path.suffix in CHECKED and "results" not in path.parts
+    others = files_of_kind(place, path) if is_owned else []
+    return (*damages(path), *([partial(replace_by_another, others)] * 3 if others else []))
+
+
+def files_of_kind(place: Path, path: Path) -> list[Path]:
+    """Return the files in `place` of the name of a file, but for numbers, and of other content."""
+    kind = role(Path(path.name))
+    files = [file for file in sorted(place.rglob(f"*{path.suffix}")) if role(Path(file.name)) == kind]
+    content = weights if path.suffix == ".pt" else Path.read_bytes
+    return [file for file in files if content(file) != content(path)]
+
+
+def replace_by_another(others: list[Path], path: Path, rng: Random) -> None:
+    """Put the content of one of `others` in the place of a file."""
+    rewrite(path, lambda content: rng.choice(others).read_bytes())
 
 
 def files_below(place: Path, prefix: str) -> list[Path]:

@@ -1,0 +1,47 @@
+"""Run that a checkpoint lies in: the file is to be of its training, and of the step that its name says.
+
+Checkpoints of two runs hold the same names and shapes, so that one in the place of another would be trained
+on from, or measured, without a word. Nothing here imports torch.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cosmos.config.disk_reading import is_file
+from cosmos.config.identity import training_fingerprint
+from cosmos.errors import CosmosError, InputError
+from cosmos.run.directory import CHECKPOINT_NAME, RunDir, load_saved_params, step_of_checkpoint
+
+TRAINING_KEY = "training"
+"""Key of a checkpoint below which the fingerprint of its training is; files of earlier versions have none."""
+
+
+def fingerprint_of_run(run: RunDir) -> str:
+    """Return the fingerprint of a run's training; "" where its folder has no parameters that can be read."""
+    with suppress(CosmosError):  # whoever needs them says so
+        return training_fingerprint(load_saved_params(run)) if is_file(run.params) else ""
+    return ""
+
+
+def refuse_other_training(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise InputError for a checkpoint in a run that another training, or another step, saved.
+
+    What it does not say, as one of an earlier version, is not looked at; nor is a file outside of runs.
+    """
+    run = RunDir(path.absolute().parent.parent)
+    is_in_run = path.absolute().parent in (run.checkpoints, run.evaluations) and is_file(run.metrics)
+    if not (is_in_run and CHECKPOINT_NAME.fullmatch(path.name)):
+        return
+    step, saved_by, expected = content.get("step"), content.get(TRAINING_KEY), fingerprint_of_run(run)
+    if expected and isinstance(saved_by, str) and saved_by != expected:
+        raise InputError(
+            f"{path}: saved by another training than that of {run.params}, whose parameters differ; move it "
+            "out of the run, and bring the run's own back"
+        )
+    if type(step) is int and step != step_of_checkpoint(path):
+        raise InputError(
+            f"{path}: holds step {step}, not the one that its name says; name it {run.checkpoint(step).name},"
+            " or move it out of the run"
+        )
