@@ -18,7 +18,7 @@ from cosmos.config.params import Params
 from cosmos.config.prepared_data import with_source
 from cosmos.config.settings_file import dump_settings
 from cosmos.errors import InputError
-from cosmos.run.files import file_label, holding_lock, write_text
+from cosmos.run.files import file_label, hashed_label, holding_lock, write_text
 
 EVALUATIONS_FOLDER = "evaluations"
 """Folder of runs_root for evaluations of several runs: the records of their jobs, and the jobs' files."""
@@ -173,7 +173,7 @@ class RunDir:
 
     def result_file(self, suite: str, checkpoint: str = "") -> Path:
         """Return the path of a suite's results: of the run's newest checkpoint, or of `checkpoint`."""
-        own = not checkpoint or file_label(checkpoint) == self.path.name
+        own = not checkpoint or self.path.name in (file_label(checkpoint), hashed_label(checkpoint))
         return self.path / "results" / f"{suite if own else f'{suite}-{file_label(checkpoint)}'}.json"
 
 

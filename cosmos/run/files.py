@@ -334,12 +334,20 @@ def file_label(text: str) -> str:
 
     Of a long text it is the end, after a hash of the whole: others may end alike.
     """
-    label = "".join(c if c.isalnum() or c in "-_." else "-" for c in text.strip("/"))
-    if len(label.encode()) <= MAX_LABEL_BYTES:
-        return label.strip("-.")
+    label = _with_dashes(text)
+    return label.strip("-.") if len(label.encode()) <= MAX_LABEL_BYTES else hashed_label(text)
+
+
+def hashed_label(text: str) -> str:
+    """Return a label that no other text has, also of those that have one `file_label`, as a/b and a-b."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    end = label.encode()[len(digest) + 1 - MAX_LABEL_BYTES :].decode(errors="ignore")
+    end = _with_dashes(text).encode()[len(digest) + 1 - MAX_LABEL_BYTES :].decode(errors="ignore")
     return f"{digest}-{end.strip('-.')}"
+
+
+def _with_dashes(text: str) -> str:
+    """Return a text with dashes in the place of what names of files had better not have."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text.strip("/"))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -16,7 +16,8 @@ from cosmos.config.disk_reading import exists
 from cosmos.config.figures import Figures
 from cosmos.config.identity import SHORT_HASH, short_hash
 from cosmos.errors import DamagedDataError, cut_reason
-from cosmos.run.files import file_label, write_json
+from cosmos.run.directory import RunDir
+from cosmos.run.files import file_label, hashed_label, write_json
 from cosmos.run.records import read_record
 
 ResultEntry = dict[str, Any]
@@ -165,6 +166,11 @@ class Results:
         write_json(self.path, {"suite": self.suite, "datasets": label_entries([*kept, whole])})
         return whole
 
+    def has_another(self, checkpoint: str) -> bool:
+        """Return True where an entry is of another checkpoint, by its name. Raises as `entries`."""
+        names = {entry["checkpoint"] for entry in self._read()} - {""}
+        return any(Path(name) != Path(checkpoint) for name in names)
+
     def _read(self) -> list[ResultEntry]:
         """Return the entries in the order in which they were measured."""
         if not exists(self.path):
@@ -177,6 +183,18 @@ class Results:
 
     def _damage(self, reason: str) -> DamagedDataError:
         return DamagedDataError(f"{self.path}: not a file of results ({cut_reason(reason)}); delete it")
+
+
+def results_of_checkpoint(run: RunDir, suite: str, checkpoint: str) -> Results:
+    """Return a suite's results of a checkpoint in a run; "": of the run's newest one.
+
+    Where the file of its label has those of another checkpoint, as of a/b.pt and a-b.pt, it has a hash.
+    """
+    results = Results(run.result_file(suite, checkpoint), suite)
+    hashed = results.path.with_name(f"{suite}-{hashed_label(checkpoint)}.json")
+    if checkpoint and (exists(hashed) or results.has_another(checkpoint)):
+        return Results(hashed, suite)
+    return results
 
 
 def complete_entry(dataset: str, entry: ResultEntry) -> ResultEntry:

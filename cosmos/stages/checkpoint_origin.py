@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from cosmos.config.disk_reading import folders_with, is_dir, is_file
 from cosmos.config.evaluate_params import PREPARED_SPLITS, SuiteName
@@ -26,7 +26,9 @@ from cosmos.model.checkpoint_reference import (
 from cosmos.run import provenance
 from cosmos.run.dataset_version import DatasetVersion, RecordedVersion
 from cosmos.run.directory import RunDir, run_path
+from cosmos.run.files import hashed_label
 from cosmos.run.model_card import CARD_FILE, ModelCard
+from cosmos.run.results import Results
 from cosmos.stages.run_opening import read_dataset_version
 
 
@@ -81,13 +83,18 @@ def run_of_results(checkpoint: str, machine: Machine) -> tuple[Path, str]:
     """Return the run directory for results of a checkpoint, and the checkpoint ("": the run's newest).
 
     Of a run that this user can only read, such as a colleague's, it is a folder of its own, as of a
-    checkpoint without a run.
+    checkpoint without a run. That is called after the reference, with a hash where results of another one
+    are in that of the same label.
     """
     reference = parse_checkpoint_reference(checkpoint)
     run = find_trained_run(reference.path, machine) if isinstance(reference, FileReference) else None
     if run and os.access(run.path, os.W_OK):
         return run.path, ""
-    return run_path(machine.runs_root, reference.label, "--checkpoint without --run"), checkpoint
+    path = run_path(machine.runs_root, reference.label, "--checkpoint without --run")
+    results = (Results(RunDir(path).result_file(suite), suite) for suite in get_args(SuiteName))
+    if any(result.has_another(checkpoint) for result in results):
+        path = path.with_name(hashed_label(checkpoint))
+    return path, checkpoint
 
 
 def run_of_checkpoint(name: str, machine: Machine) -> tuple[Path, str]:

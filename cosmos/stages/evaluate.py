@@ -33,7 +33,7 @@ from cosmos.report.terminal import Terminal
 from cosmos.run import provenance
 from cosmos.run.directory import RunDir
 from cosmos.run.files import holding_lock, replacing, write_text
-from cosmos.run.results import ResultEntry, Results, hash_data, image_values_path
+from cosmos.run.results import ResultEntry, Results, hash_data, image_values_path, results_of_checkpoint
 from cosmos.run.statistics.image_values import ImageValues
 from cosmos.run.statistics.intervals import intervals_json
 from cosmos.stages.checkpoint_origin import DataOrigin, is_prepared
@@ -73,7 +73,7 @@ class EvaluationSession:
 
     def results(self, suite: str) -> Results:
         """Return the results file of a suite."""
-        return Results(self.run.result_file(suite, self.checkpoint), suite)
+        return results_of_checkpoint(self.run, suite, self.checkpoint)
 
     def identity(self, *parts: str) -> str:
         """Return a hash of the checkpoint, the precision, the code and the parts."""
@@ -209,7 +209,8 @@ def measure_dataset(
 
     The first rank alone reads and writes the results; an error of it is raised on all ranks.
     """
-    results, identity = session.results(card.suite), session.identity(dataset.fingerprint)
+    results = on_first_rank(lambda: session.results(card.suite))
+    identity = session.identity(dataset.fingerprint)
     models, intervals = on_first_rank(lambda: measured_before(results, card, identity))
     is_new, started = model not in models, time.monotonic()
     if is_new:

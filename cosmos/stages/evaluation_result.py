@@ -19,7 +19,14 @@ from cosmos.report.published import PUBLISHED_CHECKPOINTS, published_figures
 from cosmos.report.tables import DatasetScores, results_markdown
 from cosmos.run.directory import RunDir
 from cosmos.run.files import replacing_folder, write_text
-from cosmos.run.results import ResultEntry, Results, answers_label, image_values_path, label_entries
+from cosmos.run.results import (
+    ResultEntry,
+    Results,
+    answers_label,
+    image_values_path,
+    label_entries,
+    results_of_checkpoint,
+)
 
 
 @dataclass(frozen=True)
@@ -124,9 +131,10 @@ def publish_results(evaluated: EvaluationResult, run: RunDir, checkpoint: str, o
     with replacing_folder(output) as folder:
         for suite, entries in evaluated.results.items():
             results = Results(folder / f"{suite}.json", suite)
+            source = results_of_checkpoint(run, suite, checkpoint)
             for dataset, entry in entries.items():
                 results.put(dataset, entry)
-                copy_evidence(run.result_file(suite, checkpoint), results.path, entry)
+                copy_evidence(source.path, results.path, entry)
             write_text(results.path.with_suffix(".md"), entries_markdown(suite, entries))
 
 

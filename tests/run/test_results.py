@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from cosmos.errors import DamagedDataError
+from cosmos.run.directory import RunDir
 from cosmos.run.files import write_text
-from cosmos.run.results import Results, image_values_path, read_result_figures
+from cosmos.run.results import Results, image_values_path, read_result_figures, results_of_checkpoint
 
 
 def test_an_entry_replaces_the_one_of_its_dataset_and_no_other(tmp_path: Path) -> None:
@@ -17,6 +18,16 @@ def test_an_entry_replaces_the_one_of_its_dataset_and_no_other(tmp_path: Path) -
         results.put(dataset, {"identity": "a", "models": {"teacher": {"R@1": value}}})
     recalls = {name: entry["models"]["teacher"]["R@1"] for name, entry in results.entries().items()}
     assert recalls == {"coco": 0.3, "flickr8k": 0.2}
+
+
+def test_checkpoints_of_one_label_have_results_of_their_own(tmp_path: Path) -> None:
+    run, names = RunDir(tmp_path), ("a/b.pt", "a-b.pt", "a:b.pt", "./a/b.pt")
+    for name in names[:3]:
+        entry = {"identity": name, "models": {}, "checkpoint": name, "checkpoint_sha256": "", "data": {}}
+        results_of_checkpoint(run, "retrieval", name).put("coco", entry)
+    results = [results_of_checkpoint(run, "retrieval", name) for name in names]
+    assert [result.entries()["coco"]["checkpoint"] for result in results] == [*names[:3], "a/b.pt"]
+    assert results[0].path.name == "retrieval-a-b.pt.json"  # as before there were hashes
 
 
 def test_what_was_measured_under_another_identity_is_not_this(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cosmos.data.sample import Sample
 from cosmos.run.directory import RunDir
 from cosmos.run.model_card import ModelCard
 from cosmos.run.provenance import file_sha256
-from cosmos.run.results import Results
+from cosmos.run.results import Results, results_of_checkpoint
 from cosmos.stages.checkpoint_origin import on_own_data, run_of_results
 from cosmos.stages.evaluate import evaluate
 from cosmos.stages.evaluate_sweep import evaluate_many
@@ -109,6 +109,18 @@ class TestResults:
         (label,) = after.keys() - {"heldout"}
         assert after[label]["num_images"] == 5
         assert label == f"heldout@{after[label]['data_hash'][:8]}"
+
+    def test_checkpoints_of_one_label_have_runs_of_their_own(self, tmp_path: Path) -> None:
+        machine = Machine(runs_root=tmp_path)
+        for name in ("a/b.pt", "a-b.pt"):
+            path, _ = run_of_results(name, machine)
+            entry: dict[str, Any] = {"models": {}, "checkpoint": name, "checkpoint_sha256": "", "data": {}}
+            results_of_checkpoint(RunDir(path), "retrieval", name).put("coco", entry)
+        (plain, _), (other, _) = (run_of_results(name, machine) for name in ("a/b.pt", "a-b.pt"))
+        assert plain == tmp_path / "a-b.pt"
+        for path, name in ((plain, "a/b.pt"), (other, "a-b.pt")):
+            results = Results(RunDir(path).result_file("retrieval"), "retrieval")
+            assert [entry["checkpoint"] for entry in results.entries().values()] == [name]
 
     def test_a_sweep_of_evaluations_measures_each_run_on_its_own_data(self, place: Path) -> None:
         write_run(place / "runs" / "second", seed=1)
