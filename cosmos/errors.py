@@ -162,7 +162,7 @@ OS_ERROR_REMEDIES = {
     errno.EIO: "wait for the disk, then give the same command again",
     errno.ESTALE: "wait for the disk, then give the same command again",
     errno.ETIMEDOUT: "wait for the disk or the network, then give the same command again",
-    errno.EFBIG: "allow larger files (`ulimit -f`) or name another place",
+    errno.EFBIG: "allow larger files (`ulimit -f`) or name another place, then give the same command again",
     errno.EACCES: "change the permissions, or name another place",
     errno.EPERM: "change the permissions, or name another place",
     errno.EROFS: "name another place",

@@ -52,7 +52,8 @@ def report_unsent_batches(worker: int = 0) -> None:
     """Have this process, a worker, send an error in place of a batch that it cannot send."""
 
     def send_error(queue: "Queue[Any]", error: Exception, item: tuple[Any, Any]) -> None:
-        queue.put((item[0], _Unsent(str(error), error_number(error))))
+        with suppress(ValueError):  # of a queue that was closed since another batch came to nothing
+            queue.put((item[0], _Unsent(str(error), error_number(error))))
 
     Queue._on_queue_feeder_error = send_error  # type: ignore[attr-defined]  # is there to be replaced
 

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Pattern of the characters that UTF-8 cannot encode."""
 
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE})
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE})
 """Error numbers of a disk that is full or fails; those of writing to an open file do not name it."""
 
 NETWORK_DISK_ERRORS = frozenset(

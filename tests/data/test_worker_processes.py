@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import partial
+from multiprocessing.queues import Queue
 from typing import Any, NoReturn
 
 import pytest
@@ -66,6 +67,16 @@ def test_full_shared_memory_is_named_with_its_remedy_after_the_batches_before_it
     assert [int(next(batches)[0]) for _ in range(2)] == [0, 1]
     with pytest.raises(TransientError, match=r"^/dev/shm: too small .*--shm-size=8g.*COSMOS_WORKERS=0"):
         next(batches)
+
+
+def test_a_worker_that_is_ended_meanwhile_says_nothing_of_what_it_cannot_send(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Queue, "_on_queue_feeder_error", None)  # as it was, once this test ends
+    report_unsent_batches()
+    queue: Queue[Any] = multiprocessing.Queue()
+    queue.close()
+    queue._on_queue_feeder_error(no_space(), (0, None))  # type: ignore[attr-defined]
 
 
 def test_a_batch_that_a_limit_keeps_back_is_an_error_of_the_system() -> None:

@@ -123,7 +123,7 @@ def test_a_file_gets_another_name_without_more_room_on_the_disk(tmp_path: Path) 
     assert (tmp_path / "a").samefile(tmp_path / "b")
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ETIMEDOUT])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ETIMEDOUT])
 def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
