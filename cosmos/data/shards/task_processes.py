@@ -38,11 +38,10 @@ def run_tasks(tasks: dict[int, ShardTask], processes: int) -> Iterator[tuple[int
 
 def _end_pool(pool: ProcessPoolExecutor) -> None:
     """End a pool and its processes, also one that could not start all of them, or its thread."""
+    processes = [*(pool._processes or {}).values()]
     with suppress(RuntimeError):  # it waits for the thread
         pool.shutdown(wait=True, cancel_futures=True)
-    for (
-        process
-    ) in multiprocessing.active_children():  # left by such a pool; at the exit Python waits for them
+    for process in processes:  # left by such a pool; at the exit Python waits for them
         process.terminate()
         process.join()
 
