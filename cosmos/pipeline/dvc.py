@@ -26,6 +26,7 @@ from cosmos.pipeline.directory import PipelineDir
 from cosmos.pipeline.pretrain import run_pointer
 from cosmos.registry.jobs import RunJob, job_of_run
 from cosmos.run.directory import RunDir
+from cosmos.run.dvc_versions import DVC_TMP
 from cosmos.run.files import file_label, open_to_append
 from cosmos.run.results import Results, interval_columns
 from cosmos.stages import jobs
@@ -35,9 +36,6 @@ logger = logging.getLogger(__name__)
 
 STAGES = ("prepare", "pretrain", *(f"evaluate@{suite}" for suite in get_args(SuiteName)), "report")
 """Stages of dvc.yaml in their order, without `params`, which all of them depend on."""
-
-DVC_TMP = Path(".dvc/tmp")
-"""Folder of DVC's own locks, in a workspace, which git ignores."""
 
 SINGLE_STAGE = ("--single-item",)
 """Option of `dvc repro`, for a stage whose dependencies are up to date: DVC does not look at their stages.

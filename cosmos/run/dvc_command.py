@@ -1,22 +1,28 @@
 """`python -m cosmos.run.dvc_command repro STAGE`: DVC's command, with exit statuses by which to act.
 
-It waits for other DVC processes instead of failing. Where a stage's command failed, its exit status is that
-of the command; where DVC failed, that of the class of the error (`cosmos.errors`). DVC's own is always 255.
+It waits for other DVC processes instead of failing, and for no stranger that has the process id of one which
+a reboot ended. Where a stage's command failed, its exit status is that of the command; where DVC failed, that
+of the class of the error (`cosmos.errors`). DVC's own is always 255.
 """
 
 import logging
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+import dvc.rwlock
 import dvc.stage.run
+import psutil  # type: ignore[import-untyped]  # as DVC does
 from dvc.cli import parse_args
 from dvc.lock import LockError
+from dvc.rwlock import RWLOCK_FILE, RWLockFileCorruptedError, RWLockFileFormatError
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.ui import ui
 
 from cosmos.errors import CosmosError
 from cosmos.run.dvc_errors import causes, dvc_error_class
+from cosmos.run.dvc_versions import DVC_TMP, find_dvc_root
 
 logger = logging.getLogger("dvc")  # so that it is shown as DVC shows its own
 
@@ -25,6 +31,31 @@ MAX_POLL_SECONDS = 30.0
 
 SIGNAL_STATUS = 128
 """Exit status of a command that a signal ended, less the signal, as shells have it."""
+
+
+CLOCK_SECONDS = 10.0
+"""Seconds by which the clock of files and that of processes may differ."""
+
+LOCKS_REMEDY = (
+    "remove that file once no other DVC command runs in this checkout, and give the same command again"
+)
+"""Remedy for locks that a kill or a full disk has left half written."""
+
+
+class ProcessesWithLocks:
+    """Processes as DVC asks for them, to find out whether one that has locks on files is there."""
+
+    @staticmethod
+    def pid_exists(pid: int) -> bool:
+        """Return False, too, for a process that began after the locks were last written: it has none."""
+        root = find_dvc_root(Path.cwd())
+        try:
+            begun = psutil.Process(pid).create_time()
+            return root is None or begun <= (root / DVC_TMP / RWLOCK_FILE).stat().st_mtime + CLOCK_SECONDS
+        except psutil.NoSuchProcess:
+            return False
+        except (psutil.Error, OSError):
+            return True
 
 
 class CommandFailedError(StageCmdFailedError):  # type: ignore[misc]
@@ -38,6 +69,7 @@ class CommandFailedError(StageCmdFailedError):  # type: ignore[misc]
 def main() -> None:
     """Run DVC with the arguments of this process, and exit with the status of what failed."""
     dvc.stage.run.StageCmdFailedError = CommandFailedError
+    dvc.rwlock.psutil = ProcessesWithLocks
     ui.enable()
     try:
         run_when_unlocked(sys.argv[1:])
@@ -45,6 +77,10 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         logger.exception("")
+        if any(
+            isinstance(cause, RWLockFileCorruptedError | RWLockFileFormatError) for cause in causes(error)
+        ):
+            logger.error(LOCKS_REMEDY)
         sys.exit(failure_status(error))
 
 

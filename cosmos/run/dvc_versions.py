@@ -14,11 +14,14 @@ from typing import Any
 import yaml
 
 from cosmos.config.disk_reading import exists, is_dir, is_file
-from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.run.dvc_errors import dvc_error_class
 from cosmos.run.files import DISK_ERRORS, naming_disk_errors, replacing
 
 logger = logging.getLogger(__name__)
+
+DVC_TMP = Path(".dvc/tmp")
+"""Folder of DVC's own locks, in a workspace, which git ignores."""
 
 PUSH_REMEDY = "`dvc push` it where it was made, and see `dvc remote list` here"
 
@@ -76,12 +79,16 @@ def _outs(record: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 def _listing(root: Path, version: str) -> dict[str, str]:
     """Return the hashes by path of a directory's files from DVC's cache; {} where the cache has none."""
-    configured = _config(root)["cache"].get("dir")
-    cache = root / ".dvc" / (configured or "cache")
-    path = cache / "files" / "md5" / version[:2] / version[2:]
+    path = _cached_file(root, version)
     if not exists(path):
         return {}
     return {entry["relpath"]: entry["md5"] for entry in json.loads(path.read_text(encoding="utf-8"))}
+
+
+def _cached_file(root: Path, version: str) -> Path:
+    """Return the path of what has a hash in DVC's cache."""
+    cache = root / ".dvc" / (_config(root)["cache"].get("dir") or "cache")
+    return cache / "files" / "md5" / version[:2] / version[2:]
 
 
 def _config(root: Path) -> Any:
@@ -105,7 +112,7 @@ def fetch_version(revision: str, path: str, folder: Path) -> Path:
     One that is damaged there is fetched again. `revision` is one of git, `path` starts from the root of the
     repository that is worked in.
     Raises InputError for an unknown revision or path, and a file that no place has; TransientError where a
-    remote does not answer.
+    remote does not answer; DamagedDataError where it has other bytes than were recorded.
     """
     name = f"dvc:{revision}:{path}"
     with _naming_storage_errors(name):
@@ -114,9 +121,21 @@ def fetch_version(revision: str, path: str, folder: Path) -> Path:
     version = status.get("md5") or hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
     kept = folder / f"{version}{PurePosixPath(path).suffix}"
     if not exists(kept) or _md5_of_file(kept) != version:
-        with replacing(kept) as temporary, _naming_storage_errors(name):
-            files.get_file(f"/{path}", str(temporary))
+        with replacing(kept) as temporary:
+            with _naming_storage_errors(name):
+                files.get_file(f"/{path}", str(temporary))
+            if "md5" in status and _md5_of_file(temporary) != version:
+                raise DamagedDataError(f"{name}: {_describe_damage(version)}")
     return kept
+
+
+def _describe_damage(version: str) -> str:
+    """Return the problem of a file whose copy in DVC's cache, or else in a remote, has another hash."""
+    root = find_dvc_root(Path.cwd())
+    cached = _cached_file(root, version) if root else None
+    if cached is None or not exists(cached):
+        return f"the remote has other bytes than those of md5 {version}; push it again from where it was made"
+    return f"{cached}: has other bytes than when DVC recorded it; remove it, and `dvc fetch` it from a remote"
 
 
 def _md5_of_file(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -144,6 +145,26 @@ def test_stages_run_beside_each_other_and_what_is_busy_is_waited_for(workspace: 
     assert sum("met" in lines for lines in outputs) == 2
     assert sum("waiting for it" in lines for lines in outputs[1:]) == 1
     assert sum("Stage 'folder/dvc.yaml:meet' didn't change, skipping" in lines for lines in outputs[1:]) == 1
+
+
+def test_nobody_waits_for_a_stranger_with_the_process_id_of_one_that_a_reboot_ended(workspace: Path) -> None:
+    locks = workspace / ".dvc" / "tmp" / "rwlock"
+    locks.parent.mkdir()
+    held = {str(workspace / "spoken"): {"pid": os.getpid(), "cmd": "dvc repro speak"}}
+    locks.write_text(json.dumps({"write": held}))
+    begun = time.time() - 3600
+    os.utime(locks, (begun, begun))  # before this process
+    assert "waiting for it" not in run(workspace, "speak")
+
+
+def test_locks_of_dvc_that_a_kill_left_half_written_are_named_with_the_remedy(workspace: Path) -> None:
+    locks = workspace / ".dvc" / "tmp" / "rwlock"
+    locks.parent.mkdir()
+    locks.write_text("{")
+    with pytest.raises(
+        StageFailedError, match=r"(?s)rwlock.*remove that file once no other DVC command runs"
+    ):
+        run(workspace, "speak")
 
 
 def test_stages_of_one_model_run_beside_each_other_once_it_is_there(workspace: Path) -> None:

@@ -12,7 +12,7 @@ from dvc.lock import LockError
 from dvc_objects.fs.errors import AuthError
 from moto.server import ThreadedMotoServer
 
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, TransientError
 from cosmos.run.dvc_versions import fetch_version, recorded_versions
 from tests.forks import run_dvc
 from tests.stages.examples import ROOT
@@ -114,6 +114,25 @@ def test_a_file_is_fetched_as_it_was_at_a_revision(repository: Path, tmp_path: P
     shutil.rmtree(repository / ".dvc" / "cache")
     shutil.rmtree(tmp_path / "storage")
     assert fetch_version("HEAD~1", "made/model.pt", tmp_path / "kept") == old
+
+
+def test_a_file_of_other_bytes_in_the_cache_or_a_remote_is_named_and_not_taken(
+    repository: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept"
+    good = fetch_version("HEAD~1", "made/model.pt", kept)
+    good.unlink()
+    inside = Path("files", "md5", good.stem[:2], good.stem[2:])
+    for place, remedy in ((repository / ".dvc" / "cache", "remove it"), (tmp_path / "storage", "push it")):
+        file = place / inside
+        file.chmod(0o644)
+        file.write_text("seed: 9\n")
+        with pytest.raises(
+            DamagedDataError, match=rf"dvc:HEAD~1:made/model\.pt: .*{good.stem[2:]}.*; {remedy}"
+        ):
+            fetch_version("HEAD~1", "made/model.pt", kept)
+        assert not list(kept.iterdir())
+        file.unlink()
 
 
 @pytest.mark.parametrize("path", ["made/model.pt", "made/data/manifest.json", "raw/captions.json"])
