@@ -16,11 +16,11 @@ from tests.faults.commands import Ended
 from tests.faults.tries import Try, check_answer, role
 
 READING: Mapping[str, tuple[int, ...]] = dict.fromkeys(
-    ("stat", "lstat", "listdir", "scandir", "entries"), (0,)
+    ("stat", "lstat", "fstat", "listdir", "scandir", "entries", "open", "pread"), (0,)
 )
-"""Calls that read names and states, with the places of paths and descriptors among their arguments.
+"""Calls that read names, states and shards, with the places of paths and descriptors among their arguments.
 
-`entries` is the reading of a folder in its middle.
+`entries` is the reading of a folder in its middle; `open` and `pread` are those of descriptors.
 """
 
 WRITING: Mapping[str, tuple[int, ...]] = {
@@ -141,7 +141,7 @@ def watched_call(
         given = arguments or (options.get("path", "."),)
         about = [given[place] for place in places]
         paths = [path_of(value, options.get("dir_fd")) for value in about]
-        names = [value for value in about if not isinstance(value, int)]
+        names = [os.fspath(value) for value in about if not isinstance(value, int | None)]
         meet(name, paths, [names[0], None, names[1]] if names[1:] else names)
         result = original(*arguments, **options)
         return FailingEntries(result, lambda: meet("entries", paths, names)) if name == "scandir" else result
