@@ -17,7 +17,7 @@ from typing import IO, Any
 from filelock import lock_descriptor, unlock_descriptor
 
 from cosmos.config.disk_reading import exists, is_dir, is_left_by_system, lexists, refuse_pipe
-from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error
+from cosmos.errors import CosmosError, InputError, TransientError, describe_os_error, is_permanent
 from cosmos.run.abandoned_files import discard, remove_abandoned, temporary_path
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,8 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
 def _naming_target(path: Path, temporary: Path) -> Iterator[None]:
     """Raise errors about `temporary`, or what is in it, as errors about what it becomes: `path`.
 
-    One of a disk that is full or fails becomes a TransientError with the remedy; others keep their class.
+    One of a disk that is full or fails becomes a TransientError with the remedy; others keep their class, and
+    get the name where they have none.
     """
     try:
         yield
@@ -100,6 +101,8 @@ def _with_target(error: OSError, path: Path, temporary: Path) -> OSError:
     is_about_target = ours or not given or any(path.is_relative_to(name) for name in names)
     if error.errno in DISK_ERRORS | NETWORK_DISK_ERRORS and is_about_target:
         return disk_error(error.errno, error.strerror or "", ours[-1] if ours else str(path))
+    if not given and is_permanent(error):  # of an open file on a disk that can only be read by now
+        return OSError(error.errno, error.strerror, str(path))
     return error if names == given else OSError(error.errno, error.strerror, *_as_arguments(names))
 
 

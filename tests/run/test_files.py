@@ -9,7 +9,7 @@ import pytest
 from filelock import lock_descriptor
 
 from cosmos.config.process_space import process_space
-from cosmos.errors import InputError, TransientError
+from cosmos.errors import InputError, TransientError, error_class
 from cosmos.run import files
 from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.files import (
@@ -137,6 +137,23 @@ def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
     with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; .* give the same"):
         write_json(path, "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f.json", '"old"\n')]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_disk_that_can_only_be_read_by_now_is_named_by_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "f.json"
+    write_json(path, "old")
+
+    def failing(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*/f\.json'") as raised:
+        write_json(path, "new")
+    assert error_class(raised.value) is InputError
+    assert path.read_text() == '"old"\n'
 
 
 def test_a_full_disk_keeps_the_old_file_and_loses_no_name(tmp_path: Path) -> None:
