@@ -1,6 +1,7 @@
 """Artifacts of flow runs in the UI: progress of a pretraining, tables of trials and results."""
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,11 @@ from cosmos.tracking.note import MirrorNote
 
 PROGRESS_BAR, PROGRESS_PAGE, TRIALS = "pretraining-progress", "pretraining", "trials"
 """Keys of artifacts that follow what they show."""
+
+MARKUP = re.compile(r"[\\`*\[\]<>~&|]|(?<!\w)_|_(?!\w)|^[#+=-]")
+"""Pattern of the signs in a text that Markdown, or HTML in it, would take for more than text."""
+
+ADDRESS = re.compile(r"https?://[\w.:/?=%+-]+")
 
 
 def find_artifact(client: SyncPrefectClient, flow_run_id: UUID, key: str) -> UUID | None:
@@ -110,7 +116,9 @@ class TrialTable:
 
     def create(self) -> UUID:
         """Create the artifact, of a sweep without trials."""
-        return cast(UUID, create_table_artifact([], key=TRIALS, description=self.folder.path.name))
+        return cast(
+            UUID, create_table_artifact([], key=TRIALS, description=markdown_text(self.folder.path.name))
+        )
 
 
 def show_cancelled_trials(flow_run_id: UUID, folder: SweepDir) -> None:
@@ -196,10 +204,19 @@ def fill_table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def table_value(value: Any) -> Any:
-    """Return a value for a table: a figure with as many digits as people are shown, a text on one line."""
+    """Return a value for a table: a figure with as many digits as people are shown, a text as `cell_text`."""
     if isinstance(value, str):
-        return printable(value)
+        return cell_text(value)
     return float(format_number(value)) if isinstance(value, float) else value
+
+
+def cell_text(text: str) -> str:
+    """Return a text for a cell, on one line: the UI takes it for Markdown, and shows it literally.
+
+    Other readers see what is escaped: signs that would begin something, alone. An address stays a link.
+    """
+    shown = printable(text)
+    return shown if ADDRESS.fullmatch(shown) else MARKUP.sub(r"\\\g<0>", shown)
 
 
 def create_data_link(folder: Path) -> None:

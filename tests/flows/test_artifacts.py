@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cosmos.config.printable_text import printable
 from cosmos.registry.jobs import RunJob
 from cosmos.report.loss_picture import LossFollower
 from cosmos.run.metrics import MetricsWriter
-from flows.artifacts import describe_pace, percent_done, pretraining_markdown, table_value
+from flows.artifacts import describe_pace, fill_table, percent_done, pretraining_markdown, table_value
 from tests.hostile_texts import HOSTILE_TEXTS
 
 QUEUED = RunJob("clip-1a", "812", "slurm", "pending (Resources)", "", 0, 0, 0, 0.0, 0.0, "", 0.0)
@@ -81,6 +82,27 @@ def test_no_name_is_markdown_html_or_more_than_a_row(text: str) -> None:
     outside_code = re.sub(r"`[^`]*`", "", re.sub(r"\\.", "", said))
     assert not re.search(r"[<\[*]", outside_code)
     assert all(re.sub(r"\\.", "", row).count("|") == 3 for row in rows if row.startswith("|"))
+
+
+@pytest.mark.parametrize("text", HOSTILE_TEXTS, ids=range(len(HOSTILE_TEXTS)))
+def test_no_name_in_a_table_is_markdown_or_html(text: str) -> None:
+    (row,) = fill_table([{"checkpoint": text}])
+    shown = row["checkpoint"]
+    assert shown.isprintable()
+    assert not re.search(r"[`<\[*~]|(?<!\w)_|^[#+=-]", re.sub(r"\\.", ".", shown))
+    assert re.sub(r"\\([^\w\s])", r"\1", shown) == re.sub(r"\\([^\w\s])", r"\1", printable(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://wandb.ai/team/my_project/runs/lr-1a2b",
+        "published:cosmos_vitb16_cc3m",
+        "runs/a: no checkpoint's file, and no run; there are: b",
+    ],
+)
+def test_addresses_and_usual_texts_in_a_table_are_as_they_were(text: str) -> None:
+    assert table_value(text) == text
 
 
 def test_a_pretraining_shows_its_loss_and_the_curve_of_it_in_any_ui(tmp_path: Path) -> None:
