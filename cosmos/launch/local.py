@@ -19,6 +19,7 @@ from cosmos.errors import InputError
 from cosmos.launch.local_controller import holding_signals
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import SUBMITIT_LOG_LEVEL, Task, code_folder
+from cosmos.run.files import naming_disk_errors
 
 MAX_REQUEUES = 5
 """Requeues at most: submitit's local controller starts a job six times."""
@@ -66,19 +67,23 @@ class LocalCluster:
         folder: Path,
         environment: Mapping[str, str],
     ) -> str:
-        """Start the processes, and return the first one's process id. Raises InputError for several nodes."""
+        """Start the processes, and return the first one's process id.
+
+        Raises InputError for several nodes, TransientError where the disk is full or fails.
+        """
         if request.nodes > 1:
             raise InputError(
                 f"slurm.nodes: {request.nodes} nodes need Slurm; COSMOS_CLUSTER=local is one machine"
             )
         allowed = min(request.max_requeues, MAX_REQUEUES)
         tasks = [replace(task, max_requeues=allowed) for task in tasks]
-        if len(tasks) == 1:
-            return str(_DetachedExecutor.of(request, folder, environment).submit(tasks[0]).job_id)
-        array = _LocalArray(tuple(tasks), request, folder)
-        minutes = request.minutes * len(tasks)
-        time_for_all = JobRequest(minutes=minutes, warning_seconds=request.warning_seconds)
-        return str(_DetachedExecutor.of(time_for_all, folder, environment).submit(array).job_id)
+        with naming_disk_errors(folder):
+            if len(tasks) == 1:
+                return str(_DetachedExecutor.of(request, folder, environment).submit(tasks[0]).job_id)
+            array = _LocalArray(tuple(tasks), request, folder)
+            minutes = request.minutes * len(tasks)
+            time_for_all = JobRequest(minutes=minutes, warning_seconds=request.warning_seconds)
+            return str(_DetachedExecutor.of(time_for_all, folder, environment).submit(array).job_id)
 
     def find(self, name: str) -> str:
         """Return the id of the first process that was started for the job of that name; "" for none."""

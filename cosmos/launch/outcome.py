@@ -21,7 +21,7 @@ from pydantic import Field
 
 from cosmos.config.disk_reading import exists, find_paths, is_dir, open_regular
 from cosmos.errors import CosmosError, DamagedDataError, StoppedError
-from cosmos.run.files import write_json, write_text
+from cosmos.run.files import naming_disk_errors, write_json, write_text
 from cosmos.run.records import parse_record, read_record
 
 Shape = TypeVar("Shape")
@@ -100,7 +100,7 @@ class CallFiles:
 
     def begin(self, attempt: Attempt) -> None:
         """Add a start to the attempts."""
-        with self._attempts.open("a", encoding="utf-8") as file:
+        with naming_disk_errors(self._attempts), self._attempts.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(attempt), default=str) + "\n")
 
     def attempts(self) -> list[Attempt]:
@@ -138,7 +138,9 @@ class CallFiles:
 
     def reserve_room(self, rank: int, requeues: int) -> None:
         """Reserve room on the disk for the failure of a rank, which may be that the disk is full."""
-        self.failure_room(rank, requeues).write_bytes(b" " * RESERVED_BYTES)
+        room = self.failure_room(rank, requeues)
+        with naming_disk_errors(room):
+            room.write_bytes(b" " * RESERVED_BYTES)
 
     def failure_room(self, rank: int, requeues: int) -> Path:
         """Return the file of the room for the failure of a rank."""

@@ -22,6 +22,7 @@ from cosmos.errors import InputError
 from cosmos.launch import slurm
 from cosmos.launch.slurm import JobState, SlurmSilentError
 from cosmos.launch.task import SUBMITIT_LOG_LEVEL, Task, code_folder
+from cosmos.run.files import naming_disk_errors
 
 
 class SlurmCluster:
@@ -48,7 +49,8 @@ class SlurmCluster:
             raise SlurmSilentError("no Slurm answers here (`scontrol ping`); try again once it does")
         executor = _Executor.of(request, name, folder)
         try:
-            return executor.submit_tasks(tasks, {**environment_of_jobs(), **environment})
+            with naming_disk_errors(folder):
+                return executor.submit_tasks(tasks, {**environment_of_jobs(), **environment})
         except (FailedJobError, FailedSubmissionError) as error:
             raise slurm.refused("sbatch refused the job", f"{error}\n--dry-run shows the script") from None
 

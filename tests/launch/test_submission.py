@@ -1,5 +1,6 @@
 """Records of submissions, without a cluster."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,9 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from submitit.core.utils import DelayedSubmission
 
-from cosmos.errors import DamagedDataError, InputError, NotPermittedError
+from cosmos.config.job_request import JobRequest
+from cosmos.errors import DamagedDataError, InputError, NotPermittedError, TransientError
+from cosmos.launch import slurm
+from cosmos.launch.local import LocalCluster
+from cosmos.launch.outcome import Attempt, CallFiles
+from cosmos.launch.sbatch import SlurmCluster
 from cosmos.launch.submission import read_submission, submit_job
+from cosmos.launch.task import Task
 from tests.launch.examples import Launcher
 from tests.other_users import ALICE, BOB, GROUP, acting_as, only_root_is_others, shared_folder
 
@@ -133,3 +141,29 @@ def test_a_process_of_another_machine_is_not_asked_for_and_a_copied_run_has_a_wa
     assert submission is not None
     with pytest.raises(InputError, match=f"process of elsewhere; .* delete the job's record in {tmp_path}$"):
         submission.is_alive()
+
+
+@pytest.mark.parametrize("cluster", [LocalCluster(), SlurmCluster()])
+def test_a_full_disk_at_a_submission_is_named(
+    cluster: LocalCluster | SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(submission: DelayedSubmission, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(DelayedSubmission, "dump", fill)
+    for question in ("is_installed", "answers"):
+        monkeypatch.setattr(slurm, question, lambda: True)
+    task = Task(b"", CallFiles(tmp_path, 0), tmp_path / "job.json", "5e0c11aa", 0)
+    with pytest.raises(TransientError, match=rf"{tmp_path}/jobs: No space left on device; free space there"):
+        cluster.submit([task], JobRequest(), "a", tmp_path / "jobs", {})
+
+
+def test_a_full_disk_at_the_start_of_a_job_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = CallFiles(tmp_path, 0)
+    full = Path("/dev/full")
+    monkeypatch.setattr(CallFiles, "_attempts", full)
+    monkeypatch.setattr(CallFiles, "failure_room", lambda call, rank, requeues: full)
+    with pytest.raises(TransientError, match=r"/dev/full: No space left on device; free space there"):
+        call.begin(Attempt("1", 0, "a", tmp_path, 0.0, 0))
+    with pytest.raises(TransientError, match=r"/dev/full: No space left on device; free space there"):
+        call.reserve_room(0, 0)
