@@ -55,13 +55,17 @@ def attachable_submission(record: Path, ended: CallFailure | None = None) -> Sub
     """Return the submission on record if it waits, runs or has finished; None otherwise.
 
     One that came after the one that `ended` was submitted in its place, and is returned in any state. For use
-    inside `submission_lock`. Raises SlurmSilentError where Slurm does not answer.
+    inside `submission_lock`. Raises SlurmSilentError where Slurm does not answer, and NotPermittedError for
+    another user's job that waits or runs.
     """
     submission = recover_submission(record)
     if submission is None:
         return None
     is_later = ended is not None and submission.token != ended.token
-    return submission if is_later or submission.is_finished() or submission.is_alive() else None
+    if is_later or submission.is_finished() or submission.is_alive():
+        submission.refuse_closed()
+        return submission
+    return None
 
 
 def outcomes_through_preemption(

@@ -137,11 +137,14 @@ class Submission(SubmissionRecord):
             return ""
         return f"{self.folder}: job {self.job_id} is one of {user_name(status.st_uid)} and closed to others"
 
-    def is_finished(self) -> bool:
-        """Return True when every call has returned. Raises NotPermittedError for another user's job."""
+    def refuse_closed(self) -> None:
+        """Raise NotPermittedError for another user's job, which this one can neither follow nor end."""
         if self.closed:
             raise NotPermittedError(f"{self.closed}; ask for it to be followed or ended, or name another run")
-        return all(call.has_value() for call in self.calls)
+
+    def is_finished(self) -> bool:
+        """Return True when every call has returned; False where that is closed to this user."""
+        return not self.closed and all(call.has_value() for call in self.calls)
 
     def num_failures(self) -> int:
         """Return the number of ranks that have left a failure."""

@@ -175,6 +175,7 @@ def wait_for_outcomes(submission: Submission, show: ShowText, from_start: bool) 
     `show` gets the states of the jobs as they change and, of a single call, the log: all of it, or (without
     `from_start`) the lines from now on and a few before.
     """
+    submission.refuse_closed()
     watcher, shown = SubmissionWatcher(submission), ""
     tails = [LogTail(call, from_start) for call in submission.calls[:1] if submission.num_calls == 1]
     while not watcher.has_ended():

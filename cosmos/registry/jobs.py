@@ -254,7 +254,7 @@ def job_of_record(
             own = progress(record, run, "", "debug", "in the command itself", JobState(""))
             return replace(own, status=record.status)
         words, state = describe_submission(job, states, closed=record.status)
-        words = standing_of(run) if not job.closed and job.is_finished() else words
+        words = standing_of(run) if job.is_finished() else words
         return progress(record, run, job.job_id, job.cluster, words, state)
     except Exception as error:  # of a damaged file, or of a job of another machine
         problem = record.problem or describe_problem(run.path, error)
@@ -271,7 +271,7 @@ def describe_evaluation(entry: JobEntry, states: JobStates) -> RunJob:
         if job is None:  # it was removed meanwhile
             return replace(unknown, state="finished", status="finished")
         words, state = describe_submission(job, states, closed="ended")
-        words = "finished" if not job.closed and job.is_finished() else words
+        words = "finished" if job.is_finished() else words
     except Exception as error:  # of a damaged file, or of a job of another machine
         return replace(unknown, status="unknown", problem=describe_problem(entry.record.parent, error))
     return replace(

@@ -19,6 +19,7 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    NotPermittedError,
     PreemptedError,
     RequeueLimitError,
     StoppedError,
@@ -33,13 +34,14 @@ from cosmos.launch.once import (
     outcomes_through_preemption,
 )
 from cosmos.launch.outcome import CallFailure, CallOutcome
-from cosmos.launch.submission import Call, read_submission, submit_job
+from cosmos.launch.submission import Call, Submission, read_submission, submit_job
 from cosmos.launch.watch import wait_for_outcomes
 from tests.disks import SEEN_BY_NODES, small_disk
 from tests.faults.kinds.watchers import PreemptingCluster
 from tests.launch import examples
 from tests.launch.conftest import ROOT
 from tests.launch.examples import SMALL, Launcher
+from tests.other_users import BOB, acting_as, only_root_is_others, shared_folder
 
 
 def test_a_call_delivers_its_value(launcher: Launcher) -> None:
@@ -282,3 +284,18 @@ def test_a_job_that_a_disk_ended_is_submitted_again_a_bounded_number_of_times(
         outcomes = iter([failing(error), done])
         with pytest.raises(error):
             outcome_with_resubmissions(lambda _: [next(outcomes)], 0, said.append).result()  # noqa: B023
+
+
+@only_root_is_others
+def test_a_colleagues_job_is_submitted_again_once_it_has_ended_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with shared_folder() as shared:
+        submitted = submit_job(Launcher("debug", shared / "run").spec(int))
+        record = shared / "run" / "job.json"
+        assert attachable_submission(record) == submitted
+        with acting_as(BOB):
+            assert attachable_submission(record) is None
+            monkeypatch.setattr(Submission, "is_alive", lambda self: True)
+            with pytest.raises(NotPermittedError, match="one of root and closed to others; ask for it to be"):
+                attachable_submission(record)

@@ -83,7 +83,8 @@ def test_a_job_of_another_user_is_told_from_one_that_has_ended() -> None:
             seen = read_submission(shared / "run" / "job.json")
             assert seen
             with pytest.raises(NotPermittedError, match=rf"{seen.folder}: job .* is one of root and closed"):
-                seen.is_finished()
+                seen.refuse_closed()
+            assert not seen.is_finished()
         os.chown(submitted.folder, ALICE, GROUP)
         with acting_as(BOB):
             assert f"is one of user {ALICE} and closed to others" in seen.closed
