@@ -103,18 +103,27 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     """Return the class that decides what follows from `error`; None for one that only its traceback explains.
 
     Errors of the operating system that nobody turned into one of ours are `InputError` where a path is wrong,
-    and `TransientError` otherwise. Python's own error of too little memory is `OutOfMemoryError`; that of a
-    thread that may not start is `TransientError`, as that of a process is.
+    and `TransientError` otherwise. Errors of Python and torch of too little memory are `OutOfMemoryError`;
+    that of a thread that may not start is `TransientError`, as that of a process is.
     """
     if isinstance(error, CosmosError | Interrupted):
         return type(error)
-    if isinstance(error, MemoryError):
+    if is_too_little_memory(error):
         return OutOfMemoryError
     if is_refused_thread(error):
         return TransientError
     if isinstance(error, OSError):
         return InputError if is_permanent(error) else TransientError
     return None
+
+
+def is_too_little_memory(error: BaseException) -> bool:
+    """Return True for Python's error of memory that the system did not give, and for torch's.
+
+    torch's has no class of its own.
+    """
+    is_torch = type(error) is RuntimeError and "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or is_torch
 
 
 def is_refused_thread(error: BaseException) -> bool:
@@ -186,7 +195,7 @@ OUT_OF_MEMORY = (
     "the process needs more memory than it may have (`ulimit -v`, the job's or container's limit); allow it "
     "more, or lower COSMOS_WORKERS and, to evaluate, COSMOS_EVALUATION_BATCH_SIZE; the same command goes on"
 )
-"""Message for Python's error of too little memory."""
+"""Message for errors of too little memory."""
 
 MAX_REASON = 300
 """Characters that a message takes from the error of a library, which may quote a whole file."""
@@ -207,7 +216,7 @@ def summarize_error(error: BaseException) -> str:
     """Return the message of an error, after its type unless it is of a class that needs no traceback."""
     if isinstance(error, OSError) and not isinstance(error, CosmosError):
         return describe_os_error(error)
-    if isinstance(error, MemoryError):  # has no text of its own, and a worker's has its traceback for one
+    if is_too_little_memory(error):  # has no text for people, and a worker's has its traceback for one
         return OUT_OF_MEMORY
     if is_refused_thread(error):
         return f"no further thread can be started; {MORE_PROCESSES}"

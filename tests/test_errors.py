@@ -27,6 +27,12 @@ from cosmos.errors import (
 )
 from cosmos.launch.slurm import SlurmSilentError
 
+TORCH_REFUSAL = (
+    "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+    " allocate 8192 bytes. Error code 12 (Cannot allocate memory)"
+)
+"""Message of torch's error of too little memory of the host."""
+
 
 @pytest.mark.parametrize(
     ("error", "kind"),
@@ -37,6 +43,7 @@ from cosmos.launch.slurm import SlurmSilentError
         (OSError(errno.ENOSPC, "no space left"), TransientError),
         (ConnectionResetError(), TransientError),
         (MemoryError(), OutOfMemoryError),
+        (RuntimeError(TORCH_REFUSAL), OutOfMemoryError),
         (RuntimeError("can't start new thread"), TransientError),
     ],
 )
@@ -121,7 +128,8 @@ def test_another_error_of_threads_keeps_its_type() -> None:
 
 
 def test_too_little_memory_is_told_with_its_remedy_whatever_text_a_worker_gave_it() -> None:
-    for error in (MemoryError(), MemoryError("Caught MemoryError in DataLoader worker\nTraceback ...")):
+    worker = MemoryError("Caught MemoryError in DataLoader worker\nTraceback ...")
+    for error in (MemoryError(), worker, RuntimeError(TORCH_REFUSAL)):
         message = summarize_error(error)
         assert "more memory than it may have" in message
         assert "COSMOS_WORKERS" in message
