@@ -1,5 +1,6 @@
-"""Limits of a node: shared memory, open files, memory, outputs that nobody takes; a worker that is killed."""
+"""Limits of a node: shared memory, files, processes, outputs that nobody takes; a worker that is killed."""
 
+import errno
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 from unittest.mock import patch
 
@@ -14,9 +16,9 @@ from torch.utils.data import get_worker_info
 from torch.utils.data._utils import fetch as fetchers
 
 from tests.faults.commands import Ended
-from tests.faults.kinds.full_disks import mount, own_mounts
+from tests.faults.kinds.full_disks import fill_disk, mount, own_mounts
 from tests.faults.tries import Try
-from tests.faults.works import EVALUATE, PREPARE, PRETRAIN, SWEEP, Work
+from tests.faults.works import EVALUATE, EXPORT, PREPARE, PRETRAIN, SWEEP, Work
 
 
 def attempt(attempt: Try) -> None:
@@ -95,6 +97,66 @@ def few_open_files(attempt: Try) -> None:
     give(attempt, work, meddle, {1, 74}, "Too many open files; raise the limit of open files (`ulimit -n`)")
 
 
+def few_processes(attempt: Try) -> None:
+    """Work where the n-th thread or process cannot be started, nor any after it."""
+    work = attempt.rng.choice([PREPARE, PRETRAIN, EVALUATE])
+    number, workers = attempt.rng.choice([1, 1, 2, 3, 4, 6, 9]), attempt.rng.choice([0, 2])
+    attempt.tell(f"no thread or process from number {number} on, {workers} workers")
+    meddle = partial(refuse_processes, number)
+    give(attempt, work, meddle, {1, 74}, "allow more processes and threads (`ulimit -u`", workers)
+
+
+def refuse_processes(number: int) -> None:
+    """Have the system start no thread and no process for this one, from a number on."""
+    process, starts = os.getpid(), iter(range(1, 1 << 30))
+
+    def limited(start: Callable[..., Any], error: Exception) -> Callable[..., Any]:
+        def start_or_refuse(*arguments: Any, **options: Any) -> Any:
+            if os.getpid() == process and next(starts) >= number:
+                raise type(error)(*error.args)
+            return start(*arguments, **options)
+
+        return start_or_refuse
+
+    busy = BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    for place in ("os.fork", "subprocess._fork_exec", "_posixsubprocess.fork_exec"):
+        patch(place, limited(resolve_name(place), busy)).start()
+    thread = "threading._start_new_thread"
+    patch(thread, limited(resolve_name(thread), RuntimeError("can't start new thread"))).start()
+
+
+def small_files(attempt: Try) -> None:
+    """Work with a limit of the size of files."""
+    work = attempt.rng.choice([PREPARE, PRETRAIN, EVALUATE, EXPORT])
+    size = attempt.rng.choice([12, 20, 50, 100])
+    attempt.tell(f"files of {size} KB")
+    meddle = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size * 1000, size * 1000))
+    give(attempt, work, meddle, {1, 74}, "File too large")
+
+
+def few_files(attempt: Try) -> None:
+    """Work on a disk that has space, and room for a few files more."""
+    own_mounts()
+    work = attempt.rng.choice([PREPARE, PRETRAIN, EVALUATE])
+    count = attempt.rng.choice([1, 2, 3, 5, 8])
+    work.begin(attempt)
+    folder = attempt.place / work.writes[0]
+    attempt.tell(f"a disk at {folder.name} with {count} files left")
+    fill_disk(folder, 1 << 30)
+    mount("-o", f"remount,nr_inodes={used_inodes(folder) + count}", str(folder))
+    ended = attempt.cosmos(*work.arguments, data_wait_minutes="0.05")
+    assert ended.status in {0, 74}, f"another status\n{ended.describe()}"
+    assert not ended.status or "`df -i`" in ended.output, f"does not tell of files\n{ended.describe()}"
+    mount("-o", "remount,nr_inodes=100000", str(folder))
+    work.finish(attempt)
+
+
+def used_inodes(folder: Path) -> int:
+    """Return the number of files that a disk has."""
+    disk = os.statvfs(folder)
+    return disk.f_files - disk.f_ffree
+
+
 def no_reader(attempt: Try) -> None:
     """Work with outputs that are full, or read by nobody: what is computed is the same."""
     work = attempt.rng.choice([PREPARE, PRETRAIN, EVALUATE, SWEEP])
@@ -118,5 +180,8 @@ LIMITS: tuple[Callable[[Try], None], ...] = (
     small_shared_memory,
     killed_worker,
     few_open_files,
+    few_processes,
+    small_files,
+    few_files,
     no_reader,
 )
