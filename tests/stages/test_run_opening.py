@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from cosmos.config.experiment import Experiment, load_params
+from cosmos.config.identity import READ_IN_TRAINING
 from cosmos.config.job_request import JobRequest
 from cosmos.config.machine import Machine
 from cosmos.config.params import DataParams, Params
-from cosmos.config.prepared_data import READ_IN_TRAINING
 from cosmos.data.loader import Batches, make_loader
 from cosmos.data.preparation import prepare_dataset
 from cosmos.errors import InputError
