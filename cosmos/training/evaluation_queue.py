@@ -191,8 +191,9 @@ class EvaluationQueue:
         one whose job is to start again, so that a folder has its value or is gone.
         """
         for folder in current.folder.parent.iterdir():
-            if folder != current.folder and CallFiles(folder, 0).has_value():
-                remove_folder(folder)
+            with suppress(PermissionError):  # of another user, who began the run
+                if folder != current.folder and CallFiles(folder, 0).has_value():
+                    remove_folder(folder)
 
     def _pass_over(self, waiting: Iterable[Path], reason: str) -> None:
         """Remove checkpoints that wait, and say that they are not measured."""

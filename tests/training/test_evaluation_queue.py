@@ -27,6 +27,7 @@ from cosmos.training.evaluation_queue import EvaluationQueue, StepFigures
 from cosmos.training.opening import open_training
 from tests.crash_points import killed_at_each_operation
 from tests.forks import run_ranks
+from tests.other_users import BOB, acting_as, only_root_is_others, shared_folder
 from tests.training.examples import (
     LIMIT,
     PLAN,
@@ -99,6 +100,11 @@ class Run:
         """Take figures, as a training does where it logs a line."""
         self.lease.check()
         self.queue.hand_over(self.log)
+
+    def takes_figures(self) -> bool:
+        """Take figures; True once some have come."""
+        self.take()
+        return bool(self.figures)
 
     def log(self, figures: StepFigures) -> None:
         self.figures.append(figures.step)
@@ -210,6 +216,21 @@ def test_a_job_that_outlives_a_training_is_found_by_the_next_one(tmp_path: Path)
         again.save(2)
         until(lambda: again.take() or again.figures)
     assert again.figures == [1]
+
+
+@only_root_is_others
+def test_the_job_of_another_user_who_began_the_run_is_left_alone() -> None:
+    with shared_folder() as shared:
+        theirs = RunDir(shared / "run").evaluations / "1a2b3c4d"
+        theirs.mkdir(mode=0o700, parents=True)
+        for folder in (theirs.parent, shared / "run"):
+            folder.chmod(0o777)
+        with acting_as(BOB):
+            run = Run(shared / "run", named)
+            with run.queue.following(0):
+                run.save(1)
+                until(run.takes_figures)
+        assert (run.figures, theirs.is_dir()) == ([1], True)
 
 
 def test_a_training_that_is_asked_to_stop_submits_no_further_job(tmp_path: Path) -> None:
