@@ -5,7 +5,6 @@ import io
 import logging
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.batch import Batch
 from cosmos.distributed.whereabouts import HERE
 from cosmos.errors import Interrupted, OutOfMemoryError, SupersededError, TransientError
+from cosmos.run.abandoned_files import temporary_path
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
 from cosmos.training import saving
@@ -186,7 +186,7 @@ def test_an_error_in_a_step_leaves_once_the_save_is_on_disk(trainer: Trainer, di
 
 def first_file(run: RunDir, step: int) -> Path:
     run.checkpoints.mkdir(exist_ok=True)
-    return run.checkpoints / f".step-{step:08}.pt.cosmos.{socket.gethostname()}.{os.getpid()}.tmp"
+    return temporary_path(run.checkpoint(step))
 
 
 def fill_disk(run: RunDir, step: int) -> None:
