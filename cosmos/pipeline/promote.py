@@ -122,6 +122,7 @@ def write_artefact(
         dvc_add(artefact)
     except BaseException:
         if is_new:
+            artefact.record.unlink(missing_ok=True)  # DVC may have ended, and a signal come, before we knew
             remove_folder(artefact.folder)
         raise
 
@@ -271,6 +272,8 @@ def dvc_add(artefact: Artefact) -> None:
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = "\n  ".join(errors) or done.stderr.strip()
+        if "database or disk is full" in reason:  # SQLite's, which names no file
+            reason += f"; DVC's database is below {dvc_versions.database_root()}"
         kinds = {kind.exit_status: kind for kind in (TransientError, InputError)}
         message = f"`dvc add {artefact.listed}` failed:\n  {reason}\nmend that, and promote again"
         raise kinds.get(done.returncode, CosmosError)(message)

@@ -49,8 +49,10 @@ def print_run_timing(name: str, machine: Machine, quiet: bool) -> dict[str, Any]
 
 def absence_reason(run: RunDir, lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the reason why a run has no timing."""
-    if any("loss" in line for line in lines) and not exists(run.timing):
-        return "this run kept no timing: it was made by an earlier version"
+    if any("loss" in line for line in lines):
+        if not exists(run.timing):
+            return "this run kept no timing: it was made by an earlier version"
+        return f"{run.timing}: holds no step any more; put it back, as from a copy"
     return "this run has no timing yet: it comes with the first line of metrics"
 
 

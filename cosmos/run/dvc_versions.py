@@ -195,3 +195,10 @@ def _naming_storage_errors(name: str) -> Iterator[None]:
             deciding, remedy = dvc_error_class(error, TransientError), PUSH_REMEDY
             problem = f"neither in the cache nor to be had from a remote ({cause})"
         raise deciding(f"{name}: {problem}; {remedy}") from None
+
+
+def database_root() -> str:
+    """Return the folder below which DVC keeps its databases, which its errors do not name."""
+    from dvc.dirs import site_cache_dir  # late: it takes a tenth of a second
+
+    return str(site_cache_dir())

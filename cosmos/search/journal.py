@@ -9,10 +9,11 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal._file import get_lock_file
 
 from cosmos.config.disk_reading import exists, is_file, lexists
 from cosmos.errors import CosmosError, DamagedDataError, convert_os_error
-from cosmos.run.files import holding_lock, naming_disk_errors
+from cosmos.run.files import holding_lock, naming_disk_errors, sync_descriptor
 from cosmos.run.records import parse_record
 
 REMEDY = "`cosmos sweep` makes it anew from the records of the trials"
@@ -77,9 +78,15 @@ class Journal(JournalFileBackend):
             yield line
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Append lines. Raises TransientError where the disk is full or fails; a line may then be cut."""
-        with naming_disk_errors(self.path):
-            super().append_logs(logs)
+        """Append lines, also on a file system without syncs, of which Optuna's own makes an error.
+
+        Raises TransientError where the disk is full or fails; a line may then be cut.
+        """
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with naming_disk_errors(self.path), get_lock_file(self._lock), self.path.open("ab") as file:
+            file.write(lines.encode())
+            file.flush()
+            sync_descriptor(file.fileno())
 
 
 def open_journal(path: Path) -> JournalStorage:

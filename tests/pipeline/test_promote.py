@@ -4,6 +4,8 @@ import shutil
 import subprocess
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientEr
 from cosmos.model import checkpoints
 from cosmos.model.checkpoint_reference import parse_checkpoint_reference
 from cosmos.model.checkpoints import ModelConfig
-from cosmos.pipeline.promote import promote
+from cosmos.pipeline.promote import Artefact, promote
 from cosmos.run import provenance
 from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.directory import RunDir, open_run
@@ -269,6 +271,25 @@ def test_a_disk_that_is_full_or_only_read_leaves_nothing_half_promoted(
         with pytest.raises(kind, match=rf"dvc add models/one` failed:\n.*{reason}"):
             promoted(place)
     assert not (place / "models").exists()
+
+
+def test_a_promotion_that_is_stopped_after_dvc_has_ended_is_done_by_the_same_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cosmos.pipeline.promote.write_export", lambda folder, *_: (folder / "file").touch())
+    write_model(make_run(place))
+
+    def add(artefact: Artefact, stopped: bool) -> None:
+        artefact.record.touch()
+        if stopped:
+            raise KeyboardInterrupt  # as a signal does
+
+    for stopped in (True, False):
+        monkeypatch.setattr("cosmos.pipeline.promote.dvc_add", partial(add, stopped=stopped))
+        end: AbstractContextManager[object] = pytest.raises(KeyboardInterrupt) if stopped else nullcontext()
+        with end:
+            promoted(place)
+        assert (place / "models" / "one.dvc").exists() is not stopped
 
 
 @pytest.mark.slow

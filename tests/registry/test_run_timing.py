@@ -53,6 +53,13 @@ def test_damaged_lines_are_left_out_with_a_line(run: RunDir, capsys: pytest.Capt
     assert captured.err.endswith("timing.jsonl: damaged lines: 1, from line 1 on; they are left out\n")
 
 
+def test_a_trace_that_was_emptied_is_named(run: RunDir) -> None:
+    run.timing.write_text("")
+    MetricsWriter(run.metrics).log({"step": 10, "loss": 2.0})
+    with pytest.raises(InputError, match=r"slow: .*slow/timing\.jsonl: holds no step any more"):
+        run_arguments(["runs", "show", "slow", "--timing"])
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

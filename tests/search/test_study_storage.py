@@ -377,6 +377,20 @@ def test_a_disk_that_fills_while_the_study_is_written_is_named_and_cut_lines_are
     assert [record.state for record in again.folder.trials] == ["finished"] * 3
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_without_syncs_keeps_journals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    journal, line = Journal(tmp_path / "study.journal"), {"op_code": 0, "worker_id": "a"}
+    journal.append_logs([line, line])
+    journal.append_logs([line])
+    assert list(journal.read_logs(0)) == [line] * 3
+
+
 def test_the_conclusion_and_the_plots_need_no_study(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     sweep: Sweep = small_sweep(tmp_path)
