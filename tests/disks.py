@@ -23,3 +23,12 @@ def small_disk(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fail_syncs(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have each sync of a file or folder raise an error of the operating system."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)

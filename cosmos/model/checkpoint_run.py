@@ -34,8 +34,8 @@ def refuse_other_training(path: Path, content: Mapping[str, Any]) -> None:
     is_in_run = path.absolute().parent in (run.checkpoints, run.evaluations) and is_file(run.metrics)
     if not (is_in_run and CHECKPOINT_NAME.fullmatch(path.name)):
         return
-    step, saved_by, expected = content.get("step"), content.get(TRAINING_KEY), fingerprint_of_run(run)
-    if expected and isinstance(saved_by, str) and saved_by != expected:
+    step, saved_by = content.get("step"), content.get(TRAINING_KEY)
+    if isinstance(saved_by, str) and fingerprint_of_run(run) not in ("", saved_by):
         raise InputError(
             f"{path}: saved by another training than that of {run.params}, whose parameters differ; move it "
             "out of the run, and bring the run's own back"

@@ -9,7 +9,6 @@ from typing import Any
 
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.storages.journal._file import get_lock_file
 
 from cosmos.config.disk_reading import exists, is_file, lexists
 from cosmos.errors import CosmosError, DamagedDataError, convert_os_error
@@ -65,8 +64,8 @@ class Journal(JournalFileBackend):
     """Journal file whose name is in the errors of its disk."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        super().__init__(str(path), ProcessLock(path))
+        self.path, self.lock = path, ProcessLock(path)
+        super().__init__(str(path), self.lock)
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the lines from a number on. Raises DamagedDataError for one whose values have other types."""
@@ -83,7 +82,7 @@ class Journal(JournalFileBackend):
         Raises TransientError where the disk is full or fails; a line may then be cut.
         """
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with naming_disk_errors(self.path), get_lock_file(self._lock), self.path.open("ab") as file:
+        with naming_disk_errors(self.path), holding_lock(self.lock.path), self.path.open("ab") as file:
             file.write(lines.encode())
             file.flush()
             sync_descriptor(file.fileno())

@@ -118,6 +118,10 @@ def open_storage(folder: SweepDir, machine: Machine) -> BaseStorage:
     return open_database(folder.path.name, url) if url else open_journal(folder.journal)
 
 
+WRONG_ADDRESS = (ImportError, ValueError, TypeError, RuntimeError, ArgumentError)
+"""Errors for an address of no database, of one without a driver here, or with wrong options (TypeError)."""
+
+
 def open_database(name: str, url: str) -> BaseStorage:
     """Return the storage at a database's address; `name`: the sweep, for messages.
 
@@ -130,13 +134,7 @@ def open_database(name: str, url: str) -> BaseStorage:
         )
     try:
         return get_storage(url)
-    except (
-        ImportError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        ArgumentError,
-    ) as error:  # TypeError: its options
+    except WRONG_ADDRESS as error:
         raise InputError(f"the study of {name}: {short_reason(error)}; see COSMOS_STUDY_STORAGE") from None
 
 

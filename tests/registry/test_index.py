@@ -383,19 +383,24 @@ def test_a_folder_of_runs_that_cannot_be_listed_does_not_seem_to_be_empty(tmp_pa
             look()
 
 
+def fail_to_list(folder: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the listing of a folder raise an error of the operating system."""
+    listdir = os.listdir
+
+    def fail(path: Any) -> list[str]:
+        if Path(path) == folder:
+            raise OSError(number, os.strerror(number), str(path))
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", fail)
+
+
 def test_a_folder_in_it_that_cannot_be_listed_is_named_in_a_line_of_the_list(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list_runs(root)
     (root / "private").mkdir()
-    listdir = os.listdir
-
-    def fail(path: Any) -> list[str]:
-        if Path(path) == root / "private":
-            raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return listdir(path)
-
-    monkeypatch.setattr(os, "listdir", fail)
+    fail_to_list(root / "private", errno.EACCES, monkeypatch)
     for _ in range(2):
         records = {record.name: record.problem for record in list_runs(root)}
         assert "private: cannot be listed (Permission denied)" in records.pop("private")
@@ -409,13 +414,6 @@ def test_a_folder_in_it_that_cannot_be_listed_is_named_in_a_line_of_the_list(
 def test_runs_in_a_folder_that_a_failing_disk_does_not_list_are_not_left_out(
     look: Callable[[Path], object], root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listdir = os.listdir
-
-    def fail(path: Any) -> list[str]:
-        if Path(path) == root / "sweep":
-            raise OSError(errno.EIO, "Input/output error", str(path))
-        return listdir(path)
-
-    monkeypatch.setattr(os, "listdir", fail)
+    fail_to_list(root / "sweep", errno.EIO, monkeypatch)
     with pytest.raises(TransientError, match=r"sweep: cannot be listed \(Input/output error\)"):
         look(root)

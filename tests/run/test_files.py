@@ -27,7 +27,7 @@ from cosmos.run.files import (
 )
 from cosmos.run.metrics import MetricsWriter
 from tests.crash_points import killed_at_each_operation
-from tests.disks import small_disk
+from tests.disks import fail_syncs, small_disk
 from tests.other_users import ALICE, BOB, acting_as, only_root_is_others, shared_folder
 
 
@@ -83,10 +83,7 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
 def test_a_file_system_that_syncs_nothing_is_written_all_the_same(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", refuse)
+    fail_syncs(monkeypatch, number)
     write_text(tmp_path / "file", "new")
     with replacing_folder(tmp_path / "folder") as folder:
         (folder / "inside").mkdir()
@@ -129,11 +126,7 @@ def test_a_full_or_failing_disk_is_transient_and_names_the_file_which_stays(
 ) -> None:
     path = tmp_path / "f.json"
     write_json(path, "old")
-
-    def failing(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", failing)
+    fail_syncs(monkeypatch, number)
     with pytest.raises(TransientError, match=rf"f\.json: {os.strerror(number)}; .* give the same"):
         write_json(path, "new")
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("f.json", '"old"\n')]
@@ -145,11 +138,7 @@ def test_a_disk_that_can_only_be_read_by_now_is_named_by_the_file(
 ) -> None:
     path = tmp_path / "f.json"
     write_json(path, "old")
-
-    def failing(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", failing)
+    fail_syncs(monkeypatch, number)
     with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*/f\.json'") as raised:
         write_json(path, "new")
     assert error_class(raised.value) is InputError

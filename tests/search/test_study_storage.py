@@ -24,6 +24,7 @@ from cosmos.search.journal import Journal
 from cosmos.search.study_of_records import contradiction, study_of_records
 from cosmos.search.study_plots import plot_study
 from cosmos.search.study_storage import load_study, open_study
+from tests.disks import fail_syncs
 from tests.search.examples import Bench, controller, small_sweep
 
 
@@ -381,10 +382,7 @@ def test_a_disk_that_fills_while_the_study_is_written_is_named_and_cut_lines_are
 def test_a_file_system_without_syncs_keeps_journals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def refuse(descriptor: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", refuse)
+    fail_syncs(monkeypatch, number)
     journal, line = Journal(tmp_path / "study.journal"), {"op_code": 0, "worker_id": "a"}
     journal.append_logs([line, line])
     journal.append_logs([line])
