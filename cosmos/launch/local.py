@@ -16,7 +16,7 @@ import submitit
 from cosmos.config.job_request import JobRequest
 from cosmos.distributed.cores import usable_cores
 from cosmos.errors import InputError
-from cosmos.launch.local_controller import holding_signals
+from cosmos.launch.local_controller import HELD, holding_signals
 from cosmos.launch.slurm import JobState
 from cosmos.launch.task import SUBMITIT_LOG_LEVEL, Task, code_folder
 from cosmos.run.files import naming_disk_errors
@@ -40,20 +40,32 @@ class _LocalArray:
     folder: Path
 
     def __call__(self) -> None:
+        """Run the jobs; a SIGTERM is handed to those that run, and no other one begins.
+
+        It is held and looked for between two steps: none comes while a job is begun, which would go on alone.
+        """
         executor = _DetachedExecutor.of(self.request, self.folder, {})
         waiting, running = list(self.tasks), list[Any]()
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-        try:
-            while waiting or running:
-                running = [job for job in running if not job.done()]
-                while waiting and len(running) < self.request.array_parallelism:
-                    running.append(executor.submit(waiting.pop(0)))
-                time.sleep(0.1)
-        finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # asked twice, it still asks all of them
-            for job in running:
-                with suppress(ProcessLookupError):
-                    os.kill(int(job.job_id), signal.SIGTERM)
+        with holding_signals():
+            try:
+                while (waiting or running) and not HELD & signal.sigpending():
+                    running = [job for job in running if not job.done()]
+                    while waiting and len(running) < self.request.array_parallelism:
+                        running.append(executor.submit(waiting.pop(0)))
+                    time.sleep(0.1)
+            finally:
+                end_jobs(running)
+            for task in waiting:
+                task.leave_unbegun()
+
+
+def end_jobs(jobs: Sequence[Any]) -> None:
+    """Ask submitit's local jobs to stop, and wait until all have ended: a pretraining saves first."""
+    for job in jobs:
+        with suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)
+    while not all(job.done() for job in jobs):
+        time.sleep(0.1)
 
 
 class LocalCluster:
@@ -81,7 +93,7 @@ class LocalCluster:
             if len(tasks) == 1:
                 return str(_DetachedExecutor.of(request, folder, environment).submit(tasks[0]).job_id)
             array = _LocalArray(tuple(tasks), request, folder)
-            minutes = request.minutes * len(tasks)
+            minutes = request.minutes * len(tasks) * (1 + allowed)  # each may be started again as often
             time_for_all = JobRequest(minutes=minutes, warning_seconds=request.warning_seconds)
             return str(_DetachedExecutor.of(time_for_all, folder, environment).submit(array).job_id)
 

@@ -161,6 +161,15 @@ class Task:
         with suppress(OSError):
             self.files.write_failure(rank_failure(StoppedError(f"{stop}; the same command continues"), place))
 
+    def leave_unbegun(self) -> None:
+        """Leave in the folder that this call's job was asked to stop before it began."""
+        summary = "stopped by SIGTERM before it began; the same command continues"
+        host, stop = socket.gethostname(), StoppedError
+        with suppress(OSError):
+            self.files.write_failure(
+                RankFailure(0, 0, host, stop.__name__, "", time.time(), stop.__name__, summary)
+            )
+
 
 def code_folder(folder: Path) -> Path:
     """Return the folder of a submission's copy of the code."""

@@ -127,6 +127,17 @@ def wait_for(file: Path) -> str:
     return file.read_text()
 
 
+def stop_slowly(file: Path) -> None:
+    """Takes a second to save once it is asked to stop, as a training does, and says how far it is."""
+    file.write_text("begun")
+    try:
+        time.sleep(600)
+    except Interrupted:
+        time.sleep(1)
+        file.write_text("saved")
+        raise
+
+
 @dataclass(frozen=True)
 class Wait:
     """Call that says that it has begun, and waits for a file."""

@@ -113,6 +113,31 @@ def test_a_job_that_is_cancelled_as_it_starts_was_asked_to_stop(tmp_path: Path, 
     assert "stopped by SIGTERM; the same command continues" in outcome.failure.summary
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_an_array_that_is_cancelled_waits_for_its_jobs_to_stop_and_begins_no_other(
+    tmp_path: Path, has_begun: bool
+) -> None:
+    launcher, files = Launcher("local", tmp_path), [tmp_path / "first", tmp_path / "second"]
+    request = examples.SMALL.model_copy(update={"array_parallelism": 1})
+    calls = [partial(examples.stop_slowly, file) for file in files]
+    array, _ = submit_once(launcher.spec(*calls, request=request))
+    while has_begun and not files[0].exists():
+        time.sleep(0.1)
+    array.cancel()
+    until = time.monotonic() + 60
+    while array.is_alive():
+        assert time.monotonic() < until
+        array.cancel()  # once more, which changes nothing
+        time.sleep(0.1)
+    assert [file.read_text() for file in files if file.exists()] == ["saved"] * has_begun
+    outcomes = wait_for_outcomes(array, launcher.said.append, from_start=True)
+    failures = [outcome.failure for outcome in outcomes]
+    assert [failure and failure.error for failure in failures] == [StoppedError] * 2
+    assert failures[1]
+    assert "stopped by SIGTERM before it began; the same command continues" in failures[1].summary
+    assert not launcher(partial(examples.add, 2, 3))[0].failure
+
+
 def test_a_job_of_another_user_is_not_ones_own_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(process: int, number: int) -> None:
         raise PermissionError(1, "Operation not permitted")
