@@ -16,6 +16,7 @@ from prefect.utilities.callables import get_call_parameters
 from pydantic import NonNegativeInt
 
 from cosmos.config.machine import ClusterName, Machine
+from cosmos.config.section import NumTrials
 from cosmos.config.sweep_loading import load_sweep
 from cosmos.errors import CosmosError, summarize_error
 from cosmos.pipeline.directory import PIPELINE
@@ -92,7 +93,7 @@ def trial(name: str, job: str, run: Path, ending: Ending) -> State[Any]:
 @flow(name="pretrain-sweep", flow_run_name=sweep_run_title, on_cancellation=[cancel_trials])
 def pretrain_sweep(
     sweep: SweepName,
-    trials: NonNegativeInt = 0,
+    trials: NumTrials = 0,
     experiment: ExperimentName = "",
     parallel: NonNegativeInt = 0,
     cancel_jobs: bool = True,

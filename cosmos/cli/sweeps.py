@@ -5,6 +5,7 @@ from pydantic_settings import CliPositionalArg
 
 from cosmos.cli.base import Command
 from cosmos.config.machine import Machine
+from cosmos.config.section import NumTrials
 
 
 class SweepCommand(Command):
@@ -17,7 +18,7 @@ class SweepCommand(Command):
     """a file, or the name of one in experiments/sweeps/"""
     experiment: str = ""
     """the base, in place of the one that the file names"""
-    trials: NonNegativeInt = 0
+    trials: NumTrials = 0
     """trials in all that are to be begun, without those that fail; 0: as the file says"""
     parallel: NonNegativeInt = 0
     """trials at a time; 0: on Slurm as many as slurm.array_parallelism, here as many as the cores allow"""

@@ -91,6 +91,8 @@ class Experiment:
     """samples of the training data, as it or what it extends states them; 0: not stated"""
     published: PublishedRun = field(default_factory=PublishedRun)
     """resources of the published run that it repeats; zeros where it repeats none"""
+    origin: str = field(default="", compare=False)
+    """files that its parameters come from, and the command line where that sets some"""
 
 
 RECORDED_SECTIONS = ("data", "views", "model", "loss", "pretrain", "evaluate")
@@ -145,6 +147,7 @@ def override_experiment(experiment: str, overrides: Layer, base: Path = PARAMS_Y
         expected=head.expected,
         samples=next((o.head.samples for o in reversed(overlays) if o.head.samples), 0),
         published=head.published,
+        origin=_describe_layers(layers),
     )
 
 
@@ -286,10 +289,13 @@ def _validate_layers(layers: Sequence[Layer]) -> Params:
     try:
         return Params.model_validate(merge_layers(layers))
     except ValidationError as error:
-        sources = ", ".join(layer.name for layer in layers if layer.values)
         head = [*ExperimentHead.model_fields, EXPERIMENT_KEY, OVERRIDES_KEY]
         problems = explain_validation(error, Params, layers=layers, head=head)
-        raise InputError(f"parameters from {sources}:\n{problems}") from None
+        raise InputError(f"parameters from {_describe_layers(layers)}:\n{problems}") from None
+
+
+def _describe_layers(layers: Iterable[Layer]) -> str:
+    return ", ".join(layer.name for layer in layers if layer.values)
 
 
 def _yaml_file(path: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from cosmos.config.evaluate_params import EvaluateParams
-from cosmos.config.section import Natural, Positive, Precision, Section, Share, Weight
+from cosmos.config.section import Natural, NumEpochs, Positive, Precision, Section, Share, Weight
 from cosmos.errors import InputError
 
 SourceName = Literal[
@@ -164,7 +164,7 @@ class LossParams(Section):
 class PretrainParams(Section):
     """Optimisation."""
 
-    epochs: Positive = 3
+    epochs: NumEpochs = 3
     """passes over the training split"""
     batch_size: Positive = 32
     """samples of a step, over all ranks and micro-batches"""

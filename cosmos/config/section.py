@@ -11,6 +11,8 @@ from cosmos.errors import InputError
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
+NumEpochs = Annotated[int, Field(gt=0, le=1_000_000)]
+NumTrials = Annotated[int, Field(ge=0, le=100_000)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Amount = Annotated[float, Field(gt=0)]

@@ -22,7 +22,7 @@ from cosmos.config.search_space import (
     nest_sections,
     suggest_values,
 )
-from cosmos.config.section import Natural, Positive, Section
+from cosmos.config.section import Natural, NumTrials, Positive, Section
 from cosmos.errors import InputError
 
 
@@ -140,9 +140,9 @@ class PrunerSettings(Section):
 class RepeatSettings(Section):
     """Repetitions: the best configurations are trained again with further seeds, once the search is over."""
 
-    best: Natural = 3
+    best: NumTrials = 3
     """number of configurations that are repeated"""
-    seeds: Natural = 2
+    seeds: NumTrials = 2
     """number of further seeds of each"""
     every: Natural = 0
     """number of trials that end between repetitions while the search goes on; 0: none"""
@@ -164,7 +164,7 @@ class SweepFile(Section):
     objectives: Annotated[tuple[Objective, ...], Field(min_length=1)]
     constraints: tuple[Constraint, ...] = ()
     """limits of figures, which the winner keeps"""
-    trials: Positive = 20
+    trials: Annotated[NumTrials, Field(gt=0)] = 20
     """number of trials that are to be begun, in all, without those that fail"""
     sampler: SamplerSettings = SamplerSettings()
     pruner: PrunerSettings = PrunerSettings()

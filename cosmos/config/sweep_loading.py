@@ -46,7 +46,7 @@ def load_sweep(name: str, experiment: str = "") -> Sweep:
         raise InputError(f"{path}: {error}") from None
     sweep = Sweep(path.stem, file, base.params, base.needs, samples=base.samples)
     if problems := sweep_problems(sweep):
-        raise InputError("\n  ".join([f"{path}:", *problems]))
+        raise InputError("\n  ".join([f"{path}, whose parameters are from {base.origin}:", *problems]))
     return sweep
 
 

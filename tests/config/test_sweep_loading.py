@@ -163,6 +163,8 @@ def test_the_sweep_of_what_cosmos_adds_searches_momentum_crops_and_weights() -> 
         ({"pruner": {"name": "median", "rungs": [1]}}, r"pruner: rungs: .* no other pruner has any"),
         ({"pruner": {"name": "promote", "rungs": [2, 1]}}, r"pruner: rungs: expected each once, in asc"),
         (promote(3, 5), r"pruner\.rungs: 3: a trial has 3 epochs; name fewer"),
+        ({"trials": 10**30}, r"trials: .*less than or equal to 100000"),
+        ({"repeats": {"seeds": 10**30}}, r"repeats\.seeds: .*less than or equal to 100000"),
         (promote(0, 1), r"pruner\.rungs\.0: .*greater than 0"),
         (
             promote(1, fixed={"pretrain": {"evaluate_every_epochs": 2}}),
@@ -213,6 +215,15 @@ def test_a_typo_is_told_once_with_its_line_and_the_near_key(
     with pytest.raises(InputError, match=told) as refused:
         load_sweep(str(file))
     assert str(refused.value).count("\n") == 1
+
+
+def test_what_cannot_run_with_its_base_names_the_files_of_the_base(tmp_path: Path) -> None:
+    base = tmp_path / "base.yaml"
+    base.write_text("pretrain: {evaluate_every_epochs: 0}")
+    with pytest.raises(
+        InputError, match=rf"small\.yaml, .* from params\.yaml, {base}, fixed in .*:\n  pruner"
+    ):
+        small_sweep(tmp_path, experiment=str(base), **promote(1, fixed={"pretrain": {"epochs": 3}}))
 
 
 def test_a_name_that_is_none_lists_those_that_there_are() -> None:

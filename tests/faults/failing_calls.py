@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from threading import local
 from typing import Any
 
 from cosmos.run.abandoned_files import TEMPORARY
@@ -53,14 +54,20 @@ class Failures:
     times: int
     _met: Counter[tuple[str, str]] = field(default_factory=Counter)
     _until: dict[tuple[str, str], float] = field(default_factory=dict)
+    _reporting: local = field(default_factory=local)
+    """threads that write the report, whose own calls do not fail"""
 
     def meet(self, call: str, paths: list[str], names: list[Any]) -> None:
         """Raise the error, where it is this call's turn."""
         ours = [path for path in paths if path.startswith(f"{self.folder}/")]
-        if call not in self.calls or not ours or not self._is_turn(call, self._role(ours[-1])):
+        if call not in self.calls or not ours or vars(self._reporting):
             return
+        if not self._is_turn(call, self._role(ours[-1])):
+            return
+        self._reporting.call = call
         with self.report.open("a") as report:
             report.write(f"{call} {ours[-1]}\n")
+        del self._reporting.call
         raise OSError(self.number, os.strerror(self.number), *names)
 
     def _role(self, path: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Self
 
 from cosmos.config.machine import Machine
 from cosmos.data.captions import captions_in
-from cosmos.data.manifest import Manifest, ShardInfo
+from cosmos.data.manifest import MANIFEST_FILE, Manifest, ShardInfo
 from cosmos.data.sample import Sample
 from cosmos.data.shards.damage import (
     NO_SUCH_SHARD,
@@ -184,7 +184,7 @@ def read_index(shard: ShardInfo, folder: Path) -> ShardIndex:
     index = ShardIndex.read(path)
     if len(index) != shard.num_samples or index.shard not in ("", shard.sha256):
         raise DamagedDataError(
-            f"{path}: is the index of another shard than {shard.path};"
+            f"{path}: is the index of another shard than the {shard.path} of {folder / MANIFEST_FILE};"
             " delete it and run `cosmos prepare` again"
         )
     return index
