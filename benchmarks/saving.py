@@ -66,12 +66,12 @@ def copied_alone(learner: Learner) -> float:
 def measure(learner: Learner, folder: Path, repeats: int) -> dict[str, float]:
     run = RunDir(folder / "run")
     writer = CheckpointWriter(Lease.take(run), Retention(1), learner.process.device)
-    writer.prepare(training_content(learner, TrainingState(), 0, run, ""))  # as after a first step
+    writer.prepare(training_content(learner, TrainingState(), 0, run, {}))  # as after a first step
     writer.finish()
     plain = folder / "plain.pt"
     times: dict[str, list[float]] = {"straightforward": [], "ours": [], "written": []}
     for step in range(1, repeats + 1):
-        content = training_content(learner, TrainingState(step), 0, run, "")
+        content = training_content(learner, TrainingState(step), 0, run, {})
         times["straightforward"].append(seconds(partial(straightforward, content, plain)))
         times["ours"].append(seconds(partial(writer.begin, content)))
         times["written"].append(seconds(writer.finish))

@@ -12,17 +12,26 @@ from typing import Any
 from cosmos.config.disk_reading import is_file
 from cosmos.config.identity import training_fingerprint
 from cosmos.errors import CosmosError, InputError
+from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import CHECKPOINT_NAME, RunDir, load_saved_params, step_of_checkpoint
 
 TRAINING_KEY = "training"
 """Key of a checkpoint below which the fingerprint of its training is; files of earlier versions have none."""
 
+DATA_KEY = "training_data"
+"""Key of a checkpoint below which the hash of what it was trained on is, as `Manifest.content_hash`."""
 
-def fingerprint_of_run(run: RunDir) -> str:
-    """Return the fingerprint of a run's training; "" where its folder has no parameters that can be read."""
+
+def origin_of_run(run: RunDir) -> dict[str, str]:
+    """Return what a run's checkpoints say of their origin, by key, as far as its files can be read."""
+    origin = dict[str, str]()
     with suppress(CosmosError):  # whoever needs them says so
-        return training_fingerprint(load_saved_params(run)) if is_file(run.params) else ""
-    return ""
+        if is_file(run.params):
+            origin[TRAINING_KEY] = training_fingerprint(load_saved_params(run))
+    with suppress(CosmosError):
+        if content := RecordedVersion.of(run).content:
+            origin[DATA_KEY] = content
+    return origin
 
 
 def refuse_other_training(path: Path, content: Mapping[str, Any]) -> None:
@@ -34,12 +43,16 @@ def refuse_other_training(path: Path, content: Mapping[str, Any]) -> None:
     is_in_run = path.absolute().parent in (run.checkpoints, run.evaluations) and is_file(run.metrics)
     if not (is_in_run and CHECKPOINT_NAME.fullmatch(path.name)):
         return
-    step, saved_by = content.get("step"), content.get(TRAINING_KEY)
-    if isinstance(saved_by, str) and fingerprint_of_run(run) not in ("", saved_by):
-        raise InputError(
-            f"{path}: saved by another training than that of {run.params}, whose parameters differ; move it "
-            "out of the run, and bring the run's own back"
-        )
+    others = {
+        TRAINING_KEY: f"by another training than that of {run.params}, whose parameters differ",
+        DATA_KEY: f"by a training on other data than that of {run.provenance}",
+    }
+    for key, of_run in origin_of_run(run).items():
+        if isinstance(saved := content.get(key), str) and saved != of_run:
+            raise InputError(
+                f"{path}: saved {others[key]}; move it out of the run, and bring the run's own back"
+            )
+    step = content.get("step")
     if type(step) is int and step != step_of_checkpoint(path):
         raise InputError(
             f"{path}: holds step {step}, not the one that its name says; name it {run.checkpoint(step).name},"

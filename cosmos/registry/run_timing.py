@@ -51,9 +51,9 @@ def absence_reason(run: RunDir, lines: Sequence[Mapping[str, Any]]) -> str:
     """Return the reason why a run has no timing."""
     if any("loss" in line for line in lines):
         if not exists(run.timing):
-            return "this run kept no timing: it was made by an earlier version"
+            return f"{run.timing}: no such file; a run of an earlier version kept none"
         return f"{run.timing}: holds no step any more; put it back, as from a copy"
-    return "this run has no timing yet: it comes with the first line of metrics"
+    return f"{run.timing}: no timing yet; it comes with the first loss in {run.metrics.name}"
 
 
 def median_speeds(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Checkpoints of a run: saved in the published format with all that a resumed run needs, and read again."""
 
 import logging
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +13,6 @@ from cosmos.config.disk_reading import exists, is_dir, is_file
 from cosmos.distributed.whereabouts import moved
 from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
 from cosmos.model import checkpoints
-from cosmos.model.checkpoint_run import TRAINING_KEY
 from cosmos.model.weight_archive import verify_checkpoint
 from cosmos.run.directory import RunDir
 from cosmos.run.files import sync_descriptor
@@ -54,11 +54,11 @@ class Retention:
 
 
 def training_content(
-    learner: Learner, state: TrainingState, epoch: int, run: RunDir, training: str
+    learner: Learner, state: TrainingState, epoch: int, run: RunDir, origin: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the content of the checkpoint after `epoch` whole epochs; its tensors are the learner's own.
 
-    `training`: fingerprint of the run's training.
+    `origin`: what it says of its origin, by `origin_of_run`.
     """
     return checkpoints.checkpoint_content(
         learner.student,
@@ -72,7 +72,7 @@ def training_content(
         rng=random_state(learner.process.device),
         progress=asdict(state.counters),
         damaged=torch.tensor(sorted(state.damaged), dtype=torch.int64),
-        **{TRAINING_KEY: training},
+        **origin,
     )
 
 

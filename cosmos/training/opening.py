@@ -11,7 +11,6 @@ from cosmos.data.readable import DamageLimit
 from cosmos.distributed.exchange import on_each_rank, on_first_rank
 from cosmos.distributed.whereabouts import doing
 from cosmos.errors import DamagedDataError, InputError, TransientError
-from cosmos.model.checkpoint_run import fingerprint_of_run
 from cosmos.model.checkpoints import Checkpoint
 from cosmos.run.directory import RunDir, step_of_checkpoint
 from cosmos.run.lease import Lease
@@ -47,8 +46,6 @@ class Standing:
     """steps whose evaluation is in the metrics"""
     waiting_steps: frozenset[int]
     """steps whose checkpoint waits to be evaluated beside training"""
-    fingerprint: str
-    """fingerprint of the training"""
 
 
 @doing("opening of the run")
@@ -92,7 +89,6 @@ def open_training(
         saved_step=state.step,
         limit=limit,
         writer=CheckpointWriter(standing.lease, retention, learner.process.device),
-        fingerprint=standing.fingerprint,
     )
 
 
@@ -109,7 +105,7 @@ def take_over(run: RunDir, machine: Machine) -> Standing:
         raise gone(listed[0])
     evaluated = frozenset(line["step"] for line in read_metrics(run.metrics) if "evaluation" in line)
     waiting = frozenset(map(step_of_checkpoint, run.unevaluated_checkpoints))
-    return Standing(lease, newest.path if newest else None, evaluated, waiting, fingerprint_of_run(run))
+    return Standing(lease, newest.path if newest else None, evaluated, waiting)
 
 
 def resume_from(path: Path, learner: Learner, plan: StepPlan, machine: Machine) -> TrainingState:

@@ -22,6 +22,7 @@ from cosmos.data.shards.damage import SampleDamage
 from cosmos.distributed.device_memory import forget_peak_memory
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.errors import DamagedDataError, DivergedError, Interrupted
+from cosmos.model.checkpoint_run import origin_of_run
 from cosmos.model.cosmos import Cosmos
 from cosmos.run.directory import RunDir
 from cosmos.run.lease import Lease
@@ -69,13 +70,13 @@ class Trainer:
     """limit of the samples that the run does without"""
     writer: CheckpointWriter
     """writer of checkpoints, which the first rank uses"""
-    fingerprint: str
-    """fingerprint of the run's training, which checkpoints hold"""
     next_damage: list[SampleDamage] = field(default_factory=list)
     """damage that all ranks met in the next batch"""
     saved_at: float = field(default_factory=time.monotonic)
     """time at which the newest save began, or the training, by the monotonic clock"""
     stopwatch: Stopwatch = field(init=False)
+    origin: dict[str, str] = field(default_factory=dict, init=False)
+    """marks of the run in its checkpoints, by key; {} before training begins"""
 
     def __post_init__(self) -> None:
         process = self.learner.process
@@ -107,6 +108,7 @@ class Trainer:
         all of them, when the steps taken are saved.
         """
         log = self.open_log()
+        self.origin = on_first_rank(lambda: origin_of_run(self.run))  # the session is on record by now
         forget_peak_memory(self.learner.process.device)
         self.stopwatch.restart()
         self.learner.parts.restart(self.step)
@@ -325,7 +327,7 @@ class Trainer:
     def checkpoint_content(self) -> dict[str, Any]:
         """Return the content of a checkpoint of the current step; its tensors are the learner's own."""
         epoch = self.plan.epoch(self.step)
-        return training_content(self.learner, self.state, epoch, self.run, self.fingerprint)
+        return training_content(self.learner, self.state, epoch, self.run, self.origin)
 
     def is_saved(self) -> bool:
         """Return True when the checkpoint of the current step is on disk or on its way, on the first rank."""

@@ -1,5 +1,6 @@
 """Checkpoints in runs: those of another training or step are refused where they are read."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from cosmos.config.identity import training_fingerprint
 from cosmos.config.params import Params
 from cosmos.errors import InputError
-from cosmos.model.checkpoint_run import fingerprint_of_run
+from cosmos.model.checkpoint_run import origin_of_run
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, open_run, write_params
 from tests.model.examples import CONFIG, write_checkpoint
@@ -16,13 +17,15 @@ from tests.model.examples import CONFIG, write_checkpoint
 SLOWER = Params.model_validate({"pretrain": {"momentum": 0.9}})
 
 
-def trained_run(folder: Path, params: Params, step: int = 3) -> RunDir:
-    """A run with these parameters, and its checkpoint."""
+def trained_run(folder: Path, params: Params, data: str = "5f2c", step: int = 3) -> RunDir:
+    """A run with these parameters on data with this hash, and its checkpoint."""
     run = open_run(folder, params)
+    provenance = {"data": {"train": f"manifest of {data}"}, "sessions": [], "dataset": {"content": data}}
+    run.provenance.write_text(json.dumps(provenance))
     run.metrics.write_text("")
     run.checkpoints.mkdir()
-    model, training = CONFIG.build(), fingerprint_of_run(run)
-    write_checkpoint(run.checkpoint(step), model, model, CONFIG, step=step, training=training)
+    model = CONFIG.build()
+    write_checkpoint(run.checkpoint(step), model, model, CONFIG, step=step, **origin_of_run(run))
     return run
 
 
@@ -32,6 +35,16 @@ def test_a_checkpoint_of_another_training_is_refused_in_a_run(tmp_path: Path) ->
     with pytest.raises(
         InputError, match=r"run/checkpoints/step-00000003\.pt: saved by another training than"
     ):
+        read_checkpoint(run.checkpoint(3))
+
+
+def test_a_checkpoint_of_a_training_on_other_data_is_refused_in_a_run(tmp_path: Path) -> None:
+    run, other = trained_run(tmp_path / "run", Params()), trained_run(tmp_path / "other", Params(), "9e01")
+    shutil.copyfile(other.checkpoint(3), run.checkpoint(3))
+    message = (
+        r"step-00000003\.pt: saved by a training on other data than that of .*/run/provenance\.json; move"
+    )
+    with pytest.raises(InputError, match=message):
         read_checkpoint(run.checkpoint(3))
 
 
@@ -48,7 +61,9 @@ def test_a_checkpoint_with_the_name_of_another_step_is_refused(tmp_path: Path) -
         read_checkpoint(run.checkpoint(9))
 
 
-@pytest.mark.parametrize("values", [{}, {"training": 7, "step": True}], ids=["none", "of other types"])
+@pytest.mark.parametrize(
+    "values", [{}, {"training": 7, "training_data": [], "step": True}], ids=["none", "of other types"]
+)
 def test_what_a_file_does_not_say_is_not_looked_at(tmp_path: Path, values: dict[str, object]) -> None:
     run = trained_run(tmp_path / "run", Params())
     model = CONFIG.build()
@@ -65,9 +80,10 @@ def test_a_file_outside_of_runs_may_be_of_any_training(tmp_path: Path) -> None:
         assert read_checkpoint(place).student
 
 
-def test_parameters_that_cannot_be_read_are_no_other_ones(tmp_path: Path) -> None:
+def test_parameters_and_data_that_cannot_be_read_are_no_other_ones(tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", Params())
     run.params.write_text("pretrain: [")
+    run.provenance.write_text("{")
     assert read_checkpoint(run.checkpoint(3)).student
 
 
