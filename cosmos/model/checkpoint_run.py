@@ -11,7 +11,7 @@ from typing import Any
 
 from cosmos.config.disk_reading import is_file
 from cosmos.config.identity import training_fingerprint
-from cosmos.errors import CosmosError, InputError
+from cosmos.errors import DamagedDataError, InputError
 from cosmos.run.dataset_version import RecordedVersion
 from cosmos.run.directory import CHECKPOINT_NAME, RunDir, load_saved_params, step_of_checkpoint
 
@@ -23,12 +23,15 @@ DATA_KEY = "training_data"
 
 
 def origin_of_run(run: RunDir) -> dict[str, str]:
-    """Return what a run's checkpoints say of their origin, by key, as far as its files can be read."""
+    """Return what a run's checkpoints say of their origin, by key, as far as its files are there and whole.
+
+    Raises TransientError where one of them cannot be read for now.
+    """
     origin = dict[str, str]()
-    with suppress(CosmosError):  # whoever needs them says so
+    with suppress(InputError, DamagedDataError):  # whoever needs them says so
         if is_file(run.params):
             origin[TRAINING_KEY] = training_fingerprint(load_saved_params(run))
-    with suppress(CosmosError):
+    with suppress(InputError, DamagedDataError):
         if content := RecordedVersion.of(run).content:
             origin[DATA_KEY] = content
     return origin

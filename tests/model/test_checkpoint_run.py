@@ -1,6 +1,8 @@
 """Checkpoints in runs: those of another training or step are refused where they are read."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from cosmos.config.identity import training_fingerprint
 from cosmos.config.params import Params
-from cosmos.errors import InputError
+from cosmos.errors import InputError, TransientError
 from cosmos.model.checkpoint_run import origin_of_run
 from cosmos.model.checkpoints import read_checkpoint
 from cosmos.run.directory import RunDir, open_run, write_params
@@ -85,6 +87,19 @@ def test_parameters_and_data_that_cannot_be_read_are_no_other_ones(tmp_path: Pat
     run.params.write_text("pretrain: [")
     run.provenance.write_text("{")
     assert read_checkpoint(run.checkpoint(3)).student
+
+
+def test_a_disk_that_fails_leaves_no_checkpoint_unchecked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained_run(tmp_path / "run", Params())
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("cosmos.run.records.open_regular", fail)
+    with pytest.raises(TransientError, match=r"run/provenance\.json: .*Input/output error"):
+        read_checkpoint(run.checkpoint(3))
 
 
 def test_a_training_is_the_same_whatever_its_data_was_made_from_and_is_measured_by(tmp_path: Path) -> None:
