@@ -133,10 +133,10 @@ def override_experiment(experiment: str, overrides: Layer, base: Path = PARAMS_Y
         overlays = lineage(find_experiment_file(in_force, asker)) if in_force else []
     head = overlays[-1].head if overlays else ExperimentHead()
     layers = [
-        layer,
+        *([] if is_complete else [layer]),
         *(overlay.sections for overlay in overlays),
-        layer.below(OVERRIDES_KEY, overrides_in_force),
-        overrides,
+        *([layer.below(OVERRIDES_KEY, overrides_in_force)] if overrides_in_force else []),
+        *([overrides] if overrides.values else []),
     ]
     return Experiment(
         name=overlays[-1].name if overlays else "default",
@@ -295,7 +295,7 @@ def _validate_layers(layers: Sequence[Layer]) -> Params:
 
 
 def _describe_layers(layers: Iterable[Layer]) -> str:
-    return ", ".join(layer.name for layer in layers if layer.values)
+    return ", ".join(layer.name for layer in layers)
 
 
 def _yaml_file(path: Path) -> Path:

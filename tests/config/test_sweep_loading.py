@@ -217,9 +217,10 @@ def test_a_typo_is_told_once_with_its_line_and_the_near_key(
     assert str(refused.value).count("\n") == 1
 
 
-def test_what_cannot_run_with_its_base_names_the_files_of_the_base(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["pretrain: {evaluate_every_epochs: 0}", ""], ids=["other", "empty"])
+def test_what_cannot_run_with_its_base_names_the_files_of_the_base(tmp_path: Path, text: str) -> None:
     base = tmp_path / "base.yaml"
-    base.write_text("pretrain: {evaluate_every_epochs: 0}")
+    base.write_text(text)
     with pytest.raises(
         InputError, match=rf"small\.yaml, .* from params\.yaml, {base}, fixed in .*:\n  pruner"
     ):
