@@ -113,7 +113,9 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
     if is_refused_thread(error):
         return TransientError
     if isinstance(error, OSError):
-        return InputError if is_permanent(error) else TransientError
+        if not is_permanent(error):
+            return TransientError
+        return NotPermittedError if is_forbidden(error) else InputError
     return None
 
 
@@ -139,6 +141,11 @@ def is_permanent(error: OSError) -> bool:
     return isinstance(error, USER_ERRORS) or error.errno in USER_ERROR_NUMBERS
 
 
+def is_forbidden(error: OSError) -> bool:
+    """Return True for a path that may not be used: permissions are lacking, or its disk can only be read."""
+    return isinstance(error, PermissionError) or error.errno == errno.EROFS
+
+
 def convert_os_error(
     error: OSError, message: str, permanent: type[CosmosError] = InputError, remedy: str = ""
 ) -> CosmosError:
@@ -146,14 +153,14 @@ def convert_os_error(
 
     Its class is `permanent`, and the message ends in the remedy, where the same call would fail again; it is
     TransientError otherwise. Without a remedy, an InputError ends in the one for the error's number; it is a
-    NotPermittedError where the user lacks the permission.
+    NotPermittedError where `is_forbidden`.
     """
     if isinstance(error, CosmosError):
         return error
     if is_permanent(error):
         if permanent is InputError:
             remedy = remedy or OS_ERROR_REMEDIES.get(error.errno or 0, "")
-            permanent = NotPermittedError if isinstance(error, PermissionError) else InputError
+            permanent = NotPermittedError if is_forbidden(error) else InputError
         return permanent(f"{message}; {remedy}" if remedy else message)
     return TransientError(message)
 
@@ -227,6 +234,7 @@ ERROR_KINDS: dict[str, type[CosmosError]] = {
     kind.__name__: kind
     for kind in (
         OutOfMemoryError,
+        NotPermittedError,
         InputError,
         DamagedDataError,
         PreemptedError,

@@ -12,6 +12,7 @@ from cosmos.errors import (
     DivergedError,
     InputError,
     Interrupted,
+    NotPermittedError,
     OutOfMemoryError,
     PreemptedError,
     RequeueLimitError,
@@ -88,6 +89,7 @@ def test_errors_keep_class_and_message_on_their_way_between_processes(kind: type
     [
         (errno.ENOENT, True),
         (errno.EACCES, True),
+        (errno.EROFS, True),
         (errno.ENAMETOOLONG, True),
         (errno.ENOTDIR, True),
         (errno.EIO, False),
@@ -98,7 +100,9 @@ def test_errors_keep_class_and_message_on_their_way_between_processes(kind: type
 )
 def test_an_error_of_the_system_is_the_users_or_worth_another_try(number: int, is_permanent: bool) -> None:
     error = OSError(number, "failed")
-    assert error_class(error) is (InputError if is_permanent else TransientError)
+    is_forbidden = number in (errno.EACCES, errno.EROFS)
+    permanent = NotPermittedError if is_forbidden else InputError
+    assert error_class(error) is (permanent if is_permanent else TransientError)
     classified = convert_os_error(error, "a.jpg: failed", DamagedDataError, "mend it")
     kind, message = (
         (DamagedDataError, "a.jpg: failed; mend it") if is_permanent else (TransientError, "a.jpg: failed")

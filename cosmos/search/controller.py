@@ -321,10 +321,10 @@ class Controller:
         """Submit a trial whose job died once more, to continue from its last save; or fail it.
 
         One that died of a TransientError is never failed: it is submitted again after a while, and that being
-        done often enough, it waits for the next controller.
+        done often enough, it waits for the next controller. One that lacks a permission waits at once.
         """
         record = running.record
-        if state.is_transient:
+        if state.is_transient or state.is_forbidden:
             yield from self.retry(running, state)
         elif state.is_hopeless or self.count_attempts(record, state) >= self.sweep.file.attempts:
             yield self.fail(running, state.reason, state.error)
@@ -337,7 +337,7 @@ class Controller:
         return state.attempts - record.interruptions - len(record.rungs)
 
     def retry(self, running: RunningTrial, state: TrialJobState) -> Iterator[TrialRecord]:
-        """Submit a trial again whose job a disk, the network or the scheduler ended, once that is due."""
+        """Submit a trial again whose job ended by no fault of its own, once that is due; or park it."""
         record = running.record
         if not self.retries.waits(record.name):
             record = replace(record, interruptions=record.interruptions + 1)

@@ -67,8 +67,8 @@ class TrialFailures:
         if len(self.parked) >= limit:
             name, reason = list(self.parked.items())[-1]
             raise TransientError(
-                f"{name}: {reason}\nended again and again: {', '.join(self.parked)}; the same command "
-                "goes on from what is saved, and jobs of other trials go on meanwhile"
+                f"{name}: {reason}\ntrials that wait until this is mended: {', '.join(self.parked)}; the "
+                "same command goes on from what is saved, and jobs of other trials go on meanwhile"
             )
 
 

@@ -17,6 +17,7 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    NotPermittedError,
     OutOfMemoryError,
     TransientError,
 )
@@ -104,6 +105,11 @@ class TrialJobState:
     def is_transient(self) -> bool:
         """True when a disk, the network or the scheduler ended it: it goes on from its save."""
         return issubclass(self.error, TransientError)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """True when it lacked permissions for a file, or the disk could only be read by then."""
+        return issubclass(self.error, NotPermittedError)
 
     @property
     def is_hopeless(self) -> bool:

@@ -25,10 +25,10 @@ class TrialRetries:
         return name in self.due
 
     def schedule(self, name: str, state: TrialJobState) -> bool:
-        """Schedule a retry of a trial that died; return False where it had enough of them."""
+        """Schedule a retry of a trial that died; return False where it had enough, or none is of use."""
         is_preempted = issubclass(state.error, PreemptedError)
         delays = (0.0,) * state.requeues_left if is_preempted else RETRY_SECONDS[self.counts[name] :]
-        if not delays:
+        if not delays or state.is_forbidden:  # which a person mends
             return False
         logger.warning("%s: %s; submitted again in %g s", name, state.reason, delays[0])
         self.counts[name] += not is_preempted

@@ -280,8 +280,8 @@ def test_a_wrong_head_is_refused_with_its_file_and_path(
 def test_wrong_parameters_are_refused_with_the_file_and_line_that_they_come_from(tmp_path: Path) -> None:
     child = write(tmp_path, child={"extends": "parent", "about": "x"}, parent={"pretrain": {"epoch": 1}})
     expected = (
-        r"parameters from \S+, \S+parent\.yaml, \S+child\.yaml:\n  pretrain\.epoch: no such key; near it: epochs; .*"
-        r"\(in \S+parent\.yaml, line 2\)"
+        r"parameters from \S+, \S+parent\.yaml, \S+child\.yaml:\n  pretrain\.epoch: no such key; "
+        r"near it: epochs; .*\(in \S+parent\.yaml, line 2\)"
     )
     with pytest.raises(ValueError, match=expected):
         load_params(str(child), base=ROOT / "params.yaml")

@@ -8,7 +8,7 @@ from dvc.exceptions import DownloadError, DvcException, ReproductionError
 from dvc.lock import LockError
 from dvc_objects.fs.errors import AuthError
 
-from cosmos.errors import CosmosError, InputError, TransientError
+from cosmos.errors import CosmosError, InputError, NotPermittedError, TransientError
 from cosmos.run.dvc_errors import dvc_error_class
 
 
@@ -27,7 +27,7 @@ def failed_repro(reason: Exception) -> Exception:
         (TimeoutError(), TransientError),
         (LockError("busy"), TransientError),
         (DownloadError(3), TransientError),
-        (PermissionError(errno.EACCES, "Permission denied"), InputError),
+        (PermissionError(errno.EACCES, "Permission denied"), NotPermittedError),
         (AuthError("the key is wrong"), InputError),
         (ImportError("dvc_s3"), InputError),
         (NoRemoteError("no remote"), CosmosError),

@@ -9,7 +9,7 @@ import pytest
 from filelock import lock_descriptor
 
 from cosmos.config.process_space import process_space
-from cosmos.errors import InputError, TransientError, error_class
+from cosmos.errors import InputError, NotPermittedError, TransientError, error_class
 from cosmos.run import files
 from cosmos.run.abandoned_files import remove_abandoned
 from cosmos.run.files import (
@@ -141,7 +141,7 @@ def test_a_disk_that_can_only_be_read_by_now_is_named_by_the_file(
     fail_syncs(monkeypatch, number)
     with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*/f\.json'") as raised:
         write_json(path, "new")
-    assert error_class(raised.value) is InputError
+    assert error_class(raised.value) is NotPermittedError
     assert path.read_text() == '"old"\n'
 
 

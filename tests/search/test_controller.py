@@ -18,6 +18,7 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    NotPermittedError,
     OutOfMemoryError,
     PreemptedError,
     SupersededError,
@@ -199,7 +200,8 @@ def test_a_trial_that_a_disk_ends_again_and_again_waits_for_the_next_start_while
     lead = controller(sweep, tmp_path, Bench(dies={"trial-0000": 9}, error=TransientError), parallel=1)
     assert lead.has_trials_left(2)
     with pytest.raises(
-        TransientError, match="trial-0000: its node failed\nended again and again: trial-0000;"
+        TransientError,
+        match="trial-0000: its node failed\ntrials that wait until this is mended: trial-0000;",
     ):
         list(lead.search(2))
     assert [(trial.state, trial.interruptions) for trial in lead.folder.trials] == [
@@ -213,6 +215,19 @@ def test_a_trial_that_a_disk_ends_again_and_again_waits_for_the_next_start_while
         ("finished", 4),
         ("finished", 0),
     ]
+
+
+def test_a_trial_whose_disk_may_only_be_read_waits_at_once_and_goes_on_with_the_next_start(
+    tmp_path: Path,
+) -> None:
+    sweep = small_sweep(tmp_path, attempts=1)
+    bench = Bench(dies={"trial-0000": 1}, error=NotPermittedError)
+    with pytest.raises(TransientError, match="trials that wait until this is mended: trial-0000;"):
+        list(controller(sweep, tmp_path, bench, parallel=1).search(2))
+    assert bench.started == ["trial-0000", "trial-0001"]
+    again = controller(sweep, tmp_path, Bench(), parallel=1)
+    list(again.search(2))
+    assert [trial.state for trial in again.folder.trials] == ["finished"] * 2
 
 
 def test_a_disk_that_ends_three_trials_in_a_row_for_long_stops_the_sweep(
