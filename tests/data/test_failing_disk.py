@@ -9,7 +9,7 @@ import pytest
 
 from cosmos.config.params import DataParams
 from cosmos.data.manifest import Manifest
-from cosmos.data.shards.damage import find_damage
+from cosmos.data.shards.damage import find_damage, find_local_damage
 from cosmos.data.shards.index import ShardIndex
 from cosmos.data.shards.samples import ShardedSamples, write_shard
 from cosmos.data.shards.tar_entries import scan_tar
@@ -69,9 +69,18 @@ def test_a_shard_that_cannot_be_opened_is_no_damage(
     for call in ("samples.os.open", "damage.os.stat"):
         with monkeypatch.context() as patch:
             patch.setattr(f"cosmos.data.shards.{call}", failing(number))
-            with pytest.raises(kind, match=r"s.tar: cannot be opened"):
+            with pytest.raises(kind, match=rf"{tmp_path}/s\.tar: cannot be opened"):
                 read.read(0) if call == "samples.os.open" else find_damage(info, tmp_path / "s.tar")
     assert read.read(0) == samples(1)[0]
+
+
+def test_an_index_whose_state_cannot_be_read_is_named_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = write_shard(tmp_path / "s.tar", samples(1))
+    monkeypatch.setattr(Path, "stat", failing(errno.ETIMEDOUT))
+    with pytest.raises(TransientError, match=rf"{tmp_path}/s\.idx\.npz: cannot be opened"):
+        find_local_damage(info, tmp_path)
 
 
 def test_an_index_that_this_user_may_not_read_is_no_damage(

@@ -59,7 +59,7 @@ def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
     except (FileNotFoundError, NotADirectoryError):
         return ShardDamage(shard, NO_SUCH_SHARD)
     except OSError as error:
-        raise unreadable_shard(shard, error) from None
+        raise unreadable_shard(shard.path if isinstance(file, int) else file, error) from None
     return _size_damage(shard, size)
 
 
@@ -78,7 +78,7 @@ def _find_index_damage(shard: ShardInfo, index: Path) -> ShardDamage | None:
     except (FileNotFoundError, NotADirectoryError):
         return ShardDamage(shard, f"its index {index.name} is missing")
     except OSError as error:
-        raise unreadable_shard(shard, error) from None
+        raise unreadable_shard(index, error) from None
     return ShardDamage(shard, f"its index {index.name} is empty") if is_empty else None
 
 
@@ -139,9 +139,9 @@ def absent_shard(damage: ShardDamage) -> TransientError:
     return TransientError(str(damage))
 
 
-def unreadable_shard(shard: ShardInfo, error: OSError) -> CosmosError:
-    """Return the error of a shard that cannot be opened: the user's, of the disk, or damage."""
-    message = f"{shard.path}: cannot be opened ({error.strerror})"
+def unreadable_shard(name: str | Path, error: OSError) -> CosmosError:
+    """Return the error of a shard or index that cannot be opened: the user's, of the disk, or damage."""
+    message = f"{name}: cannot be opened ({error.strerror})"
     if isinstance(error, PermissionError):
         return NotPermittedError(f"{message}; let this user read it")
     return convert_os_error(error, message, DamagedDataError, "run `cosmos prepare` again")

@@ -196,7 +196,7 @@ def _open_file(info: ShardInfo, folder: Path) -> int:
     except (FileNotFoundError, NotADirectoryError):
         raise absent_shard(ShardDamage(info, NO_SUCH_SHARD)) from None
     except OSError as error:
-        raise unreadable_shard(info, error) from None
+        raise unreadable_shard(folder / info.path, error) from None
     if damage := find_damage(info, descriptor):
         os.close(descriptor)
         raise absent_shard(damage)
@@ -214,7 +214,7 @@ def _open_copy(info: ShardInfo, machine: Machine) -> int:
         except DamagedDataError as error:
             raise TransientError(str(error)) from None
         except OSError as error:
-            raise unreadable_shard(info, error) from None
+            raise unreadable_shard(info.path, error) from None
         damage = find_damage(info, descriptor)
         if damage is None:
             return descriptor
