@@ -27,7 +27,7 @@ from tests.workspaces import SMALL, checkout, commit, dvc, git, settings
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("repro")]
 
 ALL = ["params", *STAGES]
-LASTING = TINY.replace("epochs: 3", "epochs: 30").replace("every_epochs: 3", "every_epochs: 0")
+LASTING = TINY.replace("epochs: 3", "epochs: 90").replace("every_epochs: 3", "every_epochs: 0")
 
 
 def stages_run(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -226,14 +226,14 @@ def test_an_interrupted_pretraining_goes_on_and_a_second_repro_meanwhile_is_refu
         said, _ = first.communicate()
         assert "the same command continues" in said
     stopped_at = pretrained_steps(folder)[-1]
-    assert 20 <= stopped_at < 150
+    assert 20 <= stopped_at < 450
     # an edit that changes no computation does not change the run either
     trainer = folder / "cosmos" / "training" / "trainer.py"
     trainer.write_text(trainer.read_text() + '\n"""Another text."""\n# and a comment\n')
     again = dvc(folder, "repro", "pretrain")
     assert stages_run(again) == ["params", "pretrain"]
-    assert f"step {stopped_at} of 150" in again.stdout
-    assert pretrained_steps(folder) == list(range(1, 151))
+    assert f"step {stopped_at} of 450" in again.stdout
+    assert pretrained_steps(folder) == list(range(1, 451))
 
 
 @pytest.mark.parametrize(
