@@ -132,11 +132,11 @@ def override_experiment(experiment: str, overrides: Layer, base: Path = PARAMS_Y
         asker = f"{layer.place([EXPERIMENT_KEY])}: {EXPERIMENT_KEY}: "
         overlays = lineage(find_experiment_file(in_force, asker)) if in_force else []
     head = overlays[-1].head if overlays else ExperimentHead()
+    settings = [layer.below(OVERRIDES_KEY, overrides_in_force), overrides]
     layers = [
         *([] if is_complete else [layer]),
         *(overlay.sections for overlay in overlays),
-        *([layer.below(OVERRIDES_KEY, overrides_in_force)] if overrides_in_force else []),
-        *([overrides] if overrides.values else []),
+        *(setting for setting in settings if setting.values),
     ]
     return Experiment(
         name=overlays[-1].name if overlays else "default",

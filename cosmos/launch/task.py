@@ -164,11 +164,9 @@ class Task:
     def leave_unbegun(self) -> None:
         """Leave in the folder that this call's job was asked to stop before it began."""
         summary = "stopped by SIGTERM before it began; the same command continues"
-        host, stop = socket.gethostname(), StoppedError
+        host, kind = socket.gethostname(), StoppedError.__name__
         with suppress(OSError):
-            self.files.write_failure(
-                RankFailure(0, 0, host, stop.__name__, "", time.time(), stop.__name__, summary)
-            )
+            self.files.write_failure(RankFailure(0, 0, host, kind, "", time.time(), kind, summary))
 
 
 def code_folder(folder: Path) -> Path:

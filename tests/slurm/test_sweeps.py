@@ -90,7 +90,7 @@ def wait_for_an_empty_queue() -> None:
 
 
 def test_trials_pause_and_go_on_bit_for_bit_though_controllers_and_jobs_are_killed(project: Path) -> None:
-    for count in (1, 4):  # trials that have paused when the controller is killed
+    for count in (1, 3):  # trials that have paused when the controller is killed
         controller = begin(project)
         for _ in running(controller, project):
             if states(project).count("paused") >= count:
@@ -109,7 +109,7 @@ def test_trials_pause_and_go_on_bit_for_bit_though_controllers_and_jobs_are_kill
                 killed.add(name)
     _, said = controller.communicate()
     assert controller.returncode == 0, said
-    assert killed
+    assert len(killed) == 2
     wait_for_an_empty_queue()
     folder = find_sweep_dir("small", project / "runs")
     assert len(folder.trials) == NUM_TRIALS
