@@ -171,8 +171,7 @@ class _SampleViews(Dataset[_Views | CosmosError]):
             image = decode_image(sample.image, self._max_pixels)
             captions = draw_captions(sample.annotation, self._views, rng)
         except DamagedDataError as error:
-            shard = self._samples.shard_of(index).path
-            raise DamagedDataError(f"{shard}: sample {sample.key}: {error}") from None
+            raise DamagedDataError(f"{self._samples.locate(index, sample.key)}: {error}") from None
         global_crops, local_crops = self._image_views.crop(image, rng)
         tokens, lengths = self._tokenizer.encode_and_measure(captions)
         return _Views(global_crops, local_crops, tokens, lengths, sample.key, damage)

@@ -106,12 +106,12 @@ class ShardImages:
         return str(index)
 
     def read(self, index: int) -> Image.Image:
-        """Return the RGB image. Raises DamagedDataError that names the sample."""
+        """Return the RGB image. Raises DamagedDataError that names the shard and the sample."""
         sample = self.samples.read(index)
         try:
             return decode_image(sample.image, self.max_pixels)
         except DamagedDataError as error:
-            raise DamagedDataError(f"sample {sample.key}: {error}") from None
+            raise DamagedDataError(f"{self.samples.locate(index, sample.key)}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)

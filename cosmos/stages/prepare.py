@@ -87,7 +87,7 @@ def draw_preview(samples: ShardedSamples, preview: Path, max_pixels: int) -> Non
         first = [samples.read(i) for i in range(min(NUM_PREVIEWED, len(samples)))]
         sheet = contact_sheet(first, max_pixels)
     except (DamagedDataError, TransientError) as error:
-        logger.warning("no preview: %s", error)
+        logger.warning("%s: no preview: %s", samples.folder, error)
         return
     remove_abandoned(preview.parent)
     with replacing(preview) as temporary:

@@ -272,7 +272,9 @@ class TestDamage:
             raise OSError(errno.EIO, "Input/output error")
 
         monkeypatch.setattr("cosmos.data.shards.samples.os.pread", fail)
-        with pytest.raises(TransientError, match=r"^shard-0000\d.tar: sample .*Input/output error\)"):
+        with pytest.raises(
+            TransientError, match=rf"^{samples.folder}/shard-0000\d.tar: sample .*Input/output error\)"
+        ):
             list(batches(samples, workers=workers))
 
 
@@ -304,7 +306,7 @@ class TestAbsentShards:
         file = (tmp_path / "train" / name).rename(tmp_path / name)
         at_first_pause(monkeypatch, lambda: file.rename(tmp_path / "train" / name))
         assert all(itertools.starmap(same, zip(loader, uninterrupted, strict=True)))
-        assert "waits for data, up to 1 minutes: shard-00001.tar: " in caplog.text
+        assert f"waits for data, up to 1 minutes: {tmp_path}/train/shard-00001.tar: " in caplog.text
         assert "goes on after" in caplog.text
 
     def test_are_put_back_in_pieces(
@@ -327,7 +329,9 @@ class TestAbsentShards:
     ) -> None:
         loader = batches(own_samples, workers=workers, wait=0.001)
         (tmp_path / "train" / "shard-00001.tar").unlink()
-        with pytest.raises(TransientError, match=r"shard-00001\.tar: no such file.*waited 0\.001 minutes"):
+        with pytest.raises(
+            TransientError, match=rf"^{tmp_path}/train/shard-00001\.tar: no such file.*waited 0\.001 minutes"
+        ):
             list(loader)
 
 

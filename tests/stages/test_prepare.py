@@ -77,4 +77,4 @@ def test_a_sample_that_cannot_be_shown_leaves_a_dataset_without_a_preview(
     os.truncate(folder / "shard-00000.tar", 512)
     draw_preview(ShardedSamples(folder, here), tmp_path / "preview.png", 10_000)
     assert not (tmp_path / "preview.png").exists()
-    assert "no preview: shard-00000.tar: has 512 bytes" in caplog.text
+    assert f"{folder}: no preview: {folder}/shard-00000.tar: has 512 bytes" in caplog.text

@@ -49,9 +49,15 @@ class SampleDamage:
     """names its shard, too"""
 
 
-def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
+def shard_name(folder: Path, shard: str) -> str:
+    """Return the whole path of a shard of the dataset in `folder`, or its URL, as errors name it."""
+    return shard if is_remote(shard) else str(folder / shard)
+
+
+def find_damage(shard: ShardInfo, file: Path | int, name: str = "") -> ShardDamage | None:
     """Return the damage of a shard in `file`, a path or a descriptor; None where there is none.
 
+    `name`: of the file in errors, where it is a descriptor.
     Raises InputError for a file that this user may not read, TransientError when the disk fails.
     """
     try:
@@ -59,7 +65,7 @@ def find_damage(shard: ShardInfo, file: Path | int) -> ShardDamage | None:
     except (FileNotFoundError, NotADirectoryError):
         return ShardDamage(shard, NO_SUCH_SHARD)
     except OSError as error:
-        raise unreadable_shard(shard.path if isinstance(file, int) else file, error) from None
+        raise unreadable_shard(name or str(file), error) from None
     return _size_damage(shard, size)
 
 
@@ -134,9 +140,9 @@ def is_whole(shard: ShardInfo, folder: Path) -> bool:
     return find_local_damage(shard, folder) is None
 
 
-def absent_shard(damage: ShardDamage) -> TransientError:
+def absent_shard(name: str, damage: ShardDamage) -> TransientError:
     """Return the error of a shard that was whole when its readers began, and may be so again."""
-    return TransientError(str(damage))
+    return TransientError(f"{name}: {damage.problem}")
 
 
 def unreadable_shard(name: str | Path, error: OSError) -> CosmosError:

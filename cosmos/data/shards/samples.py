@@ -25,6 +25,7 @@ from cosmos.data.shards.damage import (
     find_damaged_files,
     find_local_damage,
     find_remote_damage,
+    shard_name,
     unreadable_shard,
 )
 from cosmos.data.shards.index import (
@@ -105,7 +106,7 @@ class ShardedSamples:
     def read_from(self, opened: "OpenShard", info: ShardInfo, position: int) -> Sample:
         """Return the sample at a position of a shard. Raises as `read` for an open shard."""
         location = opened.index[position]
-        where = f"{info.path}: sample {location.key}"
+        where = f"{opened.name}: sample {location.key}"
         image = opened.read(where, location.image_offset, location.image_size, MAX_IMAGE_BYTES)
         text = opened.read(where, location.annotation_offset, location.annotation_size, MAX_ANNOTATION_BYTES)
         if location.checksum not in (None, sample_checksum(image, text)):
@@ -118,9 +119,10 @@ class ShardedSamples:
         except DamagedDataError as error:
             raise DamagedDataError(f"{where}: {error}") from None
 
-    def shard_of(self, index: int) -> ShardInfo:
-        """Return the shard that holds sample number `index`."""
-        return self.manifest.shards[bisect_right(self._starts, index) - 1]
+    def locate(self, index: int, key: str) -> str:
+        """Return the shard and key of sample number `index`, as errors of it begin."""
+        shard = self.manifest.shards[bisect_right(self._starts, index) - 1]
+        return f"{shard_name(self.folder, shard.path)}: sample {key}"
 
     def damaged_shards(self) -> tuple[ShardDamage, ...]:
         """Return the damage of shards and indexes, without reading them.
@@ -141,20 +143,20 @@ class ShardedSamples:
 class OpenShard:
     """A shard that is open for reading; closed when nobody refers to it any more."""
 
-    def __init__(self, info: ShardInfo, index: ShardIndex, descriptor: int) -> None:
-        self.index = index
+    def __init__(self, info: ShardInfo, name: str, index: ShardIndex, descriptor: int) -> None:
+        self.name, self.index = name, index
         self._descriptor = descriptor
         self._info = info
 
     @classmethod
     def find(cls, folder: Path, machine: Machine, info: ShardInfo) -> Self:
         """Open a shard of the dataset in `folder`. Raises as `ShardedSamples.read`."""
+        name = shard_name(folder, info.path)
         if damage := find_local_damage(info, folder):
-            raise absent_shard(damage)
+            raise absent_shard(name, damage)
         index = read_index(info, folder)
-        return cls(
-            info, index, _open_copy(info, machine) if is_remote(info.path) else _open_file(info, folder)
-        )
+        descriptor = _open_copy(info, machine) if is_remote(info.path) else _open_file(info, name)
+        return cls(info, name, index, descriptor)
 
     def read(self, where: str, offset: int, size: int, limit: int) -> bytes:
         """Return `size` bytes from `offset`. Raises errors that begin with `where`."""
@@ -166,8 +168,8 @@ class OpenShard:
             message = f"{where}: cannot be read ({error.strerror})"
             raise convert_os_error(error, message, DamagedDataError) from None
         if len(content) != size:
-            if damage := find_damage(self._info, self._descriptor):
-                raise absent_shard(damage)
+            if damage := find_damage(self._info, self._descriptor, self.name):
+                raise absent_shard(self.name, damage)
             raise DamagedDataError(f"{where}: the shard ends in the middle of it")
         return content
 
@@ -190,16 +192,16 @@ def read_index(shard: ShardInfo, folder: Path) -> ShardIndex:
     return index
 
 
-def _open_file(info: ShardInfo, folder: Path) -> int:
+def _open_file(info: ShardInfo, path: str) -> int:
     try:
-        descriptor = os.open(folder / info.path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except (FileNotFoundError, NotADirectoryError):
-        raise absent_shard(ShardDamage(info, NO_SUCH_SHARD)) from None
+        raise absent_shard(path, ShardDamage(info, NO_SUCH_SHARD)) from None
     except OSError as error:
-        raise unreadable_shard(folder / info.path, error) from None
-    if damage := find_damage(info, descriptor):
+        raise unreadable_shard(path, error) from None
+    if damage := find_damage(info, descriptor, path):
         os.close(descriptor)
-        raise absent_shard(damage)
+        raise absent_shard(path, damage)
     return descriptor
 
 
@@ -215,7 +217,7 @@ def _open_copy(info: ShardInfo, machine: Machine) -> int:
             raise TransientError(str(error)) from None
         except OSError as error:
             raise unreadable_shard(info.path, error) from None
-        damage = find_damage(info, descriptor)
+        damage = find_damage(info, descriptor, info.path)
         if damage is None:
             return descriptor
         os.close(descriptor)

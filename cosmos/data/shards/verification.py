@@ -11,7 +11,7 @@ from cosmos.config.params import DataParams
 from cosmos.data.image_decoding import verify_image
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.readable import PUT_BACK, name_damage, repair_advice
-from cosmos.data.shards.damage import find_damage
+from cosmos.data.shards.damage import find_damage, shard_name
 from cosmos.data.shards.remote import forget_damaged_copy, is_remote, temporary_copy
 from cosmos.data.shards.samples import OpenShard, ShardedSamples, image_extension, read_index
 from cosmos.errors import DamagedDataError
@@ -63,7 +63,8 @@ def _broken_samples(
     In a shard that is not whole, those without a checksum are decoded, too.
     """
     try:
-        opened = OpenShard(shard, read_index(shard, samples.folder), os.dup(descriptor))
+        index = read_index(shard, samples.folder)
+        opened = OpenShard(shard, shard_name(samples.folder, shard.path), index, os.dup(descriptor))
     except DamagedDataError:  # the check of the index says so
         return
     for position in range(len(opened.index)):

@@ -78,8 +78,8 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> "Ret
     samples = ShardedSamples(folder, machine)
     if damaged := samples.damaged_shards():
         named = ", ".join(map(str, damaged[:MAX_NAMED_FILES]))
-        raise _damaged_split(samples, named, PUT_BACK)
-    captions = [_read_captions(folder, samples, index) for index in range(len(samples))]
+        raise _damaged_split(samples, f"{folder}: {named}", PUT_BACK)
+    captions = [_read_captions(samples, index) for index in range(len(samples))]
     images = ShardImages(samples, file_sha256(folder / MANIFEST_FILE), max_pixels)
     return RetrievalDataset.of(str(folder), images, captions)
 
@@ -87,7 +87,7 @@ def read_split(name: str, split: str, machine: Machine, max_pixels: int) -> "Ret
 def _damaged_split(samples: ShardedSamples, problem: str, first: str) -> DamagedDataError:
     """Return the error of a damaged split; its remedy begins with `first`."""
     advice = repair_advice(samples.manifest.source, first)
-    return DamagedDataError(f"{samples.folder}: {problem}; evaluation leaves nothing out: {advice}")
+    return DamagedDataError(f"{problem}; evaluation leaves nothing out: {advice}")
 
 
 def _image_path(folder: Path, name: str) -> Path:
@@ -101,7 +101,7 @@ def _image_path(folder: Path, name: str) -> Path:
     return flat if not is_file(path) and is_file(flat) else path
 
 
-def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[str]:
+def _read_captions(samples: ShardedSamples, index: int) -> list[str]:
     """Return the captions that people wrote for a sample."""
     try:
         sample = samples.read(index)
@@ -111,6 +111,6 @@ def _read_captions(folder: Path, samples: ShardedSamples, index: int) -> list[st
         return evaluation_captions(sample.annotation)
     except DamagedDataError as error:
         raise InputError(
-            f"{folder}: sample {sample.key}: {error}; retrieval is measured on captions that people wrote:"
-            " add them, or name another dataset in evaluate.retrieval.datasets"
+            f"{samples.locate(index, sample.key)}: {error}; retrieval is measured on captions that people"
+            " wrote: add them, or name another dataset in evaluate.retrieval.datasets"
         ) from None
