@@ -5,6 +5,7 @@ import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,15 +30,25 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launcher:
 
 def controllers(folder: Path) -> list[int]:
     """The processes that control jobs whose files are below a folder."""
-    time.sleep(0.01)  # a process that has just begun is in the list without its words
-    commands = {
-        int(path.parent.name): path.read_bytes().split(b"\0") for path in Path("/proc").glob("[0-9]*/cmdline")
-    }
+    commands = {int(process.name): words_of(process) for process in Path("/proc").glob("[0-9]*")}
     return [
         process
         for process, words in commands.items()
         if CONTROLLER.encode() in words and any(word.startswith(os.fsencode(folder)) for word in words)
     ]
+
+
+def words_of(process: Path) -> list[bytes]:
+    """The command of a process, by its folder of /proc; none of one that has ended or is the kernel's."""
+    deadline = time.monotonic() + 1
+    with suppress(OSError):
+        # one that has just begun has a program, but not its words
+        while not (words := (process / "cmdline").read_bytes()) and (process / "exe").readlink():
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.001)
+        return words.split(b"\0")
+    return []
 
 
 def end(folder: Path) -> None:
