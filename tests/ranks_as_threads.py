@@ -9,6 +9,8 @@ from torch._C._distributed_c10d import _set_thread_isolation_mode  # type: ignor
 from torch.testing._internal.distributed import multi_threaded_pg
 from torch.testing._internal.distributed.multi_threaded_pg import ProcessLocalGroup
 
+from cosmos.distributed.whereabouts import HERE
+
 Value = TypeVar("Value")
 
 
@@ -27,6 +29,7 @@ def run_threads(num_ranks: int, function: Callable[[int], Value]) -> list[Value]
         finally:
             dist.destroy_process_group()
 
+    whereabouts = HERE.activity, HERE.exchange
     _set_thread_isolation_mode(True)
     multi_threaded_pg._install_threaded_pg()  # type: ignore[no-untyped-call]
     try:
@@ -36,3 +39,4 @@ def run_threads(num_ranks: int, function: Callable[[int], Value]) -> list[Value]
         ProcessLocalGroup.reset()  # type: ignore[no-untyped-call]
         multi_threaded_pg._uninstall_threaded_pg()  # type: ignore[no-untyped-call]
         _set_thread_isolation_mode(False)
+        HERE.activity, HERE.exchange = whereabouts  # threads that share marks do not nest
