@@ -112,11 +112,14 @@ def error_class(error: BaseException) -> type[CosmosError] | type[Interrupted] |
         return OutOfMemoryError
     if is_refused_thread(error):
         return TransientError
-    if isinstance(error, OSError):
-        if not is_permanent(error):
-            return TransientError
-        return NotPermittedError if is_forbidden(error) else InputError
-    return None
+    return class_of_os_error(error) if isinstance(error, OSError) else None
+
+
+def class_of_os_error(error: OSError) -> type[CosmosError]:
+    """Return NotPermittedError where `is_forbidden`, InputError where a path is wrong, or TransientError."""
+    if not is_permanent(error):
+        return TransientError
+    return NotPermittedError if is_forbidden(error) else InputError
 
 
 def is_too_little_memory(error: BaseException) -> bool:
@@ -157,12 +160,13 @@ def convert_os_error(
     """
     if isinstance(error, CosmosError):
         return error
-    if is_permanent(error):
-        if permanent is InputError:
-            remedy = remedy or OS_ERROR_REMEDIES.get(error.errno or 0, "")
-            permanent = NotPermittedError if is_forbidden(error) else InputError
-        return permanent(f"{message}; {remedy}" if remedy else message)
-    return TransientError(message)
+    deciding = class_of_os_error(error)
+    if deciding is TransientError:
+        return TransientError(message)
+    if permanent is InputError:
+        remedy = remedy or OS_ERROR_REMEDIES.get(error.errno or 0, "")
+        permanent = deciding
+    return permanent(f"{message}; {remedy}" if remedy else message)
 
 
 MORE_PROCESSES = (

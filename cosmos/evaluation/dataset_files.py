@@ -5,7 +5,16 @@ from pathlib import Path
 
 from cosmos.config.disk_reading import is_dir, is_file
 from cosmos.data.sources.caption_files import locate_below
-from cosmos.errors import DamagedDataError, InputError, TransientError, is_permanent
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    TransientError,
+    class_of_os_error,
+    is_forbidden,
+    is_permanent,
+    summarize_error,
+)
 from cosmos.evaluation.fingerprint import fingerprint_strings
 
 MAX_NAMED_FILES = 5
@@ -18,20 +27,31 @@ DEMO_REMEDY = "`cosmos prepare` draws it where data.source is demo"
 """Advice on a set of the demo world that is not there."""
 
 
-def convert_read_error(
-    error: OSError, path: Path | str, problem: str = "cannot be read"
-) -> InputError | DamagedDataError | TransientError:
+def convert_read_error(error: OSError, path: Path | str, problem: str = "cannot be read") -> CosmosError:
     """Return the error of ours to raise for `error`, met in reading `path`; its message names both.
 
-    InputError where the file is missing or must not be read, DamagedDataError where a library refuses its
-    bytes (it gives no error number), and TransientError otherwise. A TransientError stays as it is.
+    Its class is that of `class_of_os_error`; DamagedDataError where a library refuses its bytes (it gives no
+    error number). A TransientError stays as it is.
     """
     if isinstance(error, TransientError):
         return error
     message = f"{path}: {problem}: {error.strerror or error}"
+    is_of_library = error.errno is None and not is_permanent(error)
+    return (DamagedDataError if is_of_library else class_of_os_error(error))(message)
+
+
+def unreadable_dataset(folder: Path, error: Exception, remedy: str) -> CosmosError:
+    """Return the error of ours for `error`, in which the reader of a published dataset in `folder` ended.
+
+    TransientError where the disk failed, NotPermittedError where a file may not be read, or InputError.
+    """
     if is_transient(error):
-        return TransientError(message)
-    return InputError(message) if is_permanent(error) else DamagedDataError(message)
+        return TransientError(f"{folder}: {error}")
+    if isinstance(error, OSError) and is_forbidden(error):
+        return convert_read_error(error, error.filename or folder)
+    # the message of a RuntimeError is advice on torchvision's arguments
+    reason = "files are missing or damaged" if isinstance(error, RuntimeError) else summarize_error(error)
+    return InputError(f"{folder}: not the whole dataset ({reason}); {remedy}")
 
 
 def is_transient(error: Exception) -> bool:

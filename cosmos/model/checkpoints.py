@@ -20,9 +20,8 @@ from cosmos.errors import (
     CosmosError,
     DamagedDataError,
     InputError,
-    TransientError,
+    class_of_os_error,
     describe_os_error,
-    is_permanent,
 )
 from cosmos.model.checkpoint_reference import PUBLISHED_ARCHITECTURES
 from cosmos.model.checkpoint_run import refuse_other_training
@@ -239,4 +238,4 @@ def replacing_checkpoint(path: Path) -> Iterator[BinaryIO]:
 def unwritten(path: Path, error: OSError) -> CosmosError:
     """Return the error of ours for a file of weights that cannot be written."""
     failure = OSError(error.errno, f"cannot be written ({error.strerror or error})", str(path))
-    return (InputError if is_permanent(error) else TransientError)(describe_os_error(failure))
+    return class_of_os_error(error)(describe_os_error(failure))

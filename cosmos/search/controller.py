@@ -107,7 +107,8 @@ class Controller:
         if self.count_spent() < num_trials:
             return self.ask()
         self.is_closing |= not self.running
-        last = self.rungs.final_promotion(len(self.running)) if self.is_closing else None
+        may_close = self.is_closing and not self.failures.parked  # whose figures may be better
+        last = self.rungs.final_promotion(len(self.running)) if may_close else None
         return self.promote(last) if last else None
 
     def next_repetition(self) -> TrialRecord | None:

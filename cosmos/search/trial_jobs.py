@@ -74,15 +74,15 @@ class TrialCall:
 def raise_unmeasured(evaluated: EvaluationResult) -> None:
     """Raise an error for datasets that were not measured.
 
-    TransientError where a disk failed, InputError for others, since another attempt would not measure them
-    either: they are missing or damaged.
+    TransientError where a disk failed, NotPermittedError where one may not be read, InputError for others,
+    since another attempt would not measure them either: they are missing or damaged.
     """
     try:
         evaluated.raise_problems()
     except TransientError:
         raise
     except CosmosError as error:
-        raise InputError(str(error)) from None
+        raise (NotPermittedError if evaluated.is_forbidden else InputError)(str(error)) from None
 
 
 @dataclass(frozen=True)

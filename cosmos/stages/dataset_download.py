@@ -12,7 +12,7 @@ from pathlib import Path
 from cosmos.config.disk_reading import exists, is_dir, lexists
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
-from cosmos.errors import CosmosError, InputError, TransientError, is_permanent
+from cosmos.errors import CosmosError, InputError, TransientError, class_of_os_error, is_permanent
 from cosmos.evaluation.card import DatasetCard
 from cosmos.evaluation.dataset_files import is_transient
 from cosmos.run.abandoned_files import discard
@@ -107,5 +107,5 @@ def _download_error(card: DatasetCard, machine: Machine, error: OSError | Runtim
     if is_refusal(http_status(error)):
         return InputError(f"{message}; put it below {machine.datasets_root}: {', '.join(card.layout)}")
     if isinstance(error, OSError) and is_permanent(error):
-        return InputError(f"{message}; correct the machine's datasets_root")
+        return class_of_os_error(error)(f"{message}; correct the machine's datasets_root")
     return TransientError(f"{message}; run the command again")

@@ -19,7 +19,7 @@ from cosmos.config.printable_text import print_text
 from cosmos.distributed.exchange import on_every_rank, on_first_rank
 from cosmos.distributed.group import ProcessRank
 from cosmos.distributed.whereabouts import doing
-from cosmos.errors import CosmosError, DamagedDataError, InputError, TransientError
+from cosmos.errors import CosmosError, DamagedDataError, InputError, NotPermittedError, TransientError
 from cosmos.evaluation.card import DatasetCard, Measurement, OpenDataset, SegmentedImage
 from cosmos.evaluation.dataset_files import convert_read_error
 from cosmos.evaluation.embed import Embedder
@@ -123,6 +123,7 @@ def measure_and_report(
         list(map(str, problems)),
         session.ranks.is_first,
         is_transient=any(isinstance(problem, TransientError) for problem in problems),
+        is_forbidden=any(isinstance(problem, NotPermittedError) for problem in problems),
     )
 
 

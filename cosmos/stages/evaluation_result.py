@@ -41,6 +41,8 @@ class EvaluationResult:
     """True in the process that prints"""
     is_transient: bool = False
     """True when one of the problems may be gone the next time"""
+    is_forbidden: bool = False
+    """True when one of the problems is that a file may not be read or written"""
 
     def raise_problems(self) -> None:
         """Raise an error that lists the problems, if any: TransientError where one may be gone next time."""

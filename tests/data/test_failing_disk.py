@@ -18,7 +18,7 @@ from cosmos.data.sources.caption_tables import locate_rows
 from cosmos.data.sources.img2dataset import find_downloads
 from cosmos.data.sources.inputs import ByteSpan
 from cosmos.data.sources.openers import open_source
-from cosmos.errors import InputError, NotPermittedError, TransientError
+from cosmos.errors import NotPermittedError, TransientError
 from tests.data.examples import machine, samples, write_images
 
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -59,7 +59,14 @@ def test_a_file_that_is_not_there_is_no_failure_of_the_disk(tmp_path: Path, name
         READERS[name](tmp_path / name)
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.EIO, TransientError), (errno.EACCES, InputError)])
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EIO, TransientError),
+        (errno.EACCES, NotPermittedError),
+        (errno.EROFS, NotPermittedError),
+    ],
+)
 def test_a_shard_that_cannot_be_opened_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
@@ -88,7 +95,7 @@ def test_an_index_that_this_user_may_not_read_is_no_damage(
 ) -> None:
     (tmp_path / "a.npz").touch()
     monkeypatch.setattr(Path, "open", failing(errno.EACCES))
-    with pytest.raises(NotPermittedError, match=r"a.npz: this user may not read it; change its permissions"):
+    with pytest.raises(NotPermittedError, match=r"a.npz: cannot be read .*; change the permissions"):
         ShardIndex.read(tmp_path / "a.npz")
 
 

@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 import pytest
 
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, NotPermittedError, TransientError
 from cosmos.evaluation.dataset_files import check_all_exist, convert_read_error, file_key
 from cosmos.evaluation.fingerprint import fingerprint_strings
 from cosmos.evaluation.images import ImageFiles
@@ -59,7 +59,7 @@ def test_an_image_that_a_failing_disk_keeps_back_is_not_damaged(
     ("error", "error_class"),
     [
         (FileNotFoundError(errno.ENOENT, "No such file"), InputError),
-        (PermissionError(errno.EACCES, "Permission denied"), InputError),
+        (PermissionError(errno.EACCES, "Permission denied"), NotPermittedError),
         (OSError(errno.EIO, "Input/output error"), TransientError),
         (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), TransientError),
         (OSError("image file is truncated"), DamagedDataError),  # as libraries say it of bytes

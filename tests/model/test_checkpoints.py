@@ -1,11 +1,19 @@
 import errno
+import os
 import resource
 from pathlib import Path
 
 import pytest
 import torch
 
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    NotPermittedError,
+    TransientError,
+    error_kind,
+)
 from cosmos.model import checkpoints
 from tests.model.examples import CONFIG, written
 
@@ -30,6 +38,24 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_names_the_one_that_failed(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
     assert (tmp_path / "c.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.EROFS, NotPermittedError),
+        (errno.EACCES, NotPermittedError),
+        (errno.ENOTDIR, InputError),
+        (errno.EIO, TransientError),
+    ],
+)
+def test_an_error_in_writing_says_what_follows(tmp_path: Path, number: int, kind: type[CosmosError]) -> None:
+    with (
+        pytest.raises(CosmosError, match=rf"^{tmp_path}/c\.pt: .*{os.strerror(number)}.*; ") as raised,
+        checkpoints.replacing_checkpoint(tmp_path / "c.pt"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert error_kind(raised.value) == kind.__name__
 
 
 def test_a_prefix_of_distributed_training_is_taken_off(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,8 +258,11 @@ def test_a_trial_that_is_preempted_for_good_goes_on_at_once_as_often_as_it_may_b
 def test_a_retry_waits_for_its_time_while_other_trials_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (0.3,))
-    lead = controller(small_sweep(tmp_path), tmp_path, Bench(dies={"trial-0000": 1}, error=TransientError))
+    bench = Bench(dies={"trial-0000": 1}, error=TransientError)
+    clock = SimpleNamespace(monotonic=lambda: len(bench.started))  # a second passes with each trial
+    monkeypatch.setattr(trial_retries, "time", clock)
+    monkeypatch.setattr(trial_retries, "RETRY_SECONDS", (2.0,))
+    lead = controller(small_sweep(tmp_path), tmp_path, bench)
     ended = [record.name for record in lead.search(4) if record.state == "finished"]
     assert ended == ["trial-0001", "trial-0002", "trial-0003", "trial-0000"]
 

@@ -15,7 +15,14 @@ from optuna.trial import TrialState
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.config.sweep import Sweep
-from cosmos.errors import CosmosError, DamagedDataError, InputError, SupersededError, TransientError
+from cosmos.errors import (
+    CosmosError,
+    DamagedDataError,
+    InputError,
+    NotPermittedError,
+    SupersededError,
+    TransientError,
+)
 from cosmos.run.directory import RunDir
 from cosmos.run.metrics import read_metrics
 from cosmos.run.sweep_directory import SweepDir
@@ -312,6 +319,18 @@ def test_equal_trials_go_on_in_order(tmp_path: Path) -> None:
     lead = controller(sweep_of(tmp_path), tmp_path, PausingBench(equal), parallel=1)
     list(lead.search(NUM_TRIALS))
     assert epochs_trained(lead.folder) == [8, 2, 2, *[1] * 6]
+
+
+def test_no_trial_goes_on_as_the_best_while_another_waits_for_the_next_start(tmp_path: Path) -> None:
+    sweep = sweep_of(tmp_path)
+    bench = PausingBench(equal, dies={"trial-0000": 1}, error=NotPermittedError)
+    lead = controller(sweep, tmp_path, bench, parallel=1)
+    with pytest.raises(TransientError, match="trials that wait until this is mended: trial-0000;"):
+        list(lead.search(NUM_TRIALS))
+    assert Counter(states(lead.folder)) == {"running": 1, "paused": NUM_TRIALS - 1}
+    again = controller(sweep, tmp_path, PausingBench(equal), parallel=1)
+    list(again.search(NUM_TRIALS))
+    assert Counter(states(again.folder)) == {"finished": 1, "paused": NUM_TRIALS - 1}
 
 
 def test_jobs_that_pause_count_as_no_attempts_and_those_that_die_do(

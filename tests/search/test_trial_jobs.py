@@ -14,6 +14,7 @@ from cosmos.errors import (
     DamagedDataError,
     DivergedError,
     InputError,
+    NotPermittedError,
     OutOfMemoryError,
     TransientError,
 )
@@ -81,13 +82,23 @@ def test_a_slurm_that_there_is_not_is_not_waited_for(monkeypatch: pytest.MonkeyP
     wait_for_slurm()
 
 
-@pytest.mark.parametrize(("is_transient", "kind"), [(False, InputError), (True, TransientError)])
+@pytest.mark.parametrize(
+    ("is_transient", "is_forbidden", "kind"),
+    [
+        (False, False, InputError),
+        (True, False, TransientError),
+        (False, True, NotPermittedError),
+        (True, True, TransientError),
+    ],
+)
 def test_what_cannot_be_measured_is_tried_again_only_where_that_may_help(
-    is_transient: bool, kind: type[CosmosError]
+    is_transient: bool, is_forbidden: bool, kind: type[CosmosError]
 ) -> None:
-    with pytest.raises(kind, match="not everything was measured:\n  coco: no such folder"):
-        raise_unmeasured(EvaluationResult({}, ["coco: no such folder"], True, is_transient))
-    raise_unmeasured(EvaluationResult({}, [], True, False))
+    problems = ["coco: no such folder"]
+    with pytest.raises(CosmosError, match="not everything was measured:\n  coco: no such folder") as raised:
+        raise_unmeasured(EvaluationResult({}, problems, True, is_transient, is_forbidden))
+    assert type(raised.value) is kind
+    raise_unmeasured(EvaluationResult({}, [], True))
 
 
 @dataclass(frozen=True)

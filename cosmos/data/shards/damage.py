@@ -11,13 +11,7 @@ from cosmos.config.machine import Machine
 from cosmos.data.manifest import ShardInfo
 from cosmos.data.shards.index import index_path
 from cosmos.data.shards.remote import copied_size, is_remote, listed_sizes, stored_size
-from cosmos.errors import (
-    CosmosError,
-    DamagedDataError,
-    NotPermittedError,
-    TransientError,
-    convert_os_error,
-)
+from cosmos.errors import CosmosError, DamagedDataError, TransientError, convert_os_error, is_forbidden
 
 NO_SUCH_SHARD = "no such file"
 
@@ -146,8 +140,8 @@ def absent_shard(name: str, damage: ShardDamage) -> TransientError:
 
 
 def unreadable_shard(name: str | Path, error: OSError) -> CosmosError:
-    """Return the error of a shard or index that cannot be opened: the user's, of the disk, or damage."""
+    """Return the error of a shard or index that cannot be opened: of permissions, the disk, or damage."""
     message = f"{name}: cannot be opened ({error.strerror})"
-    if isinstance(error, PermissionError):
-        return NotPermittedError(f"{message}; let this user read it")
+    if is_forbidden(error):
+        return convert_os_error(error, message)
     return convert_os_error(error, message, DamagedDataError, "run `cosmos prepare` again")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cosmos.config.disk_reading import open_regular
 from cosmos.data.array_archive import read_arrays
-from cosmos.errors import DamagedDataError, InputError, NotPermittedError, convert_os_error
+from cosmos.errors import DamagedDataError, InputError, convert_os_error, is_forbidden
 from cosmos.run.files import replacing
 
 MAX_IMAGE_BYTES = 256 * 2**20
@@ -103,9 +103,9 @@ class ShardIndex:
         try:
             with open_regular(path) as file:
                 content = file.read()
-        except PermissionError:
-            raise NotPermittedError(f"{path}: this user may not read it; change its permissions") from None
         except OSError as error:
+            if is_forbidden(error):
+                raise convert_os_error(error, f"{path}: cannot be read ({error.strerror})") from None
             message = _broken_index(path, error.strerror or error)
             raise convert_os_error(error, message, DamagedDataError) from None
         try:

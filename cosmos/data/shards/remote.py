@@ -19,6 +19,7 @@ from cosmos.errors import (
     CosmosError,
     DamagedDataError,
     InputError,
+    NotPermittedError,
     TransientError,
     convert_os_error,
     is_permanent,
@@ -42,6 +43,9 @@ CLIENT_ERRORS = range(300, 500)
 BUSY_STATUSES = frozenset({408, 425, 429})
 """Statuses among CLIENT_ERRORS after which the same request may succeed later."""
 
+FORBIDDEN_STATUSES = frozenset({401, 403})
+"""Statuses of a request that these credentials may not make."""
+
 STATUS_ATTRIBUTES = ("status", "status_code", "code")
 """Attributes by which clients' errors, or the responses that they hold, tell the HTTP status."""
 
@@ -61,6 +65,12 @@ CREDENTIALS_REMEDY = (
     " secret in the machine's storage_options ({anon: true} for public data)"
 )
 """Advice where S3's client has no or wrong settings."""
+
+ACCESS_REMEDY = (
+    "correct the URL or the machine's storage_options, or renew what gives access to it; then give the same"
+    " command again"
+)
+"""Advice where a storage does not let this user read a file."""
 
 
 def is_remote(path: str) -> bool:
@@ -279,6 +289,8 @@ def _storage_error(url: str, problem: str, error: Exception) -> CosmosError:
         return DamagedDataError(message)
     if _is_setting_of_botocore(error):
         return InputError(f"{message}; {CREDENTIALS_REMEDY}")
+    if status in FORBIDDEN_STATUSES or isinstance(error, PermissionError):
+        return NotPermittedError(f"{message}; {ACCESS_REMEDY}")
     is_refused = is_refusal(status)
     is_wrong = isinstance(error, ValueError | TypeError | NotImplementedError | ImportError)
     if is_refused or is_wrong or (isinstance(error, OSError) and is_permanent(error)):

@@ -11,10 +11,15 @@ from cosmos.config.disk_reading import is_dir
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
 from cosmos.data.sources.caption_files import path_below
-from cosmos.errors import InputError, TransientError, summarize_error
+from cosmos.errors import InputError
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles, read_class_folders
-from cosmos.evaluation.dataset_files import PUBLISHED_REMEDY, check_all_exist, check_file_exists, is_transient
+from cosmos.evaluation.dataset_files import (
+    PUBLISHED_REMEDY,
+    check_all_exist,
+    check_file_exists,
+    unreadable_dataset,
+)
 from cosmos.evaluation.images import ImageFiles, PixelImages
 from cosmos.evaluation.presence import DatasetPresence, ImageNames, find_whole
 
@@ -120,9 +125,7 @@ class PublishedImageFiles:
             for path in files.paths:
                 path_below(folder, path.relative_to(folder).as_posix())
         except Exception as error:  # readers trust the files, and raise nearly anything on damaged ones
-            if is_transient(error):
-                raise TransientError(f"{folder}: {error}") from error
-            raise InputError(f"{folder}: not the whole dataset ({_reason(error)}); {remedy}") from error
+            raise unreadable_dataset(folder, error, remedy) from error
         return files
 
     def _check_complete(self, folder: Path, files: LabelledFiles, num_classes: int) -> None:
@@ -163,12 +166,6 @@ def _remedy(name: str, download: Callable[[Path], object] | None) -> str:
     """Return advice on an incomplete dataset. torchvision downloads none whose folder is there."""
     command = f"`cosmos datasets {name} --download` fetches it (remove its folder first, if there is one)"
     return PUBLISHED_REMEDY + (f", {command}" if download else "")
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, RuntimeError):  # its message is advice on torchvision's arguments
-        return "files are missing or damaged"
-    return summarize_error(error)
 
 
 def _read_by_loader(dataset: Any) -> LabelledFiles:

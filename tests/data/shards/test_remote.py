@@ -25,7 +25,7 @@ from cosmos.data.readable import ReadableSamples
 from cosmos.data.shards.existing import find_shards
 from cosmos.data.shards.remote import ABANDONED_SECONDS, cached_copy, stored_size, temporary_copy
 from cosmos.data.shards.samples import ShardedSamples, write_shard
-from cosmos.errors import DamagedDataError, InputError, TransientError
+from cosmos.errors import DamagedDataError, InputError, NotPermittedError, TransientError
 from tests.data.examples import flip_bit_behind, machine, samples
 from tests.stages.examples import TINY, cosmos
 
@@ -399,7 +399,7 @@ def test_missing_keys_of_a_storage_are_the_users_and_named_with_where_they_go(
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (answer(403), InputError),
+        (answer(403), NotPermittedError),
         (answer(503), TransientError),
         (translate_boto_error(answer(400)), InputError),
         (translate_boto_error(answer(500)), TransientError),
@@ -408,13 +408,14 @@ def test_missing_keys_of_a_storage_are_the_users_and_named_with_where_they_go(
         (FileNotFoundError("gone"), DamagedDataError),
         (no_file(KeyError("0.tar")), DamagedDataError),
         (no_file(StatusError(404)), DamagedDataError),
-        (no_file(StatusError(403)), InputError),
+        (no_file(StatusError(403)), NotPermittedError),
         (no_file(StatusError(503)), TransientError),
         (no_file(TimeoutError("slow")), TransientError),
         (no_file(RuntimeError("of a connection that broke")), TransientError),
         (StatusError(404), DamagedDataError),
-        (PermissionError("token"), InputError),
-        (StatusError(403), InputError),
+        (PermissionError("token"), NotPermittedError),
+        (StatusError(403), NotPermittedError),
+        (StatusError(401), NotPermittedError),
         (ValueError("bucket"), InputError),
         (StatusError(429), TransientError),
         (StatusError(503), TransientError),

@@ -1,5 +1,7 @@
 """Published classification datasets, with an image or two of each class."""
 
+import builtins
+import errno
 import hashlib
 import pickle
 from dataclasses import replace
@@ -13,6 +15,7 @@ from torchvision.datasets import CIFAR10, CIFAR100, Flowers102
 
 from cosmos.config.machine import Machine
 from cosmos.config.params import Params
+from cosmos.errors import NotPermittedError
 from cosmos.evaluation.card import DatasetCard, OpenDataset
 from cosmos.evaluation.classification.layouts import LabelledFiles
 from cosmos.evaluation.classification.published_sets import CARDS, IMAGE_FILE_SETS, draw_split
@@ -123,6 +126,20 @@ def test_images_that_a_list_names_and_are_missing_are_counted(
     with pytest.raises(ValueError, match=rf"2 of {WRITERS[name][0]} images are missing: ") as error:
         open_small(name, tmp_path, monkeypatch)
     assert all(str(path) in str(error.value) for path in missing)
+
+
+def test_a_list_that_this_user_may_not_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_food101(tmp_path / "datasets")
+    wanted, opened = tmp_path / "datasets" / "food-101" / "meta" / "test.json", builtins.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+        if path == wanted:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    with pytest.raises(NotPermittedError, match=rf"^{wanted}: cannot be read: Permission denied"):
+        open_small("food101", tmp_path, monkeypatch)
 
 
 def test_a_folder_without_its_lists_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
