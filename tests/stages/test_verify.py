@@ -161,6 +161,16 @@ def test_a_run_without_all_of_its_parameters_is_not_whole(place: Path) -> None:
     assert "params.yaml: no such file; put it back" in verified(place, "mine").problems[0]
 
 
+def test_a_trial_that_is_about_to_begin_has_no_parameters_yet(place: Path) -> None:
+    trial = RunDir(place / "runs" / "sweep-1a2b" / "trial-0001")
+    trial.path.mkdir()
+    for record in (RunLabels("sweep-1a2b"), TrialRecord("sweep-1a2b", 1, 0, {})):
+        record.write(trial)
+        assert not any("trial-0001" in problem for problem in verified(place, "sweep-1a2b").problems)
+    trial.metrics.touch()
+    assert any("trial-0001/params.yaml: no such file" in p for p in verified(place, "sweep-1a2b").problems)
+
+
 def test_a_run_that_was_trained_to_its_end_has_the_checkpoint_of_that(place: Path) -> None:
     run = RunDir(place / "runs" / "sweep-1a2b" / "trial-0000")
     run.checkpoint(10).write_bytes(run.checkpoint(15).read_bytes())
