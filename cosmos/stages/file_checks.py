@@ -189,10 +189,10 @@ def _check_sets(folder: Path) -> None:
 
 def _check_params(run: RunDir) -> None:
     """Read the parameters, to the end of the last line; a trial that has not begun has none yet."""
-    has_begun = any(map(exists, (run.job, run.provenance, run.metrics, run.checkpoints)))
+    begun = (run.params, run.job, run.provenance, run.metrics, run.checkpoints)
+    if not any(map(exists, begun)):  # its sweep writes them next, or does so when it goes on
+        return
     if not exists(run.params):
-        if not has_begun:  # its sweep writes them next, or does so when it goes on
-            return
         raise DamagedDataError(f"{run.params}: no such file; {RECORDED_REMEDY}")
     load_saved_params(run)
     if not run.params.read_bytes().endswith(b"\n"):

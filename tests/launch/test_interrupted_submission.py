@@ -42,10 +42,8 @@ def words_of(process: Path) -> list[bytes]:
     """The command of a process, by its folder of /proc; none of one that has ended or is the kernel's."""
     deadline = time.monotonic() + 1
     with suppress(OSError):
-        # one that has just begun has a program, but not its words
-        while not (words := (process / "cmdline").read_bytes()) and (process / "exe").readlink():
-            if time.monotonic() > deadline:
-                break
+        while not (words := (process / "cmdline").read_bytes()) and time.monotonic() < deadline:
+            (process / "exe").readlink()  # one that has just begun has a program, but not its words
             time.sleep(0.001)
         return words.split(b"\0")
     return []
